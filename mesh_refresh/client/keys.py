@@ -1,0 +1,91 @@
+"""The client keys and the base URL: what is wrong with them is said before any I/O, and without showing them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from mesh_refresh.enums import BrokerType
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedStr
+
+PRODUCTION_URL = "https://integration-api.meshconnect.com"
+SANDBOX_URL = "https://sandbox-integration-api.meshconnect.com"
+REFRESH_PATH = "/api/v1/token/refresh"
+
+ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE = "MESH_CLIENT_ID", "MESH_CLIENT_SECRET", "MESH_BASE_URL"
+
+ClientSecret = str | Callable[[], str | Awaitable[str]]
+"""A secret, or a callable (sync or async) that is asked for it before each request."""
+
+_PRODUCTION_HOST = "integration-api.meshconnect.com"
+_SANDBOX_HOST = "sandbox-integration-api.meshconnect.com"
+_SANDBOX_BROKERS = {BrokerType.SANDBOX, BrokerType.SANDBOX_COINBASE}
+
+
+def checked_key(name: str, value: object) -> str:
+    """`value` as it is. Raises `InvalidRequest` where it cannot be a key, without showing it."""
+    value = MaskedStr(value) if isinstance(value, str) else value
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest(f"The {name} is empty or missing.")
+    if value != value.strip():
+        raise InvalidRequest(f"The {name} has blanks around it: it was probably pasted with a space or a line break.")
+    if not value.isascii() or not value.isprintable():
+        raise InvalidRequest(f"The {name} has characters that no key has.")
+    return str(value)
+
+
+def checked_base_url(url: object) -> str:
+    """`url` without a slash at its end. Raises `InvalidRequest` where secrets must not be sent to it."""
+    if not isinstance(url, str) or url != url.strip() or not url:
+        raise InvalidRequest("The base URL must be a string such as https://integration-api.meshconnect.com.")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidRequest("The base URL is not a URL.") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidRequest("The base URL must begin with https:// and name a host.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidRequest("The base URL must have no user name, query or fragment.")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise InvalidRequest(f"Plain http to {host} would show every token on the way: use https.")
+    return url.rstrip("/")
+
+
+def host_of(base_url: str) -> str:
+    """The host, for messages."""
+    return urlsplit(base_url).hostname or ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_secret_fits(base_url: str, secret: str) -> None:
+    """Raises `InvalidRequest` where a key's prefix says that it is for the other environment."""
+    secret, host = MaskedStr(secret), host_of(base_url)
+    if host == _PRODUCTION_HOST and secret.startswith("sk_sand_"):
+        raise InvalidRequest("This is a sandbox client secret, but the base URL is production: pass base_url=SANDBOX_URL.")
+    if host == _SANDBOX_HOST and secret.startswith("sk_prod_"):
+        raise InvalidRequest("This is a production client secret, but the base URL is the sandbox.")
+
+
+def check_broker_fits(base_url: str, broker: str) -> None:
+    """Raises `InvalidRequest` where a sandbox account would be sent to production."""
+    if broker in _SANDBOX_BROKERS and host_of(base_url) == _PRODUCTION_HOST:
+        raise InvalidRequest(f"{broker} accounts exist in the sandbox only, but the base URL is production.")
+
+
+def from_environment(environ: Mapping[str, str]) -> tuple[str, str, str]:
+    """Id, secret and base URL. Raises `InvalidRequest` with the names of all variables that are missing."""
+    missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
+    if missing:
+        raise InvalidRequest(f"{' and '.join(missing)} must be set in the environment.")
+    return (
+        checked_key(ID_VARIABLE, environ[ID_VARIABLE]),
+        checked_key(SECRET_VARIABLE, environ[SECRET_VARIABLE]),
+        checked_base_url(environ.get(URL_VARIABLE) or PRODUCTION_URL),
+    )

@@ -1,0 +1,255 @@
+"""`MeshClient`: what a user types."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import evolve
+
+from mesh_refresh.client.calls import Call, SendOptions, own_tokens
+from mesh_refresh.client.exchange import Ended, Exchange
+from mesh_refresh.client.keys import (
+    PRODUCTION_URL,
+    ClientSecret,
+    check_broker_fits,
+    check_secret_fits,
+    checked_base_url,
+    checked_key,
+    from_environment,
+    host_of,
+)
+from mesh_refresh.client.memory import Memory
+from mesh_refresh.client.shell import Hook, Shell
+from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.retry import RetryPolicy
+from mesh_refresh.strategies import StrategyRegistry
+from mesh_refresh.tokens import Tokens
+from mesh_refresh.transport import AiohttpTransport
+
+_DEFAULT_SENDING = SendOptions()
+
+
+class MeshClient:
+    """Refreshes tokens at Mesh, each by its broker's strategy, and loses none of them.
+
+    `client_secret` is a string, or a callable (sync or async) that is asked before each request. `strategies` maps
+    brokers to strategies beside the shipped ones, or is a whole `StrategyRegistry`. `on_outcome` (sync or async) is
+    given every outcome that may hold a live token, before `refresh` returns and also when its caller is gone; it may
+    take `on_outcome_timeout` (30 seconds). `transport` sends the requests; the client closes it.
+
+    Make it anywhere; it belongs to the event loop in which it is first used. Raises `InvalidRequest` for keys that
+    cannot be right, such as keys with blanks around them, and for a base URL that tokens must not be sent to.
+
+    Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: ClientSecret,
+        *,
+        base_url: str = PRODUCTION_URL,
+        strategies: Mapping[Any, Strategy] | StrategyRegistry | None = None,
+        retry: RetryPolicy | None = None,
+        transport: Transport | None = None,
+        on_outcome: Hook | None = None,
+        on_outcome_timeout: timedelta = timedelta(seconds=30),
+        clock: Clock | None = None,
+    ) -> None:
+        if not callable(client_secret):
+            client_secret = MaskedStr(client_secret) if isinstance(client_secret, str) else client_secret
+            checked_key("client secret", client_secret)
+        self._client_id = checked_key("client id", client_id)
+        self._client_secret = client_secret
+        self._base_url = checked_base_url(base_url)
+        if isinstance(client_secret, str):
+            check_secret_fits(self._base_url, client_secret)
+        self._registry = _registry(strategies)
+        self._retry = retry or RetryPolicy()
+        self._transport = transport or AiohttpTransport()
+        self._on_outcome = on_outcome
+        self._on_outcome_timeout = on_outcome_timeout
+        self._clock = clock or SystemClock()
+        self._shell: Shell | None = None
+        self._memory = Memory(self._clock)
+        self._running: dict[tuple[str, str], Exchange] = {}
+        self._serving: set[Exchange] = set()
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A client with ``MESH_CLIENT_ID``, ``MESH_CLIENT_SECRET`` and, where set, ``MESH_BASE_URL`` from the environment.
+
+        `options` are those of the class. Raises `InvalidRequest`, which names the variables that are missing.
+        """
+        client_id, secret, base_url = map(MaskedStr, from_environment(os.environ))
+        return cls(str(client_id), str(secret), **{"base_url": str(base_url), **options})
+
+    def __repr__(self) -> str:
+        return f"<MeshClient {host_of(self._base_url)}>"
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        return self._base_url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def refresh(
+        self,
+        tokens: Tokens,
+        *,
+        create_new_refresh_token: bool | None = None,
+        sending: SendOptions = _DEFAULT_SENDING,
+    ) -> Refreshed | MfaRequired:
+        """Exchange `tokens` for fresh ones.
+
+        Callers who ask for the same at the same time share one request. A cancelled caller gets its `CancelledError`
+        at once, while an exchange whose bytes may be out runs on until `on_outcome` has what came of it.
+        `create_new_refresh_token` asks for a new refresh token too (TD Ameritrade). `sending` is for code that keeps
+        tokens under a lease of its own.
+
+        Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`.
+        """
+        strategy = self._registry[tokens.broker]
+        self._check(tokens)
+        options = RefreshOptions(create_new_refresh_token)
+        return await self._exchange(Call(strategy, tokens, strategy.build(tokens, options), options, sending))
+
+    async def submit_mfa(
+        self, pending: MfaRequired, code: str, *, sending: SendOptions = _DEFAULT_SENDING
+    ) -> Refreshed | MfaRequired:
+        """Answer the broker's question with `code`. It may ask again.
+
+        Raises `CodeRefused` for a wrong code: `pending` is still good then. Otherwise like `refresh`.
+        """
+        code = MaskedStr(code) if isinstance(code, str) else ""
+        strategy = self._registry[pending.tokens.broker]
+        self._check(pending.tokens)
+        request = strategy.build_mfa(pending, code)
+        return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
+
+    async def aclose(self) -> None:
+        """Wait for every exchange whose bytes may be out, end the others, close the transport.
+
+        Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`. Safe to call twice.
+        """
+        self._closed = True
+        for exchange in list(self._running.values()):
+            if not exchange.started:
+                exchange.end(Ended.CLOSING)
+        while busy := [*self._running.values(), *self._serving]:
+            await busy[0].wait()
+        if self._shell is not None:
+            self._shell.deadlines.stop()
+            self._shell = None
+            await self._transport.aclose()
+        unreached = self._memory.unreached()
+        if unreached:
+            raise NotSaved(f"{len(unreached)} outcome(s) reached neither a caller nor on_outcome.", unreached)
+
+    def _check(self, tokens: Tokens) -> None:
+        check_broker_fits(self._base_url, tokens.broker)
+        if tokens.not_before is not None and tokens.not_before > self._clock.now():
+            raise InvalidRequest(
+                f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
+            )
+
+    async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
+        shell = self._bound()
+        while True:
+            if self._closed:
+                raise InvalidRequest("This client is closed; nothing was sent.")
+            found = self._memory.newest(call)
+            if found is not None:
+                after = own_tokens(found[0].result_for(found[1]))
+                busy = after and after.refresh_token and self._running.get((after.broker, after.refresh_token))
+                if not busy:
+                    return await self._share(*found, brought=call)
+                # The newest of the chain is being renewed this moment: what comes of that is newer still.
+                await busy.wait()
+                continue
+            running = self._running.get(call.key)
+            if running is None:
+                running = self._running[call.key] = Exchange(shell, call, self._on_end)
+            elif running.ended is not None or not running.call.equals(call):
+                await running.wait()
+                result = running.result_for(call)
+                if isinstance(result, MeshRefreshError) and (result.retryable or running.ended is not None):
+                    continue
+                own = own_tokens(result)
+                if isinstance(result, Refreshed) and own is not None and call.pending is None:
+                    call = call.successor(own)
+                    continue
+            return await self._share(running, call, brought=call)
+
+    async def _share(self, exchange: Exchange, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
+        """The outcome of `exchange` for the account of `call`; told as that of the tokens that were `brought`."""
+        participant = exchange.join(call)
+        if exchange.finished:
+            self._serving.add(exchange)
+        try:
+            await participant.done
+        except asyncio.CancelledError:
+            exchange.leave(participant)
+            self._settle(exchange)
+            raise
+        exchange.received(participant)
+        self._settle(exchange)
+        result = participant.result
+        if isinstance(result, MeshRefreshError):
+            raise result
+        assert result is not None
+        return result if call is brought else evolve(result, before=brought.tokens)
+
+    def _on_end(self, exchange: Exchange) -> None:
+        if self._running.get(exchange.key) is exchange:
+            del self._running[exchange.key]
+            self._memory.add(exchange)
+        self._serving.discard(exchange)
+        self._settle(exchange)
+
+    def _settle(self, exchange: Exchange) -> None:
+        if exchange.finished and not exchange.wanted:
+            self._memory.settle(exchange)
+
+    def _bound(self) -> Shell:
+        if self._shell is None:
+            self._shell = Shell(
+                client_id=self._client_id,
+                client_secret=self._client_secret,
+                base_url=self._base_url,
+                retry=self._retry,
+                transport=self._transport,
+                on_outcome=self._on_outcome,
+                on_outcome_timeout=self._on_outcome_timeout,
+                clock=self._clock,
+                expire=lambda exchange: exchange.end(Ended.DEADLINE),
+            )
+        elif self._shell.loop is not asyncio.get_running_loop():
+            raise InvalidRequest(
+                "This client belongs to another event loop, the one in which it was first used: make one for each loop."
+            )
+        return self._shell
+
+
+def _registry(strategies: Mapping[Any, Strategy] | StrategyRegistry | None) -> StrategyRegistry:
+    if isinstance(strategies, StrategyRegistry):
+        return strategies
+    registry = StrategyRegistry()
+    for broker, strategy in (strategies or {}).items():
+        registry = registry.with_strategy(broker, strategy)
+    return registry

@@ -1,0 +1,107 @@
+"""What the exchanges of one client share: clocks, keys, the transport, and one timer for all deadlines."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
+from mesh_refresh.client.secret import current_secret
+from mesh_refresh.clock import Clock
+from mesh_refresh.masking import MaskedDict
+from mesh_refresh.outcomes import Outcome
+from mesh_refresh.protocols import Transport
+from mesh_refresh.retry import RetryPolicy
+from mesh_refresh.transport import AiohttpTransport
+
+if TYPE_CHECKING:
+    from mesh_refresh.client.exchange import Exchange
+
+Hook = Callable[[Any], Awaitable[object] | object]
+"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token."""
+
+
+class Deadlines:
+    """When each exchange ends at the latest.
+
+    All of them last equally long, so they end in the order in which they began: one timer for the oldest is enough,
+    where a timer for each would cost every exchange a tenth of its time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, length: timedelta, expire: Callable[["Exchange"], None]) -> None:
+        self._loop = loop
+        self._length = length.total_seconds()
+        self._expire = expire
+        self._ends: dict[Exchange, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, exchange: "Exchange") -> None:
+        """The clock starts now."""
+        end = self._loop.time() + self._length
+        self._ends[exchange] = end
+        if self._timer is None:
+            self._timer = self._loop.call_at(end, self._ring)
+
+    def remove(self, exchange: "Exchange") -> None:
+        """It is over."""
+        self._ends.pop(exchange, None)
+
+    def stop(self) -> None:
+        """Let go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer, now = None, self._loop.time()
+        for exchange in [exchange for exchange, end in self._ends.items() if end <= now]:
+            del self._ends[exchange]
+            self._expire(exchange)
+        oldest = next(iter(self._ends.values()), None)
+        if oldest is not None:
+            self._timer = self._loop.call_at(oldest, self._ring)
+
+
+class Shell:
+    """Everything with a side effect that an exchange needs, bound to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: ClientSecret,
+        base_url: str,
+        retry: RetryPolicy,
+        transport: Transport,
+        on_outcome: Hook | None,
+        on_outcome_timeout: timedelta,
+        clock: Clock,
+        expire: Callable[["Exchange"], None],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.url = base_url + REFRESH_PATH
+        self.retry = retry
+        self.transport = transport
+        self.own_transport = isinstance(transport, AiohttpTransport)
+        """Ours ends when its task is ended, and so may run in the exchange's task itself."""
+        self.on_outcome = on_outcome
+        self.hook_timeout = on_outcome_timeout.total_seconds()
+        self.clock = clock
+        self.deadlines = Deadlines(self.loop, retry.deadline, expire)
+        self._base_url = base_url
+        self._client_id = client_id
+        self._client_secret = client_secret
+
+    async def headers(self) -> MaskedDict:
+        """The headers of one request, with the secret in force."""
+        secret = self._client_secret
+        return MaskedDict(
+            {
+                "X-Client-Id": self._client_id,
+                "X-Client-Secret": secret if isinstance(secret, str) else await current_secret(secret, self._base_url),
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                # Replies are a kilobyte: inflating one costs more than reading it.
+                "Accept-Encoding": "identity",
+            }
+        )

@@ -1,0 +1,89 @@
+"""Tasks that a shutdown does not stop.
+
+`asyncio.run` cancels every task when ``main()`` ends or Ctrl-C comes, and then waits for all of them. A task that
+refuses to be cancelled from outside therefore finishes; `asyncio.shield` alone would not help it.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+class ExchangeTask(asyncio.Task[None]):
+    """Refuses every `cancel`. Only who owns it can `end` it.
+
+    `asyncio.timeout`, anyio's scopes and whatever else works through `cancel` are without effect in it: code that is
+    not ours runs in a `ForeignTask`.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Refused; see `end`."""
+        return False
+
+    def end(self) -> None:
+        """What `cancel` does for other tasks."""
+        super().cancel()
+
+
+class ForeignTask(asyncio.Task[None]):
+    """Runs code of the user's: time-outs inside it work, and a shutdown does not reach it.
+
+    A time-out cancels from a callback of the running loop, or from within the task. `asyncio.run` cancels while no
+    loop is running, and a "cancel all tasks" from another task: both are refused.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Granted to time-outs, refused to shutdowns."""
+        try:
+            current = asyncio.current_task()
+        except RuntimeError:
+            return False
+        return super().cancel(msg) if current is None or current is self else False
+
+    def end(self) -> None:
+        """Cancel it whatever the caller is."""
+        super().cancel()
+
+
+class CancelledForGood(Exception):
+    """Foreign code was cancelled from outside more than once."""
+
+
+async def run_foreign(
+    call: Callable[[], Awaitable[_T]] | Callable[[], _T], *, timeout: float | None = None, again: bool = True
+) -> _T:
+    """Await `call()` in a task of its own, for at most `timeout` seconds.
+
+    Where something outside cancels that task, `call` is started once more if `again`, else `CancelledForGood` is
+    raised. Raises `TimeoutError` at the time-out, and whatever `call` raises.
+    """
+    loop = asyncio.get_running_loop()
+    for _ in range(2 if again else 1):
+        # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
+        results: list[_T] = []
+        task = ForeignTask(_into(results, call), loop=loop)
+        try:
+            done, _pending = await asyncio.wait((task,), timeout=timeout)
+        except asyncio.CancelledError:
+            task.end()
+            raise
+        if not done:
+            task.end()
+            raise TimeoutError
+        if not task.cancelled():
+            task.result()
+            return results.pop()
+    raise CancelledForGood
+
+
+async def _into(results: list[_T], call: Callable[[], Awaitable[_T]] | Callable[[], _T]) -> None:
+    value: Any = call()
+    results.append(await value if inspect.isawaitable(value) else value)
+
+
+def start(coroutine: Coroutine[Any, Any, None], name: str) -> ExchangeTask:
+    """Run `coroutine` to its end, whoever cancels."""
+    return ExchangeTask(coroutine, loop=asyncio.get_running_loop(), name=name)

@@ -1,0 +1,205 @@
+"""Mesh's messages in Mesh's words, with nothing but their meaning: no bytes, no I/O, no clock.
+
+Every field of a reply may be absent or null, and is None then: no schema of the page requires one.
+
+Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from enum import Enum
+
+from attrs import field, frozen
+
+from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
+from mesh_refresh.errors import ReplyFacts
+from mesh_refresh.masking import masked, masked_size, masked_values
+
+
+@frozen
+class HttpRequest:
+    """What a transport sends, as one POST."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=masked_values)
+    body: bytes = field(repr=masked_size)
+    before_send: Callable[[], Awaitable[None]] = field(repr=False, eq=False)
+    """To be awaited once, with the connection in hand and before the first byte, or first of all by a transport that
+    cannot tell. What it raises must go through: nothing is sent then."""
+
+
+@frozen
+class HttpReply:
+    """What a transport brings back."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=masked_values)
+    """Names may be in any case."""
+    body: bytes = field(repr=masked_size)
+    complete: bool = True
+    """False where the connection was cut inside the body, or the body was over the limit: `body` is what came."""
+
+
+@frozen
+class RefreshRequest:
+    """The body of ``POST /api/v1/token/refresh``. What is None is left out, never sent as null."""
+
+    type: BrokerType | str
+    refresh_token: str = field(repr=masked)
+    create_new_refresh_token: bool | None = None
+    """Ask for a new refresh token too (TD Ameritrade)."""
+    access_token: str | None = field(default=None, repr=masked)
+    """WeBull and Vanguard require it."""
+    trade_token: str | None = field(default=None, repr=masked)
+    """Updates WeBull's trade token."""
+    mfa_code: str | None = field(default=None, repr=masked)
+    metadata: Mapping[str, str | None] | None = field(default=None, repr=masked_values)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything in it that must not be shown."""
+        values = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
+        return tuple(value for value in (*values, *(self.metadata or {}).values()) if value)
+
+
+@frozen
+class BrokerFiatBalance:
+    """A balance in one currency.
+
+    Amounts are floats because the contract declares ``double``: what arrives has been through one already, and a
+    float shows up to 15 significant digits exactly as the reply wrote them.
+    """
+
+    symbol: str | None = None
+    buying_power: float | None = None
+    crypto_buying_power: float | None = None
+    cash: float | None = None
+
+
+@frozen
+class BrokerAccount:
+    """An account at a broker. Amounts are floats; `BrokerFiatBalance` says why."""
+
+    mesh_account_id: str | None = None
+    front_account_id: str | None = None
+    """Deprecated by Mesh."""
+    account_id: str | None = None
+    account_name: str | None = None
+    fund: float | None = None
+    """Buying power: cash and, for a margin account, the margin."""
+    cash: float | None = None
+    """In USD."""
+    is_reconnected: bool | None = None
+    balances: tuple[BrokerFiatBalance, ...] = ()
+
+
+@frozen
+class BrokerAccountTokens:
+    """The tokens of one account."""
+
+    account: BrokerAccount | None = None
+    access_token: str | None = field(default=None, repr=masked)
+    refresh_token: str | None = field(default=None, repr=masked)
+    token_id: str | None = field(default=None, repr=masked)
+    """Stands where Mesh manages the token itself, and is passed where an access token would be."""
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is any token in it."""
+        return bool(self.access_token or self.refresh_token or self.token_id)
+
+
+@frozen
+class BrokerRefreshTokenResponse:
+    """The ``content`` of a reply (the page's ``B2BBrokerRefreshTokenResponse``)."""
+
+    status: AuthStatus | str | None = None
+    error_message: str | None = None
+    account: BrokerAccount | None = None
+    """Deprecated by Mesh, and the only one that some brokers fill; so are the two tokens below."""
+    access_token: str | None = field(default=None, repr=masked)
+    refresh_token: str | None = field(default=None, repr=masked)
+    expires_in: timedelta | None = None
+    """``expiresInSeconds``, one for all tokens of the reply; None where it was absent, zero or negative."""
+    refresh_token_expires_in: timedelta | None = None
+    """``refreshTokenExpiresInSeconds``, likewise."""
+    broker_account_tokens: tuple[BrokerAccountTokens, ...] = ()
+
+    @property
+    def top_level(self) -> BrokerAccountTokens:
+        """The deprecated top-level account and tokens, in the form of an entry."""
+        return BrokerAccountTokens(self.account, self.access_token, self.refresh_token)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is any token in it, at any place."""
+        return self.top_level.has_token or any(entry.has_token for entry in self.broker_account_tokens)
+
+
+class BodyKind(Enum):
+    """What a reply's body turned out to be."""
+
+    ENVELOPE = "Mesh's envelope"
+    PROBLEM = "ProblemDetails (RFC 9457)"
+    OTHER_JSON = "JSON of another kind"
+    TEXT = "text or HTML"
+    EMPTY = "empty"
+    BROKEN = "broken JSON"
+    CUT = "cut short"
+
+
+@frozen
+class Reply:
+    """A reply of Mesh: the envelope, with the HTTP status it came under and the bytes it was read from."""
+
+    http_status: int
+    kind: BodyKind
+    status: ApiStatus | str | None = None
+    message: str | None = None
+    display_message: str | None = None
+    error_hash: str | None = None
+    error_type: str | None = None
+    error_data: object = field(default=None, repr=False)
+    """Of any shape; what Mesh put in it is kept as it came."""
+    team_code: str | None = None
+    content: BrokerRefreshTokenResponse | None = None
+    retry_after: timedelta | None = None
+    """From ``Retry-After``, as a delay counted from the answer."""
+    suspects: tuple[str, ...] = field(default=(), repr=masked)
+    """What stands under a token's name anywhere in the body, at places known or unknown."""
+    may_hide_token: bool = False
+    """Whether there is a part that could not be looked through, and could hold a token."""
+    body: bytes = field(default=b"", repr=masked_size)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token in a place where tokens are expected."""
+        return self.content is not None and self.content.has_token
+
+    @property
+    def facts(self) -> ReplyFacts:
+        """What errors tell of it."""
+        if self.kind not in (BodyKind.ENVELOPE, BodyKind.PROBLEM):
+            return ReplyFacts(self.http_status)
+        return ReplyFacts(
+            self.http_status,
+            self.status,
+            self.error_type,
+            self.error_hash,
+            self.team_code,
+            self.message or (self.content.error_message if self.content else None),
+            self.display_message,
+            self.error_data,
+        )
+
+
+@frozen
+class LinkPayload:
+    """What Link hands to your front end: ``accessTokenPayload``, or the ``delayedAuth`` form of it."""
+
+    broker_type: BrokerType | str
+    account_tokens: tuple[BrokerAccountTokens, ...] = ()
+    expires_in: timedelta | None = None
+    refresh_token_expires_in: timedelta | None = None
+    delayed: bool = False
+    """True for ``delayedAuth``: the refresh token can be exchanged after 24 hours, and there is no access token."""

@@ -1,0 +1,203 @@
+"""What came of an exchange: outcomes that are expected are values, and the errors here carry one."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
+
+from attrs import field, frozen
+
+from mesh_refresh import codec
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
+from mesh_refresh.masking import MaskedDict, masked
+from mesh_refresh.messages import HttpReply, Reply
+from mesh_refresh.tokens import Tokens, check_format
+
+_DOCUMENT = "mesh_refresh.mfa_required"
+_VERSION = 1
+
+
+@frozen
+class Refreshed:
+    """The exchange succeeded. Save every one of `all_tokens`: the old ones may be spent."""
+
+    before: Tokens
+    """What was sent."""
+    all_tokens: tuple[Tokens, ...]
+    """Every account that the reply renewed, each with all that it left out carried over."""
+    reply: Reply
+    """The typed envelope, with accounts and balances."""
+    asked: int | None = field(default=0, repr=False)
+    """Where in `all_tokens` the account asked for is; None where the reply has it not."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The account asked for. Raises `AccountNotInReply` where the reply renewed only others."""
+        if self.asked is None:
+            raise AccountNotInReply(self)
+        return self.all_tokens[self.asked]
+
+    def unwrap(self) -> Self:
+        """This outcome: nothing more is needed."""
+        return self
+
+
+@frozen
+class MfaRequired:
+    """The broker wants a code. This is the continuation: it holds live tokens, so keep it where tokens are kept.
+
+    Hand it to `MeshClient.submit_mfa` with the code, in this process or another one (`to_json`, `from_json`).
+    """
+
+    before: Tokens
+    """What was sent."""
+    tokens: Tokens
+    """The old tokens, with whatever the first reply renewed."""
+    all_tokens: tuple[Tokens, ...]
+    """Every account that the first reply renewed; often none."""
+    reply: Reply
+    """The typed envelope."""
+    access_token: str | None = field(default=None, repr=masked)
+    """What the second request carries: the access token of the first reply, wherever the reply put it, or the one in
+    force where the reply had none."""
+
+    @property
+    def display_message(self) -> str | None:
+        """What Mesh suggests to show to the person."""
+        return self.reply.display_message
+
+    def unwrap(self) -> Refreshed:
+        """Raises `MfaPending`: there is nothing to unwrap before the code was given."""
+        raise MfaPending(self)
+
+    def to_json(self) -> str:
+        """The continuation as a JSON document, secrets in plain text."""
+        document = MaskedDict(
+            format=_DOCUMENT,
+            version=_VERSION,
+            before=self.before.to_document(),
+            tokens=self.tokens.to_document(),
+            all_tokens=[tokens.to_document() for tokens in self.all_tokens],
+            access_token=self.access_token,
+            http_status=self.reply.http_status,
+            body=base64.b64encode(self.reply.body).decode(),
+        )
+        return codec.dumps(document)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "MfaRequired":
+        """The continuation that `to_json` wrote. Raises `InvalidRequest` for anything else."""
+        document = codec.loads(text)
+        del text
+        if document is None:
+            raise InvalidRequest("This is not a continuation: it is not a JSON object.")
+        check_format(document, _DOCUMENT, _VERSION)
+        try:
+            return _continuation(document)
+        except (KeyError, TypeError, ValueError) as error:
+            wrong = type(error).__name__
+        raise InvalidRequest(f"This continuation is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _continuation(document: MaskedDict) -> MfaRequired:
+    body = base64.b64decode(document["body"])
+    reply = codec.decode_reply(HttpReply(int(document["http_status"]), {}, body), at=datetime.min.replace(tzinfo=UTC))
+    access_token = document["access_token"]
+    if access_token is not None and not isinstance(access_token, str):
+        raise TypeError
+    return MfaRequired(
+        Tokens.from_document(document["before"]),
+        Tokens.from_document(document["tokens"]),
+        tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"]),
+        reply,
+        access_token,
+    )
+
+
+class UnreadableReply(OutcomeUnknown):
+    """An answer came, but not in a form that can be read. Its bytes are kept: they may be the only copy of a token."""
+
+    _carriers: ClassVar[tuple[str, ...]] = ("body", "before")
+    all_tokens: ClassVar[tuple[Tokens, ...]] = ()
+    """Empty: none could be read. It is here so that an `on_outcome` can treat all outcomes alike."""
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        facts: ReplyFacts | None = None,
+        body: bytes = b"",
+        may_hold_token: bool = False,
+        before: Tokens | None = None,
+    ) -> None:
+        advice = "Keep .body where tokens are kept: a new token may be in it." if may_hold_token else ""
+        super().__init__(f"{what or 'The reply cannot be read.'} {advice}".rstrip(), facts=facts)
+        self.body = body
+        """What was received, decompressed where possible."""
+        self.may_hold_token = may_hold_token
+        """Whether `body` may be the only copy of a new token (a body cut short, broken JSON, a token under an error)."""
+        self.before = before
+        """What was sent."""
+
+
+class CodeRefused(MeshRefreshError):
+    """The MFA code was wrong or late. The tokens are as they were, and `pending` is still good: ask for the code again."""
+
+    _what = "The MFA code was refused."
+    _next = "No token is spent. Ask the person for the code once more and submit it with the same continuation (.pending)."
+    _carriers: ClassVar[tuple[str, ...]] = ("pending",)
+
+    def __init__(
+        self, what: str | None = None, *, facts: ReplyFacts | None = None, pending: MfaRequired | None = None
+    ) -> None:
+        super().__init__(what, facts=facts)
+        self.pending = pending
+        """The continuation that the code was for; None only in a pickle, which carries no tokens."""
+
+
+class MfaPending(MeshRefreshError):
+    """A code is needed before there are fresh tokens. `pending` is the continuation, where this process has it."""
+
+    _what = "The broker wants an MFA code."
+    _next = "No token is spent. Ask the person for the code and submit it."
+    _carriers: ClassVar[tuple[str, ...]] = ("pending",)
+
+    def __init__(self, pending: MfaRequired | None = None, *, pending_id: str | None = None) -> None:
+        super().__init__(facts=pending.reply.facts if pending else None)
+        self.pending = pending
+        self.pending_id = pending_id
+        """Which question the code answers, where a keeper asked it."""
+
+
+class AccountNotInReply(MeshRefreshError):
+    """The exchange succeeded, but its reply renewed only other accounts of the login. Save `outcome.all_tokens`."""
+
+    token_may_be_spent = True
+    _what = "The exchange succeeded, but the reply does not name the account that was asked for."
+    _next = "The refresh token that was sent may be spent. Save .outcome.all_tokens, and give Tokens an account_id."
+    _carriers: ClassVar[tuple[str, ...]] = ("outcome",)
+
+    def __init__(self, outcome: Refreshed) -> None:
+        super().__init__(facts=outcome.reply.facts)
+        self.outcome: Refreshed | None = outcome
+
+
+Outcome = Refreshed | MfaRequired | UnreadableReply
+"""Everything that may hold a live token, and so everything that `on_outcome` is given."""
+
+
+class NotSaved(MeshRefreshError):
+    """A live token reached no `on_outcome`: save what `outcomes` hold, now, or the person must log in again."""
+
+    token_may_be_spent = True
+    _next = "The tokens that were sent may be spent and the new ones are only on this error: save .outcome.all_tokens now."
+    _carriers: ClassVar[tuple[str, ...]] = ("outcomes",)
+
+    def __init__(self, what: str, outcomes: tuple[Outcome, ...]) -> None:
+        super().__init__(what)
+        self.outcomes: tuple[Outcome, ...] | None = outcomes
+        """Each of them, the oldest first."""
+
+    @property
+    def outcome(self) -> Any:
+        """The one, or the first, of `outcomes`."""
+        return self.outcomes[0] if self.outcomes else None

@@ -1,0 +1,59 @@
+"""What can be exchanged for your own: the transport and the strategies."""
+
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+
+from mesh_refresh.messages import HttpReply, HttpRequest, RefreshRequest, Reply
+from mesh_refresh.outcomes import MfaRequired, Refreshed
+from mesh_refresh.tokens import Tokens
+
+
+@frozen
+class RefreshOptions:
+    """What a caller of `refresh` may ask for besides the refresh itself."""
+
+    create_new_refresh_token: bool | None = None
+    """Renew the refresh token too (TD Ameritrade). None leaves the field out of the request."""
+
+
+class Transport(Protocol):
+    """One verb: a request goes out, a reply comes back.
+
+    An implementation sends the request once and never again by itself, follows no redirect, reads at most
+    `mesh_refresh.codec.BODY_LIMIT` bytes of body, and awaits ``request.before_send()`` before the first byte.
+    It raises `NotSent` where not one byte went out. Everything else that it raises counts as an unknown outcome.
+    A body cut short is a reply with ``complete=False`` and what came of it.
+    """
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send `request` as one POST, and bring the reply."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections. The client calls it once, after the last exchange."""
+        ...
+
+
+class Strategy(Protocol):
+    """What a broker wants of a refresh. Pure: no I/O, no clock, no randomness; equal arguments give equal results."""
+
+    def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
+        """The request that refreshes `tokens`. Raises `InvalidRequest` where something that the broker needs is missing."""
+        ...
+
+    def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
+        """The second request, with the code. Raises `InvalidRequest` for an empty code."""
+        ...
+
+    def interpret(self, request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
+        """What `reply` to `request` means for the account of `tokens`; lifetimes count from `at`, when it was sent.
+
+        Raises a `MeshRefreshError`, and nothing else, where the reply is no success.
+        """
+        ...
+
+    def may_resend(self, request: RefreshRequest) -> bool:
+        """Whether `request` may be sent again when the fate of the first is unknown. No, for every request with a code."""
+        ...

@@ -1,0 +1,129 @@
+"""What a reply means: the HTTP status first, then the envelope's, then the content's. A token outranks a status."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from mesh_refresh import errors
+from mesh_refresh.enums import ApiStatus, AuthStatus
+from mesh_refresh.errors import MeshRefreshError, ReplyFacts
+from mesh_refresh.merging import continuation_token, merge
+from mesh_refresh.messages import BodyKind, BrokerRefreshTokenResponse, RefreshRequest, Reply
+from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.tokens import Tokens
+
+_MISSING_FIELD = "missingField"
+
+_BY_HTTP: dict[int, type[MeshRefreshError]] = {
+    401: errors.ClientRefused,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    408: errors.ServerFailure,
+    409: errors.Conflict,
+    423: errors.Locked,
+    429: errors.Throttled,
+    451: errors.UnavailableForLegalReasons,
+}
+_BY_STATUS: dict[str, type[MeshRefreshError]] = {
+    ApiStatus.SERVER_FAILURE: errors.ServerFailure,
+    ApiStatus.PERMISSION_DENIED: errors.PermissionDenied,
+    ApiStatus.NOT_FOUND: errors.NotFound,
+    ApiStatus.CONFLICT: errors.Conflict,
+    ApiStatus.TOO_MANY_REQUEST: errors.Throttled,
+    ApiStatus.LOCKED: errors.Locked,
+    ApiStatus.UNAVAILABLE_FOR_LEGAL_REASONS: errors.UnavailableForLegalReasons,
+}
+
+
+def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
+    """What `reply` to `request` means for the account of `tokens`; lifetimes count from `at`, when it was sent.
+
+    Raises one of the errors of `mesh_refresh.errors` or `mesh_refresh.outcomes` where it is no success.
+    """
+    if reply.kind is BodyKind.CUT:
+        raise _unreadable("The reply was cut short, or is larger than a reply can be.", request, tokens, reply)
+    if not 200 <= reply.http_status < 300:
+        raise _refusal(request, tokens, reply)
+    content = reply.content
+    if content is not None:
+        if content.status == AuthStatus.MFA_REQUIRED:
+            return _continuation(tokens, content, reply, at)
+        if content.has_token and content.status != AuthStatus.FAILED:
+            merged = merge(tokens, content, at)
+            return Refreshed(tokens, merged.all_tokens, reply, merged.asked)
+    raise _no_success(request, tokens, reply)
+
+
+def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Reply, at: datetime) -> MfaRequired:
+    merged = merge(tokens, content, at)
+    own = tokens if merged.asked is None else merged.all_tokens[merged.asked]
+    return MfaRequired(tokens, own, merged.all_tokens, reply, continuation_token(tokens, content, merged))
+
+
+def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
+    """The error for a 2xx that brought no token to use."""
+    if _new_tokens(request, reply) or reply.may_hide_token:
+        return _unreadable("The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply)
+    facts = _facts(request, tokens, reply)
+    if reply.status in _BY_STATUS:
+        return _made(_BY_STATUS[str(reply.status)], facts, reply)
+    if reply.content is not None and reply.content.status == AuthStatus.FAILED:
+        return _refused(request, facts)
+    if reply.status == ApiStatus.BAD_REQUEST:
+        return errors.RequestRejected(facts=facts) if reply.error_type == _MISSING_FIELD else _refused(request, facts)
+    return _unreadable(f"The reply claims success but brings no token: its body is {reply.kind.value}.", request, tokens, reply)
+
+
+def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
+    """The error for anything but a 2xx."""
+    code = reply.http_status
+    if _new_tokens(request, reply) or reply.may_hide_token:
+        return _unreadable("There is a token in the reply, but under an error.", request, tokens, reply)
+    facts = _facts(request, tokens, reply)
+    if 300 <= code < 400:
+        return errors.RedirectRefused(facts=facts)
+    if code in _BY_HTTP:
+        return _made(_BY_HTTP[code], facts, reply)
+    if code == 503 and (reply.kind is BodyKind.ENVELOPE or reply.retry_after is not None):
+        return _made(errors.Unavailable, facts, reply)
+    if code >= 500:
+        return errors.ServerFailure(facts=facts)
+    if not 400 <= code:
+        return _unreadable(f"HTTP {code} is no answer to a refresh.", request, tokens, reply)
+    if reply.kind is BodyKind.ENVELOPE and reply.status in _BY_STATUS:
+        return _made(_BY_STATUS[str(reply.status)], facts, reply)
+    if code == 400 and reply.kind is BodyKind.ENVELOPE and reply.error_type != _MISSING_FIELD:
+        return _refused(request, facts)
+    return errors.RequestRejected(facts=facts)
+
+
+def _made(cls: type[MeshRefreshError], facts: ReplyFacts, reply: Reply) -> MeshRefreshError:
+    if cls in (errors.Throttled, errors.Unavailable):
+        pausing: Callable[..., MeshRefreshError] = cls
+        return pausing(facts=facts, retry_after=reply.retry_after)
+    return cls(facts=facts)
+
+
+def _refused(request: RefreshRequest, facts: ReplyFacts) -> MeshRefreshError:
+    # Which of the two was wrong, the reply does not say. The code is what a person types, and it can be typed again;
+    # taking the tokens for dead would cost a login.
+    return CodeRefused(facts=facts) if request.mfa_code is not None else errors.TokensRefused(facts=facts)
+
+
+def _unreadable(what: str, request: RefreshRequest, tokens: Tokens, reply: Reply) -> UnreadableReply:
+    return UnreadableReply(
+        what,
+        facts=_facts(request, tokens, reply),
+        body=reply.body,
+        may_hold_token=reply.may_hide_token or _new_tokens(request, reply),
+        before=tokens,
+    )
+
+
+def _new_tokens(request: RefreshRequest, reply: Reply) -> bool:
+    """Whether the body has a token that was not sent: an error that echoes the request brings nothing new."""
+    sent = request.secrets
+    return any(token not in sent for token in reply.suspects)
+
+
+def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:
+    return reply.facts.scrubbed((*request.secrets, *tokens.secrets))

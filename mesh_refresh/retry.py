@@ -1,0 +1,69 @@
+"""When to try again, as a function of values: what may have spent a token is never sent again blindly."""
+
+from datetime import timedelta
+
+from attrs import frozen
+
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown
+from mesh_refresh.outcomes import UnreadableReply
+
+
+@frozen
+class RetryPolicy:
+    """How often, how long and how patiently one call of `refresh` tries. Raises `InvalidRequest` for senseless values."""
+
+    attempts: int = 3
+    """Requests at the most, the first one counted."""
+    deadline: timedelta = timedelta(seconds=60)
+    """For all attempts together, from the call's start: pauses included, `on_outcome` not."""
+    resend_unknown: bool = False
+    """Whether to send again where nobody knows what came of the first request, and the strategy allows it. With a
+    broker that rotates its refresh tokens this can spend one twice, which some punish by revoking the login."""
+    backoff: timedelta = timedelta(milliseconds=500)
+    """The pause after the first failure; doubled after each further one, and shortened at random by up to half."""
+    backoff_cap: timedelta = timedelta(seconds=10)
+    """The longest pause, unless Mesh asked for a longer one."""
+    settle: timedelta = timedelta(seconds=10)
+    """The least pause before an unknown outcome is sent again: the first request may still be worked on."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.attempts < 1:
+            raise InvalidRequest("RetryPolicy needs at least one attempt.")
+        if self.deadline <= timedelta():
+            raise InvalidRequest("RetryPolicy needs a deadline above zero.")
+        if min(self.backoff, self.backoff_cap, self.settle) < timedelta():
+            raise InvalidRequest("RetryPolicy has a negative pause.")
+
+
+def pause_before_retry(
+    policy: RetryPolicy,
+    error: MeshRefreshError,
+    *,
+    attempt: int,
+    elapsed: timedelta,
+    may_resend: bool,
+    chance: float,
+) -> timedelta | None:
+    """How long to wait before the next attempt, or None where there must be none.
+
+    `attempt` counts the requests so far, `elapsed` is the time since the call's start, `chance` lies in [0, 1).
+    """
+    if attempt >= policy.attempts or not _worth_it(policy, error, may_resend=may_resend):
+        return None
+    grown = min(policy.backoff * 2 ** min(attempt - 1, 30), policy.backoff_cap)
+    pause = grown * (1 - chance / 2)
+    if isinstance(error, OutcomeUnknown):
+        pause = max(pause, policy.settle)
+    asked: timedelta | None = getattr(error, "retry_after", None)
+    if asked is not None:
+        # On top of what Mesh asked for, so that callers who were told the same second do not come in the same one.
+        pause += asked
+    return pause if elapsed + pause < policy.deadline else None
+
+
+def _worth_it(policy: RetryPolicy, error: MeshRefreshError, *, may_resend: bool) -> bool:
+    if isinstance(error, UnreadableReply) and error.may_hold_token:
+        return False
+    if isinstance(error, OutcomeUnknown):
+        return policy.resend_unknown and may_resend
+    return error.retryable

@@ -1,0 +1,241 @@
+"""The tokens of one account, as a value."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import field, fields, frozen
+
+from mesh_refresh import codec
+from mesh_refresh.enums import BrokerType, known
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedDict, masked, masked_values
+from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
+
+DELAYED_AUTH = timedelta(hours=24)
+"""How long after a first connection a ``delayedAuth`` refresh token can be exchanged (Interactive Brokers)."""
+
+_DOCUMENT = "mesh_refresh.tokens"
+_VERSION = 1
+
+_TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
+_MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
+
+
+@frozen(init=False)
+class Tokens:
+    """The tokens of one account at one broker, and what is needed to refresh them. Secrets are masked in its `repr`.
+
+    Everything but the broker is optional. Datetimes are aware, in UTC. An empty string counts as None. A wrong type
+    raises `InvalidRequest`, which is a `ValueError`.
+    """
+
+    broker: BrokerType | str
+    """A `BrokerType`, or any other non-empty string: Mesh adds brokers faster than anyone releases."""
+    refresh_token: str | None = field(repr=masked)
+    """Opaque, and kept to the byte, as all tokens are."""
+    access_token: str | None = field(repr=masked)
+    trade_token: str | None = field(repr=masked)
+    """WeBull's. Mesh never returns it, so it is carried over."""
+    token_id: str | None = field(repr=masked)
+    """Stands where Mesh manages the token itself."""
+    metadata: Mapping[str, str | None] | None = field(repr=masked_values, hash=False)
+    """Sent along as it is."""
+    account_id: str | None
+    """The broker's id of the account."""
+    mesh_account_id: str | None
+    ref: str | int | None
+    """Your own key for this account. Never sent; carried to the account that was asked for, and to no other."""
+    obtained_at: datetime | None
+    expires_at: datetime | None
+    """When the access token (or token id) ends; None where nobody said."""
+    refresh_token_expires_at: datetime | None
+    """When the refresh token ends; renew it before, with ``create_new_refresh_token=True``."""
+    not_before: datetime | None
+    """The refresh token cannot be exchanged before this (delayed authentication)."""
+
+    def __init__(
+        self,
+        broker: BrokerType | str,
+        refresh_token: str | None = None,
+        *,
+        access_token: str | None = None,
+        trade_token: str | None = None,
+        token_id: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        account_id: str | None = None,
+        mesh_account_id: str | None = None,
+        ref: str | int | None = None,
+        obtained_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        refresh_token_expires_at: datetime | None = None,
+        not_before: datetime | None = None,
+    ) -> None:
+        texts = MaskedDict(
+            refresh_token=refresh_token,
+            access_token=access_token,
+            trade_token=trade_token,
+            token_id=token_id,
+            account_id=account_id,
+            mesh_account_id=mesh_account_id,
+        )
+        moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
+        wrong = (
+            _wrong_broker(broker) or _wrong_texts(texts) or _wrong_metadata(metadata) or _wrong_ref(ref)
+            or _wrong_moments(moments)
+        )  # fmt: skip
+        if wrong:
+            # A traceback may be rendered with its locals: none of them may be a token.
+            del broker, refresh_token, access_token, trade_token, token_id, metadata, ref
+            raise InvalidRequest(wrong)
+        self.__attrs_init__(
+            known(BrokerType, broker),
+            refresh_token or None,
+            access_token or None,
+            trade_token or None,
+            token_id or None,
+            None if metadata is None else dict(metadata),
+            account_id or None,
+            mesh_account_id or None,
+            ref,
+            *map(_in_utc, moments),
+        )
+
+    @property
+    def auth_token(self) -> str | None:
+        """What the next call to Mesh needs as its auth token: the access token, else the token id."""
+        return self.access_token or self.token_id
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything in it that must not be shown."""
+        values = (self.refresh_token, self.access_token, self.trade_token, self.token_id)
+        return tuple(value for value in values if value)
+
+    @classmethod
+    def from_link(
+        cls, payload: Mapping[str, Any] | str | bytes, *, obtained_at: datetime | None = None
+    ) -> tuple["Tokens", ...]:
+        """The tokens in what Link handed over: one for each account.
+
+        `payload` is Link's ``accessTokenPayload`` or ``delayedAuth``, as a mapping or JSON text. Lifetimes count from
+        `obtained_at`, which is now unless you say otherwise. Delayed authentication gets a `not_before`.
+        Raises `InvalidRequest` where there is no broker or no token in it.
+
+        Source: https://docs.meshconnect.com/guides/web-sdk
+        """
+        link = codec.read_link_payload(payload)
+        del payload
+        if isinstance(link, str):
+            raise InvalidRequest(link)
+        at = obtained_at or datetime.now(UTC)
+        return tuple(_linked(entry, link, at) for entry in link.account_tokens)
+
+    def to_json(self) -> str:
+        """All of it as a JSON document, secrets in plain text: keep it where tokens are kept."""
+        return codec.dumps(self.to_document())
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Tokens":
+        """The tokens that `to_json` wrote. Raises `InvalidRequest` for anything else."""
+        document = codec.loads(text)
+        del text
+        if document is None:
+            raise InvalidRequest("This is not a tokens document: it is not a JSON object.")
+        return cls.from_document(document)
+
+    def to_document(self) -> dict[str, Any]:
+        """What `to_json` writes, before it becomes text; for documents that hold several."""
+        document = MaskedDict(format=_DOCUMENT, version=_VERSION)
+        for name in _FIELDS:
+            value = getattr(self, name)
+            if value is not None:
+                document[name] = value.isoformat() if isinstance(value, datetime) else value
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Tokens":
+        """The tokens that `to_document` wrote. Raises `InvalidRequest` for anything else."""
+        document = MaskedDict(document)
+        check_format(document, _DOCUMENT, _VERSION)
+        values = MaskedDict({name: document[name] for name in _FIELDS if document.get(name) is not None})
+        for name in _MOMENTS:
+            if name in values:
+                values[name] = _read_moment(name, values[name])
+        return cls(values.pop("broker", ""), **values)
+
+
+_FIELDS = tuple(attribute.name for attribute in fields(Tokens))
+
+
+def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
+    """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
+    if document.get("format") != name:
+        raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
+    found = document.get("version")
+    if type(found) is not int or found > version:
+        raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
+
+
+def _wrong_broker(broker: object) -> str | None:
+    if isinstance(broker, str) and broker.strip():
+        return None
+    return "The broker must be a BrokerType or another non-empty string."
+
+
+def _wrong_texts(texts: Mapping[str, object]) -> str | None:
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            return f"{name} must be a string or None, not {type(value).__name__}."
+    return None
+
+
+def _wrong_metadata(metadata: object) -> str | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        return f"metadata must be a mapping of strings, not {type(metadata).__name__}."
+    if all(isinstance(key, str) and (item is None or isinstance(item, str)) for key, item in metadata.items()):
+        return None
+    return "metadata must map strings to strings or None: the contract allows nothing else."
+
+
+def _wrong_ref(ref: object) -> str | None:
+    if ref is None or (isinstance(ref, str | int) and not isinstance(ref, bool)):
+        return None
+    return f"ref must be a string or an integer, not {type(ref).__name__}."
+
+
+def _wrong_moments(moments: tuple[object, ...]) -> str | None:
+    for name, value in zip(_MOMENTS, moments, strict=True):
+        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+            return f"{name} must be an aware datetime, such as datetime.now(UTC)."
+    return None
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def _read_moment(name: str, value: object) -> datetime:
+    try:
+        return datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.") from None
+
+
+def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime) -> Tokens:
+    account = entry.account or BrokerAccount()
+    refresh_ends = link.refresh_token_expires_in if entry.refresh_token else None
+    return Tokens(
+        link.broker_type,
+        entry.refresh_token,
+        access_token=entry.access_token,
+        token_id=entry.token_id,
+        account_id=account.account_id,
+        mesh_account_id=account.mesh_account_id,
+        obtained_at=at,
+        expires_at=at + link.expires_in if link.expires_in and not link.delayed else None,
+        refresh_token_expires_at=at + refresh_ends if refresh_ends else None,
+        not_before=at + DELAYED_AUTH if link.delayed else None,
+    )

@@ -1,0 +1,178 @@
+"""The one door to HTTP: the only module that imports aiohttp's client, and that maps its exceptions."""
+
+import asyncio
+import ssl as tls
+from contextvars import ContextVar
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from mesh_refresh.codec import BODY_LIMIT
+from mesh_refresh.errors import MeshRefreshError, NotSent, OutcomeUnknown
+from mesh_refresh.masking import MaskedBuffer
+from mesh_refresh.messages import HttpReply, HttpRequest
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_READ_HEADERS = ("Content-Encoding", "Retry-After")
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+class _Sending:
+    """How far one request has come."""
+
+    __slots__ = ("begun", "request")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.begun = False
+        """Whether bytes may be out."""
+
+
+_sending: ContextVar[_Sending] = ContextVar("mesh_refresh_sending")
+
+
+class _BodyNotWritten(aiohttp.ClientConnectionError):
+    """Somebody cancelled the task in which aiohttp writes the body (`asyncio.run` does, when `main()` ends)."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """aiohttp's request, which tells when it has its connection and when its first byte goes out."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        sending = _sending.get()
+        await sending.request.before_send()
+        response = await super().send(conn)
+        writer = self._writer
+        if writer is not None:
+            # Without this, a request whose writer was cancelled waits for an answer to nothing.
+            def fail(task: asyncio.Task[None]) -> None:
+                if task.cancelled() and conn.protocol is not None:
+                    conn.protocol.set_exception(_BodyNotWritten())
+
+            writer.add_done_callback(fail)
+        return response
+
+    async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
+        _sending.get().begun = True
+        await super().write_bytes(writer, conn, content_length)
+
+
+class AiohttpTransport:
+    """Requests by aiohttp, on a pool of at most `connections`.
+
+    TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed, no cookie kept,
+    and no proxy taken from the environment unless `trust_env` says so. There are no time-outs in it: the client ends
+    an exchange at its own deadline.
+
+    With `session`, a `ClientSession` of yours is used as it is, and left open. Then it cannot be seen when a request
+    has its connection, so a request counts as sent from its start, except where aiohttp says that it could not connect.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        connections: int = 100,
+        ssl: tls.SSLContext | None = None,
+        trust_env: bool = False,
+    ) -> None:
+        self._given = session
+        self._own: aiohttp.ClientSession | None = None
+        self._connections = connections
+        self._ssl = ssl
+        self._trust_env = trust_env
+        self._urls: dict[str, URL] = {}
+
+    def __repr__(self) -> str:
+        kind = "a session of the caller's" if self._given else f"connections={self._connections}"
+        return f"AiohttpTransport({kind})"
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send `request` once. Raises `NotSent` before its first byte, `OutcomeUnknown` after it."""
+        sending = _Sending(request)
+        session = self._given or self._own or self._opened()
+        if self._given is not None:
+            await request.before_send()
+        reset = _sending.set(sending)
+        try:
+            response = await session.post(
+                self._url(request.url),
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+                auto_decompress=False,
+                raise_for_status=False,
+                timeout=_NO_TIMEOUT,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            failure = self._failure(error, sending)
+        else:
+            return await _read(response)
+        finally:
+            _sending.reset(reset)
+        # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close the pool; a session of the caller's stays open."""
+        if self._own is not None:
+            await self._own.close()
+            self._own = None
+
+    def _url(self, url: str) -> URL:
+        if url not in self._urls:
+            self._urls[url] = URL(url)
+        return self._urls[url]
+
+    def _opened(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True)
+        self._own = aiohttp.ClientSession(
+            connector=connector,
+            request_class=_Request,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_NO_TIMEOUT,
+            trust_env=self._trust_env,
+        )
+        return self._own
+
+    def _failure(self, error: Exception, sending: _Sending) -> MeshRefreshError:
+        never = not sending.begun if self._given is None else isinstance(error, _NEVER_SENT)
+        if never:
+            return NotSent(f"The request was not sent: {_reason(error)}.")
+        return OutcomeUnknown(f"The request was sent, but no answer came back: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    """What happened, in words that cannot hold a secret: what aiohttp writes on connecting, else only the error's name."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError) and "\n" not in str(error):
+        return f"{type(error).__name__}, {error}"
+    return type(error).__name__
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """What has arrived but cannot be read any more, because the connection's error comes first."""
+    return b"".join(getattr(content, "_buffer", ()))
+
+
+async def _read(response: aiohttp.ClientResponse) -> HttpReply:
+    content = response.content
+    body = MaskedBuffer()
+    try:
+        while not content.at_eof() and len(body) <= BODY_LIMIT:
+            body += await content.readany()
+        complete = len(body) <= BODY_LIMIT
+    except (aiohttp.ClientError, OSError):
+        body += _unread(content)
+        complete = False
+    except asyncio.CancelledError:
+        # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
+        body += _unread(content)
+        complete = content.at_eof()
+        if not body:
+            raise
+    finally:
+        # Does nothing to a connection that went back to the pool when its reply ended.
+        response.close()
+    headers = {name: value for name in _READ_HEADERS if (value := response.headers.get(name)) is not None}
+    return HttpReply(response.status, headers, bytes(body), complete)
