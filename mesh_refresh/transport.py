@@ -168,7 +168,7 @@ async def _read(response: aiohttp.ClientResponse) -> HttpReply:
     except asyncio.CancelledError:
         # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
         body += _unread(content)
-        complete = content.at_eof()
+        complete = content.is_eof()
         if not body:
             raise
     finally:

@@ -18,7 +18,7 @@ class SendOptions:
 
     attempts: int | None = None
     """Requests at the most, instead of the client's `RetryPolicy.attempts`."""
-    before_send: Callable[[], Awaitable[None]] | None = None
+    before_send: Callable[[], Awaitable[object]] | None = None
     """Awaited with the connection in hand, right before the bytes. What it raises ends the exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
