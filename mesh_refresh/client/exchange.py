@@ -221,7 +221,8 @@ class Exchange:
         )
         if self.shell.own_transport:
             return await self.shell.transport.send(request)
-        return await run_foreign(lambda: self.shell.transport.send(request), again=False)
+        reply: HttpReply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
+        return reply
 
     def _body(self) -> bytes:
         try:

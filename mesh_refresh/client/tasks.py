@@ -6,10 +6,8 @@ refuses to be cancelled from outside therefore finishes; `asyncio.shield` alone 
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
-
-_T = TypeVar("_T")
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class ExchangeTask(asyncio.Task[None]):
@@ -52,10 +50,8 @@ class CancelledForGood(Exception):
     """Foreign code was cancelled from outside more than once."""
 
 
-async def run_foreign(
-    call: Callable[[], Awaitable[_T]] | Callable[[], _T], *, timeout: float | None = None, again: bool = True
-) -> _T:
-    """Await `call()` in a task of its own, for at most `timeout` seconds.
+async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, again: bool = True) -> Any:
+    """What `call()` gives, awaited where it can be, in a task of its own and for at most `timeout` seconds.
 
     Where something outside cancels that task, `call` is started once more if `again`, else `CancelledForGood` is
     raised. Raises `TimeoutError` at the time-out, and whatever `call` raises.
@@ -63,7 +59,7 @@ async def run_foreign(
     loop = asyncio.get_running_loop()
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
-        results: list[_T] = []
+        results: list[Any] = []
         task = ForeignTask(_into(results, call), loop=loop)
         try:
             done, _pending = await asyncio.wait((task,), timeout=timeout)
@@ -79,8 +75,8 @@ async def run_foreign(
     raise CancelledForGood
 
 
-async def _into(results: list[_T], call: Callable[[], Awaitable[_T]] | Callable[[], _T]) -> None:
-    value: Any = call()
+async def _into(results: list[Any], call: Callable[[], Any]) -> None:
+    value = call()
     results.append(await value if inspect.isawaitable(value) else value)
 
 

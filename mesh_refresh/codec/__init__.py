@@ -1,0 +1,19 @@
+"""Bytes to messages and back, lenient where leniency keeps a token.
+
+A part that does not carry tokens is never worth one: a wrong type there reads as absent. Unknown fields are ignored,
+unknown enum values stay strings.
+"""
+
+from mesh_refresh.codec.documents import dumps, loads, read_link_payload
+from mesh_refresh.codec.replies import BODY_LIMIT, LONGEST_RETRY_AFTER, decode_reply
+from mesh_refresh.codec.structures import encode_request
+
+__all__ = [
+    "BODY_LIMIT",
+    "LONGEST_RETRY_AFTER",
+    "decode_reply",
+    "dumps",
+    "encode_request",
+    "loads",
+    "read_link_payload",
+]

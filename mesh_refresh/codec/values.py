@@ -1,0 +1,51 @@
+"""Reading one JSON value leniently: what is not what it should be reads as absent.
+
+Each reader takes what cattrs hands to a hook, the value and its type.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from mesh_refresh.enums import AuthStatus, known
+
+_LONGEST_LIFETIME = timedelta(days=36_500)
+
+
+def text(value: Any, _: Any = None) -> str | None:
+    """Text, of whatever content."""
+    return value if type(value) is str else None
+
+
+def identifier(value: Any, _: Any = None) -> str | None:
+    """An id or a token: text that is not empty. One written as a number is still one."""
+    if type(value) is str:
+        return value or None
+    return str(value) if type(value) is int else None
+
+
+def amount(value: Any, _: Any = None) -> float | None:
+    """A number, or text that is one."""
+    if type(value) is float or type(value) is int:
+        return value
+    try:
+        return float(value) if type(value) is str else None
+    except ValueError:
+        return None
+
+
+def flag(value: Any, _: Any = None) -> bool | None:
+    """True or false."""
+    return value if type(value) is bool else None
+
+
+def lifetime(value: Any, _: Any = None) -> timedelta | None:
+    """Seconds as a span; None for zero, negative and absurd ones."""
+    seconds = amount(value)
+    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME.total_seconds():
+        return None
+    return timedelta(seconds=seconds)
+
+
+def auth_status(value: Any, _: Any = None) -> AuthStatus | str | None:
+    """A member of the open enumeration, or the text that is none yet."""
+    return known(AuthStatus, value) if type(value) is str else None
