@@ -165,10 +165,6 @@ class Reply:
     content: BrokerRefreshTokenResponse | None = None
     retry_after: timedelta | None = None
     """From ``Retry-After``, as a delay counted from the answer."""
-    suspects: tuple[str, ...] = field(default=(), repr=masked)
-    """What stands under a token's name anywhere in the body, at places known or unknown."""
-    may_hide_token: bool = False
-    """Whether there is a part that could not be looked through, and could hold a token."""
     body: bytes = field(default=b"", repr=masked_size)
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from mesh_refresh import errors
+from mesh_refresh import codec, errors
 from mesh_refresh.enums import ApiStatus, AuthStatus
 from mesh_refresh.errors import MeshRefreshError, ReplyFacts
 from mesh_refresh.merging import continuation_token, merge
@@ -61,7 +61,7 @@ def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Re
 
 def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
     """The error for a 2xx that brought no token to use."""
-    if _new_tokens(request, reply) or reply.may_hide_token:
+    if holds_new_token(request, reply):
         return _unreadable("The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply)
     facts = _facts(request, tokens, reply)
     if reply.status in _BY_STATUS:
@@ -76,7 +76,7 @@ def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRe
 def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
     """The error for anything but a 2xx."""
     code = reply.http_status
-    if _new_tokens(request, reply) or reply.may_hide_token:
+    if holds_new_token(request, reply):
         return _unreadable("There is a token in the reply, but under an error.", request, tokens, reply)
     facts = _facts(request, tokens, reply)
     if 300 <= code < 400:
@@ -87,7 +87,7 @@ def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefre
         return _made(errors.Unavailable, facts, reply)
     if code >= 500:
         return errors.ServerFailure(facts=facts)
-    if not 400 <= code:
+    if code < 400:
         return _unreadable(f"HTTP {code} is no answer to a refresh.", request, tokens, reply)
     if reply.kind is BodyKind.ENVELOPE and reply.status in _BY_STATUS:
         return _made(_BY_STATUS[str(reply.status)], facts, reply)
@@ -114,15 +114,15 @@ def _unreadable(what: str, request: RefreshRequest, tokens: Tokens, reply: Reply
         what,
         facts=_facts(request, tokens, reply),
         body=reply.body,
-        may_hold_token=reply.may_hide_token or _new_tokens(request, reply),
+        may_hold_token=holds_new_token(request, reply),
         before=tokens,
     )
 
 
-def _new_tokens(request: RefreshRequest, reply: Reply) -> bool:
-    """Whether the body has a token that was not sent: an error that echoes the request brings nothing new."""
-    sent = request.secrets
-    return any(token not in sent for token in reply.suspects)
+def holds_new_token(request: RefreshRequest, reply: Reply) -> bool:
+    """Whether the body has, or may hide, a token that was not sent: an error that echoes the request has none."""
+    found, hidden = codec.token_like(reply)
+    return hidden or not found <= set(request.secrets)
 
 
 def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:

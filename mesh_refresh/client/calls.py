@@ -3,13 +3,19 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
+from mesh_refresh import codec
 from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.messages import RefreshRequest, Reply
+from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
+from mesh_refresh.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
+
+
+Result = Refreshed | MfaRequired | MeshRefreshError
+"""What a caller gets: returned, or raised."""
 
 
 @frozen
@@ -50,23 +56,35 @@ class Call:
         return evolve(self, tokens=tokens, request=self.strategy.build(tokens, self.options))
 
 
-@frozen
 class Answered:
-    """Mesh answered; each caller reads it for its own account."""
+    """Mesh answered. Each caller reads the answer for its own account."""
 
-    request: RefreshRequest
-    reply: Reply
-    at: datetime
-    """When the request was sent."""
-    pending: MfaRequired | None = field(default=None, repr=False)
+    __slots__ = ("_reply", "at", "http", "pending", "received_at", "request")
 
-    def outcome_for(self, call: Call) -> Refreshed | MfaRequired | MeshRefreshError:
+    def __init__(self, call: Call, http: HttpReply, *, at: datetime, received_at: datetime) -> None:
+        self.request = call.request
+        self.pending = call.pending
+        self.http = http
+        self.at = at
+        """When the request was sent."""
+        self.received_at = received_at
+        self._reply: Reply | None = None
+
+    @property
+    def reply(self) -> Reply:
+        """The typed envelope."""
+        if self._reply is None:
+            self._reply = codec.decode_reply(self.http, at=self.received_at)
+        return self._reply
+
+    def compact(self) -> None:
+        """Keep the bytes only: what is remembered for half a minute should cost the garbage collector nothing."""
+        self._reply = None
+
+    def outcome_for(self, call: Call) -> Result:
         """What the answer means for the account of `call`."""
-        return self._read(call, call.tokens)
-
-    def _read(self, call: Call, tokens: Tokens) -> Refreshed | MfaRequired | MeshRefreshError:
         try:
-            return call.strategy.interpret(self.request, tokens, self.reply, self.at)
+            return call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
         except CodeRefused as error:
             error.pending = call.pending or self.pending
             return error
@@ -74,36 +92,36 @@ class Answered:
             return error
         except Exception as error:
             # A bug in a strategy must not cost a token that came: the bytes are kept like those of any odd reply.
-            return _not_understood(error, self.reply, tokens)
+            return _not_understood(error, self.request, self.reply, call.tokens)
 
 
-def _not_understood(error: Exception, reply: Reply, tokens: Tokens) -> UnreadableReply:
+def _not_understood(error: Exception, request: RefreshRequest, reply: Reply, tokens: Tokens) -> UnreadableReply:
     unreadable = UnreadableReply(
         f"The strategy raised {type(error).__name__} while it read the reply.",
         facts=reply.facts,
         body=reply.body,
-        may_hold_token=bool(reply.suspects) or reply.may_hide_token,
+        may_hold_token=holds_new_token(request, reply),
         before=tokens,
     )
     unreadable.__cause__ = error
     return unreadable
 
 
-def holds_live_token(outcome: Refreshed | MfaRequired | MeshRefreshError) -> bool:
+def holds_live_token(outcome: Result) -> bool:
     """Whether losing `outcome` could lose a token."""
     if isinstance(outcome, UnreadableReply):
         return outcome.may_hold_token
     return isinstance(outcome, Refreshed | MfaRequired)
 
 
-def own_tokens(outcome: Refreshed | MfaRequired | MeshRefreshError) -> Tokens | None:
+def own_tokens(outcome: Result) -> Tokens | None:
     """The account's tokens after `outcome`; None where it has none for this account."""
     if isinstance(outcome, Refreshed):
         return None if outcome.asked is None else outcome.tokens
     return outcome.tokens if isinstance(outcome, MfaRequired) else None
 
 
-def rotated_to(outcome: Refreshed | MfaRequired | MeshRefreshError, spent: str) -> bool:
+def rotated(outcome: Refreshed | MfaRequired | MeshRefreshError, spent: str) -> bool:
     """Whether the exchange replaced the refresh token that it sent."""
     if isinstance(outcome, Refreshed | MfaRequired):
         return any(tokens.refresh_token != spent for tokens in outcome.all_tokens)

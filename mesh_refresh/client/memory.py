@@ -1,8 +1,11 @@
-"""Exchanges that are over and still answer: those that spent a token lately, and those that reached nobody."""
+"""Answers that still count after their exchange: of those that spent a token lately, and those that reached nobody."""
+
+from itertools import islice
 
 from attrs import evolve
 
-from mesh_refresh.client.calls import Call, own_tokens
+from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
+from mesh_refresh.client.delivery import Ref
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.clock import Clock
 from mesh_refresh.outcomes import Outcome, Refreshed
@@ -13,81 +16,116 @@ REMEMBERED = 30.0
 _Key = tuple[str, ...]
 
 
+class Spent:
+    """One answer, and who knows of it."""
+
+    __slots__ = ("answered", "live", "told", "unreached", "until")
+
+    def __init__(self, answered: Answered) -> None:
+        self.answered = answered
+        self.until = 0.0
+        """Until when it answers; past, where it does so only for as long as it has reached nobody."""
+        self.told: frozenset[Ref] = frozenset()
+        """The refs whose outcome the hook has."""
+        self.unreached: tuple[Call, ...] = ()
+        """The calls whose outcome is with nobody."""
+        self.live: Exchange | None = None
+        """Under delivery to late callers."""
+
+
 class Memory:
-    """Maps spent refresh tokens to the exchanges that spent them."""
+    """Maps spent refresh tokens to the answers that came for them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._exchanges: dict[_Key, tuple[Exchange, float]] = {}
-        self._kept: dict[Exchange, None] = {}
+        self._spent: dict[_Key, Spent] = {}
+        self._kept: dict[Spent, None] = {}
+        self._unsettled: dict[Exchange, Spent] = {}
 
     def add(self, exchange: Exchange) -> None:
-        """Remember a finished exchange, if it spent a token."""
+        """Remember a finished exchange, where it spent a token or a code. Its callers do not have their results yet."""
+        answered = exchange.answered
+        if answered is None:
+            return
         self._forget_old()
-        if exchange.rotated:
-            self._store(exchange, exchange.key)
-        elif (key := _code_key(exchange.call)) and isinstance(exchange.result_for(exchange.call), Refreshed):
-            # The token is still good, but the code is spent: the same one again gets the same answer.
-            self._store(exchange, key)
+        call, result = exchange.call, exchange.delivery.first_result()
+        spent = self._unsettled[exchange] = Spent(answered)
+        if rotated(result, call.request.refresh_token):
+            self._store(call.key, spent, REMEMBERED)
+        elif (key := _code_key(call)) and isinstance(result, Refreshed):
+            # The refresh token is still good, but the code is used up: bringing it again gets the same answer.
+            self._store(key, spent, REMEMBERED)
+
+    def recall(self, spent: Spent, exchange: Exchange) -> None:
+        """`exchange` brings a remembered answer to a late caller, and to the hook if it is told of a new ref."""
+        spent.live = exchange
+        exchange.delivery.told |= spent.told
+        exchange.delivery.reached |= spent.told
+        self._unsettled[exchange] = spent
+
+    def recalled(self, exchange: Exchange) -> None:
+        """It did; late callers from here on need another one."""
+        self._unsettled[exchange].live = None
 
     def settle(self, exchange: Exchange) -> None:
-        """Keep `exchange` for as long as its outcome is with nobody; no caller of it waits any more."""
-        if exchange.unreached():
-            self._kept[exchange] = None
-            self._store(exchange, exchange.key)
-        elif exchange in self._kept:
-            del self._kept[exchange]
-            if not exchange.rotated:
-                self._exchanges.pop(exchange.key, None)
-        exchange.forget_callers()
+        """No caller of a finished exchange waits any more: what reached nobody is kept until it reaches somebody."""
+        spent = self._unsettled.pop(exchange, None)
+        if spent is None:
+            return
+        delivery = exchange.delivery
+        spent.told |= delivery.told
+        missed = {call.tokens.ref: call for call in (*spent.unreached, *delivery.unreached())}
+        spent.unreached = tuple(call for ref, call in missed.items() if ref not in delivery.reached)
+        if spent.unreached:
+            self._kept[spent] = None
+            self._store((spent.answered.request.type, spent.answered.request.refresh_token), spent)
+        else:
+            self._kept.pop(spent, None)
+        spent.answered.compact()
 
-    def newest(self, call: Call) -> tuple[Exchange, Call] | None:
-        """The last exchange of the chain that begins with the token in `call`, and `call` as it stands before that one."""
-        exchange = self._find(call.key) or ((key := _code_key(call)) and self._find(key)) or None
-        if exchange is None:
+    def spent_by(self, exchange: Exchange) -> Spent:
+        """The answer of an exchange that is over, for one who waited for its end without a share in it."""
+        return self._unsettled.get(exchange) or Spent(exchange.answered)  # type: ignore[arg-type]
+
+    def newest(self, call: Call) -> tuple[Spent, Call] | None:
+        """The last answer in the chain that begins with the token of `call`, and `call` as it stands before that one."""
+        if not self._spent:
             return None
-        seen: set[Exchange] = set()
-        latest = (exchange, call)
-        while exchange is not None and exchange not in seen:
-            seen.add(exchange)
-            latest = (exchange, call)
-            own = own_tokens(exchange.result_for(call))
+        found = self._find(call.key) or ((key := _code_key(call)) and self._find(key)) or None
+        latest, seen = None, set[Spent]()
+        while found is not None and found not in seen:
+            seen.add(found)
+            latest = (found, call)
+            own = own_tokens(found.answered.outcome_for(call))
             if own is None or own.refresh_token is None:
                 break
             call = evolve(call, tokens=own)
-            exchange = self._find((own.broker, own.refresh_token))
+            found = self._find((own.broker, own.refresh_token))
         return latest
 
     def unreached(self) -> tuple[Outcome, ...]:
         """Every outcome that is with nobody."""
-        return tuple(outcome for exchange in self._kept for outcome in exchange.unreached())
+        outcomes = [spent.answered.outcome_for(call) for spent in self._kept for call in spent.unreached]
+        return tuple(outcomes)  # type: ignore[arg-type]  # only calls with an outcome that holds a token are kept
 
-    def _store(self, exchange: Exchange, key: _Key) -> None:
-        self._exchanges.pop(key, None)  # so that the order stays the order of the ends
-        self._exchanges[key] = (exchange, self._clock.monotonic() + REMEMBERED)
+    def _store(self, key: _Key, spent: Spent, seconds: float = 0.0) -> None:
+        if seconds:
+            spent.until = self._clock.monotonic() + seconds
+        self._spent.pop(key, None)  # so that the order stays the order of the ends
+        self._spent[key] = spent
 
-    def _find(self, key: _Key) -> Exchange | None:
-        found = self._exchanges.get(key)
-        if found is None:
-            return None
-        exchange, end = found
-        return exchange if exchange in self._kept or self._clock.monotonic() < end else None
+    def _find(self, key: _Key) -> Spent | None:
+        spent = self._spent.get(key)
+        return spent if spent is not None and self._lives(spent) else None
+
+    def _lives(self, spent: Spent) -> bool:
+        return spent in self._kept or spent.live is not None or self._clock.monotonic() < spent.until
 
     def _forget_old(self) -> None:
-        now = self._clock.monotonic()
-        for key, (exchange, end) in list(self._exchanges.items()) if len(self._exchanges) < 64 else self._oldest():
-            if end > now:
-                break
-            if exchange not in self._kept:
-                del self._exchanges[key]
-
-    def _oldest(self) -> list[tuple[_Key, tuple[Exchange, float]]]:
-        found = []
-        for item in self._exchanges.items():
-            found.append(item)
-            if len(found) == 8:
-                break
-        return found
+        # A few from the old end with every new one keep it as long as half a minute's exchanges, and no step is long.
+        for key, spent in list(islice(self._spent.items(), 4)):
+            if not self._lives(spent):
+                del self._spent[key]
 
 
 def _code_key(call: Call) -> _Key | None:

@@ -21,7 +21,8 @@ from mesh_refresh.client.keys import (
     from_environment,
     host_of,
 )
-from mesh_refresh.client.memory import Memory
+from mesh_refresh.client.delivery import Participant
+from mesh_refresh.client.memory import Memory, Spent
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
@@ -80,7 +81,7 @@ class MeshClient:
         self._shell: Shell | None = None
         self._memory = Memory(self._clock)
         self._running: dict[tuple[str, str], Exchange] = {}
-        self._serving: set[Exchange] = set()
+        self._recalled: set[Exchange] = set()
         self._closed = False
 
     @classmethod
@@ -151,7 +152,7 @@ class MeshClient:
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
-        while busy := [*self._running.values(), *self._serving]:
+        while busy := [*self._running.values(), *self._recalled]:
             await busy[0].wait()
         if self._shell is not None:
             self._shell.deadlines.stop()
@@ -175,55 +176,71 @@ class MeshClient:
                 raise InvalidRequest("This client is closed; nothing was sent.")
             found = self._memory.newest(call)
             if found is not None:
-                after = own_tokens(found[0].result_for(found[1]))
-                busy = after and after.refresh_token and self._running.get((after.broker, after.refresh_token))
-                if not busy:
-                    return await self._share(*found, brought=call)
+                spent, latest = found
+                after = own_tokens(spent.answered.outcome_for(latest))
+                busy = self._running.get((after.broker, after.refresh_token or "")) if after is not None else None
+                if busy is None:
+                    return await self._recall(shell, spent, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 await busy.wait()
                 continue
             running = self._running.get(call.key)
             if running is None:
                 running = self._running[call.key] = Exchange(shell, call, self._on_end)
-            elif running.ended is not None or not running.call.equals(call):
-                await running.wait()
-                result = running.result_for(call)
-                if isinstance(result, MeshRefreshError) and (result.retryable or running.ended is not None):
-                    continue
-                own = own_tokens(result)
-                if isinstance(result, Refreshed) and own is not None and call.pending is None:
-                    call = call.successor(own)
-                    continue
-            return await self._share(running, call, brought=call)
+                return await self._share(running, running.join(call), starts=True)
+            if running.ended is None and running.call.equals(call):
+                return await self._share(running, running.join(call))
+            await running.wait()
+            result = running.result_for(call)
+            own = own_tokens(result)
+            if isinstance(result, MeshRefreshError) and (result.retryable or running.ended is not None):
+                continue
+            if isinstance(result, Refreshed) and own is not None and call.pending is None:
+                call = call.successor(own)
+                continue
+            if running.answered is None and isinstance(result, MeshRefreshError):
+                raise result
+            return await self._recall(shell, self._memory.spent_by(running), call, brought=call)
 
-    async def _share(self, exchange: Exchange, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
-        """The outcome of `exchange` for the account of `call`; told as that of the tokens that were `brought`."""
-        participant = exchange.join(call)
-        if exchange.finished:
-            self._serving.add(exchange)
+    async def _recall(self, shell: Shell, spent: Spent, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
+        """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
+        exchange, starts = spent.live, spent.live is None
+        if exchange is None:
+            exchange = Exchange(shell, call, self._on_recalled, spent.answered)
+            self._memory.recall(spent, exchange)
+            self._recalled.add(exchange)
+        outcome = await self._share(exchange, exchange.join(call), starts=starts)
+        return outcome if call is brought else evolve(outcome, before=brought.tokens)
+
+    async def _share(
+        self, exchange: Exchange, participant: Participant, *, starts: bool = False
+    ) -> Refreshed | MfaRequired:
+        if starts:
+            exchange.start()
         try:
             await participant.done
         except asyncio.CancelledError:
             exchange.leave(participant)
             self._settle(exchange)
             raise
-        exchange.received(participant)
+        result = exchange.delivery.received(participant)
         self._settle(exchange)
-        result = participant.result
         if isinstance(result, MeshRefreshError):
             raise result
-        assert result is not None
-        return result if call is brought else evolve(result, before=brought.tokens)
+        return result
 
     def _on_end(self, exchange: Exchange) -> None:
-        if self._running.get(exchange.key) is exchange:
-            del self._running[exchange.key]
-            self._memory.add(exchange)
-        self._serving.discard(exchange)
+        del self._running[exchange.call.key]
+        self._memory.add(exchange)
+        self._settle(exchange)
+
+    def _on_recalled(self, exchange: Exchange) -> None:
+        self._recalled.discard(exchange)
+        self._memory.recalled(exchange)
         self._settle(exchange)
 
     def _settle(self, exchange: Exchange) -> None:
-        if exchange.finished and not exchange.wanted:
+        if exchange.finished and not exchange.delivery.wanted:
             self._memory.settle(exchange)
 
     def _bound(self) -> Shell:

@@ -6,6 +6,7 @@ unknown enum values stay strings.
 
 from mesh_refresh.codec.documents import dumps, loads, read_link_payload
 from mesh_refresh.codec.replies import BODY_LIMIT, LONGEST_RETRY_AFTER, decode_reply
+from mesh_refresh.codec.search import token_like
 from mesh_refresh.codec.structures import encode_request
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "encode_request",
     "loads",
     "read_link_payload",
+    "token_like",
 ]

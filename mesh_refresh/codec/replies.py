@@ -1,7 +1,6 @@
 """A reply's bytes to the typed envelope."""
 
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,32 +21,23 @@ LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 _API_STATUSES = set(ApiStatus)
 _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
-_TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
-# The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
-_TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
-_DEEPEST = 50
 
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
-    retry_after = _retry_after(reply.headers, at)
+    retry_after = _retry_after(reply.headers, at) if reply.headers else None
     body = _decompressed(reply)
-    if body is None or not reply.complete:
-        kind = BodyKind.CUT
-        body = reply.body if body is None else body
-    else:
-        parsed, readable = _parsed(body)
-        if readable:
-            return _envelope(reply.status, parsed, retry_after, body)
-        kind = _kind_of_text(body)
-    return Reply(
-        reply.status,
-        kind,
-        retry_after=retry_after,
-        suspects=tuple(match.decode(errors="replace") for match in _TOKEN_FIELD.findall(body)),
-        may_hide_token=200 <= reply.status < 300 and _looks_like_json(reply, body),
-        body=body,
-    )
+    if body is None:
+        # It began as a compressed body, and nobody can say what was in the rest of it.
+        return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=reply.body)
+    if not reply.complete:
+        return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=body)
+    parsed, readable = parsed_json(body)
+    if not readable:
+        return Reply(reply.status, _kind_of_text(body), retry_after=retry_after, body=body)
+    if type(parsed) is not dict:
+        return Reply(reply.status, BodyKind.OTHER_JSON, retry_after=retry_after, body=body)
+    return _envelope(reply.status, parsed, retry_after, body)
 
 
 def _kind_of_text(body: bytes) -> BodyKind:
@@ -55,23 +45,7 @@ def _kind_of_text(body: bytes) -> BodyKind:
     return BodyKind.EMPTY if not start else BodyKind.BROKEN if start in b"{[" else BodyKind.TEXT
 
 
-def _looks_like_json(reply: HttpReply, body: bytes) -> bool:
-    compressed = bool(body) and body is reply.body and _encoding(reply) != "identity"
-    return compressed or _kind_of_text(body) is BodyKind.BROKEN
-
-
-def _envelope(http_status: int, parsed: Any, retry_after: timedelta | None, body: bytes) -> Reply:
-    suspects: list[str] = []
-    hidden = _collect_tokens(parsed, suspects)
-    if type(parsed) is not dict:
-        return Reply(
-            http_status,
-            BodyKind.OTHER_JSON,
-            retry_after=retry_after,
-            suspects=tuple(suspects),
-            may_hide_token=hidden,
-            body=body,
-        )
+def _envelope(http_status: int, parsed: dict[str, Any], retry_after: timedelta | None, body: bytes) -> Reply:
     get = parsed.get
     status = get("status")
     kind = _kind_of_object(parsed)
@@ -90,8 +64,6 @@ def _envelope(http_status: int, parsed: Any, retry_after: timedelta | None, body
         text(get("teamCode")),
         read_content(get("content")),
         retry_after,
-        tuple(suspects),
-        hidden,
         body,
     )
 
@@ -105,7 +77,7 @@ def _kind_of_object(parsed: dict[str, Any]) -> BodyKind:
     return BodyKind.PROBLEM if "title" in parsed or "detail" in parsed else BodyKind.OTHER_JSON
 
 
-def _parsed(body: bytes) -> tuple[Any, bool]:
+def parsed_json(body: bytes) -> tuple[Any, bool]:
     """The JSON value of `body`, and whether it has one."""
     try:
         return orjson.loads(body), True
@@ -118,23 +90,6 @@ def _parsed(body: bytes) -> tuple[Any, bool]:
         return value, True
     except (ValueError, TypeError, RecursionError):
         return None, False
-
-
-def _collect_tokens(value: Any, found: list[str], depth: int = 0) -> bool:
-    """Adds everything that stands under a token's name to `found`; True where it was too deep to look everywhere."""
-    if depth > _DEEPEST:
-        return True
-    if type(value) is list:
-        return any([_collect_tokens(item, found, depth + 1) for item in value if type(item) in (dict, list)])
-    if type(value) is not dict:
-        return False
-    hidden = False
-    for key, item in value.items():
-        if type(item) in (dict, list):
-            hidden |= _collect_tokens(item, found, depth + 1)
-        elif item and key.replace("_", "").lower() in _TOKEN_NAMES and type(item) is not bool:
-            found.append(str(item))
-    return hidden
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:

@@ -1,0 +1,138 @@
+"""Bringing the result of an exchange to its hook and its callers, each caller's made for its own account."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from mesh_refresh.client.calls import Call, Result, holds_live_token
+from mesh_refresh.client.shell import Hook, Shell
+from mesh_refresh.client.tasks import CancelledForGood, run_foreign
+from mesh_refresh.outcomes import NotSaved, Outcome
+
+_log = logging.getLogger("mesh_refresh")
+
+Ref = str | int | None
+
+
+class Participant:
+    """One caller of an exchange."""
+
+    __slots__ = ("call", "done", "gone", "result")
+
+    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+        self.call = call
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.result: Result | None = None
+        """What the exchange means for its account, once somebody asked."""
+        self.gone = False
+        """It was cancelled, or has its result."""
+
+    @property
+    def ref(self) -> Ref:
+        """Whose outcome it is, in the user's own terms."""
+        return self.call.tokens.ref
+
+
+class Delivery:
+    """The callers of one exchange, and what became of their outcomes."""
+
+    __slots__ = ("_failures", "_participants", "_result_for", "_shell", "reached", "told")
+
+    def __init__(self, shell: Shell, result_for: Callable[[Call], Result]) -> None:
+        self._shell = shell
+        self._result_for = result_for
+        self._participants: list[Participant] = []
+        self._failures: dict[Ref, NotSaved] = {}
+        self.told: set[Ref] = set()
+        """The refs whose outcome is with the hook."""
+        self.reached: set[Ref] = set()
+        """The refs whose outcome is with the hook or a caller."""
+
+    def join(self, call: Call) -> Participant:
+        """Count a caller in."""
+        participant = Participant(call, self._shell.loop)
+        self._participants.append(participant)
+        return participant
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any caller still waits."""
+        return any(not participant.gone for participant in self._participants)
+
+    def first_result(self) -> Result:
+        """That of the caller who began."""
+        return self._result(self._participants[0])
+
+    def forget_results(self) -> None:
+        """There will be another attempt."""
+        for participant in self._participants:
+            participant.result = None
+
+    async def save(self) -> None:
+        """Tell the hook, once for each ref; callers who join meanwhile are counted in."""
+        hook = self._shell.on_outcome
+        if hook is not None:
+            while (participant := self._next_to_tell()) is not None:
+                await self._tell(hook, participant)
+
+    def hand_out(self) -> None:
+        """Wake every caller. Nothing is awaited in here, so nobody can join in between."""
+        for participant in self._participants:
+            self._result(participant)
+            if not participant.done.done():
+                participant.done.set_result(None)
+
+    def received(self, participant: Participant) -> Result:
+        """What a caller is handed; it is with a caller from here on."""
+        participant.gone = True
+        self.reached.add(participant.ref)
+        result, failure = self._result(participant), self._failures.get(participant.ref)
+        if failure is None or not participant.call.sending.hook or not holds_live_token(result):
+            return result
+        error = failure.for_another()
+        error.outcomes = (cast("Outcome", result),)
+        return error
+
+    def unreached(self) -> tuple[Call, ...]:
+        """The calls whose outcome holds a live token and is with nobody, one for each ref."""
+        missed = {
+            participant.ref: participant.call
+            for participant in self._participants
+            if participant.ref not in self.reached and holds_live_token(self._result(participant))
+        }
+        return tuple(missed.values())
+
+    def _result(self, participant: Participant) -> Result:
+        if participant.result is None:
+            participant.result = self._result_for(participant.call)
+        return participant.result
+
+    def _next_to_tell(self) -> Participant | None:
+        for participant in self._participants:
+            ref = participant.ref
+            if ref in self.told or ref in self._failures or not participant.call.sending.hook:
+                continue
+            if holds_live_token(self._result(participant)):
+                return participant
+        return None
+
+    async def _tell(self, hook: Hook, participant: Participant) -> None:
+        ref, outcome = participant.ref, cast("Outcome", self._result(participant))
+        cause: Exception | None = None
+        try:
+            await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout)
+        except (asyncio.CancelledError, CancelledForGood):
+            why = "was cancelled"
+        except TimeoutError as error:
+            cause, why = error, f"took longer than {self._shell.hook_timeout:g} s, or raised TimeoutError"
+        except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything
+            cause, why = error, f"raised {type(error).__name__}"
+        else:
+            self.told.add(ref)
+            self.reached.add(ref)
+            return
+        failure = NotSaved(f"The exchange succeeded, but on_outcome {why}.", (outcome,))
+        failure.__cause__ = cause
+        self._failures[ref] = failure
+        _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)
