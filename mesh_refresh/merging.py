@@ -23,6 +23,8 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
     """Every entry of `content` that has a token, complete, after a request with `tokens` that was sent at `at`."""
     entries, listed = _entries(content)
     asked = _asked(tokens, entries, listed)
+    if asked == 0 and len(entries) == 1:
+        return Merged((_renewed(tokens, entries[0], content, at),), 0)
     shared = _shared_refresh_token(entries, asked)
     return Merged(
         tuple(
@@ -112,7 +114,9 @@ def _sibling(tokens: Tokens, shared: str | None) -> Tokens:
 
 
 def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, at: datetime) -> Tokens:
-    account = entry.account or BrokerAccount()
+    account, ids = entry.account, (old.account_id, old.mesh_account_id)
+    if account is not None:
+        ids = (account.account_id or ids[0], account.mesh_account_id or ids[1])
     expires_at, refresh_ends = old.expires_at, old.refresh_token_expires_at
     if (new := entry.access_token or entry.token_id) is not None:
         known_end = old.expires_at if new == old.auth_token else None
@@ -120,19 +124,12 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
     if entry.refresh_token is not None:
         known_end = old.refresh_token_expires_at if entry.refresh_token == old.refresh_token else None
         refresh_ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else known_end
-    return Tokens(
-        old.broker,
+    return old.renewed(
         entry.refresh_token or old.refresh_token,
-        access_token=entry.access_token or old.access_token,
-        trade_token=old.trade_token,
-        token_id=entry.token_id or old.token_id,
-        metadata=old.metadata,
-        account_id=account.account_id or old.account_id,
-        mesh_account_id=account.mesh_account_id or old.mesh_account_id,
-        ref=old.ref,
-        obtained_at=at,
-        expires_at=expires_at,
-        refresh_token_expires_at=refresh_ends,
+        entry.access_token or old.access_token,
+        entry.token_id or old.token_id,
+        ids,
+        (at, expires_at, refresh_ends),
     )
 
 

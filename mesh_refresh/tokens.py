@@ -19,6 +19,7 @@ _DOCUMENT = "mesh_refresh.tokens"
 _VERSION = 1
 
 _TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
+_NO_MOMENTS = (None, None, None, None)
 _MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
 
 
@@ -71,19 +72,14 @@ class Tokens:
         refresh_token_expires_at: datetime | None = None,
         not_before: datetime | None = None,
     ) -> None:
-        texts = MaskedDict(
-            refresh_token=refresh_token,
-            access_token=access_token,
-            trade_token=trade_token,
-            token_id=token_id,
-            account_id=account_id,
-            mesh_account_id=mesh_account_id,
-        )
         moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
         wrong = (
-            _wrong_broker(broker) or _wrong_texts(texts) or _wrong_metadata(metadata) or _wrong_ref(ref)
-            or _wrong_moments(moments)
-        )  # fmt: skip
+            _wrong_broker(broker)
+            or _wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
+            or (metadata is not None and _wrong_metadata(metadata))
+            or (ref is not None and _wrong_ref(ref))
+            or (moments != _NO_MOMENTS and _wrong_moments(moments))
+        )
         if wrong:
             # A traceback may be rendered with its locals: none of them may be a token.
             del broker, refresh_token, access_token, trade_token, token_id, metadata, ref
@@ -98,7 +94,7 @@ class Tokens:
             account_id or None,
             mesh_account_id or None,
             ref,
-            *map(_in_utc, moments),
+            *(moments if moments == _NO_MOMENTS else map(_in_utc, moments)),
         )
 
     @property
@@ -130,6 +126,33 @@ class Tokens:
             raise InvalidRequest(link)
         at = obtained_at or datetime.now(UTC)
         return tuple(_linked(entry, link, at) for entry in link.account_tokens)
+
+    def renewed(
+        self,
+        refresh_token: str | None,
+        access_token: str | None,
+        token_id: str | None,
+        account: tuple[str | None, str | None],
+        moments: tuple[datetime, datetime | None, datetime | None],
+    ) -> "Tokens":
+        """These tokens after a reply; the rest is carried over. Its parts are known to be right, and are not checked."""
+        tokens = Tokens.__new__(Tokens)
+        tokens.__attrs_init__(
+            self.broker,
+            refresh_token,
+            access_token,
+            self.trade_token,
+            token_id,
+            self.metadata,
+            account[0],
+            account[1],
+            self.ref,
+            moments[0],
+            moments[1],
+            moments[2],
+            None,
+        )
+        return tokens
 
     def to_json(self) -> str:
         """All of it as a JSON document, secrets in plain text: keep it where tokens are kept."""
@@ -183,16 +206,14 @@ def _wrong_broker(broker: object) -> str | None:
     return "The broker must be a BrokerType or another non-empty string."
 
 
-def _wrong_texts(texts: Mapping[str, object]) -> str | None:
-    for name, value in texts.items():
+def _wrong_texts(values: tuple[object, ...]) -> str | None:
+    for value in values:
         if value is not None and not isinstance(value, str):
-            return f"{name} must be a string or None, not {type(value).__name__}."
+            return f"{_TEXTS[values.index(value)]} must be a string or None, not {type(value).__name__}."
     return None
 
 
 def _wrong_metadata(metadata: object) -> str | None:
-    if metadata is None:
-        return None
     if not isinstance(metadata, Mapping):
         return f"metadata must be a mapping of strings, not {type(metadata).__name__}."
     if all(isinstance(key, str) and (item is None or isinstance(item, str)) for key, item in metadata.items()):
@@ -201,7 +222,7 @@ def _wrong_metadata(metadata: object) -> str | None:
 
 
 def _wrong_ref(ref: object) -> str | None:
-    if ref is None or (isinstance(ref, str | int) and not isinstance(ref, bool)):
+    if isinstance(ref, str | int) and not isinstance(ref, bool):
         return None
     return f"ref must be a string or an integer, not {type(ref).__name__}."
 

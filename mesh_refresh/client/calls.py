@@ -61,13 +61,21 @@ class Answered:
 
     __slots__ = ("_reply", "at", "http", "pending", "received_at", "request")
 
-    def __init__(self, call: Call, http: HttpReply, *, at: datetime, received_at: datetime) -> None:
-        self.request = call.request
-        self.pending = call.pending
+    def __init__(
+        self,
+        request: RefreshRequest,
+        http: HttpReply,
+        at: datetime,
+        received_at: datetime,
+        pending: MfaRequired | None,
+    ) -> None:
+        self.request = request
         self.http = http
         self.at = at
         """When the request was sent."""
         self.received_at = received_at
+        self.pending = pending
+        """The continuation, where the request has a code."""
         self._reply: Reply | None = None
 
     @property
@@ -76,10 +84,6 @@ class Answered:
         if self._reply is None:
             self._reply = codec.decode_reply(self.http, at=self.received_at)
         return self._reply
-
-    def compact(self) -> None:
-        """Keep the bytes only: what is remembered for half a minute should cost the garbage collector nothing."""
-        self._reply = None
 
     def outcome_for(self, call: Call) -> Result:
         """What the answer means for the account of `call`."""

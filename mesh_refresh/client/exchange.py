@@ -160,7 +160,7 @@ class Exchange:
             unknown.__cause__ = error
             return unknown
         now = self.shell.clock.now()
-        self.answered = Answered(self.call, http, at=self._sent_at or now, received_at=now)
+        self.answered = Answered(self.call.request, http, self._sent_at or now, now, self.call.pending)
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 

@@ -1,0 +1,34 @@
+"""The testing kit: Mesh and its brokers as a fake that keeps a ledger, a clock to move, conformance suites."""
+
+from mesh_refresh.testing.clock import ManualClock
+from mesh_refresh.testing.conformance import StrategyConformance
+from mesh_refresh.testing.delivery import Delivery
+from mesh_refresh.testing.faults import Fault
+from mesh_refresh.testing.gate import Gate
+from mesh_refresh.testing.ledger import End, Reuse, Undelivered
+from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.losses import Lost, Reason
+from mesh_refresh.testing.mesh import FakeMesh
+from mesh_refresh.testing.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
+from mesh_refresh.testing.traffic import SentRequest
+
+__all__ = [
+    "Delivery",
+    "End",
+    "FakeLogin",
+    "FakeMesh",
+    "Fault",
+    "Gate",
+    "LoginOptions",
+    "Lost",
+    "ManualClock",
+    "MfaToken",
+    "Reason",
+    "Replies",
+    "Reuse",
+    "SentRequest",
+    "Sharing",
+    "StrategyConformance",
+    "Undelivered",
+    "WrongCode",
+]

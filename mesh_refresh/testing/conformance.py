@@ -1,0 +1,228 @@
+"""What every strategy must do, as tests: derive from `StrategyConformance`, and pytest runs them on yours."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from attrs import evolve
+
+from mesh_refresh.codec import decode_reply, encode_request
+from mesh_refresh.enums import BrokerType
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
+from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.protocols import RefreshOptions, Strategy
+from mesh_refresh.testing.odd_replies import NEW_TOKEN, odd_replies
+from mesh_refresh.tokens import Tokens
+
+_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_REFRESH = "  old|refresh/#%20+=\t\N{SNOWMAN} "
+_CODE = "424242"
+_FIELDS = {
+    "type",
+    "refreshToken",
+    "createNewRefreshToken",
+    "accessToken",
+    "tradeToken",
+    "mfaCode",
+    "metadata",
+}
+
+
+class StrategyConformance:
+    """Derive a test class from this, say how your strategy is made, and pytest checks it::
+
+    class TestRegionalPaxos(StrategyConformance):
+        broker = BrokerType.PAXOS
+
+        def make_strategy(self):
+            return RegionalPaxos()
+    """
+
+    broker: BrokerType | str = BrokerType.COINBASE
+    """Whose strategy it is."""
+
+    def make_strategy(self) -> Strategy:
+        """A new strategy, each time equal to the last."""
+        raise NotImplementedError("Give your test class a make_strategy that returns your strategy.")
+
+    def make_tokens(self) -> Tokens:
+        """Tokens with all that any broker wants; override it where yours wants more."""
+        return Tokens(
+            self.broker,
+            _REFRESH,
+            access_token="old-access",
+            trade_token="old-trade",
+            metadata={"key": "old-metadata"},
+            account_id="acc-1",
+            ref="user-7",
+            obtained_at=_AT - timedelta(hours=1),
+        )
+
+    # Building.
+
+    def test_build_is_pure(self) -> None:
+        """Equal tokens give equal requests, from the same strategy and from another, and stay as they were."""
+        tokens, strategy = self.make_tokens(), self.make_strategy()
+        first = strategy.build(tokens, RefreshOptions())
+        assert first == strategy.build(tokens, RefreshOptions())
+        assert first == self.make_strategy().build(self.make_tokens(), RefreshOptions())
+        assert tokens == self.make_tokens()
+
+    def test_build_keeps_the_refresh_token_to_the_byte(self) -> None:
+        """The refresh token goes out as it came, blanks and all."""
+        request = self._request()
+        assert request.refresh_token == _REFRESH
+        assert json.loads(encode_request(request))["refreshToken"] == _REFRESH
+
+    def test_build_keeps_the_contract(self) -> None:
+        """The body has the broker and no field that the contract does not know, nor a null."""
+        for create in (None, False, True):
+            request = self.make_strategy().build(self.make_tokens(), RefreshOptions(create))
+            body: dict[str, Any] = json.loads(encode_request(request))
+            assert set(body) <= _FIELDS
+            assert None not in body.values()
+            assert body["type"] == str(self.broker)
+            assert body.get("createNewRefreshToken") is create
+
+    def test_build_sends_no_code(self) -> None:
+        """A first request carries no MFA code."""
+        assert self._request().mfa_code is None
+
+    def test_build_refuses_tokens_without_a_refresh_token(self) -> None:
+        """Without a refresh token nothing can be sent: `InvalidRequest`, a `ValueError`, before any I/O."""
+        tokens = evolve_tokens(self.make_tokens(), refresh_token=None)
+        error = _raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
+        assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
+        assert isinstance(error, ValueError)
+        assert not _shown(error, tokens.secrets)
+
+    def test_requests_show_no_secret(self) -> None:
+        """The repr of a request shows neither token nor code."""
+        requests = (self._request(), self.make_strategy().build_mfa(self._pending(), _CODE))
+        for request in requests:
+            assert not _shown(request, (*self.make_tokens().secrets, "old-metadata", _CODE, "mfa-access"))
+
+    # Codes.
+
+    def test_the_request_with_a_code_carries_all_it_needs(self) -> None:
+        """The second request has the code, the access token of the first reply and the refresh token in force."""
+        request = self.make_strategy().build_mfa(self._pending(), _CODE)
+        assert request.mfa_code == _CODE
+        assert request.refresh_token == _REFRESH
+        assert request.access_token == "mfa-access"
+        assert request.type == self.broker
+
+    def test_the_request_with_a_code_carries_a_renewed_refresh_token(self) -> None:
+        """Where the first reply renewed the refresh token, the second request carries the new one."""
+        request = self.make_strategy().build_mfa(self._pending(refreshToken="renewed"), _CODE)
+        assert request.refresh_token == "renewed"
+
+    def test_an_empty_code_is_refused(self) -> None:
+        """An empty code is `InvalidRequest`, before any I/O."""
+        for code in ("", "  "):
+            error = _raised(partial(self.make_strategy().build_mfa, self._pending(), code))
+            assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
+
+    def test_a_code_is_never_sent_again(self) -> None:
+        """A request with a code may not be sent again when the fate of the first is unknown."""
+        strategy = self.make_strategy()
+        assert strategy.may_resend(strategy.build_mfa(self._pending(), _CODE)) is False
+        assert isinstance(strategy.may_resend(self._request()), bool)
+
+    # Interpreting.
+
+    def test_what_a_reply_leaves_out_is_kept(self) -> None:
+        """A reply with an access token only: refresh token, trade token, metadata, ids and ref are carried over."""
+        for silence in ({}, {"refreshToken": None}, {"refreshToken": ""}):
+            entry = {"accessToken": "new-access", **silence}
+            outcome = self._interpret(_success(brokerAccountTokens=[entry]))
+            assert isinstance(outcome, Refreshed)
+            old, new = self.make_tokens(), outcome.tokens
+            assert new.access_token == "new-access"
+            for name in ("broker", "refresh_token", "trade_token", "metadata", "account_id", "ref"):
+                assert getattr(new, name) == getattr(old, name), f"{name} was not carried over"
+
+    def test_a_new_pair_replaces_the_old(self) -> None:
+        """A new pair is taken over, in an entry and at the deprecated top level; its life counts from the sending."""
+        pair = {"accessToken": "new-access", "refreshToken": NEW_TOKEN}
+        for content in ({"brokerAccountTokens": [pair]}, pair):
+            outcome = self._interpret(_success(expiresInSeconds=60, **content))
+            assert isinstance(outcome, Refreshed)
+            assert (outcome.tokens.access_token, outcome.tokens.refresh_token) == ("new-access", NEW_TOKEN)
+            assert outcome.tokens.expires_at == _AT + timedelta(seconds=60)
+
+    def test_every_entry_is_kept(self) -> None:
+        """Every entry with a token is in `all_tokens`, each under its own account, and ours is ours."""
+        names = ("acc-2", "acc-1", "acc-3")
+        entries = [
+            {"account": {"accountId": name}, "accessToken": f"access of {name}", "refreshToken": f"refresh of {name}"}
+            for name in names
+        ]
+        outcome = self._interpret(_success(brokerAccountTokens=entries))
+        assert isinstance(outcome, Refreshed)
+        found = {tokens.account_id: (tokens.access_token, tokens.refresh_token) for tokens in outcome.all_tokens}
+        assert found == {name: (f"access of {name}", f"refresh of {name}") for name in names}
+        assert outcome.tokens.account_id == "acc-1"
+
+    def test_any_reply_may_ask_for_a_code(self) -> None:
+        """``mfaRequired`` gives `MfaRequired`, which holds the tokens that are still good."""
+        outcome = self._interpret(_content(status="mfaRequired"))
+        assert isinstance(outcome, MfaRequired)
+        assert outcome.tokens.refresh_token == _REFRESH
+
+    def test_odd_replies_raise_nothing_but_our_errors(self) -> None:
+        """Whatever comes back is an outcome or a `MeshRefreshError`, and a new token in it is in one or the other."""
+        for code, body, complete in odd_replies():
+            reply = decode_reply(HttpReply(code, {}, body, complete), at=_AT)
+            try:
+                outcome = self._interpret(reply)
+            except MeshRefreshError as error:
+                kept = isinstance(error, UnreadableReply) and error.may_hold_token and error.body == body
+            else:
+                assert isinstance(outcome, Refreshed | MfaRequired), f"HTTP {code}, {body!r}: {outcome!r}"
+                kept = any(tokens.refresh_token == NEW_TOKEN for tokens in outcome.all_tokens)
+            assert kept or NEW_TOKEN.encode() not in body, f"HTTP {code}, {body!r}: the new token is lost"
+
+    # What the tests are made of.
+
+    def _request(self) -> RefreshRequest:
+        return self.make_strategy().build(self.make_tokens(), RefreshOptions())
+
+    def _interpret(self, reply: Reply) -> Refreshed | MfaRequired:
+        return self.make_strategy().interpret(self._request(), self.make_tokens(), reply, _AT)
+
+    def _pending(self, **entry: str) -> MfaRequired:
+        entries = [{"accessToken": "mfa-access", **entry}]
+        outcome = self._interpret(_content(status="mfaRequired", brokerAccountTokens=entries))
+        assert isinstance(outcome, MfaRequired)
+        return outcome
+
+
+def evolve_tokens(tokens: Tokens, **changes: Any) -> Tokens:
+    """`tokens` with some of their fields changed."""
+    return evolve(tokens, **changes)
+
+
+def _content(**content: object) -> Reply:
+    body = json.dumps({"status": "ok", "content": content}).encode()
+    return decode_reply(HttpReply(200, {"Content-Type": "application/json"}, body), at=_AT)
+
+
+def _success(**content: object) -> Reply:
+    return _content(status="succeeded", **content)
+
+
+def _raised(call: Callable[[], object]) -> BaseException | None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - which one it is, the test says
+        return error
+    return None
+
+
+def _shown(thing: object, secrets: tuple[str, ...]) -> bool:
+    text = f"{thing!r} {thing}"
+    return any(secret in text or repr(secret)[1:-1] in text for secret in secrets)

@@ -1,0 +1,199 @@
+"""FakeMesh: Mesh and its brokers, as far as a client can tell, on a loopback address."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import timedelta
+from random import Random
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from attrs import evolve
+
+from mesh_refresh.client import MeshClient
+from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.enums import BrokerType
+from mesh_refresh.testing.faults import Fault
+from mesh_refresh.testing.gate import Gate
+from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.model import MeshModel
+from mesh_refresh.testing.observed import Observed
+from mesh_refresh.testing.options import LoginChoices, options_of
+from mesh_refresh.testing.server import MeshServer
+from mesh_refresh.testing.traffic import FaultQueue, Traffic
+from mesh_refresh.tokens import Tokens
+
+
+class FakeMesh(Observed):
+    """Mesh and its brokers on a loopback address, with a ledger of every token ever issued::
+
+        async with FakeMesh() as fake, fake.client() as mesh:
+            login = fake.login("coinbase")
+            await mesh.refresh(login.token)
+            assert not fake.lost()
+
+    `clock` is what lifetimes are told in (a `ManualClock` makes them yours to move); the same `seed` gives the same
+    tokens. The lifetimes are those of logins that do not say otherwise. `extra_brokers` are types that the contract
+    does not list and that are to be accepted all the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        access_lifetime: timedelta | None = timedelta(hours=1),
+        refresh_lifetime: timedelta | None = None,
+        extra_brokers: Collection[str] = (),
+    ) -> None:
+        self.clock = clock or SystemClock()
+        random = Random(seed)  # noqa: S311 - the same tokens every time is what a test wants
+        super().__init__(MeshModel(self.clock, random, extra_brokers=frozenset(extra_brokers)), Traffic())
+        self.faults = FaultQueue()
+        self.server = MeshServer(self.model, self.traffic, self.faults, host, port)
+        self._access_lifetime, self._refresh_lifetime = access_lifetime, refresh_lifetime
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after a `stop`, on the same port again."""
+        await self.server.start()
+
+    async def stop(self) -> None:
+        """Stop listening: nobody can connect until `start`. Tokens, ledger and faults stay as they are."""
+        await self.server.stop()
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens: ``http://127.0.0.1:<port>``."""
+        return f"http://{self.server.host}:{self.server.port}"
+
+    @property
+    def client_id(self) -> str:
+        """The client id that is accepted; set another, and the old one is refused."""
+        return self.model.client_id
+
+    @client_id.setter
+    def client_id(self, value: str) -> None:
+        self.model.client_id = value
+
+    @property
+    def client_secret(self) -> str:
+        """The client secret that is accepted; set another, and the old one is refused."""
+        return self.model.client_secret
+
+    @client_secret.setter
+    def client_secret(self, value: str) -> None:
+        self.model.client_secret = value
+
+    def client(self, *, on_outcome: Callable[[Any], Awaitable[object]] | None = None, **options: Any) -> MeshClient:
+        """A `MeshClient` on this server, with `saved` as its hook; your own `on_outcome` runs first, and counts as a
+        save once it has succeeded. All other options are `MeshClient`'s.
+        """
+
+        async def both(outcome: Any) -> None:
+            if on_outcome is not None:
+                await on_outcome(outcome)
+            await self.saved(outcome)
+
+        options.setdefault("base_url", self.base_url)
+        return MeshClient(self.client_id, self.client_secret, on_outcome=both, **options)
+
+    def login(
+        self,
+        broker: BrokerType | str,
+        *,
+        ref: str | int | None = None,
+        **choices: Unpack[LoginChoices],
+    ) -> FakeLogin:
+        """A person's new login: the keywords are the fields of `LoginOptions`, which tells what each does.
+
+        Where not said: all brokers but ``tdAmeritrade`` rotate, all but ``eTrade`` give refresh tokens, several
+        accounts are named and a single one is not. `ref` becomes the `ref` of its tokens.
+        """
+        choices.setdefault("access_lifetime", self._access_lifetime)
+        choices.setdefault("refresh_lifetime", self._refresh_lifetime)
+        return self.model.login(broker, options_of(broker, choices), ref)
+
+    def delayed_login(self, broker: BrokerType | str = BrokerType.INTERACTIVE_BROKERS) -> FakeLogin:
+        """A login whose refresh token can be exchanged after 24 hours of the clock (``delayed=True``)."""
+        return self.login(broker, delayed=True)
+
+    # Faults.
+
+    def fail(
+        self,
+        *faults: Fault,
+        times: int | None = 1,
+        login: FakeLogin | str | None = None,
+        broker: BrokerType | str | None = None,
+    ) -> None:
+        """Let each of `faults` meet the next `times` requests (of `login`, of `broker`), one after the other.
+
+        A request takes the first fault in the queue that is meant for it. ``times=None``: every request, until `heal`.
+        """
+        for fault in faults:
+            self.faults.add(fault, times, login, broker)
+
+    def hold(
+        self,
+        fault: Fault | None = None,
+        *,
+        after_rotation: bool = False,
+        times: int | None = 1,
+        login: FakeLogin | str | None = None,
+        broker: BrokerType | str | None = None,
+    ) -> Gate:
+        """A gate at which the next `times` requests wait until its `release`; then `fault` happens, or all is well.
+
+        They wait before Mesh does anything or, with `after_rotation`, between its work and its reply.
+        """
+        gate, then = Gate(), fault or Fault.none()
+        held = then.waiting(after=gate) if after_rotation else then.waiting(before=gate)
+        self.fail(evolve(held, name=f"hold, {then.name}" if fault else "hold"), times=times, login=login, broker=broker)
+        return gate
+
+    def heal(self) -> None:
+        """Forget every fault that waits."""
+        self.faults.rules.clear()
+
+    # What to wait for in place of sleeping.
+
+    async def idle(self) -> None:
+        """Wait until no request is being answered."""
+        await self.server.until(lambda: not self.in_flight)
+
+    async def received(self, count: int) -> None:
+        """Wait until `count` requests have come in, counted from the start."""
+        await self.server.until(lambda: len(self.requests) >= count)
+
+    # Who holds what.
+
+    async def saved(self, outcome: Any) -> None:
+        """Note that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
+
+        Takes what has `all_tokens` (`Refreshed`, `MfaRequired`) and what has a `body` (`UnreadableReply`): every whole
+        token in the body counts.
+        """
+        self.hold_tokens(getattr(outcome, "all_tokens", ()))
+        body = getattr(outcome, "body", None)
+        if isinstance(body, bytes | bytearray):
+            self.hold_body(bytes(body))
+
+    def hold_tokens(self, tokens: Iterable[Tokens]) -> None:
+        """Note that somebody has written these down."""
+        self.model.hold(tokens)
+
+    def hold_body(self, body: bytes) -> None:
+        """Note that somebody has kept these bytes: every whole token in them counts."""
+        self.ledger.hold_found(body.decode("utf-8", "replace"))
+
+    def __repr__(self) -> str:
+        return f"FakeMesh({self.base_url}, logins={len(self.logins)}, requests={len(self.requests)})"

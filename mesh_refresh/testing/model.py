@@ -1,0 +1,98 @@
+"""The model of Mesh: logins, ledger, and what comes of a request. Pure: no I/O, and it is given its clock."""
+
+from collections.abc import Collection, Iterable, Mapping
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+
+from mesh_refresh.clock import Clock
+from mesh_refresh.masking import masked
+from mesh_refresh.testing.contract import Answer, check_body, client_refused, unauthorized_token
+from mesh_refresh.testing.ledger import Kind, Ledger, Undelivered, Withheld
+from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.options import LoginOptions
+from mesh_refresh.testing.rules import exchange, missing_access_token
+from mesh_refresh.testing.upstream import Seats
+from mesh_refresh.tokens import Tokens
+
+
+@define(eq=False)
+class MeshModel:
+    """Mesh and all its brokers, without a network."""
+
+    clock: Clock
+    random: Random = field(repr=False)
+    client_id: str = "fake-client-id"
+    client_secret: str = field(default="fake-client-secret", repr=masked)
+    extra_brokers: frozenset[str] = frozenset()
+    logins: dict[str, FakeLogin] = field(factory=dict)
+    ledger: Ledger = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ledger = Ledger(self.random)
+
+    def login(self, broker: str, options: LoginOptions, ref: str | int | None = None) -> FakeLogin:
+        """A new login, with its first tokens in its hands."""
+        name = f"login-{len(self.logins) + 1}"
+        mesh_ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(options.accounts)]
+        seats = Seats.of(name, options, self.ledger, mesh_ids)
+        login = FakeLogin(name, str(broker), options, ref, seats, self.clock)
+        if broker == "weBull":
+            login.trade_token = self.ledger.issue(Kind.TRADE, name, None, self.clock.now(), None)
+        login.again()
+        self.logins[name] = login
+        return login
+
+    def login_of(self, body: object) -> FakeLogin | None:
+        """The login that the refresh token in `body` was issued to."""
+        value = body.get("refreshToken") if isinstance(body, dict) else None
+        record = self.ledger.find(value if isinstance(value, str) else None, Kind.REFRESH)
+        return self.logins.get(record.login) if record else None
+
+    def knows_client(self, headers: Mapping[str, str]) -> bool:
+        """Whether the client's keys are right."""
+        sent = (headers.get("X-Client-Id"), headers.get("X-Client-Secret"))
+        return sent == (self.client_id, self.client_secret)
+
+    def answer(self, headers: Mapping[str, str], body: object) -> Answer:
+        """What Mesh answers to a POST; the tokens are rotated where that is part of it."""
+        if not self.knows_client(headers):
+            return client_refused()
+        return self._checked(body) or self._exchanged(body)
+
+    def deliver(self, answer: Answer, sent: bytes | None) -> None:
+        """Note which of the answer's new refresh tokens went out whole in `sent`; None: the client had hung up."""
+        why = Withheld.HUNG_UP if sent is None else Withheld.BY_FAULT
+        for value in answer.issued:
+            if sent is not None and value.encode() in sent:
+                self.ledger.undelivered.pop(value, None)
+                continue
+            record = self.ledger.tokens[value]
+            broker = self.logins[record.login].broker
+            self.ledger.undelivered[value] = Undelivered(record.login, record.account, broker, why, value)
+
+    def hold(self, held: Iterable[Tokens]) -> None:
+        """Note that somebody has written these down."""
+        for tokens in held:
+            self.ledger.hold((tokens.refresh_token, tokens.access_token, tokens.token_id))
+
+    def _checked(self, body: object) -> Answer | None:
+        refusal = check_body(body, self.extra_brokers)
+        if refusal is None and isinstance(body, dict):
+            return missing_access_token(body)
+        return refusal
+
+    def _exchanged(self, body: object) -> Answer:
+        login = self.login_of(body)
+        if login is None or not isinstance(body, dict):
+            return unauthorized_token()
+        fields: dict[str, Any] = body
+        record = self.ledger.tokens[fields["refreshToken"]]
+        return exchange(login, record, fields, self.clock.now())
+
+
+def refresh_tokens_of(held: Iterable[Tokens]) -> Collection[str]:
+    """The refresh tokens among `held`."""
+    return {tokens.refresh_token for tokens in held if tokens.refresh_token}

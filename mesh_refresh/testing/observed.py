@@ -1,0 +1,82 @@
+"""What a test may ask a FakeMesh when the dust has settled."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from mesh_refresh.testing.ledger import Ledger, Reuse, Undelivered, Withheld
+from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.losses import Lost, Reason, lost
+from mesh_refresh.testing.model import MeshModel, refresh_tokens_of
+from mesh_refresh.testing.traffic import SentRequest, Traffic
+from mesh_refresh.tokens import Tokens
+
+
+class Observed:
+    """The questions; `FakeMesh` has them all."""
+
+    def __init__(self, model: MeshModel, traffic: Traffic) -> None:
+        self.model, self.traffic = model, traffic
+
+    def lost(self, held: Iterable[Tokens] | None = None, *, ignoring_undelivered: bool = False) -> list[Lost]:
+        """The accounts whose live refresh token nobody holds, and those that no refresh token of theirs can save.
+
+        Held is what was handed out by `login`, and what `saved`, `hold_tokens` and `hold_body` were told of; with
+        `held`, only that. An account whose new token a fault withheld (`Delivery.WITHHELD`: never on the wire whole) is
+        listed as `Reason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
+        """
+        values = self.ledger.held if held is None else refresh_tokens_of(held)
+        found = list(lost(self.model.logins.values(), self.ledger, values, self.model.clock.now()))
+        return [item for item in found if not (ignoring_undelivered and item.reason is Reason.UNDELIVERED)]
+
+    @property
+    def undelivered(self) -> list[Undelivered]:
+        """Every refresh token, live or not by now, that a fault kept from being written to the wire whole."""
+        return [item for item in self.ledger.undelivered.values() if item.why is Withheld.BY_FAULT]
+
+    def is_live(self, value: str | None) -> bool:
+        """Whether Mesh would take `value` now: a refresh token in force, or an access token that has not run out."""
+        record = self.ledger.tokens.get(value or "")
+        if record is None or not record.alive(self.model.clock.now()):
+            return False
+        return not self.model.logins[record.login].refused
+
+    # What happened.
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every token that was ever issued."""
+        return self.model.ledger
+
+    @property
+    def logins(self) -> dict[str, FakeLogin]:
+        """All logins, by id."""
+        return self.model.logins
+
+    @property
+    def reuses(self) -> list[Reuse]:
+        """Every time that a refresh token was sent after it had been spent."""
+        return self.ledger.reuses
+
+    @property
+    def requests(self) -> list[SentRequest]:
+        """Every request that came in, in order."""
+        return self.traffic.requests
+
+    @property
+    def exchanges(self) -> Counter[str]:
+        """How often each outcome came of a request that Mesh itself answered (``exchanges["succeeded"]``)."""
+        return self.traffic.exchanges
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self.traffic.in_flight
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many were being answered at once at most."""
+        return self.traffic.max_in_flight
+
+    def sent_twice(self) -> list[SentRequest]:
+        """Requests that brought a refresh token while another one with it was still being answered."""
+        return list(self.traffic.twice)

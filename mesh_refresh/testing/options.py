@@ -1,0 +1,121 @@
+"""What a login at a fake broker is like: the ways in which brokers differ, each a value."""
+
+from datetime import timedelta
+from enum import Enum
+from typing import Any, TypedDict
+
+from attrs import frozen
+
+from mesh_refresh.enums import BrokerType
+
+
+class Sharing(Enum):
+    """How the accounts of one login share tokens."""
+
+    ONE_PAIR = "one pair for all"
+    """Every account has the same two strings."""
+    PAIR_EACH = "a pair each"
+    """Every account has a pair of its own, with a life of its own."""
+    DIFFERENT_STRINGS = "different strings over one pair upstream"
+    """Mesh's strings differ, but refreshing one rotates what all of them stand for."""
+
+
+class Replies(Enum):
+    """Which accounts a reply renews and lists."""
+
+    ALL = "all of them"
+    ASKED = "only the one asked for"
+
+
+class MfaToken(Enum):
+    """Where the first reply of an MFA exchange puts its new access token; no page says."""
+
+    ENTRIES = "in brokerAccountTokens"
+    TOP_LEVEL = "at the top level"
+    ABSENT = "nowhere: the one in force stays"
+
+
+class WrongCode(Enum):
+    """How a wrong MFA code is answered; no page says."""
+
+    REFUSED = "HTTP 400, envelope badRequest"
+    FAILED = "HTTP 200, content.status failed"
+
+
+@frozen
+class LoginOptions:
+    """How one login behaves."""
+
+    accounts: int = 1
+    rotates: bool = True
+    """Each refresh spends its refresh token and gives a new one. Where False, the reply leaves ``refreshToken`` out,
+    unless ``createNewRefreshToken`` asks for one, which spends the old."""
+    sharing: Sharing = Sharing.ONE_PAIR
+    replies_with: Replies = Replies.ALL
+    revokes_on_reuse: bool = False
+    """A spent refresh token that is sent again ends everything that descends from it."""
+    grace: timedelta = timedelta()
+    """For so long after its spending, a spent refresh token is answered with the pair that it brought."""
+    access_lifetime: timedelta | None = timedelta(hours=1)
+    """None: the reply names no lifetime."""
+    refresh_lifetime: timedelta | None = None
+    mfa: bool = False
+    mfa_rounds: int = 1
+    """How many codes in a row are asked for."""
+    mfa_token: MfaToken = MfaToken.ENTRIES
+    mfa_rotates: bool = False
+    """The reply that asks for a code renews the refresh token too."""
+    wrong_code: WrongCode = WrongCode.REFUSED
+    top_level: bool = False
+    """Replies fill only the deprecated top-level fields."""
+    named: bool = False
+    """Replies and Link's payload say which account an entry belongs to."""
+    token_ids: bool = False
+    """Mesh manages the access token: a ``tokenId`` stands in its place."""
+    delayed: bool = False
+    """Link hands over ``delayedAuth``; the refresh token can be exchanged after 24 hours."""
+    refreshable: bool = True
+    """False: there is no refresh token at all."""
+
+
+NEEDS_ACCESS_TOKEN = frozenset({BrokerType.WE_BULL, BrokerType.VANGUARD})
+"""A refresh without ``accessToken`` is refused by these."""
+
+
+class LoginChoices(TypedDict, total=False):
+    """The keywords of `FakeMesh.login`: any of the fields of `LoginOptions`, which tells what each does."""
+
+    accounts: int
+    rotates: bool | None
+    sharing: Sharing
+    replies_with: Replies
+    revokes_on_reuse: bool
+    grace: timedelta
+    access_lifetime: timedelta | None
+    refresh_lifetime: timedelta | None
+    mfa: bool
+    mfa_rounds: int
+    mfa_token: MfaToken
+    mfa_rotates: bool
+    wrong_code: WrongCode
+    top_level: bool
+    named: bool | None
+    token_ids: bool
+    delayed: bool
+    refreshable: bool | None
+
+
+def options_of(broker: str, choices: LoginChoices) -> LoginOptions:
+    """The options that `choices` make, with what is usual for `broker` where they say nothing, or None."""
+    usual = {
+        "rotates": broker != BrokerType.TD_AMERITRADE,
+        "refreshable": broker != BrokerType.E_TRADE,
+        "named": choices.get("accounts", 1) > 1,
+    }
+    said = {name: value for name, value in choices.items() if value is not None or name not in usual}
+    values: dict[str, Any] = {**usual, **said}
+    for name in ("access_lifetime", "refresh_lifetime"):
+        if values.get(name) is not None:
+            # Lifetimes are told in whole seconds.
+            values[name] = timedelta(seconds=int(values[name].total_seconds()))
+    return LoginOptions(**values)

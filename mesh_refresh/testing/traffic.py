@@ -1,0 +1,112 @@
+"""What came in: a record of every request, and the queue of faults that wait for theirs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import define, field
+
+from mesh_refresh.masking import masked_values
+from mesh_refresh.testing.faults import Fault
+from mesh_refresh.testing.login import FakeLogin
+
+
+@define(eq=False)
+class SentRequest:
+    """One request as it came in."""
+
+    number: int
+    at: datetime
+    body: Mapping[str, Any] = field(repr=masked_values)
+    """Empty where it was no JSON object."""
+    headers: Mapping[str, str] = field(repr=masked_values)
+    broker: str | None
+    login: str | None
+    """Whose refresh token it carries; None for one that was never issued."""
+    account: str | None
+    """Where the token belongs to one account only."""
+    fault: str | None = None
+    """The name of the fault that met it."""
+    outcome: str | None = None
+    """What Mesh made of it (``succeeded``, ``badRequest``, ``reuse``, ...); None where Mesh never saw it."""
+    status: int | None = None
+    """The HTTP code of the reply; None where there was none."""
+    done: bool = False
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The refresh token that it carries."""
+        value = self.body.get("refreshToken")
+        return value if isinstance(value, str) else None
+
+
+@define(eq=False)
+class Traffic:
+    """All requests, and how many ran at once."""
+
+    requests: list[SentRequest] = field(factory=list)
+    exchanges: Counter[str] = field(factory=Counter)
+    in_flight: int = 0
+    max_in_flight: int = 0
+    twice: list[SentRequest] = field(factory=list)
+    _running: Counter[str] = field(factory=Counter)
+
+    def enter(self, request: SentRequest) -> None:
+        """`request` has arrived."""
+        self.requests.append(request)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        token = request.refresh_token
+        if token is not None:
+            if self._running[token]:
+                self.twice.append(request)
+            self._running[token] += 1
+
+    def leave(self, request: SentRequest) -> None:
+        """`request` is answered, or cut off."""
+        request.done = True
+        self.in_flight -= 1
+        token = request.refresh_token
+        if token is not None:
+            self._running[token] -= 1
+            if not self._running[token]:
+                del self._running[token]
+
+
+@define(eq=False)
+class Rule:
+    """A fault that waits for requests."""
+
+    fault: Fault
+    times: int | None
+    """How many requests it still meets; None: all."""
+    login: str | None
+    broker: str | None
+
+    def fits(self, request: SentRequest) -> bool:
+        """Whether it is meant for this request."""
+        return self.login in (None, request.login) and self.broker in (None, request.broker)
+
+
+@define(eq=False)
+class FaultQueue:
+    """Faults in the order in which they were asked for."""
+
+    rules: list[Rule] = field(factory=list)
+
+    def add(self, fault: Fault, times: int | None, login: FakeLogin | str | None, broker: str | None) -> None:
+        """Put `fault` at the end of the queue."""
+        name = login.id if isinstance(login, FakeLogin) else login
+        self.rules.append(Rule(fault, times, name, None if broker is None else str(broker)))
+
+    def take(self, request: SentRequest) -> Fault | None:
+        """The first fault that is meant for `request`; it is used up by so much."""
+        rule = next((rule for rule in self.rules if rule.fits(request)), None)
+        if rule is None:
+            return None
+        if rule.times is not None:
+            rule.times -= 1
+            if rule.times <= 0:
+                self.rules.remove(rule)
+        return rule.fault

@@ -1,0 +1,154 @@
+"""What must hold before a change is good: `nox` alone runs it all, `nox -l` lists it, `nox -s lint` runs a part."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).parent
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+nox.needs_version = ">=2025.5.1"
+nox.options.sessions = ["lint", "types", "docs", "core", "tests"]
+nox.options.default_venv_backend = "uv|virtualenv"  # an environment takes uv 2 seconds, pip 30
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+nox.options.download_python = "never"
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+
+def version_of(python: Path) -> str | None:
+    """`3.12` for an interpreter that starts and can make environments; a pyenv shim of a version that is off cannot."""
+    program = "import ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    try:
+        ran = subprocess.run([python, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ran.stdout.strip() if ran.returncode == 0 else None
+
+
+def interpreters() -> Iterator[Path]:
+    """Interpreters that may be there: the one that runs nox, those on PATH, those that pyenv has installed."""
+    yield Path(sys.executable)
+    for folder in os.get_exec_path():
+        for version in VERSIONS:
+            yield Path(folder, f"python{version}")
+    for version in VERSIONS:
+        root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        releases = (found for found in root.glob(f"versions/{version}.*") if re.fullmatch(r"[\d.]+", found.name))
+        newest_first = sorted(releases, key=lambda found: [int(part) for part in found.name.split(".")], reverse=True)
+        yield from (found / "bin" / f"python{version}" for found in newest_first)
+
+
+def found_versions() -> list[str]:
+    """Versions to test on, of which the interpreters are put where nox looks for them: on PATH."""
+    found: dict[str, Path] = {}
+    for python in interpreters():
+        named = python.name.removeprefix("python")
+        if named in found or (python != Path(sys.executable) and not python.is_file()):
+            continue
+        if (version := version_of(python)) is not None and version in VERSIONS:
+            found.setdefault(version, python)
+    folders = [str(python.parent) for python in found.values() if python != Path(sys.executable)]
+    os.environ["PATH"] = os.pathsep.join(chain(dict.fromkeys(folders), os.get_exec_path()))
+    return [version for version in VERSIONS if version in found]
+
+
+def same_index_as_pip() -> None:
+    """Where pip is told to use a mirror or a certificate of its own, tell uv, which does not read pip's settings."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    settings = dict(re.findall(r"^\S+?\.([a-z-]+)='(.*)'$", listed.stdout, re.MULTILINE))
+    for setting, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
+        if setting in settings:
+            os.environ.setdefault(variable, settings[setting])
+
+
+PYTHONS = found_versions()
+same_index_as_pip()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and the floors: which module may import which."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy on everything; pyright on the package and on the file that pins its public surface, which is never run."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every example of the README and the docs runs, and every link between them leads somewhere."""
+    if broken := list(broken_links()):
+        session.error("links that lead nowhere:\n" + "\n".join(broken))
+    session.install("-e", ".[dev]")
+    session.run("pytest", "README.md", "docs", *session.posargs)
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """The built package, typed and without any extra, has all of the client and the testing kit."""
+    session.install("--force-reinstall", ".")
+    program = """
+import importlib.resources, mesh_refresh, mesh_refresh.strategies, mesh_refresh.testing
+assert importlib.resources.files(mesh_refresh).joinpath("py.typed").is_file()
+assert "site-packages" in mesh_refresh.__file__, mesh_refresh.__file__
+"""
+    with session.chdir(session.create_tmp()):  # away from the checkout, so that what was built is imported
+        session.run("python", "-W", "error", "-c", program)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, on each Python that this machine has."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "tests", *session.posargs)
+
+
+@nox.session(python=PYTHONS[:1])
+def lowest(session: nox.Session) -> None:
+    """The tests on the oldest Python here, with the oldest releases that pyproject.toml says will do."""
+    project = nox.project.load_toml(HERE / "pyproject.toml")["project"]
+    session.install("-e", ".[dev]", *(wanted.replace(">=", "==") for wanted in project["dependencies"]))
+    session.run("pytest", "tests", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The project's benchmarks, in ratios; `nox -s bench -- --quick` for a first look."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+def broken_links() -> Iterator[str]:
+    """Links of Markdown pages to files or headings of this repository that do not exist."""
+    pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]
+    for page in pages:
+        prose = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, heading = link.partition("#")
+            target = (page.parent / path) if path else page
+            if not target.exists() or (heading and heading not in headings(target)):
+                yield f"{page.relative_to(HERE)}: {link}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ +(.+?)\s*$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,0 +1,86 @@
+"""The strategies that we ship pass the suite that we ship, and broken ones do not."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh import BrokerType, MfaRequired, Refreshed, RefreshRequest, Tokens
+from mesh_refresh.strategies import DefaultStrategy, Strategy, VanguardStrategy, WeBullStrategy
+from mesh_refresh.testing import StrategyConformance
+
+
+class TestDefaultStrategy(StrategyConformance):
+    def make_strategy(self) -> Strategy:
+        return DefaultStrategy()
+
+
+class TestDefaultStrategyWithAccessToken(StrategyConformance):
+    broker = "brandNew"
+
+    def make_strategy(self) -> Strategy:
+        return DefaultStrategy(send_access_token=True)
+
+
+class TestWeBullStrategy(StrategyConformance):
+    broker = BrokerType.WE_BULL
+
+    def make_strategy(self) -> Strategy:
+        return WeBullStrategy()
+
+
+class TestVanguardStrategy(StrategyConformance):
+    broker = BrokerType.VANGUARD
+
+    def make_strategy(self) -> Strategy:
+        return VanguardStrategy()
+
+
+class Trims(DefaultStrategy):
+    """Cleans up a token that is to be kept to the byte."""
+
+    def finish(self, request: RefreshRequest, tokens: Tokens) -> RefreshRequest:
+        return evolve(request, refresh_token=request.refresh_token.strip())
+
+
+class Resends(DefaultStrategy):
+    """Sends codes again."""
+
+    def may_resend(self, request: RefreshRequest) -> bool:
+        return True
+
+
+class Forgets(DefaultStrategy):
+    """Keeps only the account asked for."""
+
+    def interpret(self, *args: Any, **kwargs: Any) -> Refreshed | MfaRequired:
+        outcome = super().interpret(*args, **kwargs)
+        return evolve(outcome, all_tokens=outcome.all_tokens[:1]) if isinstance(outcome, Refreshed) else outcome
+
+
+class Trips(DefaultStrategy):
+    """Counts on a reply to have content."""
+
+    def interpret(self, *args: Any, **kwargs: Any) -> Refreshed | MfaRequired:
+        assert args[2].content is not None
+        return super().interpret(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (Trims, "test_build_keeps_the_refresh_token_to_the_byte"),
+        (Resends, "test_a_code_is_never_sent_again"),
+        (Forgets, "test_every_entry_is_kept"),
+        (Trips, "test_odd_replies_raise_nothing_but_our_errors"),
+    ],
+)
+def test_a_broken_strategy_is_found_out(broken: type[DefaultStrategy], check: str) -> None:
+    """The suite fails for a strategy that trims, resends, forgets or trips."""
+
+    class Suite(StrategyConformance):
+        def make_strategy(self) -> Strategy:
+            return broken()
+
+    with pytest.raises(AssertionError):
+        getattr(Suite(), check)()
