@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.errors import MeshRefreshError
@@ -30,7 +30,7 @@ class SendOptions:
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
 
 
-@frozen
+@define(eq=False)
 class Call:
     """What one caller asked for."""
 
@@ -42,10 +42,11 @@ class Call:
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is never in two exchanges at once."""
-        return (self.request.type, self.request.refresh_token)
+    key: tuple[str, str] = field(init=False, repr=False)
+    """What is never in two exchanges at once."""
+
+    def __attrs_post_init__(self) -> None:
+        self.key = (self.request.type, self.request.refresh_token)
 
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
@@ -84,6 +85,10 @@ class Answered:
         if self._reply is None:
             self._reply = codec.decode_reply(self.http, at=self.received_at)
         return self._reply
+
+    def compact(self) -> None:
+        """Keep the bytes only: many are remembered, and every object is one more for the garbage collector to visit."""
+        self._reply = None
 
     def outcome_for(self, call: Call) -> Result:
         """What the answer means for the account of `call`."""
@@ -125,8 +130,8 @@ def own_tokens(outcome: Result) -> Tokens | None:
     return outcome.tokens if isinstance(outcome, MfaRequired) else None
 
 
-def rotated(outcome: Refreshed | MfaRequired | MeshRefreshError, spent: str) -> bool:
+def rotated(outcome: Result, spent: str) -> bool:
     """Whether the exchange replaced the refresh token that it sent."""
-    if isinstance(outcome, Refreshed | MfaRequired):
-        return any(tokens.refresh_token != spent for tokens in outcome.all_tokens)
-    return False
+    if isinstance(outcome, MeshRefreshError):
+        return False
+    return any([tokens.refresh_token != spent for tokens in outcome.all_tokens])

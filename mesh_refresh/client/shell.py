@@ -101,6 +101,7 @@ class Shell:
                 "X-Client-Secret": secret if isinstance(secret, str) else await current_secret(secret, self._base_url),
                 "Content-Type": "application/json",
                 "Accept": "application/json",
+                "User-Agent": "mesh_refresh",
                 # Replies are a kilobyte: inflating one costs more than reading it.
                 "Accept-Encoding": "identity",
             }

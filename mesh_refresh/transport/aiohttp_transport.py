@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl as tls
-from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -12,50 +11,12 @@ from mesh_refresh.codec import BODY_LIMIT
 from mesh_refresh.errors import MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBuffer
 from mesh_refresh.messages import HttpReply, HttpRequest
+from mesh_refresh.transport import direct
+from mesh_refresh.transport.sending import Sending, TellingRequest, current
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 _READ_HEADERS = ("Content-Encoding", "Retry-After")
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-
-
-class _Sending:
-    """How far one request has come."""
-
-    __slots__ = ("begun", "request")
-
-    def __init__(self, request: HttpRequest) -> None:
-        self.request = request
-        self.begun = False
-        """Whether bytes may be out."""
-
-
-_sending: ContextVar[_Sending] = ContextVar("mesh_refresh_sending")
-
-
-class _BodyNotWritten(aiohttp.ClientConnectionError):
-    """Somebody cancelled the task in which aiohttp writes the body (`asyncio.run` does, when `main()` ends)."""
-
-
-class _Request(aiohttp.ClientRequest):
-    """aiohttp's request, which tells when it has its connection and when its first byte goes out."""
-
-    async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        sending = _sending.get()
-        await sending.request.before_send()
-        response = await super().send(conn)
-        writer = self._writer
-        if writer is not None:
-            # Without this, a request whose writer was cancelled waits for an answer to nothing.
-            def fail(task: asyncio.Task[None]) -> None:
-                if task.cancelled() and conn.protocol is not None:
-                    conn.protocol.set_exception(_BodyNotWritten())
-
-            writer.add_done_callback(fail)
-        return response
-
-    async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
-        _sending.get().begun = True
-        await super().write_bytes(writer, conn, content_length)
 
 
 class AiohttpTransport:
@@ -90,29 +51,37 @@ class AiohttpTransport:
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send `request` once. Raises `NotSent` before its first byte, `OutcomeUnknown` after it."""
-        sending = _Sending(request)
-        session = self._given or self._own or self._opened()
-        if self._given is not None:
-            await request.before_send()
-        reset = _sending.set(sending)
+        sending = Sending(request)
         try:
-            response = await session.post(
-                self._url(request.url),
-                data=request.body,
-                headers=request.headers,
+            if self._given is not None:
+                await request.before_send()
+                response = await self._post(self._given, sending)
+            elif direct.KNOWN and not self._trust_env:
+                url = self._url(request.url)
+                response = await direct.post(self._own or self._opened(), url, sending, _NO_TIMEOUT)
+            else:
+                response = await self._post(self._own or self._opened(), sending)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            failure = self._failure(error, sending)
+        else:
+            return await _read(response)
+        # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.
+        raise failure
+
+    async def _post(self, session: aiohttp.ClientSession, sending: Sending) -> aiohttp.ClientResponse:
+        reset = current.set(sending)
+        try:
+            return await session.post(
+                self._url(sending.request.url),
+                data=sending.request.body,
+                headers=sending.request.headers,
                 allow_redirects=False,
                 auto_decompress=False,
                 raise_for_status=False,
                 timeout=_NO_TIMEOUT,
             )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            failure = self._failure(error, sending)
-        else:
-            return await _read(response)
         finally:
-            _sending.reset(reset)
-        # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.
-        raise failure
+            current.reset(reset)
 
     async def aclose(self) -> None:
         """Close the pool; a session of the caller's stays open."""
@@ -129,14 +98,14 @@ class AiohttpTransport:
         connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True)
         self._own = aiohttp.ClientSession(
             connector=connector,
-            request_class=_Request,
+            request_class=TellingRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_NO_TIMEOUT,
             trust_env=self._trust_env,
         )
         return self._own
 
-    def _failure(self, error: Exception, sending: _Sending) -> MeshRefreshError:
+    def _failure(self, error: Exception, sending: Sending) -> MeshRefreshError:
         never = not sending.begun if self._given is None else isinstance(error, _NEVER_SENT)
         if never:
             return NotSent(f"The request was not sent: {_reason(error)}.")
