@@ -39,10 +39,10 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
 
 def _entries(content: BrokerRefreshTokenResponse) -> tuple[tuple[BrokerAccountTokens, ...], int]:
     """The entries with a token, and how many of them are listed: the deprecated top level may add one."""
-    listed = tuple(entry for entry in content.broker_account_tokens if entry.has_token)
-    top = content.top_level
-    if not top.has_token:
+    listed = tuple([entry for entry in content.broker_account_tokens if entry.has_token])
+    if not (content.access_token or content.refresh_token):
         return listed, len(listed)
+    top = content.top_level
     if not listed:
         return (top,), 1
     filled = tuple(_filled(entry, top, alone=len(listed) == 1) for entry in listed)
@@ -76,13 +76,14 @@ def _same_account(one: BrokerAccount | None, other: BrokerAccount | None) -> boo
 
 
 def _asked(tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], listed: int) -> int | None:
-    own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
-    for index, entry in enumerate(entries):
-        if _same_account(entry.account, own):
-            return index
-    if listed == 1 and not _contradicts(entries[0].account, own):
-        return 0
-    return None
+    if tokens.account_id or tokens.mesh_account_id:
+        own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
+        for index, entry in enumerate(entries):
+            if _same_account(entry.account, own):
+                return index
+        if listed == 1 and _contradicts(entries[0].account, own):
+            return None
+    return 0 if listed == 1 else None
 
 
 def _contradicts(one: BrokerAccount | None, other: BrokerAccount) -> bool:

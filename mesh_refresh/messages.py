@@ -133,7 +133,10 @@ class BrokerRefreshTokenResponse:
     @property
     def has_token(self) -> bool:
         """Whether there is any token in it, at any place."""
-        return self.top_level.has_token or any(entry.has_token for entry in self.broker_account_tokens)
+        for entry in self.broker_account_tokens:
+            if entry.has_token:
+                return True
+        return bool(self.access_token or self.refresh_token)
 
 
 class BodyKind(Enum):

@@ -120,7 +120,7 @@ def holds_live_token(outcome: Result) -> bool:
     """Whether losing `outcome` could lose a token."""
     if isinstance(outcome, UnreadableReply):
         return outcome.may_hold_token
-    return isinstance(outcome, Refreshed | MfaRequired)
+    return not isinstance(outcome, MeshRefreshError)
 
 
 def own_tokens(outcome: Result) -> Tokens | None:

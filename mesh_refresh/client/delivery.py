@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 from mesh_refresh.client.calls import Call, Result, holds_live_token
@@ -13,6 +14,9 @@ from mesh_refresh.outcomes import NotSaved, Outcome
 _log = logging.getLogger("mesh_refresh")
 
 Ref = str | int | None
+
+_NOBODY: frozenset[Ref] = frozenset()
+_NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
 
 class Participant:
@@ -43,10 +47,11 @@ class Delivery:
         self._shell = shell
         self._result_for = result_for
         self._participants: list[Participant] = []
-        self._failures: dict[Ref, NotSaved] = {}
-        self.told: set[Ref] = set()
+        # Empty until needed: thousands of pending refreshes have none of these.
+        self._failures: Mapping[Ref, NotSaved] = _NONE
+        self.told: frozenset[Ref] = _NOBODY
         """The refs whose outcome is with the hook."""
-        self.reached: set[Ref] = set()
+        self.reached: frozenset[Ref] = _NOBODY
         """The refs whose outcome is with the hook or a caller."""
 
     def join(self, call: Call) -> Participant:
@@ -86,7 +91,7 @@ class Delivery:
     def received(self, participant: Participant) -> Result:
         """What a caller is handed; it is with a caller from here on."""
         participant.gone = True
-        self.reached.add(participant.ref)
+        self.reached |= {participant.ref}
         result, failure = self._result(participant), self._failures.get(participant.ref)
         if failure is None or not participant.call.sending.hook or not holds_live_token(result):
             return result
@@ -129,10 +134,10 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything
             cause, why = error, f"raised {type(error).__name__}"
         else:
-            self.told.add(ref)
-            self.reached.add(ref)
+            self.told |= {ref}
+            self.reached |= {ref}
             return
         failure = NotSaved(f"The exchange succeeded, but on_outcome {why}.", (outcome,))
         failure.__cause__ = cause
-        self._failures[ref] = failure
+        self._failures = {**self._failures, ref: failure}
         _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)

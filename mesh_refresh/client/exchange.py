@@ -62,7 +62,7 @@ class Exchange:
         """Whether bytes of the attempt under way may be out."""
         self.delivery = Delivery(shell, self.result_for)
         self._on_end = on_end
-        self._watchers: list[asyncio.Future[None]] = []
+        self._watchers: tuple[asyncio.Future[None], ...] = ()
         self._sent_at: datetime | None = None
         self._begun = shell.loop.time()
         self._task: ExchangeTask | None = None
@@ -89,7 +89,7 @@ class Exchange:
         """Until it is finished, without a share in it."""
         if not self.finished:
             watcher: asyncio.Future[None] = self.shell.loop.create_future()
-            self._watchers.append(watcher)
+            self._watchers += (watcher,)
             await watcher
 
     def end(self, reason: Ended) -> None:

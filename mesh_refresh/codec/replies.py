@@ -26,7 +26,7 @@ _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "erro
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
     retry_after = _retry_after(reply.headers, at) if reply.headers else None
-    body = _decompressed(reply)
+    body = _decompressed(reply) if reply.headers else reply.body
     if body is None:
         # It began as a compressed body, and nobody can say what was in the rest of it.
         return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=reply.body)

@@ -47,7 +47,7 @@ def many(read: Callable[[Any], _T | None]) -> Callable[[Any, Any], tuple[_T, ...
 
     def read_all(value: Any, _: Any) -> tuple[_T, ...]:
         items = value if type(value) is list else [value]
-        return tuple(item for item in map(read, items) if item is not None)
+        return tuple([item for item in map(read, items) if item is not None])
 
     return read_all
 

@@ -44,6 +44,7 @@ class AiohttpTransport:
         self._ssl = ssl
         self._trust_env = trust_env
         self._urls: dict[str, URL] = {}
+        self._directs: dict[str, direct.Direct] = {}
 
     def __repr__(self) -> str:
         kind = "a session of the caller's" if self._given else f"connections={self._connections}"
@@ -57,8 +58,7 @@ class AiohttpTransport:
                 await request.before_send()
                 response = await self._post(self._given, sending)
             elif direct.KNOWN and not self._trust_env:
-                url = self._url(request.url)
-                response = await direct.post(self._own or self._opened(), url, sending, _NO_TIMEOUT)
+                response = await self._direct(request.url).post(sending)
             else:
                 response = await self._post(self._own or self._opened(), sending)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -88,6 +88,13 @@ class AiohttpTransport:
         if self._own is not None:
             await self._own.close()
             self._own = None
+            self._directs.clear()
+
+    def _direct(self, url: str) -> direct.Direct:
+        found = self._directs.get(url)
+        if found is None:
+            found = self._directs[url] = direct.Direct(self._own or self._opened(), url, _NO_TIMEOUT)
+        return found
 
     def _url(self, url: str) -> URL:
         if url not in self._urls:
