@@ -207,7 +207,10 @@ class RequestRejected(MeshRefreshError):
     """The request as such was not accepted: it was built wrongly, the contract moved, or a proxy answered."""
 
     _what = "The request was rejected as such, without a word on the tokens."
-    _next = "They are not known to be spent. Check the base URL and what stands between you and Mesh, and update mesh_refresh."
+    _next = (
+        "They are not known to be spent. Check the base URL and what stands between you and Mesh, "
+        "and update mesh_refresh."
+    )
 
 
 class ClientRefused(MeshRefreshError):

@@ -54,10 +54,9 @@ def _entries(content: BrokerRefreshTokenResponse) -> tuple[tuple[BrokerAccountTo
 
 def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens, *, alone: bool) -> BrokerAccountTokens:
     """`entry` with what only the top level has, where that is about the same account."""
-    if top.account is not None and not _same_account(entry.account, top.account):
-        if not alone or entry.account is not None:
-            return entry
     named = top.account is not None
+    if named and not _same_account(entry.account, top.account) and not (alone and entry.account is None):
+        return entry
     return evolve(
         entry,
         account=entry.account or (top.account if alone or named else None),
@@ -135,7 +134,7 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
 
 
 def continuation_token(tokens: Tokens, content: BrokerRefreshTokenResponse, merged: Merged) -> str | None:
-    """The access token for the second request of an MFA: that of the first reply, wherever it is, else the one in force."""
+    """The access token for the second request of an MFA: the first reply's, wherever it is, else the one in force."""
     if merged.asked is not None:
         return merged.all_tokens[merged.asked].auth_token
     entries, _ = _entries(content)

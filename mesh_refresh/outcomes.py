@@ -134,16 +134,18 @@ class UnreadableReply(OutcomeUnknown):
         self.body = body
         """What was received, decompressed where possible."""
         self.may_hold_token = may_hold_token
-        """Whether `body` may be the only copy of a new token (a body cut short, broken JSON, a token under an error)."""
+        """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
         self.before = before
         """What was sent."""
 
 
 class CodeRefused(MeshRefreshError):
-    """The MFA code was wrong or late. The tokens are as they were, and `pending` is still good: ask for the code again."""
+    """The MFA code was wrong or late. The tokens are as they were and `pending` is still good: ask for it again."""
 
     _what = "The MFA code was refused."
-    _next = "No token is spent. Ask the person for the code once more and submit it with the same continuation (.pending)."
+    _next = (
+        "No token is spent. Ask the person for the code once more and submit it with the same continuation (.pending)."
+    )
     _carriers: ClassVar[tuple[str, ...]] = ("pending",)
 
     def __init__(
@@ -189,7 +191,9 @@ class NotSaved(MeshRefreshError):
     """A live token reached no `on_outcome`: save what `outcomes` hold, now, or the person must log in again."""
 
     token_may_be_spent = True
-    _next = "The tokens that were sent may be spent and the new ones are only on this error: save .outcome.all_tokens now."
+    _next = (
+        "The tokens that were sent may be spent and the new ones are only on this error: save .outcome.all_tokens now."
+    )
     _carriers: ClassVar[tuple[str, ...]] = ("outcomes",)
 
     def __init__(self, what: str, outcomes: tuple[Outcome, ...]) -> None:

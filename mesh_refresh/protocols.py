@@ -40,7 +40,7 @@ class Strategy(Protocol):
     """What a broker wants of a refresh. Pure: no I/O, no clock, no randomness; equal arguments give equal results."""
 
     def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
-        """The request that refreshes `tokens`. Raises `InvalidRequest` where something that the broker needs is missing."""
+        """The request that refreshes `tokens`. Raises `InvalidRequest` where something is missing from them."""
         ...
 
     def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
@@ -55,5 +55,5 @@ class Strategy(Protocol):
         ...
 
     def may_resend(self, request: RefreshRequest) -> bool:
-        """Whether `request` may be sent again when the fate of the first is unknown. No, for every request with a code."""
+        """Whether `request` may be sent again when the first's fate is unknown. No, for each request with a code."""
         ...

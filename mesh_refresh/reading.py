@@ -62,7 +62,9 @@ def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Re
 def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
     """The error for a 2xx that brought no token to use."""
     if holds_new_token(request, reply):
-        return _unreadable("The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply)
+        return _unreadable(
+            "The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply
+        )
     facts = _facts(request, tokens, reply)
     if reply.status in _BY_STATUS:
         return _made(_BY_STATUS[str(reply.status)], facts, reply)
@@ -70,7 +72,9 @@ def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRe
         return _refused(request, facts)
     if reply.status == ApiStatus.BAD_REQUEST:
         return errors.RequestRejected(facts=facts) if reply.error_type == _MISSING_FIELD else _refused(request, facts)
-    return _unreadable(f"The reply claims success but brings no token: its body is {reply.kind.value}.", request, tokens, reply)
+    return _unreadable(
+        f"The reply claims success but brings no token: its body is {reply.kind.value}.", request, tokens, reply
+    )
 
 
 def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:

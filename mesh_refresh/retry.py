@@ -10,7 +10,7 @@ from mesh_refresh.outcomes import UnreadableReply
 
 @frozen
 class RetryPolicy:
-    """How often, how long and how patiently one call of `refresh` tries. Raises `InvalidRequest` for senseless values."""
+    """How often, how long and how patiently one `refresh` tries. Raises `InvalidRequest` for senseless values."""
 
     attempts: int = 3
     """Requests at the most, the first one counted."""

@@ -84,7 +84,7 @@ class Tokens:
             # A traceback may be rendered with its locals: none of them may be a token.
             del broker, refresh_token, access_token, trade_token, token_id, metadata, ref
             raise InvalidRequest(wrong)
-        self.__attrs_init__(
+        self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
             known(BrokerType, broker),
             refresh_token or None,
             access_token or None,
@@ -135,9 +135,9 @@ class Tokens:
         account: tuple[str | None, str | None],
         moments: tuple[datetime, datetime | None, datetime | None],
     ) -> "Tokens":
-        """These tokens after a reply; the rest is carried over. Its parts are known to be right, and are not checked."""
+        """These tokens after a reply; the rest is carried over. The parts are known to be right and not checked."""
         tokens = Tokens.__new__(Tokens)
-        tokens.__attrs_init__(
+        tokens.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             self.broker,
             refresh_token,
             access_token,

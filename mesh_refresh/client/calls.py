@@ -13,7 +13,6 @@ from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
 
-
 Result = Refreshed | MfaRequired | MeshRefreshError
 """What a caller gets: returned, or raised."""
 
@@ -30,6 +29,10 @@ class SendOptions:
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
 
 
+DEFAULT_SENDING = SendOptions()
+_PLAIN = RefreshOptions()
+
+
 @define(eq=False)
 class Call:
     """What one caller asked for."""
@@ -37,8 +40,8 @@ class Call:
     strategy: Strategy
     tokens: Tokens
     request: RefreshRequest
-    options: RefreshOptions = RefreshOptions()
-    sending: SendOptions = SendOptions()
+    options: RefreshOptions = _PLAIN
+    sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
 
@@ -99,7 +102,7 @@ class Answered:
             return error
         except MeshRefreshError as error:
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A bug in a strategy must not cost a token that came: the bytes are kept like those of any odd reply.
             return _not_understood(error, self.request, self.reply, call.tokens)
 
@@ -134,4 +137,4 @@ def rotated(outcome: Result, spent: str) -> bool:
     """Whether the exchange replaced the refresh token that it sent."""
     if isinstance(outcome, MeshRefreshError):
         return False
-    return any([tokens.refresh_token != spent for tokens in outcome.all_tokens])
+    return any(tokens.refresh_token != spent for tokens in outcome.all_tokens)

@@ -68,7 +68,9 @@ def check_secret_fits(base_url: str, secret: str) -> None:
     """Raises `InvalidRequest` where a key's prefix says that it is for the other environment."""
     secret, host = MaskedStr(secret), host_of(base_url)
     if host == _PRODUCTION_HOST and secret.startswith("sk_sand_"):
-        raise InvalidRequest("This is a sandbox client secret, but the base URL is production: pass base_url=SANDBOX_URL.")
+        raise InvalidRequest(
+            "This is a sandbox client secret, but the base URL is production: pass base_url=SANDBOX_URL."
+        )
     if host == _SANDBOX_HOST and secret.startswith("sk_prod_"):
         raise InvalidRequest("This is a production client secret, but the base URL is the sandbox.")
 

@@ -92,7 +92,7 @@ class Memory:
         return self._unsettled.get(exchange) or Spent(exchange.answered)  # type: ignore[arg-type]
 
     def newest(self, call: Call) -> tuple[Spent, Call] | None:
-        """The last answer in the chain that begins with the token of `call`, and `call` as it stands before that one."""
+        """The last answer in the chain that begins with the token of `call`, and `call` as it stands before it."""
         found = self._find(call.key) or ((key := _code_key(call)) and self._find(key)) or None
         latest, seen = None, set[Spent]()
         while found is not None and found not in seen:
@@ -131,4 +131,3 @@ class Memory:
 def _code_key(call: Call) -> _Key | None:
     code = call.request.mfa_code
     return (*call.key, code) if code is not None else None
-

@@ -5,11 +5,12 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 from attrs import evolve
 
-from mesh_refresh.client.calls import Call, SendOptions, own_tokens
+from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, own_tokens
+from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
     PRODUCTION_URL,
@@ -21,7 +22,6 @@ from mesh_refresh.client.keys import (
     from_environment,
     host_of,
 )
-from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.memory import Memory, Spent
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
@@ -34,7 +34,17 @@ from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
 
-_DEFAULT_SENDING = SendOptions()
+
+class ClientOptions(TypedDict, total=False):
+    """What `MeshClient` takes besides the keys."""
+
+    base_url: str
+    strategies: Mapping[Any, Strategy] | StrategyRegistry | None
+    retry: RetryPolicy | None
+    transport: Transport | None
+    on_outcome: Hook | None
+    on_outcome_timeout: timedelta
+    clock: Clock | None
 
 
 class MeshClient:
@@ -85,13 +95,14 @@ class MeshClient:
         self._closed = False
 
     @classmethod
-    def from_env(cls, **options: Any) -> Self:
-        """A client with ``MESH_CLIENT_ID``, ``MESH_CLIENT_SECRET`` and, where set, ``MESH_BASE_URL`` from the environment.
+    def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
+        """A client with ``MESH_CLIENT_ID``, ``MESH_CLIENT_SECRET`` and perhaps ``MESH_BASE_URL`` from the environment.
 
         `options` are those of the class. Raises `InvalidRequest`, which names the variables that are missing.
         """
         client_id, secret, base_url = map(MaskedStr, from_environment(os.environ))
-        return cls(str(client_id), str(secret), **{"base_url": str(base_url), **options})
+        options.setdefault("base_url", str(base_url))
+        return cls(str(client_id), str(secret), **options)
 
     def __repr__(self) -> str:
         return f"<MeshClient {host_of(self._base_url)}>"
@@ -114,7 +125,7 @@ class MeshClient:
         tokens: Tokens,
         *,
         create_new_refresh_token: bool | None = None,
-        sending: SendOptions = _DEFAULT_SENDING,
+        sending: SendOptions = DEFAULT_SENDING,
     ) -> Refreshed | MfaRequired:
         """Exchange `tokens` for fresh ones.
 
@@ -131,7 +142,7 @@ class MeshClient:
         return await self._exchange(Call(strategy, tokens, strategy.build(tokens, options), options, sending))
 
     async def submit_mfa(
-        self, pending: MfaRequired, code: str, *, sending: SendOptions = _DEFAULT_SENDING
+        self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
     ) -> Refreshed | MfaRequired:
         """Answer the broker's question with `code`. It may ask again.
 

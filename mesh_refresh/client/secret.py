@@ -10,7 +10,7 @@ from mesh_refresh.masking import MaskedStr
 
 
 async def current_secret(secret: ClientSecret, base_url: str) -> str:
-    """The secret to send now. Raises `NotSent` where its callable failed, `InvalidRequest` where what it gave is no key."""
+    """The secret to send now. Raises `NotSent` where its callable failed, `InvalidRequest` where it gave no key."""
     if isinstance(secret, str):
         return secret
     value: object
@@ -20,7 +20,7 @@ async def current_secret(secret: ClientSecret, base_url: str) -> str:
         if inspect.isawaitable(value):
             awaitable: Awaitable[object] = value
             value = await run_foreign(lambda: awaitable, again=False)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a callable of the user's may raise anything
         failure = NotSent(f"The client secret could not be had: its callable raised {type(error).__name__}.")
         failure.__cause__ = error
     else:

@@ -9,7 +9,6 @@ from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
 from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedDict
-from mesh_refresh.outcomes import Outcome
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
@@ -28,7 +27,9 @@ class Deadlines:
     where a timer for each would cost every exchange a tenth of its time.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, length: timedelta, expire: Callable[["Exchange"], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, length: timedelta, expire: Callable[["Exchange"], None]
+    ) -> None:
         self._loop = loop
         self._length = length.total_seconds()
         self._expire = expire

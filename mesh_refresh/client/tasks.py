@@ -20,7 +20,7 @@ class ExchangeTask(asyncio.Task[None]):
     not ours runs in a `ForeignTask`.
     """
 
-    def cancel(self, msg: Any | None = None) -> bool:
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002
         """Refused; see `end`."""
         return False
 

@@ -36,7 +36,8 @@ def _collect_tokens(value: Any, found: list[str], depth: int = 0) -> bool:
     if depth > _DEEPEST:
         return True
     if type(value) is list:
-        return any([_collect_tokens(item, found, depth + 1) for item in value if type(item) in (dict, list)])
+        deeper = [_collect_tokens(item, found, depth + 1) for item in value if type(item) in (dict, list)]
+        return any(deeper)
     if type(value) is not dict:
         return False
     hidden = False

@@ -43,7 +43,7 @@ def _one(read: Callable[[Any], Any]) -> _Read:
 
 
 def many(read: Callable[[Any], _T | None]) -> Callable[[Any, Any], tuple[_T, ...]]:
-    """A reader of lists by a reader of items. One item alone counts as a list of one; what is no item is passed over."""
+    """A reader of lists by a reader of items. One item alone is a list of one; what is no item is passed over."""
 
     def read_all(value: Any, _: Any) -> tuple[_T, ...]:
         items = value if type(value) is list else [value]

@@ -28,7 +28,7 @@ class DefaultStrategy:
         self.send_access_token = send_access_token
 
     def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
-        """The request that refreshes `tokens`. Raises `InvalidRequest` where something that the broker needs is missing."""
+        """The request that refreshes `tokens`. Raises `InvalidRequest` where something is missing from them."""
         return self.finish(self._request(tokens, tokens.auth_token, options=options), tokens)
 
     def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
@@ -41,7 +41,7 @@ class DefaultStrategy:
             raise InvalidRequest("The MFA code is empty; nothing was sent. The continuation is still good.")
         return self.finish(self._request(pending.tokens, pending.access_token, code=str(code)), pending.tokens)
 
-    def finish(self, request: RefreshRequest, tokens: Tokens) -> RefreshRequest:
+    def finish(self, request: RefreshRequest, tokens: Tokens) -> RefreshRequest:  # noqa: ARG002 - for who overrides it
         """The last word on every request for `tokens`. It changes nothing, until you override it."""
         return request
 
@@ -63,7 +63,9 @@ class DefaultStrategy:
     ) -> RefreshRequest:
         access_token, code = access_token and MaskedStr(access_token), code and MaskedStr(code)
         if tokens.refresh_token is None:
-            raise InvalidRequest(f"There is no refresh token to refresh this {tokens.broker} account with; nothing was sent.")
+            raise InvalidRequest(
+                f"There is no refresh token to refresh this {tokens.broker} account with; nothing was sent."
+            )
         if self.requires_access_token and access_token is None:
             raise InvalidRequest(
                 f"{tokens.broker} wants the access token (or token id) beside the refresh token, and there is none; "

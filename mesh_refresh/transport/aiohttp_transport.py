@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl as tls
-from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -120,7 +119,7 @@ class AiohttpTransport:
 
 
 def _reason(error: Exception) -> str:
-    """What happened, in words that cannot hold a secret: what aiohttp writes on connecting, else only the error's name."""
+    """What happened, in words without secrets: what aiohttp writes on connecting, else only the error's name."""
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError) and "\n" not in str(error):
         return f"{type(error).__name__}, {error}"
     return type(error).__name__

@@ -8,6 +8,7 @@ This steps on what aiohttp does not promise to keep. `KNOWN` says for which vers
 the transport takes the session's way, which is slower and all public.
 """
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -28,8 +29,9 @@ class Direct:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, timeout: aiohttp.ClientTimeout) -> None:
         self._session = session
+        self._connector: Any = session.connector
         self._timeout = timeout
-        loop = session.connector._loop  # type: ignore[union-attr]
+        loop = asyncio.get_running_loop()
         # What the connector finds connections by, and what a response says that it answers: alike for every request.
         self._pattern = aiohttp.ClientRequest("POST", URL(url), loop=loop, session=session, timer=_NO_TIMER)
         self._line = f"POST {self._pattern.url.raw_path_qs} HTTP/1.1"
@@ -37,12 +39,9 @@ class Direct:
 
     async def post(self, sending: Sending) -> aiohttp.ClientResponse:
         """Send, and come back when the headers of the reply are there."""
-        connector = self._session.connector
-        assert connector is not None
-        conn = await connector.connect(self._pattern, traces=[], timeout=self._timeout)
+        conn: Any = await self._connector.connect(self._pattern, traces=[], timeout=self._timeout)
         try:
             protocol = conn.protocol
-            assert protocol is not None
             protocol.set_response_params(timer=_NO_TIMER, auto_decompress=False)
             await sending.request.before_send()
             if not protocol.is_connected():

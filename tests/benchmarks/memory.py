@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.benchmarks.clients import BASELINE, CLIENTS
 
@@ -16,8 +17,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def _resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * _PAGE
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
 async def _hold(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
