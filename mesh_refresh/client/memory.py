@@ -93,8 +93,11 @@ class Memory:
 
     def newest(self, call: Call) -> tuple[Spent, Call] | None:
         """The last answer in the chain that begins with the token of `call`, and `call` as it stands before it."""
-        found = self._find(call.key) or ((key := _code_key(call)) and self._find(key)) or None
-        latest, seen = None, set[Spent]()
+        found, code_key = self._find(call.key), _code_key(call)
+        if found is None and code_key is not None:
+            found = self._find(code_key)
+        latest: tuple[Spent, Call] | None = None
+        seen: set[Spent] = set()
         while found is not None and found not in seen:
             seen.add(found)
             latest = (found, call)
