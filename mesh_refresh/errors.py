@@ -33,7 +33,6 @@ from typing import Any, ClassVar, Self
 from attrs import field, frozen
 
 from mesh_refresh.enums import ApiStatus
-from mesh_refresh.masking import scrubbed
 
 _LONGEST_QUOTE = 300
 
@@ -50,23 +49,6 @@ class ReplyFacts:
     message: str | None = None
     display_message: str | None = None
     error_data: object = field(default=None, repr=False)
-
-    def scrubbed(self, secrets: tuple[str, ...]) -> "ReplyFacts":
-        """These facts without any of `secrets`, which a server may have echoed."""
-
-        def clean(value: Any) -> Any:
-            return scrubbed(value, secrets)
-
-        return ReplyFacts(
-            self.http_status,
-            clean(self.status),
-            clean(self.error_type),
-            clean(self.error_hash),
-            clean(self.team_code),
-            clean(self.message),
-            clean(self.display_message),
-            clean(self.error_data),
-        )
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.http_status}"] if self.http_status is not None else []
@@ -147,6 +129,9 @@ class MeshRefreshError(Exception):
         other.args = self.args
         other.__cause__ = self.__cause__
         return other
+
+    def __copy__(self) -> Self:
+        return self.for_another()
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {key: value for key, value in self.__dict__.items() if key not in self._carriers}

@@ -1,12 +1,14 @@
 """How secrets look wherever an object is shown: not at all."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 MASK = "'***'"
 
 # Shorter strings occur in ordinary prose; blotting those out would ruin a message and hide nothing.
 _SHORTEST_SECRET = 4
+# What lies deeper in a server's JSON is not looked through, and so not shown.
+_DEEPEST = 50
 
 
 def masked(value: object) -> str:
@@ -24,21 +26,23 @@ def masked_values(value: Mapping[str, object] | None) -> str:
     return "None" if value is None else "{" + ", ".join(f"{key!r}: {MASK}" for key in value) + "}"
 
 
-def scrubbed(value: object, secrets: tuple[str, ...]) -> object:
+def scrubbed(value: object, secrets: tuple[str, ...], depth: int = 0) -> object:
     """`value` (text, or JSON of any shape) with every one of `secrets` blotted out.
 
     Servers echo what they were sent: a refused token must not come back inside an error message.
     """
     if isinstance(value, str):
         for secret in secrets:
-            if len(secret) >= _SHORTEST_SECRET:
+            if len(secret) >= _SHORTEST_SECRET and secret in value:
                 value = value.replace(secret, "***")
         return value
+    if not isinstance(value, dict | list):
+        return value
+    if depth == _DEEPEST:
+        return "***"
     if isinstance(value, dict):
-        return {scrubbed(key, secrets): scrubbed(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [scrubbed(item, secrets) for item in value]
-    return value
+        return {scrubbed(key, secrets): scrubbed(item, secrets, depth + 1) for key, item in value.items()}
+    return [scrubbed(item, secrets, depth + 1) for item in value]
 
 
 # Locals are shown too: error trackers render the frames of a traceback with them. Raw secrets in a frame that can
@@ -52,6 +56,19 @@ class MaskedStr(str):
 
     def __repr__(self) -> str:
         return MASK
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "MaskedStr":
+        # Renderers cut long text before they show it: a part of a secret is one too.
+        return MaskedStr(super().__getitem__(key))
+
+
+class MaskedBytes(bytes):
+    """Bytes that show themselves by their number."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return masked_size(self)
 
 
 class MaskedBuffer(bytearray):

@@ -30,7 +30,7 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
         tuple(
             _renewed(tokens, entry, content, at)
             if index == asked
-            else _renewed(_sibling(tokens, shared), entry, content, at)
+            else _renewed(_sibling(tokens, shared, content, at), entry, content, at)
             for index, entry in enumerate(entries)
         ),
         asked,
@@ -66,6 +66,10 @@ def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens, *, alone: bool
     )
 
 
+def _same_account_id(one: BrokerAccount | None, other: BrokerAccount) -> bool:
+    return one is not None and bool(one.account_id) and one.account_id == other.account_id
+
+
 def _same_account(one: BrokerAccount | None, other: BrokerAccount | None) -> bool:
     if one is None or other is None:
         return False
@@ -77,9 +81,10 @@ def _same_account(one: BrokerAccount | None, other: BrokerAccount | None) -> boo
 def _asked(tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], listed: int) -> int | None:
     if tokens.account_id or tokens.mesh_account_id:
         own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
-        for index, entry in enumerate(entries):
-            if _same_account(entry.account, own):
-                return index
+        for same in (_same_account_id, _same_account):  # an account id says more than a mesh account id
+            for index, entry in enumerate(entries):
+                if same(entry.account, own):
+                    return index
         if listed == 1 and _contradicts(entries[0].account, own):
             return None
     return 0 if listed == 1 else None
@@ -102,14 +107,17 @@ def _shared_refresh_token(entries: tuple[BrokerAccountTokens, ...], asked: int |
     return found.pop() if len(found) == 1 else None
 
 
-def _sibling(tokens: Tokens, shared: str | None) -> Tokens:
+def _sibling(tokens: Tokens, shared: str | None, content: BrokerRefreshTokenResponse, at: datetime) -> Tokens:
     """What another account of the same login starts from: what belongs to the login, not to the account."""
+    ends = tokens.refresh_token_expires_at
+    if shared:
+        ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else None
     return Tokens(
         tokens.broker,
         shared or tokens.refresh_token,
         trade_token=tokens.trade_token,
         metadata=tokens.metadata,
-        refresh_token_expires_at=None if shared else tokens.refresh_token_expires_at,
+        refresh_token_expires_at=ends,
     )
 
 
@@ -124,9 +132,13 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
     if entry.refresh_token is not None:
         known_end = old.refresh_token_expires_at if entry.refresh_token == old.refresh_token else None
         refresh_ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else known_end
+    access_token = entry.access_token
+    if access_token is None and entry.token_id in (None, old.token_id):
+        # A new token id stands in its place: carried over, the old access token would be taken for the newer one.
+        access_token = old.access_token
     return old.renewed(
         entry.refresh_token or old.refresh_token,
-        entry.access_token or old.access_token,
+        access_token,
         entry.token_id or old.token_id,
         ids,
         (at, expires_at, refresh_ends),
@@ -135,7 +147,8 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
 
 def continuation_token(tokens: Tokens, content: BrokerRefreshTokenResponse, merged: Merged) -> str | None:
     """The access token for the second request of an MFA: the first reply's, wherever it is, else the one in force."""
-    if merged.asked is not None:
-        return merged.all_tokens[merged.asked].auth_token
     entries, _ = _entries(content)
-    return next((token for entry in entries if (token := entry.access_token or entry.token_id)), tokens.auth_token)
+    own = entries[merged.asked] if merged.asked is not None else None
+    candidates = (own, content.top_level, *(entries if own is None else ()))
+    found = (entry.access_token or entry.token_id for entry in candidates if entry is not None)
+    return next((token for token in found if token), tokens.auth_token)

@@ -8,12 +8,15 @@ Source: https://docs.meshconnect.com/api-reference/managed-account-authenticatio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.errors import ReplyFacts
-from mesh_refresh.masking import masked, masked_size, masked_values
+from mesh_refresh.masking import masked, masked_size, masked_values, scrubbed
+
+_LONGEST_HASH = 64
 
 
 @frozen
@@ -114,7 +117,7 @@ class BrokerRefreshTokenResponse:
     """The ``content`` of a reply (the page's ``B2BBrokerRefreshTokenResponse``)."""
 
     status: AuthStatus | str | None = None
-    error_message: str | None = None
+    error_message: str | None = field(default=None, repr=masked)
     account: BrokerAccount | None = None
     """Deprecated by Mesh, and the only one that some brokers fill; so are the two tokens below."""
     access_token: str | None = field(default=None, repr=masked)
@@ -149,6 +152,7 @@ class BodyKind(Enum):
     EMPTY = "empty"
     BROKEN = "broken JSON"
     CUT = "cut short"
+    COMPRESSED = "compressed in a way that cannot be undone"
 
 
 @frozen
@@ -158,22 +162,48 @@ class Reply:
     http_status: int
     kind: BodyKind
     status: ApiStatus | str | None = None
-    message: str | None = None
-    display_message: str | None = None
-    error_hash: str | None = None
-    error_type: str | None = None
+    message: str | None = field(default=None, repr=masked)
+    """In reprs all that a server can write freely is masked: some quote what they were sent."""
+    display_message: str | None = field(default=None, repr=masked)
+    error_hash: str | None = field(default=None, repr=masked)
+    error_type: str | None = field(default=None, repr=masked)
     error_data: object = field(default=None, repr=False)
     """Of any shape; what Mesh put in it is kept as it came."""
-    team_code: str | None = None
+    team_code: str | None = field(default=None, repr=masked)
     content: BrokerRefreshTokenResponse | None = None
     retry_after: timedelta | None = None
     """From ``Retry-After``, as a delay counted from the answer."""
     body: bytes = field(default=b"", repr=masked_size)
 
     @property
-    def has_token(self) -> bool:
-        """Whether there is a token in a place where tokens are expected."""
-        return self.content is not None and self.content.has_token
+    def says_something(self) -> bool:
+        """Whether there is text of the server's own in it, which may quote what it should not."""
+        texts = self.message or self.display_message or self.error_data or self.error_type or self.team_code
+        return (
+            bool(texts)
+            or len(self.error_hash or "") > _LONGEST_HASH
+            or bool(self.content and self.content.error_message)
+        )
+
+    def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
+        """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
+        if not self.says_something:
+            return self
+
+        def clean(value: Any) -> Any:
+            return scrubbed(value, secrets)
+
+        content = self.content
+        return evolve(
+            self,
+            content=content and evolve(content, error_message=clean(content.error_message)),
+            message=clean(self.message),
+            display_message=clean(self.display_message),
+            error_hash=clean(self.error_hash),
+            error_type=clean(self.error_type),
+            error_data=clean(self.error_data),
+            team_code=clean(self.team_code),
+        )
 
     @property
     def facts(self) -> ReplyFacts:

@@ -4,16 +4,17 @@ import base64
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
-from mesh_refresh.masking import MaskedDict, masked
+from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
 from mesh_refresh.messages import HttpReply, Reply
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.mfa_required"
 _VERSION = 1
+_SAID = ("message", "display_message", "error_hash", "error_type", "error_data", "team_code")
 
 
 @frozen
@@ -79,7 +80,10 @@ class MfaRequired:
             all_tokens=[tokens.to_document() for tokens in self.all_tokens],
             access_token=self.access_token,
             http_status=self.reply.http_status,
+            retry_after=None if self.reply.retry_after is None else int(self.reply.retry_after.total_seconds()),
             body=base64.b64encode(self.reply.body).decode(),
+            said={name: getattr(self.reply, name) for name in _SAID},
+            error_message=self.reply.content and self.reply.content.error_message,
         )
         return codec.dumps(document)
 
@@ -100,7 +104,12 @@ class MfaRequired:
 
 def _continuation(document: MaskedDict) -> MfaRequired:
     body = base64.b64decode(document["body"])
-    reply = codec.decode_reply(HttpReply(int(document["http_status"]), {}, body), at=datetime.min.replace(tzinfo=UTC))
+    headers = {} if document["retry_after"] is None else {"Retry-After": str(int(document["retry_after"]))}
+    http = HttpReply(int(document["http_status"]), headers, body)
+    reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))
+    # The body is as it came; what the envelope says was scrubbed of the secrets that it quoted.
+    content = reply.content and evolve(reply.content, error_message=document["error_message"])
+    reply = evolve(reply, content=content, **{name: document["said"][name] for name in _SAID})
     access_token = document["access_token"]
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError
@@ -131,7 +140,7 @@ class UnreadableReply(OutcomeUnknown):
     ) -> None:
         advice = "Keep .body where tokens are kept: a new token may be in it." if may_hold_token else ""
         super().__init__(f"{what or 'The reply cannot be read.'} {advice}".rstrip(), facts=facts)
-        self.body = body
+        self.body: bytes = MaskedBytes(body)
         """What was received, decompressed where possible."""
         self.may_hold_token = may_hold_token
         """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
@@ -160,7 +169,7 @@ class MfaPending(MeshRefreshError):
     """A code is needed before there are fresh tokens. `pending` is the continuation, where this process has it."""
 
     _what = "The broker wants an MFA code."
-    _next = "No token is spent. Ask the person for the code and submit it."
+    _next = "Nothing is lost while you keep the continuation. Ask the person for the code and submit it."
     _carriers: ClassVar[tuple[str, ...]] = ("pending",)
 
     def __init__(self, pending: MfaRequired | None = None, *, pending_id: str | None = None) -> None:

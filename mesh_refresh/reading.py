@@ -43,6 +43,9 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
         raise _unreadable("The reply was cut short, or is larger than a reply can be.", request, tokens, reply)
     if not 200 <= reply.http_status < 300:
         raise _refusal(request, tokens, reply)
+    if reply.kind is BodyKind.COMPRESSED:
+        raise _unreadable("The reply came compressed, in a way that cannot be undone.", request, tokens, reply)
+    reply = _quiet(request, tokens, reply)
     content = reply.content
     if content is not None:
         if content.status == AuthStatus.MFA_REQUIRED:
@@ -61,7 +64,7 @@ def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Re
 
 def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
     """The error for a 2xx that brought no token to use."""
-    if holds_new_token(request, reply):
+    if holds_new_token(request, tokens, reply):
         return _unreadable(
             "The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply
         )
@@ -80,7 +83,7 @@ def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRe
 def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
     """The error for anything but a 2xx."""
     code = reply.http_status
-    if holds_new_token(request, reply):
+    if holds_new_token(request, tokens, reply):
         return _unreadable("There is a token in the reply, but under an error.", request, tokens, reply)
     facts = _facts(request, tokens, reply)
     if 300 <= code < 400:
@@ -118,16 +121,24 @@ def _unreadable(what: str, request: RefreshRequest, tokens: Tokens, reply: Reply
         what,
         facts=_facts(request, tokens, reply),
         body=reply.body,
-        may_hold_token=holds_new_token(request, reply),
+        may_hold_token=holds_new_token(request, tokens, reply),
         before=tokens,
     )
 
 
-def holds_new_token(request: RefreshRequest, reply: Reply) -> bool:
+def holds_new_token(request: RefreshRequest, tokens: Tokens, reply: Reply) -> bool:
     """Whether the body has, or may hide, a token that was not sent: an error that echoes the request has none."""
     found, hidden = codec.token_like(reply)
-    return hidden or not found <= set(request.secrets)
+    return hidden or not found <= {*request.secrets, *tokens.secrets}
 
 
 def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:
-    return reply.facts.scrubbed((*request.secrets, *tokens.secrets))
+    return _quiet(request, tokens, reply).facts
+
+
+def _quiet(request: RefreshRequest, tokens: Tokens, reply: Reply) -> Reply:
+    """`reply` without the secrets that its texts may quote: those that were sent, and those that came."""
+    if not reply.says_something:
+        return reply
+    found, _ = codec.token_like(reply)
+    return reply.scrubbed((*request.secrets, *tokens.secrets, *found))

@@ -27,6 +27,9 @@ class RetryPolicy:
     """The least pause before an unknown outcome is sent again: the first request may still be worked on."""
 
     def __attrs_post_init__(self) -> None:
+        spans = (self.deadline, self.backoff, self.backoff_cap, self.settle)
+        if not isinstance(self.attempts, int) or not all(isinstance(span, timedelta) for span in spans):
+            raise InvalidRequest("RetryPolicy takes a whole number of attempts, and timedeltas for the rest.")
         if self.attempts < 1:
             raise InvalidRequest("RetryPolicy needs at least one attempt.")
         if self.deadline <= timedelta():
@@ -50,15 +53,15 @@ def pause_before_retry(
     """
     if attempt >= policy.attempts or not _worth_it(policy, error, may_resend=may_resend):
         return None
-    grown = min(policy.backoff * 2 ** min(attempt - 1, 30), policy.backoff_cap)
-    pause = grown * (1 - chance / 2)
+    grown = min(policy.backoff.total_seconds() * 2.0 ** min(attempt - 1, 60), policy.backoff_cap.total_seconds())
+    pause = timedelta(seconds=grown * (1 - chance / 2))
     if isinstance(error, OutcomeUnknown):
         pause = max(pause, policy.settle)
     asked: timedelta | None = getattr(error, "retry_after", None)
     if asked is not None:
         # On top of what Mesh asked for, so that callers who were told the same second do not come in the same one.
         pause += asked
-    return pause if elapsed + pause < policy.deadline else None
+    return pause if pause < policy.deadline - elapsed else None
 
 
 def _worth_it(policy: RetryPolicy, error: MeshRefreshError, *, may_resend: bool) -> bool:

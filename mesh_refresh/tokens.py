@@ -82,7 +82,7 @@ class Tokens:
         )
         if wrong:
             # A traceback may be rendered with its locals: none of them may be a token.
-            del broker, refresh_token, access_token, trade_token, token_id, metadata, ref
+            del self, broker, refresh_token, access_token, trade_token, token_id, metadata, ref
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
             known(BrokerType, broker),
@@ -90,7 +90,7 @@ class Tokens:
             access_token or None,
             trade_token or None,
             token_id or None,
-            None if metadata is None else dict(metadata),
+            None if metadata is None else {str(key): value for key, value in metadata.items()},
             account_id or None,
             mesh_account_id or None,
             ref,
@@ -110,13 +110,17 @@ class Tokens:
 
     @classmethod
     def from_link(
-        cls, payload: Mapping[str, Any] | str | bytes, *, obtained_at: datetime | None = None
+        cls,
+        payload: Mapping[str, Any] | str | bytes,
+        *,
+        obtained_at: datetime | None = None,
+        ref: str | int | None = None,
     ) -> tuple["Tokens", ...]:
-        """The tokens in what Link handed over: one for each account.
+        """The tokens in what Link handed over: one for each account, each with `ref`.
 
-        `payload` is Link's ``accessTokenPayload`` or ``delayedAuth``, as a mapping or JSON text. Lifetimes count from
-        `obtained_at`, which is now unless you say otherwise. Delayed authentication gets a `not_before`.
-        Raises `InvalidRequest` where there is no broker or no token in it.
+        `payload` is Link's ``accessTokenPayload`` or ``delayedAuth``, as a mapping or JSON text, bare or inside the
+        event of the SDKs. Lifetimes count from `obtained_at`, which is now unless you say otherwise. Delayed
+        authentication gets a `not_before`. Raises `InvalidRequest` where there is no broker or no token in it.
 
         Source: https://docs.meshconnect.com/guides/web-sdk
         """
@@ -124,8 +128,11 @@ class Tokens:
         del payload
         if isinstance(link, str):
             raise InvalidRequest(link)
+        wrong = _wrong_moments((obtained_at, None, None, None))
+        if wrong:
+            raise InvalidRequest(wrong)
         at = obtained_at or datetime.now(UTC)
-        return tuple(_linked(entry, link, at) for entry in link.account_tokens)
+        return tuple(_linked(entry, link, at, ref) for entry in link.account_tokens)
 
     def renewed(
         self,
@@ -196,7 +203,7 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     if document.get("format") != name:
         raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
     found = document.get("version")
-    if type(found) is not int or found > version:
+    if type(found) is not int or not 1 <= found <= version:
         raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
 
 
@@ -208,22 +215,37 @@ def _wrong_broker(broker: object) -> str | None:
 
 def _wrong_texts(values: tuple[object, ...]) -> str | None:
     for value in values:
-        if value is not None and not isinstance(value, str):
+        if value is None:
+            continue
+        if not isinstance(value, str):
             return f"{_TEXTS[values.index(value)]} must be a string or None, not {type(value).__name__}."
+        if not _writable(value):
+            return f"{_TEXTS[values.index(value)]} is not Unicode text."
     return None
+
+
+def _writable(text: str) -> bool:
+    """Whether it can be stored and sent: a lone surrogate can be neither."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _wrong_metadata(metadata: object) -> str | None:
     if not isinstance(metadata, Mapping):
         return f"metadata must be a mapping of strings, not {type(metadata).__name__}."
     if all(isinstance(key, str) and (item is None or isinstance(item, str)) for key, item in metadata.items()):
-        return None
+        texts = (text for item in metadata.items() for text in item if text)
+        return None if all(map(_writable, texts)) else "metadata is not Unicode text."
     return "metadata must map strings to strings or None: the contract allows nothing else."
 
 
 def _wrong_ref(ref: object) -> str | None:
-    if isinstance(ref, str | int) and not isinstance(ref, bool):
-        return None
+    if isinstance(ref, str):
+        return None if _writable(ref or "-") else "ref is not Unicode text."
+    if isinstance(ref, int) and not isinstance(ref, bool):
+        return None if -(2**63) <= ref < 2**63 else "ref must be an integer of at most 64 bits, or a string."
     return f"ref must be a string or an integer, not {type(ref).__name__}."
 
 
@@ -231,6 +253,10 @@ def _wrong_moments(moments: tuple[object, ...]) -> str | None:
     for name, value in zip(_MOMENTS, moments, strict=True):
         if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
             return f"{name} must be an aware datetime, such as datetime.now(UTC)."
+        try:
+            _in_utc(value)
+        except OverflowError:
+            return f"{name} is too far away to be told in UTC."
     return None
 
 
@@ -245,7 +271,7 @@ def _read_moment(name: str, value: object) -> datetime:
         raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.") from None
 
 
-def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime) -> Tokens:
+def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime, ref: str | int | None) -> Tokens:
     account = entry.account or BrokerAccount()
     refresh_ends = link.refresh_token_expires_in if entry.refresh_token else None
     return Tokens(
@@ -255,8 +281,9 @@ def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime) -> Toke
         token_id=entry.token_id,
         account_id=account.account_id,
         mesh_account_id=account.mesh_account_id,
+        ref=ref,
         obtained_at=at,
-        expires_at=at + link.expires_in if link.expires_in and not link.delayed else None,
+        expires_at=at + link.expires_in if link.expires_in and (entry.access_token or entry.token_id) else None,
         refresh_token_expires_at=at + refresh_ends if refresh_ends else None,
         not_before=at + DELAYED_AUTH if link.delayed else None,
     )

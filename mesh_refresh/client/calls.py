@@ -7,6 +7,7 @@ from attrs import define, evolve, field, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
@@ -49,7 +50,7 @@ class Call:
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = (self.request.type, self.request.refresh_token)
+        self.key = (self.request.type, MaskedStr(self.request.refresh_token))
 
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
@@ -63,30 +64,25 @@ class Call:
 class Answered:
     """Mesh answered. Each caller reads the answer for its own account."""
 
-    __slots__ = ("_reply", "at", "http", "pending", "received_at", "request")
+    __slots__ = ("_client_secret", "_reply", "at", "http", "pending", "received_at", "request")
 
-    def __init__(
-        self,
-        request: RefreshRequest,
-        http: HttpReply,
-        at: datetime,
-        received_at: datetime,
-        pending: MfaRequired | None,
-    ) -> None:
-        self.request = request
+    def __init__(self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: str) -> None:
+        self.request = call.request
+        self.pending = call.pending
+        """The continuation, where the request has a code."""
         self.http = http
         self.at = at
         """When the request was sent."""
         self.received_at = received_at
-        self.pending = pending
-        """The continuation, where the request has a code."""
+        self._client_secret = MaskedStr(client_secret)
         self._reply: Reply | None = None
 
     @property
     def reply(self) -> Reply:
-        """The typed envelope."""
+        """The typed envelope, without what it may echo of the request."""
         if self._reply is None:
-            self._reply = codec.decode_reply(self.http, at=self.received_at)
+            reply = codec.decode_reply(self.http, at=self.received_at)
+            self._reply = reply.scrubbed((*self.request.secrets, self._client_secret))
         return self._reply
 
     def compact(self) -> None:
@@ -96,23 +92,28 @@ class Answered:
     def outcome_for(self, call: Call) -> Result:
         """What the answer means for the account of `call`."""
         try:
-            return call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
+            outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
         except CodeRefused as error:
             error.pending = call.pending or self.pending
             return error
         except MeshRefreshError as error:
             return error
-        except Exception as error:  # noqa: BLE001
-            # A bug in a strategy must not cost a token that came: the bytes are kept like those of any odd reply.
-            return _not_understood(error, self.request, self.reply, call.tokens)
+        except Exception as error:  # noqa: BLE001 - a bug in a strategy must not cost a token that came
+            return _not_understood(error, self.request, call.tokens, self.reply)
+        return outcome if _is_outcome(outcome) else _not_understood(TypeError(), self.request, call.tokens, self.reply)
 
 
-def _not_understood(error: Exception, request: RefreshRequest, reply: Reply, tokens: Tokens) -> UnreadableReply:
+def _is_outcome(value: object) -> bool:
+    return isinstance(value, Refreshed | MfaRequired)
+
+
+def _not_understood(error: Exception, request: RefreshRequest, tokens: Tokens, reply: Reply) -> UnreadableReply:
+    """The bytes are kept, like those of any odd reply."""
     unreadable = UnreadableReply(
         f"The strategy raised {type(error).__name__} while it read the reply.",
         facts=reply.facts,
         body=reply.body,
-        may_hold_token=holds_new_token(request, reply),
+        may_hold_token=holds_new_token(request, tokens, reply),
         before=tokens,
     )
     unreadable.__cause__ = error
@@ -134,7 +135,10 @@ def own_tokens(outcome: Result) -> Tokens | None:
 
 
 def rotated(outcome: Result, spent: str) -> bool:
-    """Whether the exchange replaced the refresh token that it sent."""
-    if isinstance(outcome, MeshRefreshError):
+    """Whether the exchange replaced the refresh token that it sent, as far as its reply tells."""
+    if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
-    return any(tokens.refresh_token != spent for tokens in outcome.all_tokens)
+    own = own_tokens(outcome)
+    if own is not None:
+        return own.refresh_token != spent
+    return all(tokens.refresh_token != spent for tokens in outcome.all_tokens)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import cast
 
@@ -17,6 +18,10 @@ Ref = str | int | None
 
 _NOBODY: frozenset[Ref] = frozenset()
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
+
+being_told: ContextVar[int | None] = ContextVar("mesh_refresh_being_told", default=None)
+"""The `id` of the delivery whose hook this is: waiting for it would be waiting for oneself. Not the delivery itself,
+because timers keep the context in which they were made, and with it all that is in there."""
 
 
 class Participant:
@@ -125,6 +130,7 @@ class Delivery:
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
         cause: Exception | None = None
+        reset = being_told.set(id(self))
         try:
             await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout)
         except (asyncio.CancelledError, CancelledForGood):
@@ -137,6 +143,8 @@ class Delivery:
             self.told |= {ref}
             self.reached |= {ref}
             return
+        finally:
+            being_told.reset(reset)
         failure = NotSaved(f"The exchange succeeded, but on_outcome {why}.", (outcome,))
         failure.__cause__ = cause
         self._failures = {**self._failures, ref: failure}

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
 
+from attrs import evolve
+
 from mesh_refresh import codec
 from mesh_refresh.client.calls import Answered, Call, Result
 from mesh_refresh.client.delivery import Delivery, Participant
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.client.tasks import ExchangeTask, run_foreign
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
+from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.retry import pause_before_retry
 
@@ -35,6 +38,7 @@ class Exchange:
 
     __slots__ = (
         "_begun",
+        "_entered",
         "_on_end",
         "_sent_at",
         "_task",
@@ -66,6 +70,7 @@ class Exchange:
         self._sent_at: datetime | None = None
         self._begun = shell.loop.time()
         self._task: ExchangeTask | None = None
+        self._entered = False
 
     def start(self) -> None:
         """Begin. The first caller has joined before, so that nothing can end without one."""
@@ -94,9 +99,11 @@ class Exchange:
 
     def end(self, reason: Ended) -> None:
         """End it now. Once it has started only the deadline may, and once there is an answer nothing does."""
-        if self.ended is None and self.answered is None and self.failed is None and self._task is not None:
+        if self.ended is None and self.answered is None and self.failed is None:
             self.ended = reason
-            self._task.end()
+            # A task that is cancelled before its first step never takes it: nobody would be told of the end.
+            if self._entered and self._task is not None:
+                self._task.end()
 
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller."""
@@ -107,11 +114,15 @@ class Exchange:
     # The task.
 
     async def _run(self) -> None:
+        self._entered = True
         if self.answered is None:
             try:
                 self.failed = await self._attempts()
             except asyncio.CancelledError:
                 self.failed = self._end_error()
+            except Exception as error:  # noqa: BLE001 - a strategy's `may_resend` may raise, and callers must not hang
+                self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
+                self.failed.__cause__ = error
             self.shell.deadlines.remove(self)
         self.started = False
         await self.delivery.save()
@@ -124,9 +135,10 @@ class Exchange:
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
-        policy, attempt = self.shell.retry, 0
-        spare = policy.attempts - (self.call.sending.attempts or policy.attempts)
-        while True:
+        attempt, policy, limit = 0, self.shell.retry, self.call.sending.attempts
+        if limit is not None:
+            policy = evolve(policy, attempts=limit)
+        while self.ended is None:
             attempt += 1
             error = await self._attempt()
             if error is None:
@@ -134,23 +146,25 @@ class Exchange:
             pause = pause_before_retry(
                 policy,
                 error,
-                attempt=attempt + spare,
+                attempt=attempt,
                 elapsed=timedelta(seconds=self.shell.loop.time() - self._begun),
                 may_resend=self.call.strategy.may_resend(self.call.request),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
-            if pause is None or not self.delivery.wanted or self.ended is not None:
+            if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
                 return error
             _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
             self.answered, self.started = None, False
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
+        return self._end_error()
 
     async def _attempt(self) -> MeshRefreshError | None:
         """Send once; None where the answer is a success."""
         self.started, self._sent_at = False, None
         try:
-            http = await self._send()
+            secret = MaskedStr(await self.shell.secret())
+            http = await self._send(secret)
         except asyncio.CancelledError:
             return self._end_error()
         except MeshRefreshError as error:
@@ -160,16 +174,18 @@ class Exchange:
             unknown.__cause__ = error
             return unknown
         now = self.shell.clock.now()
-        self.answered = Answered(self.call.request, http, self._sent_at or now, now, self.call.pending)
+        self.answered = Answered(self.call, http, self._sent_at or now, now, secret)
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 
-    async def _send(self) -> HttpReply:
-        request = HttpRequest(self.shell.url, await self.shell.headers(), self._body(), self._before_send)
+    async def _send(self, secret: str) -> HttpReply:
+        request = HttpRequest(self.shell.url, self.shell.headers(secret), self._body(), self._before_send)
         if self.shell.own_transport:
             return await self.shell.transport.send(request)
-        reply: HttpReply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
-        return reply
+        reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
+        if isinstance(reply, HttpReply):
+            return reply
+        raise OutcomeUnknown(f"The transport brought no HttpReply, but {type(reply).__name__}.")
 
     def _body(self) -> bytes:
         try:

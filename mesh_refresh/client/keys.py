@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedStr
+from mesh_refresh.masking import MaskedDict, MaskedStr
 
 PRODUCTION_URL = "https://integration-api.meshconnect.com"
 SANDBOX_URL = "https://sandbox-integration-api.meshconnect.com"
@@ -25,7 +25,11 @@ _SANDBOX_BROKERS = {BrokerType.SANDBOX, BrokerType.SANDBOX_COINBASE}
 def checked_key(name: str, value: object) -> str:
     """`value` as it is. Raises `InvalidRequest` where it cannot be a key, without showing it."""
     value = MaskedStr(value) if isinstance(value, str) else value
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        del value  # a traceback may be rendered with its locals
+        raise InvalidRequest(f"The {name} must be a string, not {kind}.")
+    if not value.strip():
         raise InvalidRequest(f"The {name} is empty or missing.")
     if value != value.strip():
         raise InvalidRequest(f"The {name} has blanks around it: it was probably pasted with a space or a line break.")
@@ -36,7 +40,7 @@ def checked_key(name: str, value: object) -> str:
 
 def checked_base_url(url: object) -> str:
     """`url` without a slash at its end. Raises `InvalidRequest` where secrets must not be sent to it."""
-    if not isinstance(url, str) or url != url.strip() or not url:
+    if not isinstance(url, str) or not url or not url.isprintable() or " " in url:
         raise InvalidRequest("The base URL must be a string such as https://integration-api.meshconnect.com.")
     try:
         parts = urlsplit(url)
@@ -45,7 +49,7 @@ def checked_base_url(url: object) -> str:
         raise InvalidRequest("The base URL is not a URL.") from None
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidRequest("The base URL must begin with https:// and name a host.")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or "?" in url or "#" in url:
         raise InvalidRequest("The base URL must have no user name, query or fragment.")
     if parts.scheme == "http" and not _is_loopback(host):
         raise InvalidRequest(f"Plain http to {host} would show every token on the way: use https.")
@@ -83,6 +87,8 @@ def check_broker_fits(base_url: str, broker: str) -> None:
 
 def from_environment(environ: Mapping[str, str]) -> tuple[str, str, str]:
     """Id, secret and base URL. Raises `InvalidRequest` with the names of all variables that are missing."""
+    # A traceback may be rendered with its locals, and these are everybody's secrets.
+    environ = MaskedDict({name: environ.get(name) for name in (ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE)})
     missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
     if missing:
         raise InvalidRequest(f"{' and '.join(missing)} must be set in the environment.")

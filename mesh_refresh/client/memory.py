@@ -85,6 +85,7 @@ class Memory:
             self._spent[request.type, request.refresh_token] = spent
         else:
             self._kept.pop(spent, None)
+            self._drop_what_came_before(request.refresh_token)
         spent.answered.compact()
 
     def spent_by(self, exchange: Exchange) -> Spent:
@@ -112,6 +113,13 @@ class Memory:
         """Every outcome that is with nobody."""
         outcomes = [spent.answered.outcome_for(call) for spent in self._kept for call in spent.unreached]
         return tuple(outcomes)  # type: ignore[arg-type]  # only calls with an outcome that holds a token are kept
+
+    def _drop_what_came_before(self, spent_token: str) -> None:
+        """What reached nobody and was refreshed on since is out of date: saving it would undo what came after."""
+        for kept in list(self._kept):
+            outcomes = [kept.answered.outcome_for(call) for call in kept.unreached]
+            if any(own.refresh_token == spent_token for own in map(own_tokens, outcomes) if own is not None):
+                del self._kept[kept]
 
     def _find(self, key: _Key) -> Spent | None:
         spent = self._spent.get(key)

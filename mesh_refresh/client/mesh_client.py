@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -10,7 +10,7 @@ from typing import Any, Self, TypedDict, Unpack
 from attrs import evolve
 
 from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, own_tokens
-from mesh_refresh.client.delivery import Participant
+from mesh_refresh.client.delivery import Participant, being_told
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
     PRODUCTION_URL,
@@ -61,6 +61,8 @@ class MeshClient:
     Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
     """
 
+    _base_url = ""
+
     def __init__(
         self,
         client_id: str,
@@ -74,14 +76,20 @@ class MeshClient:
         on_outcome_timeout: timedelta = timedelta(seconds=30),
         clock: Clock | None = None,
     ) -> None:
-        if not callable(client_secret):
-            client_secret = MaskedStr(client_secret) if isinstance(client_secret, str) else client_secret
+        if isinstance(client_secret, str):
+            client_secret = MaskedStr(client_secret)
+        elif not _is(client_secret, Callable):
+            kind = type(client_secret).__name__
+            del self, client_secret  # a traceback may be rendered with its locals
+            raise InvalidRequest(f"The client secret must be a string or a callable, not {kind}.")
+        if isinstance(client_secret, str):
             checked_key("client secret", client_secret)
         self._client_id = checked_key("client id", client_id)
-        self._client_secret = client_secret
+        self._client_secret: ClientSecret = client_secret
         self._base_url = checked_base_url(base_url)
         if isinstance(client_secret, str):
             check_secret_fits(self._base_url, client_secret)
+        _check_options(retry, transport, on_outcome, on_outcome_timeout)
         self._registry = _registry(strategies)
         self._retry = retry or RetryPolicy()
         self._transport = transport or AiohttpTransport()
@@ -136,6 +144,9 @@ class MeshClient:
 
         Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`.
         """
+        if not _is(tokens, Tokens):
+            del tokens  # a traceback may be rendered with its locals
+            raise InvalidRequest("refresh takes Tokens (Tokens.from_json reads a tokens document).")
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
@@ -149,6 +160,9 @@ class MeshClient:
         Raises `CodeRefused` for a wrong code: `pending` is still good then. Otherwise like `refresh`.
         """
         code = MaskedStr(code) if isinstance(code, str) else ""
+        if not _is(pending, MfaRequired):
+            del pending
+            raise InvalidRequest("submit_mfa takes a MfaRequired (MfaRequired.from_json reads a continuation).")
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
         request = strategy.build_mfa(pending, code)
@@ -160,6 +174,8 @@ class MeshClient:
         Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`. Safe to call twice.
         """
         self._closed = True
+        if self._shell is not None:
+            self._shell.closing = True
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
@@ -196,6 +212,8 @@ class MeshClient:
                 await busy.wait()
                 continue
             running = self._running.get(call.key)
+            if running is not None and id(running.delivery) == being_told.get():
+                raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
             if running is None:
                 running = self._running[call.key] = Exchange(shell, call, self._on_end)
                 return await self._share(running, running.join(call), starts=True)
@@ -272,6 +290,22 @@ class MeshClient:
                 "This client belongs to another event loop, the one in which it was first used: make one for each loop."
             )
         return self._shell
+
+
+def _is(value: object, cls: Any) -> bool:
+    """`isinstance`, out of sight of type checkers: they believe that nobody ever passes anything else."""
+    return isinstance(value, cls)
+
+
+def _check_options(retry: object, transport: object, on_outcome: object, on_outcome_timeout: object) -> None:
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise InvalidRequest("retry takes a RetryPolicy.")
+    if transport is not None and not (hasattr(transport, "send") and hasattr(transport, "aclose")):
+        raise InvalidRequest("transport takes an object with `send` and `aclose`, see mesh_refresh.Transport.")
+    if on_outcome is not None and not callable(on_outcome):
+        raise InvalidRequest("on_outcome takes a function, sync or async, of one outcome.")
+    if not isinstance(on_outcome_timeout, timedelta) or on_outcome_timeout <= timedelta():
+        raise InvalidRequest("on_outcome_timeout takes a timedelta above zero.")
 
 
 def _registry(strategies: Mapping[Any, Strategy] | StrategyRegistry | None) -> StrategyRegistry:

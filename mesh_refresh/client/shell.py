@@ -57,7 +57,8 @@ class Deadlines:
         self._timer, now = None, self._loop.time()
         for exchange in [exchange for exchange, end in self._ends.items() if end <= now]:
             del self._ends[exchange]
-            self._expire(exchange)
+            # Not in this step: an answer that is there already, and waits for its task to run, comes first.
+            self._loop.call_soon(self._expire, exchange)
         oldest = next(iter(self._ends.values()), None)
         if oldest is not None:
             self._timer = self._loop.call_at(oldest, self._ring)
@@ -88,18 +89,24 @@ class Shell:
         self.on_outcome = on_outcome
         self.hook_timeout = on_outcome_timeout.total_seconds()
         self.clock = clock
+        self.closing = False
+        """No further attempts."""
         self.deadlines = Deadlines(self.loop, retry.deadline, expire)
         self._base_url = base_url
         self._client_id = client_id
         self._client_secret = client_secret
 
-    async def headers(self) -> MaskedDict:
-        """The headers of one request, with the secret in force."""
+    async def secret(self) -> str:
+        """The client secret in force."""
         secret = self._client_secret
+        return secret if isinstance(secret, str) else await current_secret(secret, self._base_url)
+
+    def headers(self, secret: str) -> MaskedDict:
+        """The headers of one request."""
         return MaskedDict(
             {
                 "X-Client-Id": self._client_id,
-                "X-Client-Secret": secret if isinstance(secret, str) else await current_secret(secret, self._base_url),
+                "X-Client-Secret": secret,
                 "Content-Type": "application/json",
                 "Accept": "application/json",
                 "User-Agent": "mesh_refresh",

@@ -41,7 +41,7 @@ def read_link_payload(payload: Mapping[str, Any] | str | bytes) -> LinkPayload |
     found = dict(payload) if isinstance(payload, Mapping) else loads(payload)
     if found is None:
         return "This is not a Link payload: it is not a JSON object."
-    for wrapper in ("accessTokenPayload", "accessToken", "delayedAuth", "payload"):
+    for wrapper in ("payload", "accessTokenPayload", "accessToken", "delayedAuth"):
         if isinstance(found.get(wrapper), Mapping):
             found = dict(found[wrapper])
     broker = identifier(found.get("brokerType"))

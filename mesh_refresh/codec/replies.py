@@ -1,7 +1,6 @@
 """A reply's bytes to the typed envelope."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -9,13 +8,12 @@ from typing import Any
 
 import orjson
 
+from mesh_refresh.codec.compression import decompressed
 from mesh_refresh.codec.structures import read_content
 from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
 
-BODY_LIMIT = 1 << 20
-"""The largest body that is read, in bytes, after decompression too."""
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 """A longer ``Retry-After`` is cut to this: a mistake in a header must not stop refreshing for a year."""
 
@@ -26,13 +24,12 @@ _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "erro
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
     retry_after = _retry_after(reply.headers, at) if reply.headers else None
-    body = _decompressed(reply) if reply.headers else reply.body
+    body, whole = decompressed(_encoding(reply), reply.body) if reply.headers else (reply.body, True)
     if body is None:
-        # It began as a compressed body, and nobody can say what was in the rest of it.
-        return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=reply.body)
-    if not reply.complete:
+        return Reply(reply.status, BodyKind.COMPRESSED, retry_after=retry_after, body=reply.body)
+    if not (whole and reply.complete):
         return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=body)
-    parsed, readable = parsed_json(body)
+    parsed, readable = _parsed(body)
     if not readable:
         return Reply(reply.status, _kind_of_text(body), retry_after=retry_after, body=body)
     if type(parsed) is not dict:
@@ -77,7 +74,7 @@ def _kind_of_object(parsed: dict[str, Any]) -> BodyKind:
     return BodyKind.PROBLEM if "title" in parsed or "detail" in parsed else BodyKind.OTHER_JSON
 
 
-def parsed_json(body: bytes) -> tuple[Any, bool]:
+def _parsed(body: bytes) -> tuple[Any, bool]:
     """The JSON value of `body`, and whether it has one."""
     try:
         return orjson.loads(body), True
@@ -103,23 +100,6 @@ def _encoding(reply: HttpReply) -> str:
     return (_header(reply.headers, "Content-Encoding") or "identity").strip().lower()
 
 
-def _decompressed(reply: HttpReply) -> bytes | None:
-    """The body as it was before compression; None where that cannot be had whole."""
-    encoding = _encoding(reply)
-    if encoding == "identity" or not reply.body:
-        return reply.body
-    if encoding not in ("gzip", "deflate"):
-        return None
-    for window in (47, -15):  # gzip or zlib by their header, then the raw form that some servers call deflate
-        inflate = zlib.decompressobj(window)
-        try:
-            body = inflate.decompress(reply.body, BODY_LIMIT)
-        except zlib.error:
-            continue
-        return body if inflate.eof else None
-    return None
-
-
 def _retry_after(headers: Mapping[str, str], at: datetime) -> timedelta | None:
     """RFC 9110, section 10.2.3: seconds, or an HTTP date."""
     value = headers.get("Retry-After") if "Retry-After" in headers else _header(headers, "Retry-After")
@@ -128,7 +108,7 @@ def _retry_after(headers: Mapping[str, str], at: datetime) -> timedelta | None:
     value = value.strip()
     try:
         if value.isascii() and value.isdigit():
-            wait = timedelta(seconds=min(int(value[:9]), LONGEST_RETRY_AFTER.total_seconds()))
+            wait = timedelta(seconds=min(int(value.lstrip("0")[:9] or 0), LONGEST_RETRY_AFTER.total_seconds()))
         else:
             moment = parsedate_to_datetime(value)
             wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - at

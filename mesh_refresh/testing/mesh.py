@@ -1,6 +1,7 @@
 """FakeMesh: Mesh and its brokers, as far as a client can tell, on a loopback address."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import inspect
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from random import Random
 from types import TracebackType
@@ -93,14 +94,16 @@ class FakeMesh(Observed):
     def client_secret(self, value: str) -> None:
         self.model.client_secret = value
 
-    def client(self, *, on_outcome: Callable[[Any], Awaitable[object]] | None = None, **options: Any) -> MeshClient:
+    def client(self, *, on_outcome: Callable[[Any], object] | None = None, **options: Any) -> MeshClient:
         """A `MeshClient` on this server, with `saved` as its hook; your own `on_outcome` runs first, and counts as a
         save once it has succeeded. All other options are `MeshClient`'s.
         """
 
         async def both(outcome: Any) -> None:
             if on_outcome is not None:
-                await on_outcome(outcome)
+                told = on_outcome(outcome)
+                if inspect.isawaitable(told):
+                    await told
             await self.saved(outcome)
 
         options.setdefault("base_url", self.base_url)

@@ -1,0 +1,17 @@
+"""The command ``mesh-refresh``: ``demo``, ``refresh`` and ``sandbox``. It needs the extra ``cli`` (click and rich)."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the command line, and give the process's exit code."""
+    try:
+        from mesh_refresh.cli.app import run  # noqa: PLC0415 - so that a missing extra can be told in one line
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("click", "rich"):
+            raise
+        print(f"mesh-refresh needs {error.name}: pip install 'mesh-refresh[cli]'", file=sys.stderr)
+        return 1
+    return run()

@@ -1,0 +1,83 @@
+"""The command group, and what holds for all of its commands."""
+
+import sys
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from mesh_refresh.cli.demo import demo
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.refresh import refresh
+from mesh_refresh.cli.sandbox import sandbox
+
+_EPILOG = """\b
+Start here:
+  mesh-refresh demo                        see it work; needs no keys and no network
+  mesh-refresh refresh --help              how to refresh your own tokens
+  mesh-refresh sandbox --port 8080         a fake Mesh, for a program in any language
+
+\b
+Tokens, MFA codes and the client secret are never given on the command line.
+Tokens and keys are never shown, except where "refresh" writes the new tokens.
+"""
+
+
+def _version() -> str:
+    try:
+        return version("mesh-refresh")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(_version(), "-V", "--version", message="mesh-refresh %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Refresh brokerage and crypto tokens at Mesh, and lose none of them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (demo, refresh, sandbox):
+    cli.add_command(_command)
+
+
+def run() -> int:
+    """Run the command line, and give its exit code. Whatever goes wrong is one line, without a traceback."""
+    try:
+        code = cli.main(prog_name="mesh-refresh", standalone_mode=False)
+    except Failure as failure:
+        say(str(failure))
+        return failure.code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _closed_pipe()
+    except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
+        say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
+        return Exit.FAILED
+    return int(code or 0)
+
+
+def _origin(error: BaseException) -> str:
+    """What was raised and where; not its text, which may quote a token."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
+def _closed_pipe() -> int:
+    """The reader of our output (``head``, say) has gone."""
+    sys.stdout = None
+    return Exit.FAILED

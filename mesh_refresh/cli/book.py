@@ -1,0 +1,221 @@
+"""The accounts of one run: what the input held, and what came of each. Pure."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from attrs import define, evolve, field
+
+from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
+from mesh_refresh.cli.exits import Exit
+
+
+@define(eq=False)
+class Entry:
+    """One account."""
+
+    number: int
+    """Its place, by which outcomes are known: it is sent through the client as the `ref`."""
+    tokens: Tokens
+    ref: str | int | None
+    """The user's own key, which `tokens.ref` gives way to when it is written."""
+    login: int
+    """Accounts of one login have the same number here."""
+    label: str | None = None
+    """What the documents call the login, where it has several accounts."""
+    pending: MfaRequired | None = None
+    renewed: bool = False
+    """In this run."""
+    told: bool = False
+    """The person knows of it."""
+    code: Exit | None = None
+    """None until something has come of it."""
+
+    @property
+    def name(self) -> str:
+        """For messages: broker and account, nothing secret."""
+        account = self.tokens.account_id or self.tokens.mesh_account_id
+        return " ".join(str(part) for part in (self.tokens.broker, account or self.ref) if part is not None)
+
+    def take(self, fresh: Tokens, outcome: Refreshed | MfaRequired) -> None:
+        """Put `fresh` in place of the tokens. What it lacks is kept: absent is not erased."""
+        self.tokens = adopted(self.tokens, evolve(fresh, ref=self.number))
+        if isinstance(outcome, Refreshed):
+            self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
+
+
+@define(eq=False)
+class Book:
+    """All of them, in the order of the input; accounts that a reply adds come last."""
+
+    entries: list[Entry] = field(factory=list)
+
+    def add(self, accounts: Iterable[Tokens], label: str | None = None, pending: MfaRequired | None = None) -> None:
+        """Accounts of one login: those with its `label`, or with a refresh token of its, join it."""
+        login = len(self.entries)
+        for tokens in accounts:
+            login = self._joined(login, tokens, label)
+            number = len(self.entries)
+            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label)
+            entry.pending = None if pending is None else with_ref(pending, number)
+            self.entries.append(entry)
+
+    def logins(self) -> list[list[Entry]]:
+        """The accounts, login by login."""
+        found: dict[int, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.login, []).append(entry)
+        return list(found.values())
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything new to write."""
+        return any(entry.renewed or entry.pending is not None for entry in self.entries)
+
+    def record(self, outcome: Refreshed | MfaRequired) -> None:
+        """Put every token of `outcome` where it belongs."""
+        entry = self.entry_of(outcome.before)
+        if isinstance(outcome, MfaRequired):
+            entry.tokens, entry.pending = outcome.tokens, outcome
+        taken = {entry}
+        for fresh in outcome.all_tokens:
+            if fresh.ref == entry.number:
+                entry.take(fresh, outcome)
+            else:
+                taken.add(self._sibling(entry, fresh, outcome))
+        self._pass_on(entry, outcome, taken)
+        self._label(entry.login)
+
+    def forget_continuations(self) -> None:
+        """Begin anew where a code was asked for."""
+        for entry in self.entries:
+            entry.pending = None
+
+    def entry_of(self, sent: Tokens) -> Entry:
+        """The account that was sent."""
+        number = sent.ref
+        if not isinstance(number, int) or not 0 <= number < len(self.entries):
+            raise InvalidRequest("These tokens are not of this run.")
+        return self.entries[number]
+
+    def keep(self, accounts: Iterable[Tokens], before: Tokens) -> None:
+        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book."""
+        held = {secret for entry in self.entries for secret in entry.tokens.secrets}
+        for tokens in accounts:
+            if not held.issuperset(tokens.secrets):
+                self._append(self.entry_of(before), tokens).renewed = True
+
+    def _joined(self, login: int, tokens: Tokens, label: str | None) -> int:
+        for entry in self.entries:
+            if entry.tokens.broker != tokens.broker:
+                continue
+            labelled = label is not None and entry.label == label
+            shared = tokens.refresh_token is not None and entry.tokens.refresh_token == tokens.refresh_token
+            if (labelled or shared) and entry.login != login:
+                self._unite(login, entry.login)
+                login = entry.login
+        return login
+
+    def _unite(self, login: int, other: int) -> None:
+        for entry in self.entries:
+            if entry.login == login:
+                entry.login = other
+
+    def _sibling(self, asked: Entry, fresh: Tokens, outcome: Refreshed | MfaRequired) -> Entry:
+        """Another account of the same login, renewed by the same reply; a new one where it was not known."""
+        for entry in self.entries:
+            if entry is not asked and entry.tokens.broker == fresh.broker and _same_account(asked, entry, fresh):
+                own = entry.tokens.refresh_token
+                if own and own != outcome.before.refresh_token and not _brings_refresh_token(outcome, fresh):
+                    # It has one of its own, and what stands here was carried over from the account asked for.
+                    fresh = evolve(fresh, refresh_token=None)
+                entry.take(fresh, outcome)
+                return entry
+        return self._append(asked, fresh, outcome)
+
+    def _append(self, asked: Entry, fresh: Tokens, outcome: Refreshed | MfaRequired | None = None) -> Entry:
+        number = len(self.entries)
+        entry = Entry(number, evolve(fresh, ref=number), None, asked.login, asked.label)
+        if isinstance(outcome, Refreshed):
+            entry.renewed, entry.code = True, Exit.REFRESHED
+        self.entries.append(entry)
+        return entry
+
+    def _pass_on(self, asked: Entry, outcome: Refreshed | MfaRequired, taken: set[Entry]) -> None:
+        """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
+        spent = outcome.before.refresh_token
+        successor = _successor(asked, outcome)
+        if successor is None or successor.refresh_token == spent:
+            return
+        for entry in self.entries:
+            if entry in taken or entry.tokens.broker != successor.broker or entry.tokens.refresh_token != spent:
+                continue
+            entry.tokens = evolve(
+                entry.tokens,
+                refresh_token=successor.refresh_token,
+                refresh_token_expires_at=successor.refresh_token_expires_at,
+            )
+
+    def _label(self, login: int) -> None:
+        """A name for a login of several accounts: drawn at random, so that files can be put together."""
+        members = [entry for entry in self.entries if entry.login == login]
+        if len(members) > 1:
+            label = next((entry.label for entry in members if entry.label), None) or uuid.uuid4().hex
+            for entry in members:
+                entry.label = label
+
+
+def _same_account(asked: Entry, entry: Entry, fresh: Tokens) -> bool:
+    """Whether `fresh` is of `entry`. Brokers number accounts as they like: `account_id` counts within a login only."""
+    known = entry.tokens
+    if known.account_id and fresh.account_id and entry.login == asked.login:
+        return known.account_id == fresh.account_id
+    return bool(known.mesh_account_id) and known.mesh_account_id == fresh.mesh_account_id
+
+
+def _brings_refresh_token(outcome: Refreshed | MfaRequired, fresh: Tokens) -> bool:
+    """Whether the reply's entry for the account of `fresh` has a refresh token."""
+    entries = outcome.reply.content.broker_account_tokens if outcome.reply.content else ()
+    return any(
+        entry.account is not None
+        and (entry.account.account_id, entry.account.mesh_account_id) == (fresh.account_id, fresh.mesh_account_id)
+        and entry.refresh_token is not None
+        for entry in entries
+    )
+
+
+def _successor(asked: Entry, outcome: Refreshed | MfaRequired) -> Tokens | None:
+    """Whose refresh token came after the spent one: that of the account asked for, or the only one there is."""
+    own: Sequence[Tokens] = [tokens for tokens in outcome.all_tokens if tokens.ref == asked.number]
+    found = {tokens.refresh_token: tokens for tokens in own or outcome.all_tokens if tokens.refresh_token}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def adopted(old: Tokens, fresh: Tokens) -> Tokens:
+    """`fresh`, with what only `old` has; a lifetime stays with its token."""
+    renewed_access = fresh.access_token is not None or fresh.token_id is not None
+    return evolve(
+        fresh,
+        refresh_token=fresh.refresh_token or old.refresh_token,
+        refresh_token_expires_at=fresh.refresh_token_expires_at
+        if fresh.refresh_token
+        else old.refresh_token_expires_at,
+        access_token=fresh.access_token if renewed_access else old.access_token,
+        token_id=fresh.token_id if renewed_access else old.token_id,
+        expires_at=fresh.expires_at if renewed_access else old.expires_at,
+        trade_token=fresh.trade_token or old.trade_token,
+        metadata=old.metadata if fresh.metadata is None else fresh.metadata,
+        account_id=fresh.account_id or old.account_id,
+        mesh_account_id=fresh.mesh_account_id or old.mesh_account_id,
+        not_before=fresh.not_before,
+    )
+
+
+def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:
+    """`pending` with the user's own key in place of the number that was sent, or the other way round."""
+    asked = pending.tokens.ref
+    return evolve(
+        pending,
+        before=evolve(pending.before, ref=ref),
+        tokens=evolve(pending.tokens, ref=ref),
+        all_tokens=tuple(evolve(tokens, ref=ref) if tokens.ref == asked else tokens for tokens in pending.all_tokens),
+    )

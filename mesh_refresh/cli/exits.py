@@ -1,0 +1,81 @@
+"""What the exit codes of ``mesh-refresh refresh`` mean. A higher one is worse: with several accounts it counts."""
+
+from enum import IntEnum
+
+from mesh_refresh import (
+    AccountNotInReply,
+    ClientRefused,
+    CodeRefused,
+    InvalidRequest,
+    MeshRefreshError,
+    MfaPending,
+    NotSaved,
+    OutcomeUnknown,
+    PermissionDenied,
+    TokensRefused,
+    UnreadableReply,
+)
+
+
+class Exit(IntEnum):
+    """The codes of 2 to 11 are outcomes, in the order of how bad they are."""
+
+    REFRESHED = 0
+    FAILED = 1
+    INVALID = 2
+    TRY_AGAIN = 3
+    CODE_NEEDED = 4
+    KEYS_REFUSED = 5
+    REJECTED = 6
+    RECONNECT = 7
+    UNKNOWN = 8
+    NOT_IN_REPLY = 9
+    UNREADABLE = 10
+    NOT_SAVED = 11
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+MEANINGS: dict[Exit, str] = {
+    Exit.REFRESHED: "refreshed, all of them",
+    Exit.FAILED: "a bug in mesh-refresh; what was renewed is written all the same",
+    Exit.INVALID: "nothing was sent: the command line, the input, the keys or --output will not do",
+    Exit.TRY_AGAIN: "throttled, unavailable, locked or not connected; no token is spent, run it again later",
+    Exit.CODE_NEEDED: "an MFA code is needed; the output holds the continuation, run it again with that",
+    Exit.KEYS_REFUSED: "Mesh refuses the keys, or they lack a permission",
+    Exit.REJECTED: "the request was rejected as such: look at the base URL, a proxy, or update mesh-refresh",
+    Exit.RECONNECT: "the tokens were refused: the person must log in at the broker again",
+    Exit.UNKNOWN: "sent, but nobody knows what came of it: wait a minute, then run it once more",
+    Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for",
+    Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
+    Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
+    Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM); what was under way is finished and written",
+}
+
+# The first that fits: subclasses stand before their bases.
+_BY_ERROR: tuple[tuple[type[MeshRefreshError], Exit], ...] = (
+    (InvalidRequest, Exit.INVALID),
+    (NotSaved, Exit.NOT_SAVED),
+    (AccountNotInReply, Exit.NOT_IN_REPLY),
+    (OutcomeUnknown, Exit.UNKNOWN),
+    (TokensRefused, Exit.RECONNECT),
+    (CodeRefused, Exit.CODE_NEEDED),
+    (MfaPending, Exit.CODE_NEEDED),
+    (ClientRefused, Exit.KEYS_REFUSED),
+    (PermissionDenied, Exit.KEYS_REFUSED),
+)
+
+
+def exit_for(error: MeshRefreshError) -> Exit:
+    """The exit code that tells of `error`."""
+    if isinstance(error, UnreadableReply) and error.may_hold_token:
+        return Exit.UNREADABLE
+    for kind, code in _BY_ERROR:
+        if isinstance(error, kind):
+            return code
+    return Exit.TRY_AGAIN if error.retryable else Exit.REJECTED
+
+
+def worst(codes: list[Exit]) -> Exit:
+    """The one to end with."""
+    return max(codes, default=Exit.REFRESHED)

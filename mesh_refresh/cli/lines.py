@@ -1,0 +1,37 @@
+"""What a person reads: one line each, on standard error, with nothing in it that could steer a terminal."""
+
+import os
+
+import click
+
+from mesh_refresh.cli.exits import Exit
+
+
+class Failure(Exception):
+    """Ends the command with one line and an exit code."""
+
+    def __init__(self, message: str, code: Exit = Exit.INVALID) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks and control characters: parts of it come from a server."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def say(text: str) -> None:
+    """Tell the person. A terminal that has gone away must not cost a token, so this never fails."""
+    secret = os.environ.get("MESH_CLIENT_SECRET")
+    if secret:
+        # Parts of a message are a server's, and servers echo what they were sent.
+        text = text.replace(secret, "***")
+    try:
+        click.echo(f"mesh-refresh: {one_line(text)}", err=True)
+    except (OSError, ValueError):
+        return
+
+
+def system_reason(error: OSError) -> str:
+    """Why the system would not, without the path: what was typed there may have been a token."""
+    return error.strerror or type(error).__name__

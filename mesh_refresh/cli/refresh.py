@@ -1,0 +1,166 @@
+"""``mesh-refresh refresh``."""
+
+import os
+import stat
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
+from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
+from mesh_refresh.cli.documents import read_book
+from mesh_refresh.cli.exits import MEANINGS
+from mesh_refresh.cli.files import check_writable, open_locked
+from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.output import Output
+from mesh_refresh.cli.session import Session
+
+_EPILOG = (
+    f"""\b
+Examples:
+  mesh-refresh refresh payload.json --output tokens.json     what Link handed over
+  mesh-refresh refresh tokens.json --output tokens.json      in place, again and again
+  vault read tokens | mesh-refresh refresh - | vault write tokens
+
+\b
+The output is a JSON array with a document for each account, and can be the next
+input: refreshed accounts are renewed in it, the others are as they were. Where
+nothing was renewed, nothing is written. A file is written after each account,
+whole or not at all, with mode 0600; standard output gets all of it at the end.
+
+\b
+Environment:
+  MESH_CLIENT_ID       your client id
+  MESH_CLIENT_SECRET   your client secret
+  MESH_BASE_URL        where Mesh is; production where it is not set
+  {CODE_VARIABLE}        an MFA code, for where there is no terminal to ask at
+
+\b
+Exit codes; with several accounts, the highest of 2 to 11 counts:
+"""
+    + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
+    + "\n"
+)
+
+
+@click.command(epilog=_EPILOG, short_help="Refresh tokens at Mesh, with your own keys.")
+@click.argument("files", metavar="[FILE|-]", nargs=-1)
+@click.option("-o", "--output", metavar="FILE", help="Write the tokens here, not to standard output.")
+@click.option("--overwrite", is_flag=True, help="Let --output replace a file other than the input.")
+@click.option(
+    "--new-refresh-token",
+    is_flag=True,
+    help="Ask for a new refresh token too (TD Ameritrade; before the old one ends).",
+)
+@click.option("--new-code", is_flag=True, help="Drop the input's continuations: let the broker ask for a new code.")
+@click.option("--code-stdin", is_flag=True, help="Read MFA codes from standard input, one line for each question.")
+@click.option("--no-prompt", is_flag=True, help="Never ask at the terminal.")
+@click.option("--sandbox", is_flag=True, help="Refresh at Mesh's sandbox, not in production.")
+@click.option("--base-url", metavar="URL", help="Refresh there; goes before MESH_BASE_URL.")
+@click.option(
+    "--obtained-at",
+    metavar="TIME",
+    help="When Link handed its payload over (ISO 8601, with an offset). Lifetimes count from then. "
+    "Where not said: when FILE was last written, or now.",
+)
+@click.option(
+    "--attempts", type=click.IntRange(1, 20), default=3, show_default=True, help="Requests for an account at the most."
+)
+@click.option(
+    "--deadline", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds for all of them together."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+def refresh(  # noqa: PLR0917 - click passes by name
+    files: tuple[str, ...],
+    output: str | None,
+    sandbox: bool,  # noqa: FBT001 - click passes by name
+    base_url: str | None,
+    obtained_at: str | None,
+    attempts: int,
+    deadline: int,
+    **flags: bool,
+) -> int:
+    """Refresh tokens at Mesh: a Link payload, what this command wrote before, or an array of such documents.
+
+    It is read from FILE, or from standard input. Where the broker wants an MFA code, you are asked for it.
+    """
+    source = _source(files, code_stdin=flags["code_stdin"])
+    path = None if output in (None, "-") else Path(str(output)).resolve()
+    retry = RetryPolicy(attempts=attempts, deadline=timedelta(seconds=deadline))
+    moment = _moment(obtained_at)
+
+    # Everything that could be wrong is found before anything is sent.
+    in_place = source is not None and path is not None and source == path
+    if path is not None:
+        check_writable(path, may_replace=in_place or flags["overwrite"])
+    elif sys.stdout is None:
+        raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
+    with ExitStack() as stack:
+        text, written_at = _read(source, stack)
+        book = read_book(text, moment or written_at)
+        if flags["new_code"]:
+            book.forget_continuations()
+        saver = Output(book, path)
+        stack.callback(saver.close)
+        client = _client(_base_url(base_url, sandbox=sandbox), retry, saver)
+        codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
+        return Session(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
+
+
+def _source(files: tuple[str, ...], *, code_stdin: bool) -> Path | None:
+    """The input file; None for standard input."""
+    if len(files) > 1:
+        raise click.UsageError("One FILE at the most.")  # which ones is not repeated: it may be a token
+    if files and files[0] != "-":
+        return Path(files[0]).resolve()
+    if code_stdin:
+        raise click.UsageError("--code-stdin needs a FILE: standard input cannot be both.")
+    if not files and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("Name a FILE, or - for standard input.")
+    return None
+
+
+def _base_url(base_url: str | None, *, sandbox: bool) -> str | None:
+    if base_url and sandbox:
+        raise click.UsageError("--sandbox and --base-url exclude each other.")
+    return SANDBOX_URL if sandbox else base_url
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.UsageError("--obtained-at must be a time such as 2026-11-23T16:00:00+00:00.")
+    return moment
+
+
+def _client(base_url: str | None, retry: RetryPolicy, saver: Output) -> MeshClient:
+    try:
+        if base_url is not None:
+            return MeshClient.from_env(retry=retry, on_outcome=saver.keep, base_url=base_url)
+        return MeshClient.from_env(retry=retry, on_outcome=saver.keep)
+    except InvalidRequest as error:
+        raise Failure(str(error)) from None
+
+
+def _read(source: Path | None, stack: ExitStack) -> tuple[bytes, datetime]:
+    """The input and when it was written. A file stays open, and so locked, until the end of `stack`."""
+    now = datetime.now(UTC)
+    if source is None:
+        return sys.stdin.buffer.read(), now
+    handle = open_locked(source)
+    stack.callback(os.close, handle)
+    status = os.fstat(handle)
+    if stat.S_ISDIR(status.st_mode):
+        raise Failure("The input is a directory, not a file.")
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
+        say("note: others can read the input file; chmod 600 it.")
+    with os.fdopen(os.dup(handle), "rb") as file:
+        return file.read(), min(now, datetime.fromtimestamp(status.st_mtime, UTC))

@@ -1,0 +1,127 @@
+"""What the docs must have and the code must keep: every public name, every row of a table, every link."""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from inspect import getdoc, isclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mesh_refresh
+from mesh_refresh import MeshRefreshError, strategies, testing
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+ERRORS = (ROOT / "docs" / "errors-and-retries.md").read_text()
+
+PUBLIC = [(module, name) for module in (mesh_refresh, strategies, testing) for name in module.__all__]
+CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome"}
+"""What can have no docstring of its own."""
+
+
+def rows(page: str) -> Iterator[list[str]]:
+    """The cells of every row of the page's tables."""
+    for line in page.splitlines():
+        if line.startswith("|") and not line.startswith("|--"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def named(page: str) -> list[str]:
+    """The names that the page's tables are about."""
+    return [found[1] for cells in rows(page) if (found := re.fullmatch(r"`(\w+)`", cells[0]))]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda it: it if isinstance(it, str) else it.__name__)
+def test_every_public_name_is_documented(module: ModuleType, name: str) -> None:
+    """It has a row in the reference, and a docstring of its own."""
+    assert name in named(REFERENCE), f"docs/reference.md has no row for {name}"
+    thing = getattr(module, name)
+    if name not in CONSTANTS:
+        inherited = {getdoc(base) for base in thing.__mro__[1:]} if isclass(thing) else set()
+        assert thing.__doc__, f"{name} has no docstring"
+        assert thing.__doc__ not in inherited, f"{name} has no docstring of its own"
+    if isclass(thing) and issubclass(thing, Enum):
+        assert thing.__doc__ != Enum.__doc__
+
+
+def test_the_reference_names_nothing_else() -> None:
+    """A name that is gone is gone from the reference too, and none is there twice."""
+    names = named(REFERENCE)
+    assert set(names) == {name for _, name in PUBLIC}
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("module", [mesh_refresh, strategies, testing], ids=lambda module: module.__name__)
+def test_what_is_listed_is_there(module: ModuleType) -> None:
+    """`__all__` is what `import *` finds, each name once."""
+    assert len(module.__all__) == len(set(module.__all__))
+    assert not [name for name in module.__all__ if not hasattr(module, name)]
+
+
+def public_errors() -> dict[str, type[MeshRefreshError]]:
+    """All of them but their root."""
+    found = {name: getattr(mesh_refresh, name) for name in mesh_refresh.__all__}
+    return {
+        name: thing
+        for name, thing in found.items()
+        if isclass(thing) and issubclass(thing, MeshRefreshError) and thing is not MeshRefreshError
+    }
+
+
+def test_the_table_of_errors_is_right() -> None:
+    """It has every error, and says of each what the class says of itself."""
+    table = {cells[0].strip("`"): cells[2:5] for cells in rows(ERRORS) if cells[0].startswith("`")}
+    words = {True: "yes", False: "no"}
+    assert table == {
+        name: [words[error.retryable], words[error.needs_reconnect], words[error.token_may_be_spent]]
+        for name, error in public_errors().items()
+    }
+
+
+def test_the_table_of_exit_codes_is_right() -> None:
+    """The page of the command line has every exit code of `mesh-refresh refresh`."""
+    exits = pytest.importorskip("mesh_refresh.cli.exits")
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    codes = [int(code) for cells in rows(page) for code in re.findall(r"\d+", cells[0])]
+    assert codes == sorted(exits.Exit)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ +(.+?)\s*$", without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def without_code(text: str) -> str:
+    """The prose of a page: no blocks, no comments."""
+    text = re.sub(r"^<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a page of ours finds the page, and its heading."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        assert target.resolve().is_relative_to(ROOT), f"{link} leads out of the repository"
+        assert not heading or heading in anchors(target), f"{link} has no such heading"
+
+
+def test_every_page_is_listed() -> None:
+    """No page of the docs is missing in their index."""
+    index = ROOT / "docs" / "index.md"
+    links = {(index.parent / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)\)", index.read_text())}
+    assert set(ROOT.glob("docs/**/*.md")) - {index} <= links
+
+
+def test_the_readme_passes_the_tests_word_for_word() -> None:
+    """`.ci/run` takes the command from this block."""
+    command = 'python3 -m venv .venv && .venv/bin/pip install "nox[uv]" && .venv/bin/nox'
+    assert f"<!-- command: tests -->\n```console\n{command}\n```\n" in (ROOT / "README.md").read_text()

@@ -1,0 +1,199 @@
+"""Whatever bytes come back: an outcome or a `MeshRefreshError`, and no token that stood in its place is dropped."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mesh_refresh import (
+    DefaultStrategy,
+    HttpReply,
+    MeshRefreshError,
+    MfaRequired,
+    Refreshed,
+    RefreshOptions,
+    Reply,
+    UnreadableReply,
+    codec,
+)
+from tests.unit.bounded import bounded
+from tests.unit.replies import AT, CODE, OLD, content, entry, envelope, pending
+
+NAMES = ["content", "status", "brokerAccountTokens", "account", "accessToken", "refreshToken", "tokenId", "accountId",
+         "meshAccountId", "expiresInSeconds", "refreshTokenExpiresInSeconds", "errorData", "message", "errorType",
+         "balances", "cash", "title", "teamCode"]  # fmt: skip
+WORDS = ["ok", "failed", "succeeded", "mfaRequired", "badRequest", "serverFailure", "missingField", "A", "B", ""]
+LEAVES = (
+    st.none() | st.booleans() | st.floats() | st.integers() | st.integers(-(10**40), 10**40)
+    | st.sampled_from(WORDS) | st.text(st.characters(), max_size=5)
+)  # fmt: skip
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(st.characters(), max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+HTTP = st.sampled_from([200, 200, 200, 201, 100, 302, 400, 401, 403, 408, 409, 423, 429, 451, 500, 503, 599, 999])
+ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+
+VALID: dict[str, Any] = envelope(
+    content(
+        entry("A", "MA", accessToken="fake-access-a", refreshToken="fake-refresh-a", tokenId="fake-id-a"),
+        {"account": {"accountId": "B", "balances": [{"symbol": "USD", "cash": 1.5}]}, "accessToken": "fake-access-b",
+         "refreshToken": "fake-refresh-b"},
+        accessToken="fake-access-top", refreshToken="fake-refresh-top", account={"accountId": "A"},
+        expiresInSeconds=3600, refreshTokenExpiresInSeconds=86_400, errorMessage=None,
+    ),
+    displayMessage=None, errorData={"a": [1]}, teamCode="A7",
+)  # fmt: skip
+
+
+def planted(body: bytes) -> set[str]:
+    """The oracle: every token that stands in its place in `body`, read with nothing but the standard library."""
+    try:
+        inner = json.loads(body)["content"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return set()
+    if not isinstance(inner, dict):
+        return set()
+    entries = inner.get("brokerAccountTokens")
+    places = [inner, *(entries if isinstance(entries, list) else [entries])]
+    names = ("accessToken", "refreshToken")
+    found = [place.get(name) for place in places if isinstance(place, dict) for name in names]
+    return {token for token in found if isinstance(token, str) and token}
+
+
+def check(http: int, body: bytes, *, code: str | None = None) -> None:
+    """Read `body` under `http`, and see that nothing breaks and nothing is dropped."""
+    strategy = DefaultStrategy()
+    request = strategy.build(OLD, RefreshOptions()) if code is None else strategy.build_mfa(pending(), code)
+    reply = codec.decode_reply(HttpReply(http, {}, body), at=AT)
+    assert isinstance(reply, Reply)
+    try:
+        outcome = strategy.interpret(request, OLD, reply, AT)
+    except MeshRefreshError as error:
+        assert isinstance(str(error), str)  # noqa: PT017 - an outcome is right too
+        if planted(body) - set(request.secrets):
+            assert isinstance(error, UnreadableReply)  # noqa: PT017 - an outcome is right too
+            assert error.may_hold_token  # noqa: PT017
+            assert error.body == body  # noqa: PT017
+        return
+    assert isinstance(outcome, Refreshed | MfaRequired)
+    kept = {token for tokens in outcome.all_tokens for token in (tokens.access_token, tokens.refresh_token)}
+    assert planted(body) <= kept
+    if isinstance(outcome, MfaRequired):
+        assert MfaRequired.from_json(outcome.to_json()) == outcome
+
+
+def written(value: object, encoding: str = "utf-8", *, ascii_only: bool = False) -> bytes:
+    return json.dumps(value, ensure_ascii=ascii_only).encode(encoding, "surrogatepass")
+
+
+@bounded(300)
+@given(
+    HTTP, st.binary(max_size=200) | st.text(st.characters(), max_size=60).map(lambda s: s.encode("utf-8", "replace"))
+)
+@example(200, b"\x00{")
+@example(200, b"\xff\xfe{\x00")
+@example(200, b"1e999")
+@example(400, b"9" * 5_000)
+def test_any_bytes(http: int, body: bytes) -> None:
+    """Any bytes under any HTTP code give an outcome or one of our errors."""
+    check(http, body)
+
+
+@bounded(400)
+@given(HTTP, JSON, ENCODINGS, st.booleans(), st.sampled_from([None, CODE]))
+def test_any_json(http: int, value: object, encoding: str, ascii_only: bool, code: str | None) -> None:
+    """Any JSON, in any encoding, gives an outcome or one of our errors."""
+    check(http, written(value, encoding, ascii_only=ascii_only), code=code)
+
+
+@bounded(300)
+@given(
+    HTTP, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6), st.sampled_from(["content", "envelope", "entry"])
+)
+def test_any_json_in_its_place(http: int, fields: dict[str, Any], where: str) -> None:
+    """Any JSON in the fields of an envelope, of its content or of an entry gives an outcome or one of our errors."""
+    inner = {"content": fields, "entry": {"status": "succeeded", "brokerAccountTokens": [fields]}}.get(where)
+    check(http, written(fields if inner is None else envelope(inner)))
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place inside `value`."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [*([path] if path else []), *(found for step, item in steps for found in places(item, (*path, step)))]
+
+
+def put(value: Any, path: tuple[Any, ...], new: object) -> Any:
+    """`value` with `new` at `path`."""
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = put(value[path[0]], path[1:], new)
+    return copy
+
+
+@bounded(500)
+@given(HTTP, st.lists(st.tuples(st.sampled_from(places(VALID)), JSON), min_size=1, max_size=3), ENCODINGS)
+def test_a_valid_reply_with_wrong_parts(
+    http: int, changes: list[tuple[tuple[Any, ...], object]], encoding: str
+) -> None:
+    """A reply with any of its parts exchanged for any JSON drops no token that is left in its place."""
+    value = VALID
+    for path, new in changes:
+        try:
+            value = put(value, path, new)
+        except (LookupError, TypeError, ValueError):
+            continue  # an earlier change has taken that place away
+    check(http, written(value, encoding))
+
+
+@bounded(400)
+@given(
+    HTTP,
+    st.integers(0, len(written(VALID))),
+    st.integers(0, 20),
+    st.binary(max_size=4)
+    | st.sampled_from([b'"refreshToken": "fake-refresh-new", ', b"NaN", b"\\ud800", b"[" * 3_000, b"null", b"{}"]),
+)
+def test_a_valid_reply_with_bytes_exchanged(http: int, start: int, length: int, new: bytes) -> None:
+    """A reply with any bytes of it exchanged, its keys doubled too, drops no token that can still be read."""
+    body = written(VALID)
+    check(http, body[:start] + new + body[start + length :])
+
+
+@pytest.mark.parametrize("http", [200, 400, 500])
+@pytest.mark.parametrize("depth", [40, 60, 120, 260, 500, 990, 2_000, 100_000])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_deep_nesting(http: int, depth: int, opening: bytes) -> None:
+    """However deep a reply is nested, and wherever, it is read or kept."""
+    deep = opening * depth + b"1" + (b"]" if opening == b"[" else b"}") * depth
+    check(http, deep)
+    for name in (b"errorData", b"message", b"novelty"):
+        check(http, written(VALID)[:-1] + b', "' + name + b'": ' + deep + b"}")
+        check(http, b'{"status": "badRequest", "errorType": "badRequest", "' + name + b'": ' + deep + b"}")
+    for name in (b"account", b"balances", b"accessToken"):
+        check(http, b'{"content": {"refreshToken": "fake-refresh-new", "' + name + b'": ' + deep + b"}}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"content": {"refreshToken": "fake-refresh-new", "cash": NaN, "fund": -Infinity}}',
+        b'\xef\xbb\xbf{"content": {"refreshToken": "fake-refresh-new"}}',
+        '{"content": {"refreshToken": "fake-refresh-new"}}'.encode("utf-16"),
+        b'{"content": {"refreshToken": "fake-old", "refreshToken": "fake-refresh-new"}}',
+        b'{"content": {"refreshToken": "fake-refresh-new", "expiresInSeconds": ' + b"9" * 300 + b"}}",
+    ],
+)
+def test_what_strict_parsers_refuse(body: bytes) -> None:
+    """NaN, a byte order mark, UTF-16, keys twice and endless numbers cost no token."""
+    request = DefaultStrategy().build(OLD, RefreshOptions())
+    reply = codec.decode_reply(HttpReply(200, {}, body), at=AT)
+    outcome = DefaultStrategy().interpret(request, OLD, reply, AT)
+    assert outcome.all_tokens[0].refresh_token == "fake-refresh-new"
