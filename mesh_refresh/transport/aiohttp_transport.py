@@ -101,7 +101,9 @@ class AiohttpTransport:
         return self._urls[url]
 
     def _opened(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True)
+        # Without aiohttp's DNS cache a name is looked up in our own task. With it, that is done in a helper task: one
+        # that a shutdown cancels before its first step leaves every later look-up of the name waiting for ever.
+        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True, use_dns_cache=False)
         self._own = aiohttp.ClientSession(
             connector=connector,
             request_class=TellingRequest,
