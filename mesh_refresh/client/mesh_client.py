@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 from attrs import evolve
 
@@ -23,6 +23,7 @@ from mesh_refresh.client.keys import (
     host_of,
 )
 from mesh_refresh.client.memory import Memory, Spent
+from mesh_refresh.client.options import ClientOptions, check_options, registry_of
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
@@ -33,18 +34,6 @@ from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
-
-
-class ClientOptions(TypedDict, total=False):
-    """What `MeshClient` takes besides the keys."""
-
-    base_url: str
-    strategies: Mapping[Any, Strategy] | StrategyRegistry | None
-    retry: RetryPolicy | None
-    transport: Transport | None
-    on_outcome: Hook | None
-    on_outcome_timeout: timedelta
-    clock: Clock | None
 
 
 class MeshClient:
@@ -89,8 +78,8 @@ class MeshClient:
         self._base_url = checked_base_url(base_url)
         if isinstance(client_secret, str):
             check_secret_fits(self._base_url, client_secret)
-        _check_options(retry, transport, on_outcome, on_outcome_timeout)
-        self._registry = _registry(strategies)
+        check_options(retry, transport, on_outcome, on_outcome_timeout)
+        self._registry = registry_of(strategies)
         self._retry = retry or RetryPolicy()
         self._transport = transport or AiohttpTransport()
         self._on_outcome = on_outcome
@@ -184,7 +173,13 @@ class MeshClient:
         if self._shell is not None:
             self._shell.deadlines.stop()
             self._shell = None
-            await self._transport.aclose()
+            try:
+                await self._transport.aclose()
+            finally:
+                self._raise_unreached()
+        self._raise_unreached()
+
+    def _raise_unreached(self) -> None:
         unreached = self._memory.unreached()
         if unreached:
             raise NotSaved(f"{len(unreached)} outcome(s) reached neither a caller nor on_outcome.", unreached)
@@ -209,14 +204,14 @@ class MeshClient:
                 if busy is None:
                     return await self._recall(shell, spent, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
+                _check_not_waiting_for_itself(busy)
                 await busy.wait()
                 continue
             running = self._running.get(call.key)
-            if running is not None and id(running.delivery) == being_told.get():
-                raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
             if running is None:
                 running = self._running[call.key] = Exchange(shell, call, self._on_end)
                 return await self._share(running, running.join(call), starts=True)
+            _check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
                 return await self._share(running, running.join(call))
             await running.wait()
@@ -238,6 +233,7 @@ class MeshClient:
             exchange = Exchange(shell, call, self._on_recalled, spent.answered)
             self._memory.recall(spent, exchange)
             self._recalled.add(exchange)
+        _check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
         return outcome if call is brought else evolve(outcome, before=brought.tokens)
 
@@ -292,26 +288,11 @@ class MeshClient:
         return self._shell
 
 
+def _check_not_waiting_for_itself(exchange: Exchange) -> None:
+    if id(exchange.delivery) == being_told.get():
+        raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
+
+
 def _is(value: object, cls: Any) -> bool:
     """`isinstance`, out of sight of type checkers: they believe that nobody ever passes anything else."""
     return isinstance(value, cls)
-
-
-def _check_options(retry: object, transport: object, on_outcome: object, on_outcome_timeout: object) -> None:
-    if retry is not None and not isinstance(retry, RetryPolicy):
-        raise InvalidRequest("retry takes a RetryPolicy.")
-    if transport is not None and not (hasattr(transport, "send") and hasattr(transport, "aclose")):
-        raise InvalidRequest("transport takes an object with `send` and `aclose`, see mesh_refresh.Transport.")
-    if on_outcome is not None and not callable(on_outcome):
-        raise InvalidRequest("on_outcome takes a function, sync or async, of one outcome.")
-    if not isinstance(on_outcome_timeout, timedelta) or on_outcome_timeout <= timedelta():
-        raise InvalidRequest("on_outcome_timeout takes a timedelta above zero.")
-
-
-def _registry(strategies: Mapping[Any, Strategy] | StrategyRegistry | None) -> StrategyRegistry:
-    if isinstance(strategies, StrategyRegistry):
-        return strategies
-    registry = StrategyRegistry()
-    for broker, strategy in (strategies or {}).items():
-        registry = registry.with_strategy(broker, strategy)
-    return registry

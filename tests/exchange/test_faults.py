@@ -20,6 +20,7 @@ from mesh_refresh import (
     UnreadableReply,
 )
 from mesh_refresh.testing import Delivery, FakeMesh, Fault
+from tests.exchange.transports import LongWay
 
 ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
 THRICE = RetryPolicy(attempts=3, deadline=timedelta(hours=1), backoff=timedelta(), settle=timedelta())
@@ -136,6 +137,19 @@ async def test_new_connection(fake: FakeMesh, fault: Fault) -> None:
     """A fault on a new connection gives the table's error, and on_outcome has whatever token came."""
     told: list[Any] = []
     async with listening(fake, told) as mesh:
+        login = fake.login("coinbase", ref="mine")
+        fake.fail(fault)
+        outcome = await outcome_of(mesh.refresh(login.token))
+        assert type(outcome).__name__ == expected(fault)
+        assert len(fake.requests) == 1
+        check(fake, fault, outcome, login.token, told)
+
+
+@every_fault
+async def test_the_long_way(fake: FakeMesh, fault: Fault) -> None:
+    """A fault on the way through ClientSession.post gives the same."""
+    told: list[Any] = []
+    async with listening(fake, told, transport=LongWay()) as mesh:
         login = fake.login("coinbase", ref="mine")
         fake.fail(fault)
         outcome = await outcome_of(mesh.refresh(login.token))

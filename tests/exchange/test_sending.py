@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,6 +20,7 @@ from mesh_refresh import (
     UnreadableReply,
 )
 from mesh_refresh.testing import FakeMesh, Fault
+from tests.exchange.transports import LongWay
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=60)
@@ -36,10 +38,11 @@ async def test_no_answer(fake: FakeMesh, after_rotation: bool) -> None:
     gate.release()
 
 
-async def test_no_free_connection(fake: FakeMesh) -> None:
+@pytest.mark.parametrize("pool", [AiohttpTransport, LongWay])
+async def test_no_free_connection(fake: FakeMesh, pool: Any) -> None:
     """Who finds no free connection before the deadline was not sent; the one who has it is of unknown fate."""
     gate = fake.hold(times=None)
-    async with fake.client(retry=RetryPolicy(deadline=SOON), transport=AiohttpTransport(connections=1)) as mesh:
+    async with fake.client(retry=RetryPolicy(deadline=SOON), transport=pool(connections=1)) as mesh:
         one, two = await asyncio.gather(
             *(mesh.refresh(fake.login("coinbase").token) for _ in range(2)), return_exceptions=True
         )
@@ -94,21 +97,23 @@ async def test_half_a_reply_at_the_deadline() -> None:
     assert caught.value.may_hold_token
 
 
+@pytest.mark.parametrize("way", ["direct", "long", "given"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_redirect(fake: FakeMesh, code: int) -> None:
+async def test_redirect(fake: FakeMesh, code: int, way: str) -> None:
     """No redirect is followed, neither within the host nor to another, and the secret goes nowhere."""
-    async with FakeMesh() as thief:
+    async with FakeMesh() as thief, aiohttp.ClientSession() as session:
         for location in (f"{thief.base_url}/api/v1/token/refresh", f"{fake.base_url}/api/v1/token/refresh"):
             fake.fail(Fault.redirect(location, code))
-            async with fake.client(retry=AT_ONCE) as mesh:
+            transport = {"direct": None, "long": LongWay(), "given": AiohttpTransport(session)}[way]
+            async with fake.client(retry=AT_ONCE, transport=transport) as mesh:
                 with pytest.raises(RedirectRefused):
                     await mesh.refresh(fake.login("coinbase").token)
         assert thief.requests == []
     assert len(fake.requests) == 2
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["own pool", "session of the caller's"])
-async def test_before_send(fake: FakeMesh, given: bool) -> None:
+@pytest.mark.parametrize("way", ["direct", "long", "given"])
+async def test_before_send(fake: FakeMesh, way: str) -> None:
     """A before_send that raises is NotSent, and nothing is on the wire; it is not lost for the next."""
     calls = 0
 
@@ -120,7 +125,7 @@ async def test_before_send(fake: FakeMesh, given: bool) -> None:
 
     login = fake.login("coinbase")
     async with aiohttp.ClientSession() as session:
-        transport = AiohttpTransport(session) if given else None
+        transport = {"direct": None, "long": LongWay(), "given": AiohttpTransport(session)}[way]
         async with fake.client(retry=AT_ONCE, transport=transport) as mesh:
             with pytest.raises(NotSent):
                 await mesh.refresh(login.token, sending=SendOptions(attempts=1, before_send=check))

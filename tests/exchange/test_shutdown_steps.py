@@ -10,7 +10,7 @@ import pytest
 
 from mesh_refresh import MeshClient, Refreshed, RetryPolicy
 from tests.exchange.stepping import FarMesh, Hangs, SteppingLoop, far_mesh, looping, watchdog
-from tests.exchange.transports import PlainTransport
+from tests.exchange.transports import LongWay, PlainTransport
 
 # A program that ends without closing its client leaves its connections to the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -52,11 +52,21 @@ def with_secret(far: FarMesh) -> MeshClient:
     return plain(far, client_secret=secret_of_a_vault)
 
 
+def the_long_way(far: FarMesh) -> MeshClient:
+    return plain(far, transport=LongWay())
+
+
 def with_transport(far: FarMesh) -> MeshClient:
     return plain(far, transport=PlainTransport())
 
 
-CLIENTS = {"plain": plain, "a name": with_name, "a secret": with_secret, "a transport": with_transport}
+CLIENTS = {
+    "plain": plain,
+    "a name": with_name,
+    "a secret": with_secret,
+    "the long way": the_long_way,
+    "a transport": with_transport,
+}
 
 
 def programs_at_every_step(far: FarMesh, program: Callable[[int], bool], *, at_least: int = 8) -> None:
