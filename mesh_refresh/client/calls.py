@@ -14,6 +14,9 @@ from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
 
+Ref = str | int | None
+NOBODY: frozenset[Ref] = frozenset()
+
 Result = Refreshed | MfaRequired | MeshRefreshError
 """What a caller gets: returned, or raised."""
 
@@ -46,11 +49,11 @@ class Call:
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
 
-    key: tuple[str, str] = field(init=False, repr=False)
+    key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = (self.request.type, MaskedStr(self.request.refresh_token))
+        self.key = key_of(self.request.type, self.request.refresh_token)
 
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
@@ -64,7 +67,18 @@ class Call:
 class Answered:
     """Mesh answered. Each caller reads the answer for its own account."""
 
-    __slots__ = ("_client_secret", "_reply", "at", "http", "pending", "received_at", "request")
+    __slots__ = (
+        "_client_secret",
+        "_reply",
+        "at",
+        "http",
+        "pending",
+        "received_at",
+        "request",
+        "told",
+        "unreached",
+        "until",
+    )
 
     def __init__(self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: str) -> None:
         self.request = call.request
@@ -76,6 +90,17 @@ class Answered:
         self.received_at = received_at
         self._client_secret = MaskedStr(client_secret)
         self._reply: Reply | None = None
+        self.until = 0.0
+        """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
+        self.told = NOBODY
+        """The refs whose outcome the hook has."""
+        self.unreached: tuple[Call, ...] = ()
+        """The calls whose outcome is with nobody."""
+
+    @property
+    def key(self) -> str:
+        """That of the calls that it answers."""
+        return key_of(self.request.type, self.request.refresh_token)
 
     @property
     def reply(self) -> Reply:
@@ -125,6 +150,11 @@ def holds_live_token(outcome: Result) -> bool:
     if isinstance(outcome, UnreadableReply):
         return outcome.may_hold_token
     return not isinstance(outcome, MeshRefreshError)
+
+
+def key_of(broker: str, refresh_token: str) -> str:
+    """What a refresh token is found by. Text and not a tuple, which the garbage collector would have to visit."""
+    return MaskedStr(f"{broker}\0{refresh_token}")
 
 
 def own_tokens(outcome: Result) -> Tokens | None:

@@ -7,16 +7,13 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import cast
 
-from mesh_refresh.client.calls import Call, Result, holds_live_token
+from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.client.tasks import CancelledForGood, run_foreign
 from mesh_refresh.outcomes import NotSaved, Outcome
 
 _log = logging.getLogger("mesh_refresh")
 
-Ref = str | int | None
-
-_NOBODY: frozenset[Ref] = frozenset()
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
 being_told: ContextVar[int | None] = ContextVar("mesh_refresh_being_told", default=None)
@@ -54,9 +51,9 @@ class Delivery:
         self._participants: list[Participant] = []
         # Empty until needed: thousands of pending refreshes have none of these.
         self._failures: Mapping[Ref, NotSaved] = _NONE
-        self.told: frozenset[Ref] = _NOBODY
+        self.told: frozenset[Ref] = NOBODY
         """The refs whose outcome is with the hook."""
-        self.reached: frozenset[Ref] = _NOBODY
+        self.reached: frozenset[Ref] = NOBODY
         """The refs whose outcome is with the hook or a caller."""
 
     def join(self, call: Call) -> Participant:

@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 
 from attrs import evolve
 
-from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, own_tokens
+from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, key_of, own_tokens
 from mesh_refresh.client.delivery import Participant, being_told
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
@@ -22,7 +22,7 @@ from mesh_refresh.client.keys import (
     from_environment,
     host_of,
 )
-from mesh_refresh.client.memory import Memory, Spent
+from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, check_options, registry_of
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
@@ -87,8 +87,7 @@ class MeshClient:
         self._clock = clock or SystemClock()
         self._shell: Shell | None = None
         self._memory = Memory(self._clock)
-        self._running: dict[tuple[str, str], Exchange] = {}
-        self._recalled: set[Exchange] = set()
+        self._running: dict[str, Exchange] = {}
         self._closed = False
 
     @classmethod
@@ -168,7 +167,7 @@ class MeshClient:
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
-        while busy := [*self._running.values(), *self._recalled]:
+        while busy := [*self._running.values(), *self._memory.recalled]:
             await busy[0].wait()
         if self._shell is not None:
             self._shell.deadlines.stop()
@@ -198,11 +197,11 @@ class MeshClient:
                 raise InvalidRequest("This client is closed; nothing was sent.")
             found = self._memory.newest(call)
             if found is not None:
-                spent, latest = found
-                after = own_tokens(spent.answered.outcome_for(latest))
-                busy = self._running.get((after.broker, after.refresh_token or "")) if after is not None else None
+                answered, latest = found
+                after = own_tokens(answered.outcome_for(latest))
+                busy = self._running.get(key_of(after.broker, after.refresh_token or "")) if after is not None else None
                 if busy is None:
-                    return await self._recall(shell, spent, latest, brought=call)
+                    return await self._recall(shell, answered, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 _check_not_waiting_for_itself(busy)
                 await busy.wait()
@@ -224,15 +223,16 @@ class MeshClient:
                 continue
             if running.answered is None and isinstance(result, MeshRefreshError):
                 raise result
-            return await self._recall(shell, self._memory.spent_by(running), call, brought=call)
+            if running.answered is not None:
+                return await self._recall(shell, running.answered, call, brought=call)
 
-    async def _recall(self, shell: Shell, spent: Spent, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
+    async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
         """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
-        exchange, starts = spent.live, spent.live is None
+        exchange = self._memory.recall(answered)
+        starts = exchange is None
         if exchange is None:
-            exchange = Exchange(shell, call, self._on_recalled, spent.answered)
-            self._memory.recall(spent, exchange)
-            self._recalled.add(exchange)
+            exchange = Exchange(shell, call, self._on_recalled, answered)
+            self._memory.begin(answered, exchange)
         _check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
         return outcome if call is brought else evolve(outcome, before=brought.tokens)
@@ -260,8 +260,7 @@ class MeshClient:
         self._settle(exchange)
 
     def _on_recalled(self, exchange: Exchange) -> None:
-        self._recalled.discard(exchange)
-        self._memory.recalled(exchange)
+        self._memory.end(exchange)
         self._settle(exchange)
 
     def _settle(self, exchange: Exchange) -> None:
