@@ -2,6 +2,7 @@
 
 from mesh_refresh.client import PRODUCTION_URL, SANDBOX_URL, MeshClient, SendOptions
 from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.codec import BODY_LIMIT
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.errors import (
     ClientRefused,
@@ -50,6 +51,7 @@ from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
 
 __all__ = [
+    "BODY_LIMIT",
     "PRODUCTION_URL",
     "SANDBOX_URL",
     "AccountNotInReply",

@@ -133,6 +133,9 @@ class MeshRefreshError(Exception):
     def __copy__(self) -> Self:
         return self.for_another()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.for_another()
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = {key: value for key, value in self.__dict__.items() if key not in self._carriers}
         state.update(dict.fromkeys(self._carriers))

@@ -208,7 +208,7 @@ class Reply:
     @property
     def facts(self) -> ReplyFacts:
         """What errors tell of it."""
-        if self.kind not in (BodyKind.ENVELOPE, BodyKind.PROBLEM):
+        if self.kind not in (BodyKind.ENVELOPE, BodyKind.PROBLEM, BodyKind.OTHER_JSON):
             return ReplyFacts(self.http_status)
         return ReplyFacts(
             self.http_status,

@@ -144,8 +144,8 @@ class UnreadableReply(OutcomeUnknown):
         """What was received, decompressed where possible."""
         self.may_hold_token = may_hold_token
         """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
-        self.before = before
-        """What was sent."""
+        self.before: Tokens = before  # type: ignore[assignment]
+        """What was sent. (None in a pickle, as all that carries tokens.)"""
 
 
 class CodeRefused(MeshRefreshError):
@@ -161,8 +161,9 @@ class CodeRefused(MeshRefreshError):
         self, what: str | None = None, *, facts: ReplyFacts | None = None, pending: MfaRequired | None = None
     ) -> None:
         super().__init__(what, facts=facts)
-        self.pending = pending
-        """The continuation that the code was for; None only in a pickle, which carries no tokens."""
+        # A strategy does not know the continuation; the client adds it before anybody sees the error.
+        self.pending: MfaRequired = pending  # type: ignore[assignment]
+        """The continuation that the code was for. (None in a pickle, as all that carries tokens.)"""
 
 
 class MfaPending(MeshRefreshError):
@@ -201,7 +202,8 @@ class NotSaved(MeshRefreshError):
 
     token_may_be_spent = True
     _next = (
-        "The tokens that were sent may be spent and the new ones are only on this error: save .outcome.all_tokens now."
+        "The tokens that were sent may be spent and the new ones are only on this error: save .outcome.all_tokens now "
+        "(.outcome.body, where the outcome is an UnreadableReply)."
     )
     _carriers: ClassVar[tuple[str, ...]] = ("outcomes",)
 

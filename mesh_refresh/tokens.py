@@ -86,10 +86,10 @@ class Tokens:
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
             known(BrokerType, broker),
-            refresh_token or None,
-            access_token or None,
-            trade_token or None,
-            token_id or None,
+            _some(refresh_token),
+            _some(access_token),
+            _some(trade_token),
+            _some(token_id),
             None if metadata is None else {str(key): value for key, value in metadata.items()},
             account_id or None,
             mesh_account_id or None,
@@ -205,6 +205,11 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     found = document.get("version")
     if type(found) is not int or not 1 <= found <= version:
         raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
+
+
+def _some(text: str | None) -> str | None:
+    """None for what is empty or blank, which is how many databases spell nothing; else the text, to the byte."""
+    return text if text and not text.isspace() else None
 
 
 def _wrong_broker(broker: object) -> str | None:

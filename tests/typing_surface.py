@@ -220,7 +220,7 @@ async def errors(mesh: MeshClient, one: Tokens) -> None:
     except (Throttled, Unavailable) as error:
         assert_type(error.retry_after, timedelta | None)
     except CodeRefused as error:
-        assert_type(error.pending, MfaRequired | None)
+        assert_type(error.pending, MfaRequired)
     except MfaPending as error:
         assert_type(error.pending, MfaRequired | None)
     except AccountNotInReply as error:
@@ -230,7 +230,7 @@ async def errors(mesh: MeshClient, one: Tokens) -> None:
     except UnreadableReply as error:
         assert_type(error.body, bytes)
         assert_type(error.may_hold_token, bool)
-        assert_type(error.before, Tokens | None)
+        assert_type(error.before, Tokens)
     except OutcomeUnknown as error:
         assert_type(error.token_may_be_spent, bool)
     except (TokensRefused, ClientRefused, NotSent) as error:

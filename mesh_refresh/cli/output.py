@@ -70,7 +70,7 @@ class Output:
         folder, name = (self.path.parent, self.path.name) if self.path else (Path.cwd(), "mesh-refresh")
         kept = write_new(folder, f"{name}.unreadable-", ".body", outcome.body)
         self._bodies.pop()
-        account = self.book.entry_of(outcome.before).name if outcome.before else "an account"
+        account = self.book.entry_of(outcome.before).name
         say(f"{account}: the reply is kept in {kept} (mode 0600); a new token may be in it.")
 
     def _rescue(self, why: str) -> None:

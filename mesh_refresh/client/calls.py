@@ -14,7 +14,7 @@ from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
 
-Ref = str | int | None
+Ref = str | int | tuple[str | None, str | None]
 NOBODY: frozenset[Ref] = frozenset()
 
 Result = Refreshed | MfaRequired | MeshRefreshError
@@ -54,6 +54,12 @@ class Call:
 
     def __attrs_post_init__(self) -> None:
         self.key = key_of(self.request.type, self.request.refresh_token)
+
+    @property
+    def ref(self) -> Ref:
+        """Whose outcome it is, in the user's own terms; by the account's ids where the user has no terms for it."""
+        tokens = self.tokens
+        return tokens.ref if tokens.ref is not None else (tokens.account_id, tokens.mesh_account_id)
 
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
@@ -119,7 +125,9 @@ class Answered:
         try:
             outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
         except CodeRefused as error:
-            error.pending = call.pending or self.pending
+            pending = call.pending or self.pending
+            if pending is not None:
+                error.pending = pending
             return error
         except MeshRefreshError as error:
             return error
@@ -155,6 +163,15 @@ def holds_live_token(outcome: Result) -> bool:
 def key_of(broker: str, refresh_token: str) -> str:
     """What a refresh token is found by. Text and not a tuple, which the garbage collector would have to visit."""
     return MaskedStr(f"{broker}\0{refresh_token}")
+
+
+def goes_ahead_after(error: MeshRefreshError) -> bool:
+    """Whether another request for the same token may be sent after one that ended with `error`.
+
+    Nothing is spent by what is retryable, and nothing by a refused code. Everything else is shared: what was refused
+    once is refused again, and what may be spent is not sent again.
+    """
+    return error.retryable or isinstance(error, CodeRefused)
 
 
 def own_tokens(outcome: Result) -> Tokens | None:

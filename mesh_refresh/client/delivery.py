@@ -1,6 +1,7 @@
 """Bringing the result of an exchange to its hook and its callers, each caller's made for its own account."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -10,15 +11,16 @@ from typing import cast
 from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.client.tasks import CancelledForGood, run_foreign
-from mesh_refresh.outcomes import NotSaved, Outcome
+from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
 
 _log = logging.getLogger("mesh_refresh")
 
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
 being_told: ContextVar[int | None] = ContextVar("mesh_refresh_being_told", default=None)
-"""The `id` of the delivery whose hook this is: waiting for it would be waiting for oneself. Not the delivery itself,
+"""The number of the delivery whose hook this is: waiting for it would be waiting for oneself. Not the delivery itself,
 because timers keep the context in which they were made, and with it all that is in there."""
+_numbers = itertools.count()
 
 
 class Participant:
@@ -37,17 +39,18 @@ class Participant:
     @property
     def ref(self) -> Ref:
         """Whose outcome it is, in the user's own terms."""
-        return self.call.tokens.ref
+        return self.call.ref
 
 
 class Delivery:
     """The callers of one exchange, and what became of their outcomes."""
 
-    __slots__ = ("_failures", "_participants", "_result_for", "_shell", "reached", "told")
+    __slots__ = ("_failures", "_participants", "_result_for", "_shell", "number", "reached", "told")
 
     def __init__(self, shell: Shell, result_for: Callable[[Call], Result]) -> None:
         self._shell = shell
         self._result_for = result_for
+        self.number = next(_numbers)
         self._participants: list[Participant] = []
         # Empty until needed: thousands of pending refreshes have none of these.
         self._failures: Mapping[Ref, NotSaved] = _NONE
@@ -127,7 +130,7 @@ class Delivery:
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
         cause: Exception | None = None
-        reset = being_told.set(id(self))
+        reset = being_told.set(self.number)
         try:
             await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout)
         except (asyncio.CancelledError, CancelledForGood):
@@ -142,7 +145,10 @@ class Delivery:
             return
         finally:
             being_told.reset(reset)
-        failure = NotSaved(f"The exchange succeeded, but on_outcome {why}.", (outcome,))
+        came = (
+            "A reply that may hold a token came" if isinstance(outcome, UnreadableReply) else "The exchange succeeded"
+        )
+        failure = NotSaved(f"{came}, but on_outcome {why}.", (outcome,))
         failure.__cause__ = cause
         self._failures = {**self._failures, ref: failure}
         _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)

@@ -39,9 +39,11 @@ class Exchange:
     __slots__ = (
         "_begun",
         "_entered",
+        "_last",
         "_on_end",
         "_sent_at",
         "_task",
+        "_unknown",
         "_watchers",
         "answered",
         "call",
@@ -71,6 +73,8 @@ class Exchange:
         self._begun = shell.loop.time()
         self._task: ExchangeTask | None = None
         self._entered = False
+        self._last: MeshRefreshError | None = None
+        self._unknown: MeshRefreshError | None = None
 
     def start(self) -> None:
         """Begin. The first caller has joined before, so that nothing can end without one."""
@@ -119,19 +123,23 @@ class Exchange:
             try:
                 self.failed = await self._attempts()
             except asyncio.CancelledError:
-                self.failed = self._end_error()
+                # Between two attempts, what the last one said is worth more than that there was no other.
+                self.failed = self._worst(self._last or self._end_error())
             except Exception as error:  # noqa: BLE001 - a strategy's `may_resend` may raise, and callers must not hang
                 self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
                 self.failed.__cause__ = error
             self.shell.deadlines.remove(self)
         self.started = False
-        await self.delivery.save()
-        self.finished = True
-        self.delivery.hand_out()
-        for watcher in self._watchers:
-            if not watcher.done():
-                watcher.set_result(None)
-        self._on_end(self)
+        try:
+            await self.delivery.save()
+        finally:
+            # Whatever went wrong: nobody is left waiting.
+            self.finished = True
+            self.delivery.hand_out()
+            for watcher in self._watchers:
+                if not watcher.done():
+                    watcher.set_result(None)
+            self._on_end(self)
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
@@ -151,13 +159,25 @@ class Exchange:
                 may_resend=self.call.strategy.may_resend(self.call.request),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
+            if isinstance(error, OutcomeUnknown):
+                self._unknown = error
+            self._last = error
             if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
-                return error
+                return self._worst(error)
             _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
             self.answered, self.started = None, False
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
-        return self._end_error()
+        return self._worst(self._end_error())
+
+    def _worst(self, error: MeshRefreshError) -> MeshRefreshError:
+        """`error`, unless an earlier attempt may have spent the token: then that, which an outage must not hide."""
+        if self._unknown is None or error is self._unknown or error.needs_reconnect or error.token_may_be_spent:
+            return error
+        self.answered = None
+        self.delivery.forget_results()
+        self._unknown.__cause__ = error
+        return self._unknown
 
     async def _attempt(self) -> MeshRefreshError | None:
         """Send once; None where the answer is a success."""

@@ -69,7 +69,7 @@ class Memory:
             answered.told |= delivery.told
         missed = (*answered.unreached, *delivery.unreached())
         if missed:
-            self._keep_or_release(answered, {call.tokens.ref: call for call in missed}, exchange)
+            self._keep_or_release(answered, {call.ref: call for call in missed}, exchange)
         elif self._kept:
             self._drop_what_came_before(answered)
         answered.compact()

@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 
 from attrs import evolve
 
-from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, key_of, own_tokens
+from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, goes_ahead_after, key_of, own_tokens
 from mesh_refresh.client.delivery import Participant, being_told
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
@@ -28,6 +28,7 @@ from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.messages import RefreshRequest
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
@@ -135,10 +136,11 @@ class MeshClient:
         if not _is(tokens, Tokens):
             del tokens  # a traceback may be rendered with its locals
             raise InvalidRequest("refresh takes Tokens (Tokens.from_json reads a tokens document).")
+        _check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        return await self._exchange(Call(strategy, tokens, strategy.build(tokens, options), options, sending))
+        return await self._exchange(Call(strategy, tokens, _checked(strategy.build(tokens, options)), options, sending))
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -151,16 +153,22 @@ class MeshClient:
         if not _is(pending, MfaRequired):
             del pending
             raise InvalidRequest("submit_mfa takes a MfaRequired (MfaRequired.from_json reads a continuation).")
+        _check_sending(sending)
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
-        request = strategy.build_mfa(pending, code)
+        request = _checked(strategy.build_mfa(pending, code))
         return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
 
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
 
-        Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`. Safe to call twice.
+        Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
+        at each call, until somebody brings their tokens. Safe to call twice.
         """
+        told = being_told.get()
+        busy = [*self._running.values(), *self._memory.recalled]
+        if any(exchange.delivery.number == told for exchange in busy):
+            raise InvalidRequest("on_outcome asked to close the client that waits for it: close it outside.")
         self._closed = True
         if self._shell is not None:
             self._shell.closing = True
@@ -216,9 +224,10 @@ class MeshClient:
             await running.wait()
             result = running.result_for(call)
             own = own_tokens(result)
-            if isinstance(result, MeshRefreshError) and (result.retryable or running.ended is not None):
+            if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
                 continue
-            if isinstance(result, Refreshed) and own is not None and call.pending is None:
+            # After one with a code it is not built anew: that would ask the person for another code at once.
+            if isinstance(result, Refreshed) and own is not None and not (call.pending or running.call.pending):
                 call = call.successor(own)
                 continue
             if running.answered is None and isinstance(result, MeshRefreshError):
@@ -233,7 +242,8 @@ class MeshClient:
         if exchange is None:
             exchange = Exchange(shell, call, self._on_recalled, answered)
             self._memory.begin(answered, exchange)
-        _check_not_waiting_for_itself(exchange)
+        else:
+            _check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
         return outcome if call is brought else evolve(outcome, before=brought.tokens)
 
@@ -288,8 +298,19 @@ class MeshClient:
 
 
 def _check_not_waiting_for_itself(exchange: Exchange) -> None:
-    if id(exchange.delivery) == being_told.get():
+    if exchange.delivery.number == being_told.get():
         raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
+
+
+def _check_sending(sending: object) -> None:
+    if not isinstance(sending, SendOptions):
+        raise InvalidRequest("sending takes SendOptions.")
+
+
+def _checked(request: RefreshRequest) -> RefreshRequest:
+    if not _is(request, RefreshRequest):
+        raise InvalidRequest(f"The strategy built no RefreshRequest, but {type(request).__name__}; nothing was sent.")
+    return request
 
 
 def _is(value: object, cls: Any) -> bool:

@@ -11,6 +11,8 @@ from mesh_refresh.protocols import Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 
+_VERBS = ("build", "build_mfa", "interpret", "may_resend")
+
 
 class ClientOptions(TypedDict, total=False):
     """What `MeshClient` takes besides the keys."""
@@ -41,6 +43,10 @@ def registry_of(strategies: Mapping[Any, Strategy] | StrategyRegistry | None) ->
     if isinstance(strategies, StrategyRegistry):
         return strategies
     registry = StrategyRegistry()
+    if not isinstance(strategies or {}, Mapping):
+        raise InvalidRequest("strategies takes a mapping of brokers to strategies, or a StrategyRegistry.")
     for broker, strategy in (strategies or {}).items():
+        if isinstance(strategy, type) or not all(hasattr(strategy, verb) for verb in _VERBS):
+            raise InvalidRequest(f"The strategy for {broker} is none: an object with {', '.join(_VERBS)} is wanted.")
         registry = registry.with_strategy(broker, strategy)
     return registry

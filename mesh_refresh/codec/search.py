@@ -10,23 +10,36 @@ _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
 _DEEPEST = 50
+_SHORTEST = 12
 
 
 def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
-    """What stands under a token's name anywhere in the body, and whether a part that cannot be read may hide more."""
+    """What stands under a token's name anywhere in the body, and whether a part that cannot be read may hide more.
+
+    Errors say which field was wrong, and so name tokens that they do not hold: outside of an error's ``content``, only
+    what looks like a token counts.
+    """
     success = 200 <= reply.http_status < 300
     if reply.kind is BodyKind.COMPRESSED:
         return frozenset(), success
     found: list[str] = []
-    if reply.kind is not BodyKind.CUT:
-        try:
-            hidden = _collect_tokens(json.loads(reply.body), found)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return frozenset(found), hidden
-    found = _named_in(reply.body)
-    return frozenset(found), success and not _is_prose(reply.body)
+    try:
+        parsed = json.loads(reply.body) if reply.kind is not BodyKind.CUT else None
+    except (ValueError, RecursionError):
+        parsed = None
+    if parsed is None:
+        return frozenset(_named_in(reply.body)), success and not _is_prose(reply.body)
+    if success or type(parsed) is not dict:
+        hidden = _collect_tokens(parsed, found, strict=success)
+        return frozenset(found), hidden
+    said: list[str] = []
+    hidden = _collect_tokens(parsed.pop("content", None), found, strict=True)
+    hidden |= _collect_tokens(parsed, said, strict=False)
+    return frozenset([*found, *filter(_looks_like_one, said)]), hidden
+
+
+def _looks_like_one(text: str) -> bool:
+    return len(text) >= _SHORTEST and not any(map(str.isspace, text))
 
 
 def _is_prose(body: bytes) -> bool:
@@ -39,24 +52,25 @@ def _named_in(text: bytes) -> list[str]:
     return [match.decode(errors="replace") for match in _TOKEN_FIELD.findall(text)]
 
 
-def _collect_tokens(value: Any, found: list[str], depth: int = 0) -> bool:
+def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 0) -> bool:
     """Adds everything that stands under a token's name to `found`; True where not everything could be told."""
     if depth > _DEEPEST:
         return True
-    if type(value) is list:
-        return any([_collect_tokens(item, found, depth + 1) for item in value])  # noqa: C419 - all, not up to the first
     if type(value) is str:
         found += _named_in(value.encode(errors="replace"))  # JSON inside of JSON
         return False
+    if type(value) is list:
+        return any([_collect_tokens(item, found, strict=strict, depth=depth + 1) for item in value])  # noqa: C419 - all
     if type(value) is not dict:
         return False
     hidden = False
     for key, item in value.items():
-        named = key.replace("_", "").lower() in _TOKEN_NAMES
-        if named and item and type(item) in (dict, list):
-            hidden = True  # a token in a form of its own
-        elif named and item and type(item) is not bool:
+        named = bool(item) and key.replace("_", "").lower() in _TOKEN_NAMES
+        if named and type(item) in (dict, list):
+            hidden |= strict  # a token in a form of its own, or what an error says of one
+            found += [text for text in item if type(text) is str]
+        elif named and type(item) is not bool:
             found.append(str(item))
-        else:
-            hidden |= _collect_tokens(item, found, depth + 1)
+        if not named or type(item) in (dict, list):
+            hidden |= _collect_tokens(item, found, strict=strict, depth=depth + 1)
     return hidden

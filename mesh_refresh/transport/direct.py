@@ -42,7 +42,8 @@ class Direct:
         conn: Any = await self._connector.connect(self._pattern, traces=[], timeout=self._timeout)
         try:
             protocol = conn.protocol
-            protocol.set_response_params(timer=_NO_TIMER, auto_decompress=False)
+            # Until the end: a reply without a length (HTTP/1.0, old proxies) has its body all the same.
+            protocol.set_response_params(timer=_NO_TIMER, auto_decompress=False, read_until_eof=True)
             await sending.request.before_send()
             if not protocol.is_connected():
                 # It broke while `before_send` was asked: there is nothing to write to.
