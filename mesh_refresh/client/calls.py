@@ -86,7 +86,9 @@ class Answered:
         "until",
     )
 
-    def __init__(self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: str) -> None:
+    def __init__(
+        self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: MaskedStr
+    ) -> None:
         self.request = call.request
         self.pending = call.pending
         """The continuation, where the request has a code."""
@@ -94,7 +96,7 @@ class Answered:
         self.at = at
         """When the request was sent."""
         self.received_at = received_at
-        self._client_secret = MaskedStr(client_secret)
+        self._client_secret = client_secret
         self._reply: Reply | None = None
         self.until = 0.0
         """Until when it answers late callers. In the past where it does so only while it has reached nobody."""

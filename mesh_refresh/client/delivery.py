@@ -26,20 +26,16 @@ _numbers = itertools.count()
 class Participant:
     """One caller of an exchange."""
 
-    __slots__ = ("call", "done", "gone", "result")
+    __slots__ = ("call", "done", "gone", "ref", "result")
 
     def __init__(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
         self.call = call
+        self.ref = call.ref
         self.done: asyncio.Future[None] = loop.create_future()
         self.result: Result | None = None
         """What the exchange means for its account, once somebody asked."""
         self.gone = False
         """It was cancelled, or has its result."""
-
-    @property
-    def ref(self) -> Ref:
-        """Whose outcome it is, in the user's own terms."""
-        return self.call.ref
 
 
 class Delivery:

@@ -183,7 +183,7 @@ class Exchange:
         """Send once; None where the answer is a success."""
         self.started, self._sent_at = False, None
         try:
-            secret = MaskedStr(await self.shell.secret())
+            secret = await self.shell.secret()
             http = await self._send(secret)
         except asyncio.CancelledError:
             return self._end_error()
@@ -198,7 +198,7 @@ class Exchange:
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 
-    async def _send(self, secret: str) -> HttpReply:
+    async def _send(self, secret: MaskedStr) -> HttpReply:
         request = HttpRequest(self.shell.url, self.shell.headers(secret), self._body(), self._before_send)
         if self.shell.own_transport:
             return await self.shell.transport.send(request)

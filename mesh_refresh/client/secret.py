@@ -9,10 +9,10 @@ from mesh_refresh.errors import NotSent
 from mesh_refresh.masking import MaskedStr
 
 
-async def current_secret(secret: ClientSecret, base_url: str) -> str:
+async def current_secret(secret: ClientSecret, base_url: str) -> MaskedStr:
     """The secret to send now. Raises `NotSent` where its callable failed, `InvalidRequest` where it gave no key."""
     if isinstance(secret, str):
-        return secret
+        return MaskedStr(secret)
     value: object
     try:
         # A coroutine function can be started anew if a shutdown cancels it; another callable has run already.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
 from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import Clock
-from mesh_refresh.masking import MaskedDict
+from mesh_refresh.masking import MaskedDict, MaskedStr
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
@@ -94,12 +94,12 @@ class Shell:
         self.deadlines = Deadlines(self.loop, retry.deadline, expire)
         self._base_url = base_url
         self._client_id = client_id
-        self._client_secret = client_secret
+        self._client_secret = MaskedStr(client_secret) if isinstance(client_secret, str) else client_secret
 
-    async def secret(self) -> str:
+    async def secret(self) -> MaskedStr:
         """The client secret in force."""
         secret = self._client_secret
-        return secret if isinstance(secret, str) else await current_secret(secret, self._base_url)
+        return secret if isinstance(secret, MaskedStr) else await current_secret(secret, self._base_url)
 
     def headers(self, secret: str) -> MaskedDict:
         """The headers of one request."""

@@ -68,19 +68,36 @@ async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, 
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
         results: list[Any] = []
-        task = ForeignTask(_into(results, call), loop=loop)
-        try:
-            done, _pending = await asyncio.wait((task,), timeout=timeout)
-        except asyncio.CancelledError:
-            task.end()
-            raise
-        if not done:
-            task.end()
-            raise TimeoutError
+        task = ForeignTask(_into(results, call), loop=loop, **_EAGER)
+        if not task.done():
+            await _ended(task, timeout)
         if not task.cancelled():
             task.result()
             return results.pop()
     raise CancelledForGood
+
+
+async def _ended(task: ForeignTask, timeout: float | None) -> None:
+    """Wait for `task`, or end it: at the time-out, which raises `TimeoutError`, or with the exchange."""
+    waiter: asyncio.Future[None] = task.get_loop().create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    timer = task.get_loop().call_later(timeout, wake) if timeout is not None else None
+    try:
+        await waiter
+        if not task.done():
+            task.end()
+            raise TimeoutError
+    except asyncio.CancelledError:
+        task.end()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 async def _into(results: list[Any], call: Callable[[], Any]) -> None:
