@@ -11,16 +11,23 @@ from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
+from mesh_refresh.validation import (
+    MOMENTS,
+    NO_MOMENTS,
+    in_utc,
+    some,
+    wrong_broker,
+    wrong_metadata,
+    wrong_moments,
+    wrong_ref,
+    wrong_texts,
+)
 
 DELAYED_AUTH = timedelta(hours=24)
 """How long after a first connection a ``delayedAuth`` refresh token can be exchanged (Interactive Brokers)."""
 
 _DOCUMENT = "mesh_refresh.tokens"
 _VERSION = 1
-
-_TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
-_NO_MOMENTS = (None, None, None, None)
-_MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
 
 
 @frozen(init=False)
@@ -74,11 +81,11 @@ class Tokens:
     ) -> None:
         moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
         wrong = (
-            _wrong_broker(broker)
-            or _wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
-            or (metadata is not None and _wrong_metadata(metadata))
-            or (ref is not None and _wrong_ref(ref))
-            or (moments != _NO_MOMENTS and _wrong_moments(moments))
+            wrong_broker(broker)
+            or wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
+            or (metadata is not None and wrong_metadata(metadata))
+            or (ref is not None and wrong_ref(ref))
+            or (moments != NO_MOMENTS and wrong_moments(moments))
         )
         if wrong:
             # A traceback may be rendered with its locals: none of them may be a token.
@@ -86,15 +93,15 @@ class Tokens:
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
             known(BrokerType, broker),
-            _some(refresh_token),
-            _some(access_token),
-            _some(trade_token),
-            _some(token_id),
+            some(refresh_token),
+            some(access_token),
+            some(trade_token),
+            some(token_id),
             None if metadata is None else {str(key): value for key, value in metadata.items()},
             account_id or None,
             mesh_account_id or None,
             ref,
-            *(moments if moments == _NO_MOMENTS else map(_in_utc, moments)),
+            *(moments if moments == NO_MOMENTS else map(in_utc, moments)),
         )
 
     @property
@@ -128,7 +135,7 @@ class Tokens:
         del payload
         if isinstance(link, str):
             raise InvalidRequest(link)
-        wrong = _wrong_moments((obtained_at, None, None, None))
+        wrong = wrong_moments((obtained_at, None, None, None))
         if wrong:
             raise InvalidRequest(wrong)
         at = obtained_at or datetime.now(UTC)
@@ -189,7 +196,7 @@ class Tokens:
         document = MaskedDict(document)
         check_format(document, _DOCUMENT, _VERSION)
         values = MaskedDict({name: document[name] for name in _FIELDS if document.get(name) is not None})
-        for name in _MOMENTS:
+        for name in MOMENTS:
             if name in values:
                 values[name] = _read_moment(name, values[name])
         return cls(values.pop("broker", ""), **values)
@@ -205,68 +212,6 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     found = document.get("version")
     if type(found) is not int or not 1 <= found <= version:
         raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
-
-
-def _some(text: str | None) -> str | None:
-    """None for what is empty or blank, which is how many databases spell nothing; else the text, to the byte."""
-    return text if text and not text.isspace() else None
-
-
-def _wrong_broker(broker: object) -> str | None:
-    if isinstance(broker, str) and broker.strip():
-        return None
-    return "The broker must be a BrokerType or another non-empty string."
-
-
-def _wrong_texts(values: tuple[object, ...]) -> str | None:
-    for value in values:
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            return f"{_TEXTS[values.index(value)]} must be a string or None, not {type(value).__name__}."
-        if not _writable(value):
-            return f"{_TEXTS[values.index(value)]} is not Unicode text."
-    return None
-
-
-def _writable(text: str) -> bool:
-    """Whether it can be stored and sent: a lone surrogate can be neither."""
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _wrong_metadata(metadata: object) -> str | None:
-    if not isinstance(metadata, Mapping):
-        return f"metadata must be a mapping of strings, not {type(metadata).__name__}."
-    if all(isinstance(key, str) and (item is None or isinstance(item, str)) for key, item in metadata.items()):
-        texts = (text for item in metadata.items() for text in item if text)
-        return None if all(map(_writable, texts)) else "metadata is not Unicode text."
-    return "metadata must map strings to strings or None: the contract allows nothing else."
-
-
-def _wrong_ref(ref: object) -> str | None:
-    if isinstance(ref, str):
-        return None if _writable(ref or "-") else "ref is not Unicode text."
-    if isinstance(ref, int) and not isinstance(ref, bool):
-        return None if -(2**63) <= ref < 2**63 else "ref must be an integer of at most 64 bits, or a string."
-    return f"ref must be a string or an integer, not {type(ref).__name__}."
-
-
-def _wrong_moments(moments: tuple[object, ...]) -> str | None:
-    for name, value in zip(_MOMENTS, moments, strict=True):
-        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
-            return f"{name} must be an aware datetime, such as datetime.now(UTC)."
-        try:
-            _in_utc(value)
-        except OverflowError:
-            return f"{name} is too far away to be told in UTC."
-    return None
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _read_moment(name: str, value: object) -> datetime:

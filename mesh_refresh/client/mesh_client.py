@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 from attrs import evolve
 
 from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, goes_ahead_after, key_of, own_tokens
+from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, checked_request, is_a
 from mesh_refresh.client.delivery import Participant, being_told
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
@@ -28,7 +29,6 @@ from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.messages import RefreshRequest
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
@@ -68,7 +68,7 @@ class MeshClient:
     ) -> None:
         if isinstance(client_secret, str):
             client_secret = MaskedStr(client_secret)
-        elif not _is(client_secret, Callable):
+        elif not is_a(client_secret, Callable):
             kind = type(client_secret).__name__
             del self, client_secret  # a traceback may be rendered with its locals
             raise InvalidRequest(f"The client secret must be a string or a callable, not {kind}.")
@@ -133,14 +133,16 @@ class MeshClient:
 
         Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`.
         """
-        if not _is(tokens, Tokens):
+        if not is_a(tokens, Tokens):
             del tokens  # a traceback may be rendered with its locals
             raise InvalidRequest("refresh takes Tokens (Tokens.from_json reads a tokens document).")
-        _check_sending(sending)
+        check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        return await self._exchange(Call(strategy, tokens, _checked(strategy.build(tokens, options)), options, sending))
+        return await self._exchange(
+            Call(strategy, tokens, checked_request(strategy.build(tokens, options)), options, sending)
+        )
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -150,13 +152,13 @@ class MeshClient:
         Raises `CodeRefused` for a wrong code: `pending` is still good then. Otherwise like `refresh`.
         """
         code = MaskedStr(code) if isinstance(code, str) else ""
-        if not _is(pending, MfaRequired):
+        if not is_a(pending, MfaRequired):
             del pending
             raise InvalidRequest("submit_mfa takes a MfaRequired (MfaRequired.from_json reads a continuation).")
-        _check_sending(sending)
+        check_sending(sending)
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
-        request = _checked(strategy.build_mfa(pending, code))
+        request = checked_request(strategy.build_mfa(pending, code))
         return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
 
     async def aclose(self) -> None:
@@ -211,14 +213,14 @@ class MeshClient:
                 if busy is None:
                     return await self._recall(shell, answered, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
-                _check_not_waiting_for_itself(busy)
+                check_not_waiting_for_itself(busy)
                 await busy.wait()
                 continue
             running = self._running.get(call.key)
             if running is None:
                 running = self._running[call.key] = Exchange(shell, call, self._on_end)
                 return await self._share(running, running.join(call), starts=True)
-            _check_not_waiting_for_itself(running)
+            check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
                 return await self._share(running, running.join(call))
             await running.wait()
@@ -243,7 +245,7 @@ class MeshClient:
             exchange = Exchange(shell, call, self._on_recalled, answered)
             self._memory.begin(answered, exchange)
         else:
-            _check_not_waiting_for_itself(exchange)
+            check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
         return outcome if call is brought else evolve(outcome, before=brought.tokens)
 
@@ -295,24 +297,3 @@ class MeshClient:
                 "This client belongs to another event loop, the one in which it was first used: make one for each loop."
             )
         return self._shell
-
-
-def _check_not_waiting_for_itself(exchange: Exchange) -> None:
-    if exchange.delivery.number == being_told.get():
-        raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
-
-
-def _check_sending(sending: object) -> None:
-    if not isinstance(sending, SendOptions):
-        raise InvalidRequest("sending takes SendOptions.")
-
-
-def _checked(request: RefreshRequest) -> RefreshRequest:
-    if not _is(request, RefreshRequest):
-        raise InvalidRequest(f"The strategy built no RefreshRequest, but {type(request).__name__}; nothing was sent.")
-    return request
-
-
-def _is(value: object, cls: Any) -> bool:
-    """`isinstance`, out of sight of type checkers: they believe that nobody ever passes anything else."""
-    return isinstance(value, cls)

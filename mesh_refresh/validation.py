@@ -1,0 +1,79 @@
+"""What is wrong with the parts of `Tokens`, as a sentence, or None.
+
+Nothing here raises, because a frame that raises shows its locals to error trackers, and these are tokens.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+_TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
+MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
+NO_MOMENTS = (None, None, None, None)
+
+
+def some(text: str | None) -> str | None:
+    """None for what is empty or blank, which is how many databases spell nothing; else the text, to the byte."""
+    return text if text and not text.isspace() else None
+
+
+def wrong_broker(broker: object) -> str | None:
+    """For a `BrokerType` or another string that says something."""
+    if isinstance(broker, str) and broker.strip():
+        return None
+    return "The broker must be a BrokerType or another non-empty string."
+
+
+def wrong_texts(values: tuple[object, ...]) -> str | None:
+    """For the tokens and ids, in the order of the fields."""
+    for value in values:
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            return f"{_TEXTS[values.index(value)]} must be a string or None, not {type(value).__name__}."
+        if not _writable(value):
+            return f"{_TEXTS[values.index(value)]} is not Unicode text."
+    return None
+
+
+def _writable(text: str) -> bool:
+    """Whether it can be stored and sent: a lone surrogate can be neither."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def wrong_metadata(metadata: object) -> str | None:
+    """For what the contract's ``metadata`` can hold."""
+    if not isinstance(metadata, Mapping):
+        return f"metadata must be a mapping of strings, not {type(metadata).__name__}."
+    if all(isinstance(key, str) and (item is None or isinstance(item, str)) for key, item in metadata.items()):
+        texts = (text for item in metadata.items() for text in item if text)
+        return None if all(map(_writable, texts)) else "metadata is not Unicode text."
+    return "metadata must map strings to strings or None: the contract allows nothing else."
+
+
+def wrong_ref(ref: object) -> str | None:
+    """For a key of the user's own."""
+    if isinstance(ref, str):
+        return None if _writable(ref or "-") else "ref is not Unicode text."
+    if isinstance(ref, int) and not isinstance(ref, bool):
+        return None if -(2**63) <= ref < 2**63 else "ref must be an integer of at most 64 bits, or a string."
+    return f"ref must be a string or an integer, not {type(ref).__name__}."
+
+
+def wrong_moments(moments: tuple[object, ...]) -> str | None:
+    """For the four times, in the order of the fields."""
+    for name, value in zip(MOMENTS, moments, strict=True):
+        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+            return f"{name} must be an aware datetime, such as datetime.now(UTC)."
+        try:
+            in_utc(value)
+        except OverflowError:
+            return f"{name} is too far away to be told in UTC."
+    return None
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """The same moment, told in UTC."""
+    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
