@@ -40,10 +40,12 @@ async def encrypted(authority: trustme.CA, name: str) -> AsyncIterator[tuple[str
 
 async def test_a_certificate_that_nobody_vouches_for() -> None:
     """A server whose certificate cannot be verified is sent nothing."""
-    async with encrypted(trustme.CA(), "localhost") as (url, seen):
-        async with MeshClient("id", "fake", base_url=url, retry=ONCE) as mesh:
-            with pytest.raises(NotSent, match="ertificate"):
-                await mesh.refresh(TOKENS)
+    async with (
+        encrypted(trustme.CA(), "localhost") as (url, seen),
+        MeshClient("id", "fake", base_url=url, retry=ONCE) as mesh,
+    ):
+        with pytest.raises(NotSent, match="ertificate"):
+            await mesh.refresh(TOKENS)
     assert not seen
 
 
@@ -51,9 +53,11 @@ async def test_an_authority_of_your_own() -> None:
     """An SSLContext says whom to trust, and the name is checked all the same."""
     authority, context = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(context)
-    async with encrypted(authority, "localhost") as (url, seen):
-        async with MeshClient("id", "fake", base_url=url, transport=AiohttpTransport(ssl=context)) as mesh:
-            assert isinstance(await mesh.refresh(TOKENS), Refreshed)
+    async with (
+        encrypted(authority, "localhost") as (url, seen),
+        MeshClient("id", "fake", base_url=url, transport=AiohttpTransport(ssl=context)) as mesh,
+    ):
+        assert isinstance(await mesh.refresh(TOKENS), Refreshed)
     assert len(seen) == 1
     async with encrypted(authority, "somebody.example") as (url, seen):
         transport = AiohttpTransport(ssl=context)
