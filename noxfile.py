@@ -136,7 +136,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """The torture test with two thousand seeds instead of a dozen: some three minutes."""
+    """The torture test with two thousand seeds instead of a dozen: some ten minutes."""
     session.install("-e", ".[dev]")
     session.run("pytest", "-q", "tests/exchange/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
 
