@@ -133,23 +133,11 @@ def listening(fake: FakeMesh, told: list[Any], **options: Any) -> Any:
 
 
 @every_fault
-async def test_new_connection(fake: FakeMesh, fault: Fault) -> None:
-    """A fault on a new connection gives the table's error, and on_outcome has whatever token came."""
+@pytest.mark.parametrize("way", [AiohttpTransport, LongWay])
+async def test_new_connection(fake: FakeMesh, fault: Fault, way: type[AiohttpTransport]) -> None:
+    """A fault on a new connection gives the table's error either way, and on_outcome has whatever token came."""
     told: list[Any] = []
-    async with listening(fake, told) as mesh:
-        login = fake.login("coinbase", ref="mine")
-        fake.fail(fault)
-        outcome = await outcome_of(mesh.refresh(login.token))
-        assert type(outcome).__name__ == expected(fault)
-        assert len(fake.requests) == 1
-        check(fake, fault, outcome, login.token, told)
-
-
-@every_fault
-async def test_the_long_way(fake: FakeMesh, fault: Fault) -> None:
-    """A fault on the way through ClientSession.post gives the same."""
-    told: list[Any] = []
-    async with listening(fake, told, transport=LongWay()) as mesh:
+    async with listening(fake, told, transport=way()) as mesh:
         login = fake.login("coinbase", ref="mine")
         fake.fail(fault)
         outcome = await outcome_of(mesh.refresh(login.token))
