@@ -134,25 +134,27 @@ class Answered:
         except MeshRefreshError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a bug in a strategy must not cost a token that came
-            return _not_understood(error, self.request, call.tokens, self.reply)
-        return outcome if _is_outcome(outcome) else _not_understood(TypeError(), self.request, call.tokens, self.reply)
+            unreadable = self._not_understood(call, f"raised {type(error).__name__} while it read the reply")
+            unreadable.__cause__ = error
+            return unreadable
+        if _is_outcome(outcome):
+            return outcome
+        return self._not_understood(call, f"made {type(outcome).__name__} of the reply, not Refreshed or MfaRequired")
+
+    def _not_understood(self, call: Call, what: str) -> UnreadableReply:
+        """The bytes are kept, like those of any odd reply."""
+        return UnreadableReply(
+            f"The strategy {what}.",
+            facts=self.reply.facts,
+            body=self.reply.body,
+            may_hold_token=holds_new_token(self.request, call.tokens, self.reply),
+            before=call.tokens,
+        )
 
 
 def _is_outcome(value: object) -> bool:
+    # Of any value: type checkers believe that a strategy gives nothing else.
     return isinstance(value, Refreshed | MfaRequired)
-
-
-def _not_understood(error: Exception, request: RefreshRequest, tokens: Tokens, reply: Reply) -> UnreadableReply:
-    """The bytes are kept, like those of any odd reply."""
-    unreadable = UnreadableReply(
-        f"The strategy raised {type(error).__name__} while it read the reply.",
-        facts=reply.facts,
-        body=reply.body,
-        may_hold_token=holds_new_token(request, tokens, reply),
-        before=tokens,
-    )
-    unreadable.__cause__ = error
-    return unreadable
 
 
 def holds_live_token(outcome: Result) -> bool:

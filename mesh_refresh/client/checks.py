@@ -9,10 +9,12 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.messages import RefreshRequest
 
 
-def check_not_waiting_for_itself(exchange: Exchange) -> None:
+def check_not_waiting_for_itself(
+    exchange: Exchange, what: str = "to refresh the very tokens that it is being told of"
+) -> None:
     """Raises `InvalidRequest` in a hook that would wait for the exchange that waits for it."""
     if exchange.delivery.number == being_told.get():
-        raise InvalidRequest("on_outcome asked to refresh the very tokens that it is being told of.")
+        raise InvalidRequest(f"on_outcome asked {what}.")
 
 
 def check_sending(sending: object) -> None:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, goes_ahead_after, key_of, own_tokens
 from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, checked_request, is_a
-from mesh_refresh.client.delivery import Participant, being_told
+from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import (
     PRODUCTION_URL,
@@ -51,7 +51,7 @@ class MeshClient:
     Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
     """
 
-    _base_url = ""
+    _base_url = ""  # for the repr of one that was refused before it was made
 
     def __init__(
         self,
@@ -68,12 +68,11 @@ class MeshClient:
     ) -> None:
         if isinstance(client_secret, str):
             client_secret = MaskedStr(client_secret)
+            checked_key("client secret", client_secret)
         elif not is_a(client_secret, Callable):
             kind = type(client_secret).__name__
             del self, client_secret  # a traceback may be rendered with its locals
             raise InvalidRequest(f"The client secret must be a string or a callable, not {kind}.")
-        if isinstance(client_secret, str):
-            checked_key("client secret", client_secret)
         self._client_id = checked_key("client id", client_id)
         self._client_secret: ClientSecret = client_secret
         self._base_url = checked_base_url(base_url)
@@ -167,10 +166,8 @@ class MeshClient:
         Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
         at each call, until somebody brings their tokens. Safe to call twice.
         """
-        told = being_told.get()
-        busy = [*self._running.values(), *self._memory.recalled]
-        if any(exchange.delivery.number == told for exchange in busy):
-            raise InvalidRequest("on_outcome asked to close the client that waits for it: close it outside.")
+        for exchange in (*self._running.values(), *self._memory.recalled):
+            check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
         self._closed = True
         if self._shell is not None:
             self._shell.closing = True

@@ -94,7 +94,7 @@ class Shell:
         self.deadlines = Deadlines(self.loop, retry.deadline, expire)
         self._base_url = base_url
         self._client_id = client_id
-        self._client_secret = MaskedStr(client_secret) if isinstance(client_secret, str) else client_secret
+        self._client_secret = client_secret
 
     async def secret(self) -> MaskedStr:
         """The client secret in force."""

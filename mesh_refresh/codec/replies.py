@@ -102,7 +102,7 @@ def _encoding(reply: HttpReply) -> str:
 
 def _retry_after(headers: Mapping[str, str], at: datetime) -> timedelta | None:
     """RFC 9110, section 10.2.3: seconds, or an HTTP date."""
-    value = headers.get("Retry-After") if "Retry-After" in headers else _header(headers, "Retry-After")
+    value = _header(headers, "Retry-After")
     if value is None:
         return None
     value = value.strip()
