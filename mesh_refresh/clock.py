@@ -4,6 +4,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+# Linux' monotonic clock stands still in suspend, and this one does not. On macOS CLOCK_MONOTONIC counts on, while
+# Python's `time.monotonic` there does not; on Windows `time.monotonic` does.
+_SINCE_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
 
 class Clock(Protocol):
     """What the client reads time from. `mesh_refresh.testing.ManualClock` is one that a test moves."""
@@ -13,7 +17,10 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start, never running backwards. How long something is remembered is told in it."""
+        """Seconds from an arbitrary start, never running backwards, and counted while the machine is suspended too.
+
+        How long something is remembered is told in it, and how much is left of a lease.
+        """
         ...
 
 
@@ -25,5 +32,5 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """`time.monotonic`."""
-        return time.monotonic()
+        """The time since the machine was started."""
+        return time.clock_gettime(_SINCE_BOOT) if _SINCE_BOOT is not None else time.monotonic()

@@ -1,7 +1,7 @@
 """How secrets look wherever an object is shown: not at all."""
 
 from collections.abc import Mapping
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, overload
 
 MASK = "'***'"
 
@@ -69,6 +69,14 @@ class MaskedBytes(bytes):
 
     def __repr__(self) -> str:
         return masked_size(self)
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> "MaskedBytes": ...
+    def __getitem__(self, key: SupportsIndex | slice) -> "int | MaskedBytes":
+        found = super().__getitem__(key)
+        return MaskedBytes(found) if isinstance(found, bytes) else found
 
 
 class MaskedBuffer(bytearray):

@@ -209,8 +209,7 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
     if document.get("format") != name:
         raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
-    found = document.get("version")
-    if type(found) is not int or not 1 <= found <= version:
+    if type(document.get("version")) is not int or not 1 <= document["version"] <= version:
         raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
 
 

@@ -27,8 +27,9 @@ class SendOptions:
 
     attempts: int | None = None
     """Requests at the most, instead of the client's `RetryPolicy.attempts`."""
-    before_send: Callable[[], Awaitable[object]] | None = None
-    """Awaited with the connection in hand, right before the bytes. What it raises ends the exchange as `NotSent`."""
+    before_send: Callable[[], Awaitable[object] | object] | None = None
+    """Called with the connection in hand, right before the bytes, and awaited where it can be. What it raises ends the
+    exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
 

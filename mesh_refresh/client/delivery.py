@@ -10,8 +10,8 @@ from typing import cast
 
 from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.shell import Hook, Shell
-from mesh_refresh.client.tasks import CancelledForGood, run_foreign
 from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
+from mesh_refresh.tasks import CancelledForGood, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
 

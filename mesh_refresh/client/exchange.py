@@ -1,6 +1,7 @@
 """One exchange, from the first attempt until its outcome is with a hook or a caller."""
 
 import asyncio
+import inspect
 import logging
 import random
 from collections.abc import Callable
@@ -13,11 +14,11 @@ from mesh_refresh import codec
 from mesh_refresh.client.calls import Answered, Call, Result
 from mesh_refresh.client.delivery import Delivery, Participant
 from mesh_refresh.client.shell import Shell
-from mesh_refresh.client.tasks import ExchangeTask, run_foreign
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.retry import pause_before_retry
+from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -218,7 +219,11 @@ class Exchange:
         check = self.call.sending.before_send
         if check is not None:
             try:
-                await run_foreign(check)
+                # A plain function needs no task of its own: there is nothing in it to cancel.
+                looked = await run_foreign(check) if inspect.iscoroutinefunction(check) else check()
+                if inspect.isawaitable(looked):
+                    awaitable = looked
+                    await run_foreign(lambda: awaitable, again=False)
             except MeshRefreshError:
                 raise
             except Exception as error:

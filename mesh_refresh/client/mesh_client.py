@@ -108,6 +108,34 @@ class MeshClient:
         """Where requests go."""
         return self._base_url
 
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often and how long one `refresh` tries."""
+        return self._retry
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called: nothing is sent any more."""
+        return self._closed
+
+    @property
+    def clock(self) -> Clock:
+        """What lifetimes are told in."""
+        return self._clock
+
+    def may_resend(self, tokens: Tokens) -> bool:
+        """Whether the strategy of the tokens' broker lets them be sent again after an exchange of unknown outcome.
+
+        A strategy that raises something does not.
+        """
+        strategy = self._registry[tokens.broker]
+        try:
+            return bool(strategy.may_resend(checked_request(strategy.build(tokens, RefreshOptions()))))
+        except InvalidRequest:
+            return True  # it is not sent at all
+        except Exception:  # noqa: BLE001 - of a strategy of the user's
+            return False
+
     async def __aenter__(self) -> Self:
         return self
 

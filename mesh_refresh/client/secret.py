@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Awaitable
 
 from mesh_refresh.client.keys import ClientSecret, check_secret_fits, checked_key
-from mesh_refresh.client.tasks import run_foreign
 from mesh_refresh.errors import NotSent
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.tasks import run_foreign
 
 
 async def current_secret(secret: ClientSecret, base_url: str) -> MaskedStr:

@@ -20,6 +20,10 @@ Hook = Callable[[Any], Awaitable[object] | object]
 """``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token."""
 
 
+_LOOKS = 10
+"""How often the loop looks for an answer before an exchange is ended: for bytes, TLS, a body in pieces, the task."""
+
+
 class Deadlines:
     """When each exchange ends at the latest.
 
@@ -53,12 +57,22 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
+    def _expire_after(self, looks: int, exchange: "Exchange") -> None:
+        """Not in this step: an answer that is there already comes first.
+
+        It may wait for its task to run, or in the socket: a process that was stopped for long finds its timers late
+        before it finds what has arrived. Each step lets the loop look at its sockets once.
+        """
+        if looks:
+            self._loop.call_soon(self._expire_after, looks - 1, exchange)
+        else:
+            self._expire(exchange)
+
     def _ring(self) -> None:
         self._timer, now = None, self._loop.time()
         for exchange in [exchange for exchange, end in self._ends.items() if end <= now]:
             del self._ends[exchange]
-            # Not in this step: an answer that is there already, and waits for its task to run, comes first.
-            self._loop.call_soon(self._expire, exchange)
+            self._expire_after(_LOOKS, exchange)
         oldest = next(iter(self._ends.values()), None)
         if oldest is not None:
             self._timer = self._loop.call_at(oldest, self._ring)

@@ -20,7 +20,8 @@ def loads(text: object) -> MaskedDict | None:
     """The JSON object in `text`, or None where it is not the text of one."""
     if isinstance(text, str | bytes | bytearray):
         try:
-            value = orjson.loads(text)
+            # orjson takes no subclasses, such as text that masks itself.
+            value = orjson.loads(str(text) if isinstance(text, str) else bytes(text))
         except orjson.JSONDecodeError:
             return None
         if type(value) is dict:

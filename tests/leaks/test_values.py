@@ -17,6 +17,7 @@ from mesh_refresh import (
     WeBullStrategy,
     codec,
     errors,
+    keeper,
     outcomes,
 )
 from mesh_refresh.client.calls import Call
@@ -133,6 +134,9 @@ def test_carriers_stay_out_of_pickles(witness: Witness) -> None:
     """Every error can be pickled and copied, and what carries tokens is not in it."""
     outcome, pending = interpreted(reply()), continuation()
     special: dict[type, errors.MeshRefreshError] = {
+        keeper.ReconnectNeeded: keeper.ReconnectNeeded(keeper.Reason.REFUSED),
+        keeper.LeftInSpool: keeper.LeftInSpool("Not saved.", (outcome, pending)),
+        keeper.NotReadyInTime: keeper.NotReadyInTime("the exchange is still under way"),
         outcomes.CodeRefused: outcomes.CodeRefused(pending=pending),
         outcomes.MfaPending: outcomes.MfaPending(pending, pending_id="q-1"),
         outcomes.AccountNotInReply: outcomes.AccountNotInReply(outcome),
