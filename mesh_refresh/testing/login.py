@@ -7,7 +7,7 @@ from attrs import define, field
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import masked
-from mesh_refresh.testing.ledger import End, Issued, Kind
+from mesh_refresh.testing.ledger import End, Issued, Kind, counted
 from mesh_refresh.testing.options import LoginOptions
 from mesh_refresh.testing.upstream import Seat, Seats, end_of
 from mesh_refresh.tokens import DELAYED_AUTH, Tokens
@@ -41,6 +41,8 @@ class FakeLogin:
     pending: list[Pending] = field(factory=list)
     refused: bool = False
     """The owner has revoked it."""
+    forgotten: set[str] = field(factory=set, repr=counted)
+    """Tokens from before the person logged in once more: nothing that is good now descends from them."""
     codes_asked: int = 0
     """How many codes were sent to the person."""
 
@@ -93,6 +95,7 @@ class FakeLogin:
         self.refused = False
         self.pending.clear()
         self.seats.end_refresh(self.seats.all, End.REPLACED, now)
+        self.forgotten.update(it.value for it in self.seats.ledger.tokens.values() if it.login == self.id)
         options = self.options
         if options.refreshable:
             self.seats.renew_refresh(self.seats.all, now, end_of(options.refresh_lifetime, now))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from mesh_refresh.enums import AuthStatus
@@ -52,12 +53,14 @@ def _spent(login: FakeLogin, record: Issued, now: datetime) -> Answer:
     options = login.options
     successors = [seat for seat in login.seats.all if seat.refresh is not None and seat.refresh in record.successors]
     if successors and record.ended_at is not None and now - record.ended_at < options.grace:
+        if any(item.refresh in record.successors for item in login.pending):
+            return Answer(200, _demanded(login, tuple(successors), renewed=True), "repeated", record.successors)
         listed = _listed(login, tuple(successors))
         return Answer(200, _succeeded(login, listed, with_refresh=True), "repeated", record.successors)
     assert record.end is not None
     revokes = options.revokes_on_reuse
     login.seats.ledger.reuses.append(Reuse(login.id, record.account, login.broker, now, record.end, revokes))
-    if revokes:
+    if revokes and record.value not in login.forgotten:
         pair = next((seat.pair for seat in login.seats.all if seat.account_id == record.account), 0)
         login.seats.end_refresh((seat for seat in login.seats.all if seat.pair == pair), End.REUSE, now)
     return unauthorized_token("reuse")
@@ -95,13 +98,19 @@ def _demand(login: FakeLogin, asked: tuple[Seat, ...], now: datetime, round_: in
     first = asked[0]
     assert first.refresh is not None
     login.pending.append(Pending(first.refresh, first.access, round_))
+    return Answer(200, _demanded(login, asked, renewed=bool(issued)), "mfaRequired", issued)
+
+
+def _demanded(login: FakeLogin, asked: tuple[Seat, ...], *, renewed: bool) -> dict[str, Any]:
+    """The reply that asks for a code."""
+    options = login.options
     content: dict[str, Any] = {"status": str(AuthStatus.MFA_REQUIRED)}
     top = options.mfa_token is MfaToken.TOP_LEVEL
-    if options.mfa_token is not MfaToken.ABSENT or issued:
-        shown = first.access if options.mfa_token is not MfaToken.ABSENT else None
+    if options.mfa_token is not MfaToken.ABSENT or renewed:
+        shown = asked[0].access if options.mfa_token is not MfaToken.ABSENT else None
         top = top or options.top_level
-        content |= _content(login, _listed(login, asked), with_refresh=bool(issued), top_level=top, access=shown)
-    return Answer(200, success(content), "mfaRequired", issued)
+        content |= _content(login, _listed(login, asked), with_refresh=renewed, top_level=top, access=shown)
+    return success(content)
 
 
 # Success.
@@ -151,7 +160,7 @@ def _content(
 ) -> dict[str, Any]:
     """The tokens and lifetimes of a reply; without access tokens where `access` is None."""
     content = _lifetimes(login, seats[0], with_refresh=with_refresh, with_access=access is not None)
-    named = login.options.named and not _anybodys(login)
+    named = login.options.named and not _anybodys(login, top_level=top_level)
     managed = login.options.token_ids and not top_level
     entries = []
     for seat in seats:
@@ -163,10 +172,10 @@ def _content(
     return {**content, **entries[0], **({"account": account_of(seats[0])} if named else {})}
 
 
-def _anybodys(login: FakeLogin) -> bool:
+def _anybodys(login: FakeLogin, *, top_level: bool) -> bool:
     """Whether nobody can say which account was asked for: all have the same strings, and one is answered for."""
     options = login.options
-    alone = options.top_level or options.replies_with is Replies.ASKED
+    alone = top_level or options.replies_with is Replies.ASKED
     return options.sharing is Sharing.ONE_PAIR and options.accounts > 1 and alone
 
 
@@ -175,8 +184,10 @@ def _lifetimes(login: FakeLogin, seat: Seat, *, with_refresh: bool, with_access:
     access = ledger.tokens.get(seat.access or "") if with_access else None
     refresh = ledger.find(seat.refresh, Kind.REFRESH) if with_refresh else None
     found = {"expiresInSeconds": access, "refreshTokenExpiresInSeconds": refresh}
+    now = login.clock.now()
     return {
-        name: int((record.ends_at - record.issued_at).total_seconds())
+        # What is left: a repetition is of tokens that were issued some time before.
+        name: ceil((record.ends_at - now).total_seconds())
         for name, record in found.items()
         if record is not None and record.ends_at is not None
     }
