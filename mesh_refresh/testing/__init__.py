@@ -10,6 +10,7 @@ from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason
 from mesh_refresh.testing.mesh import FakeMesh
 from mesh_refresh.testing.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
+from mesh_refresh.testing.store_conformance import StoreConformance
 from mesh_refresh.testing.traffic import SentRequest
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Reuse",
     "SentRequest",
     "Sharing",
+    "StoreConformance",
     "StrategyConformance",
     "Undelivered",
     "WrongCode",

@@ -1,0 +1,113 @@
+"""A login as text, to be sealed: what a store keeps and never sees.
+
+Only what differs from its default is written: most rows are a healthy account, and there are millions.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import fields
+
+from mesh_refresh import codec
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
+from mesh_refresh.logins.login import Login
+from mesh_refresh.masking import MaskedBytes, MaskedDict
+from mesh_refresh.tokens import Tokens, check_format
+
+_DOCUMENT = "mesh_refresh.login"
+_VERSION = 1
+_KEPT_OUTSIDE = ("tokens", "pending", "body", "known")
+_MOMENTS = ("round_at", "succeeded_at")
+_ACCOUNT_MOMENTS = (
+    "due_at",
+    "hold_until",
+    "wait_until",
+    "refreshed_at",
+    "renewed_at",
+    "failing_since",
+    "parked_at",
+    "refused_at",
+    "unknown_since",
+)
+
+
+def login_to_text(login: Login) -> str:
+    """What is sealed of `login`: everything but what the row itself shows."""
+    document = MaskedDict(format=_DOCUMENT, version=_VERSION, accounts=[_account(it) for it in login.accounts])
+    for name in _MOMENTS:
+        value: datetime | None = getattr(login, name)
+        if value is not None:
+            document[name] = value
+    return codec.dumps(document)
+
+
+def login_from_text(text: str, **shown: Any) -> Login:
+    """The login in what `login_to_text` wrote, with what its row has `shown`. Raises `InvalidRequest` for others."""
+    document = codec.loads(text)
+    del text
+    if document is None:
+        raise InvalidRequest("This is not a login document: it is not a JSON object.")
+    check_format(document, _DOCUMENT, _VERSION)
+    try:
+        accounts = tuple([_read_account(MaskedDict(account)) for account in document["accounts"]])
+        moments: dict[str, Any] = {
+            name: datetime.fromisoformat(document[name]) for name in _MOMENTS if name in document
+        }
+        return Login(accounts=accounts, **moments, **shown)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        wrong = type(error).__name__
+    raise InvalidRequest(f"This login document is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _account(account: Account) -> MaskedDict:
+    document = MaskedDict(tokens=account.tokens.to_document())
+    for name, default in _SIMPLE:
+        value = getattr(account, name)
+        if value != default:
+            document[name] = value
+    if account.pending is not None:
+        pending = account.pending
+        document["pending"] = MaskedDict(
+            id=pending.id,
+            document=pending.document,
+            asked_at=pending.asked_at,
+            answered=pending.answered,
+            display_message=pending.display_message,
+        )
+    if account.body is not None:
+        document["body"] = base64.b64encode(account.body).decode()
+    if account.known:
+        document["known"] = list(account.known)
+    return document
+
+
+def _read_account(document: MaskedDict) -> Account:
+    values = MaskedDict()
+    for name, value in document.items():
+        if name in _READ:
+            values[name] = _READ[name](value)
+    if "pending" in document:
+        asked = MaskedDict(document["pending"])
+        asked["asked_at"] = datetime.fromisoformat(asked["asked_at"])
+        values["pending"] = Pending(**asked)
+    if "body" in document:
+        values["body"] = MaskedBytes(base64.b64decode(document["body"]))
+    if "known" in document:
+        values["known"] = tuple(document["known"])
+    return Account(Tokens.from_document(document["tokens"]), **values)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_SIMPLE = tuple((it.name, it.default) for it in fields(Account) if it.name not in _KEPT_OUTSIDE)
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    **{name: _as_it_is for name, _ in _SIMPLE},
+    **dict.fromkeys(_ACCOUNT_MOMENTS, datetime.fromisoformat),
+    "state": AccountState,
+    "reason": Reason,
+}

@@ -1,0 +1,24 @@
+"""What can be wrong with a question about a login."""
+
+from mesh_refresh.errors import MeshRefreshError
+
+
+class UnknownLogin(MeshRefreshError, LookupError):
+    """There is no login of that id in the store."""
+
+    _what = "There is no such login in the store."
+    _next = "Nothing was sent. Add it, or look at the id."
+
+
+class UnknownAccount(UnknownLogin):
+    """The login is there, but has no such account."""
+
+    _what = "The login has no such account."
+    _next = "Nothing was sent. Its accounts are in .accounts of the login."
+
+
+class AmbiguousAccount(MeshRefreshError, LookupError):
+    """The login has several accounts, and none was named."""
+
+    _what = "The login has several accounts, and it was not said which one is meant."
+    _next = "Nothing was sent. Name the account by its account_id."

@@ -1,0 +1,81 @@
+"""One person's login at one broker."""
+
+from datetime import datetime
+
+from attrs import field, frozen
+
+from mesh_refresh.enums import BrokerType
+from mesh_refresh.logins.account import Account, AccountState
+from mesh_refresh.logins.errors import AmbiguousAccount, UnknownAccount
+
+_URGENCY = (
+    AccountState.UNREADABLE,
+    AccountState.RECONNECT_REQUIRED,
+    AccountState.MFA_REQUIRED,
+    AccountState.ACTIVE,
+    AccountState.NOT_REFRESHABLE,
+)
+
+
+@frozen
+class Login:
+    """One person's login at one broker, with its one or several accounts."""
+
+    login_id: str
+    """Your own key for it."""
+    broker: BrokerType | str
+    accounts: tuple[Account, ...]
+    round_at: datetime | None = None
+    """When the exchange was sent that began the present round of its accounts."""
+    succeeded_at: datetime | None = None
+    """The last success of any of its accounts."""
+    changed_at: datetime | None = None
+    """When anything but its lease was last written."""
+    epoch: str = ""
+    """Drawn at random when the login is made: one that was removed and made anew has another."""
+    revision: int = field(default=0, eq=False)
+    """Raised by every write."""
+    attempt: int = field(default=0, eq=False)
+    """The number of the last attempt; it grows for ever."""
+
+    @property
+    def state(self) -> AccountState:
+        """The most urgent of its accounts' states."""
+        states = {account.state for account in self.accounts}
+        return next((state for state in _URGENCY if state in states), AccountState.NOT_REFRESHABLE)
+
+    def account(self, account_id: str | None = None) -> Account:
+        """The account named, or the only one.
+
+        An account is named by its account id or, where it has none, by Mesh's. Raises `UnknownAccount` where there is
+        no such account, `AmbiguousAccount` where there are several and none is named.
+        """
+        if account_id is None:
+            if len(self.accounts) != 1:
+                raise AmbiguousAccount
+            return self.accounts[0]
+        for account in self.accounts:
+            if account.tokens.account_id == account_id:
+                return account
+        for account in self.accounts:
+            if account.tokens.mesh_account_id == account_id:
+                return account
+        raise UnknownAccount
+
+    def having(self, accounts: tuple[Account, ...]) -> "Login":
+        """This login with other accounts; written out, because `attrs.evolve` takes five times as long."""
+        return Login(
+            self.login_id,
+            self.broker,
+            accounts,
+            self.round_at,
+            self.succeeded_at,
+            self.changed_at,
+            self.epoch,
+            self.revision,
+            self.attempt,
+        )
+
+    def by_epoch(self, epoch: str) -> Account | None:
+        """The account of that epoch, while nothing new was added for it."""
+        return next((account for account in self.accounts if account.epoch == epoch), None)

@@ -1,0 +1,26 @@
+"""Where logins are kept. `mesh_refresh.stores.sqlite` has the store that a service begins with."""
+
+from mesh_refresh.stores.cipher import Cipher, PlainText
+from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreUnavailable, WrongKey
+from mesh_refresh.stores.memory import MemoryStore
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.sealing import Sealing, row_of
+from mesh_refresh.stores.store import Store
+
+__all__ = [
+    "Busy",
+    "Cipher",
+    "Count",
+    "Demand",
+    "MemoryStore",
+    "Page",
+    "PlainText",
+    "Row",
+    "Sealing",
+    "Store",
+    "StoreDamaged",
+    "StoreError",
+    "StoreUnavailable",
+    "WrongKey",
+    "row_of",
+]

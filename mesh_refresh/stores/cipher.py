@@ -1,0 +1,127 @@
+"""Seals what must not be read in a database, a backup or a file: AES-256-GCM, with keys that can be rotated."""
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.stores.errors import StoreDamaged, WrongKey
+
+_VERSION = b"\x01"
+_SALT, _NONCE, _KEY = 16, 12, 32
+_PURPOSE = b"mesh_refresh seal 1"
+_PLAIN = b"plain\0"
+
+
+class Cipher:
+    """Seals with the first of `keys`, and opens with any of them.
+
+    Keys are what `generate_key` gives: 32 random bytes in URL-safe base64. To rotate, put the new key first and keep
+    the old ones behind it until nothing is sealed with them any more. A value opens only in the `context` in which it
+    was sealed, so that one person's tokens moved to another one's row do not open.
+
+    Each value has a key of its own, derived from yours and 128 random bits (HMAC-SHA-256), and is sealed with it by
+    AES-256-GCM (NIST SP 800-38D): no number of values wears a key out. Needs the extra ``keeper``. Raises
+    `InvalidRequest` for what is no key, without showing it.
+    """
+
+    def __init__(self, keys: Iterable[str | bytes]) -> None:
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise InvalidRequest("Cipher needs the package cryptography: pip install 'mesh-refresh[keeper]'.") from None
+        self._aead: Any = AESGCM
+        found = _keys(keys)
+        del keys  # a traceback may be rendered with its locals
+        if isinstance(found, str):
+            raise InvalidRequest(found)
+        self._keys = found
+
+    def __repr__(self) -> str:
+        return f"<Cipher with {len(self._keys)} key(s)>"
+
+    @staticmethod
+    def generate_key() -> str:
+        """A new key, drawn at random. Keep it where no backup of the store is: both together open everything."""
+        return base64.urlsafe_b64encode(os.urandom(_KEY)).decode()
+
+    def seal(self, text: str, context: str = "") -> bytes:
+        """`text`, to be opened only with the same `context`."""
+        text = MaskedStr(text)
+        plain = _encoded(text)
+        random = os.urandom(_SALT + _NONCE)
+        return _VERSION + random + self._apply("encrypt", self._keys[0], random, plain, _encoded(context))
+
+    def open(self, sealed: bytes, context: str = "") -> str:
+        """The text. Raises `WrongKey` where no key opens it, or it was sealed in another context."""
+        sealed, bound = MaskedBytes(sealed), _encoded(context)
+        random, body = sealed[1 : 1 + _SALT + _NONCE], sealed[1 + _SALT + _NONCE :]
+        if sealed[:1] == _VERSION:
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
+
+            for key in self._keys:
+                try:
+                    return MaskedBytes(self._apply("decrypt", key, random, body, bound)).decode()
+                except (InvalidTag, ValueError):
+                    continue
+        if sealed.startswith(_PLAIN):
+            raise WrongKey("This is not sealed but plain text: open it with PlainText().")
+        raise WrongKey
+
+    def _apply(self, verb: str, key: bytes, random: bytes, text: bytes, context: bytes) -> bytes:
+        own = self._aead(hmac.digest(key, _PURPOSE + random[:_SALT], "sha256"))
+        result: bytes = getattr(own, verb)(random[_SALT:], text, context)
+        return result
+
+
+class PlainText:
+    """Seals nothing: for tests, and for stores that are sealed in another way. Everybody who sees a row sees tokens."""
+
+    def __repr__(self) -> str:
+        return "<PlainText>"
+
+    def seal(self, text: str, context: str = "") -> bytes:  # noqa: ARG002 - as `Cipher.seal`
+        """`text`, as bytes."""
+        text = MaskedStr(text)
+        return _PLAIN + _encoded(text)
+
+    def open(self, sealed: bytes, context: str = "") -> str:  # noqa: ARG002 - as `Cipher.open`
+        """The text. Raises `WrongKey` where it is sealed."""
+        sealed = MaskedBytes(sealed)
+        if not sealed.startswith(_PLAIN):
+            raise WrongKey("This is sealed: open it with the Cipher that sealed it.")
+        try:
+            return sealed[len(_PLAIN) :].decode()
+        except UnicodeDecodeError:
+            sealed = b""  # a traceback may be rendered with its locals
+        raise StoreDamaged("A plain value in the store is not text.")
+
+
+def _encoded(text: str) -> bytes:
+    """`text` as bytes, masked. Raises `InvalidRequest` for what is not Unicode text."""
+    try:
+        return MaskedBytes(text.encode())
+    except UnicodeEncodeError:
+        del text  # a traceback may be rendered with its locals
+    raise InvalidRequest("What is to be sealed must be Unicode text.")
+
+
+def _keys(given: object) -> tuple[bytes, ...] | str:
+    """The keys, or what is wrong with them. It does not raise: a frame that raises shows its locals."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return "Cipher takes a list of keys, even of one."
+    found = []
+    for text in given:
+        key = b""
+        if isinstance(text, str | bytes):
+            with suppress(binascii.Error, ValueError):
+                key = base64.b64decode(text, altchars=b"-_", validate=True)
+        if len(key) != _KEY:
+            return "This is not a key: it should be 32 bytes in URL-safe base64, as Cipher.generate_key() makes them."
+        found.append(MaskedBytes(key))
+    return tuple(found) or "Cipher needs at least one key: Cipher.generate_key() makes one."

@@ -1,0 +1,32 @@
+"""What can be wrong with a store."""
+
+from mesh_refresh.errors import MeshRefreshError
+
+
+class StoreError(MeshRefreshError):
+    """The store did not do what it was asked for. Nothing that it held is lost by that."""
+
+    _what = "The store failed."
+    _next = "What it holds is as it was."
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be used now: locked, full, read-only, not reachable. It may work again later."""
+
+    retryable = True
+    _what = "The store cannot be used at the moment."
+    _next = "What it holds is as it was; it may work again later."
+
+
+class StoreDamaged(StoreError):
+    """The store holds something that cannot be read, or is of a version that this mesh_refresh does not know."""
+
+    _what = "The store cannot be read."
+    _next = "It was left as it is: keep it, and restore a backup beside it."
+
+
+class WrongKey(StoreError):
+    """What is sealed does not open with the keys at hand."""
+
+    _what = "What the store holds is not sealed with any of these keys."
+    _next = "Nothing was claimed or changed. Open it with the key that it was written with."

@@ -1,0 +1,105 @@
+"""A login as a store sees it, and what a store is asked for. Values only."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from attrs import field, frozen
+
+from mesh_refresh.masking import masked_size
+
+_END = datetime.max.replace(tzinfo=UTC)
+CLOCK_TOLERANCE = timedelta(minutes=2)
+"""What was changed further in the future than this was written before the wall clock was put back."""
+
+
+@frozen
+class Row:
+    """One login. All that is secret is in `sealed`, which the store cannot open."""
+
+    login_id: str
+    broker: str
+    state: str
+    """The states of its accounts, sorted, each once, with ``+`` between: ``active``, ``active+mfa_required``."""
+    due_at: datetime | None
+    """When the loop may claim it; None: never."""
+    expires_at: datetime | None
+    """When the first of its access tokens ends, where that is known; for counts only."""
+    changed_at: datetime
+    sealed: bytes = field(repr=masked_size)
+    epoch: str = ""
+    """Drawn at random when the login was made; the store keeps it as long as the row."""
+    revision: int = 0
+    """Raised by one with every write of the row, claims too. The store does it."""
+    attempt: int = 0
+    """Raised by one with every claim, and never lowered. The store does it."""
+    open_attempt: bool = False
+    """Of a row that was just claimed: the lease before it ran out without having been given back."""
+
+
+@frozen
+class Busy:
+    """The lease is somebody's, or the row is left alone for a while."""
+
+    left: timedelta
+    """For how long, at the most."""
+
+
+@frozen
+class Demand:
+    """What a claim wants."""
+
+    owner: str
+    """Who claims: a name that no other process has, and that this process had not before."""
+    lease: timedelta
+    now: datetime
+    """To what `Row.due_at` is compared: the wall clock. Leases are told by the store's own clock."""
+    limit: int
+    """Rows at the most."""
+    limit_each: int | None = None
+    """Rows at the most for each broker that is not in `limits`."""
+    limits: Mapping[str, int] = field(factory=dict)
+    """Rows at the most for these brokers. Zero: none."""
+    wall: datetime | None = None
+    """The wall clock, where `now` is an earlier moment: what was due then is wanted, and nothing that came since."""
+
+    def limit_of(self, broker: str) -> int:
+        """Rows at the most for `broker`."""
+        limit = self.limits.get(broker, self.limit_each)
+        return self.limit if limit is None else min(limit, self.limit)
+
+    @property
+    def ahead(self) -> datetime:
+        """A row that was changed after this, and has a due time, is due: the clock was put back since."""
+        wall = self.wall or self.now
+        return wall + min(CLOCK_TOLERANCE, _END - wall)
+
+
+@frozen
+class Page:
+    """What part of the rows is wanted, in the order of their login ids."""
+
+    limit: int
+    after: str | None = None
+    """Only login ids greater than this (by Unicode code points)."""
+    states: frozenset[str] | None = None
+    """Only rows whose `state` is one of these."""
+    broker: str | None = None
+    changed_since: datetime | None = None
+    """Only rows changed then or later."""
+
+
+@frozen
+class Count:
+    """How many rows of one broker are in one state."""
+
+    broker: str
+    state: str
+    logins: int
+    expired: int
+    """Those of them whose `expires_at` has passed."""
+    due: int
+    """Those of them whose `due_at` has passed."""
+    earliest_due_at: datetime | None
+    """The least `due_at` among them."""
+    leased: int
+    """Those of them under a lease that has not run out."""

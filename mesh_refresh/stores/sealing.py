@@ -1,0 +1,65 @@
+"""A login becomes a row, and a row a login: in between, all that is secret is sealed to the login's id."""
+
+from datetime import datetime
+from typing import Protocol
+
+from mesh_refresh.enums import BrokerType, known
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.logins import AccountState, Login, login_from_text, login_to_text
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.stores.errors import StoreDamaged
+from mesh_refresh.stores.row import Row
+
+_IN_LOOP = (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE)
+
+
+class Sealing(Protocol):
+    """What `Cipher` and `PlainText` are."""
+
+    def seal(self, text: str, context: str = "") -> bytes:
+        """`text`, to be opened only with the same `context`."""
+        ...
+
+    def open(self, sealed: bytes, context: str = "") -> str:
+        """The text. Raises `WrongKey` where it does not open."""
+        ...
+
+
+def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
+    """The row that keeps `login`, as of `changed_at`."""
+    accounts = login.accounts
+    due = [account.due_at for account in accounts if account.due_at is not None and account.state in _IN_LOOP]
+    ends = [account.tokens.expires_at for account in accounts if account.tokens.expires_at is not None]
+    return Row(
+        login.login_id,
+        str(login.broker),
+        "+".join(sorted({account.state for account in accounts})),
+        min(due, default=None),
+        min(ends, default=None),
+        changed_at,
+        cipher.seal(MaskedStr(login_to_text(login)), _context(login.login_id)),
+        login.epoch,
+        login.revision,
+        login.attempt,
+    )
+
+
+def opened(cipher: Sealing, row: Row) -> Login:
+    """The login that `row` keeps. Raises `WrongKey` or `StoreDamaged`."""
+    text = MaskedStr(cipher.open(row.sealed, _context(row.login_id)))
+    try:
+        return login_from_text(
+            text,
+            login_id=row.login_id,
+            broker=known(BrokerType, row.broker),
+            changed_at=row.changed_at,
+            epoch=row.epoch,
+            revision=row.revision,
+            attempt=row.attempt,
+        )
+    except InvalidRequest as error:
+        raise StoreDamaged(f"The row of a login cannot be read. {error}") from None
+
+
+def _context(login_id: str) -> str:
+    return f"login:{login_id}"

@@ -1,0 +1,82 @@
+"""Claims: what is due is found along an index, broker by broker, whatever else there is."""
+
+from datetime import timedelta
+from typing import Any
+
+from attrs import frozen
+
+from mesh_refresh.stores.row import Busy, Demand, Row
+from mesh_refresh.stores.sqlite.leases import Lease
+from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
+from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.values import row
+from mesh_refresh.stores.store import ALL_BROKERS
+
+_SQL = queries("claims.sql")
+
+_LOOK = 1_000
+"""How many rows of a broker are put in order that are due only because the clock was put back. There may be a million,
+and every claim would sort them all; those after these come in the order in which they were changed."""
+
+_LEASE = for_each_size(lambda size: _SQL["lease"].format(numbers=", ".join("?" * size)))
+
+Found = tuple[Any, ...]
+"""A due time, the number of a row, and the row."""
+
+
+@frozen
+class Wanted:
+    """A demand whose times are numbers."""
+
+    demand: Demand
+    now: int
+    ahead: int
+
+
+def claim(session: Session, wanted: Wanted) -> list[Row]:
+    """See `Store.claim`."""
+    demand, at = wanted.demand, session.clock.now()
+    if demand.limit <= 0:
+        return []
+    asked = {"at": at, "boot": session.clock.boot, "ahead": wanted.ahead}
+    found: list[Found] = []
+    for (broker,) in session.connection.execute(_SQL["brokers"], {"all": ALL_BROKERS}).fetchall():
+        if (limit := demand.limit_of(broker)) > 0:
+            due = _due(session, wanted, {**asked, "broker": broker, "limit": limit}, found)
+            found = sorted([*found, *due])[: demand.limit]
+    _lease(session, [it[1] for it in found], demand.owner, session.clock.lease(demand.lease, at))
+    return [row(it[2:-1], open_attempt=bool(it[-1])) for it in found]
+
+
+def claim_one(session: Session, login_id: str, owner: str, length: timedelta) -> Row | Busy | None:
+    """See `Store.claim_one`."""
+    found = session.connection.execute(_SQL["one"], (login_id,)).fetchone()
+    if found is None:
+        return None
+    at = session.clock.now()
+    boot, since, until, number, *values, leased = found
+    if until is not None and (left := Lease(boot, since, until).left(session.clock, at)):
+        return Busy(left)
+    _lease(session, [number], owner, session.clock.lease(length, at))
+    return row(values, open_attempt=bool(leased))
+
+
+def _due(session: Session, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
+    """The rows of one broker that are due, the longest due first; no more than could be among the first of all."""
+    full = len(found) >= wanted.demand.limit
+    latest = found[-1][0] if full else wanted.now
+    limit = asked["limit"]
+    asked["now"] = min(latest, wanted.now)
+    due: list[Found] = session.connection.execute(_SQL["due"], asked).fetchall()
+    if len(due) >= limit or (full and latest <= wanted.now):
+        return due
+    asked |= {"look": max(_LOOK, limit), "limit": limit - len(due)}
+    return due + session.connection.execute(_SQL["ahead"], asked).fetchall()
+
+
+def _lease(session: Session, numbers: list[int], owner: str, lease: Lease) -> None:
+    for start in range(0, len(numbers), MOST):
+        some = numbers[start : start + MOST]
+        statement = _LEASE[size := size_for(len(some))]
+        values = (owner, lease.boot, lease.since, lease.until, *some, *[None] * (size - len(some)))
+        session.connection.execute(statement, values)

@@ -1,0 +1,75 @@
+"""Opens the file: made for its owner alone, and set to lose nothing."""
+
+import os
+import sqlite3
+import threading
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from mesh_refresh.stores.errors import StoreDamaged
+
+# Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
+# So no store opens the file while another one is making it.
+_MAKING = threading.Lock()
+
+_SETTINGS = (
+    "PRAGMA synchronous = FULL",  # in WAL mode, FULL is what survives a power cut
+    "PRAGMA secure_delete = FAST",  # what is overwritten costs no more than before; rows are sealed besides
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",  # damage is told, not followed
+    "PRAGMA mmap_size = 0",  # an I/O error of a mapped file kills the process
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA wal_autocheckpoint = 1000",  # pages: what is copied back holds up one commit, for milliseconds
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+def create(path: str) -> None:
+    """Make the file where there is none, with mode 0600 whatever the umask. SQLite gives its -wal and -shm the same."""
+    with _MAKING:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            _sync_folder(path)
+            return
+        if Path(path).stat().st_size == 0 and _size(path + "-wal"):
+            # SQLite would take the file for a new one, and remove the other.
+            raise StoreDamaged(f"The store {path} is empty, and what was written last is in {path}-wal.")
+
+
+def connect(path: str, patience: timedelta) -> sqlite3.Connection:
+    """A connection without transactions of Python's own. It never makes a file."""
+    with _MAKING:
+        connection = sqlite3.connect(
+            f"file:{quote(path)}?mode=rw",
+            uri=True,
+            timeout=patience.total_seconds(),
+            isolation_level=None,
+            cached_statements=64,
+        )
+    try:
+        for setting in _SETTINGS:
+            connection.execute(setting)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _size(path: str) -> int:
+    with suppress(OSError):
+        return Path(path).stat().st_size
+    return 0
+
+
+def _sync_folder(path: str) -> None:
+    """The file's name outlives a power cut too."""
+    if os.name == "nt":  # has no way to ask for that
+        return
+    folder = os.open(Path(path).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,102 @@
+"""A group of jobs becomes one transaction: one sync of the disk for all of them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.swapping import CAN_DO_MANY, Swap, swap_many
+
+_log = logging.getLogger("mesh_refresh.stores")
+
+
+class Job:
+    """A verb that waits, and what came of it."""
+
+    __slots__ = ("error", "future", "result", "verb", "writes")
+
+    def __init__(self, verb: Callable[[Session], Any], future: "asyncio.Future[Any]", *, writes: bool) -> None:
+        self.verb = verb
+        self.future = future
+        self.writes = writes
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+def do(session: Session, jobs: Sequence[Job]) -> bool:
+    """Do `jobs` in order; each ends with a result that is committed, or with an error and nothing done.
+
+    False where no transaction could be begun.
+    """
+    if not any(job.writes for job in jobs):
+        _read(session, jobs)
+        return True
+    try:
+        session.begin()
+    except Exception as error:  # noqa: BLE001 - goes to the callers
+        _refuse(session, jobs, error)
+        return False
+    try:
+        if not _together(session, jobs):
+            # One met another revision, or changes its state: seldom enough to do them all again, each by itself.
+            session.rollback()
+            session.begin()
+            for job in jobs:
+                job.result = job.verb(session)
+        session.commit()
+    except Exception as error:  # noqa: BLE001 - as above
+        session.rollback()
+        if len(jobs) == 1:
+            jobs[0].error = session.failure(error)
+        else:
+            _apart(session, jobs)
+    return True
+
+
+def _together(session: Session, jobs: Sequence[Job]) -> bool:
+    """Do `jobs`, swaps that follow one another as one. False where those cannot be: undo everything then."""
+    for _, run in groupby(jobs, lambda job: isinstance(job.verb, Swap)):
+        alike = list(run)
+        swaps = [job.verb for job in alike if isinstance(job.verb, Swap)]
+        if len(swaps) < 2:
+            for job in alike:
+                job.result = job.verb(session)
+        elif CAN_DO_MANY and swap_many(session, swaps):
+            for job in alike:
+                job.result = True
+        else:
+            return False
+    return True
+
+
+def _read(session: Session, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        try:
+            job.result = job.verb(session)
+        except Exception as error:  # noqa: BLE001 - goes to the caller
+            job.error = session.failure(error)
+
+
+def _refuse(session: Session, jobs: Sequence[Job], error: Exception) -> None:
+    """Writes fail where nobody can write; reads go on."""
+    for job in jobs:
+        if job.writes:
+            job.error = session.failure(error)
+    _read(session, [job for job in jobs if not job.writes])
+
+
+def _apart(session: Session, jobs: Sequence[Job]) -> None:
+    """One of them failed, and SQLite may have undone them all: each by itself, so that one harms no other."""
+    _log.debug("One of %d writes in a transaction failed; each is done by itself.", len(jobs))
+    for number, job in enumerate(jobs):
+        if not do(session, [job]):
+            # Nor would the next one: each would wait for the lock as long.
+            _refuse_like(session, job, jobs[number + 1 :])
+            return
+
+
+def _refuse_like(session: Session, refused: Job, jobs: Sequence[Job]) -> None:
+    if isinstance(refused.error, Exception):
+        _refuse(session, jobs, refused.error)

@@ -1,0 +1,37 @@
+-- name: insert
+-- One that is there already is left alone.
+INSERT INTO login (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)
+ON CONFLICT (login_id) DO NOTHING;
+
+-- name: read
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+FROM login
+WHERE login_id = ?;
+
+-- name: delete
+DELETE FROM login
+WHERE login_id = ?;
+
+-- name: pause
+INSERT INTO pause (broker)
+VALUES (?)
+ON CONFLICT (broker) DO NOTHING;
+
+-- name: resume
+DELETE FROM pause
+WHERE broker = ?;
+
+-- name: paused
+SELECT broker
+FROM pause;
+
+-- name: seal
+SELECT sealed
+FROM seal
+WHERE name = 'key check';
+
+-- name: put_seal
+INSERT INTO seal (name, sealed)
+VALUES ('key check', ?)
+ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed;

@@ -1,0 +1,100 @@
+"""Pages and counts, on a connection of their own: a long one holds up no write."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from mesh_refresh.stores.row import Count, Page, Row
+from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.values import check_text, microseconds, moment, row
+
+_SQL = queries("scans.sql")
+_EVER = -(2**63)
+_FEW = 5_000
+"""Changes that are put in order; where there were more, enough of them are met in the order of the ids."""
+_STRETCH = 20_000
+
+Asked = dict[str, Any]
+
+
+def asked_for(page: Page) -> Asked:
+    """A page as parameters. Raises `InvalidRequest` for what is no text or no time."""
+    check_text(page.after, page.broker, *(page.states or ()))
+    return {
+        "start": page.after or "",
+        "after": page.after,
+        "broker": page.broker,
+        "since": _EVER if page.changed_since is None else microseconds(page.changed_since),
+        "limit": max(0, page.limit),
+    }
+
+
+def rows(session: Session, page: Page, asked: Asked) -> list[Row]:
+    """See `Store.rows`."""
+    if page.states is not None:
+        found = [_rows(session, "by_state", {**asked, "state": state}) for state in page.states]
+    elif page.changed_since is not None and (few := _with_few_changes(session, asked)) is not None:
+        found = [_rows(session, "by_change", {**asked, "broker": broker}) for broker in few]
+    else:
+        found = [_rows(session, "by_key" if page.broker is None else "by_broker", asked)]
+    return list(islice(merge(*found, key=attrgetter("login_id")), asked["limit"]))
+
+
+def counts(session: Session, now: datetime) -> list[Count]:
+    """See `Store.counts`."""
+    asked = {"now": microseconds(now), "at": session.clock.now(), "boot": session.clock.boot}
+    found: dict[tuple[str, str], Count] = {}
+    with session.snapshot() as execute:
+        (last,) = execute(_SQL["last"]).fetchone()
+        for start in range(0, last or 0, _STRETCH):
+            for values in execute(_SQL["counts"], {**asked, "from": start, "to": start + _STRETCH}):
+                count = _count(values)
+                key = count.broker, count.state
+                found[key] = _sum(found[key], count) if key in found else count
+    return [found[key] for key in sorted(found)]
+
+
+def _count(values: tuple[Any, ...]) -> Count:
+    broker, state, logins, expired, due, earliest, leased = values
+    return Count(broker, state, logins, expired, due, moment(earliest), leased)
+
+
+def _sum(one: Count, other: Count) -> Count:
+    return Count(
+        one.broker,
+        one.state,
+        one.logins + other.logins,
+        one.expired + other.expired,
+        one.due + other.due,
+        min((count.earliest_due_at for count in (one, other) if count.earliest_due_at is not None), default=None),
+        one.leased + other.leased,
+    )
+
+
+def _rows(session: Session, query: str, asked: Asked) -> Iterator[Row]:
+    return map(row, session.connection.execute(_SQL[query], asked).fetchall())
+
+
+def _with_few_changes(session: Session, asked: Asked) -> list[str] | None:
+    """The brokers to look at, or None where so much was changed that a walk along the ids is shorter."""
+    found, left = [], _FEW
+    for broker in _brokers(session, asked["broker"]):
+        (changes,) = session.connection.execute(
+            _SQL["changes"], {"broker": broker, "since": asked["since"], "most": left}
+        ).fetchone()
+        left -= changes
+        if left <= 0:
+            return None
+        if changes:
+            found.append(broker)
+    return found
+
+
+def _brokers(session: Session, only: str | None) -> Iterable[str]:
+    if only is not None:
+        return [only]
+    return [broker for (broker,) in session.connection.execute(_SQL["brokers"]).fetchall()]

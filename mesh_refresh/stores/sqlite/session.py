@@ -1,0 +1,99 @@
+"""A connection to the file, as the thread has it that owns it."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Self
+
+from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.stores.errors import StoreUnavailable
+from mesh_refresh.stores.sqlite.connecting import connect, create
+from mesh_refresh.stores.sqlite.failures import closed, failure
+from mesh_refresh.stores.sqlite.leases import LeaseClock
+from mesh_refresh.stores.sqlite.migrating import migrate
+
+_log = logging.getLogger("mesh_refresh.stores")
+
+
+class Session:
+    """One connection. `open` it in the thread that uses it."""
+
+    def __init__(self, path: str, clock: LeaseClock, patience: timedelta) -> None:
+        self.path = path
+        self.clock = clock
+        self.patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, while it is open."""
+        if self._connection is None:
+            raise closed(self.path)
+        return self._connection
+
+    def open(self) -> None:
+        """Make the file where there is none, and bring it to this version."""
+        create(self.path)
+        self._connection = connect(self.path, self.patience)
+        migrate(self.connection, self.path, self.patience)
+        self._file = self._found()
+        _log.debug("The store %s is open.", self.path)
+
+    def to_read(self) -> Self:
+        """The same, opened where it is not yet: beside a connection that is open, and only to read."""
+        if self._connection is None:
+            self._connection = connect(self.path, self.patience)
+            self._connection.execute("PRAGMA query_only = ON")
+        return self
+
+    @contextmanager
+    def snapshot(self) -> Generator[Callable[..., sqlite3.Cursor]]:
+        """Several reads of one state of the file."""
+        self.connection.execute("BEGIN")
+        try:
+            yield self.connection.execute
+        finally:
+            self.rollback()
+
+    def begin(self) -> None:
+        """Wait for the write lock. What is written then is of the file that has this name."""
+        if self._found() != self._file:
+            raise StoreUnavailable(
+                f"The store {self.path} was moved, removed or replaced while it was open. "
+                "Put it back, or end this process and start it again."
+            )
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """All or nothing, and on the disk."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """As it was. SQLite may have done it already."""
+        if self.connection.in_transaction:
+            with suppress(sqlite3.Error):  # what is not undone is never committed
+                self.connection.execute("ROLLBACK")
+
+    def failure(self, error: BaseException) -> MeshRefreshError:
+        """`error` as the caller is told it."""
+        return failure(error, self.path, self.patience)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error as error:
+                _log.warning("The store %s was not closed well: %s", self.path, self.failure(error))
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - a third of the time of Path.stat, for each group
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

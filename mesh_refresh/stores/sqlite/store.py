@@ -1,0 +1,192 @@
+"""A fleet in one file: the store that a service begins with."""
+
+import os
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self, TypeVar
+
+from mesh_refresh.clock import Clock
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.resealing import reseal
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sqlite import claiming, scanning, verbs
+from mesh_refresh.stores.sqlite.failures import closed
+from mesh_refresh.stores.sqlite.leases import LeaseClock
+from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.swapping import Swap
+from mesh_refresh.stores.sqlite.thread import SessionThread
+from mesh_refresh.stores.sqlite.values import check_text, microseconds
+from mesh_refresh.stores.store import Store
+
+T = TypeVar("T")
+
+_BUSY = timedelta(seconds=5)
+
+
+class SqliteStore(Store):
+    """Keeps logins in one file, which any number of processes of one machine may share::
+
+        async with SqliteStore.open("fleet.db", cipher=Cipher([key])) as store: ...
+
+    A verb returns when what it wrote is on the disk; verbs that wait at the same time share one transaction. The file
+    must lie on a local disk, and has ``-wal`` and ``-shm`` files beside it that belong to it: move or back it up only
+    when nobody has it open, or with SQLite's own tools. Use one store from one event loop at a time.
+    """
+
+    steady = True
+
+    def __init__(self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta) -> None:
+        self.cipher = cipher
+        self._path = path
+        self._clock = clock
+        self._busy_timeout = busy_timeout
+        self._writer: SessionThread | None = None
+        self._scanner: SessionThread | None = None
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: "str | os.PathLike[str]",
+        *,
+        cipher: Sealing,
+        clock: Clock | None = None,
+        busy_timeout: timedelta = _BUSY,
+    ) -> Self:
+        """The store in the file `path`, opened by ``async with`` or by ``await``.
+
+        Opening makes the file where there is none (mode 0600), brings it to this version's schema, and raises
+        `WrongKey` where it was written with a key that `cipher` has not, `StoreUnavailable` where it cannot be opened
+        now, and `StoreDamaged` where it is no store or was written by a newer version.
+
+        `busy_timeout` is how long to wait for another process that writes. Leases are told by the machine's clock since
+        its start; `clock` replaces it in tests.
+        """
+        if not isinstance(busy_timeout, timedelta) or busy_timeout < timedelta():
+            raise InvalidRequest("busy_timeout must be a timedelta, and not less than nothing.")
+        if not callable(getattr(cipher, "seal", None)) or not callable(getattr(cipher, "open", None)):
+            raise InvalidRequest("SqliteStore needs cipher=Cipher([key]), or PlainText() to seal nothing.")
+        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout)
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._path}>"
+
+    async def __aenter__(self) -> Self:
+        return await self._opened()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._opened().__await__()
+
+    async def insert(self, row: Row) -> bool:
+        """See `Store`."""
+        times = verbs.checked(row)
+        return await self._write(lambda session: verbs.insert(session, row, times))
+
+    async def read(self, login_id: str) -> Row | None:
+        """See `Store`."""
+        check_text(login_id)
+        return await self._thread().run(lambda session: verbs.read(session, login_id), writes=False)
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        """See `Store`."""
+        times = verbs.checked(row)
+        check_text(owner)
+        return await self._write(Swap(row, times, owner, hold))
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        """See `Store`."""
+        check_text(demand.owner)
+        wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
+        return await self._write(lambda session: claiming.claim(session, wanted))
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        """See `Store`."""
+        check_text(login_id, owner)
+        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease))
+
+    async def delete(self, login_id: str) -> bool:
+        """See `Store`."""
+        check_text(login_id)
+        return await self._write(lambda session: verbs.delete(session, login_id))
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        """See `Store`."""
+        asked = scanning.asked_for(page)
+        return await self._scan(lambda session: scanning.rows(session, page, asked))
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        """See `Store`."""
+        microseconds(now)
+        return await self._scan(lambda session: scanning.counts(session, now))
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        """See `Store`."""
+        check_text(broker)
+        await self._write(lambda session: verbs.pause(session, broker, paused=paused))
+
+    async def paused(self) -> frozenset[str]:
+        """See `Store`."""
+        return await self._thread().run(verbs.paused_brokers, writes=False)
+
+    async def reseal(self) -> int:
+        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+
+        Afterwards the store opens with that key alone. Give every process both keys first, and only then
+        the new one before the old.
+        """
+        cipher = self.cipher
+        number = await reseal(self)
+        await self._write(lambda session: verbs.put_key_check(session, cipher))
+        return number
+
+    async def aclose(self) -> None:
+        """See `Store`."""
+        self._closed = True
+        for thread in (self._scanner, self._writer):
+            if thread is not None:
+                await thread.aclose()
+
+    async def _opened(self) -> Self:
+        if self._writer is None and not self._closed:
+            session, cipher = Session(self._path, self._clock, self._busy_timeout), self.cipher
+            self._writer = self._new_thread(session, "mesh_refresh store")
+            try:
+                await self._writer.run(lambda session: session.open(), writes=False)
+                await self._write(lambda session: verbs.check_key(session, cipher))
+            except BaseException:
+                await self.aclose()
+                raise
+        self._thread()
+        return self
+
+    async def _write(self, verb: Callable[[Session], T]) -> T:
+        return await self._thread().run(verb, writes=True)
+
+    async def _scan(self, verb: Callable[[Session], T]) -> T:
+        self._thread()
+        if self._scanner is None:
+            session = Session(self._path, self._clock, self._busy_timeout)
+            self._scanner = self._new_thread(session, "mesh_refresh store, scans")
+        return await self._scanner.run(lambda session: verb(session.to_read()), writes=False)
+
+    def _thread(self) -> SessionThread:
+        if self._writer is None or self._closed:
+            raise closed(self._path)
+        return self._writer
+
+    def _new_thread(self, session: Session, name: str) -> SessionThread:
+        thread = SessionThread(session, name)
+        # Runs when the store is forgotten, and when the process ends without having closed it.
+        weakref.finalize(self, thread.end)
+        return thread
+
+
+def _absolute(path: "str | os.PathLike[str]") -> str:
+    """Links followed: SQLite names the files beside it after what they lead to."""
+    found = os.fspath(path)
+    if not isinstance(found, str) or not found or "\0" in found:
+        raise InvalidRequest("The path of a store must be a non-empty string, or a Path.")
+    check_text(found)
+    return os.path.realpath(found)

@@ -1,0 +1,63 @@
+"""The store's verbs on one row, each within a transaction that somebody else begins and commits."""
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.values import Times, check_text, microseconds, perhaps_microseconds, row
+
+_SQL = queries("logins.sql")
+_READ = _SQL["read"]
+_KEY_CHECK = "mesh_refresh"
+_KEY_CONTEXT = "key check"
+
+
+def checked(it: Row) -> Times:
+    """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
+    check_text(it.login_id, it.broker, it.state, it.epoch)
+    if not isinstance(it.sealed, bytes):
+        raise InvalidRequest("What is sealed must be bytes.")
+    return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
+
+
+def insert(session: Session, it: Row, times: Times) -> bool:
+    """See `Store.insert`."""
+    values = (it.login_id, it.broker, it.state, *times, it.epoch, MaskedBytes(it.sealed))
+    return session.connection.execute(_SQL["insert"], values).rowcount == 1
+
+
+def read(session: Session, login_id: str) -> Row | None:
+    """See `Store.read`."""
+    found = session.connection.execute(_READ, (login_id,)).fetchone()
+    return None if found is None else row(found)
+
+
+def delete(session: Session, login_id: str) -> bool:
+    """See `Store.delete`."""
+    return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
+
+
+def pause(session: Session, broker: str, *, paused: bool) -> None:
+    """See `Store.pause`."""
+    session.connection.execute(_SQL["pause" if paused else "resume"], (broker,))
+
+
+def paused_brokers(session: Session) -> frozenset[str]:
+    """See `Store.paused`."""
+    return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
+
+
+def check_key(session: Session, cipher: Sealing) -> None:
+    """Raises `WrongKey` where the store was written with another key. The first who comes writes down theirs."""
+    found = session.connection.execute(_SQL["seal"]).fetchone()
+    if found is None:
+        put_key_check(session, cipher)
+    else:
+        cipher.open(found[0], _KEY_CONTEXT)
+
+
+def put_key_check(session: Session, cipher: Sealing) -> None:
+    """From now on, a key that opens this is a key of this store."""
+    session.connection.execute(_SQL["put_seal"], (MaskedBytes(cipher.seal(_KEY_CHECK, _KEY_CONTEXT)),))

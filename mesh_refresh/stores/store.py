@@ -1,0 +1,110 @@
+"""The contract of a store."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import ClassVar, Protocol, Self
+
+from mesh_refresh.logins import Login
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.sealing import Sealing, opened
+
+ALL_BROKERS = "*"
+"""Paused, it pauses every broker."""
+
+
+class Store(Protocol):
+    """Keeps a row for each login, and hands out leases. It sees no token, and so decides nothing about one.
+
+    Derive from this class for a store of your own, and run `mesh_refresh.testing.StoreConformance` on it.
+
+    **Every verb is one atomic step**, also beside other processes, and durable when it returns: what a power cut after
+    that can undo, is a lost token. A verb that raises has done nothing, or (where the connection broke off) may have
+    done all of it: every caller copes with both. Raise `StoreUnavailable` for what may pass, and `StoreDamaged` for
+    what will not.
+
+    **A lease** belongs to the `owner` that a claim named, from that claim until it is given back (by `swap` with that
+    owner) or the store's clock has passed its end. Until then no claim gives that row to anybody, the same owner
+    included; from the very moment of its end on, any claim may. The store's clock must not jump with the wall clock,
+    nor stand still while a machine is suspended; processes that share the store share that clock.
+
+    **Rows** are written whole or not at all. `revision` and `attempt` are the store's to raise; `epoch` is written by
+    `insert` and kept. Times come back as they went in, to the microsecond, in UTC. Text is any Unicode text.
+    """
+
+    steady: ClassVar[bool] = False
+    """Whether every verb comes to its end in a task that refuses cancels, also while `asyncio.run` shuts down: where it
+    uses no time-outs that work by cancelling, and no tasks of its own. False is always right."""
+    cipher: Sealing
+    """Seals and opens `Row.sealed` for those who use the store; the store itself never does."""
+
+    async def insert(self, row: Row) -> bool:
+        """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken."""
+        ...
+
+    async def read(self, login_id: str) -> Row | None:
+        """The row as it is; None where there is none."""
+        ...
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        """Write `row` where the stored one has the same epoch and revision; else False, and nothing changed.
+
+        Writes broker, state, due, expiry and change time and `sealed`, and raises the revision. Where `owner` holds the
+        lease, it is given back, and no claim gets the row for `hold` from now on. A lease of somebody else stays
+        theirs, and so does, without an owner, every lease and every hold.
+        """
+        ...
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        """Lease due rows to ``demand.owner``, the longest due first.
+
+        Due is a row whose `due_at` is not later than ``demand.now``, and one that has a `due_at` and was changed after
+        ``demand.ahead``. Rows under a lease or a hold, and rows of paused brokers, are left out. At most
+        ``demand.limit`` in all and ``demand.limit_of(broker)`` for each broker; a broker that is left out must not
+        keep the others from being found. Each row comes back as it is after the claim: revision and attempt raised,
+        and `open_attempt` where a lease had run out without being given back. `due_at` stays.
+        """
+        ...
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row."""
+        ...
+
+    async def delete(self, login_id: str) -> bool:
+        """Forget a login, whoever has its lease. False where there is none."""
+        ...
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        """Rows in the order of their login ids, by code points."""
+        ...
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        """For each broker and state that occurs: how many there are."""
+        ...
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process; or not so any more."""
+        ...
+
+    async def paused(self) -> frozenset[str]:
+        """The brokers that are paused, perhaps with ``"*"`` among them."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of everything. Safe to call twice; what was asked for before is done first."""
+        ...
+
+    # Provided.
+
+    async def get(self, login_id: str) -> Login | None:
+        """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""
+        row = await self.read(login_id)
+        return None if row is None else opened(self.cipher, row)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,160 @@
+"""The cipher: what it seals opens with its key, in its place, untouched; and with nothing else."""
+
+import base64
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from mesh_refresh import InvalidRequest, MeshRefreshError
+from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
+from tests.leaks.witness import Witness, planted
+from tests.unit.bounded import bounded
+from tests.unit.tokens_strategies import UNICODE
+
+OLD, NEW = Cipher.generate_key(), Cipher.generate_key()
+SECRET = planted("sealed")
+
+
+@given(UNICODE, UNICODE)
+@bounded(100)
+def test_there_and_back(text: str, context: str) -> None:
+    """Any text, in any context."""
+    for cipher in (Cipher([OLD]), PlainText()):
+        assert cipher.open(cipher.seal(text, context), context) == text
+
+
+def test_a_value_is_bound_to_its_place() -> None:
+    """Moved to another login's row it does not open."""
+    cipher = Cipher([OLD])
+    sealed = cipher.seal(SECRET, "login:user-7")
+    for context in ("", "login:user-8", "login:user-7 ", "login:user-70"):
+        with pytest.raises(WrongKey):
+            cipher.open(sealed, context)
+
+
+def test_rotation() -> None:
+    """The first key seals, all of them open; and what the old one sealed opens until it is taken away."""
+    sealed = Cipher([OLD]).seal(SECRET)
+    both = Cipher([NEW, OLD])
+    assert both.open(sealed) == SECRET
+    anew = both.seal(both.open(sealed))
+    assert Cipher([NEW]).open(anew) == SECRET
+    for cipher, other in ((Cipher([NEW]), sealed), (Cipher([OLD]), anew)):
+        with pytest.raises(WrongKey, match="not sealed with any of these keys"):
+            cipher.open(other)
+
+
+def test_tampering() -> None:
+    """Every byte counts, and so does the length."""
+    cipher = Cipher([NEW, OLD])
+    sealed = cipher.seal("a token", "place")
+    for index in range(len(sealed)):
+        for mask in (1, 0x80, 0xFF):
+            with pytest.raises(WrongKey):
+                cipher.open(sealed[:index] + bytes([sealed[index] ^ mask]) + sealed[index + 1 :], "place")
+        with pytest.raises(WrongKey):
+            cipher.open(sealed[:index], "place")
+    with pytest.raises(WrongKey):
+        cipher.open(sealed + b"\0", "place")
+
+
+def test_no_two_seals_are_alike() -> None:
+    """Nobody sees that two rows hold one token, nor the token."""
+    cipher = Cipher([OLD])
+    seals = {cipher.seal(SECRET) for _ in range(100)}
+    assert len(seals) == 100
+    assert len({sealed[1:29] for sealed in seals}) == 100
+    assert not any(SECRET.encode() in sealed for sealed in seals)
+
+
+def test_plain_and_sealed_are_not_mixed_up() -> None:
+    """Each says what the other is."""
+    with pytest.raises(WrongKey, match="plain text"):
+        Cipher([OLD]).open(PlainText().seal(SECRET))
+    with pytest.raises(WrongKey, match="sealed"):
+        PlainText().open(Cipher([OLD]).seal(SECRET))
+
+
+def test_keys() -> None:
+    """Made at random, 32 bytes in URL-safe base64, as text or bytes, in any iterable."""
+    assert len({Cipher.generate_key() for _ in range(50)}) == 50
+    assert len(base64.urlsafe_b64decode(OLD)) == 32
+    sealed = Cipher([OLD]).seal("x")
+    for keys in ([OLD.encode()], (OLD,), iter([NEW, OLD]), {OLD: 1}):
+        assert Cipher(keys).open(sealed) == "x"
+
+
+BAD: list[Any] = [
+    "", "short", SECRET, OLD[:-2], OLD + "AAAA", OLD[1:], "\N{SNOWMAN}" * 44, b"\xff" * 44, OLD[:20] + "!" + OLD[20:],
+    None, 7, 1.5, [OLD], object(), base64.urlsafe_b64encode(b"x" * 31).decode(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BAD, ids=range(len(BAD)))
+def test_what_is_no_key(key: Any) -> None:
+    """It is refused at once, and not shown, nor are the good ones beside it."""
+    witness = Witness()
+    witness.also(OLD, NEW)
+    for keys in ([key], [NEW, key], [key, OLD]):
+        with pytest.raises(InvalidRequest) as caught:
+            Cipher(keys)
+        witness.look_at(caught.value)
+    assert witness.found == []
+
+
+@pytest.mark.parametrize(
+    "keys", [OLD, OLD.encode(), [], (), None, 7], ids=["a key", "its bytes", "no key", "none", "None", "a number"]
+)
+def test_what_is_no_list_of_keys(keys: Any) -> None:
+    """One key alone is not taken for a list of letters, and none at all seals nothing."""
+    with pytest.raises(InvalidRequest) as caught:
+        Cipher(keys)
+    assert OLD not in str(caught.value)
+
+
+def test_without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to install."""
+    real: Callable[..., Any] = builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name.startswith("cryptography"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(InvalidRequest, match=r"mesh-refresh\[keeper\]"):
+        Cipher([OLD])
+
+
+def test_nothing_is_shown() -> None:
+    """Neither keys nor text, in a repr or in the traceback of anything that goes wrong."""
+    witness = Witness()
+    witness.also(OLD, NEW)
+    cipher, plain = Cipher([OLD]), PlainText()
+    witness.look_at(cipher)
+    witness.look_at(plain)
+    calls: list[Callable[[], object]] = [
+        lambda: cipher.seal(SECRET, "\ud800"),
+        lambda: cipher.seal(f"{SECRET}\ud800"),
+        lambda: plain.seal(f"{SECRET}\ud800"),
+        lambda: cipher.open(cipher.seal(SECRET), "elsewhere"),
+        lambda: Cipher([NEW]).open(cipher.seal(SECRET)),
+        lambda: plain.open(b"plain\0\xff" + SECRET.encode()),
+        lambda: cipher.open(plain.seal(SECRET)),
+    ]
+    for call in calls:
+        with pytest.raises(MeshRefreshError) as caught:
+            call()
+        witness.look_at(caught.value)
+    assert witness.found == []
+
+
+def test_what_is_damaged_is_a_stores_error() -> None:
+    """Whoever reads a row catches one kind of error."""
+    for cipher in (Cipher([OLD]), PlainText()):
+        for sealed in (b"", b"\x01", b"plain", b"plain\0\xff\xfe", b"\x02" * 99, b"\x01" * 99):
+            with pytest.raises(StoreError):
+                cipher.open(sealed)

@@ -1,0 +1,158 @@
+"""Every store does what MemoryStore does, whatever is asked of it in whatever order."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import evolve
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from mesh_refresh.stores import Demand, MemoryStore, Page, Row, Store
+from tests.stores.handles import MemoryHandles, SqliteHandles
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
+_BROKERS = ("one", "two", "*")
+_STATES = ("active", "parked")
+
+ids = st.sampled_from(_IDS)
+brokers = st.sampled_from(_BROKERS)
+states = st.sampled_from(_STATES)
+owners = st.sampled_from(("first keeper", "second keeper"))
+handles = st.integers(0, 1)
+spans = st.sampled_from([timedelta(microseconds=n) for n in (0, 1, 999_999, 1_000_000, 9_999_999, 10_000_000)])
+moments = st.builds(lambda minutes: _START + timedelta(minutes=minutes), st.integers(-5, 5))
+limits = st.integers(0, 4)
+demands = st.builds(
+    Demand,
+    owners,
+    spans,
+    moments,
+    limits,
+    st.none() | limits,
+    st.dictionaries(brokers, limits, max_size=2),
+)
+pages = st.builds(
+    Page,
+    limits,
+    st.none() | ids,
+    st.none() | st.frozensets(states),
+    st.none() | brokers,
+    st.none() | moments,
+)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    """A row; no two have one due time, because the contract does not say which of those comes first."""
+    login_id, due_at = draw(ids), draw(st.none() | moments)
+    return Row(
+        login_id,
+        draw(brokers),
+        draw(states),
+        due_at and due_at + timedelta(microseconds=_IDS.index(login_id)),
+        draw(st.none() | moments),
+        draw(moments),
+        draw(st.binary(max_size=3)),
+        draw(st.sampled_from(("epoch", "other"))),
+    )
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Two handles on one store, and a MemoryStore beside them."""
+
+    kind: ClassVar[type[MemoryHandles]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._folder = tempfile.TemporaryDirectory()
+        self._made = self.kind(Path(self._folder.name))
+        self._stores = self._runner.run(self._open())
+        self._model = MemoryStore(clock=self._made.clock)
+        self._known: list[Row] = []
+
+    async def _open(self) -> list[Store]:
+        store = await self._made.make()
+        return [store, await self._made.another(store)]
+
+    def teardown(self) -> None:
+        for store in self._stores:
+            self._runner.run(store.aclose())
+        self._runner.close()
+        self._folder.cleanup()
+
+    def _ask(self, handle: int, verb: Callable[[Store], Awaitable[Any]]) -> Any:
+        async def both() -> tuple[Any, Any]:
+            return await verb(self._stores[handle]), await verb(self._model)
+
+        found, expected = self._runner.run(both())
+        if isinstance(expected, list):
+            found = list(found)
+        assert found == expected
+        return found
+
+    @rule(handle=handles, row=rows())
+    def insert(self, handle: int, row: Row) -> None:
+        self._ask(handle, lambda store: store.insert(row))
+
+    @rule(handle=handles, login_id=ids)
+    def read(self, handle: int, login_id: str) -> None:
+        row = self._ask(handle, lambda store: store.read(login_id))
+        self._known += [row] if row else []
+
+    @rule(handle=handles, new=rows(), owner=st.none() | owners, hold=spans, late=st.sampled_from((0, 0, 0, 1, 2, 5)))
+    def swap(self, handle: int, new: Row, *, owner: str | None, hold: timedelta, late: int) -> None:
+        if late >= len(self._known):
+            return
+        old = self._known[-1 - late]
+        row = evolve(new, login_id=old.login_id, epoch=old.epoch, revision=old.revision, attempt=late)
+        if row.due_at is not None:
+            row = evolve(row, due_at=row.due_at.replace(microsecond=_IDS.index(row.login_id)))
+        self._ask(handle, lambda store: store.swap(row, owner=owner, hold=hold))
+        self._ask(handle, lambda store: store.counts(_START))
+
+    @rule(handle=handles, demand=demands)
+    def claim(self, handle: int, demand: Demand) -> None:
+        self._known += self._ask(handle, lambda store: store.claim(demand))
+
+    @rule(handle=handles, login_id=ids, owner=owners, lease=spans)
+    def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta) -> None:
+        row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease))
+        self._known += [row] if isinstance(row, Row) else []
+
+    @rule(handle=handles, login_id=ids)
+    def delete(self, handle: int, login_id: str) -> None:
+        self._ask(handle, lambda store: store.delete(login_id))
+
+    @rule(handle=handles, broker=brokers, paused=st.booleans())
+    def pause(self, handle: int, broker: str, paused: bool) -> None:
+        self._ask(handle, lambda store: store.pause(broker, paused=paused))
+        self._ask(1 - handle, lambda store: store.paused())
+
+    @rule(handle=handles, page=pages)
+    def rows(self, handle: int, page: Page) -> None:
+        self._ask(handle, lambda store: store.rows(page))
+
+    @rule(handle=handles, now=moments)
+    def counts(self, handle: int, now: datetime) -> None:
+        self._ask(handle, lambda store: store.counts(now))
+
+    @rule(by=spans)
+    def pass_time(self, by: timedelta) -> None:
+        self._runner.run(self._made.pass_time(by))
+
+
+class SqliteMachine(StoreMachine):
+    kind = SqliteHandles
+
+
+SqliteMachine.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestSqliteMachine = SqliteMachine.TestCase
