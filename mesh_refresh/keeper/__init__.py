@@ -1,0 +1,67 @@
+"""The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
+
+from mesh_refresh.keeper.adding import Added
+from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
+from mesh_refresh.keeper.events import (
+    AccountEvent,
+    AccountJoined,
+    AccountRefreshed,
+    AccountUnreadable,
+    AttemptFailed,
+    BreakerClosed,
+    BreakerEvent,
+    BreakerOpened,
+    Event,
+    Fault,
+    MfaNeeded,
+    ReconnectRequired,
+    ReconnectSoon,
+)
+from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.reports import BrokerSummary, Health, Summary
+from mesh_refresh.logins import (
+    Account,
+    AccountState,
+    AmbiguousAccount,
+    Login,
+    Pending,
+    Reason,
+    UnknownAccount,
+    UnknownLogin,
+)
+
+__all__ = [
+    "Account",
+    "AccountEvent",
+    "AccountJoined",
+    "AccountRefreshed",
+    "AccountState",
+    "AccountUnreadable",
+    "Added",
+    "AmbiguousAccount",
+    "AttemptFailed",
+    "BreakerClosed",
+    "BreakerEvent",
+    "BreakerOpened",
+    "BrokerSummary",
+    "CodeNotWanted",
+    "Event",
+    "Fault",
+    "Health",
+    "Keeper",
+    "KeeperClosed",
+    "LeftInSpool",
+    "Login",
+    "MfaNeeded",
+    "NotReadyInTime",
+    "Pending",
+    "Policy",
+    "Reason",
+    "ReconnectNeeded",
+    "ReconnectRequired",
+    "ReconnectSoon",
+    "Summary",
+    "UnknownAccount",
+    "UnknownLogin",
+]

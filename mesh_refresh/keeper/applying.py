@@ -1,0 +1,96 @@
+"""What a login is after an outcome that brought something: pure functions of the login as it is stored, the attempt,
+and what came of it.
+"""
+
+from attrs import evolve
+
+from mesh_refresh.keeper import events, fingerprints
+from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success, Unreadable
+from mesh_refresh.keeper.due import paced
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.renewing import taken
+from mesh_refresh.keeper.siblings import left_out
+from mesh_refresh.keeper.standing import Applied, Now, cleared, concerned, is_newer, replaced, told_of
+from mesh_refresh.logins import AccountState, Login, Pending, Reason
+
+
+def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> Applied:
+    """Fresh tokens came. Everything that the reply brought is taken up at once."""
+    if login.epoch != attempt.login_epoch:
+        return Applied(login)  # removed, and made anew: what was sent for the old one is of nobody
+    asked = login.by_epoch(attempt.epoch)
+    continues = asked is not None and asked.behind
+    round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
+    begun = evolve(login, round_at=round_at, succeeded_at=now.at)
+    told: list[Event] = []
+    fresh = left_out(taken(begun, attempt, success.entries, now, told), attempt, success.entries, now)
+    if not told:
+        # Known already, or out of date for those whom it names. Others may have had the token that was spent.
+        return Applied(evolve(fresh, round_at=login.round_at, succeeded_at=login.succeeded_at))
+    return Applied(paced(fresh, now.policy), tuple(told))
+
+
+def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) -> Applied:
+    """The broker asks for a code: the account is parked with its continuation."""
+    if login.epoch != attempt.login_epoch:
+        return Applied(login)
+    told: list[Event] = []
+    siblings = tuple(entry for entry in wanted.entries if not entry.asked)
+    login = taken(login, attempt, siblings, now, told)
+    shared = None if wanted.refresh_token == attempt.spent else wanted.refresh_token
+    login = left_out(login, attempt, wanted.entries, now, shared=shared)
+    account = login.by_epoch(attempt.epoch)
+    if account is None or not is_newer(account, attempt, wanted.refresh_token):
+        return Applied(login, tuple(told))
+    tokens = account.tokens
+    if wanted.refresh_token is not None and wanted.refresh_token != tokens.refresh_token:
+        # The access token of a first reply is for the second request only: it stays in the continuation.
+        tokens = evolve(
+            tokens,
+            refresh_token=wanted.refresh_token,
+            refresh_token_expires_at=wanted.refresh_token_expires_at,
+        )
+    pending = Pending(wanted.pending_id, wanted.document, now.at, display_message=wanted.display_message)
+    parked = evolve(
+        cleared(account),
+        tokens=tokens,
+        state=AccountState.MFA_REQUIRED,
+        due_at=None,
+        parked_at=now.at,
+        produced_by=account.produced_by if tokens is account.tokens else attempt.number,
+        settled_by=max(account.settled_by, attempt.number),
+        renewed_at=account.renewed_at if tokens is account.tokens else attempt.begun_at,
+        known=fingerprints.rotated(account.known, account.tokens, tokens),
+        needs_code=True,
+        pending=pending,
+        display_message=wanted.display_message,
+    )
+    told.append(events.MfaNeeded(*told_of(login, parked, now), pending.id, wanted.display_message))
+    return Applied(replaced(login, account, parked), tuple(told))
+
+
+def unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
+    """The reply is kept. Accounts that it may have renewed too are parked: what they have could end what is inside."""
+    told: list[Event] = []
+    if login.epoch != attempt.login_epoch:
+        return Applied(login)
+    for account in concerned(login, attempt):
+        own = account.epoch == attempt.epoch
+        if not is_newer(account, attempt, account.tokens.refresh_token):
+            continue
+        parked = evolve(
+            account,
+            state=AccountState.UNREADABLE,
+            due_at=None,
+            parked_at=now.at,
+            reason=Reason.UNREADABLE,
+            display_message=reply.display_message,
+            body=reply.body if own else None,
+            settled_by=max(account.settled_by, attempt.number),
+            unknown_since=account.unknown_since or now.at,
+            pending=None,
+            last_error="UnreadableReply",
+        )
+        login = replaced(login, account, parked)
+        told.append(events.AccountUnreadable(*told_of(login, parked, now)))
+    return Applied(login, tuple(told))

@@ -1,0 +1,264 @@
+"""One attempt, and what came of it, as values that can be written down: what is spooled when a store is gone."""
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import field, frozen
+
+from mesh_refresh import codec
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.logins import Account, Login
+from mesh_refresh.logins.joining import has_id, same_account
+from mesh_refresh.masking import MaskedDict, masked, masked_size
+from mesh_refresh.messages import BrokerRefreshTokenResponse, Reply
+from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.tokens import Tokens, check_format
+
+_DOCUMENT = "mesh_refresh.settlement"
+_VERSION = 1
+
+
+@frozen
+class Attempt:
+    """What was sent, for which account as it was then. Made before the bytes go out."""
+
+    login_id: str
+    login_epoch: str
+    number: int
+    """From the store, growing for ever."""
+    epoch: str
+    """That of the account which is exchanged."""
+    spent: str | None = field(repr=masked)
+    """The refresh token that is sent."""
+    seen: tuple[tuple[str, str | None], ...] = field(repr=lambda value: f"<{len(value)}>")
+    """Epoch and refresh token of every account of the login at that time."""
+    begun_at: datetime
+    with_code: str | None = None
+    """The id of the question that is answered, where this is the second request of an MFA."""
+    new_refresh_token: bool = False
+    """A new refresh token was asked for."""
+
+    @classmethod
+    def of(
+        cls, login: Login, account: Account, now: datetime, *, code_for: str | None = None, renew: bool = False
+    ) -> "Attempt":
+        """The attempt to exchange `account` of `login`, which was just claimed."""
+        seen = tuple((it.epoch, it.tokens.refresh_token) for it in login.accounts)
+        return cls(
+            login.login_id,
+            login.epoch,
+            login.attempt,
+            account.epoch,
+            account.tokens.refresh_token,
+            seen,
+            now,
+            code_for,
+            renew,
+        )
+
+
+@frozen
+class Entry:
+    """One account's tokens in a reply."""
+
+    tokens: Tokens
+    own_refresh_token: bool
+    """Whether the reply's entry for it had a refresh token, or took that of the login."""
+    brought_access: bool
+    """Whether the reply had an access token (or token id) for it."""
+    asked: bool = False
+
+
+@frozen
+class Success:
+    """Fresh tokens came."""
+
+    entries: tuple[Entry, ...]
+
+
+@frozen
+class CodeWanted:
+    """The broker wants a code; perhaps the first reply renewed tokens already."""
+
+    entries: tuple[Entry, ...]
+    refresh_token: str | None = field(repr=masked)
+    """The account's refresh token from here on."""
+    refresh_token_expires_at: datetime | None
+    document: str = field(repr=masked)
+    """The continuation."""
+    pending_id: str
+    display_message: str | None = None
+
+
+@frozen
+class Unreadable:
+    """A reply that may hold the only live token, and cannot be read."""
+
+    body: bytes = field(repr=masked_size)
+    display_message: str | None = None
+
+
+Kept = Success | CodeWanted | Unreadable
+"""What may hold a live token, and so must reach the store or the spool."""
+
+
+def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[[], str]) -> Kept:
+    """What `outcome` brought. A question gets a name that was never used."""
+    if isinstance(outcome, UnreadableReply):
+        return Unreadable(outcome.body, outcome.display_message)
+    entries = _entries(outcome)
+    if isinstance(outcome, Refreshed):
+        return Success(entries)
+    return CodeWanted(
+        entries,
+        outcome.tokens.refresh_token,
+        outcome.tokens.refresh_token_expires_at,
+        outcome.to_json(),
+        names(),
+        outcome.display_message,
+    )
+
+
+def _entries(outcome: Refreshed | MfaRequired) -> tuple[Entry, ...]:
+    asked = outcome.asked if isinstance(outcome, Refreshed) else _asked(outcome)
+    return tuple(
+        Entry(
+            tokens,
+            index == asked or _brings_refresh_token(outcome, tokens),
+            _brings_access(outcome, tokens),
+            index == asked,
+        )
+        for index, tokens in enumerate(outcome.all_tokens)
+    )
+
+
+def _content(outcome: Refreshed | MfaRequired) -> BrokerRefreshTokenResponse | None:
+    """None too where a strategy of the user's has made an outcome without a reply."""
+    reply: Reply | None = outcome.reply
+    return None if reply is None else reply.content
+
+
+def _asked(outcome: MfaRequired) -> int | None:
+    """Where in ``all_tokens`` the account asked for is: it was put there as ``outcome.tokens``."""
+    return next((index for index, tokens in enumerate(outcome.all_tokens) if tokens == outcome.tokens), None)
+
+
+def _brings_refresh_token(outcome: Refreshed | MfaRequired, tokens: Tokens) -> bool:
+    content = _content(outcome)
+    if content is None:
+        return False
+    listed, top = content.broker_account_tokens, content.top_level
+    # Without an account, the top level is about the login, unless there is nothing else.
+    for entry in (*listed, top) if top.account is not None or not listed else listed:
+        if entry.refresh_token is None or entry.refresh_token != tokens.refresh_token:
+            continue
+        account = entry.account
+        if account is None:
+            if not has_id(tokens):
+                return True
+        elif same_account(
+            Tokens("any", account_id=account.account_id, mesh_account_id=account.mesh_account_id), tokens
+        ):
+            return True
+    return False
+
+
+def _brings_access(outcome: Refreshed | MfaRequired, tokens: Tokens) -> bool:
+    content = _content(outcome)
+    return content is not None and any(
+        token is not None and token in (entry.access_token, entry.token_id)
+        for entry in (*content.broker_account_tokens, content.top_level)
+        for token in (tokens.auth_token,)
+    )
+
+
+# As text, for the spool.
+
+
+def to_text(attempt: Attempt, kept: Kept) -> str:
+    """Both as a JSON document, secrets in plain text."""
+    document = MaskedDict(
+        format=_DOCUMENT,
+        version=_VERSION,
+        login_id=attempt.login_id,
+        login_epoch=attempt.login_epoch,
+        number=attempt.number,
+        epoch=attempt.epoch,
+        spent=attempt.spent,
+        seen=[list(pair) for pair in attempt.seen],
+        begun_at=attempt.begun_at.isoformat(),
+        with_code=attempt.with_code,
+        new_refresh_token=attempt.new_refresh_token,
+    )
+    if isinstance(kept, Unreadable):
+        document["unreadable"] = MaskedDict(
+            body=base64.b64encode(kept.body).decode(), display_message=kept.display_message
+        )
+        return codec.dumps(document)
+    document["entries"] = [
+        MaskedDict(
+            tokens=it.tokens.to_document(),
+            own_refresh_token=it.own_refresh_token,
+            brought_access=it.brought_access,
+            asked=it.asked,
+        )
+        for it in kept.entries
+    ]
+    if isinstance(kept, CodeWanted):
+        ends = kept.refresh_token_expires_at
+        document["code"] = MaskedDict(
+            refresh_token=kept.refresh_token,
+            refresh_token_expires_at=None if ends is None else ends.isoformat(),
+            document=kept.document,
+            pending_id=kept.pending_id,
+            display_message=kept.display_message,
+        )
+    return codec.dumps(document)
+
+
+def from_text(text: str) -> tuple[Attempt, Kept]:
+    """What `to_text` wrote. Raises `InvalidRequest` for anything else."""
+    document = codec.loads(text)
+    del text
+    if document is None:
+        raise InvalidRequest("This is no settlement: it is not a JSON object.")
+    check_format(document, _DOCUMENT, _VERSION)
+    try:
+        return _attempt(document), _kept(document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        wrong = type(error).__name__
+    raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _attempt(document: MaskedDict) -> Attempt:
+    if not all(isinstance(document[name], str) for name in ("login_id", "login_epoch", "epoch", "begun_at")):
+        raise TypeError
+    if type(document["number"]) is not int:
+        raise TypeError
+    return Attempt(
+        document["login_id"],
+        document["login_epoch"],
+        document["number"],
+        document["epoch"],
+        document["spent"],
+        tuple((epoch, token) for epoch, token in document["seen"]),
+        datetime.fromisoformat(document["begun_at"]),
+        document["with_code"],
+        document["new_refresh_token"],
+    )
+
+
+def _kept(document: MaskedDict) -> Kept:
+    if "unreadable" in document:
+        unreadable = MaskedDict(document["unreadable"])
+        return Unreadable(base64.b64decode(unreadable["body"]), unreadable["display_message"])
+    entries = tuple(
+        Entry(Tokens.from_document(it["tokens"]), it["own_refresh_token"], it["brought_access"], it["asked"])
+        for it in document["entries"]
+    )
+    if "code" not in document:
+        return Success(entries)
+    code = MaskedDict(document["code"])
+    ends = code.pop("refresh_token_expires_at")
+    return CodeWanted(entries, refresh_token_expires_at=None if ends is None else datetime.fromisoformat(ends), **code)

@@ -1,0 +1,258 @@
+"""Faults that are nobody's: a broker, or all of them, is left alone for a while, and no account is blamed.
+
+Pure: told the time, in seconds of a clock that never jumps (`now`) and as a date for events (`at`).
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from attrs import define, frozen
+
+from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.refusals import Refusals, Scope
+
+_HALTS = (Fault.CLIENT_REFUSED, Fault.REDIRECTED)
+_FOR_ALL = (Fault.CLIENT_REFUSED, Fault.REDIRECTED, Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT)
+
+
+@frozen
+class Blocked:
+    """Nothing may be sent now."""
+
+    fault: Fault
+    seconds: float
+    """Until a probe may go; zero while one is under way."""
+
+
+@define(eq=False)
+class Breaker:
+    """Open: nothing passes but one probe at a time."""
+
+    fault: Fault
+    opened: float
+    opened_at: datetime
+    pause: float
+    until: float
+    probing: bool = False
+
+
+Probe = tuple[Breaker, ...]
+"""The open breakers for which an exchange is the probe. What is no probe says nothing of a breaker: it may have been
+under way when that opened."""
+
+
+class Breakers:
+    """One for each broker, and one for all."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._open: dict[Scope, Breaker] = {}
+        self._last: dict[Scope, tuple[float, float]] = {}
+        """Of those that closed: when, and how long their last pause was."""
+        self._refusals = Refusals(policy)
+        self._unknown: dict[Scope, set[str]] = {}
+        """The logins whose outcomes are unknown, since the last that was not."""
+        self._unknown_brokers: set[str] = set()
+        self._probed: list[str] = []
+
+    # What may be sent.
+
+    @property
+    def open(self) -> dict[Scope, Fault]:
+        """What is held back, and why."""
+        return {scope: breaker.fault for scope, breaker in self._open.items()}
+
+    @property
+    def halted(self) -> Fault | None:
+        """Why nothing at all is sent but slow probes."""
+        breaker = self._open.get(None)
+        return breaker.fault if breaker is not None and breaker.fault in _HALTS else None
+
+    def blocked(self, broker: str, now: float, probe: Probe = ()) -> Blocked | None:
+        """Why nothing of `broker` may be sent now, and for how long; None where it may, or is the `probe` of it."""
+        longest: Blocked | None = None
+        for breaker in self._over(broker):
+            if breaker not in probe and (breaker.probing or now < breaker.until):
+                found = Blocked(breaker.fault, max(0.0, breaker.until - now))
+                longest = found if longest is None or found.seconds > longest.seconds else longest
+        return longest
+
+    def probe(self, broker: str, now: float) -> Probe:
+        """Something of `broker` is about to be sent: the breakers for which it is the probe."""
+        breakers = tuple(self._over(broker))
+        if not breakers or self.blocked(broker, now) is not None:
+            return ()
+        for breaker in breakers:
+            breaker.probing = True
+        self._probed = [*(it for it in self._probed if it != broker), broker]
+        return breakers
+
+    def over(self, probe: Probe) -> None:
+        """That exchange has ended, whatever came of it: another one may be the probe."""
+        for breaker in probe:
+            breaker.probing = False
+
+    def limits(self, now: float) -> tuple[int | None, dict[str, int]]:
+        """For a claim: how many in all (None: no limit of ours), and how many of each broker."""
+        limits: dict[str, int] = {}
+        for scope, breaker in self._open.items():
+            if scope is not None:
+                limits[scope] = 0 if breaker.probing or now < breaker.until else 1
+        everything = self._open.get(None)
+        if everything is None:
+            return None, limits
+        if everything.probing or now < everything.until:
+            return 0, limits
+        return 1, limits
+
+    def rotated(self, limits: dict[str, int]) -> dict[str, int]:
+        """`limits` without the brokers that were probed already: each of them gets its turn."""
+        return {**limits, **dict.fromkeys(self._probed, 0)}
+
+    def forget_turns(self) -> None:
+        """All have had theirs."""
+        self._probed.clear()
+
+    # What came of it.
+
+    def succeeded(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+        """Fresh tokens came, or a code was asked for."""
+        self._heard(broker)
+        self._refusals.answered(broker, login_id, now, refused=False)
+        for scope, breaker in self._mine(broker, probe):
+            if breaker.fault is Fault.REFUSALS:
+                self._refusals.trust(scope, now, at)
+            yield from self._close(scope, now, at)
+
+    def answered(self, broker: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+        """Mesh answered, and what it said is about one account: Mesh and the way to it are well."""
+        self._heard(broker)
+        for scope, breaker in self._mine(broker, probe):
+            if breaker.fault is Fault.REFUSALS:
+                self._again(breaker, now, probe)
+            else:
+                yield from self._close(scope, now, at)
+
+    def forgiven_until(self, broker: str) -> datetime | None:
+        """Refusals of `broker` up to then turned out to be nobody's fault."""
+        return self._refusals.forgiven_until(broker)
+
+    def refused(
+        self, broker: str, login_id: str, now: float, at: datetime, probe: Probe, *, expected: bool = False
+    ) -> tuple[bool, list[Event]]:
+        """The tokens were refused. Whether that counts against the account, and what is to be told.
+
+        `expected`: an exchange that nobody knows the end of has likely spent them, so it says nothing of the broker.
+        """
+        events = [*self.answered(broker, now, at, probe)]
+        if not expected:
+            self._refusals.answered(broker, login_id, now, refused=True)
+        for scope in (broker, None):
+            breaker = self._open.get(scope)
+            if breaker is not None and breaker.fault is Fault.REFUSALS:
+                if now - breaker.opened < self._policy.refusal_trust.total_seconds():
+                    return False, events
+                events += self._close(scope, now, at)
+                self._refusals.trust(scope, now, at)
+        if not expected:
+            for scope in self._refusals.too_many(broker, now, except_for=self._open):
+                events += self._trip(scope, Fault.REFUSALS, now, at)
+                return False, events
+        return True, events
+
+    def unknown(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+        """Nobody knows what came of an exchange."""
+        self._unknown_brokers.add(broker)
+        for scope in (broker, None):
+            breaker = self._open.get(scope)
+            if breaker is not None:
+                self._again(breaker, now, probe)
+                continue
+            run = self._unknown.setdefault(scope, set())
+            enough = self._policy.unknown_run * (2 if scope is None else 1)
+            if len(run) < enough:
+                run.add(login_id)
+            if len(run) >= enough and (scope is not None or len(self._unknown_brokers) > 1):
+                yield from self._trip(scope, Fault.UNKNOWN_OUTCOMES, now, at)
+
+    def nobodys(
+        self,
+        broker: str,
+        fault: Fault,
+        now: float,
+        at: datetime,
+        probe: Probe,
+        *,
+        retry_after: timedelta | None = None,
+        display_message: str | None = None,
+    ) -> Iterator[Event]:
+        """A fault that is nobody's."""
+        scope = None if fault in _FOR_ALL else broker
+        for over, breaker in self._mine(broker, probe):
+            if over is None and scope is not None and breaker.fault is not Fault.REFUSALS:
+                yield from self._close(None, now, at)  # Mesh answered: the way to it is well
+            else:
+                self._again(breaker, now, probe, retry_after)
+        found = self._open.get(scope)
+        if found is None:
+            yield from self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
+        elif found not in probe:
+            self._again(found, now, probe, retry_after)
+
+    # Opening and closing.
+
+    def _over(self, broker: str) -> Iterator[Breaker]:
+        for scope in (None, broker):
+            if scope in self._open:
+                yield self._open[scope]
+
+    def _trip(
+        self,
+        scope: Scope,
+        fault: Fault,
+        now: float,
+        at: datetime,
+        *,
+        retry_after: timedelta | None = None,
+        display_message: str | None = None,
+    ) -> Iterator[Event]:
+        first = self._policy.halt_probe if fault in _HALTS else self._policy.cool_down
+        pause = first.total_seconds()
+        closed, before = self._last.get(scope, (0.0, 0.0))
+        if now - closed < before:
+            # It closed a moment ago: what let one probe pass does not let all of them pass yet.
+            pause = max(pause, min(before * 2, self._cap(fault)))
+        pause = max(pause, retry_after.total_seconds() if retry_after is not None else 0.0)
+        self._open[scope] = Breaker(fault, now, at, pause, now + pause)
+        self._unknown.pop(scope, None)
+        yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
+
+    def _mine(self, broker: str, probe: Probe) -> list[tuple[Scope, Breaker]]:
+        """The open breakers over `broker` that are probed by this."""
+        return [(scope, self._open[scope]) for scope in (None, broker) if self._open.get(scope) in probe]
+
+    def _again(self, breaker: Breaker, now: float, probe: Probe, retry_after: timedelta | None = None) -> None:
+        """It is still there. Only a probe makes the pause longer: what was under way before says nothing new."""
+        asked = retry_after.total_seconds() if retry_after is not None else 0.0
+        if breaker in probe:
+            breaker.pause = min(breaker.pause * 2, self._cap(breaker.fault))
+            breaker.until = now + max(breaker.pause, asked)
+        elif asked:
+            breaker.until = max(breaker.until, now + asked)
+
+    def _close(self, scope: Scope, now: float, at: datetime) -> Iterator[Event]:
+        breaker = self._open.pop(scope, None)
+        if breaker is not None:
+            self._last[scope] = (now, breaker.pause)
+            self._probed.clear()
+            yield BreakerClosed(scope, breaker.fault, at, breaker.opened_at)
+
+    def _cap(self, fault: Fault) -> float:
+        longest = self._policy.halt_probe if fault in _HALTS else self._policy.cool_down_cap
+        return longest.total_seconds()
+
+    def _heard(self, broker: str) -> None:
+        self._unknown.pop(broker, None)
+        self._unknown.pop(None, None)
+        self._unknown_brokers.clear()

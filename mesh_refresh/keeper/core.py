@@ -1,0 +1,166 @@
+"""What the parts of one running keeper share."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mesh_refresh.client import MeshClient
+from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.gate import Gate
+from mesh_refresh.keeper.planning import after_clock_went_back
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.spool import Spool
+from mesh_refresh.keeper.standing import Now
+from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.logins import Login
+from mesh_refresh.outcomes import Outcome
+from mesh_refresh.stores import Row, Store
+from mesh_refresh.stores.sealing import opened
+from mesh_refresh.tasks import ExchangeTask, run_foreign
+
+if TYPE_CHECKING:
+    from mesh_refresh.keeper.settling import Saving
+    from mesh_refresh.keeper.unit import Unit
+
+_T = TypeVar("_T")
+
+
+def new_name() -> str:
+    """A name that was never used: 128 random bits."""
+    return secrets.token_hex(16)
+
+
+class Core:
+    """Everything with a side effect that a running keeper needs, bound to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        mesh: MeshClient,
+        store: Store,
+        policy: Policy,
+        clock: Clock,
+        names: Callable[[], str],
+        teller: Teller,
+        spool: Spool | None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
+        self.names, self.teller, self.spool = names, teller, spool
+        self._steady = getattr(store, "steady", False)
+        self.owner = names()
+        """Drawn at each start: what an earlier life of this process leased is somebody else's."""
+        self.gate = Gate(policy)
+        self.units: dict[str, Unit] = {}
+        """Exchanges under way, by login."""
+        self.saving: set[Saving] = set()
+        """Outcomes on their way into the store."""
+        self.claiming: dict[str, asyncio.Future[None]] = {}
+        """Claims for a caller that are under way, by login: others wait for them."""
+        self.unsaved: dict[str, int] = {}
+        """Logins with new tokens that are not in the store yet, and how many outcomes of each."""
+        self.unread = 0
+        """Files of the spool that a store which fails has not taken yet: before it does, nothing is sent."""
+        self.in_spool = 0
+        """Files of the spool, from an earlier life, that are not in the store yet."""
+        self.closing = False
+        """Nothing new is begun."""
+        self.give_up_at: float | None = None
+        """When, on the loop's clock, a store that fails is not tried any longer."""
+        self.failed_at: float | None = None
+        """When the store failed last, on the monotonic clock; None while it works."""
+        self.given_up: list[Outcome] = []
+        """What the store did not take until the end, and is nowhere else."""
+        self.spilled: list[Outcome] = []
+        """What it did not take, and is in the spool."""
+        self._waiting: set[asyncio.Future[None]] = set()
+        self.tasks: set[ExchangeTask] = set()
+        """What must come to its end before the keeper is left."""
+
+    def now(self) -> Now:
+        """What pure code is told."""
+        return Now(self.clock.now(), self.policy, self.names)
+
+    def at(self) -> datetime:
+        """The wall clock."""
+        return self.clock.now()
+
+    def opened(self, row: Row) -> Login:
+        """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
+        return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
+
+    # Something happened: whoever waits looks again.
+
+    def wake(self) -> None:
+        """A place is free, a login was added, a breaker closed."""
+        waiting, self._waiting = self._waiting, set()
+        for waiter in waiting:
+            _release(waiter)
+
+    async def change(self, seconds: float | None) -> None:
+        """Until something happened, or so long."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.add(waiter)
+        timer = None if seconds is None else self.loop.call_later(seconds, _release, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """For so long, or until the keeper is being left: then there is not as much time."""
+        end, closing = self.loop.time() + seconds, self.closing
+        while (left := end - self.loop.time()) > 0 and self.closing is closing:
+            await self.change(left)
+
+    # Tasks and calls.
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> ExchangeTask:
+        """Run `coroutine` in a task that no shutdown stops."""
+        task = ExchangeTask.of(coroutine, self.loop)
+        if not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        return task
+
+    def protect(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Future[None]":
+        """The same for somebody who waits: what is given back may be awaited and cancelled freely."""
+        task = self.start(coroutine)
+        done: asyncio.Future[None] = self.loop.create_future()
+        if task.done():
+            _pass_on(task, done)
+        else:
+            task.add_done_callback(lambda ended: _pass_on(ended, done))
+        return done
+
+    async def stored(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """What a verb of the store gives, from within a protected task."""
+        try:
+            # A child task costs as much as the call itself: only verbs that a shutdown could cut get one.
+            result: _T = await (call() if self._steady else run_foreign(call))
+        except Exception:
+            if self.failed_at is None:
+                self.failed_at = self.clock.monotonic()
+            raise
+        self.failed_at = None
+        return result
+
+
+def _release(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _pass_on(task: "asyncio.Task[None]", done: "asyncio.Future[None]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+        done.exception()  # whoever waited may be gone: that must not be complained of

@@ -1,0 +1,70 @@
+"""What a keeper raises, beside the errors of `mesh_refresh`."""
+
+from datetime import datetime
+from typing import Any
+
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, ReplyFacts
+from mesh_refresh.logins import Reason
+from mesh_refresh.outcomes import NotSaved
+
+_WHY = {
+    Reason.REFUSED: "the broker refused its tokens twice",
+    Reason.REFUSED_AFTER_UNKNOWN: "its tokens were sent once without an answer, and are refused since",
+    Reason.REFUSED_AFTER_SIBLING: "its tokens were refused after another account of the login was renewed",
+    Reason.UNKNOWN: "its tokens were sent without an answer, and may not be sent twice",
+    Reason.UNREADABLE: "a reply that cannot be read may hold its only live token: `mesh-refresh salvage` shows it",
+    Reason.NOT_REFRESHABLE: "it has no refresh token",
+    Reason.EXPIRED: "its access token has ended, and there is no refresh token",
+}
+
+
+class ReconnectNeeded(MeshRefreshError):
+    """Only the person logging in at the broker again brings fresh tokens."""
+
+    needs_reconnect = True
+    _next = "Let the person log in again, and `add` what Link hands over. What is stored stays until then."
+
+    def __init__(self, reason: Reason | None, display_message: str | None = None) -> None:
+        why = _WHY[reason] if reason is not None else "the account is parked"
+        super().__init__(f"The person must log in again: {why}.")
+        self.facts = ReplyFacts(display_message=display_message)
+        self.reason = reason
+        """Why, as a `Reason`."""
+
+
+class NotReadyInTime(MeshRefreshError):
+    """There are no fresh tokens yet, and waiting longer was not allowed, or could not have helped."""
+
+    retryable = True
+    _next = "What is stored is kept, and the keeper goes on by itself. Ask again later."
+
+    def __init__(self, why: str, *, retry_at: datetime | None = None) -> None:
+        when = "" if retry_at is None else f" Not before {retry_at:%Y-%m-%d %H:%M:%S} UTC."
+        super().__init__(f"No fresh tokens in time: {why}.{when}")
+        self.retry_at = retry_at
+        """When it may be worth asking again, where that is known."""
+
+
+class CodeNotWanted(InvalidRequest):
+    """There is no question that this code could answer: it was answered already, or never asked."""
+
+    _what = "No code is waited for here; nothing was sent."
+    _next = "Look at the account: another process may have answered, or `restart_mfa` must ask anew."
+
+
+class KeeperClosed(InvalidRequest):
+    """The keeper has been left, or was not entered yet."""
+
+    _what = "This keeper is not running; nothing was sent."
+    _next = "Use it inside `async with Keeper(...)`."
+
+
+class LeftInSpool(NotSaved):
+    """The store did not take new tokens until the keeper was left. They are sealed in its spool."""
+
+    _next = "They are sealed in the spool, and the next keeper with the same spool and key takes them up: start it."
+
+
+def without_secrets(error: BaseException) -> dict[str, Any]:
+    """What a log record tells of `error`: its class, never its text."""
+    return {"error": type(error).__name__}

@@ -1,0 +1,249 @@
+"""What a login is after an exchange that brought nothing. Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from mesh_refresh.keeper import events
+from mesh_refresh.keeper.attempts import Attempt
+from mesh_refresh.keeper.due import backed_off, chance_of, settled
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.standing import Applied, Now, concerned, replaced, shares, told_of
+from mesh_refresh.logins import Account, AccountState, Login, Reason
+
+
+@frozen
+class Refused:
+    """Mesh or the broker does not accept the tokens."""
+
+    display_message: str | None = None
+    blamed: bool = True
+    """Whether it counts against the account, or more are refused than can be their own fault."""
+    forgiven_until: datetime | None = None
+    """Refusals up to then were not the accounts' fault either, as it turned out."""
+
+
+@frozen
+class Unknown:
+    """Sent, and nobody knows what came of it."""
+
+    error: str
+    may_resend: bool = True
+
+
+@frozen
+class Failed:
+    """Nothing is spent. `blamed`: it is about this account (locked, say), and not about Mesh, a broker or the way."""
+
+    error: str
+    blamed: bool
+    retry_in: timedelta | None = None
+
+
+Failure = Refused | Unknown | Failed
+
+
+def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applied:
+    """`login` after `failure`, which counts only where the token that was sent is still the stored one."""
+    if login.epoch != attempt.login_epoch:
+        return Applied(login)
+    account = login.by_epoch(attempt.epoch)
+    if account is None or account.tokens.refresh_token != attempt.spent or account.failed_by >= attempt.number:
+        return Applied(login)
+    if isinstance(failure, Unknown):
+        return _unknown(login, attempt, failure, now)
+    if isinstance(failure, Refused):
+        return _refused(login, account, attempt, failure, now)
+    if attempt.with_code is not None:
+        return Applied(_reopened(login, account))
+    if not failure.blamed:
+        # It is tried again as soon as its broker is; behind the others, so that probes go round.
+        again = now.at + (failure.retry_in or now.policy.cool_down)
+        return Applied(replaced(login, account, evolve(account, due_at=_loop(account, again))))
+    counted = _counted(account, failure.error, attempt.number, now)
+    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
+    if failure.retry_in is not None:
+        again = max(again, now.at + failure.retry_in)
+    counted = evolve(counted, hold_until=again, due_at=_loop(counted, again))
+    event = events.AttemptFailed(*told_of(login, account, now), failure.error, counted.failures, again)
+    return Applied(replaced(login, account, counted), (event,))
+
+
+def code_refused(login: Login, attempt: Attempt) -> Login:
+    """The code was wrong: question and tokens are as they were."""
+    account = login.by_epoch(attempt.epoch)
+    return login if account is None else _reopened(login, account)
+
+
+def answering(login: Login, account: Account) -> Login:
+    """Written before a code is sent: after a crash, nobody sends another one for the same question."""
+    if account.pending is None:
+        return login
+    return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=True)))
+
+
+def _reopened(login: Login, account: Account) -> Login:
+    if account.pending is None or not account.pending.answered:
+        return login
+    return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=False)))
+
+
+def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bool] | None = None) -> Applied:
+    """Somebody's lease ran out with its attempt open: nobody knows what came of it, or which account it was for.
+
+    `found` is the login as the claim found it. What has changed since was written by that somebody after all.
+    """
+    then = {it.epoch: (it.tokens.refresh_token, it.settled_by) for it in found.accounts}
+    told: list[Event] = []
+    for account in login.accounts:
+        if account.tokens.refresh_token is None or account.failed_by >= found.attempt:
+            continue
+        if account.settled_by >= found.attempt - 1:
+            continue  # what came of the open attempt was written after all, but could not give the lease back
+        if then.get(account.epoch) != (account.tokens.refresh_token, account.settled_by):
+            continue
+        allowed = (may_resend or {}).get(account.epoch, True)
+        stamped = _stamped(account, ("lease ran out", found.attempt), now, may_resend=allowed)
+        login = replaced(login, account, stamped)
+        told += _told_parked(login, stamped, now)
+    return Applied(login, tuple(told))
+
+
+def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
+    told: list[Event] = []
+    for account in concerned(login, attempt):
+        if attempt.with_code is not None and account.epoch == attempt.epoch:
+            # The code is used up, or not: only a new question can tell. The account stays parked.
+            known = evolve(
+                account,
+                failed_by=attempt.number,
+                unknown_since=account.unknown_since or now.at,
+                wait_until=settled(account, now.policy, now=now.at),
+            )
+            login = replaced(login, account, answered(known))
+            continue
+        if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
+            continue
+        stamped = _stamped(account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
+        login = replaced(login, account, stamped)
+        if stamped.parked:
+            told += _told_parked(login, stamped, now)
+        elif account.epoch == attempt.epoch:
+            told.append(
+                events.AttemptFailed(*told_of(login, stamped, now), failure.error, stamped.failures, stamped.wait_until)
+            )
+    return Applied(login, tuple(told))
+
+
+def answered(account: Account) -> Account:
+    """`account` with its question marked as answered."""
+    if account.pending is None:
+        return account
+    return evolve(account, pending=evolve(account.pending, answered=True))
+
+
+def _stamped(account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
+    counted = _counted(account, *what, now)
+    wait = settled(account, now.policy, now=now.at)
+    if not may_resend and not account.parked:
+        return evolve(_parked(counted, Reason.UNKNOWN, None, now), unknown_since=now.at)
+    return evolve(
+        counted,
+        unknown_since=account.unknown_since or now.at,
+        wait_until=wait,
+        due_at=_loop(counted, max(wait, account.due_at or wait)),
+    )
+
+
+def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused, now: Now) -> Applied:
+    if not failure.blamed:
+        again = now.at + now.policy.settle
+        return Applied(replaced(login, account, evolve(account, due_at=_loop(account, again))))
+    told: list[Event] = []
+    for refused in login.accounts:
+        if refused is not account and not shares(refused, attempt):
+            continue  # it has another token
+        counted = _counted(refused, "TokensRefused", attempt.number, now)
+        after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
+        login = replaced(login, refused, after)
+        told += _told_parked(login, after, now)
+    return Applied(login, tuple(told))
+
+
+def _once_refused(account: Account, failure: Refused, now: Now) -> Account:
+    reason = _reason(account, failure.forgiven_until)
+    if reason is not None:
+        return _parked(account, reason, failure.display_message, now)
+    again = now.at + now.policy.settle
+    return evolve(account, refused_at=now.at, hold_until=again, due_at=_loop(account, again))
+
+
+def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
+    """Why a refusal is final; None where the tokens are sent once more."""
+    if account.unknown_since is not None:
+        return Reason.REFUSED_AFTER_UNKNOWN
+    if account.sibling_renewed:
+        return Reason.REFUSED_AFTER_SIBLING
+    if account.state is AccountState.RECONNECT_REQUIRED:
+        return account.reason or Reason.REFUSED
+    refused_at = account.refused_at
+    if refused_at is None or (forgiven_until is not None and refused_at <= forgiven_until):
+        return None
+    return Reason.REFUSED
+
+
+def expired(login: Login, now: Now) -> Applied:
+    """Accounts without a refresh token whose access token has ended."""
+    told: list[Event] = []
+    for account in login.accounts:
+        ends = account.tokens.expires_at
+        if account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
+            parked = _parked(account, Reason.EXPIRED, None, now)
+            login = replaced(login, account, parked)
+            told += _told_parked(login, parked, now)
+    return Applied(login, tuple(told))
+
+
+def stuck(before: Login, after: Login, now: Now) -> Iterator[Event]:
+    """A word for each account whose refresh token ends, and could not be renewed, for the first time."""
+    was = {account.epoch: account for account in before.accounts}
+    for account in after.accounts:
+        old, ends = was.get(account.epoch), account.tokens.refresh_token_expires_at
+        if account.renewal_stuck and ends is not None and old is not None and not old.renewal_stuck:
+            yield events.ReconnectSoon(*told_of(after, account, now), ends)
+
+
+def _parked(account: Account, reason: Reason, display_message: str | None, now: Now) -> Account:
+    return evolve(
+        account,
+        state=AccountState.RECONNECT_REQUIRED,
+        reason=reason,
+        display_message=display_message or account.display_message,
+        parked_at=now.at,
+        due_at=None,
+        hold_until=None,
+        wait_until=None,
+        pending=None,
+    )
+
+
+def _told_parked(login: Login, account: Account, now: Now) -> list[Event]:
+    if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is None:
+        return []
+    return [events.ReconnectRequired(*told_of(login, account, now), account.reason, account.display_message)]
+
+
+def _counted(account: Account, error: str, number: int, now: Now) -> Account:
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=number,
+        failing_since=account.failing_since or now.at,
+        last_error=error,
+    )
+
+
+def _loop(account: Account, when: datetime) -> datetime | None:
+    """`when`, for an account that the loop refreshes; None for one that is parked, or refreshed on demand only."""
+    return None if account.parked or account.needs_code else when

@@ -1,0 +1,409 @@
+"""`Keeper`: what a user types."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime, timedelta
+from itertools import combinations
+from types import TracebackType
+from typing import Self
+
+from attrs import evolve
+
+from mesh_refresh.client import MeshClient
+from mesh_refresh.clock import Clock
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
+from mesh_refresh.keeper.asking import Asking
+from mesh_refresh.keeper.checks import (
+    check_broker,
+    check_filters,
+    check_id,
+    check_many,
+    check_parts,
+    check_spool,
+    check_wait,
+)
+from mesh_refresh.keeper.core import Core, new_name
+from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool
+from mesh_refresh.keeper.leaving import drain, whatever_happens
+from mesh_refresh.keeper.looping import Claims
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.reports import Health, Summary, summed_up
+from mesh_refresh.keeper.settling import GivenUp, Saving
+from mesh_refresh.keeper.spool import Spool
+from mesh_refresh.keeper.storing import add_login, given, pair
+from mesh_refresh.keeper.telling import Handler, Teller
+from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.outcomes import NotSaved
+from mesh_refresh.stores import Page, Store
+from mesh_refresh.stores.sealing import opened
+from mesh_refresh.tokens import Tokens
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+_AT_A_TIME = 500
+_SLACK = 1.1
+"""A lease must last as long as an exchange may take, and as claiming and connecting take before it."""
+
+
+class Keeper:
+    """Keeps a fleet of logins fresh: each is refreshed before it ends, once at a time across all processes.
+
+    `mesh` exchanges, and stays yours to close, as does `store`. `on_event` (sync or async) is told what happens.
+    `background=False`: refreshes on demand only, for a web process beside a worker. `spool` is a folder where new
+    tokens wait, sealed, while the store is gone. `clock` and `names` (which gives names that were never used) are for
+    tests.
+
+    Enter it with ``async with``; leaving it waits for what is under way, and raises `NotSaved` for new tokens that the
+    store did not take.
+    """
+
+    def __init__(
+        self,
+        mesh: MeshClient,
+        store: Store,
+        *,
+        policy: Policy | None = None,
+        on_event: Handler | None = None,
+        background: bool = True,
+        spool: str | os.PathLike[str] | None = None,
+        clock: Clock | None = None,
+        names: Callable[[], str] = new_name,
+    ) -> None:
+        check_parts(mesh, store, policy=policy, on_event=on_event, spool=spool, clock=clock, names=names)
+        check_spool(spool, store)
+        self._mesh, self._store = mesh, store
+        self._policy = policy or Policy()
+        if self._policy.lease < mesh.retry.deadline * _SLACK:
+            raise InvalidRequest(
+                "Policy.lease must be longer than the client's RetryPolicy.deadline, by a tenth at the least: a login "
+                "must not be given to somebody else while its exchange may still be under way."
+            )
+        self._on_event, self._background, self._spool = on_event, background, spool
+        self._clock, self._names = clock or mesh.clock, names
+        self._entered: Core | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._left = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Keeper of {self._store!r} at {self._mesh!r}>"
+
+    # Its life.
+
+    async def __aenter__(self) -> Self:
+        if self._entered is not None:
+            raise InvalidRequest("This keeper was entered before: make one for each time.")
+        if self._mesh.closed:
+            raise InvalidRequest("The client of this keeper is closed: enter the client first, and leave it last.")
+        teller = Teller(self._on_event, self._policy.event_queue)
+        spool = None if self._spool is None else Spool(self._spool, self._store.cipher)
+        core = Core(
+            mesh=self._mesh,
+            store=self._store,
+            policy=self._policy,
+            clock=self._clock,
+            names=self._names,
+            teller=teller,
+            spool=spool,
+        )
+        self._entered = core
+        try:
+            spooled = await spool.read() if spool is not None else []
+        except BaseException:
+            self._entered = None
+            raise
+        teller.start()
+        for file in spooled:
+            saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
+            _ = core.start(_take_up(core, saving))
+        if self._background:
+            self._loop = core.loop.create_task(Claims(core).run(), name="mesh_refresh keeper")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        core = self._core()
+        core.closing = True
+        core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
+        core.wake()
+        try:
+            cancelled = await whatever_happens(drain(core, self._loop, self._policy.drain), core.loop)
+        finally:
+            self._left.set()
+        _raise_unsaved(core)
+        if cancelled:
+            raise asyncio.CancelledError
+
+    async def run(self) -> None:
+        """Work until cancelled, then drain: for a process that does nothing else."""
+        if self._entered is not None:
+            await self._left.wait()
+            return
+        async with self:
+            await asyncio.Event().wait()
+
+    def _core(self) -> Core:
+        core = self._entered
+        if core is None or self._left.is_set():
+            raise KeeperClosed
+        if core.loop is not asyncio.get_running_loop():
+            raise InvalidRequest("This keeper belongs to another event loop, the one in which it was entered.")
+        return core
+
+    # Adding and removing.
+
+    async def add(self, login_id: str, tokens: Tokens | Iterable[Tokens]) -> Added:
+        """Keep this login: one person's at one broker, with its one or several accounts.
+
+        For a login that is known, it is a new login of the person: the accounts that are named take these tokens.
+        Tokens that were here before are no news, and change nothing, so that it is safe to repeat. Raises
+        `InvalidRequest` for what cannot be one login, and the store's `StoreError`.
+        """
+        core, found = self._core(), given(tokens)
+        del tokens  # a traceback may be rendered with its locals
+        if isinstance(found, str):
+            raise InvalidRequest(found)
+        return await add_login(core, login_id, found)
+
+    async def add_many(
+        self,
+        logins: Iterable[tuple[str, Tokens | Iterable[Tokens]]],
+        *,
+        spread: timedelta = timedelta(),
+        at_once: bool = False,
+    ) -> int:
+        """`add` each of `logins`; gives how many were news.
+
+        What is due at once falls due within `spread`. With `at_once`, all of it is: nobody knows how old it is.
+        They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
+        (`StoreError`), those before it may have been added, and all can be added again.
+        """
+        check_many(logins, spread)
+        core, changed = self._core(), 0
+        waiting: list[tuple[str, tuple[Tokens, ...]]] = []
+        for login in logins:
+            found = pair(login)
+            if isinstance(found, str):
+                del logins, login  # a traceback may be rendered with its locals
+                raise InvalidRequest(found)
+            waiting.append(found)
+            if len(waiting) == _AT_A_TIME:
+                changed += await _added(core, waiting, spread, at_once=at_once)
+                waiting = []
+        return changed + await _added(core, waiting, spread, at_once=at_once)
+
+    async def remove(self, login_id: str) -> bool:
+        """Forget a login and all of its tokens; False where there was none. What is under way for it is dropped.
+
+        Raises the store's `StoreError`.
+        """
+        return await self._core().store.delete(_id(login_id))
+
+    # Tokens.
+
+    async def tokens(
+        self,
+        login_id: str,
+        account_id: str | None = None,
+        *,
+        rejected: Tokens | None = None,
+        max_wait: timedelta | None = None,
+    ) -> Tokens:
+        """Tokens that are fresh; refreshed first where they must be.
+
+        `rejected`: the broker just refused these, so they are refreshed, unless somebody has done it since. Waits for
+        at most `max_wait` (None: the policy's). Raises `UnknownLogin`, `AmbiguousAccount`, `MfaPending` (with its id),
+        `ReconnectNeeded` or `NotReadyInTime`.
+        """
+        wait = self._wait(max_wait)
+        check_id("account_id", account_id)
+        wrong = wrong_tokens(rejected)
+        if wrong:
+            del rejected  # a traceback may be rendered with its locals
+            raise InvalidRequest(wrong)
+        return await Asking(self._core()).tokens(_id(login_id), account_id, rejected, wait)
+
+    async def refresh(
+        self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
+    ) -> Tokens:
+        """Exchange now, due or not. Raises as `tokens` does; nothing is sent that could spend a token twice."""
+        check_id("account_id", account_id)
+        return await Asking(self._core()).refresh(_id(login_id), account_id, self._wait(max_wait))
+
+    async def refresh_due(self) -> int:
+        """Exchange everything that is due at this moment, and give the number of logins that were claimed for it.
+
+        What cannot be sent now (a pause, a breaker) is left. For a worker that is started by a timer. Raises what the
+        store raises at a claim; what has arrived is written for as long as it takes, so give it a time-out of your own
+        and leave the keeper then.
+        """
+        return await Claims(self._core()).all_due()
+
+    async def submit_mfa(
+        self,
+        login_id: str,
+        code: str,
+        *,
+        pending_id: str | None = None,
+        account_id: str | None = None,
+        max_wait: timedelta | None = None,
+    ) -> Tokens:
+        """Answer a question with `code`; gives the fresh tokens.
+
+        `pending_id` says which question, as the event and `MfaPending` did. Raises `CodeRefused` for a wrong code
+        (question and tokens are as they were), `MfaPending` where the broker asks again, `CodeNotWanted` where the
+        question was answered already, `UnknownLogin`, `AmbiguousAccount`, `NotReadyInTime` (nothing was sent, or what
+        came of it is not in the store yet), and what an exchange raises. Works in any process that has the store.
+        """
+        code = MaskedStr(code.strip()) if isinstance(code, str) else ""
+        if not code:
+            raise InvalidRequest("The MFA code is empty, or no string; nothing was sent.")
+        check_id("pending_id", pending_id)
+        check_id("account_id", account_id)
+        wait = self._wait(max_wait)
+        return await Asking(self._core()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
+
+    async def restart_mfa(
+        self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
+    ) -> Account:
+        """Ask the broker for a new code; gives the account, which waits for it now, or needs none any more.
+
+        Raises `CodeNotWanted` where no question is open, `ReconnectNeeded` where the tokens are refused for good, and
+        `NotReadyInTime`.
+        """
+        check_id("account_id", account_id)
+        return await Asking(self._core()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
+
+    # Looking.
+
+    async def login(self, login_id: str) -> Login:
+        """The login as it is stored. Raises `UnknownLogin`, and the store's `StoreError`."""
+        found = await self._core().store.get(_id(login_id))
+        if found is None:
+            raise UnknownLogin
+        return found
+
+    def logins(
+        self,
+        *,
+        state: AccountState | str | None = None,
+        broker: str | None = None,
+        changed_since: datetime | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Login]:
+        """Logins in the order of their ids: those with an account in `state`, of `broker`, changed since then.
+
+        `after` goes on behind a login id. Pages are read as they are needed, and raise the store's `StoreError`.
+        """
+        check_filters(state, broker, changed_since, after, limit)
+        states = None if state is None else _with(AccountState(state))
+        page = Page(_AT_A_TIME, after, states, None if broker is None else str(broker), changed_since)
+        return _pages(self._core(), page, limit)
+
+    async def pause(self, broker: str = "*") -> None:
+        """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
+        check_broker(broker)
+        await self._core().store.pause(str(broker))
+
+    async def resume(self, broker: str = "*") -> None:
+        """Go on with `broker`. A pause of all is ended only by resuming all."""
+        check_broker(broker)
+        core = self._core()
+        await core.store.pause(str(broker), paused=False)
+        core.wake()
+
+    async def summary(self) -> Summary:
+        """Counts by broker and state, how late the latest is, what is in flight."""
+        core = self._core()
+        now = core.at()
+        return summed_up(
+            await core.store.counts(now),
+            now,
+            in_flight=core.gate.in_flight,
+            paused=await core.store.paused(),
+            held_back=core.gate.breakers.open,
+        )
+
+    def health(self) -> Health:
+        """For a probe: whether this keeper does its work."""
+        core = self._entered
+        if core is None or self._left.is_set():
+            return Health(ok=False, problems=("the keeper is not running",))
+        problems = []
+        if self._background and (self._loop is None or self._loop.done()) and not core.closing:
+            problems.append("the loop has ended")
+        if core.failed_at is not None:
+            problems.append(f"the store has been failing for {core.clock.monotonic() - core.failed_at:.0f} s")
+        halted = core.gate.breakers.halted
+        if halted is not None:
+            problems.append(f"everything is halted: {halted}")
+        unsaved = len(core.unsaved)
+        if unsaved:
+            problems.append(f"new tokens of {unsaved} login(s) are not in the store yet")
+        return Health(not problems, tuple(problems), unsaved, core.gate.in_flight, halted, core.teller.dropped)
+
+    def _wait(self, max_wait: timedelta | None) -> timedelta:
+        check_wait(max_wait)
+        return self._policy.max_wait if max_wait is None else max_wait
+
+
+async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], spread: timedelta, *, at_once: bool) -> int:
+    adding = (add_login(core, login_id, tokens, spread, at_once=at_once) for login_id, tokens in logins)
+    done = await asyncio.gather(*adding, return_exceptions=True)
+    for it in done:
+        if isinstance(it, BaseException):
+            raise it
+    return sum(it.changed for it in done if not isinstance(it, BaseException))
+
+
+def _raise_unsaved(core: Core) -> None:
+    spooled = len(core.spilled) + core.in_spool
+    if core.given_up:
+        more = f" Those of {spooled} more are in the spool." if spooled else ""
+        what = f"The store did not take new tokens of {len(core.given_up)} login(s).{more}"
+        raise NotSaved(what, (*core.given_up, *core.spilled))
+    if spooled:
+        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(core.spilled))
+
+
+async def _take_up(core: Core, saving: Saving) -> None:
+    """What an earlier life of this process could not write."""
+    core.in_spool += 1
+    try:
+        settled = await saving.save(None)
+    except GivenUp:
+        return
+    core.in_spool -= 1
+    core.teller.tell(settled.told)
+
+
+def _id(login_id: str) -> str:
+    wrong = wrong_login_id(login_id)
+    if wrong:
+        raise InvalidRequest(wrong)
+    return login_id
+
+
+async def _pages(core: Core, page: Page, limit: int | None) -> AsyncIterator[Login]:
+    left = limit
+    while left is None or left > 0:
+        page = evolve(page, limit=_AT_A_TIME if left is None else min(left, _AT_A_TIME))
+        rows = await core.store.rows(page)
+        for row in rows:
+            yield opened(core.store.cipher, row)
+        if len(rows) < page.limit:
+            return
+        page = evolve(page, after=rows[-1].login_id)
+        left = None if left is None else left - len(rows)
+
+
+def _with(state: AccountState) -> frozenset[str]:
+    """Every value of a row's state that has `state` in it."""
+    others = [it for it in AccountState if it is not state]
+    sets = (chosen for size in range(len(others) + 1) for chosen in combinations(others, size))
+    return frozenset("+".join(sorted({state, *chosen})) for chosen in sets)

@@ -1,0 +1,53 @@
+"""The end of a keeper: what is under way is finished and written, whatever happens to those who wait for it."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from mesh_refresh.keeper.core import Core
+from mesh_refresh.tasks import ExchangeTask, run_foreign
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+_LOOK_AGAIN = 0.25
+"""Seconds, while the last exchanges end at the client's deadline."""
+
+
+async def drain(core: Core, claims: "asyncio.Task[None] | None", within: timedelta) -> None:
+    """Until nothing is under way. What a store does not take `within` this time ends up in ``core.given_up``."""
+    if claims is not None:
+        claims.cancel()
+        await asyncio.wait((claims,))
+    if core.tasks:
+        await asyncio.wait(set(core.tasks), timeout=within.total_seconds() / 2)
+    for saving in list(core.saving):
+        saving.spill_meanwhile()
+    while core.tasks:
+        left = (core.give_up_at or 0.0) - core.loop.time()
+        exchanging = any(unit.sent and unit.outcome is None for unit in core.units.values())
+        if left <= 0 and not exchanging:
+            break
+        await asyncio.wait(set(core.tasks), timeout=left if left > 0 else _LOOK_AGAIN)
+    # A store that raises was given up on by now. One that does not answer at all is left to itself.
+    for unit in list(core.units.values()):
+        if unit.outcome is not None:
+            unit.give_up(unit.outcome)
+    for task in list(core.tasks):
+        _log.warning("the store does not answer; what it was asked for is left to itself")
+        task.end()
+    await run_foreign(lambda: core.teller.finish(within))
+
+
+async def whatever_happens(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> bool:
+    """Run `work` to its end, although the task that waits for it is cancelled; whether that was."""
+    task = ExchangeTask.of(work, loop)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    return cancelled

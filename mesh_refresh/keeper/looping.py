@@ -1,0 +1,110 @@
+"""The loop: claims what is due, no more than there are places for."""
+
+import logging
+from datetime import datetime
+
+from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.errors import without_secrets
+from mesh_refresh.keeper.unit import Unit, loop_choice
+from mesh_refresh.stores import Demand
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+_WORTH_A_CLAIM = 0.005
+"""Seconds to wait for more places than one: a claim costs the same for one row as for many."""
+
+
+class Claims:
+    """Claims and starts units."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._due_by: datetime | None = None
+        """None: what is due when it is claimed."""
+        self._places = 0
+        self._claimed = 0
+        self._failed: Exception | None = None
+
+    async def run(self) -> None:
+        """Until the keeper is left, or this is cancelled."""
+        core, pause = self._core, self._pause()
+        while not core.closing:
+            try:
+                await self._once()
+            except Exception as error:  # noqa: BLE001 - a store or a clock of the user's: the fleet must not stand still
+                _log.error("a claim failed in an unexpected way", extra=without_secrets(error))
+                self._places = self._claimed = 0
+                core.failed_at = core.failed_at or core.clock.monotonic()
+            more = 0 < self._places <= self._claimed
+            if more and core.gate.free > 0:
+                continue
+            await core.change(pause)
+            if more and core.gate.free < core.policy.concurrency // 4:
+                await core.change(_WORTH_A_CLAIM)
+
+    async def all_due(self) -> int:
+        """Exchange what is due at this moment, and give how many logins there were."""
+        core, total = self._core, 0
+        self._due_by = core.at()
+        while not core.closing:
+            await self._once()
+            if self._failed is not None:
+                raise self._failed
+            total += self._claimed
+            if self._claimed and core.gate.free > 0:
+                continue
+            now = core.clock.monotonic()
+            if not self._claimed and not core.units and not core.unread and not core.gate.rated(now):
+                break
+            await core.change(self._pause())
+        return total
+
+    def _pause(self) -> float:
+        """How long to do nothing where nothing happens. With a bounded rate, no longer than until the next may go."""
+        policy = self._core.policy
+        rates = [rate for rate in (policy.rate, policy.rate_each) if rate is not None]
+        return min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+
+    async def _once(self) -> None:
+        """Claim as many as there are places for, and start what was claimed."""
+        core = self._core
+        self._claimed = self._places = 0
+        if not core.closing and not core.unread:
+            # Between the store's word that rows are ours and their units there must be nothing that a shutdown can cut.
+            await core.protect(self._claim())
+
+    async def _claim(self) -> None:
+        core = self._core
+        places, each, limits = core.gate.places(core.clock.monotonic())
+        if places <= 0:
+            return
+        probing = None in core.gate.breakers.open
+        turn = core.gate.breakers.rotated(limits) if probing else limits
+        claimed = await self._rows(places, each, turn)
+        if not claimed and probing:
+            core.gate.breakers.forget_turns()
+            claimed = await self._rows(places, each, limits)
+        self._claimed, self._places = claimed, places
+
+    async def _rows(self, places: int, each: int | None, limits: dict[str, int]) -> int:
+        core = self._core
+        at = core.at()
+        demand = Demand(core.owner, core.policy.lease, self._due_by or at, places, each, limits, at)
+        claimed_at = core.clock.monotonic()  # before the claim: the lease cannot have begun earlier
+        core.gate.reserved += places
+        try:
+            rows = list(await core.stored(lambda: core.store.claim(demand)))
+        except Exception as error:  # noqa: BLE001 - whatever a store raises: it is asked again
+            if self._failed is None:
+                _log.error("the store failed at a claim; it is asked again", extra=without_secrets(error))
+            self._failed = error
+            return 0
+        finally:
+            core.gate.reserved -= places
+            if core.gate.asking:
+                core.wake()  # callers found those places taken, and most of them may be free again
+        self._failed = None
+        for row in rows:
+            place = core.gate.enter(row.broker, core.clock.monotonic())
+            Unit(core, row, claimed_at, loop_choice, place).start()
+        return len(rows)

@@ -1,0 +1,196 @@
+"""What to exchange next, and what to answer somebody who asks. Pure."""
+
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from mesh_refresh.keeper.due import clock_went_back, is_good, wants_new_refresh_token
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.logins import Account, AccountState, Login, Reason
+from mesh_refresh.stores.row import CLOCK_TOLERANCE
+from mesh_refresh.tokens import Tokens
+
+
+@frozen
+class Exchange:
+    """Send this account's tokens."""
+
+    account: Account
+    renew: bool = False
+    """Ask for a new refresh token too."""
+
+
+@frozen
+class Good:
+    """These are fresh."""
+
+    tokens: Tokens
+
+
+@frozen
+class CodeFirst:
+    """A code is needed."""
+
+    pending_id: str
+
+
+@frozen
+class Parked:
+    """The person must log in again."""
+
+    reason: Reason | None
+    display_message: str | None
+
+
+@frozen
+class NotBefore:
+    """Nothing can be sent before."""
+
+    at: datetime
+    why: str
+
+
+Answer = Good | CodeFirst | Parked | NotBefore | Exchange
+
+
+def next_exchange(login: Login, now: datetime, policy: Policy) -> Exchange | None:
+    """What the loop sends of a login that it has claimed: the account that has been due for longest."""
+    if login.succeeded_at is not None and now < login.succeeded_at + policy.min_interval:
+        return None
+    due = [
+        account
+        for account in login.accounts
+        if account.state is AccountState.ACTIVE
+        and account.due_at is not None
+        and account.due_at <= now
+        and account.tokens.refresh_token is not None
+        and not _waits(account, now)
+        and (account.tokens.not_before is None or account.tokens.not_before <= now)
+        and not _sibling_asks(login, account, now, policy)
+    ]
+    if not due:
+        return None
+    account = min(due, key=lambda it: it.due_at or now)
+    return _exchange(account, now, policy)
+
+
+def put_off(login: Login, now: datetime, policy: Policy) -> Login:
+    """`login` with what is due and must not be sent yet put off to when it may be."""
+    earliest = now if login.succeeded_at is None else login.succeeded_at + policy.min_interval
+    accounts = []
+    for account in login.accounts:
+        if account.state is AccountState.ACTIVE and account.due_at is not None:
+            moments = [account.due_at, account.wait_until, account.tokens.not_before, earliest, now]
+            until = max(moment for moment in moments if moment is not None)
+            if _sibling_asks(login, account, now, policy):
+                until = max(until, now + policy.settle)
+            accounts.append(evolve(account, due_at=until))
+        else:
+            accounts.append(account)
+    return evolve(login, accounts=tuple(accounts))
+
+
+def after_clock_went_back(login: Login, now: datetime) -> Login:
+    """`login` as it must be seen where it was written at a time that is still to come.
+
+    Nobody knows how much time has really passed, so everything that the loop refreshes is due. What must be waited
+    for is told anew from now, as if none had passed.
+    """
+    if login.changed_at is None or not clock_went_back(login, now, CLOCK_TOLERANCE):
+        return login
+    by = login.changed_at - now
+    succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
+    return evolve(login, succeeded_at=succeeded_at, accounts=tuple(_rewound(it, now, by) for it in login.accounts))
+
+
+def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
+    tokens = account.tokens
+    if tokens.obtained_at is not None and tokens.obtained_at > now:
+        tokens = evolve(
+            tokens,
+            obtained_at=tokens.obtained_at - by,
+            expires_at=None if tokens.expires_at is None else tokens.expires_at - by,
+        )
+    pending = account.pending
+    if pending is not None and pending.asked_at > now:
+        pending = evolve(pending, asked_at=pending.asked_at - by)
+    return evolve(
+        account,
+        tokens=tokens,
+        pending=pending,
+        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
+        hold_until=None if account.hold_until is None else account.hold_until - by,
+        wait_until=None if account.wait_until is None else account.wait_until - by,
+    )
+
+
+def answer(login: Login, account: Account, now: datetime, policy: Policy, *, rejected: Tokens | None = None) -> Answer:
+    """What `Keeper.tokens` does for somebody who asks for `account`."""
+    tokens = account.tokens
+    refused = rejected is not None and rejected.auth_token is not None and rejected.auth_token == tokens.auth_token
+    if is_good(tokens, now, policy) and not refused:
+        return Good(tokens)
+    found = parked_for(account)
+    if found is not None:
+        return found
+    if tokens.not_before is not None and now < tokens.not_before:
+        return NotBefore(tokens.not_before, "the broker does not let these tokens be exchanged yet")
+    if _waits(account, now) and not refused:
+        return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
+    if account.hold_until is not None and now < account.hold_until:
+        return NotBefore(account.hold_until, f"the last exchange failed ({account.last_error})")
+    if refused and login.succeeded_at is not None and now < login.succeeded_at + policy.min_interval:
+        return NotBefore(login.succeeded_at + policy.min_interval, "they were refreshed a moment ago")
+    return _unless_sibling_asks(login, account, now, policy)
+
+
+def forced(login: Login, account: Account, now: datetime, policy: Policy) -> Answer:
+    """What `Keeper.refresh` does: exchange now, unless that could spend a token twice."""
+    if account.tokens.refresh_token is None and is_good(account.tokens, now, policy):
+        return Parked(Reason.NOT_REFRESHABLE, account.display_message)
+    if account.state is not AccountState.RECONNECT_REQUIRED or account.tokens.refresh_token is None:
+        found = parked_for(account)
+        if found is not None:
+            return found
+    if account.tokens.not_before is not None and now < account.tokens.not_before:
+        return NotBefore(account.tokens.not_before, "the broker does not let these tokens be exchanged yet")
+    if _waits(account, now):
+        return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
+    if account.refused_at is not None and account.hold_until is not None and now < account.hold_until:
+        return NotBefore(account.hold_until, "they were refused a moment ago, and are sent once more after a pause")
+    return _unless_sibling_asks(login, account, now, policy)
+
+
+def parked_for(account: Account) -> CodeFirst | Parked | None:
+    """What keeps an account from being exchanged by itself, or None."""
+    if account.state is AccountState.MFA_REQUIRED and account.pending is not None:
+        return CodeFirst(account.pending.id)
+    if account.parked:
+        return Parked(account.reason, account.display_message)
+    if account.tokens.refresh_token is None:
+        return Parked(Reason.EXPIRED, account.display_message)
+    return None
+
+
+def _exchange(account: Account, now: datetime, policy: Policy) -> Exchange:
+    return Exchange(account, wants_new_refresh_token(account, now, policy))
+
+
+def _waits(account: Account, now: datetime) -> bool:
+    return account.wait_until is not None and now < account.wait_until
+
+
+def _unless_sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> NotBefore | Exchange:
+    until = _sibling_asks(login, account, now, policy)
+    if until is not None:
+        return NotBefore(until, "another account of the login waits for a code")
+    return _exchange(account, now, policy)
+
+
+def _sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> datetime | None:
+    """Until when a person is being asked for a code of this login, and would be asked for a second one."""
+    if not account.needs_code:
+        return None
+    asked = [other.pending.asked_at for other in login.accounts if other is not account and other.pending is not None]
+    until = max(asked, default=now) + policy.mfa_wait
+    return until if asked and now < until else None

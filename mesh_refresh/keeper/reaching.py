@@ -1,0 +1,177 @@
+"""The way of a caller to an exchange of one login: read it, wait for a place, claim it, wait for the end."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.errors import NotReadyInTime
+from mesh_refresh.keeper.unit import Choice, Unit
+from mesh_refresh.logins import Login, UnknownLogin
+from mesh_refresh.stores import Busy
+from mesh_refresh.stores.store import ALL_BROKERS
+
+_LOOK_AGAIN = 0.25
+"""Seconds between two looks at a login that another process is at work on."""
+
+_FOR_THE_STORE = 1.0
+"""Seconds: the least that a store is given."""
+
+
+class Deadline:
+    """Until when somebody waits."""
+
+    def __init__(self, core: Core, wait: timedelta) -> None:
+        self._loop = core.loop
+        self._end = core.loop.time() + max(0.0, wait.total_seconds())
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return max(0.0, self._end - self._loop.time())
+
+    @property
+    def left_for_the_store(self) -> float:
+        """Seconds that a store may take to answer. Who does not wait at all still wants to know what it has."""
+        return max(_FOR_THE_STORE, self.left)
+
+
+class Reaching:
+    """What every verb about one login begins with. Raises `NotReadyInTime` where the caller's time does not suffice."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    async def claimed(self, login: Login, choose: Choice, deadline: Deadline, code: str | None = None) -> Unit | None:
+        """A unit that has begun; None where somebody else is at work on the login, and it must be looked at again."""
+        core = self.core
+        other = core.claiming.get(login.login_id)
+        if other is not None:
+            await self._until(other, deadline, "another caller waits for the exchange of this login")
+            return None
+        core.claiming[login.login_id] = core.loop.create_future()
+        try:
+            return await self._claim(login, choose, deadline, code)
+        finally:
+            core.claiming.pop(login.login_id).set_result(None)
+
+    async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> Unit | None:
+        core = self.core
+        await self._place(str(login.broker), deadline)
+        found: list[Unit | Busy | None] = []
+        place = core.gate.enter(str(login.broker), core.clock.monotonic())
+
+        async def claim() -> None:
+            started = False
+            try:
+                claimed_at = core.clock.monotonic()
+                row = await core.stored(lambda: core.store.claim_one(login.login_id, core.owner, core.policy.lease))
+                if row is None or isinstance(row, Busy):
+                    found.append(row)
+                    return
+                unit = Unit(core, row, claimed_at, choose, place, code=code)
+                unit.start()
+                started = True
+                found.append(unit)
+            finally:
+                if not started:
+                    core.gate.leave(place)
+                    if core.gate.asking:
+                        core.wake()
+
+        try:
+            claiming = core.protect(claim())
+            await self._until(claiming, deadline, "the store does not answer")
+            claiming.result()
+        except NotReadyInTime:
+            raise
+        except Exception as error:
+            raise _store_failed(error) from error
+        match found[0]:
+            case Unit() as unit:
+                return unit
+            case Busy(left):
+                await self._look_again(left, deadline)
+                return None
+            case _:
+                raise UnknownLogin
+
+    async def _place(self, broker: str, deadline: Deadline) -> None:
+        """Wait for a place; at once where that could not help in time."""
+        core = self.core
+        try:
+            async with asyncio.timeout(deadline.left_for_the_store):
+                paused = await core.store.paused()
+        except Exception as error:
+            raise _store_failed(error) from error
+        if paused & {broker, ALL_BROKERS}:
+            raise NotReadyInTime("exchanges of this broker are paused")
+        self._check_open()
+        while core.unread:
+            if not deadline.left:
+                raise NotReadyInTime("the store does not take what is in the spool")
+            await core.change(deadline.left)
+        while (shut := core.gate.shut(broker, core.clock.monotonic())) is not None:
+            self._check_open()
+            left = deadline.left
+            if not left or (shut.seconds is not None and shut.seconds > left):
+                retry_at = None if shut.seconds is None else core.at() + timedelta(seconds=shut.seconds)
+                raise NotReadyInTime(shut.why, retry_at=retry_at)
+            core.gate.asking += shut.crowded
+            try:
+                await core.change(left if shut.seconds is None else min(left, shut.seconds))
+            finally:
+                core.gate.asking -= shut.crowded
+
+    async def settle_first(self, login_id: str, deadline: Deadline) -> None:
+        """Where new tokens of this login are on their way into the store, what it has is out of date."""
+        core = self.core
+        while True:
+            unit = core.units.get(login_id)
+            if not (unit is not None and unit.answered) and login_id not in core.unsaved:
+                return
+            if not deadline.left:
+                raise NotReadyInTime("the store does not take the new tokens")
+            await core.change(min(deadline.left, 1.0))
+
+    async def read(self, login_id: str, deadline: Deadline) -> Login:
+        try:
+            async with asyncio.timeout(deadline.left_for_the_store):
+                row = await self.core.store.read(login_id)
+            login = None if row is None else self.core.opened(row)
+        except Exception as error:
+            raise _store_failed(error) from error
+        if login is None:
+            raise UnknownLogin
+        return login
+
+    async def wait_until(self, at: datetime, why: str, deadline: Deadline) -> None:
+        self._check_open()
+        left = (at - self.core.at()).total_seconds()
+        if left > deadline.left:
+            raise NotReadyInTime(why, retry_at=at)
+        await self.core.change(max(left, 0.0))
+
+    def _check_open(self) -> None:
+        if self.core.closing:
+            raise NotReadyInTime("the keeper is being left")
+
+    async def _look_again(self, left: timedelta, deadline: Deadline) -> None:
+        self._check_open()
+        if not deadline.left:
+            raise NotReadyInTime("another process is at work on this login", retry_at=self.core.at() + left)
+        # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so on for ever.
+        await self.core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
+
+    async def ended(self, unit: Unit, deadline: Deadline) -> None:
+        """Until the unit has ended, or the caller's time has; the unit goes on."""
+        await self._until(unit.done, deadline, "the exchange is still under way")
+
+    async def _until(self, done: "asyncio.Future[None]", deadline: Deadline, why: str) -> None:
+        await asyncio.wait((done,), timeout=deadline.left)
+        if not done.done():
+            raise NotReadyInTime(why)
+
+
+def _store_failed(error: Exception) -> MeshRefreshError:
+    return NotReadyInTime(f"the store failed ({type(error).__name__})")

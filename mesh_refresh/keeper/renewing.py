@@ -1,0 +1,146 @@
+"""Entries of a reply become the tokens of their accounts, or join the login as new ones. Pure."""
+
+from datetime import timedelta
+
+from attrs import evolve
+
+from mesh_refresh.keeper import events, fingerprints
+from mesh_refresh.keeper.attempts import Attempt, Entry
+from mesh_refresh.keeper.due import backed_off, chance_of, next_due
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.standing import Now, counts, is_newer, replaced, shares, told_of
+from mesh_refresh.logins import Account, AccountState, Login, adopted
+from mesh_refresh.logins.joining import whose
+from mesh_refresh.tokens import Tokens
+
+_A_MOMENT, _A_MINUTE = timedelta(seconds=2), timedelta(minutes=1)
+
+
+def taken(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, told: list[Event]) -> Login:
+    """Every entry goes to its account, or joins the login as a new one."""
+    for entry in entries:
+        account = login.by_epoch(attempt.epoch) if entry.asked else _owner(login, attempt, entry)
+        if account is not None:
+            if counts(account, attempt) and is_newer(account, attempt, _own(account, entry, attempt).refresh_token):
+                fresh = _refreshed(login, account, entry, attempt, now)
+                told.append(
+                    events.AccountRefreshed(
+                        *told_of(login, fresh, now), account.failures, account.state, fresh.tokens.expires_at
+                    )
+                )
+                login = replaced(login, account, fresh)
+        elif not entry.asked and not _known_once(login, entry):
+            joined = _joined(login, entry, attempt, now)
+            told.append(events.AccountJoined(*told_of(login, joined, now)))
+            login = evolve(login, accounts=(*login.accounts, joined))
+    return login
+
+
+def _owner(login: Login, attempt: Attempt, entry: Entry) -> Account | None:
+    """Whose entry it is, among those which were not asked for."""
+    named = whose(entry.tokens, [account.tokens for account in login.accounts])
+    if named is not None:
+        return login.accounts[named]
+    only = login.accounts[0] if len(login.accounts) == 1 else None
+    if only is not None and only.epoch != attempt.epoch and not only.tokens.account_id:
+        return only  # replaced meanwhile, and it has no id yet
+    return None
+
+
+def _known_once(login: Login, entry: Entry) -> bool:
+    """Whether these tokens are some account's already, under no name."""
+    mark = fingerprints.identity(entry.tokens)
+    return any(
+        fingerprints.identity(account.tokens) == mark and not account.tokens.account_id for account in login.accounts
+    )
+
+
+def _refreshed(login: Login, account: Account, entry: Entry, attempt: Attempt, now: Now) -> Account:
+    tokens, old = _tokens(account, entry, attempt), account.tokens
+    ends, before = tokens.refresh_token_expires_at, old.refresh_token_expires_at
+    slow = tokens.auth_token is None or not entry.brought_access
+    # Whatever is not named here is what a success ends.
+    fresh = Account(
+        tokens,
+        AccountState.ACTIVE if tokens.refresh_token is not None else AccountState.NOT_REFRESHABLE,
+        epoch=account.epoch,
+        produced_by=attempt.number if tokens.refresh_token != old.refresh_token else account.produced_by,
+        settled_by=max(account.settled_by, attempt.number),
+        failed_by=account.failed_by,
+        refreshed_at=now.at,
+        renewed_at=attempt.begun_at
+        if tokens.refresh_token != old.refresh_token or ends != before
+        else account.renewed_at,
+        failures=account.failures + 1 if slow else 0,
+        failing_since=(account.failing_since or now.at) if slow else None,
+        last_error="no access token" if slow else None,
+        needs_code=attempt.with_code is not None if entry.asked else account.needs_code,
+        renewal_stuck=_is_stuck(account, entry, attempt),
+        known=fingerprints.rotated(account.known, old, tokens),
+    )
+    chance = chance_of(login.login_id, attempt.number)
+    if slow:
+        # A success that brings no access token would be due at once, for ever.
+        again = backed_off(fresh, now.policy, now=now.at, chance=chance)
+        return evolve(fresh, due_at=None if fresh.needs_code else again, hold_until=again)
+    due_at = next_due(fresh, now.policy, chance=chance, now=now.at)
+    if account.failed_by > attempt.number and tokens.refresh_token == old.refresh_token:
+        # The same token was sent once more since, and what became of that still counts.
+        return evolve(
+            fresh,
+            due_at=due_at and max(due_at, account.wait_until or due_at),
+            wait_until=account.wait_until,
+            unknown_since=account.unknown_since,
+        )
+    return evolve(fresh, due_at=due_at)
+
+
+def _tokens(account: Account, entry: Entry, attempt: Attempt) -> Tokens:
+    if entry.asked and account.tokens.refresh_token == attempt.spent:
+        return entry.tokens  # the client has carried over what the reply left out
+    return evolve(adopted(account.tokens, _own(account, entry, attempt)), ref=account.tokens.ref)
+
+
+def _is_stuck(account: Account, entry: Entry, attempt: Attempt) -> bool:
+    """Whether asking for a new refresh token is of no use."""
+    ends, before = entry.tokens.refresh_token_expires_at, account.tokens.refresh_token_expires_at
+    # An end is told as whole seconds from an answer: a fixed one seems to move a little each time.
+    moved = (
+        before is not None
+        and ends is not None
+        and ends - before > min(_A_MINUTE, max(_A_MOMENT, (ends - attempt.begun_at) / 20))
+    )
+    if attempt.new_refresh_token and entry.asked:
+        return before is not None and not moved
+    return account.renewal_stuck and not moved
+
+
+def _own(account: Account, entry: Entry, attempt: Attempt) -> Tokens:
+    """The entry's tokens, with the account's own refresh token where the reply named none for it.
+
+    The client gives such an entry the login's token, because it cannot know better. Here it is known which accounts
+    had that one.
+    """
+    if entry.own_refresh_token or shares(account, attempt):
+        return entry.tokens
+    kept = account.tokens
+    return evolve(
+        entry.tokens,
+        refresh_token=kept.refresh_token,
+        refresh_token_expires_at=kept.refresh_token_expires_at,
+    )
+
+
+def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now) -> Account:
+    account = Account(
+        entry.tokens,
+        AccountState.ACTIVE if entry.tokens.refresh_token is not None else AccountState.NOT_REFRESHABLE,
+        epoch=now.epochs(),
+        produced_by=attempt.number,
+        settled_by=attempt.number,
+        refreshed_at=now.at,
+        renewed_at=attempt.begun_at,
+        known=fingerprints.added((), entry.tokens),
+    )
+    chance = chance_of(login.login_id, attempt.number)
+    return evolve(account, due_at=next_due(account, now.policy, chance=chance, now=now.at))

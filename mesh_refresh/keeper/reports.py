@@ -1,0 +1,104 @@
+"""What a keeper tells of its fleet, and of itself."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from attrs import field, frozen
+
+from mesh_refresh.keeper.events import Fault
+from mesh_refresh.logins import AccountState
+from mesh_refresh.stores.row import Count
+
+
+@frozen
+class BrokerSummary:
+    """The logins of one broker."""
+
+    logins: int
+    states: Mapping[AccountState, int]
+    """Logins with an account in that state; one with several accounts may count under several."""
+    expired: int
+    """Logins with an access token that has ended."""
+    due: int
+    """Logins that are due, or late."""
+
+
+@frozen
+class Summary:
+    """The fleet, as the store has it, and what this process does."""
+
+    brokers: Mapping[str, BrokerSummary]
+    logins: int
+    states: Mapping[AccountState, int]
+    """Logins with an account in that state."""
+    expired: int
+    due: int
+    late: timedelta
+    """How long the latest of them has been due."""
+    leased: int
+    """Logins that some process is at work on."""
+    in_flight: int
+    """Of those, this process."""
+    paused: frozenset[str]
+    """Brokers; ``"*"`` is all of them."""
+    held_back: Mapping[str | None, Fault]
+    """Open breakers of this process: the broker (None: all), and why."""
+
+
+@frozen
+class Health:
+    """For a probe."""
+
+    ok: bool
+    problems: tuple[str, ...] = ()
+    """What is wrong, in words."""
+    unsaved: int = 0
+    """Logins whose new tokens are not in the store yet."""
+    in_flight: int = 0
+    halted: Fault | None = None
+    events_dropped: int = field(default=0)
+
+
+def summed_up(
+    counts: Iterable[Count],
+    now: datetime,
+    *,
+    in_flight: int,
+    paused: frozenset[str],
+    held_back: Mapping[str | None, Fault],
+) -> Summary:
+    """The summary of what a store counted."""
+    counts = list(counts)
+    earliest = min((it.earliest_due_at for it in counts if it.earliest_due_at is not None), default=now)
+    return Summary(
+        brokers={
+            broker: _broker([it for it in counts if it.broker == broker])
+            for broker in sorted({it.broker for it in counts})
+        },
+        logins=sum(it.logins for it in counts),
+        states=_states(counts),
+        expired=sum(it.expired for it in counts),
+        due=sum(it.due for it in counts),
+        late=max(timedelta(), now - earliest),
+        leased=sum(it.leased for it in counts),
+        in_flight=in_flight,
+        paused=paused,
+        held_back=dict(held_back),
+    )
+
+
+def _broker(counts: list[Count]) -> BrokerSummary:
+    return BrokerSummary(
+        sum(it.logins for it in counts),
+        _states(counts),
+        sum(it.expired for it in counts),
+        sum(it.due for it in counts),
+    )
+
+
+def _states(counts: list[Count]) -> dict[AccountState, int]:
+    found = dict.fromkeys(AccountState, 0)
+    for count in counts:
+        for state in count.state.split("+"):
+            found[AccountState(state)] += count.logins
+    return {state: number for state, number in found.items() if number}

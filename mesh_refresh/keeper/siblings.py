@@ -1,0 +1,100 @@
+"""Accounts of a login that a reply does not name, though it may have spent what they have. Pure."""
+
+from attrs import evolve
+
+from mesh_refresh.keeper import fingerprints
+from mesh_refresh.keeper.attempts import Attempt, Entry
+from mesh_refresh.keeper.due import backed_off, chance_of, next_due, settled
+from mesh_refresh.keeper.standing import Now, cleared, counts, replaced, shares
+from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.logins.joining import same_account
+from mesh_refresh.tokens import Tokens
+
+
+def left_out(
+    login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, *, shared: str | None = None
+) -> Login:
+    """Accounts that the reply does not name: those with the very token that was spent take the new one.
+
+    `shared` is that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
+    """
+    successor = _successor(entries)
+    new = shared if shared is not None else (successor.refresh_token if successor else None)
+    renewed = bool(entries) or new not in (None, attempt.spent)
+    for account in login.accounts:
+        own = account.epoch == attempt.epoch
+        named = own if shared is not None else any(entry.asked for entry in entries) and own
+        named = named or any(same_account(account.tokens, entry.tokens) for entry in entries)
+        if named or not renewed or not counts(account, attempt):
+            continue
+        if not shares(account, attempt):
+            if attempt.number > account.settled_by and not account.sibling_renewed:
+                login = replaced(login, account, evolve(account, sibling_renewed=True))
+        elif new is not None and new != attempt.spent:
+            ends = successor.refresh_token_expires_at if successor is not None else None
+            tokens = evolve(account.tokens, refresh_token=new, refresh_token_expires_at=ends)
+            login = replaced(login, account, _caught_up(login, account, tokens, attempt, now))
+        elif new is None:
+            login = replaced(login, account, _without_successor(login, account, attempt, now))
+    return login
+
+
+def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt, now: Now) -> Account:
+    """`account` with the new token that came for another one."""
+    parked = account.parked
+    fresh = evolve(
+        cleared(account) if parked else account,
+        tokens=tokens,
+        # What it was parked for has come to life again. A question is void: its answer would bring the spent token.
+        state=AccountState.ACTIVE,
+        produced_by=attempt.number,
+        settled_by=max(account.settled_by, attempt.number),
+        renewed_at=attempt.begun_at,
+        known=fingerprints.rotated(account.known, account.tokens, tokens),
+        refused_at=None,
+        unknown_since=None,
+        wait_until=None,
+    )
+    chance = chance_of(login.login_id, attempt.number)
+    if fresh.needs_code:
+        return evolve(fresh, due_at=None)
+    if account.epoch == attempt.epoch:
+        # It was asked for, and not answered: at once again would be for ever.
+        return _slowed(fresh, account, now, chance)
+    got_at, round_at = tokens.obtained_at, login.round_at
+    behind = round_at is None or got_at is None or got_at < round_at
+    due_at = now.at if behind else next_due(fresh, now.policy, chance=chance, now=now.at)
+    if due_at is not None and fresh.hold_until is not None:
+        due_at = max(due_at, fresh.hold_until)  # its own failures pace it still
+    return evolve(fresh, behind=behind, due_at=due_at)
+
+
+def _slowed(fresh: Account, old: Account, now: Now, chance: float) -> Account:
+    counted = evolve(
+        fresh, failures=old.failures + 1, failing_since=old.failing_since or now.at, last_error="AccountNotInReply"
+    )
+    again = backed_off(counted, now.policy, now=now.at, chance=chance)
+    return evolve(counted, due_at=again, hold_until=again)
+
+
+def _without_successor(login: Login, account: Account, attempt: Attempt, now: Now) -> Account:
+    """Only others were renewed, by several tokens: nobody knows whether its own, which was sent, is spent."""
+    counted = evolve(
+        account,
+        failures=account.failures + 1,
+        failing_since=account.failing_since or now.at,
+        last_error="AccountNotInReply",
+        unknown_since=account.unknown_since or now.at,
+    )
+    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
+    wait = max(settled(account, now.policy, now=now.at), again)
+    return evolve(counted, wait_until=wait, due_at=None if account.parked or account.needs_code else wait)
+
+
+def _successor(entries: tuple[Entry, ...]) -> Tokens | None:
+    """Whose refresh token came after the spent one: that of the account asked for, or the only one there is."""
+    for entry in entries:
+        if entry.asked and entry.tokens.refresh_token is not None:
+            return entry.tokens
+    found = {entry.tokens.refresh_token: entry.tokens for entry in entries if entry.tokens.refresh_token is not None}
+    return next(iter(found.values())) if len(found) == 1 else None

@@ -1,0 +1,117 @@
+"""Where new tokens wait, sealed, while the store is gone: a folder of files that the next start reads again."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper.attempts import Attempt, Kept, from_text, to_text
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
+
+_SUFFIX = ".settlement"
+_ORPHAN = ".orphan"
+_CONTEXT = "spool"
+
+_T = TypeVar("_T")
+
+
+@frozen
+class Spooled:
+    """One file of the spool."""
+
+    path: Path
+    attempt: Attempt
+    kept: Kept
+
+
+class Spool:
+    """A folder, mode 0700, with a sealed file (mode 0600) for each outcome that is not in the store yet."""
+
+    def __init__(self, folder: str | os.PathLike[str], cipher: Sealing) -> None:
+        self._folder = Path(folder)
+        self._cipher = cipher
+
+    def __repr__(self) -> str:
+        return f"<Spool {self._folder}>"
+
+    async def write(self, attempt: Attempt, kept: Kept) -> Path:
+        """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
+        sealed = self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT)
+        return await _in_thread(lambda: self._write(sealed))
+
+    async def read(self) -> list[Spooled]:
+        """Everything that is in it, the oldest first. Raises `WrongKey` or `StoreDamaged`, and changes nothing then."""
+        found = await _in_thread(self._read)
+        return [Spooled(path, *self._opened(path, sealed)) for path, sealed in found]
+
+    async def forget(self, path: Path) -> None:
+        """It is in the store now."""
+        await _in_thread(lambda: path.unlink(missing_ok=True))
+
+    async def set_aside(self, path: Path) -> None:
+        """It is of a login that the store does not have: kept for somebody to look at, and not read again."""
+        await _in_thread(lambda: path.rename(path.with_suffix(_ORPHAN)))
+
+    def _opened(self, path: Path, sealed: bytes) -> tuple[Attempt, Kept]:
+        try:
+            return from_text(MaskedStr(self._cipher.open(sealed, _CONTEXT)))
+        except WrongKey:
+            raise WrongKey(f"The file {path} of the spool is not sealed with any of these keys.") from None
+        except InvalidRequest as error:
+            raise StoreDamaged(f"The file {path.name} of the spool cannot be read. {error}") from None
+
+    def _write(self, sealed: bytes) -> Path:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".new-", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(sealed)
+                file.flush()
+                os.fsync(file.fileno())
+            path = Path(name)
+            final = path.with_name(path.name.removeprefix(".new-") + _SUFFIX)
+            path.rename(final)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync(self._folder)
+        return final
+
+    def _read(self) -> list[tuple[Path, bytes]]:
+        if not self._folder.is_dir():
+            return []
+        found = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            try:
+                found.append((path.stat().st_mtime_ns, path, path.read_bytes()))
+            except FileNotFoundError:
+                continue  # another process has written it into the store meanwhile
+        return [(path, sealed) for _, path, sealed in sorted(found)]
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    raise StoreUnavailable(f"The spool cannot be used: {reason}.")
+
+
+def _sync(folder: Path) -> None:
+    """The new name must survive a power cut, where the system can promise that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return
+    finally:
+        os.close(handle)

@@ -1,0 +1,309 @@
+"""One login's exchange, from its claim to its settling: a unit that nothing from outside breaks off."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from attrs import evolve
+
+from mesh_refresh.client import SendOptions
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
+from mesh_refresh.keeper import failing
+from mesh_refresh.keeper.attempts import Attempt, kept_of
+from mesh_refresh.keeper.blaming import blame
+from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.failing import Unknown
+from mesh_refresh.keeper.gate import Place
+from mesh_refresh.keeper.planning import Exchange, next_exchange, put_off
+from mesh_refresh.keeper.settling import GivenUp, Saving, Settled, swap
+from mesh_refresh.keeper.standing import Applied, Now, replaced
+from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.outcomes import MfaRequired, Outcome, Refreshed, UnreadableReply
+from mesh_refresh.stores import Row, StoreError, StoreUnavailable
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+Choice = Callable[[Login, Now], "Exchange | None"]
+"""Which account to exchange, of the login as it was claimed; None: none of them, after all."""
+
+
+class HeldBack(Exception):
+    """What was about to be sent must not be, for a reason of ours."""
+
+    def __init__(self, why: str, *, pause: bool = False) -> None:
+        super().__init__(why)
+        self.pause = pause
+        """Whether it would be so again at once."""
+
+
+class Unit:
+    """Has a place at the gate, which whoever made it took, and gives that back at its end."""
+
+    def __init__(
+        self, core: Core, row: Row, claimed_at: float, choose: Choice, place: Place, *, code: str | None = None
+    ) -> None:
+        self.core = core
+        self.login_id = row.login_id
+        self.broker = row.broker
+        self.answered = False
+        """Fresh tokens came, and are on their way into the store: what the store has is out of date."""
+        self.sent = False
+        self.login: Login | None = None
+        """What was written in the end."""
+        self.error: MeshRefreshError | None = None
+        """What the exchange raised."""
+        self.outcome: Outcome | None = None
+        """What came, as long as it is not in the store."""
+        self.saving: Saving | None = None
+        self.done: asyncio.Future[None] = core.loop.create_future()
+        self._row, self._claimed_at, self._choose, self._code = row, claimed_at, choose, code
+        self._place = place
+        self._opened: Login | None = None
+
+    def start(self) -> None:
+        """Begin. From here on, the row's lease is this unit's to give back."""
+        core = self.core
+        core.units[self.login_id] = self
+        _ = core.start(self._run())
+
+    async def _run(self) -> None:
+        core = self.core
+        try:
+            await self._claimed()
+        except Exception as error:  # noqa: BLE001 - the lease runs out by itself, and callers must not hang
+            _log.error(
+                "an exchange ended in an unexpected way", extra={"login_id": self.login_id, **without_secrets(error)}
+            )
+        finally:
+            core.gate.leave(self._place)
+            if core.units.get(self.login_id) is self:
+                del core.units[self.login_id]
+            if not self.done.done():
+                self.done.set_result(None)
+            core.wake()
+
+    async def _give_back(self) -> None:
+        """After an unexpected end before the bytes, the login is as it was."""
+        if not self.sent and self._opened is not None and self.login is None:
+            await self._write(self._opened, lambda stored, _: Applied(stored))
+
+    async def _claimed(self) -> None:
+        core = self.core
+        try:
+            login = core.opened(self._row)
+        except StoreError as error:
+            await self._leave_alone(error)
+            return
+        self._opened = login
+        if self.login_id in core.unsaved:
+            # Tokens of an earlier life that come after these are on their way into the store.
+            await self._write(login, lambda stored, now: Applied(put_off(stored, now.at + now.policy.poll, now.policy)))
+            return
+        if self._row.open_attempt and await self._found_open(login):
+            return
+        now = core.now()
+        wish = self._choose(login, now)
+        if wish is None:
+            await self._write(login, _nothing_to_send)
+            return
+        await self._exchange(login, wish, now)
+
+    async def _found_open(self, login: Login) -> bool:
+        """Stamp what nobody knows about; False where all of it was written after all."""
+        may = {it.epoch: self.core.mesh.may_resend(it.tokens) for it in login.accounts}
+
+        def stamp(stored: Login, now: Now) -> Applied:
+            return failing.found_open(stored, login, now, may)
+
+        if stamp(login, self.core.now()).login == login:
+            return False
+        await self._write(login, stamp, self.core.policy.settle)
+        return True
+
+    async def _leave_alone(self, error: StoreError) -> None:
+        """A row that does not open is kept as it is, and looked at again later."""
+        core = self.core
+        _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
+        self.error = error
+        now = core.at()
+        row = evolve(self._row, due_at=now + core.policy.backoff_cap if self._row.due_at else None, changed_at=now)
+        await core.stored(lambda: core.store.swap(row, owner=core.owner))
+
+    async def _write(
+        self, login: Login, change: Callable[[Login, Now], Applied], hold: timedelta = timedelta()
+    ) -> None:
+        """Write what holds no token. Where the store fails, the lease runs out and somebody else finds it open."""
+        core, pause = self.core, 0.05
+        told: list[Event] = []
+        while True:
+            try:
+                self._settled(await swap(core, login, change, hold, told=told))
+            except Exception as error:  # noqa: BLE001 - whatever a store raises
+                left = core.policy.lease.total_seconds() - (core.clock.monotonic() - self._claimed_at)
+                if core.closing or left <= 0:
+                    _log.warning(
+                        "a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(error)}
+                    )
+                    return
+                await asyncio.sleep(min(pause, left))
+                pause = min(pause * 2, 5.0)
+            else:
+                return
+
+    def _settled(self, settled: Settled) -> None:
+        self.login = settled.login
+        self.core.teller.tell(settled.told)
+
+    # The exchange.
+
+    async def _exchange(self, login: Login, wish: Exchange, now: Now) -> None:
+        core, account = self.core, wish.account
+        pending = _continuation(account) if account.state is AccountState.MFA_REQUIRED else None
+        asks = account.pending.id if account.pending is not None and self._code is not None else None
+        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew)
+        if asks is not None:
+            marked = await self._mark_answering(login, account.epoch)
+            if marked is None or marked.by_epoch(account.epoch) is None:
+                await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
+                return
+            login = marked
+        sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False)
+        outcome: Refreshed | MfaRequired | UnreadableReply
+        try:
+            if self._code is not None and pending is not None:
+                outcome = await core.mesh.submit_mfa(pending, self._code, sending=sending)
+            else:
+                tokens = account.tokens if pending is None else pending.tokens
+                renew = True if wish.renew else None
+                outcome = await core.mesh.refresh(tokens, create_new_refresh_token=renew, sending=sending)
+        except UnreadableReply as error:
+            if not error.may_hold_token:
+                await self._failed(login, attempt, error, account)
+                return
+            outcome, self.error = error, error
+        except MeshRefreshError as error:
+            await self._failed(login, attempt, error, account)
+            return
+        await self._keep(login, attempt, outcome)
+
+    async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
+        """Before a code goes out: after a crash, no other code is sent for the same question. None: not to be sent."""
+
+        def mark(stored: Login, _: Now) -> Applied:
+            found = stored.by_epoch(epoch)
+            return Applied(stored if found is None else failing.answering(stored, found))
+
+        try:
+            return (await swap(self.core, login, mark, timedelta(), release=False)).login
+        except Exception as error:  # noqa: BLE001 - whatever a store raises: nothing was sent
+            self.error = StoreUnavailable("The store failed before the code was sent; nothing was sent.")
+            self.error.__cause__ = error
+            return None
+
+    def _before_send(self, login: Login) -> Callable[[], Any]:
+        """The last look, with the connection in hand."""
+        core, policy = self.core, self.core.policy
+        unknown = any(account.unknown_since is not None for account in login.accounts)
+
+        def look() -> None:
+            if core.closing:
+                raise HeldBack("the keeper is being left")
+            now = core.clock.monotonic()
+            if now - self._claimed_at + core.mesh.retry.deadline.total_seconds() > policy.lease.total_seconds():
+                raise HeldBack("too little is left of the lease", pause=True)
+            if core.gate.breakers.blocked(self.broker, now, self._place.probe) is not None:
+                raise HeldBack("a breaker has opened")
+
+        def check() -> None:
+            look()
+            self.sent = True
+
+        async def check_row() -> None:
+            # After somebody's open attempt, that somebody may have written new tokens since.
+            try:
+                row = await core.store.read(self.login_id)
+            except Exception as error:
+                raise HeldBack("the store failed", pause=True) from error
+            if row is None or (row.epoch, row.revision) != (login.epoch, login.revision):
+                raise HeldBack("the login was changed meanwhile")
+            check()
+
+        return check_row if unknown else check
+
+    async def _keep(self, login: Login, attempt: Attempt, outcome: Refreshed | MfaRequired | UnreadableReply) -> None:
+        """Into the store, before anything else."""
+        core = self.core
+        self.answered, self.outcome = True, outcome
+        try:
+            self.saving = Saving(core, attempt, kept_of(outcome, core.names))
+            settled = await self.saving.save(login)
+        except Exception as error:
+            # Whatever went wrong: leaving the keeper raises it, and the only live tokens may be on that.
+            self.give_up(outcome)
+            self.error = NotReadyInTime("the store did not take the new tokens")
+            if not isinstance(error, GivenUp):
+                raise
+            return
+        finally:
+            self.outcome = None
+        self._settled(settled)
+        now, at = core.clock.monotonic(), core.at()
+        breakers = core.gate.breakers
+        if isinstance(outcome, UnreadableReply):
+            core.teller.tell(breakers.answered(self.broker, now, at, self._place.probe))
+        else:
+            core.teller.tell(breakers.succeeded(self.broker, self.login_id, now, at, self._place.probe))
+
+    def give_up(self, outcome: Outcome) -> None:
+        """The store does not take it until the keeper is left."""
+        spilled = self.saving is not None and self.saving.path is not None
+        (self.core.spilled if spilled else self.core.given_up).append(outcome)
+
+    async def _failed(self, login: Login, attempt: Attempt, error: MeshRefreshError, account: Account) -> None:
+        core = self.core
+        self.error = error
+        if isinstance(error, NotSent) and isinstance(error.__cause__, HeldBack):
+            held = error.__cause__
+            self.error = NotReadyInTime(str(held))
+            if held.pause:
+                _log.warning("an exchange was held back: %s", held, extra={"login_id": self.login_id})
+            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=held.pause))
+            return
+        if isinstance(error, InvalidRequest) and core.mesh.closed:
+            self.error = NotReadyInTime("the client is closed")
+            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
+            return
+        failure = blame(core, error, account, self.login_id, self._place)
+        hold = core.policy.settle if isinstance(failure, Unknown) else timedelta()
+        if failure is None:
+            await self._write(login, lambda stored, _: Applied(failing.code_refused(stored, attempt)))
+            return
+        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now), hold)
+
+
+def loop_choice(login: Login, now: Now) -> Exchange | None:
+    """What the loop exchanges."""
+    return next_exchange(login, now.at, now.policy)
+
+
+def _nothing_to_send(stored: Login, now: Now) -> Applied:
+    """The lease goes back; whatever is due and may not be sent is put off."""
+    applied = failing.expired(stored, now)
+    return Applied(put_off(applied.login, now.at, now.policy), applied.told)
+
+
+def _untouched(stored: Login, attempt: Attempt, now: Now, *, pause: bool = False) -> Applied:
+    """Nothing was sent: only the lease goes back, and a question that was about to be answered is open again."""
+    login = failing.code_refused(stored, attempt) if attempt.with_code is not None else stored
+    account = login.by_epoch(attempt.epoch)
+    if not pause or account is None or account.due_at is None:
+        return Applied(login)
+    return Applied(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
+
+
+def _continuation(account: Account) -> MfaRequired | None:
+    return None if account.pending is None else MfaRequired.from_json(account.pending.document)

@@ -1,0 +1,1 @@
+"""Keepers in processes of their own, which are killed, stopped, and cut off from their store."""

@@ -1,0 +1,204 @@
+"""The program of a keeper process: ``python -m tests.keeper.processes.worker SETTINGS``.
+
+It says on its standard output what happens, one JSON object a line and no secret in any, and takes orders on its
+standard input: first an empty line, which lets it begin, then JSON objects. What is secret comes from the environment.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy, Tokens
+from mesh_refresh.keeper import Event, Keeper, Policy
+from mesh_refresh.stores import Cipher
+from mesh_refresh.stores.sqlite import SqliteStore
+from tests.keeper.processes.measured import NotingClient, NotingStore, NotingTransport, watch_commits
+from tests.keeper.processes.traps import Snare, Trap, tell
+
+CLIENT_ID, CLIENT_SECRET, KEY = "PROCESSES_CLIENT_ID", "PROCESSES_CLIENT_SECRET", "PROCESSES_KEY"
+NOT_SAVED = 3
+"""The exit code of a keeper that could not write everything."""
+
+
+def _trap(value: "Trap | dict[str, Any] | None") -> Trap | None:
+    return Trap(**value) if isinstance(value, dict) else value
+
+
+@frozen
+class Settings:
+    """What a keeper process is told at its start."""
+
+    name: str
+    base_url: str
+    path: str
+    policy: dict[str, Any]
+    """The fields of `Policy`, lengths of time in seconds."""
+    deadline: float
+    busy: float = 0.3
+    """How long a store that is locked is waited for."""
+    spool: str | None = None
+    background: bool = True
+    events: bool = True
+    runs: bool = False
+    """By `Keeper.run`, and not by ``async with``."""
+    trap: Trap | None = field(default=None, converter=_trap)
+
+
+async def main(settings: Settings) -> None:
+    tell("ready")
+    orders, pipe = await standard_input()
+    with closing(pipe):
+        await orders.readline()
+        await work(settings, orders)
+
+
+async def work(settings: Settings, orders: asyncio.StreamReader) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    # What a service does about SIGTERM. Ctrl-C is asyncio.run's own.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    snare = Snare(settings.trap)
+    watch_commits(snare)
+    async with client(settings, snare) as mesh, store(settings, snare) as kept:
+        keeper = Keeper(
+            mesh,
+            kept,
+            policy=policy_of(settings.policy),
+            on_event=told if settings.events else None,
+            background=settings.background,
+            spool=settings.spool,
+        )
+        if settings.runs:
+            tell("started")
+            await keeper.run()
+            return
+        async with keeper:
+            tell("started")
+            try:
+                await obey(keeper, orders)
+            finally:
+                tell("leaving")
+
+
+def policy_of(values: dict[str, Any]) -> Policy:
+    """Lengths of time are in seconds here."""
+    usual = asdict(Policy(keep_alive=timedelta(1)))
+    converted: dict[str, Any] = {
+        name: timedelta(seconds=value) if isinstance(usual[name], timedelta) else value
+        for name, value in values.items()
+    }
+    return Policy(**converted)
+
+
+def client(settings: Settings, snare: Snare) -> MeshClient:
+    return NotingClient(
+        os.environ[CLIENT_ID],
+        os.environ[CLIENT_SECRET],
+        base_url=settings.base_url,
+        retry=RetryPolicy(deadline=timedelta(seconds=settings.deadline)),
+        transport=NotingTransport(settings.name, snare),
+    )
+
+
+def store(settings: Settings, snare: Snare) -> SqliteStore:
+    made = NotingStore.open(
+        settings.path, cipher=Cipher([os.environ[KEY]]), busy_timeout=timedelta(seconds=settings.busy)
+    )
+    made.snare = snare
+    return made
+
+
+async def standard_input() -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader, pipe
+
+
+async def obey(keeper: Keeper, orders: asyncio.StreamReader) -> None:
+    """Until told to end, or until whoever started this process is gone."""
+    tasks: set[asyncio.Task[None]] = set()
+    while line := await orders.readline():
+        order = json.loads(line)
+        if order["do"] == "end":
+            return
+        task = asyncio.create_task(answer(keeper, order))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def answer(keeper: Keeper, order: dict[str, Any]) -> None:
+    try:
+        result = await carry_out(keeper, order)
+    except MeshRefreshError as error:
+        reason = getattr(error, "reason", None)
+        tell("answer", id=order["id"], error=type(error).__name__, reason=None if reason is None else str(reason))
+    else:
+        tell("answer", id=order["id"], error=None, result=result)
+
+
+async def carry_out(keeper: Keeper, order: dict[str, Any]) -> object:
+    wait = timedelta(seconds=order.get("wait", 20))
+    match order["do"]:
+        case "add":
+            return await add(keeper, Path(order["path"]))
+        case "tokens":
+            await keeper.tokens(order["login"], max_wait=wait)
+        case "refresh":
+            await keeper.refresh(order["login"], max_wait=wait)
+        case "code":
+            await keeper.submit_mfa(order["login"], order["code"], max_wait=wait)
+        case "restart":
+            return str((await keeper.restart_mfa(order["login"], max_wait=wait)).state)
+    return None
+
+
+async def add(keeper: Keeper, path: Path) -> int:
+    """A start-up that adds what Link once handed over: one login after the other."""
+    changed = 0
+    for login_id, documents in read(path):
+        done = await keeper.add(login_id, [Tokens.from_json(document) for document in documents])
+        changed += done.changed
+        tell("added", login=login_id)
+    return changed
+
+
+def read(path: Path) -> list[tuple[str, list[str]]]:
+    return [(login_id, documents) for login_id, documents in json.loads(path.read_text())]
+
+
+def told(event: Event) -> None:
+    reason = getattr(event, "reason", None)
+    tell("event", what=type(event).__name__, login=getattr(event, "login_id", None), reason=reason and str(reason))
+
+
+class Telling(logging.Handler):
+    """What is logged goes the same way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell("log", level=record.levelname, message=record.getMessage(), error=getattr(record, "error", None))
+
+
+def run() -> int:
+    logging.getLogger("mesh_refresh").addHandler(Telling(logging.WARNING))
+    with suppress(asyncio.CancelledError, KeyboardInterrupt):
+        try:
+            asyncio.run(main(Settings(**json.loads(sys.argv[1]))))
+        except NotSaved:
+            return NOT_SAVED
+    return 0
+
+
+if __name__ == "__main__":
+    code = run()
+    tell("over", code=code)
+    sys.exit(code)

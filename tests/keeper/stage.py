@@ -1,0 +1,183 @@
+"""What every story about a keeper needs: its surroundings, notes of its events, a store that fails when told to."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from mesh_refresh import MeshClient, RetryPolicy, Tokens
+from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
+from mesh_refresh.stores import MemoryStore, Page, Store, StoreUnavailable
+from mesh_refresh.testing import FakeMesh, ManualClock
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NOTHING = timedelta()
+EVER = timedelta(hours=100)
+"""To wait so long in a test is to hang: it shows what has to come at once."""
+
+_E = TypeVar("_E", bound=Event)
+
+
+class Notes:
+    """A handler that writes down every event."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.all.append(event)
+        self._more.set()
+
+    def of(self, kind: type[_E]) -> list[_E]:
+        return [event for event in self.all if isinstance(event, kind)]
+
+    async def until(self, kind: type[_E], count: int = 1) -> list[_E]:
+        """Wait until `count` of them have come."""
+        while len(found := self.of(kind)) < count:
+            self._more.clear()
+            await self._more.wait()
+        return found
+
+
+class FaultyStore(MemoryStore):
+    """Shares the rows of another one, and raises where it is told to, before or after it has done its work."""
+
+    def __init__(self, of: MemoryStore) -> None:
+        super().__init__(cipher=of.cipher, clock=of._clock)
+        self._kept, self._paused = of._kept, of._paused
+        self.gone: frozenset[str] = frozenset()
+        """Verbs that raise, and do nothing."""
+        self.mute: list[str] = []
+        """Verbs that raise once for each entry, after they have done their work."""
+        self.failures: Counter[str] = Counter()
+        self._more = asyncio.Event()
+        self.meanwhile: dict[str, Callable[[], Any]] = {}
+        """What happens right before a verb does its work, once."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return self._at_risk(name, found) if name in _VERBS else found
+
+    def lose(self, *verbs: str) -> None:
+        """From now on these fail; all of them, where none is named."""
+        self.gone = frozenset(verbs or _VERBS)
+
+    def come_back(self) -> None:
+        self.gone = frozenset()
+
+    async def has_failed(self, verb: str, count: int = 1) -> None:
+        """Wait until `verb` has failed so often."""
+        while self.failures[verb] < count:
+            self._more.clear()
+            await self._more.wait()
+
+    def _at_risk(self, name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*args: Any, **options: Any) -> Any:
+            if name in self.gone:
+                self.failures[name] += 1
+                self._more.set()
+                raise StoreUnavailable
+            if name in self.meanwhile:
+                await self.meanwhile.pop(name)()
+            result = await verb(*args, **options)
+            if name in self.mute:
+                self.mute.remove(name)
+                raise StoreUnavailable
+            return result
+
+        return call
+
+
+_VERBS = frozenset({"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused"})
+
+
+@define(eq=False)
+class Stage:
+    """The surroundings of one or several keepers."""
+
+    clock: ManualClock
+    fake: FakeMesh
+    store: MemoryStore = field(init=False)
+    notes: Notes = field(factory=Notes)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = MemoryStore(clock=self.clock)
+
+    @asynccontextmanager
+    async def keeper(
+        self,
+        *,
+        store: Store | None = None,
+        background: bool = False,
+        on_event: Any = None,
+        spool: Any = None,
+        secret: Any = None,
+        strategies: Any = None,
+        retry: RetryPolicy | None = None,
+        **policy: Any,
+    ) -> AsyncIterator[Keeper]:
+        """A keeper with a client of its own, as another process would have; without a loop, unless it is asked for."""
+        policy.setdefault("poll", timedelta(milliseconds=10))
+        keys = self.fake.client_id, secret or self.fake.client_secret
+        async with (
+            MeshClient(
+                *keys, base_url=self.fake.base_url, clock=self.clock, strategies=strategies, retry=retry
+            ) as mesh,
+            Keeper(
+                mesh,
+                store or self.store,
+                policy=Policy(**policy),
+                on_event=on_event or self.notes,
+                background=background,
+                spool=spool,
+            ) as keeper,
+        ):
+            yield keeper
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def sent(self) -> int:
+        """Requests so far."""
+        return len(self.fake.requests)
+
+    async def login(self, login_id: str = "a") -> Login:
+        found = await self.store.get(login_id)
+        assert found is not None
+        return found
+
+    async def account(self, login_id: str = "a", account_id: str | None = None) -> Account:
+        return (await self.login(login_id)).account(account_id)
+
+    async def accounts(self) -> list[Account]:
+        rows = await self.store.rows(Page(1_000_000))
+        return [account for row in rows for account in (await self.login(row.login_id)).accounts]
+
+    async def held(self) -> list[Tokens]:
+        """Every set of tokens in the store."""
+        return [account.tokens for account in await self.accounts()]
+
+    async def lost(self, **options: Any) -> list[Any]:
+        """What the store does not have of what is live."""
+        for account in await self.accounts():
+            self.fake.hold_body(account.body or b"")
+            self.fake.hold_tokens([account.tokens])
+        bodies = any(account.body for account in await self.accounts())
+        return self.fake.lost(None if bodies else await self.held(), **options)
+
+    async def assert_whole(self) -> None:
+        """Nothing is lost, and no token was sent twice or after its end."""
+        assert not await self.lost()
+        assert not self.fake.reuses
+        assert not self.fake.sent_twice()
+
+    async def abandoned(self, login_id: str = "a", *, lease: timedelta = timedelta(minutes=3)) -> None:
+        """Another process takes the login, and dies with its attempt open; its lease runs out."""
+        await self.store.claim_one(login_id, "a process that died", lease)
+        self.clock.advance(lease)

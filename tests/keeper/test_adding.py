@@ -1,0 +1,200 @@
+"""Adding: what is news to a keeper, and what is none."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh import InvalidRequest, Tokens
+from mesh_refresh.keeper import AccountState, UnknownLogin
+from tests.keeper.stage import DAY, HOUR, MINUTE, Stage
+
+
+async def test_what_link_hands_over_becomes_one_login(stage: Stage) -> None:
+    """All accounts of a payload are one login."""
+    login = stage.fake.login("etoro", accounts=3)
+    async with stage.keeper() as keeper:
+        added = await keeper.add("a", Tokens.from_link(json.dumps(login.link_payload()), obtained_at=stage.now))
+    assert added.new == login.account_ids
+    assert [account.tokens.account_id for account in (await stage.login()).accounts] == list(login.account_ids)
+
+
+async def test_a_payload_that_comes_again_is_no_news(stage: Stage) -> None:
+    """A webhook delivered twice changes nothing, the epoch neither."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        before = await stage.login()
+        again = await keeper.add("a", login.token)
+    assert again.unchanged == (None,)
+    assert not again.changed
+    after = await stage.login()
+    assert after == before
+    assert after.revision == before.revision
+
+
+async def test_a_token_that_was_spent_long_ago_is_no_news(stage: Stage) -> None:
+    """A start-up adds the payload it once stored, after twenty rotations."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        for _ in range(20):
+            await keeper.refresh("a")
+        before = await stage.login()
+        assert (await keeper.add("a", login.token)).unchanged
+        assert (await keeper.add("a", evolve(login.token, access_token=None))).unchanged
+    assert await stage.login() == before
+    await stage.assert_whole()
+
+
+async def test_the_last_few_rotated_tokens_are_no_news_either(stage: Stage) -> None:
+    """An application that saves what it was given, and gives it back late, does no harm."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        given = [await keeper.refresh("a") for _ in range(4)]
+        before = await stage.login()
+        for tokens in given:
+            assert (await keeper.add("a", tokens)).unchanged
+    assert await stage.login() == before
+
+
+async def test_the_token_of_an_open_attempt_is_no_news(stage: Stage) -> None:
+    """Added in the middle of its own exchange, it fences nothing off."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        gate = stage.fake.hold(after_rotation=True)
+        caller = asyncio.create_task(keeper.refresh("a"))
+        await gate.entered.wait()
+        assert (await keeper.add("a", login.token)).unchanged
+        gate.release()
+        fresh = await caller
+    assert (await stage.account()).tokens == fresh
+    await stage.assert_whole()
+
+
+async def test_a_new_login_of_the_person_fences_off_what_is_in_flight(stage: Stage) -> None:
+    """What was sent for the old tokens does not overwrite the new ones."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        gate = stage.fake.hold(after_rotation=True)
+        caller = asyncio.create_task(keeper.refresh("a"))
+        await gate.entered.wait()
+        (fresh,) = login.again()
+        assert (await keeper.add("a", fresh)).replaced == (None,)
+        gate.release()
+        await asyncio.wait((caller,))
+        assert caller.exception() is None
+        await keeper.refresh("a")
+    await stage.assert_whole()
+
+
+async def test_a_new_login_replaces_only_the_accounts_that_it_names(stage: Stage) -> None:
+    """The others stay as they were."""
+    login = stage.fake.login("etoro", accounts=2)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens)
+        old = await stage.login()
+        added = await keeper.add("a", evolve(login.tokens[1], refresh_token="another", access_token="another"))
+    new = await stage.login()
+    assert added.replaced == ("acc-2",)
+    assert new.accounts[0] == old.accounts[0]
+    assert new.accounts[1].epoch != old.accounts[1].epoch
+
+
+async def test_a_parked_account_is_woken_only_by_an_access_token_that_was_never_seen(stage: Stage) -> None:
+    """The same payload again leaves it parked: that is no sign that the person did anything."""
+    login = stage.fake.login("tdAmeritrade")
+    async with stage.keeper(settle=MINUTE) as keeper:
+        await keeper.add("a", login.token)
+        login.refused = True
+        stage.clock.advance(2 * HOUR)
+        await keeper.refresh_due()
+        stage.clock.advance(MINUTE)
+        await keeper.refresh_due()
+        assert (await stage.account()).state is AccountState.RECONNECT_REQUIRED
+        assert (await keeper.add("a", login.token)).unchanged
+        assert (await stage.account()).state is AccountState.RECONNECT_REQUIRED
+        login.refused = False
+        woken = await keeper.add("a", evolve(login.token, access_token="never seen", obtained_at=stage.now))
+        assert woken.woken == (None,)
+        assert (await keeper.refresh("a")).refresh_token == login.token.refresh_token
+
+
+async def test_accounts_without_a_refresh_token_go_by_their_access_token(stage: Stage) -> None:
+    """eTrade: a second payload with the same access token is no news, another one is."""
+    login = stage.fake.login("eTrade")
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        assert (await keeper.add("a", login.token)).unchanged
+        stage.clock.advance(2 * HOUR)
+        (fresh,) = login.again()
+        assert (await keeper.add("a", fresh)).replaced
+        assert (await keeper.tokens("a")).access_token == fresh.access_token
+
+
+@pytest.mark.parametrize("what", ["nothing", "no token", "two brokers", "no ids", "one id twice", "another broker"])
+async def test_what_cannot_be_one_login_is_refused(stage: Stage, what: str) -> None:
+    """And nothing is written."""
+    one = Tokens("coinbase", "r-1", account_id="1")
+    wrong = {
+        "nothing": [],
+        "no token": [Tokens("coinbase", account_id="1")],
+        "two brokers": [one, Tokens("kraken", "r-2", account_id="2")],
+        "no ids": [Tokens("coinbase", "r-1"), Tokens("coinbase", "r-2")],
+        "one id twice": [one, evolve(one, refresh_token="r-2")],
+        "another broker": [Tokens("kraken", "r-2", account_id="1")],
+    }
+    async with stage.keeper() as keeper:
+        await keeper.add("known", one)
+        with pytest.raises(InvalidRequest) as refused:
+            await keeper.add("known" if what == "another broker" else "a", wrong[what])
+        assert "r-1" not in str(refused.value)
+        assert await stage.store.get("a") is None
+        assert (await stage.account("known")).tokens.refresh_token == "r-1"
+
+
+async def test_one_login_added_by_many_at_once_is_made_once(stage: Stage) -> None:
+    """Compare and swap: nobody's insert overwrites another's."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper() as keeper, stage.keeper() as other:
+        done = await asyncio.gather(*(it.add("a", login.token) for it in (keeper, other) * 20))
+    assert sum(len(added.new) for added in done) == 1
+    assert (await stage.login()).revision == 1
+
+
+async def test_many_logins_are_spread_over_a_time(stage: Stage) -> None:
+    """An import without times is due at once, but not in one second."""
+    logins = [(f"u{n}", Tokens("coinbase", f"r-{n}")) for n in range(600)]
+    async with stage.keeper() as keeper:
+        assert await keeper.add_many(logins, spread=HOUR) == 600
+        assert await keeper.add_many(logins, spread=HOUR) == 0
+    due = [account.due_at for account in await stage.accounts()]
+    tenths = [sum(at is not None and (at - stage.now) // (HOUR / 10) == n for at in due) for n in range(10)]
+    assert sum(tenths) == 600
+    assert min(tenths) > 30
+
+
+async def test_many_logins_can_be_due_at_once_whatever_their_lifetimes_say(stage: Stage) -> None:
+    """Nobody knows how old an imported access token is."""
+    logins = [(f"u{n}", stage.fake.login("coinbase", access_lifetime=DAY).token) for n in range(20)]
+    async with stage.keeper() as keeper:
+        await keeper.add_many(logins, at_once=True)
+        assert await keeper.refresh_due() == 20
+
+
+async def test_a_login_that_was_removed_is_unknown(stage: Stage) -> None:
+    """`remove` deletes its tokens, and says whether there were any."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        assert await keeper.remove("a")
+        assert not await keeper.remove("a")
+        with pytest.raises(UnknownLogin):
+            await keeper.tokens("a")
+        stage.clock.advance(timedelta(hours=2))
+        assert await keeper.refresh_due() == 0
+    assert not stage.fake.requests

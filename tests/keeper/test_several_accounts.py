@@ -1,0 +1,123 @@
+"""Several accounts in one login: whatever they share, and whatever a reply lists, nothing is lost."""
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh import Tokens
+from mesh_refresh.keeper import AccountJoined, AccountState, Keeper, Reason, ReconnectRequired
+from mesh_refresh.testing import Replies, Sharing
+from tests.keeper.stage import HOUR, MINUTE, Stage
+
+MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
+KNOWABLE = [mode for mode in MODES if mode != (Sharing.DIFFERENT_STRINGS, Replies.ASKED)]
+ROUNDS = 4
+
+
+async def rounds(stage: Stage, keeper: Keeper, count: int = ROUNDS) -> None:
+    """Lifetimes go by, each looked at minute by minute."""
+    for _ in range(int(count * HOUR / MINUTE)):
+        stage.clock.advance(MINUTE)
+        await keeper.refresh_due()
+
+
+@pytest.mark.parametrize(("sharing", "replies"), KNOWABLE)
+@pytest.mark.parametrize("revokes", [False, True])
+async def test_nothing_is_lost_however_accounts_share(
+    stage: Stage, sharing: Sharing, replies: Replies, revokes: bool
+) -> None:
+    """Every account is fresh after every round, and siblings do not renew each other for ever."""
+    login = stage.fake.login("etoro", accounts=3, sharing=sharing, replies_with=replies, revokes_on_reuse=revokes)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens)
+        for _ in range(ROUNDS):
+            await rounds(stage, keeper, 1)
+            for account_id in login.account_ids:
+                fresh = await keeper.tokens("a", account_id)
+                assert stage.fake.is_live(fresh.access_token)
+                assert stage.fake.is_live(fresh.refresh_token)
+            await stage.assert_whole()
+    assert stage.sent() <= 2 * 3 * ROUNDS
+    assert {account.state for account in (await stage.login()).accounts} == {AccountState.ACTIVE}
+
+
+@pytest.mark.parametrize(("sharing", "replies"), KNOWABLE)
+async def test_accounts_refreshed_on_demand_lose_nothing(stage: Stage, sharing: Sharing, replies: Replies) -> None:
+    """Each in turn, in any order."""
+    login = stage.fake.login("etoro", accounts=3, sharing=sharing, replies_with=replies, revokes_on_reuse=True)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens)
+        for account_id in ("acc-2", "acc-1", "acc-3", "acc-3", "acc-1", "acc-2"):
+            stage.clock.advance(MINUTE)
+            await keeper.refresh("a", account_id)
+            await stage.assert_whole()
+
+
+@pytest.mark.parametrize("revokes", [False, True])
+async def test_what_no_client_can_know_ends_with_a_stated_reason_and_no_loop(stage: Stage, revokes: bool) -> None:
+    """Different strings over one upstream pair, and replies with only the account asked for."""
+    login = stage.fake.login(
+        "etoro",
+        accounts=3,
+        sharing=Sharing.DIFFERENT_STRINGS,
+        replies_with=Replies.ASKED,
+        revokes_on_reuse=revokes,
+    )
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens)
+        await rounds(stage, keeper, 6)
+        sent = stage.sent()
+        parked = [account for account in (await stage.login()).accounts if account.parked]
+        assert len(parked) >= 2
+        assert {account.reason for account in parked} <= {Reason.REFUSED_AFTER_SIBLING, Reason.REFUSED}
+        assert {account.state for account in parked} == {AccountState.RECONNECT_REQUIRED}
+        await rounds(stage, keeper, 3)
+        assert stage.sent() - sent <= 2 * 3
+        assert len(stage.notes.of(ReconnectRequired)) == len(parked)
+
+
+async def test_a_person_who_logs_in_again_brings_all_of_them_back(stage: Stage) -> None:
+    """Also those that ended with a reason."""
+    login = stage.fake.login("etoro", accounts=3, sharing=Sharing.DIFFERENT_STRINGS, replies_with=Replies.ASKED)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens)
+        await rounds(stage, keeper, 6)
+        added = await keeper.add("a", login.again())
+        assert set(added.replaced) == set(login.account_ids)
+        assert {account.state for account in (await stage.login()).accounts} == {AccountState.ACTIVE}
+    assert not await stage.lost()
+
+
+async def test_accounts_that_a_reply_brings_join_the_login(stage: Stage) -> None:
+    """In the same transaction, and with an event."""
+    login = stage.fake.login("etoro", accounts=3)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.tokens[0])
+        await keeper.refresh("a", "acc-1")
+        joined = await stage.notes.until(AccountJoined, 2)
+        assert {event.account_id for event in joined} == {"acc-2", "acc-3"}
+        assert stage.fake.is_live((await keeper.tokens("a", "acc-3")).access_token)
+        await keeper.refresh("a", "acc-1")
+    assert len(stage.notes.of(AccountJoined)) == 2
+    await stage.assert_whole()
+
+
+async def test_a_login_without_ids_learns_them_from_its_first_reply(stage: Stage) -> None:
+    """The account that was added nameless is not kept twice."""
+    login = stage.fake.login("etoro", accounts=1, named=True)
+    nameless = evolve(login.token, account_id=None, mesh_account_id=None)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", nameless)
+        await keeper.refresh("a")
+        assert [account.tokens.account_id for account in (await stage.login()).accounts] == ["acc-1"]
+    await stage.assert_whole()
+
+
+async def test_refs_stay_with_their_accounts(stage: Stage) -> None:
+    """The user's own keys are carried to the account they were given with, and to no other."""
+    login = stage.fake.login("etoro", accounts=2)
+    mine: list[Tokens] = [evolve(tokens, ref=f"user-{n}") for n, tokens in enumerate(login.tokens)]
+    async with stage.keeper() as keeper:
+        await keeper.add("a", mine)
+        await keeper.refresh("a", "acc-2")
+        await keeper.refresh("a", "acc-1")
+    assert [account.tokens.ref for account in (await stage.login()).accounts] == ["user-0", "user-1"]

@@ -1,0 +1,239 @@
+"""The store gone after a success: the new pair is kept until it lands, and the spent token is of no use to anybody."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh_refresh import NotSaved
+from mesh_refresh.keeper import AccountRefreshed, Keeper, NotReadyInTime
+from mesh_refresh.stores import Cipher, MemoryStore
+from mesh_refresh.testing import FakeLogin
+from tests.keeper.stage import HOUR, NOTHING, FaultyStore, Stage
+
+SHORT = timedelta(milliseconds=20)
+COUNT = 8
+
+
+def files(spool: Path) -> list[Path]:
+    return list(spool.iterdir())
+
+
+async def begin(stage: Stage, keeper: Keeper, store: FaultyStore) -> tuple[list[FakeLogin], "asyncio.Task[int]"]:
+    """In the middle of rotations: every login is exchanged, and the store is lost before the replies come."""
+    logins = [stage.fake.login("coinbase", revokes_on_reuse=True) for _ in range(COUNT)]
+    for number, login in enumerate(logins):
+        await keeper.add(f"u{number}", login.token)
+    stage.clock.advance(HOUR * 0.9)
+    gate = stage.fake.hold(after_rotation=True, times=COUNT)
+    run = asyncio.create_task(keeper.refresh_due())
+    await gate.arrivals(COUNT)
+    store.lose()
+    gate.release()
+    await store.has_failed("swap")
+    return logins, run
+
+
+@asynccontextmanager
+async def rotating(stage: Stage, keeper: Keeper, store: FaultyStore) -> AsyncIterator[list[FakeLogin]]:
+    """Likewise, and at the end the store is back."""
+    logins, run = await begin(stage, keeper, store)
+    try:
+        yield logins
+    finally:
+        store.come_back()
+        await asyncio.wait((run,))
+
+
+@pytest.fixture(params=[False, True], ids=["no spool", "spool"])
+def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return tmp_path / "spool" if request.param else None
+
+
+async def test_every_new_pair_is_in_the_store_once_it_is_back(stage: Stage, spool: Path | None) -> None:
+    """With and without a spool; the event comes after the write, not before."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store, spool=spool) as keeper:
+        async with rotating(stage, keeper, store):
+            await stage.fake.idle()
+            assert not stage.notes.all
+        await stage.notes.until(AccountRefreshed, COUNT)
+        assert keeper.health().ok
+    assert stage.sent() == COUNT
+    assert spool is None or not files(spool)
+    await stage.assert_whole()
+
+
+async def test_the_spent_token_is_neither_sent_nor_answered_with(stage: Stage, spool: Path | None) -> None:
+    """Not even once the store is there for reading again."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store, spool=spool) as keeper:
+        async with rotating(stage, keeper, store) as logins:
+            for gone in (None, ("swap",)):
+                store.lose(*(gone or ()))
+                for verb in (keeper.tokens, keeper.refresh):
+                    with pytest.raises(NotReadyInTime):
+                        await verb("u0", max_wait=SHORT)
+            assert stage.sent() == COUNT
+            health = keeper.health()
+            assert not health.ok
+            assert 1 <= health.unsaved <= COUNT
+        found = await keeper.tokens("u0")
+        assert found.access_token == logins[0].live[0].access_token
+    await stage.assert_whole()
+
+
+async def test_what_is_left_at_the_end_is_raised(stage: Stage) -> None:
+    """Without a spool, `NotSaved` has the outcomes, and their tokens can be saved by hand."""
+    store = FaultyStore(stage.store)
+    with pytest.raises(NotSaved) as not_saved:
+        async with stage.keeper(store=store, drain=SHORT) as keeper:
+            await begin(stage, keeper, store)
+    outcomes: Any = not_saved.value.outcomes
+    assert len(outcomes) == COUNT
+    stage.fake.hold_tokens(tokens for outcome in outcomes for tokens in outcome.all_tokens)
+    assert not stage.fake.lost()
+    assert "fake-refresh" not in repr(not_saved.value)
+
+
+async def test_the_next_keeper_reads_the_spool_before_anything_is_sent(stage: Stage, tmp_path: Path) -> None:
+    """The process ended meanwhile: nothing is lost, nothing is spent twice."""
+    store, spool = FaultyStore(stage.store), tmp_path / "spool"
+    with pytest.raises(NotSaved):
+        async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
+            await begin(stage, keeper, store)
+    assert len(files(spool)) == COUNT
+    store.come_back()
+    stage.clock.advance(HOUR / 2)
+    async with stage.keeper(store=store, spool=spool) as keeper:
+        tokens = [await keeper.tokens(f"u{number}") for number in range(COUNT)]
+    assert len({it.access_token for it in tokens}) == COUNT
+    assert not files(spool)
+    await stage.assert_whole()
+
+
+async def test_a_pair_from_the_spool_is_refreshed_without_a_wait(stage: Stage, tmp_path: Path) -> None:
+    """The attempt that brought it is settled, although its lease was never given back."""
+    store, spool = FaultyStore(stage.store), tmp_path / "spool"
+    with pytest.raises(NotSaved):
+        async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
+            await begin(stage, keeper, store)
+    store.come_back()
+    async with stage.keeper(store=store, spool=spool) as keeper:
+        await keeper.tokens("u0")
+        stage.clock.advance(2 * HOUR)
+        await keeper.tokens("u0", max_wait=timedelta(seconds=1))
+        account = await stage.account("u0")
+    assert (account.unknown_since, account.failures) == (None, 0)
+    await stage.assert_whole()
+
+
+async def test_with_the_store_still_gone_the_next_keeper_neither_sends_nor_answers(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """What is in the spool stays there, and is raised again at the end."""
+    store, spool = FaultyStore(stage.store), tmp_path / "spool"
+    with pytest.raises(NotSaved):
+        async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
+            await begin(stage, keeper, store)
+
+    said: list[Any] = []  # looked at outside: `NotSaved` would hide what fails inside
+
+    async def with_the_store_gone() -> None:
+        async with stage.keeper(store=store, spool=spool, drain=SHORT, background=True) as keeper:
+            asking = (verb("u0", max_wait=SHORT) for verb in (keeper.tokens, keeper.refresh))
+            said.extend(await asyncio.gather(*asking, return_exceptions=True))
+            stage.clock.advance(2 * HOUR)
+            await store.has_failed("swap", store.failures["swap"] + 2 * COUNT)
+
+    store.lose("swap")
+    with pytest.raises(NotSaved):
+        await with_the_store_gone()
+    assert [type(error) for error in said] == [NotReadyInTime, NotReadyInTime]
+    assert (await stage.login("u0")).attempt == 1
+    assert stage.sent() == COUNT
+    assert len(files(spool)) == COUNT
+    store.come_back()
+    async with stage.keeper(store=store, spool=spool):
+        pass
+    await stage.assert_whole()
+
+
+async def test_files_of_the_spool_are_sealed_and_private(stage: Stage, tmp_path: Path) -> None:
+    """Mode 0600 in a folder of mode 0700; with a cipher, no token can be read in them."""
+    spool = tmp_path / "spool"
+    stage.store = MemoryStore(cipher=Cipher([Cipher.generate_key()]), clock=stage.clock)
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store, spool=spool) as keeper, rotating(stage, keeper, store):
+        await store.has_failed("swap", 2 * COUNT)  # the second try comes after the spilling
+        assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+        for file in files(spool):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert b"fake-" not in file.read_bytes()
+    await stage.assert_whole()
+
+
+async def test_a_spool_that_cannot_be_used_keeps_nothing_from_the_store(stage: Stage, tmp_path: Path) -> None:
+    """A file stands where the folder should be: the pair stays in memory until it lands."""
+    spool = tmp_path / "spool"
+    spool.write_text("in the way")
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store, spool=spool) as keeper:
+        async with rotating(stage, keeper, store):
+            pass
+        await stage.notes.until(AccountRefreshed, COUNT)
+    await stage.assert_whole()
+
+
+async def test_another_process_waits_while_the_pair_is_still_to_come(stage: Stage) -> None:
+    """It finds the lease run out and stamps a wait; the late write ends that."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store) as keeper, stage.keeper() as other:
+        async with rotating(stage, keeper, store):
+            stage.clock.advance(timedelta(minutes=3))
+            assert await other.refresh_due() == COUNT
+            with pytest.raises(NotReadyInTime):
+                await other.refresh("u0", max_wait=NOTHING)
+            assert stage.sent() == COUNT
+        await stage.notes.until(AccountRefreshed, COUNT)
+        stage.clock.advance(HOUR * 0.9)
+        assert await other.refresh_due() == COUNT
+    await stage.assert_whole()
+
+
+async def test_a_store_that_is_gone_before_the_request_sends_nothing(stage: Stage) -> None:
+    """The claim is the attempt; without one there is none."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        store.lose("claim", "claim_one")
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a")
+        assert not stage.sent()
+        assert not keeper.health().ok
+        store.come_back()
+        await keeper.tokens("a")
+        assert keeper.health().ok
+    await stage.assert_whole()
+
+
+async def test_a_claim_that_landed_unseen_is_found_open_and_settled(stage: Stage) -> None:
+    """Nothing was sent under it, but nobody can know that: it is waited for, and then sent."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        store.mute = ["claim_one"]
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a")
+        for _ in range(10):
+            stage.clock.advance(timedelta(minutes=1))
+            await keeper.refresh_due()
+    assert stage.sent() == 1
+    await stage.assert_whole()

@@ -1,0 +1,209 @@
+"""Unknown outcomes: nobody sends the same tokens before the stamped time, and what follows is settled by it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mesh_refresh import RefreshRequest
+from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.strategies import DefaultStrategy
+from mesh_refresh.testing import Fault
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, Stage
+
+SETTLE = timedelta(minutes=2)
+INSTANT = timedelta(microseconds=1)
+
+
+async def unknown(stage: Stage, keeper: Keeper, fault: Fault | None = None, **login: Any) -> Any:
+    """A login whose exchange ended in nobody knows what, while its access token has a tenth of its hour left."""
+    made = stage.fake.login("coinbase", **login)
+    await keeper.add("a", made.token)
+    stage.clock.advance(HOUR * 0.9)
+    stage.fake.fail(fault or Fault.cut())
+    assert await keeper.refresh_due() == 1
+    return made
+
+
+async def test_the_loop_refresh_and_tokens_are_bound_alike(stage: Stage) -> None:
+    """Until the hard margin of the stored access token, because the other one may still write a new pair."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await unknown(stage, keeper)
+        until = stage.now + HOUR * 0.1 - MINUTE
+        assert (await stage.account()).wait_until == until
+        stage.clock.advance_to(until - INSTANT)
+        assert await keeper.refresh_due() == 0
+        with pytest.raises(NotReadyInTime) as early:
+            await keeper.refresh("a", max_wait=NOTHING)
+        assert early.value.retry_at == until
+        assert (await keeper.tokens("a")).access_token
+        assert stage.sent() == 1
+        stage.clock.advance(INSTANT)
+        await keeper.tokens("a")
+    assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+async def test_where_no_end_is_known_the_settling_time_is_all(stage: Stage) -> None:
+    """There is no hard margin to wait for."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=None).token)
+        stage.fake.fail(Fault.cut())
+        with pytest.raises(NotReadyInTime) as unready:
+            await keeper.refresh("a", max_wait=MINUTE)
+        assert unready.value.retry_at == stage.now + SETTLE
+        stage.clock.advance(SETTLE - INSTANT)
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        stage.clock.advance(INSTANT)
+        await keeper.refresh("a")
+    assert stage.sent() == 2
+
+
+async def test_the_settling_time_is_the_least(stage: Stage) -> None:
+    """An access token that has ended shortens nothing."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.cut())
+        await keeper.refresh_due()
+        assert (await stage.account()).wait_until == stage.now + SETTLE
+        stage.clock.advance(SETTLE - INSTANT)
+        assert await keeper.refresh_due() == 0
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", max_wait=NOTHING)
+        assert stage.sent() == 1
+        stage.clock.advance(INSTANT)
+        assert await keeper.refresh_due() == 1
+
+
+async def test_the_wait_never_goes_past_the_end_of_the_refresh_token(stage: Stage) -> None:
+    """Waiting for an access token of a month must not cost the refresh token of a day."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        login = stage.fake.login("coinbase", access_lifetime=30 * DAY, refresh_lifetime=DAY)
+        await keeper.add("a", login.token)
+        stage.fake.fail(Fault.cut())
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=MINUTE)
+        wait = (await stage.account()).wait_until
+        assert wait is not None
+        assert wait < stage.now + DAY
+        stage.clock.advance_to(wait)
+        await keeper.refresh("a")
+    await stage.assert_whole()
+
+
+async def test_tokens_that_the_broker_refuses_wait_for_the_settling_time_alone(stage: Stage) -> None:
+    """Nobody can use them: `rejected=` is excepted from the long wait."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        login = await unknown(stage, keeper)
+        stage.clock.advance(SETTLE - INSTANT)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", rejected=login.token, max_wait=NOTHING)
+        assert stage.sent() == 1
+        stage.clock.advance(INSTANT)
+        fresh = await keeper.tokens("a", rejected=login.token)
+    assert fresh.access_token != login.token.access_token
+    assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: Stage) -> None:
+    """Cut after the rotation: sent once more, refused, and parked at once."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await unknown(stage, keeper, Fault.cut(after_rotation=True))
+        for _ in range(100):
+            stage.clock.advance(MINUTE)
+            await keeper.refresh_due()
+        (event,) = await stage.notes.until(ReconnectRequired)
+    account = await stage.account()
+    assert (account.state, account.reason) == (AccountState.RECONNECT_REQUIRED, Reason.REFUSED_AFTER_UNKNOWN)
+    assert event.reason is Reason.REFUSED_AFTER_UNKNOWN
+    assert stage.sent() == 2
+    assert not await stage.lost(ignoring_undelivered=True)
+
+
+UNKNOWN = ["cut", "server error", "html 200", "empty 200", "no token", "html 502", "empty 502", "problem 500"]
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_whatever_leaves_the_outcome_open_binds_and_is_settled(stage: Stage, name: str) -> None:
+    """The event of the success that ends it tells of the failure."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await unknown(stage, keeper, Fault.all()[name])
+        account = await stage.account()
+        assert account.unknown_since == stage.now
+        assert account.wait_until is not None
+        stage.clock.advance_to(account.wait_until)
+        assert await keeper.refresh_due() == 1
+        (event,) = await stage.notes.until(AccountRefreshed)
+    assert event.failures == 1
+    account = await stage.account()
+    assert (account.unknown_since, account.wait_until, account.failures) == (None, None, 0)
+    await stage.assert_whole()
+
+
+async def test_an_attempt_found_open_after_a_crash_is_stamped_and_nothing_is_sent(stage: Stage) -> None:
+    """The one that died may have written, or may yet write, its new pair."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(HOUR * 0.9 - timedelta(minutes=3))
+        await stage.abandoned()
+        assert await keeper.refresh_due() == 1
+        account = await stage.account()
+        assert account.unknown_since == stage.now
+        assert account.wait_until == stage.now + HOUR * 0.1 - MINUTE
+        assert await keeper.refresh_due() == 0
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=MINUTE)
+        assert not stage.sent()
+        stage.clock.advance_to(account.wait_until)
+        assert await keeper.refresh_due() == 1
+    assert stage.sent() == 1
+    await stage.assert_whole()
+
+
+async def test_a_caller_who_finds_an_attempt_open_waits_too(stage: Stage) -> None:
+    """On demand as in the loop: the stamp comes first."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.abandoned()
+        with pytest.raises(NotReadyInTime) as unready:
+            await keeper.tokens("a", max_wait=MINUTE)
+        assert unready.value.retry_at == stage.now + SETTLE
+        assert not stage.sent()
+        stage.clock.advance(SETTLE)
+        assert (await keeper.tokens("a")).access_token
+    assert stage.sent() == 1
+
+
+class Once(DefaultStrategy):
+    """A broker whose requests may not be sent twice."""
+
+    def may_resend(self, request: RefreshRequest) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, crashed: bool) -> None:
+    """Answered or crashed: the account ends with the reason `unknown`, and is not sent."""
+    async with stage.keeper(settle=SETTLE, strategies={"coinbase": Once()}) as keeper:
+        if crashed:
+            await keeper.add("a", stage.fake.login("coinbase").token)
+            stage.clock.advance(2 * HOUR)
+            await stage.abandoned()
+            await keeper.refresh_due()
+        else:
+            await unknown(stage, keeper)
+        sent = stage.sent()
+        (event,) = await stage.notes.until(ReconnectRequired)
+        stage.clock.advance(EVER)
+        assert await keeper.refresh_due() == 0
+    account = await stage.account()
+    assert (account.state, account.reason, event.reason) == (
+        AccountState.RECONNECT_REQUIRED,
+        Reason.UNKNOWN,
+        Reason.UNKNOWN,
+    )
+    assert stage.sent() == sent

@@ -1,0 +1,96 @@
+"""The wall clock put forward or back: bounds are kept, and everything goes on within a look."""
+
+from datetime import timedelta
+
+import pytest
+
+from mesh_refresh.keeper import AccountRefreshed, AccountState
+from mesh_refresh.testing import Fault
+from tests.keeper.stage import HOUR, MINUTE, Stage
+
+COUNT = 40
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_a_jump_of_an_hour_keeps_the_bounds_and_goes_on(stage: Stage, jump: timedelta) -> None:
+    """Logins that were in balance are all exchanged again, a few at a time; none is forgotten."""
+    async with stage.keeper(background=True, concurrency=4) as keeper:
+        for number in range(COUNT):
+            await keeper.add(f"u{number}", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.notes.until(AccountRefreshed, COUNT)
+        stage.clock.advance(MINUTE)
+        stage.clock.jump(jump)
+        await stage.notes.until(AccountRefreshed, 2 * COUNT)
+        stage.clock.advance(2 * HOUR)
+        await stage.notes.until(AccountRefreshed, 3 * COUNT)
+        for number in range(COUNT):
+            assert stage.fake.is_live((await keeper.tokens(f"u{number}")).access_token)
+    assert stage.fake.max_in_flight <= 4
+    assert stage.sent() == 3 * COUNT
+    await stage.assert_whole()
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_a_lease_does_not_move_with_the_wall_clock(stage: Stage, jump: timedelta) -> None:
+    """It is told by the store's own clock."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.store.claim_one("a", "somebody else", timedelta(minutes=3))
+        stage.clock.jump(jump)
+        stage.clock.advance(2 * MINUTE)
+        assert await keeper.refresh_due() == 0
+        assert not stage.sent()
+
+
+async def test_a_clock_put_back_does_not_shorten_the_wait_after_an_unknown_outcome(stage: Stage) -> None:
+    """The settling time passes once more, at the least."""
+    async with stage.keeper(settle=2 * MINUTE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.cut())
+        await keeper.refresh_due()
+        stage.clock.jump(-HOUR)
+        assert await keeper.refresh_due() == 0
+        stage.clock.advance(2 * MINUTE - timedelta(seconds=1))
+        await keeper.refresh_due()
+        assert stage.sent() == 1
+        for _ in range(5):
+            stage.clock.advance(MINUTE)
+            await keeper.refresh_due()
+    assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_failures_are_still_paced_after_a_jump(stage: Stage, jump: timedelta) -> None:
+    """A broker that fails is not asked at every look."""
+    async with stage.keeper(backoff=MINUTE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.status(423, {"status": "locked"}), times=None)
+        await keeper.refresh_due()
+        stage.clock.jump(jump)
+        before = stage.sent()
+        for _ in range(300):
+            stage.clock.advance(1)
+            await keeper.refresh_due()
+        assert 1 <= stage.sent() - before <= 8
+        stage.fake.heal()
+        for _ in range(30):
+            stage.clock.advance(MINUTE)
+            await keeper.refresh_due()
+    assert (await stage.account()).state is AccountState.ACTIVE
+    assert (await stage.account()).failures == 0
+    await stage.assert_whole()
+
+
+async def test_small_steps_of_the_clock_change_nothing(stage: Stage) -> None:
+    """NTP puts it back by a second every now and then: nobody is exchanged for that."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        for _ in range(60):
+            stage.clock.advance(1)
+            stage.clock.jump(-1)
+            assert await keeper.refresh_due() == 0

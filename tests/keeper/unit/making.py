@@ -1,0 +1,91 @@
+"""Logins, attempts and outcomes for tests of the pure parts, in few words."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+
+from mesh_refresh import Tokens
+from mesh_refresh.keeper import Policy, adding
+from mesh_refresh.keeper.adding import Adding
+from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Entry, Success
+from mesh_refresh.keeper.standing import Now
+from mesh_refresh.logins import Account, Login
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = Policy()
+HOUR = timedelta(hours=1)
+
+
+def at(seconds: float = 0) -> datetime:
+    """So many seconds after the start."""
+    return START + timedelta(seconds=seconds)
+
+
+def names(prefix: str = "name") -> Callable[[], str]:
+    """Gives a name that was never used."""
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers)}"
+
+
+_EPOCHS = names("epoch")
+
+
+def now(seconds: float = 0, policy: Policy = POLICY) -> Now:
+    """What pure code is told."""
+    return Now(at(seconds), policy, _EPOCHS)
+
+
+def tokens(refresh: str | None = "r-0", access: str | None = "a-0", account: str | None = None, **given: Any) -> Tokens:
+    """Tokens that were obtained at the start (or `got` seconds after it) for an hour."""
+    got = at(given.pop("got", 0))
+    given.setdefault("expires_at", got + HOUR if access is not None else None)
+    given.setdefault("obtained_at", got)
+    return Tokens(given.pop("broker", "coinbase"), refresh, access_token=access, account_id=account, **given)
+
+
+def how(seconds: float = 0, policy: Policy = POLICY, **given: Any) -> Adding:
+    """What `add` is told."""
+    return Adding(at(seconds), policy, [_EPOCHS() for _ in range(9)], **given)
+
+
+def made(*given: Tokens, seconds: float = 0, policy: Policy = POLICY, login_id: str = "user-7", **more: Any) -> Login:
+    """A login with an account for each of the tokens."""
+    return adding.made(login_id, _EPOCHS(), given or (tokens(),), how(seconds, policy, **more))[0]
+
+
+def changed(login: Login, index: int = 0, /, **fields: Any) -> Login:
+    """`login` with other fields of one account."""
+    accounts = list(login.accounts)
+    accounts[index] = evolve(accounts[index], **fields)
+    return evolve(login, accounts=tuple(accounts))
+
+
+def attempt(
+    login: Login, number: int, account: int | Account = 0, *, seconds: float = 0, code_for: str | None = None,
+    renew: bool = False,
+) -> Attempt:  # fmt: skip
+    """The attempt of that number at an account of `login`, as it is now."""
+    chosen = login.accounts[account] if isinstance(account, int) else account
+    return Attempt.of(evolve(login, attempt=number), chosen, at(seconds), code_for=code_for, renew=renew)
+
+
+def brought(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
+    """An entry of the account that was asked for."""
+    return Entry(given, own, access, asked=True)
+
+
+def beside(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
+    """An entry of another account of the login."""
+    return Entry(given, own, access)
+
+
+def success(*entries: Entry) -> Success:
+    return Success(entries)
+
+
+def question(name: str = "question-1", refresh: str | None = "r-0", *entries: Entry) -> CodeWanted:
+    """The broker asks for a code."""
+    return CodeWanted(entries, refresh, None, "the continuation", name, "Look at your telephone.")

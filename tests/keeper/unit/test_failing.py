@@ -1,0 +1,213 @@
+"""What a login is after an exchange that brought nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh.keeper.applying import succeeded
+from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
+from mesh_refresh.keeper.failing import Failed, Failure, Refused, Unknown, expired, failed, found_open
+from mesh_refresh.keeper.planning import Exchange, NotBefore, answer, forced, next_exchange
+from mesh_refresh.keeper.standing import Applied
+from mesh_refresh.logins import Account, AccountState, Login, Reason
+from tests.keeper.unit.making import POLICY, START, at, attempt, beside, brought, changed, made, now, success, tokens
+
+RECONNECT = AccountState.RECONNECT_REQUIRED
+
+
+def after(login: Login, failure: Failure, number: int = 1, seconds: float = 10, index: int = 0) -> Applied:
+    return failed(login, attempt(login, number, index), failure, now(seconds))
+
+
+def one(applied: Applied | Login, index: int = 0) -> Account:
+    login = applied.login if isinstance(applied, Applied) else applied
+    return login.accounts[index]
+
+
+def test_a_refusal_is_asked_once_more_and_then_parks() -> None:
+    """With a pause between; the tokens stay stored all the while, and one event says why."""
+    login = made()
+    first = after(login, Refused("Sorry."))
+    account = one(first)
+    assert (account.state, account.refused_at, account.due_at) == (AccountState.ACTIVE, at(10), at(130))
+    assert account.hold_until == at(130)
+    assert first.told == ()
+    second = after(first.login, Refused("Sorry."), 2, 140)
+    account = one(second)
+    assert (account.state, account.reason, account.due_at) == (RECONNECT, Reason.REFUSED, None)
+    assert account.tokens == login.accounts[0].tokens
+    [event] = second.told
+    assert isinstance(event, ReconnectRequired)
+    assert (event.reason, event.display_message) == (Reason.REFUSED, "Sorry.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"unknown_since": START}, Reason.REFUSED_AFTER_UNKNOWN),
+        ({"sibling_renewed": True}, Reason.REFUSED_AFTER_SIBLING),
+        ({"refused_at": START}, Reason.REFUSED),
+    ],
+)
+def test_a_refusal_that_is_final(fields: dict[str, Any], reason: Reason) -> None:
+    """Where it is plain what became of the token, nobody asks once more."""
+    account = one(after(changed(made(), **fields), Refused()))
+    assert (account.state, account.reason) == (RECONNECT, reason)
+
+
+def test_a_refusal_that_is_nobodys_fault() -> None:
+    """Nothing is counted, however often it comes."""
+    login = made()
+    for number in range(1, 50):
+        login = after(login, Refused(blamed=False), number, number * 200).login
+    account = one(login)
+    assert (account.state, account.failures, account.refused_at, account.hold_until) == ("active", 0, None, None)
+    assert account.due_at == at(49 * 200 + 120)
+
+
+def test_a_fault_that_is_nobodys() -> None:
+    """It falls due again soon, or when it was said; behind the others."""
+    account = one(after(made(), Failed("Throttled", blamed=False)))
+    assert (account.failures, account.hold_until, account.due_at) == (0, None, at(15))
+    account = one(after(made(), Failed("Throttled", blamed=False, retry_in=timedelta(seconds=90))))
+    assert account.due_at == at(100)
+
+
+def test_backing_off() -> None:
+    """Failures of the account itself: each later, with one event each, and never parked."""
+    login, waits = made(), []
+    for number in range(1, 12):
+        seconds = number * 10_000
+        applied = after(login, Failed("Locked", blamed=True), number, seconds)
+        login = applied.login
+        account = one(login)
+        assert account.hold_until == account.due_at
+        waits.append((account.due_at or START) - at(seconds))
+        [event] = applied.told
+        assert isinstance(event, AttemptFailed)
+        assert (event.failures, event.error, event.retry_at) == (number, "Locked", account.due_at)
+    assert timedelta(seconds=5) <= waits[0] <= timedelta(seconds=10)
+    assert waits[-1] >= timedelta(minutes=7.5)
+    assert one(login).state is AccountState.ACTIVE
+    waiting = one(after(made(), Failed("Conflict", blamed=True, retry_in=timedelta(hours=2))))
+    assert waiting.due_at == at(7210)
+
+
+def test_an_unknown_outcome_binds_everybody() -> None:
+    """Loop, callers and `refresh`: until the hard margin of what is stored."""
+    applied = after(changed(made(), due_at=START), Unknown("ServerFailure"))
+    login, account = applied.login, one(applied)
+    assert (account.unknown_since, account.wait_until, account.due_at) == (at(10), at(3540), at(3540))
+    assert account.state is AccountState.ACTIVE
+    for seconds in (11, 131, 3539):
+        assert next_exchange(login, at(seconds), POLICY) is None
+        assert isinstance(forced(login, account, at(seconds), POLICY), NotBefore)
+    assert next_exchange(login, at(3540), POLICY) is not None
+    assert isinstance(answer(login, account, at(3540), POLICY), Exchange)
+
+
+def test_unknown_outcomes_in_a_row() -> None:
+    """Each is waited for; the first is remembered."""
+    login = after(made(tokens(expires_at=None)), Unknown("ServerFailure")).login
+    login = after(login, Unknown("OutcomeUnknown"), 2, 500).login
+    account = one(login)
+    assert (account.unknown_since, account.wait_until, account.failures) == (at(10), at(620), 2)
+
+
+def test_where_no_second_request_is_allowed() -> None:
+    """The account is parked with the reason, and its tokens stay."""
+    applied = after(made(), Unknown("ServerFailure", may_resend=False))
+    assert (one(applied).state, one(applied).reason, one(applied).due_at) == (RECONNECT, Reason.UNKNOWN, None)
+    assert one(applied).tokens.refresh_token == "r-0"
+    assert [type(it) for it in applied.told] == [ReconnectRequired]
+
+
+def test_who_shares_the_token_waits_too() -> None:
+    """Also where it was not asked for, and who is renewed together with it; others do not."""
+    login = made(tokens(account="A"), tokens(account="B"), tokens("r-c", account="C"), tokens("r-d", account="D"))
+    login = changed(changed(login, 1, produced_by=2), 2, produced_by=2)
+    found = after(login, Unknown("ServerFailure")).login
+    assert [it.unknown_since for it in found.accounts] == [at(10), at(10), None, at(10)]
+    assert found.accounts[2] == login.accounts[2]
+
+
+def test_a_lease_that_ran_out() -> None:
+    """Nobody knows which account it was for: all of them wait, and none that has nothing to send."""
+    login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens(None, account="C")), attempt=3)
+    login = changed(login, 1, needs_code=True, due_at=None)
+    found = found_open(login, login, now(10)).login
+    assert [it.unknown_since for it in found.accounts] == [at(10), at(10), None]
+    assert [it.due_at for it in found.accounts] == [at(3540), None, at(3600)]
+    assert found_open(found, login, now(20)).login == found, "a second look changes nothing"
+    strict = found_open(login, login, now(10), {login.accounts[0].epoch: False}).login
+    assert [it.state for it in strict.accounts] == [RECONNECT, "active", "not_refreshable"]
+
+
+def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:
+    """The pair that its owner wrote since is no unknown one."""
+    login = evolve(made(), attempt=3)
+    fresh = tokens("r-1", "a-1", got=5)
+    written = succeeded(login, attempt(login, 2), success(brought(fresh)), now(8)).login
+    assert found_open(written, login, now(10)).login == written
+
+
+def test_a_parked_account_that_is_tried_by_hand() -> None:
+    """Refused again: it stays parked, with the reason it had. A success brings it back."""
+    login = changed(made(), state=RECONNECT, reason=Reason.REFUSED_AFTER_SIBLING, due_at=None)
+    account = one(after(login, Refused()))
+    assert (account.state, account.reason) == (RECONNECT, Reason.REFUSED_AFTER_SIBLING)
+    for failure in (Failed("Locked", blamed=True), Unknown("ServerFailure"), Failed("Throttled", blamed=False)):
+        account = one(after(login, failure))
+        assert (account.state, account.due_at) == (RECONNECT, None)
+    back = succeeded(login, attempt(login, 1), success(brought(tokens("r-1"))), now(5)).login
+    assert one(back).state is AccountState.ACTIVE
+
+
+def test_on_demand_accounts_stay_so() -> None:
+    """Whatever fails: they are not due by that."""
+    login = changed(made(), needs_code=True, due_at=None)
+    for failure in (
+        Refused(),
+        Refused(blamed=False),
+        Unknown("x"),
+        Failed("x", blamed=True),
+        Failed("x", blamed=False),
+    ):
+        assert one(after(login, failure)).due_at is None
+
+
+def test_what_cannot_be_refreshed_expires() -> None:
+    """With an event, once; and not before its time."""
+    login = made(tokens(None))
+    assert expired(login, now(3599)).login == login
+    ended = expired(login, now(3600))
+    assert (one(ended).state, one(ended).reason, len(ended.told)) == (RECONNECT, Reason.EXPIRED, 1)
+    assert expired(ended.login, now(9999)).told == ()
+
+
+def test_who_cannot_be_refreshed_stays_so_after_a_siblings_exchange() -> None:
+    """An access token for it is taken, and it expires in its time: it is never due to an exchange it cannot have."""
+    login = made(tokens(account="A"), tokens(None, "a-b", "B"))
+    fresh = beside(tokens("r-1", "b-1", "B", got=600), own=False)
+    login = succeeded(login, attempt(login, 1), success(brought(tokens("r-1", "a-1", "A")), fresh), now(600)).login
+    account = one(login, 1)
+    assert (account.tokens.access_token, account.tokens.refresh_token) == ("b-1", None)
+    assert (account.state, account.due_at) == (AccountState.NOT_REFRESHABLE, at(4200))
+
+
+def test_no_access_token_is_paced_like_a_failure() -> None:
+    """A success that brings none would be due at once, for ever."""
+    login = made(tokens(access=None))
+    moment, count = 0.0, 0
+    while moment < 3600:
+        fresh = tokens(f"r-{count + 1}", None, got=moment)
+        login = succeeded(
+            login, attempt(login, count + 1, seconds=moment), success(brought(fresh, access=False)), now(moment)
+        ).login
+        count += 1
+        assert one(login).due_at is not None
+        moment = max(moment, ((one(login).due_at or START) - START).total_seconds())
+    assert count <= 20
+    assert one(login).tokens.refresh_token == f"r-{count}"

@@ -1,0 +1,131 @@
+"""Refusals of many logins at once are the broker's fault, until they have gone on for too long."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from mesh_refresh.keeper import Policy
+from mesh_refresh.keeper.breakers import Breakers
+from mesh_refresh.keeper.events import Fault
+from tests.keeper.unit.making import START
+from tests.keeper.unit.road import Answer, Road, Said
+
+POLICY = Policy(concurrency=10)
+
+
+def always(said: Answer) -> Callable[[str], Answer]:
+    return lambda _: said
+
+
+def refused(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0) -> bool:
+    return breakers.refused(broker, login, now, START, ())[0]
+
+
+def fresh(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0) -> None:
+    list(breakers.succeeded(broker, login, now, START, ()))
+
+
+def test_a_mesh_that_refuses_all() -> None:
+    """One event, few probes, and but for the first few nobody is blamed; nobody twice."""
+    road = Road(POLICY).run(1800, always(Said.REFUSED), callers=20)
+    assert road.opened == [("coinbase", Fault.REFUSALS)]
+    assert road.blamed < POLICY.refusal_logins
+    assert len(road.begun) < POLICY.refusal_logins + POLICY.concurrency + 45
+
+
+def test_one_success_and_refusals_count_again() -> None:
+    """The broker is well, so what it refuses is meant."""
+    road = Road(POLICY).run(300, always(Said.REFUSED))
+    blamed = road.blamed
+    road.run(70, always(Said.FRESH))
+    assert road.closed == [("coinbase", Fault.REFUSALS)]
+    road.run(60, always(Said.REFUSED))
+    assert road.blamed > blamed + 100
+    assert len(road.opened) == 1
+
+
+def test_after_the_policys_time_refusals_count() -> None:
+    """A broker that has thrown everybody out is believed after an hour; nothing is held back any more."""
+    road = Road(POLICY).run(3700, always(Said.REFUSED))
+    assert road.opened == road.closed == [("coinbase", Fault.REFUSALS)]
+    blamed = road.blamed
+    road.run(60, always(Said.REFUSED))
+    assert road.blamed > blamed + 100
+
+
+def test_a_login_is_counted_once() -> None:
+    """Many refusals of a few logins trip nothing: they may well be meant."""
+    breakers = Breakers(POLICY)
+    assert all(refused(breakers, f"login-{number % 19}") for number in range(500))
+    assert breakers.open == {}
+    assert not refused(breakers, "login-20")
+    assert breakers.open == {"one": Fault.REFUSALS}
+
+
+@pytest.mark.parametrize(("good", "trips"), [(0, True), (20, True), (21, False), (200, False)])
+def test_the_share_of_those_that_were_answered(good: int, trips: bool) -> None:
+    """Twenty refused among forty is too many; among forty-one it is not."""
+    breakers = Breakers(POLICY)
+    for number in range(good):
+        fresh(breakers, f"good-{number}")
+    blamed = [refused(breakers, f"login-{number}") for number in range(20)]
+    assert blamed == [True] * 19 + [not trips]
+    assert bool(breakers.open) is trips
+
+
+def test_the_last_answer_of_a_login_counts() -> None:
+    """A refusal that a success followed is none."""
+    breakers = Breakers(POLICY)
+    for number in range(100):
+        refused(breakers, f"login-{number}")
+        fresh(breakers, f"login-{number}")
+    assert breakers.open == {}
+
+
+def test_what_is_long_ago_does_not_count() -> None:
+    """A few refusals every ten minutes never trip."""
+    breakers = Breakers(POLICY)
+    assert all(refused(breakers, f"login-{number}", now=number * 40.0) for number in range(300))
+
+
+@pytest.mark.parametrize("logins", [1, 20, 999, 1500])
+def test_as_many_logins_as_the_policy_wants(logins: int) -> None:
+    """Also where that is more than are usually remembered."""
+    breakers = Breakers(Policy(refusal_logins=logins))
+    blamed = [refused(breakers, f"login-{number}") for number in range(logins)]
+    assert blamed == [True] * (logins - 1) + [False]
+
+
+def test_all_brokers_together() -> None:
+    """Where every broker refuses a few, Mesh is at fault, and everything is held back."""
+    breakers = Breakers(POLICY)
+    brokers = [f"broker-{number}" for number in range(10)]
+    for number in range(20):
+        refused(breakers, f"login-{number}", brokers[number % 10])
+    assert breakers.open == {None: Fault.REFUSALS}
+
+
+def test_403_of_one_broker_does_not_end_it() -> None:
+    """It proves that Mesh is there, not that its refusals are meant: one event, also with that in between."""
+    road = Road(POLICY, "one", "two", "three")
+    road.run(10, always(Said.REFUSED))
+    mixed = iter(range(10**6))
+    said: list[Answer] = [Said.REFUSED, Said.REFUSED, Fault.NOT_PERMITTED, Said.REFUSED, Said.LOCKED]
+    road.run(1800, lambda _: said[next(mixed) % 5])
+    assert len([it for it in road.opened if it[1] is Fault.REFUSALS]) <= 3
+    assert len(road.begun) < 200
+
+
+def test_memory_is_bounded() -> None:
+    """A hundred thousand logins leave a thousand or so answers, and no sets that grow."""
+    breakers = Breakers(Policy(refusal_window=timedelta(days=99)))
+    for number in range(20_000):
+        fresh(breakers, f"login-{number}", now=number / 100)
+        list(breakers.unknown("one", f"login-{number}", number / 100, START, ()))
+        list(breakers.answered("one", number / 100, START, ()))
+    for number in range(20_000):
+        list(breakers.unknown("two", f"login-{number}", 1.0, START, ()))
+    assert len(breakers._refusals._windows["one"].answers) <= 1000
+    assert sum(map(len, breakers._unknown.values())) <= 100
+    assert len(breakers._probed) <= 2
