@@ -14,4 +14,6 @@ def main() -> int:
             raise
         print(f"mesh-refresh needs {error.name}: pip install 'mesh-refresh[cli]'", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # nothing was begun: its modules are still being imported
     return run()

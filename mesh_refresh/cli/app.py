@@ -9,6 +9,7 @@ import click
 
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet import COMMANDS as FLEET
 from mesh_refresh.cli.lines import Failure, say
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
@@ -20,8 +21,16 @@ Start here:
   mesh-refresh sandbox --port 8080         a fake Mesh, for a program in any language
 
 \b
+A fleet in a store, kept fresh by a worker:
+  mesh-refresh key generate                a key that seals the store
+  mesh-refresh import logins.jsonl         put logins into it
+  mesh-refresh run                         the worker
+  mesh-refresh status                      how they are
+
+\b
 Tokens, MFA codes and the client secret are never given on the command line.
-Tokens and keys are never shown, except where "refresh" writes the new tokens.
+Tokens and keys are never shown, except where "refresh" writes the new tokens, "key
+generate" a new key, and "salvage" a reply that could not be read.
 """
 
 
@@ -45,7 +54,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, refresh, sandbox):
+for _command in (demo, refresh, sandbox, *FLEET):
     cli.add_command(_command)
 
 

@@ -7,6 +7,7 @@ from attrs import define, evolve, field
 
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.logins import adopted
 
 
 @define(eq=False)
@@ -188,26 +189,6 @@ def _successor(asked: Entry, outcome: Refreshed | MfaRequired) -> Tokens | None:
     own: Sequence[Tokens] = [tokens for tokens in outcome.all_tokens if tokens.ref == asked.number]
     found = {tokens.refresh_token: tokens for tokens in own or outcome.all_tokens if tokens.refresh_token}
     return next(iter(found.values())) if len(found) == 1 else None
-
-
-def adopted(old: Tokens, fresh: Tokens) -> Tokens:
-    """`fresh`, with what only `old` has; a lifetime stays with its token."""
-    renewed_access = fresh.access_token is not None or fresh.token_id is not None
-    return evolve(
-        fresh,
-        refresh_token=fresh.refresh_token or old.refresh_token,
-        refresh_token_expires_at=fresh.refresh_token_expires_at
-        if fresh.refresh_token
-        else old.refresh_token_expires_at,
-        access_token=fresh.access_token if renewed_access else old.access_token,
-        token_id=fresh.token_id if renewed_access else old.token_id,
-        expires_at=fresh.expires_at if renewed_access else old.expires_at,
-        trade_token=fresh.trade_token or old.trade_token,
-        metadata=old.metadata if fresh.metadata is None else fresh.metadata,
-        account_id=fresh.account_id or old.account_id,
-        mesh_account_id=fresh.mesh_account_id or old.mesh_account_id,
-        not_before=fresh.not_before,
-    )
 
 
 def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:

@@ -1,4 +1,4 @@
-"""What the exit codes of ``mesh-refresh refresh`` mean. A higher one is worse: with several accounts it counts."""
+"""What the exit codes mean. Of 2 to 11 a higher one is worse: where several fit, it counts."""
 
 from enum import IntEnum
 
@@ -15,6 +15,7 @@ from mesh_refresh import (
     TokensRefused,
     UnreadableReply,
 )
+from mesh_refresh.stores.errors import StoreError
 
 
 class Exit(IntEnum):
@@ -32,6 +33,7 @@ class Exit(IntEnum):
     NOT_IN_REPLY = 9
     UNREADABLE = 10
     NOT_SAVED = 11
+    STORE = 12
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -49,6 +51,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for",
     Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
     Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
+    Exit.STORE: "the store cannot be read, or not with this key; only of the commands that have one",
     Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM); what was under way is finished and written",
 }
 
@@ -73,6 +76,12 @@ def exit_for(error: MeshRefreshError) -> Exit:
     for kind, code in _BY_ERROR:
         if isinstance(error, kind):
             return code
+    if error.needs_reconnect:
+        return Exit.RECONNECT
+    if isinstance(error, LookupError):
+        return Exit.INVALID  # there is no such login, or it was not said which of its accounts is meant
+    if isinstance(error, StoreError) and not error.retryable:
+        return Exit.STORE
     return Exit.TRY_AGAIN if error.retryable else Exit.REJECTED
 
 

@@ -2,75 +2,307 @@
 
 import os
 import re
+import select
 import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import define, evolve, field
 
-from mesh_refresh.testing import FakeMesh, Lost, Reason
-from tests.cli.conftest import Cli
+from mesh_refresh import TokensRefused
+from mesh_refresh.cli.demo import command
+from mesh_refresh.cli.demo.fleet import SMALLEST, build
+from mesh_refresh.cli.demo.pace import pace_of
+from mesh_refresh.cli.demo.play import Play
+from mesh_refresh.cli.demo.proof import prove
+from mesh_refresh.cli.demo.rows import Board
+from mesh_refresh.testing import FakeMesh
+from tests.cli.conftest import Cli, Process
+
+PIPED, LARGER, COLOURED, COLOURLESS = "piped", "larger", "coloured", "colourless"
 
 
-def test_it_loses_nothing_and_says_so_in_plain_lines(cli: Cli) -> None:
-    with cli.start("demo", "--fast") as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert err == ""
-    assert "\x1b" not in out
-    assert out.isascii()
-    for what, count in {
-        "accounts refreshed": 13,
-        "MFA codes asked for": 1,
-        "refused": 1,
-        "told to wait": 2,
-        "cut off": 1,
-        "callers cancelled": 1,
+@define
+class Show:
+    """One run of the demo in a process of its own, with a temporary folder of its own."""
+
+    folder: Path
+    process: Process
+    screen: bytes = b""
+    err: str = ""
+    reader: threading.Thread | None = None
+    begun: threading.Event = field(factory=threading.Event)
+    """It has told of a worker, or has ended."""
+
+    @property
+    def out(self) -> str:
+        return self.screen.decode(errors="replace")
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that it told of."""
+        return [int(number) for number in re.findall(r"process (\d+)", self.out)]
+
+    def count(self, what: str) -> int:
+        """A figure of the proof."""
+        found = re.search(rf"^{what} +(\d+) ", self.out, re.MULTILINE)
+        assert found, what
+        return int(found[1])
+
+    def ended(self) -> "Show":
+        """Wait until it has."""
+        assert self.reader is not None
+        assert self.process.stderr is not None
+        self.reader.join(90)
+        if not self.process.stderr.closed:
+            self.err = self.process.stderr.read()
+            self.process.stderr.close()
+        self.process.wait(30)
+        return self
+
+
+def start(folder: Path, *options: str, terminal: bool = False, **environment: str) -> Show:
+    """The demo, fast, with a thread that reads what it shows: nothing may make it wait."""
+    folder.mkdir()
+    own = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    own |= {"PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm-256color", "TMPDIR": str(folder), **environment}
+    source, sink = os.openpty() if terminal else os.pipe()
+    process = Process(
+        [sys.executable, "-m", "mesh_refresh", "demo", *options],
+        stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.PIPE,
+        text=True, env=own, start_new_session=True,
+    )  # fmt: skip
+    os.close(sink)
+    show = Show(folder, process)
+
+    def read() -> None:
+        with os.fdopen(source, "rb", buffering=0) as file:
+            try:
+                while chunk := file.read(65536):
+                    show.screen += chunk
+                    if not show.begun.is_set() and show.workers:
+                        show.begun.set()
+            except OSError:
+                pass  # so ends a terminal
+        show.begun.set()
+
+    show.reader = threading.Thread(target=read, daemon=True)
+    show.reader.start()
+    return show
+
+
+@define
+class Shows:
+    """All at the same time: each of them mostly waits."""
+
+    begun: dict[str, Show] = field(factory=dict)
+
+    def __getitem__(self, name: str) -> Show:
+        return self.begun[name].ended()
+
+
+@pytest.fixture(scope="module")
+def shows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shows]:
+    folder = tmp_path_factory.mktemp("demo")
+    begun = {
+        PIPED: start(folder / PIPED, "--fast"),
+        LARGER: start(folder / LARGER, "--fast", "--accounts", "60", "--seed", "3"),
+        COLOURED: start(folder / COLOURED, "--fast", terminal=True),
+        COLOURLESS: start(folder / COLOURLESS, "--fast", terminal=True, NO_COLOR="1"),
+    }
+    yield Shows(begun)
+    for show in begun.values():
+        with show.process:
+            show.process.kill()
+
+
+def test_it_loses_nothing_and_says_so_in_plain_lines(shows: Shows) -> None:
+    show = shows[PIPED]
+    assert show.process.returncode == 0, show.err
+    assert show.err == ""
+    assert "\x1b" not in show.out
+    assert show.out.isascii()
+    figures = {
+        "MFA codes typed": 1,
+        "connections cut": 1,
+        "logged in again": 1,
+        "workers killed": 1,
+        "fresh at the end": SMALLEST,
+        "sent twice at once": 0,
         "spent tokens sent again": 0,
         "tokens lost": 0,
-    }.items():
-        assert re.search(rf"^{what} +{count} ", out, re.MULTILINE), what
-    assert "mesh-refresh refresh --help" in out
-    assert "fake-refresh" not in out
+    }
+    assert {what: show.count(what) for what in figures} == figures
+    assert show.count("refreshes done") > SMALLEST
+    assert show.count("requests throttled") >= 1
+    assert show.count("callers served") >= 1
+    assert "mesh-refresh run --help" in show.out
+    assert "fake-refresh" not in show.out
 
 
-@pytest.mark.parametrize("colourless", [False, True])
-def test_on_a_terminal_it_is_live_and_honours_no_color(cli: Cli, *, colourless: bool) -> None:
-    if colourless:
-        cli.monkeypatch.setenv("NO_COLOR", "1")
-    master, terminal = os.openpty()
-    with cli.start("demo", "--fast", stdout=terminal) as process:
-        os.close(terminal)
-        screen = b""
-        try:
-            while chunk := os.read(master, 65536):
-                screen += chunk
-        except OSError:
-            pass
-        process.wait(30)
-    os.close(master)
-    assert process.returncode == 0
-    assert b"\x1b[?25l" in screen, "a live table hides the cursor"
-    assert screen.rfind(b"\x1b[?25h") > screen.rfind(b"\x1b[?25l"), "and shows it again"
-    assert bool(re.search(rb"\x1b\[(\d+;)*3[0-7]m", screen)) is not colourless
+def test_the_worker_is_killed_with_requests_out_and_another_process_goes_on(shows: Shows) -> None:
+    show = shows[PIPED]
+    scenes = (
+        "a keeper starts",
+        "kill -9 of the worker with",
+        "a new worker",
+        "what the killed worker had out",
+        "SIGTERM: ",
+    )
+    places = [re.search(scene, show.out) for scene in scenes]
+    assert all(places)
+    starts = [place.start() for place in places if place]
+    assert starts == sorted(starts)
+    out = re.search(r"^workers killed +1  with (\d+) requests? out", show.out, re.MULTILINE)
+    assert out
+    assert int(out[1]) >= 1
+    first, second = show.workers
+    assert first != second
 
 
-def test_more_accounts(cli: Cli) -> None:
-    ran = cli("demo", "--fast", "--accounts", "200", "--seed", "3")
-    assert ran.code == 0
-    assert re.search(r"^accounts refreshed +199 ", ran.out, re.MULTILINE)
+def test_it_says_who_was_troubled_and_how_that_ended(shows: Shows) -> None:
+    for sentences in (
+        ("wants a code", "code typed"),
+        ("refused twice", "the new tokens were added"),
+        ("connection cut", "asked once more, and refreshed"),
+        ("Mesh throttles", "one event: all is held back", "a probe went through"),
+    ):
+        places = [shows[PIPED].out.find(sentence) for sentence in sentences]
+        assert -1 not in places, sentences
+        assert places == sorted(places)
+    assert shows[PIPED].out.count("one event") == 2, "when it happened, and in the proof"
 
 
-def test_a_loss_would_be_told(cli: Cli) -> None:
-    cli.monkeypatch.setattr(FakeMesh, "lost", lambda *_: [Lost("login-1", "acc-1", "coinbase", Reason.NOT_HELD)])
+def test_nothing_is_left_behind(shows: Shows) -> None:
+    """No process, and no file."""
+    for name in (PIPED, LARGER):
+        show = shows[name]
+        assert list(show.folder.iterdir()) == []
+        assert len(show.workers) == 2
+        for worker in show.workers:
+            assert not runs(worker)
+
+
+@pytest.mark.parametrize("name", [COLOURED, COLOURLESS])
+def test_on_a_terminal_it_is_live_and_honours_no_color(shows: Shows, name: str) -> None:
+    show = shows[name]
+    assert show.process.returncode == 0, show.err
+    assert show.err == ""
+    assert b"\x1b[?25l" in show.screen, "a live table hides the cursor"
+    assert show.screen.rfind(b"\x1b[?25h") > show.screen.rfind(b"\x1b[?25l"), "and shows it again"
+    assert bool(re.search(rb"\x1b\[(\d+;)*3[0-7]m", show.screen)) is (name == COLOURED)
+    for state in ("fresh", "settles", "wants a code", "no worker"):
+        assert state in show.out, state
+
+
+def test_more_accounts(shows: Shows) -> None:
+    show = shows[LARGER]
+    assert show.process.returncode == 0, show.err
+    assert show.count("fresh at the end") == 60
+    assert show.count("tokens lost") == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_quietly_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    show, worker = begun(tmp_path / "demo")
+    os.killpg(show.process.pid, number)  # as a terminal does
+    show.ended()
+    assert show.process.returncode == code
+    assert show.err.strip() == ""
+    assert list(show.folder.iterdir()) == []
+    assert not runs(worker)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux, to wait for a process that is no child")
+def test_a_worker_does_not_outlive_a_demo_that_was_killed(tmp_path: Path) -> None:
+    show, worker = begun(tmp_path / "demo")
+    handle = os.pidfd_open(worker)
+    show.process.kill()
+    show.ended()
+    ended, _, _ = select.select([handle], [], [], 60)
+    os.close(handle)
+    assert ended
+
+
+def test_a_play_that_proves_nothing_fails(cli: Cli) -> None:
+    """It ends before it begins, so the store has nothing of what was issued."""
+
+    async def nothing(*_: Any) -> None: ...
+
+    cli.monkeypatch.setattr(command, "_in_time", nothing)
     ran = cli("demo", "--fast")
     assert ran.code == 1
-    assert re.search(r"^tokens lost +1 ", ran.out, re.MULTILINE)
+    assert re.search(rf"^tokens lost +{SMALLEST - 1} ", ran.out, re.MULTILINE), "one was revoked by its owner"
 
 
-def test_ctrl_c_ends_it_quietly(cli: Cli) -> None:
-    with cli.start("demo") as process:
-        assert process.stdout is not None
-        assert "14 accounts" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert err.strip() == ""
+async def test_each_finding_can_fail_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's own word counts for nothing: the fake's books and what the system says do."""
+    async with FakeMesh() as fake:
+        pace = pace_of(fast=True)
+        fleet = build(fake, SMALLEST, 0, pace)
+        nobody: Any = None
+        play = Play(fake, fleet, pace, Board(fake, fleet), nobody, nobody, nobody)
+
+        def bad() -> set[str]:
+            return {line.what for line in prove(play).lines if not line.good}
+
+        play.held = [tokens for login in fake.logins.values() for tokens in login.live]
+        play.codes = play.opened = play.reconnected = play.kills = 1
+        play.orphaned, play.fresh = 4, SMALLEST
+        assert bad() == {"connections cut"}, "no request came in at all"
+        lost, play.held[0] = play.held[0], play.held[1]
+        assert bad() == {"connections cut", "tokens lost"}
+        play.held[0] = lost
+        for name, what in {
+            "codes": "MFA codes typed",
+            "opened": "requests throttled",
+            "reconnected": "logged in again",
+            "asked": "callers served",
+            "orphaned": "workers killed",
+            "fresh": "fresh at the end",
+        }.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(play, name, 2 if name == "asked" else 0)
+                assert bad() == {"connections cut", what}
+        async with fake.client() as mesh:
+            spent = fleet.plain[0].login.token
+            await mesh.refresh(spent)
+        async with fake.client() as mesh:
+            with pytest.raises(TokensRefused):
+                await mesh.refresh(spent)
+        assert bad() == {"connections cut", "spent tokens sent again", "tokens lost"}
+
+
+def test_a_demo_that_hangs_says_so(cli: Cli) -> None:
+    cli.monkeypatch.setattr(command, "pace_of", lambda *, fast: evolve(pace_of(fast=fast), limit=0.2))
+    ran = cli("demo", "--fast")
+    assert ran.code == 1
+    assert ran.err.startswith("mesh-refresh: The demo hangs; the last that happened: ")
+
+
+def test_a_worker_that_fails_is_told_with_its_reason(cli: Cli) -> None:
+    cli.monkeypatch.setattr(command, "_environment", lambda fake, key: {"MESH_REFRESH_DEMO_KEY": "no key"})
+    ran = cli("demo", "--fast")
+    assert ran.code == 1
+    assert "The demo's worker failed: mesh_refresh.errors.InvalidRequest: This is not a key" in ran.err
+
+
+def begun(folder: Path) -> tuple[Show, int]:
+    """The demo with its first worker at work, and that worker's process."""
+    show = start(folder, "--fast")
+    show.begun.wait(60)
+    assert show.workers, show.ended().err
+    return show, show.workers[0]
+
+
+def runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

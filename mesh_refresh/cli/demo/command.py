@@ -1,23 +1,32 @@
 """The command itself."""
 
 import asyncio
+import logging
 import os
+import signal
 import sys
-from datetime import timedelta
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
-from mesh_refresh import MeshClient, RetryPolicy
+from mesh_refresh import MeshClient
 from mesh_refresh.cli.demo.fleet import SMALLEST, build
+from mesh_refresh.cli.demo.pace import FILE, KEY, Pace, pace_of
 from mesh_refresh.cli.demo.play import Play
+from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.proof import Proof, prove
 from mesh_refresh.cli.demo.rows import Board
 from mesh_refresh.cli.demo.views import Plain, Terminal, View
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.lines import Failure
+from mesh_refresh.cli.loop import Loop
+from mesh_refresh.keeper import Keeper
+from mesh_refresh.stores import Cipher
+from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeMesh
-
-_PACE = 0.5
-"""Seconds; pauses for the eye are multiples of it."""
 
 _EPILOG = """\b
 On a terminal it is a live table; else plain lines. NO_COLOR is honoured.
@@ -28,35 +37,81 @@ It exits with 1 if a token was lost, or a spent one sent again.
 @click.command(epilog=_EPILOG)
 @click.option(
     "--accounts",
-    type=click.IntRange(SMALLEST, 2000),
+    type=click.IntRange(SMALLEST, 1000),
     default=SMALLEST,
     show_default=True,
     help="More than the default are plain ones.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens and delays.")
-@click.option("--fast", is_flag=True, help="No pauses for the eye.")
+@click.option("--fast", is_flag=True, help="No pauses for the eye, and shorter lives.")
 def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click passes by name
-    """Refresh a mixed fleet at a fake Mesh on this machine, and prove that nothing is lost.
+    """Keep a mixed fleet fresh at a fake Mesh on this machine, kill the worker, and prove that nothing is lost.
 
-    Needs no keys and no network: the client is the real one, and speaks HTTP to a server on loopback.
+    Takes half a minute. Needs no keys and no network: the keeper is the real one, on a SQLite file in a temporary
+    folder, and speaks HTTP to a server on loopback.
     """
     interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    proof = asyncio.run(_run(Terminal() if interactive else Plain(), accounts, seed, fast=fast))
+    view: View = Terminal() if interactive else Plain()
+    with TemporaryDirectory(prefix="mesh-refresh-demo-") as folder, _quiet(), Loop() as loop:
+        try:
+            proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast))
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        except KeyboardInterrupt:
+            return Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED
     return Exit.REFRESHED if proof.holds else Exit.FAILED
 
 
-async def _run(view: View, accounts: int, seed: int, *, fast: bool) -> Proof:
-    async with FakeMesh(seed=seed) as fake:
-        fleet = build(fake, accounts, seed, fast=fast)
-        play = Play(fake, fleet, 0 if fast else _PACE)
-        board = Board(fake, fleet.rows)
-        retry = RetryPolicy(backoff=timedelta(milliseconds=20 if fast else 400))
-        client = MeshClient(
-            fake.client_id, fake.client_secret, base_url=fake.base_url, retry=retry, on_outcome=play.save
-        )
-        with view.live(board):
-            async with client as mesh:
-                await play.run(mesh)
+async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool) -> Proof:
+    pace, key = pace_of(fast=fast), Cipher.generate_key()
+    async with (
+        FakeMesh(seed=seed) as fake,
+        MeshClient(fake.client_id, fake.client_secret, base_url=fake.base_url, retry=pace.retry) as mesh,
+        SqliteStore.open(folder / FILE, cipher=Cipher([key])) as store,
+        Keeper(mesh, store, policy=pace.policy, background=False) as keeper,
+    ):
+        fleet = build(fake, accounts, seed, pace)
+        board = Board(fake, fleet)
+        async with Worker(folder, _environment(fake, key), fast=fast) as worker:
+            play = Play(fake, fleet, pace, board, keeper, worker, view.show)
+            with view.live(board):
+                await _in_time(play, pace)
         proof = prove(play)
         view.closing(board, proof)
         return proof
+
+
+def _environment(fake: FakeMesh, key: str) -> dict[str, str]:
+    return {
+        "MESH_BASE_URL": fake.base_url,
+        "MESH_CLIENT_ID": fake.client_id,
+        "MESH_CLIENT_SECRET": fake.client_secret,
+        KEY: key,
+    }
+
+
+async def _in_time(play: Play, pace: Pace) -> None:
+    try:
+        async with asyncio.timeout(pace.limit):
+            await play.run()
+    except TimeoutError:
+        last = play.board.scenes[-1].text if play.board.scenes else "nothing"
+        raise Failure(f"The demo hangs; the last that happened: {last}. Please report it.", Exit.FAILED) from None
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """What the keeper logs, a view shows: without a handler it would go to standard error, across the picture."""
+    logger, handler = logging.getLogger("mesh_refresh"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, where several scenes end together."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,9 +1,8 @@
-"""What a run has proved, by the fake Mesh's own books and not by what the client says of itself."""
+"""What a run has proved, by the fake Mesh's own books and not by what the keeper says of itself."""
 
 from attrs import define
 
-from mesh_refresh.cli.demo.play import Play
-from mesh_refresh.cli.demo.rows import Mood
+from mesh_refresh.cli.demo.play import Play, requests
 
 
 @define
@@ -29,25 +28,25 @@ class Proof:
 
 
 def prove(play: Play) -> Proof:
-    """Compare the demo's database with the ledger."""
-    fake, rows = play.fake, play.fleet.rows
-    lost = fake.lost(play.database.values())
-    refreshed = sum(row.mood is Mood.GOOD for row in rows)
-    refused = [row for row in rows if row.mood is Mood.BAD]
-    expected = [row for row in rows if row.login.refused]
-    said_wait = [request for request in fake.requests if request.status in (429, 503)]
-    again = sum(row.asked_again for row in rows)
-    late = sum(row.saved_late for row in rows)
-    strangers = len(rows) - refreshed - len(refused)
+    """Compare what the store holds with the ledger."""
+    fake, fleet = play.fake, play.fleet
+    lost, refreshes = fake.lost(play.held), play.board.refreshes
+    cut = sum(request.fault == "cut" for request in fake.requests)
+    crashed = play.kills == 1 and play.orphaned > 0
+    throttled = sum(request.status == 429 for request in fake.requests)
+    twice = len(fake.sent_twice())
     return Proof(
         [
-            Line("accounts refreshed", refreshed, f"of {len(rows)}, by {len(fake.requests)} requests", strangers == 0),
-            Line("MFA codes asked for", sum(login.codes_asked for login in fake.logins.values()), "and typed"),
-            Line("refused", len(refused), "needs reconnect: revoked by its owner", refused == expected),
-            Line("told to wait", len(said_wait), "and sent again by the client when Retry-After was over"),
-            Line("cut off", again, "not sent again blindly: the application settled and asked once more", again > 0),
-            Line("callers cancelled", late, "and the new tokens saved all the same", late > 0),
-            Line("spent tokens sent again", len(fake.reuses), "what makes brokers revoke a login", not fake.reuses),
+            Line("refreshes done", refreshes, f"by {len(fake.requests)} requests, for {fleet.accounts} accounts"),
+            Line("MFA codes typed", play.codes, "and exchanged by another process", play.codes == 1),
+            Line("requests throttled", throttled, "one event, and no login blamed", play.opened == 1),
+            Line("connections cut", cut, "settled, then asked once more", cut == 1),
+            Line("logged in again", play.reconnected, "after two refusals", play.reconnected == 1),
+            Line("callers served", play.board.served, f"of {play.asked} who asked", play.board.served == play.asked),
+            Line("workers killed", play.kills, f"with {requests(play.orphaned)} out", crashed),
+            Line("fresh at the end", play.fresh, f"of {fleet.accounts} accounts", play.fresh == fleet.accounts),
+            Line("sent twice at once", twice, "two processes, one file", not twice),
+            Line("spent tokens sent again", len(fake.reuses), "makes brokers revoke a login", not fake.reuses),
             Line("tokens lost", len(lost), f"{len(fake.ledger.tokens)} were issued", not lost),
         ]
     )

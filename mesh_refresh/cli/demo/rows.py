@@ -1,81 +1,124 @@
-"""The accounts of the demo, as a view shows them."""
+"""The logins of the demo, as a view shows them: what the store has, and what the fake Mesh sees."""
 
 import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from mesh_refresh import Tokens
-from mesh_refresh.testing import FakeLogin, FakeMesh
+from mesh_refresh.cli.demo.fleet import Fleet, Member
+from mesh_refresh.keeper import Account, AccountState, Login
+from mesh_refresh.testing import FakeMesh
 
 
 class Mood(Enum):
-    """How a state looks."""
+    """How something looks."""
 
-    WAITING = "dim"
+    DIM = "dim"
     BUSY = "cyan"
     WARNING = "yellow"
     GOOD = "green"
     BAD = "red"
 
 
-@define(eq=False)
+@frozen
+class Scene:
+    """Something that has happened."""
+
+    after: float
+    """Seconds since the start."""
+    text: str
+    mood: Mood
+
+
+@frozen
 class Row:
-    """One account, and what is told of it."""
+    """What to show of one login."""
 
-    tokens: Tokens
-    login: FakeLogin
+    login_id: str
+    broker: str
     note: str
-    """What is special about it."""
-    state: str = "waiting"
-    mood: Mood = Mood.WAITING
-    began: float | None = None
-    ended: float | None = None
-    shares: bool = False
-    """Another row counts its login's requests."""
-    saved_late: bool = False
-    """Its caller was cancelled, and on_outcome saved it."""
-    asked_again: bool = False
-    """No answer came the first time."""
-
-    @property
-    def account(self) -> str:
-        """Its number among those of its broker."""
-        return str(self.tokens.ref).rpartition("/")[2]
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, or has taken until now."""
-        return None if self.began is None else (self.ended or time.monotonic()) - self.began
-
-    def say(self, state: str, mood: Mood = Mood.BUSY) -> None:
-        """It goes on."""
-        self.began = self.began or time.monotonic()
-        self.state, self.mood = state, mood
-
-    def end(self, state: str, mood: Mood = Mood.GOOD) -> None:
-        """It is over."""
-        self.say(state, mood)
-        self.ended = time.monotonic()
+    state: str
+    mood: Mood
+    refreshed: int
+    left: timedelta | None
+    """For how long its access token is good; None where that is not known."""
+    lifetime: timedelta | None
 
 
 @define(eq=False)
 class Board:
-    """All rows, and the fake that knows what really happened."""
+    """All that a view shows."""
 
     fake: FakeMesh
-    rows: list[Row] = field(factory=list)
+    fleet: Fleet
+    logins: dict[str, Login] = field(factory=dict)
+    """As the store had them a moment ago."""
+    typed: str = ""
+    """What of the code the person has typed."""
+    held_back: bool = False
+    """The worker's breaker is open."""
+    orphans: dict[str, int] = field(factory=dict)
+    """Logins that a killed worker has left with their requests out, and the revisions in which it left them."""
+    pid: int | None = None
+    """The worker's process."""
+    over: bool = False
+    served: int = 0
+    """Callers who were given good tokens."""
+    scenes: list[Scene] = field(factory=list)
+    began: float = field(factory=time.monotonic)
 
-    def attempts(self, row: Row) -> int:
-        """How many requests of its login have come in."""
-        return sum(request.login == row.login.id for request in self.fake.requests)
+    @property
+    def refreshes(self) -> int:
+        """Exchanges that brought fresh tokens, by the fake's own count."""
+        return self.fake.exchanges["succeeded"]
 
-    def state(self, row: Row) -> tuple[str, Mood]:
-        """What to show of it: what the client keeps to itself, such as a pause that Mesh asked for, the fake knows."""
-        if row.mood is Mood.BUSY:
-            last = next((it for it in reversed(self.fake.requests) if it.login == row.login.id), None)
-            if last is not None and last.done and last.status == 429:
-                return "told to slow down: waits as Retry-After says", Mood.WARNING
-            if last is not None and last.done and last.status == 503:
-                return "Mesh is down for a moment: waits, sends again", Mood.WARNING
-        return row.state, row.mood
+    def rows(self, most: int) -> list[Row]:
+        """The first ones."""
+        members = self.fleet.members[:most]
+        done: Counter[str | None] = Counter()
+        busy: set[str | None] = set()
+        for request in self.fake.requests:
+            if request.outcome == "succeeded":
+                done[request.login] += 1
+            if not request.done:
+                busy.add(request.login)
+        now = datetime.now(UTC)
+        return [self._row(member, done, now, busy=member.login.id in busy) for member in members]
+
+    def _row(self, member: Member, done: Mapping[str | None, int], now: datetime, *, busy: bool) -> Row:
+        login, left, lifetime = self.logins.get(member.login_id), None, None
+        state, mood = "waiting", Mood.DIM
+        if login is not None:
+            state, mood = self._state(member, login, now, busy=busy)
+            tokens = min((it.tokens for it in login.accounts), key=lambda it: it.expires_at or now)
+            if tokens.expires_at is not None and tokens.obtained_at is not None:
+                left, lifetime = max(timedelta(), tokens.expires_at - now), tokens.expires_at - tokens.obtained_at
+        return Row(
+            member.login_id, member.broker, member.note, state, mood, done.get(member.login.id, 0), left, lifetime
+        )
+
+    def _state(self, member: Member, login: Login, now: datetime, *, busy: bool) -> tuple[str, Mood]:
+        account = min(login.accounts, key=lambda it: it.due_at or now)
+        if login.state is AccountState.MFA_REQUIRED and member is self.fleet.vanguard:
+            return (f"the person types it: {self.typed}" if self.typed else "wants a code"), Mood.WARNING
+        if login.state is AccountState.RECONNECT_REQUIRED:
+            return "the person must log in again", Mood.BAD
+        if self.orphans.get(member.login_id) == login.revision:
+            return "orphaned: its lease runs out", Mood.WARNING
+        if busy:
+            return "sent, waits for the reply", Mood.BUSY
+        return self._at_rest(account, now)
+
+    def _at_rest(self, account: Account, now: datetime) -> tuple[str, Mood]:
+        if account.wait_until is not None:
+            return "its fate is unknown: settles", Mood.WARNING
+        if account.refused_at is not None:
+            return "refused: settles, asks again", Mood.WARNING
+        if account.needs_code:
+            return "fresh; on demand from here", Mood.GOOD
+        if account.due_at is not None and account.due_at <= now and self.held_back:
+            return "due, held back like all", Mood.WARNING
+        return "fresh", Mood.GOOD

@@ -1,22 +1,26 @@
 """The demo on a terminal, live; and as plain lines, where nobody watches."""
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from mesh_refresh.cli.demo.proof import Proof
-from mesh_refresh.cli.demo.rows import Board, Mood, Row
+from mesh_refresh.cli.demo.rows import Board, Row, Scene
 
-_WIDE = 106
-"""A narrower window shows less of each account, rather than cut words."""
+_WIDE, _MIDDLE = 104, 76
+"""A narrower window shows less of each login, rather than cut words."""
+_SCENES = 5
+_AROUND = 6
+"""Lines around the rows and the scenes: headlines, header, counts, blanks."""
 _NEXT = (
-    "Next, with your own keys and tokens:  mesh-refresh refresh --help",
-    "A fake Mesh for your own program:     mesh-refresh sandbox --help",
+    "Next, a fleet of your own:         mesh-refresh run --help",
+    "A fake Mesh for your own program:  mesh-refresh sandbox --help",
 )
 
 
@@ -27,6 +31,10 @@ class View(Protocol):
         """Shows it until the end of the block."""
         ...
 
+    def show(self, scene: Scene) -> None:
+        """Something has happened."""
+        ...
+
     def closing(self, board: Board, proof: Proof, /) -> None:
         """The end."""
         ...
@@ -35,23 +43,26 @@ class View(Protocol):
 class Terminal:
     """Tables, and colours unless NO_COLOR is set."""
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
         """A table that follows the board."""
-        self._console.print(_headline(board), style="dim")
+        self._console.print(Text(_headline(board), style="dim"))
         return Live(
             console=self._console,
-            get_renderable=lambda: self._table(board),
-            refresh_per_second=12,
+            get_renderable=lambda: self.picture(board),
+            refresh_per_second=8,
             vertical_overflow="crop",
         )
+
+    def show(self, scene: Scene) -> None:
+        """The live picture has it."""
 
     def closing(self, _board: Board, proof: Proof, /) -> None:
         """What was proved, and what to do next."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        table.add_column(min_width=24)
+        table.add_column(no_wrap=True)
         table.add_column(justify="right")
         table.add_column(style="dim")
         for line in proof.lines:
@@ -64,26 +75,53 @@ class Terminal:
         for text in _NEXT:
             self._console.print(text)
 
-    def _table(self, board: Board) -> RenderableType:
-        # What is left of the window after headline, header and the count of rows that are not shown.
-        room = max(self._console.height - 4, 5)
-        hidden = board.rows[room:]
+    def picture(self, board: Board) -> RenderableType:
+        """All of it, as it is at this moment."""
+        height = self._console.height - _AROUND
+        lines = max(2 if self._console.width >= _MIDDLE else 4, min(_SCENES, height - len(board.fleet.members)))
+        rows = board.rows(max(3, height - lines))
+        hidden = len(board.fleet.members) - len(rows)
+        parts: list[RenderableType] = [self._table(rows)]
+        parts.append(Text(f"and {hidden} more logins" if hidden else "", style="dim"))
+        parts.append(_counts(board))
+        parts += self._scenes(board, lines)
+        return Group(*parts)
+
+    def _scenes(self, board: Board, lines: int) -> list[Text]:
+        """The last ones, as many as fit into so many lines."""
+        found: list[Text] = []
+        for scene in reversed(board.scenes):
+            text = Text.assemble((f"{scene.after:5.1f} s  ", "dim"), (scene.text, scene.mood.value))
+            lines -= len(text.wrap(self._console, self._console.width))
+            if lines < 0:
+                break
+            found.insert(0, text)
+        return found
+
+    def _table(self, rows: list[Row]) -> Table:
+        width = self._console.width
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("broker", no_wrap=True)
-        table.add_column("account", no_wrap=True)
-        wide = self._console.width >= _WIDE
-        if wide:
-            table.add_column("what is special", no_wrap=True)
-        table.add_column("state", min_width=43, no_wrap=True)
-        table.add_column("sent", justify="right")
-        table.add_column("time", justify="right", min_width=6)
-        for row in board.rows[:room]:
-            cells = _cells(board, row)
-            table.add_row(*(cells if wide else cells[:2] + cells[3:]))
-        if not hidden:
-            return table
-        ended = sum(row.ended is not None for row in hidden)
-        return Group(table, Text(f"and {len(hidden)} more: {ended} are through", style="dim"))
+        if width >= _MIDDLE:
+            table.add_column("login", no_wrap=True, style="dim")
+        if width >= _WIDE:
+            table.add_column("what is special", no_wrap=True, style="dim")
+        table.add_column("state", min_width=28 if width >= 60 else 10, no_wrap=True)
+        table.add_column("done", justify="right")
+        table.add_column("good for", justify="right", no_wrap=True)
+        if width >= _MIDDLE:
+            table.add_column("", min_width=10)
+        for row in rows:
+            cells: list[RenderableType] = [row.broker]
+            if width >= _MIDDLE:
+                cells.append(row.login_id)
+            if width >= _WIDE:
+                cells.append(row.note)
+            cells += [Text(row.state, style=row.mood.value), str(row.refreshed or ""), _left(row)]
+            if width >= _MIDDLE:
+                cells.append(_bar(row))
+            table.add_row(*cells)
+        return table
 
 
 class Plain:
@@ -91,15 +129,18 @@ class Plain:
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
         """Nothing moves."""
-        print(_headline(board))
-        sys.stdout.flush()
+        print(_headline(board), flush=True)
         return nullcontext()
 
+    def show(self, scene: Scene) -> None:
+        """One line."""
+        print(f"{scene.after:5.1f} s  {scene.text}", flush=True)
+
     def closing(self, board: Board, proof: Proof, /) -> None:
-        """A line for each account, one for each finding."""
-        for row in board.rows:
-            broker, account, note, (state, _), requests, _ = _facts(board, row)
-            print(f"{broker:<13} {account:<4} {note:<26} {requests:>2}  {state}")
+        """A line for each login, one for each finding."""
+        print()
+        for row in board.rows(len(board.fleet.members)):
+            print(f"{row.broker:<13} {row.login_id:<8} {row.note:<25} {row.refreshed:>3}  {row.state}")
         print()
         for line in proof.lines:
             print(f"{line.what:<24} {line.count:>3}  {line.remark}")
@@ -108,15 +149,33 @@ class Plain:
 
 
 def _headline(board: Board) -> str:
-    return f"{len(board.rows)} accounts, one client, and a fake Mesh on {board.fake.base_url}"
+    fleet = board.fleet
+    return f"{fleet.accounts} accounts of {len(fleet.members)} logins, and a fake Mesh on {board.fake.base_url}"
 
 
-def _facts(board: Board, row: Row) -> tuple[str, str, str, tuple[str, Mood], str, str]:
-    took = "" if row.seconds is None else f"{row.seconds:.1f} s"
-    requests = "" if row.shares else str(board.attempts(row) or "")
-    return str(row.tokens.broker), row.account, row.note, board.state(row), requests, took
+def _counts(board: Board) -> Text:
+    worker = (f"worker {board.pid}", "cyan")
+    if board.pid is None:
+        worker = ("the worker has ended", "dim") if board.over else ("no worker", "bold red")
+    text = Text.assemble(
+        worker, (f"   refreshes {board.refreshes}", "bold"), f"   requests out {board.fake.in_flight}",
+        f"   callers served {board.served}",
+    )  # fmt: skip
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
-def _cells(board: Board, row: Row) -> list[RenderableType]:
-    broker, account, note, (state, mood), requests, took = _facts(board, row)
-    return [broker, Text(account, style="dim"), Text(note, style="dim"), Text(state, style=mood.value), requests, took]
+def _left(row: Row) -> Text:
+    if row.left is None:
+        return Text("")
+    if row.left > timedelta(minutes=2):
+        return Text(f"{row.left // timedelta(minutes=1)} min")
+    return Text(f"{row.left.total_seconds():.1f} s", style="" if row.left else "red")
+
+
+def _bar(row: Row) -> RenderableType:
+    if row.left is None or not row.lifetime:
+        return Text("")
+    return ProgressBar(
+        total=1, completed=row.left / row.lifetime, width=10, complete_style="green", finished_style="green"
+    )

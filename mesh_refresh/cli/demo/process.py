@@ -1,0 +1,127 @@
+"""The worker's process, as the demo sees it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.lines import Failure
+
+Told = Callable[[Mapping[str, Any]], None]
+
+_LOG = "worker.log"
+_MODULE = "mesh_refresh.cli.demo.worker"
+"""Not imported here: a module that is there already cannot be run without a warning."""
+
+
+class Worker:
+    """Starts one after the other; at most one runs. Whatever happens, none is left behind."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, fast: bool) -> None:
+        self._folder, self._fast = folder, fast
+        # The import path of this process, whatever made it: the worker runs in another folder.
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        self._environment = {**os.environ, **environment, "PYTHONPATH": path}
+        self._process: Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._ends = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()  # a fake's tokens are nothing to wait for
+        if self._process is not None:
+            await self._over(self._process)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs; None where there is none."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self, told: Told) -> int:
+        """A new process, whose events `told` is given; gives its id once its keeper is at work."""
+        with (self._folder / _LOG).open("ab") as log:
+            # A session of its own: Ctrl-C is for the demo alone.
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", _MODULE, *(["--fast"] if self._fast else []),
+                stdin=PIPE, stdout=PIPE, stderr=log,
+                cwd=self._folder, env=self._environment, start_new_session=True,
+            )  # fmt: skip
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._process, self._ends = process, False
+        self._reading = asyncio.create_task(self._read(process, told, ready))
+        await asyncio.wait((ready, self._reading), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await process.wait()
+            self._check(process)
+        return process.pid
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self._ends = True
+        if self.pid is not None and self._process is not None:
+            self._process.kill()
+
+    async def killed(self) -> bool:
+        """`kill`, and wait until the system has taken everything from it. Whether it was that which ended it."""
+        self.kill()
+        if self._process is None:
+            return False
+        await self._over(self._process)
+        return self._process.returncode == -signal.SIGKILL
+
+    async def drained(self) -> None:
+        """SIGTERM: it finishes what is under way. Raises `Failure` where it did not end well."""
+        self._ends = True
+        process = self._process
+        if process is not None:
+            if process.returncode is None:
+                process.terminate()
+            await self._over(process)
+            self._check(process)
+
+    async def watch(self) -> None:
+        """For ever; raises `Failure` when a process ends that was not told to."""
+        while True:
+            process, reading = self._process, self._reading
+            if reading is None or process is None or reading.done():
+                await asyncio.sleep(0.05)
+                continue
+            await asyncio.wait((reading,))
+            reading.result()
+            await process.wait()
+            if not self._ends:
+                self._check(process)
+                raise Failure("The demo's worker ended by itself.", Exit.FAILED)
+
+    def _check(self, process: Process) -> None:
+        code = process.returncode
+        if code:
+            lines = (self._folder / _LOG).read_text(errors="replace").splitlines()
+            why = lines[-1] if lines and code > 0 else f"it ended with {code}"
+            raise Failure(f"The demo's worker failed: {why}", Exit.FAILED)
+
+    async def _over(self, process: Process) -> None:
+        await process.wait()
+        if self._reading is not None:
+            await asyncio.wait((self._reading,))
+
+    async def _read(self, process: Process, told: Told, ready: "asyncio.Future[None]") -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        async for line in process.stdout:
+            if not line.endswith(b"\n"):
+                return  # cut by the kill
+            if not ready.done():
+                ready.set_result(None)
+            else:
+                told(json.loads(line))

@@ -1,0 +1,54 @@
+"""``mesh-refresh key``."""
+
+import click
+
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.opened import Fleet
+from mesh_refresh.cli.fleet.options import spool_option, store_options
+from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.stores import Cipher
+from mesh_refresh.stores.sqlite import SqliteStore
+
+_EPILOG = f"""\b
+To rotate keys, without stopping anything for longer than a restart:
+  1. {KEYS_VARIABLE}=NEW,OLD   in every process that uses the store
+  2. mesh-refresh key reseal
+  3. {KEYS_VARIABLE}=NEW       in every process
+"""
+
+
+@click.group(epilog=_EPILOG, short_help="Make a key for a store; change the key of one.")
+def key() -> None:
+    """Keys seal the tokens in a store. They come from the environment, and are never in the store itself."""
+
+
+@key.command(short_help="Make a new key, and print it.")
+def generate() -> int:
+    """Print a new key. Keep it where no backup of the store is: both together open everything.
+
+    Without the key, the store cannot be opened by anyone.
+    """
+    click.echo(Cipher.generate_key())
+    return Exit.REFRESHED
+
+
+@key.command(epilog=_EPILOG, short_help="Seal everything in a store with the first key.")
+@spool_option
+@store_options
+def reseal(place: Place, spool: str | None) -> int:
+    """Seal every login in the store with the first of the keys. Workers may go on meanwhile."""
+    if place.plaintext:
+        raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
+    with Fleet(place) as fleet:
+        store = fleet.store
+        number = fleet.run(store.reseal()) if isinstance(store, SqliteStore) else 0
+    say(f"{number} logins are sealed with the first key.")
+    folder = place.spool(spool)
+    waiting = sum(1 for _ in folder.glob("*.settlement")) if folder.is_dir() else 0
+    if waiting:
+        say(
+            f"note: {waiting} outcomes wait in the spool, perhaps sealed with an older key: keep that key until a "
+            "worker with this spool has taken them up."
+        )
+    return Exit.REFRESHED

@@ -1,0 +1,139 @@
+"""``mesh-refresh logins``."""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.opened import Fleet
+from mesh_refresh.cli.fleet.options import duration, json_option, store_options
+from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.cli.fleet.tables import show
+from mesh_refresh.cli.lines import one_line, say
+from mesh_refresh.keeper import Account, AccountState, Login
+
+_COLUMNS = ("login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed")
+_PAGE = 500
+_SHOWN = 100
+
+
+def _time(text: str) -> datetime:
+    """A time, or how long ago."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return datetime.now(UTC) - duration(text)
+        except (click.BadParameter, OverflowError):
+            moment = datetime.min  # noqa: DTZ901 - without an offset: refused below
+    if moment.tzinfo is None:
+        raise click.BadParameter("It should be a time such as 2026-11-23T16:00:00+00:00, or a span such as 15m.")
+    return moment
+
+
+@click.command(short_help="List logins, by state, broker or change.")
+@click.option("--state", type=click.Choice([state.value for state in AccountState]), help="With an account in it.")
+@click.option("--broker", metavar="NAME", help="Of this broker, such as coinbase.")
+@click.option("--changed-since", type=_time, metavar="TIME", help="Changed then or later: a time, or 15m, 2h, 1d.")
+@click.option("--after", metavar="LOGIN", help="Those behind this login, in the order of the ids.")
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help=f"Logins at the most.  [default: {_SHOWN}; all with --json]"
+)
+@json_option
+@store_options
+def logins(place: Place, limit: int | None, *, as_json: bool, **filters: Any) -> int:
+    """List the logins of the store, a line for each account; with --state, only for those in it.
+
+    No tokens are shown. Nothing is sent, and no keys of Mesh are needed.
+    """
+    with Fleet(place) as fleet:
+        if as_json:
+            for login in _found(fleet, limit, filters):
+                for account in _wanted(login, filters):
+                    click.echo(json.dumps(document_of(login, account)))
+        else:
+            _print(fleet, limit or _SHOWN, filters)
+    return Exit.REFRESHED
+
+
+def document_of(login: Login, account: Account) -> dict[str, Any]:
+    """What ``--json`` writes of an account: nothing secret."""
+    tokens = account.tokens
+    return {
+        "login": login.login_id,
+        "broker": str(login.broker),
+        "account": tokens.account_id,
+        "mesh_account": tokens.mesh_account_id,
+        "state": account.state.value,
+        "reason": account.reason.value if account.reason else None,
+        "expires_at": _iso(tokens.expires_at),
+        "refresh_token_expires_at": _iso(tokens.refresh_token_expires_at),
+        "due_at": _iso(account.due_at),
+        "refreshed_at": _iso(account.refreshed_at),
+        "failures": account.failures,
+        "last_error": account.last_error,
+        "needs_code": account.needs_code,
+        "pending_id": account.pending.id if account.pending else None,
+        "display_message": account.display_message,
+        "changed_at": _iso(login.changed_at),
+    }
+
+
+def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> None:
+    found = list(_found(fleet, limit + 1, filters))
+    shown = found[:limit]
+    if not shown:
+        say("no login fits.")
+        return
+    rows = [_row(login, account) for login in shown for account in _wanted(login, filters)]
+    show(_COLUMNS, rows, numbers=("failures",))
+    if len(found) > limit:
+        sys.stdout.flush()
+        say(f"there are more: --after {one_line(shown[-1].login_id)}")
+
+
+def _row(login: Login, account: Account) -> tuple[str | int | None, ...]:
+    tokens = account.tokens
+    return (
+        login.login_id,
+        str(login.broker),
+        tokens.account_id or tokens.mesh_account_id,
+        account.state.value,
+        account.reason.value if account.reason else account.last_error,
+        _short(tokens.expires_at),
+        _short(account.due_at) if not account.parked else None,
+        account.failures,
+        _short(login.changed_at),
+    )
+
+
+def _found(fleet: Fleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login]:
+    """Page by page, so that a pipe is fed while a large store is read, and ``head`` can end it."""
+    left, after = limit, filters["after"]
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        page = fleet.run(_page(fleet, size, {**filters, "after": after}))
+        yield from page
+        if len(page) < size:
+            return
+        after, left = page[-1].login_id, None if left is None else left - size
+
+
+async def _page(fleet: Fleet, size: int, filters: dict[str, Any]) -> list[Login]:
+    return [login async for login in fleet.keeper.logins(limit=size, **filters)]
+
+
+def _wanted(login: Login, filters: dict[str, Any]) -> list[Account]:
+    return [account for account in login.accounts if filters["state"] in (None, account.state)]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _short(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,135 @@
+"""``mesh-refresh run``."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from mesh_refresh.cli.exits import Exit, worst
+from mesh_refresh.cli.fleet import opened
+from mesh_refresh.cli.fleet.logs import logging_to_stderr
+from mesh_refresh.cli.fleet.opened import Fleet
+from mesh_refresh.cli.fleet.options import duration, spool_option, store_options
+from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, STORE_VARIABLE, Place
+from mesh_refresh.cli.fleet.tally import Tally
+from mesh_refresh.cli.lines import say
+from mesh_refresh.keeper import Keeper, Policy
+
+_log = logging.getLogger("mesh_refresh.cli")
+
+_EPILOG = f"""\b
+Any number of workers of one machine can share a store: each login is refreshed by
+one of them at a time. SIGTERM and Ctrl-C end a worker in order: nothing more is
+sent, and what was sent is finished and written first.
+
+\b
+Spans of time are written like 90s, 15m, 2h or 1d.
+
+\b
+Environment:
+  {STORE_VARIABLE}   the store, where there is no --store
+  {KEYS_VARIABLE}    the keys of the store, with commas between; the first seals
+  MESH_CLIENT_ID       your client id
+  MESH_CLIENT_SECRET   your client secret
+  MESH_BASE_URL        where Mesh is; production where it is not set
+
+\b
+Exit codes:
+    0  ended in order; with --once: all that was due is refreshed
+  and with --once, the highest that fits:
+    3  something is still due, or is to be tried again: run it again later
+    4  a broker wants a code: mesh-refresh mfa LOGIN
+    5  Mesh refuses the keys, or they lack a permission
+    6  the request was rejected as such: look at the base URL, a proxy, or update
+    7  tokens were refused for good: the person must log in again
+   10  a reply cannot be read, and may hold a token: mesh-refresh salvage LOGIN
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Keep the logins of the store fresh: a worker.")
+@click.option("--once", is_flag=True, help="Refresh what is due, and end.")
+@click.option("--concurrency", type=click.IntRange(1), help=f"Exchanges at once.  [default: {Policy().concurrency}]")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Exchanges begun in a second, at the most.")
+@click.option("--keep-alive", type=duration, help="Refresh at least so often, also where no lifetime is known.")
+@click.option("--deadline", type=duration, help="For one exchange.  [default: 60s]")
+@click.option("--lease", type=duration, help="For how long a worker has a login; longer than a deadline. [default: 3m]")
+@click.option("--settle", type=duration, help="Before tokens are sent again after an unknown outcome.  [default: 2m]")
+@click.option("--poll", type=duration, help="How often the store is asked what is due.  [default: 1s]")
+@click.option("--log-json", is_flag=True, help="Log in JSON, one object a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
+@spool_option
+@store_options
+def run(
+    deadline: timedelta | None,
+    spool: str | None,
+    place: Place,
+    *,
+    once: bool,
+    log_json: bool,
+    quiet: bool,
+    **wishes: Any,
+) -> int:
+    """Refresh each login of the store before it ends, until SIGTERM or Ctrl-C."""
+    wishes["lease"] = _fitting(wishes["lease"], deadline)
+    policy, tally = opened.policy(**wishes), Tally()
+    with logging_to_stderr(as_json=log_json, quiet=quiet):
+        fleet = Fleet(
+            place,
+            lambda: opened.client(deadline),
+            policy,
+            background=not once,
+            spool=spool,
+            spools=True,
+            create=True,
+            on_event=tally.count if once else None,
+            tell=_log.warning,
+        )
+        # With --log-json, all of standard error is for a machine.
+        tell = _log.info if log_json else say
+        return _once(fleet, tally, tell, quiet=quiet) if once else _until_told(fleet)
+
+
+def _until_told(fleet: Fleet) -> int:
+    with fleet:
+        try:
+            fleet.run(_work(fleet.keeper))
+        except KeyboardInterrupt:
+            # The way in which it is meant to end.
+            received = fleet.loop.received or signal.SIGINT
+            _log.info("%s: nothing more is sent, and what was sent is finished first", received.name)
+    _log.info("the worker has ended, and everything is in the store")
+    return Exit.REFRESHED
+
+
+async def _work(keeper: Keeper) -> None:
+    summary = await keeper.summary()
+    facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
+    _log.info("the worker has begun", extra=facts)
+    # All that was imported stays for good. Else every full collection walks over it, and holds the loop up meanwhile.
+    gc.collect()
+    gc.freeze()
+    await asyncio.Event().wait()
+
+
+def _once(fleet: Fleet, tally: Tally, tell: Callable[[str], object], *, quiet: bool) -> int:
+    with fleet:
+        began = datetime.now(UTC)
+        claimed = fleet.run(fleet.keeper.refresh_due())
+        left = sum(count.due for count in fleet.run(fleet.store.counts(began)))
+    tally.claimed(claimed)  # by now the keeper has been left, and every event was told
+    code = worst([tally.code, Exit.TRY_AGAIN if left else Exit.REFRESHED])
+    if code or not quiet:
+        tell(tally.sentence(left))
+    return code
+
+
+def _fitting(lease: timedelta | None, deadline: timedelta | None) -> timedelta | None:
+    """A lease must outlast the deadline, and who sets only that should not have to know."""
+    if lease is None and deadline is not None and deadline >= Policy().lease:
+        return deadline * 1.5
+    return lease

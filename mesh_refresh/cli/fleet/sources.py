@@ -1,0 +1,78 @@
+"""The files of an import, read line by line."""
+
+import os
+import stat
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from mesh_refresh import InvalidRequest
+from mesh_refresh.cli.fleet.entries import BadLine, Line, entries, parsed
+from mesh_refresh.cli.lines import Failure, say, system_reason
+
+_LONGEST = 16 * 1024 * 1024
+"""Bytes of one line, or of a file that is one document and not lines."""
+
+
+@contextmanager
+def open_source(name: str) -> Generator[BinaryIO]:
+    """A file, or standard input for ``-``, which stays open. Raises `Failure`."""
+    if name == "-":
+        if sys.stdin is None:
+            raise Failure("Standard input is closed.")
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - an error of the block must not be taken for one of the opening
+    except OSError as error:
+        raise Failure(f"A file cannot be read: {system_reason(error)}.") from None
+    with file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
+            say("note: others can read the input file; chmod 600 it.")
+        yield file
+
+
+def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
+    """What its lines say, from line number `first` on; empty lines are passed over.
+
+    A file that is one JSON document over many lines, as `mesh-refresh refresh` writes them, is read whole.
+    """
+    number = 0
+    while text := file.readline(_LONGEST + 1):
+        number += 1
+        if len(text) > _LONGEST:
+            raise Failure(f"Line {number} is longer than 16 MiB: this is not a file of JSON lines.")
+        if number < first or not text.strip():
+            continue
+        try:
+            document = parsed(text)
+        except InvalidRequest as error:
+            whole = _whole(text, file) if number == 1 else None
+            if whole is None:
+                yield BadLine(number, str(error))
+                continue
+            yield from _numbered(whole, now)
+            return
+        yield from entries(number, document, now)
+
+
+def _whole(text: bytes, file: BinaryIO) -> object:
+    """The document that begins with the line `text`; None where there is none, and what was read is put back."""
+    if text.strip() not in (b"[", b"{", b"[{"):
+        return None
+    text += file.read(_LONGEST)
+    if file.read(1):
+        raise Failure("A document of many lines is longer than 16 MiB: write one JSON object a line.")
+    try:
+        return parsed(text)
+    except InvalidRequest:
+        raise Failure("A file begins like a JSON document of many lines, and is none.") from None
+
+
+def _numbered(document: object, now: datetime) -> Iterator[Line | BadLine]:
+    for number, item in enumerate(document if isinstance(document, list) else [document], 1):
+        yield from entries(number, item, now)

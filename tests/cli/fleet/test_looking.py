@@ -1,0 +1,158 @@
+"""`mesh-refresh status` and `mesh-refresh logins`: what a fleet is like, and nothing secret."""
+
+import json
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.tables import show
+from mesh_refresh.testing import Fault
+from tests.cli.fleet.conftest import Fleet
+
+SPREAD = {"obtained_at": datetime.now(UTC).isoformat()}
+
+
+@pytest.fixture
+def mixed(fleet: Fleet) -> Fleet:
+    """Of each state one, and three that are well."""
+    for number in range(3):
+        fleet.add(f"well-{number}", "etoro", accounts=2 if number == 0 else 1)
+    fleet.add("code", "vanguard", mfa=True)
+    odd = fleet.add("odd")
+    fleet.fake.fail(Fault.all()["broken json"], login=odd.id)
+    link = {"brokerType": "coinbase", "expiresInSeconds": 3600, "accountTokens": [{"accessToken": "fake-access-only"}]}
+    fleet("import", "-q", "-", stdin=json.dumps({"login": "short", "payload": link, **SPREAD}))
+    assert fleet.once("-q").code == Exit.UNREADABLE
+    return fleet
+
+
+def test_counts_by_broker_and_state(mixed: Fleet) -> None:
+    ran = mixed("status")
+    assert ran.code == 0
+    table = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line}
+    assert table["broker"] == (
+        ["logins", "active", "mfa_required", "reconnect_required", "unreadable", "not_refreshable", "expired", "due"]
+    )
+    assert table["coinbase"][:6] == ["2", "0", "0", "0", "1", "1"]
+    assert table["etoro"][:6] == ["3", "3", "0", "0", "0", "0"]
+    assert table["vanguard"][:6] == ["1", "0", "1", "0", "0", "0"]
+    assert table["all"][:6] == ["6", "3", "1", "0", "1", "1"]
+    assert "In need of a code: 1. mesh-refresh mfa LOGIN" in ran.out
+    assert "With a reply that cannot be read: 1. mesh-refresh salvage LOGIN" in ran.out
+
+
+def test_status_in_json(mixed: Fleet) -> None:
+    document = json.loads(mixed("status", "--json").out)
+    assert document["logins"] == 6
+    assert document["states"]["active"] == 3
+    assert document["brokers"]["vanguard"]["states"]["mfa_required"] == 1
+    assert document["paused"] == []
+    assert document["due"] == 0
+    assert document["leased"] == 0
+
+
+def test_status_tells_what_is_late_and_paused(fleet: Fleet) -> None:
+    assert "no logins yet" in fleet("import", "-", stdin="").out + fleet("status").out
+    fleet.add("user-7")
+    fleet("pause", "coinbase")
+    ran = fleet("status")
+    assert "Paused: coinbase." in ran.out
+    assert "The latest has been due for" in ran.out
+    document = json.loads(fleet("status", "--json").out)
+    assert document["due"] == 1
+    assert document["expired"] == 1
+    assert document["paused"] == ["coinbase"]
+    assert document["late_seconds"] > timedelta(days=365).total_seconds()
+    fleet("pause", "--all")
+    assert "All brokers are paused" in fleet("status").out
+
+
+def test_a_line_for_each_account(mixed: Fleet) -> None:
+    ran = mixed("logins")
+    assert ran.code == 0
+    head, *lines = ran.out.splitlines()
+    assert head.split() == ["login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed"]
+    assert [line.split()[0] for line in lines] == ["code", "odd", "short", "well-0", "well-0", "well-1", "well-2"]
+    assert "unreadable" in lines[1]
+
+
+def test_logins_in_json(mixed: Fleet) -> None:
+    by_id = {it["login"]: it for it in mixed.listed()}
+    assert by_id["code"]["pending_id"]
+    assert by_id["code"]["needs_code"]
+    assert by_id["odd"]["reason"] == "unreadable"
+    assert by_id["short"]["state"] == "not_refreshable"
+    well = by_id["well-1"]
+    assert (well["broker"], well["state"], well["failures"]) == ("etoro", "active", 0)
+    assert datetime.fromisoformat(well["due_at"]) < datetime.fromisoformat(well["expires_at"])
+    assert "fake-access-only" not in mixed("logins", "--json").out
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (["--state", "mfa_required"], ["code"]),
+        (["--state", "active"], ["well-0", "well-0", "well-1", "well-2"]),
+        (["--broker", "coinbase"], ["odd", "short"]),
+        (["--broker", "coinbase", "--state", "unreadable"], ["odd"]),
+        (["--after", "short"], ["well-0", "well-0", "well-1", "well-2"]),
+        (["--after", "short", "--limit", "1"], ["well-0", "well-0"]),
+        (["--changed-since", "1h", "--limit", "2"], ["code", "odd"]),
+        (["--changed-since", "2100-01-01T00:00:00Z"], []),
+        (["--state", "reconnect_required"], []),
+    ],
+)
+def test_filters(mixed: Fleet, options: list[str], ids: list[str]) -> None:
+    assert [it["login"] for it in mixed.listed(*options)] == ids
+
+
+def test_with_a_state_only_the_accounts_in_it_are_listed(fleet: Fleet) -> None:
+    fleet.add("user-7", "vanguard", accounts=3, mfa=True)
+    fleet.once("-q")
+    assert len(fleet.listed("--state", "mfa_required")) < len(fleet.listed()) == 3
+
+
+def test_a_table_that_is_cut_says_how_to_go_on(mixed: Fleet) -> None:
+    ran = mixed("logins", "--limit", "2")
+    assert len(ran.out.splitlines()) == 3
+    assert "there are more: --after odd" in ran.err
+    assert mixed("logins", "--limit", "6").err == ""
+    assert "no login fits" in mixed("logins", "--after", "z").err
+
+
+def test_a_terminal_gets_whole_ids_however_narrow_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is cut could not be copied; and rich's markup in an id is text like any other."""
+    long = "[bold]user-" + "7" * 120
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    show(["login", "not_refreshable"], [[long, 3], ["user-8", None]], numbers=["not_refreshable"])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert [line.split() for line in lines] == [["not"], ["login", "refreshable"], [long, "3"], ["user-8", "-"]]
+
+
+def test_pages_are_put_together(fleet: Fleet) -> None:
+    fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.listing._PAGE", 2)
+    for number in range(5):
+        fleet.add(f"user-{number}")
+    assert [it["login"] for it in fleet.listed()] == [f"user-{number}" for number in range(5)]
+    assert [it["login"] for it in fleet.listed("--limit", "3")] == ["user-0", "user-1", "user-2"]
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-01-01T00:00:00", "planted-secret", "99999999d"])
+def test_what_is_no_time_is_refused(fleet: Fleet, since: str) -> None:
+    ran = fleet("logins", "--changed-since", since)
+    assert ran.code == Exit.INVALID
+    assert "planted-secret" not in ran.err
+
+
+def test_ids_cannot_steer_a_terminal(fleet: Fleet) -> None:
+    fleet.add("user\x1b[2J\n7")
+    for command in (("logins",), ("logins", "--json"), ("status",)):
+        assert "\x1b" not in fleet(*command).out
+    assert len(fleet("logins").out.splitlines()) == 2
+    assert fleet.listed()[0]["login"] == "user\x1b[2J\n7"

@@ -1,0 +1,184 @@
+"""`pause`, `resume`, `remove`, `salvage` and `key`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mesh_refresh import Tokens
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.stores import Cipher
+from mesh_refresh.testing import FakeLogin, Fault
+from tests.cli.conftest import mode
+from tests.cli.fleet.conftest import Fleet
+from tests.cli.test_codes import person
+
+# Pausing.
+
+
+def test_a_paused_broker_is_not_refreshed_until_it_is_resumed(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    fleet.add("user-8", "etoro")
+    assert fleet("pause", "coinbase").err == "mesh-refresh: paused: coinbase.\n"
+    fleet.once("-q")
+    assert fleet.fake.exchanges["succeeded"] == 1
+    assert {it["login"] for it in fleet.listed() if it["refreshed_at"]} == {"user-8"}
+    assert fleet("resume", "coinbase").code == 0
+    assert fleet.once("-q").code == 0
+    assert not fleet.lost()
+
+
+def test_everything_is_paused_and_resumed_together(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert fleet("pause", "--all").code == 0
+    assert fleet("pause", "etoro", "coinbase").code == 0
+    ran = fleet("resume", "etoro")
+    assert "stay so until `mesh-refresh resume --all`" in ran.err
+    fleet.once("-q")
+    assert not fleet.fake.requests
+    assert fleet("resume", "--all").code == 0
+    assert json.loads(fleet("status", "--json").out)["paused"] == []
+    assert fleet.once("-q").code == 0
+
+
+def test_a_broker_that_the_store_does_not_have_is_remarked_on(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert "the store has no login of coinbse" in fleet("pause", "coinbse").err
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_it_must_be_said_what(fleet: Fleet, command: str) -> None:
+    fleet.add("user-7")
+    assert fleet(command).code == Exit.INVALID
+    assert fleet(command, "coinbase", "--all").code == Exit.INVALID
+    assert json.loads(fleet("status", "--json").out)["paused"] == []
+
+
+# Removing.
+
+
+def test_a_login_is_forgotten(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    fleet.add("user-8")
+    assert fleet("remove", "user-7").code == 0
+    assert set(fleet.states()) == {"user-8"}
+    assert fleet("remove", "user-7").code == Exit.INVALID
+
+
+@pytest.mark.parametrize(("said", "left"), [("y", set[str]()), ("n", {"user-7"}), ("", {"user-7"})])
+def test_a_person_is_asked_first(fleet: Fleet, said: str, left: set[str]) -> None:
+    fleet.add("user-7")
+    with person(fleet.cli, "remove", "user-7") as somebody:
+        somebody.sees(r"Forget user-7 \(coinbase\) and its tokens\?")
+        somebody.types(said)
+        somebody.leaves()
+        assert (somebody.process.returncode == 0) is (said == "y")
+    assert set(fleet.states()) == left
+
+
+def test_a_person_need_not_be_asked(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    with person(fleet.cli, "remove", "user-7", "--yes") as somebody:
+        somebody.leaves()
+        assert somebody.process.returncode == 0
+    assert not fleet.states()
+
+
+# Salvaging.
+
+
+@pytest.fixture
+def odd(fleet: Fleet) -> FakeLogin:
+    """A login whose reply was broken JSON, with the new pair in it."""
+    login = fleet.add("user-7")
+    fleet.fake.fail(Fault.all()["broken json"])
+    assert fleet.once("-q").code == Exit.UNREADABLE
+    return login
+
+
+def test_the_body_goes_to_a_file_of_its_own(fleet: Fleet, odd: FakeLogin) -> None:
+    ran = fleet("salvage", "user-7", "--output", "body")
+    assert ran.code == 0
+    assert ran.out == ""
+    body = Path("body").read_bytes()
+    assert mode(Path("body")) == 0o600
+    assert body == fleet.account("user-7").body
+    live = odd.live[0].refresh_token
+    assert live is not None
+    assert live.encode() in body
+    assert "how what you find goes back" in ran.err
+
+
+def test_what_is_found_goes_back_by_an_import(fleet: Fleet, odd: FakeLogin) -> None:
+    """As the help says it."""
+    live = odd.live[0].refresh_token
+    document = {"login": "user-7", "tokens": [Tokens("coinbase", live).to_document()]}
+    assert fleet("import", "-q", "-", stdin=json.dumps(document)).code == 0
+    assert fleet.once("-q").code == 0
+    assert fleet.states() == {"user-7": "active"}
+    assert not fleet.lost()
+
+
+def test_the_body_is_shown_only_where_that_is_asked_for(fleet: Fleet, odd: FakeLogin) -> None:
+    ran = fleet("salvage", "user-7")
+    assert ran.code == 0
+    assert ran.out == ""
+    assert "bytes came on 20" in ran.err
+    assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == fleet.account("user-7").body
+    assert fleet("salvage", "user-7", "--show", "-o", "body").code == Exit.INVALID
+
+
+def test_no_file_is_replaced(fleet: Fleet, odd: FakeLogin) -> None:
+    Path("body").write_text("the only copy of something")
+    for output in ("body", ".", "missing/body"):
+        ran = fleet("salvage", "user-7", "-o", output)
+        assert ran.code == Exit.INVALID
+        assert "--output" in ran.err
+    assert Path("body").read_text() == "the only copy of something"
+
+
+def test_where_there_is_nothing_to_salvage(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert fleet("salvage", "user-7", "--show").code == Exit.INVALID
+    assert fleet("salvage", "user-8", "--show").code == Exit.INVALID
+    assert fleet("salvage", "user-7", "--account", "nobody", "--show").code == Exit.INVALID
+
+
+# Keys.
+
+
+def test_a_key_needs_nothing_and_opens_a_store(fleet: Fleet) -> None:
+    for name in ("MESH_REFRESH_STORE", "MESH_REFRESH_KEYS", "MESH_CLIENT_ID", "MESH_CLIENT_SECRET"):
+        fleet.cli.monkeypatch.delenv(name)
+    one, other = fleet("key", "generate"), fleet("key", "generate")
+    assert one.out != other.out
+    assert one.err == ""
+    assert Cipher([one.out.strip()]).open(Cipher([one.out.strip()]).seal("text")) == "text"
+
+
+def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    fleet.add("user-8")
+    new = Cipher.generate_key()
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{new},{fleet.key}")
+    ran = fleet("key", "reseal")
+    assert ran.code == 0
+    assert "2 logins are sealed with the first key" in ran.err
+    assert new not in ran.err
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", new)
+    assert len(fleet.listed()) == 2
+    assert fleet.once("-q").code == 0
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
+    assert fleet("status").code == Exit.STORE
+
+
+def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert "spool" not in fleet("key", "reseal").err
+    Path("fleet.db.spool").mkdir()
+    Path("fleet.db.spool/one.settlement").touch()
+    assert "1 outcomes wait in the spool" in fleet("key", "reseal").err
+
+
+def test_plain_text_cannot_be_sealed_anew(fleet: Fleet) -> None:
+    assert fleet("key", "reseal", "--plaintext").code == Exit.INVALID

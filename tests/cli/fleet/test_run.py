@@ -1,0 +1,264 @@
+"""`mesh-refresh run`: a worker that ends in order, and says with its exit code what `--once` left."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh_refresh import NotSaved
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.keeper import Keeper, Policy
+from mesh_refresh.stores import Cipher, Row, StoreUnavailable
+from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.testing import Fault
+from tests.cli.fleet.conftest import Fleet, read_until
+
+
+def test_once_refreshes_what_is_due(fleet: Fleet) -> None:
+    for number in range(60):
+        fleet.add(f"user-{number}")
+    ran = fleet.once()
+    assert ran.code == 0
+    assert ran.err.endswith("mesh-refresh: 60 accounts refreshed.\n")
+    assert not fleet.lost()
+    assert fleet.once("-q").err == ""
+    assert len(fleet.fake.requests) == 60
+
+
+def test_once_finishes_under_a_bounded_rate(fleet: Fleet) -> None:
+    for number in range(12):
+        fleet.add(f"user-{number}")
+    assert fleet.once("--rate", "50", "--concurrency", "2").code == 0
+    assert len(fleet.fake.requests) == 12
+    assert fleet.fake.max_in_flight <= 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "told"),
+    [
+        (Fault.throttle(), Exit.TRY_AGAIN, "exchanges held back (throttled)"),
+        (Fault.server_error(), Exit.TRY_AGAIN, "1 to be tried again"),
+        (Fault.refuse(), Exit.TRY_AGAIN, "1 to be tried again"),
+        (Fault.client_refused(), Exit.KEYS_REFUSED, "exchanges held back (client_refused)"),
+        (Fault.all()["status 403"], Exit.KEYS_REFUSED, "exchanges held back (not_permitted)"),
+        (Fault.all()["redirect 302"], Exit.REJECTED, "exchanges held back (redirected)"),
+        (Fault.all()["problem 400"], Exit.REJECTED, "exchanges held back (rejected)"),
+        (Fault.all()["broken json"], Exit.UNREADABLE, "1 with a reply that cannot be read"),
+    ],
+)
+def test_what_once_left_is_an_exit_code(fleet: Fleet, fault: Fault, code: Exit, told: str) -> None:
+    fleet.add("user-7")
+    fleet.fake.fail(fault)
+    ran = fleet.once()
+    assert ran.code == code
+    assert told in ran.err
+
+
+def test_a_code_that_is_needed_is_an_exit_code(fleet: Fleet) -> None:
+    fleet.add("user-7", "vanguard", mfa=True)
+    fleet.add("user-8")
+    ran = fleet.once()
+    assert ran.code == Exit.CODE_NEEDED
+    assert "1 account refreshed, 1 in need of a code" in ran.err
+    assert fleet.once().code == 0, "it is told once: now nothing is due"
+
+
+def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: Fleet) -> None:
+    """Asked twice: the first time was a while ago."""
+    fleet.add("user-7").revoke()
+
+    async def refused_once(store: SqliteStore) -> None:
+        policy = Policy(settle=timedelta(), backoff=timedelta(microseconds=1))
+        async with fleet.fake.client() as mesh, Keeper(mesh, store, policy=policy, background=False) as keeper:
+            await keeper.refresh_due()
+
+    fleet.store(refused_once)
+    ran = fleet.once()
+    assert ran.code == Exit.RECONNECT
+    assert "1 in need of a new login" in ran.err
+    assert fleet.listed()[0]["reason"] == "refused"
+    assert "In need of the person logging in again: 1." in fleet("status").out
+
+
+def test_what_is_paused_is_left(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    fleet("pause", "coinbase")
+    ran = fleet.once()
+    assert ran.code == Exit.TRY_AGAIN
+    assert "1 login still due" in ran.err
+    fleet("resume", "coinbase")
+    assert fleet.once().code == 0
+
+
+def test_a_lease_is_made_to_fit_a_long_deadline(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert fleet.once("--deadline", "10m").code == 0
+    ran = fleet.once("--deadline", "10s", "--lease", "5s")
+    assert ran.code == Exit.INVALID
+    assert "lease" in ran.err
+
+
+# Signals.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_a_worker(fleet: Fleet, number: int) -> None:
+    """What was sent is finished and written; that is how it is meant to end."""
+    fleet.add("user-7")
+    gate = fleet.fake.hold(after_rotation=True)
+    with fleet.start() as process:
+        fleet.cli.served.wait(gate.entered.wait())
+        for told in (signal.Signals(number).name, "still waiting", "still waiting"):
+            process.send_signal(number)
+            read_until(process, told)
+        fleet.cli.served.release(gate)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "the worker has ended, and everything is in the store" in err
+    assert not fleet.lost()
+
+
+def test_once_tells_a_signal_in_its_exit_code(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    gate = fleet.fake.hold(after_rotation=True)
+    with fleet.start("--once") as process:
+        fleet.cli.served.wait(gate.entered.wait())
+        for told in ("interrupted", "still waiting"):
+            process.send_signal(signal.SIGTERM)
+            read_until(process, told)
+        fleet.cli.served.release(gate)
+        process.communicate(timeout=30)
+    assert process.returncode == Exit.TERMINATED
+    assert not fleet.lost()
+
+
+def test_a_worker_takes_up_what_is_imported_beside_it(fleet: Fleet) -> None:
+    with fleet.start() as process:
+        read_until(process, "the worker has begun")
+        fleet.add("user-7")
+        read_until(process, "AccountRefreshed of login user-7")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert not fleet.lost()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_worker_that_was_killed_is_followed_by_another(fleet: Fleet) -> None:
+    """Killed with a request out that the broker never worked on: after lease and settling it is sent again."""
+    fleet.add("user-7")
+    gate = fleet.fake.hold()
+    fast = ("--deadline", "500ms", "--lease", "1s", "--settle", "100ms")
+    with fleet.start(*fast) as process:
+        fleet.cli.served.wait(gate.entered.wait())
+        process.kill()
+        process.communicate(timeout=30)
+    fleet.fake.heal()
+    with fleet.start(*fast) as process:
+        read_until(process, "AccountRefreshed of login user-7")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    fleet.cli.served.release(gate)
+    assert not fleet.lost()
+
+
+# The spool.
+
+
+class Failing(SqliteStore):
+    """Takes no new tokens."""
+
+    tries = 0
+    tried_again = asyncio.Event()
+
+    async def swap(self, row: Row, **options: Any) -> bool:
+        self.tries += 1
+        if self.tries == 2:
+            self.tried_again.set()
+        raise StoreUnavailable
+
+
+def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
+    """From the folder beside the store."""
+    fleet.add("user-7")
+
+    async def earlier_life() -> None:
+        policy = Policy(drain=timedelta())
+        store = Failing.open(fleet.file, cipher=Cipher([fleet.key]))
+        async with store, fleet.fake.client() as mesh:
+            with pytest.raises(NotSaved):
+                async with Keeper(mesh, store, policy=policy, spool="fleet.db.spool"):
+                    await store.tried_again.wait()
+
+    asyncio.run(earlier_life())
+    assert fleet.lost()
+    assert len(list(Path("fleet.db.spool").iterdir())) == 1
+    assert fleet.once().code == 0
+    assert not fleet.lost()
+    assert not list(Path("fleet.db.spool").iterdir())
+
+
+# What it logs.
+
+
+def test_the_log_in_json(fleet: Fleet) -> None:
+    """All of standard error, and nothing secret in it."""
+    fleet.add("user-7")
+    fleet.add("user-8", "vanguard", mfa=True)
+    ran = fleet.once("--log-json")
+    lines = [json.loads(line) for line in ran.err.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    told = {(line["event"], line["login_id"], line["broker"]) for line in lines if "event" in line}
+    assert told == {("AccountRefreshed", "user-7", "coinbase"), ("MfaNeeded", "user-8", "vanguard")}
+    assert lines[-1]["message"] == "1 account refreshed, 1 in need of a code."
+
+
+def test_the_log_for_a_person_is_a_line_an_event(fleet: Fleet) -> None:
+    fleet.add("user\n7")
+    ran = fleet.once()
+    first, last = ran.err.splitlines()
+    assert "INFO AccountRefreshed of login user 7" in first
+    assert "broker=coinbase" in first
+    assert last == "mesh-refresh: 1 account refreshed."
+
+
+def test_quiet_leaves_the_warnings(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    fleet.fake.fail(Fault.throttle())
+    ran = fleet.once("-q")
+    assert "WARNING exchanges of all brokers are held back" in ran.err
+    fleet.add("user-8")
+    assert "INFO" not in fleet.once("-q").err
+
+
+def test_logging_is_as_it_was_afterwards(fleet: Fleet) -> None:
+    import logging
+
+    before = (list(logging.getLogger().handlers), logging.getLogger("mesh_refresh").level)
+    fleet.once()
+    assert (list(logging.getLogger().handlers), logging.getLogger("mesh_refresh").level) == before
+
+
+def test_an_error_in_the_log_is_its_class_and_place(fleet: Fleet) -> None:
+    import logging
+
+    from mesh_refresh.cli.fleet.logs import logging_to_stderr
+
+    for as_json in (True, False):
+        with logging_to_stderr(as_json=as_json, quiet=False):
+            try:
+                raise RuntimeError("planted-secret\n")
+            except RuntimeError:
+                logging.getLogger("anybody").exception("it failed")
+        err = fleet.cli.capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "RuntimeError" in err
+        assert "test_run.py:" in err
+        assert "planted-secret" not in err
+    assert sys.stderr is not None
