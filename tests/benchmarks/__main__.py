@@ -1,11 +1,12 @@
-"""Prints the client's rows: ``python -m tests.benchmarks [--quick]``."""
+"""Prints the client's rows and the keeper's: ``python -m tests.benchmarks [--quick]``."""
 
+import asyncio
 import os
 import platform
 import sys
 from importlib.metadata import version
 
-from tests.benchmarks import imports, memory, refresh
+from tests.benchmarks import imports, keeper, memory, refresh
 
 
 def main(*, quick: bool) -> None:
@@ -22,7 +23,11 @@ def main(*, quick: bool) -> None:
     median, spread = imports.ratio(7 if quick else 21)
     print(f"import mesh_refresh, x its dependencies: {median:.2f} (spread {spread:.2f})", flush=True)
     print(f"imported and not wanted: {', '.join(imports.unwanted()) or 'nothing'}")
-    print(f"memory of a pending refresh, x hand-written aiohttp: {memory.ratio(1 if quick else 3):.2f}")
+    print(f"memory of a pending refresh, x hand-written aiohttp: {memory.ratio(1 if quick else 3):.2f}", flush=True)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)  # a keeper has a thread for its store
+    with refresh.answering(cores[-1], keeper.DELAY) as base_url:
+        asyncio.run(keeper.main(base_url, quick=quick))
 
 
 if __name__ == "__main__":

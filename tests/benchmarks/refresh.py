@@ -8,14 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 
 from tests.benchmarks.clients import BASELINE, CLIENTS, Refresh
 
 
 @contextmanager
-def answering(core: int) -> Iterator[str]:
-    """The base URL of the constant server, on `core`."""
-    command = [sys.executable, "-m", "tests.benchmarks.server", str(core)]
+def answering(core: int, delay: timedelta = timedelta()) -> Iterator[str]:
+    """The base URL of the constant server, on `core`, which takes `delay` for each answer."""
+    command = [sys.executable, "-m", "tests.benchmarks.server", str(core), str(delay.total_seconds())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -1,6 +1,7 @@
 """A server that costs as little as possible: it answers every request with the same kilobyte.
 
-Run as a process of its own, on a core of its own: ``python -m tests.benchmarks.server CORE``. It prints its port.
+Run as a process of its own, on a core of its own: ``python -m tests.benchmarks.server CORE DELAY``. It prints
+its port.
 """
 
 import asyncio
@@ -48,6 +49,12 @@ _HEAD_END = b"\r\n\r\n"
 class Answer(asyncio.Protocol):
     """Just enough HTTP to find the end of a request."""
 
+    delay = 0.0
+    """Seconds from a request to its answer."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.buffer = b""
@@ -62,10 +69,14 @@ class Answer(asyncio.Protocol):
             if len(self.buffer) < whole:
                 return
             self.buffer = self.buffer[whole:]
-            self.transport.write(RESPONSE)  # type: ignore[attr-defined]
+            if self.delay:
+                self.loop.call_later(self.delay, self.transport.write, RESPONSE)  # type: ignore[attr-defined]
+            else:
+                self.transport.write(RESPONSE)  # type: ignore[attr-defined]
 
 
-async def main(core: int) -> None:
+async def main(core: int, delay: float) -> None:
+    Answer.delay = delay
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     server = await asyncio.get_running_loop().create_server(Answer, "127.0.0.1", 0)
@@ -74,4 +85,4 @@ async def main(core: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))

@@ -1,0 +1,104 @@
+"""Worlds until so many exchanges are done, in as many processes as there are cores; then what all of it covered.
+
+``python -m tests.simulation --exchanges N --seed S [--world W]``; ``--replay S --world W`` makes one world twice, and
+says whether both went the same way.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
+
+from tests.simulation.choices import KINDS
+from tests.simulation.planted import BUGS
+from tests.simulation.world import Report, run
+
+_MOST_FAILURES = 20
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    with BUGS[options.bug]() if options.bug else nullcontext():
+        if options.replay is not None:
+            return _replayed(options.replay, options.world)
+        return _many(options.exchanges, options.seed, options.world, options.processes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tests.simulation", description=__doc__)
+    parser.add_argument("--exchanges", type=int, default=20_000, metavar="N", help="stop after so many")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first one")
+    parser.add_argument("--replay", type=int, metavar="S", help="only this seed, and once more")
+    parser.add_argument("--world", choices=KINDS, help="all worlds of one kind; else each in turn")
+    parser.add_argument("--bug", choices=BUGS, help="plant it")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    return parser
+
+
+def _replayed(seed: int, kind: str | None) -> int:
+    first, second = run(seed, kind), run(seed, kind)
+    _tell(first)
+    if first.fingerprint != second.fingerprint:
+        say(f"It went another way the second time: {first.fingerprint}, {second.fingerprint}")
+        return 2
+    say(f"seed {seed}: {first.covered['exchanges']} exchanges, twice the same: {first.fingerprint}")
+    return 1 if first.broken else 0
+
+
+def _many(exchanges: int, seed: int, kind: str | None, processes: int) -> int:
+    began, covered, failed, shown = time.monotonic(), Counter[str](), 0, 0
+    with ProcessPoolExecutor(processes, max_tasks_per_child=200) as pool:
+        running: set[Future[Report]] = {pool.submit(run, seed + number, kind) for number in range(2 * processes)}
+        seed += 2 * processes
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                report = future.result()
+                most = max(covered[_MOST], report.covered[_MOST])
+                covered += report.covered
+                covered[_MOST] = most
+                failed += bool(report.broken)
+                _tell(report)
+                if covered["exchanges"] < exchanges and failed < _MOST_FAILURES:
+                    running.add(pool.submit(run, seed, kind))
+                    seed += 1
+            if covered["exchanges"] // 50_000 > shown:
+                shown = covered["exchanges"] // 50_000
+                say(f"... {covered['exchanges']} exchanges, {time.monotonic() - began:.0f} s")
+    _summed_up(covered, failed, time.monotonic() - began)
+    return 1 if failed else 0
+
+
+_MOST = "most requests of a login within a deadline"
+
+
+def _tell(report: Report) -> None:
+    if report.broken:
+        say(f"seed {report.seed}, {report.kind}: {len(report.broken)} things that must not happen")
+        for what in report.broken[:5]:
+            say(f"    {what}")
+        say(f"    replay: {report.command}")
+
+
+def _summed_up(covered: Counter[str], failed: int, seconds: float) -> None:
+    for what in sorted(covered):
+        say(f"{covered[what]:>10}  {what}")
+    say(f"{covered['exchanges']} exchanges in {covered['worlds']} worlds, {seconds:.0f} s: ", end="")
+    say(f"{covered['exchanges'] / seconds:.0f} in a second. Worlds in which something broke: {failed}.")
+    cut = sum(number for what, number in covered.items() if "cut by a crash" in what and what.startswith("new pairs"))
+    lost = covered["new pairs that nobody has"]
+    inside = covered["exchanges under way at crashes"]
+    say(f"New pairs that nobody has: {lost}, of them cut by {covered['crashes']} crashes: {cut}", end="")
+    say(f" (of {inside} exchanges under way then); the others no client could have.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What one seed decides before its world begins."""
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mesh_refresh import BrokerType, RetryPolicy
+from mesh_refresh.keeper import Policy
+from mesh_refresh.testing import Delivery, Fault, MfaToken, Replies, Sharing, WrongCode
+
+KINDS = ("calm", "stormy", "outages", "jumps", "long outages")
+"""Of worlds. In the last one, stores stay away for longer than keepers wait, so that tokens may die."""
+
+_BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
+
+
+def seconds(value: float) -> timedelta:
+    return timedelta(seconds=value)
+
+
+@frozen
+class Choices:
+    """One world, as drawn."""
+
+    kind: str
+    deadline: float
+    """In seconds: what everything else is measured in."""
+    latency: float
+    policy: Policy
+    keepers: int
+    logins: int
+    span: float
+    """How long the weather lasts."""
+    spool: tuple[bool, ...]
+    jumps: bool
+    crashes: float
+    """How many to expect in all."""
+    outages: float
+    faults: float
+    callers: int
+
+    @property
+    def retry(self) -> RetryPolicy:
+        return RetryPolicy(deadline=seconds(self.deadline))
+
+
+def drawn(kind: str, chance: Random) -> Choices:
+    unit = chance.choice((5.0, 20.0, 60.0))
+    keepers = chance.randint(2 if "outages" in kind else 1, 3)
+    span = unit * chance.uniform(40, 120)
+    stormy = kind in ("stormy", "long outages")
+    return Choices(
+        kind,
+        unit,
+        chance.choice((0.0, 0.001, unit / 100)),
+        _policy(unit, chance),
+        keepers,
+        chance.randint(3, 40),
+        span,
+        tuple(chance.random() < 0.5 for _ in range(keepers)),
+        kind == "jumps",
+        0 if kind == "calm" else chance.uniform(0, 8),
+        chance.uniform(2, 12) if kind in ("outages", "long outages") else chance.choice((0.0, 1.0)) * stormy,
+        chance.uniform(0, 60) * (3 if stormy else 1) * (kind != "calm"),
+        chance.randint(0, 6),
+    )
+
+
+def _policy(unit: float, chance: Random) -> Policy:
+    backoff = unit * chance.choice((0.1, 0.5, 1.0))
+    return Policy(
+        refresh_before=seconds(unit * chance.choice((2, 10))),
+        refresh_fraction=chance.choice((0.2, 0.4)),
+        spread=chance.choice((0.0, 1.0)),
+        hard_margin=seconds(unit * chance.choice((0.2, 1.0))),
+        refresh_token_before=seconds(unit * 20),
+        min_interval=seconds(unit * chance.choice((0.1, 0.5, 1.0))),
+        keep_alive=seconds(unit * 15) if chance.random() < 0.3 else None,
+        lease=seconds(unit * chance.uniform(1.2, 3)),
+        settle=seconds(unit * chance.uniform(0.5, 2)),
+        backoff=seconds(backoff),
+        backoff_cap=seconds(backoff * 8),
+        max_wait=seconds(unit * chance.choice((0, 1, 4))),
+        mfa_wait=seconds(unit * 10),
+        concurrency=chance.choice((1, 3, 50)),
+        concurrency_each=chance.choice((None, None, 1, 5)),
+        rate=chance.choice((None, None, None, 30 / unit)),
+        rate_each=chance.choice((None, None, None, 15 / unit)),
+        cool_down=seconds(unit * chance.choice((0.2, 1.0))),
+        cool_down_cap=seconds(unit * 3),
+        halt_probe=seconds(unit * 2),
+        unknown_run=chance.choice((2, 10)),
+        refusal_logins=chance.choice((2, 20)),
+        refusal_window=seconds(unit * 20),
+        refusal_trust=seconds(unit * 20),
+        poll=seconds(unit / 5),
+        drain=seconds(unit * 3),
+        event_queue=chance.choice((5, 10_000)),
+    )
+
+
+def login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
+    """One person's login: its broker, and how it behaves."""
+    broker = chance.choice(_BROKERS)
+    accounts = chance.choice((1, 1, 1, 2, 3))
+    mfa = chance.random() < 0.15
+    lifetime: timedelta | None = seconds(max(4, unit * chance.choice((3, 6, 12, 30))))
+    if chance.random() < 0.1:
+        lifetime = chance.choice((None, seconds(7200)))
+    refreshable = chance.random() < 0.96
+    choices: dict[str, Any] = {
+        "accounts": accounts,
+        "rotates": chance.random() < 0.85,
+        "sharing": chance.choice(tuple(Sharing)),
+        "replies_with": chance.choice(tuple(Replies)),
+        "revokes_on_reuse": chance.random() < 0.6,
+        "grace": seconds(chance.choice((0, 0, unit * 2))),
+        "access_lifetime": lifetime,
+        "refresh_lifetime": seconds(unit * chance.uniform(100, 400)) if chance.random() < 0.2 else None,
+        "mfa": mfa,
+        "mfa_rounds": chance.choice((1, 1, 2)),
+        "mfa_token": chance.choice(tuple(MfaToken)),
+        "mfa_rotates": chance.random() < 0.3,
+        "wrong_code": chance.choice(tuple(WrongCode)),
+        "top_level": chance.random() < 0.1,
+        "named": True if accounts > 1 else chance.choice((True, False)),
+        "token_ids": chance.random() < 0.1,
+        "delayed": refreshable and accounts == 1 and not mfa and chance.random() < 0.03,
+        "refreshable": refreshable,
+    }
+    return str(broker), choices
+
+
+# Without these: a bare delay, which `fault` draws anew with waits that fit the world.
+_FAULTS = tuple(fault for name, fault in Fault.all().items() if not name.startswith("delay"))
+_LATE = (Fault.none(), Fault.cut(after_rotation=True), Fault.server_error(after_rotation=True))
+
+
+def fault(unit: float, chance: Random, most: float, *, jumps: bool) -> Fault:
+    """One of every kind; a third of them slow, up to `most` seconds and so past the deadline."""
+    if chance.random() < 0.35:
+        slow = seconds(chance.uniform(0, most) if chance.random() < 0.4 else chance.uniform(0, unit / 2))
+        late = chance.choice(_LATE)
+        late = evolve(late, name=f"slow, {late.name}")
+        return late.waiting(before=slow) if chance.random() < 0.5 else late.waiting(after=slow)
+    if chance.random() < 0.3:
+        return chance.choice((Fault.cut(), Fault.cut(after_rotation=True), Fault.half_body()))
+    found = chance.choice(_FAULTS)
+    # Where clocks jump, a date can be a day away, and a keeper rightly waits for it (up to a cap).
+    return Fault.throttle(3) if jumps and found.name == "throttle with a date" else found
+
+
+REFUSING = ("refuse", "error 400 with token", "failed", "no token", "envelope badRequest", "echo")
+"""Faults by which good tokens are refused, so that a keeper may rightly park the account."""
+UNSURE = (Delivery.BURIED, Delivery.WITHHELD)

@@ -1,0 +1,188 @@
+"""Who uses the keepers: applications that want tokens, and persons who log in, type codes and go away."""
+
+import asyncio
+from contextlib import suppress
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from mesh_refresh import CodeRefused, InvalidRequest, MeshRefreshError, MfaPending, Tokens
+from mesh_refresh.keeper import KeeperClosed, NotReadyInTime, ReconnectNeeded
+from mesh_refresh.logins import AmbiguousAccount, UnknownLogin
+from mesh_refresh.logins.errors import UnknownAccount
+from mesh_refresh.stores import StoreError
+from mesh_refresh.stores.sealing import opened
+from mesh_refresh.testing import FakeLogin
+from tests.simulation.choices import login_choices, seconds
+from tests.simulation.process import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_ANSWERS = (UnknownLogin, AmbiguousAccount, UnknownAccount, MfaPending, ReconnectNeeded, NotReadyInTime, KeeperClosed)
+"""What `tokens` and `refresh` raise, and nothing else."""
+
+
+def linked(world: "World", login: FakeLogin, process: Process) -> tuple[Tokens, ...]:
+    """What Link hands over now."""
+    return Tokens.from_link(login.link_payload(), obtained_at=process.clock.now())
+
+
+class People:
+    """Everybody outside, with one chance for all of them."""
+
+    def __init__(self, world: "World", chance: Random) -> None:
+        self.world, self.chance = world, chance
+        self.members: dict[str, FakeLogin] = {}
+        self.codes: list[tuple[str, str]] = []
+        """Old questions, and codes of that time."""
+
+    # Logging in.
+
+    async def join(self) -> None:
+        """A new person."""
+        world = self.world
+        broker, choices = login_choices(world.choices.deadline, self.chance)
+        login = world.fake.login(broker, **choices)
+        process = await world.some_process()
+        if await self._added(process, login, linked(world, login, process)):
+            self.members[login.id] = login
+            world.judge.covered["logins"] += 1
+
+    async def log_in_again(self, login: FakeLogin) -> None:
+        world = self.world
+        process = await world.some_process()
+        world.judge.changed[login.id] = 1e12  # until it is in the store
+        login.again()
+        await self._added(process, login, linked(world, login, process))
+        world.judge.changed[login.id] = world.loop._now
+        world.judge.blemished.pop(login.id, None)
+        world.judge.covered["logins anew"] += 1
+
+    async def repeat(self, login: FakeLogin) -> None:
+        """A webhook that is delivered twice: the payload of the first day."""
+        process = await self.world.some_process()
+        await self._added(process, login, linked(self.world, login, process))
+        self.world.judge.covered["repeated adds"] += 1
+
+    async def leave(self, login: FakeLogin) -> None:
+        world = self.world
+        self.members.pop(login.id)
+        world.judge.changed[login.id] = 1e12
+        while True:
+            process = await world.some_process()
+            try:
+                await world.within(process, process.keeper.remove(login.id))  # type: ignore[union-attr]
+            except (StoreError, KeeperClosed, Gone):
+                await asyncio.sleep(world.choices.deadline)
+            else:
+                break
+        world.judge.covered["removed"] += 1
+
+    async def _added(self, process: Process, login: FakeLogin, tokens: tuple[Tokens, ...]) -> bool:
+        world = self.world
+        for _ in range(100):
+            try:
+                await world.within(process, process.keeper.add(login.id, tokens))  # type: ignore[union-attr]
+            except (StoreError, KeeperClosed, Gone):
+                await asyncio.sleep(world.choices.deadline / 2)
+                process = await world.some_process()
+            else:
+                return True
+        world.judge.violated(f"{login.id} could not be added in a hundred attempts")
+        return False
+
+    # Codes.
+
+    async def answer_questions(self) -> None:
+        """A person who reads the questions out of the store, late and not always rightly."""
+        world, unit = self.world, self.world.choices.deadline
+        while True:
+            await asyncio.sleep(unit * self.chance.uniform(0.5, 6))
+            for name, login in list(self.members.items()):
+                kept = world.memory._kept.get(name)
+                if kept is None or "mfa_required" not in kept.row.state:
+                    continue
+                stored = opened(world.memory.cipher, kept.row)
+                for account in stored.accounts:
+                    if account.pending is not None and self.chance.random() < 0.6:
+                        await self._answer(login, account.tokens.account_id, account.pending.id)
+
+    async def _answer(self, login: FakeLogin, account_id: str | None, pending_id: str) -> None:
+        world, chance = self.world, self.chance
+        process, draw = await world.some_process(), chance.random()
+        keeper: Any = process.keeper
+        code = login.code
+        self.codes.append((pending_id, code))
+        if draw < 0.15:
+            world.judge.covered["wrong codes"] += 1
+            call = keeper.submit_mfa(login.id, "000000", pending_id=pending_id)
+        elif draw < 0.25:
+            world.judge.covered["late codes"] += 1
+            old, code = chance.choice(self.codes)
+            call = keeper.submit_mfa(login.id, code, pending_id=old)
+        elif draw < 0.4:
+            world.judge.covered["questions asked anew"] += 1
+            call = keeper.restart_mfa(login.id, account_id, max_wait=seconds(world.choices.deadline * 3))
+        else:
+            world.judge.covered["codes"] += 1
+            call = keeper.submit_mfa(login.id, code, pending_id=pending_id)
+        world.judge.wanted[login.id].append(world.loop._now)
+        task = process.call(_tried(call))
+        if chance.random() < 0.2:
+            await asyncio.sleep(world.choices.deadline * chance.random() / 4)
+            task.cancel()
+            world.judge.covered["cancelled callers"] += 1
+
+    # Applications.
+
+    async def want_tokens(self) -> None:
+        """A caller after the other; some of them are cancelled on the way."""
+        world, chance, unit = self.world, self.chance, self.world.choices.deadline
+        while True:
+            await asyncio.sleep(unit * chance.uniform(0.05, 2))
+            if not self.members:
+                continue
+            login = chance.choice(list(self.members.values()))
+            process = await world.some_process()
+            for _ in range(chance.choice((1, 1, 1, 5))):
+                task = process.call(self.wanted(process, login, chance.random()))
+                if chance.random() < 0.25:
+                    world.loop.after_steps(chance.randrange(200), _canceller(task))
+                    world.judge.covered["cancelled callers"] += 1
+
+    async def wanted(self, process: Process, login: FakeLogin, draw: float) -> None:
+        world, keeper = self.world, process.keeper
+        assert keeper is not None
+        account = self.chance.choice(login.account_ids) if login.options.named else None
+        wait = seconds(world.choices.deadline * self.chance.choice((0, 1, 3)))
+        world.judge.wanted[login.id].append(world.loop._now)
+        try:
+            if draw < 0.6:
+                found = await keeper.tokens(login.id, account, max_wait=wait)
+                if draw < 0.25:
+                    found = await keeper.tokens(login.id, account, rejected=found, max_wait=wait)
+            else:
+                found = await keeper.refresh(login.id, account, max_wait=wait)
+        except _ANSWERS as error:
+            world.judge.covered[f"answer: {type(error).__name__}"] += 1
+        except Exception as error:  # noqa: BLE001 - anything else is what is looked for
+            world.judge.violated(f"a caller of {login.id} was given {type(error).__name__}: {error}")
+        else:
+            world.judge.covered["answer: tokens"] += 1
+            world.was_answered(login, found)
+
+
+class Gone(Exception):
+    """The process died while somebody waited for it."""
+
+
+async def _tried(call: Any) -> None:
+    with suppress(CodeRefused, InvalidRequest, MeshRefreshError):
+        await call
+
+
+def _canceller(task: "asyncio.Task[Any]") -> Any:
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel

@@ -1,0 +1,85 @@
+"""Four bugs to plant into a keeper, for as long as a block runs: a simulation must find each of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+from attrs import evolve
+
+from mesh_refresh.keeper import applying, attempts, renewing, settling, unit
+from mesh_refresh.keeper.attempts import CodeWanted, Unreadable
+from mesh_refresh.keeper.events import AccountRefreshed
+from mesh_refresh.keeper.keeper import Keeper
+
+
+@contextmanager
+def events_before_the_write() -> Iterator[None]:
+    """What is to be told is told as soon as it is known, and not when it is in the store."""
+    right = unit.Unit._keep
+
+    async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
+        change = settling.change_for(attempt, attempts.kept_of(outcome, self.core.names))
+        self.core.teller.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
+        await right(self, login, attempt, outcome)
+
+    with patch.object(unit.Unit, "_keep", keep):
+        yield
+
+
+@contextmanager
+def a_lease_shorter_than_the_deadline() -> Iterator[None]:
+    """And nobody looks at what is left of it."""
+    right = Keeper.__aenter__
+
+    async def enter(self: Any) -> Any:
+        self._policy = evolve(self._policy, lease=self._mesh.retry.deadline / 5, settle=timedelta(milliseconds=100))
+        return await right(self)
+
+    def look_away(self: Any, _: Any) -> Callable[[], None]:
+        def check() -> None:
+            self.sent = True
+
+        return check
+
+    with patch.object(Keeper, "__aenter__", enter), patch.object(unit.Unit, "_before_send", look_away):
+        yield
+
+
+@contextmanager
+def a_late_settle_wins() -> Iterator[None]:
+    """Whatever is stored by now, what an attempt brought is written over it."""
+    always = lambda *_: True  # noqa: E731
+    with patch.object(applying, "is_newer", always), patch.object(renewing, "is_newer", always):
+        yield
+
+
+@contextmanager
+def a_null_erases() -> Iterator[None]:
+    """What a reply leaves out is not carried over."""
+    right = attempts.kept_of
+
+    def kept_of(outcome: Any, names: Any) -> Any:
+        kept = right(outcome, names)
+        if isinstance(kept, CodeWanted | Unreadable):
+            return kept
+        spent = outcome.before.refresh_token
+        return evolve(
+            kept,
+            entries=tuple(
+                evolve(it, tokens=evolve(it.tokens, refresh_token=None)) if it.tokens.refresh_token == spent else it
+                for it in kept.entries
+            ),
+        )
+
+    with patch.object(unit, "kept_of", kept_of):
+        yield
+
+
+BUGS: dict[str, Callable[[], Any]] = {
+    "events before the write": events_before_the_write,
+    "a lease shorter than the deadline": a_lease_shorter_than_the_deadline,
+    "a late settle that overwrites a newer pair": a_late_settle_wins,
+    "a null that erases a token": a_null_erases,
+}

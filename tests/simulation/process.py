@@ -1,0 +1,116 @@
+"""One process with a keeper in it, from its start to its end, good or bad."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import define, field
+
+from mesh_refresh import MeshClient
+from mesh_refresh.keeper import Keeper
+from mesh_refresh.outcomes import NotSaved
+from tests.simulation.choices import Choices
+from tests.simulation.clock import Clock
+from tests.simulation.judge import Judge
+from tests.simulation.loop import Loop
+from tests.simulation.storage import SimStore
+
+
+@define(eq=False)
+class Process:
+    """A life of one keeper. Another life of it is another process, with another name."""
+
+    name: str
+    loop: Loop
+    judge: Judge
+    store: SimStore
+    clock: Clock
+    choices: Choices
+    names: Callable[[], str]
+    spool: Path | None
+    chance: Random
+    keeper: Keeper | None = None
+    mesh: MeshClient | None = None
+    alive: bool = True
+    stopped: bool = False
+    ready: asyncio.Event = field(factory=asyncio.Event)
+    leave: asyncio.Event = field(factory=asyncio.Event)
+    ended: asyncio.Event = field(factory=asyncio.Event)
+    running: "asyncio.Task[Any] | None" = None
+    callers: list["asyncio.Task[Any]"] = field(factory=list)
+
+    def begin(self) -> None:
+        """Run it."""
+        self.judge.owners[self.name] = self._owner
+        self.running = self.loop.start(self.name, self._run())
+
+    @property
+    def usable(self) -> bool:
+        return self.alive and not self.stopped and self.ready.is_set() and not self.leave.is_set()
+
+    @property
+    def core(self) -> Any:
+        return None if self.keeper is None else self.keeper._entered
+
+    def call(self, coroutine: Any) -> "asyncio.Task[Any]":
+        """A caller's task in this process."""
+        task = self.loop.start(self.name, coroutine)
+        self.callers = [it for it in self.callers if not it.done()]
+        self.callers.append(task)
+        return task
+
+    def die(self, *, silent: bool) -> None:
+        """Everything in its memory is gone."""
+        if not self.alive:
+            return
+        self.alive = False
+        core = self.core
+        under_way = 0 if core is None else len(core.units)
+        self.judge.covered["crashes"] += 1
+        self.judge.covered["exchanges under way at crashes"] += under_way
+        self.loop.kill(self.name, silent=silent)
+        self.ended.set()
+
+    def _owner(self) -> str | None:
+        core = self.core
+        return None if core is None else core.owner
+
+    async def _run(self) -> None:
+        fake = self.judge.fake
+        try:
+            async with MeshClient(
+                fake.client_id,
+                fake.client_secret,
+                base_url=fake.base_url,
+                retry=self.choices.retry,
+                clock=self.clock,
+            ) as self.mesh:
+                await self._keep(self.mesh)
+        except NotSaved:
+            self.judge.covered["left with unsaved tokens"] += 1
+        except Exception as error:  # noqa: BLE001 - whatever ends a keeper is the find of this simulation
+            self.judge.violated(f"{self.name} ended with {type(error).__name__}: {error}")
+        finally:
+            self.alive = False
+            self.ended.set()
+
+    async def _keep(self, mesh: MeshClient) -> None:
+        self.keeper = Keeper(
+            mesh,
+            self.store,
+            policy=self.choices.policy,
+            on_event=self._told,
+            spool=self.spool,
+            clock=self.clock,
+            names=self.names,
+        )
+        async with self.keeper:
+            self.ready.set()
+            await self.leave.wait()
+
+    async def _told(self, event: Any) -> None:
+        self.judge.told(event)
+        if self.chance.random() < 0.2:
+            await asyncio.sleep(self.choices.deadline * self.chance.random())

@@ -1,0 +1,113 @@
+"""The store as the processes of a world see it: slow, sometimes gone, and watched."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from mesh_refresh.stores import Busy, Count, Demand, MemoryStore, Page, Row, Store, StoreUnavailable
+
+_T = TypeVar("_T")
+
+
+class Watcher(Protocol):
+    """Who is shown every write."""
+
+    def written(self, before: Row | None, after: Row | None) -> None: ...
+
+
+class SimStore(Store):
+    """One process's way to the memory that all of them share.
+
+    A verb takes a while before and after its one atomic step, so that a process can die on either side of it. While it
+    is `gone`, it raises, and where `gone` says so after having done its work.
+    """
+
+    def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
+        self.cipher = memory.cipher
+        self._memory, self._chance, self._latency, self._watcher = memory, chance, latency, watcher
+        self.gone: float = 0.0
+        """The share of verbs that fail."""
+        self.gone_after: float = 0.5
+        """Of these, the share that have done their work."""
+        self.only_swaps = False
+        """As where a disk is full: everything else works."""
+        self.failures = 0
+
+    async def _call(self, verb: Callable[[], Coroutine[Any, Any, _T]], *, swap: bool = False) -> _T:
+        await self._pause()
+        fails = self.gone > 0 and (swap or not self.only_swaps) and self._chance.random() < self.gone
+        if fails and self._chance.random() >= self.gone_after:
+            self.failures += 1
+            raise StoreUnavailable
+        result = await verb()
+        await self._pause()
+        if fails:
+            self.failures += 1
+            raise StoreUnavailable("The store broke off after it had done its work.")
+        return result
+
+    async def _pause(self) -> None:
+        draw = self._chance.random()
+        if draw < 0.3:
+            await asyncio.sleep(self._latency * self._chance.random())
+        elif draw < 0.5:
+            await asyncio.sleep(0)
+
+    def _row(self, login_id: str) -> Row | None:
+        kept = self._memory._kept.get(login_id)
+        return None if kept is None else kept.row
+
+    async def insert(self, row: Row) -> bool:
+        async def verb() -> bool:
+            done = await self._memory.insert(row)
+            if done:
+                self._watcher.written(None, self._row(row.login_id))
+            return done
+
+        return await self._call(verb)
+
+    async def read(self, login_id: str) -> Row | None:
+        return await self._call(lambda: self._memory.read(login_id))
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        async def verb() -> bool:
+            before = self._row(row.login_id)
+            done = await self._memory.swap(row, owner=owner, hold=hold)
+            if done:
+                self._watcher.written(before, self._row(row.login_id))
+            return done
+
+        return await self._call(verb, swap=True)
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        return await self._call(lambda: self._memory.claim(demand))
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease))
+
+    async def delete(self, login_id: str) -> bool:
+        async def verb() -> bool:
+            before = self._row(login_id)
+            done = await self._memory.delete(login_id)
+            if done:
+                self._watcher.written(before, None)
+            return done
+
+        return await self._call(verb)
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        return await self._call(lambda: self._memory.rows(page))
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        return await self._call(lambda: self._memory.counts(now))
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        return await self._call(lambda: self._memory.pause(broker, paused=paused))
+
+    async def paused(self) -> frozenset[str]:
+        return await self._call(self._memory.paused)
+
+    async def aclose(self) -> None:
+        pass

@@ -1,0 +1,243 @@
+"""One world: a seed decides all of it, and the same seed makes the same world again, step by step."""
+
+import asyncio
+import gc
+import itertools
+import json
+import logging
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp import web
+from attrs import field, frozen
+
+from mesh_refresh import Tokens
+from mesh_refresh.stores import MemoryStore
+from mesh_refresh.testing import FakeLogin, FakeMesh
+from mesh_refresh.testing.ledger import Issued
+from tests.simulation.choices import KINDS, Choices, drawn
+from tests.simulation.clock import Clock
+from tests.simulation.finale import finale
+from tests.simulation.judge import Judge, sender
+from tests.simulation.loop import SERVER, Loop, Stuck
+from tests.simulation.people import Gone, People
+from tests.simulation.process import Process
+from tests.simulation.storage import SimStore
+from tests.simulation.weather import Weather
+
+MOST_STEPS = 3_000_000
+
+
+@frozen
+class Report:
+    """What came of a world."""
+
+    seed: int
+    kind: str
+    fingerprint: str
+    broken: tuple[str, ...]
+    """What must not happen, and did."""
+    covered: Counter[str] = field(repr=False)
+
+    @property
+    def command(self) -> str:
+        """What makes the same world again."""
+        return f"python -m tests.simulation --replay {self.seed} --world {self.kind!r}"
+
+
+class World:
+    """Keepers, their store, Mesh, people and the weather."""
+
+    def __init__(self, loop: Loop, kind: str, seed: int, folder: Path) -> None:
+        self.loop, self.kind = loop, kind
+        self.chance = Random(f"world {kind} {seed}")
+        self.choices: Choices = drawn(kind, self.chance)
+        self.folder = folder
+        self.fake = FakeMesh(clock=Clock(loop), seed=seed, port=8080)
+        self.machine = Clock(loop, self.chance.choice((0.0, 0.0, 37.0, -53.0)))
+        self.memory = MemoryStore(clock=self.machine)
+        choices = self.choices
+        self.judge = Judge(
+            loop,
+            self.fake,
+            self.memory,
+            deadline=choices.deadline,
+            slack=choices.deadline * 0.15,
+            lenient=kind == "long outages",
+            jumps=choices.jumps,
+        )
+        policy = choices.policy
+        self.judge.pace = min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds()
+        self.judge.spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
+        self.processes: list[Process] = []
+        self.lives: Counter[int] = Counter()
+        self._names = itertools.count(1)
+        self.people = People(self, Random(f"people {kind} {seed}"))
+        self.weather = Weather(self, Random(f"weather {kind} {seed}"))
+        loop.net.set_defaults(latency=(0.0, choices.latency))
+
+    async def live(self) -> None:
+        """From its first moment to its last."""
+        self._watch_requests()
+        await self.loop.start(SERVER, self.fake.start())
+        for number in range(self.choices.keepers):
+            self.processes.append(self.born(number))
+        for _ in range(self.choices.logins):
+            await self.people.join()
+        people = self.people
+        busy = [people.answer_questions(), *(people.want_tokens() for _ in range(self.choices.callers))]
+        tasks = [asyncio.ensure_future(it) for it in busy]
+        await self.weather.passes()
+        for task in tasks[1:]:
+            task.cancel()
+        await finale(self)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for process in self.processes:
+            process.leave.set()
+            await process.ended.wait()
+        await self.loop.start(SERVER, self.fake.stop())
+
+    # Processes.
+
+    def born(self, number: int) -> Process:
+        """The next life of a keeper."""
+        choices, life = self.choices, self.lives[number]
+        self.lives[number] += 1
+        name = f"keeper-{number}-{life}"
+        store = SimStore(self.memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
+        spool = self.judge.spools[number] if choices.spool[number] else None
+        process = Process(
+            name, self.loop, self.judge, store, self.machine, choices, self._name, spool,
+            Random(f"{name} {self.loop.seed}"),
+        )  # fmt: skip
+        process.begin()
+        return process
+
+    def _name(self) -> str:
+        return f"name-{next(self._names)}"
+
+    async def some_process(self) -> Process:
+        """One that works, waited for where none does."""
+        while True:
+            usable = [it for it in self.processes if it.usable]
+            if usable:
+                return self.chance.choice(usable)
+            await asyncio.sleep(self.choices.deadline / 4)
+
+    async def within(self, process: Process, call: Coroutine[Any, Any, Any]) -> Any:
+        """What `call` gives in that process. Raises `Gone` where it dies."""
+        task = process.call(call)
+        death = asyncio.ensure_future(process.ended.wait())
+        await asyncio.wait((task, death), return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if not task.done():
+            raise Gone
+        return task.result()
+
+    # What is seen.
+
+    def _believed(self, found: Tokens, record: Issued) -> bool:
+        """Whether they are good, for all that the keeper was told: an application may add a login late."""
+        now, skew = self.fake.clock.now(), self.machine.now() - self.fake.clock.now()
+        told_late = timedelta() if found.obtained_at is None else found.obtained_at - skew - record.issued_at
+        return record.alive(now - max(timedelta(), told_late))
+
+    def was_answered(self, login: FakeLogin, found: Tokens) -> None:
+        """A caller was given tokens: they must be good, as long as clocks tell the time."""
+        record = self.fake.ledger.tokens.get(found.auth_token or "")
+        if record is None:
+            self.judge.violated(f"a caller of {login.id} was given no access token")
+        elif not self.choices.jumps and login.id not in self.judge.misled and not self._believed(found, record):
+            self.judge.violated(f"a caller of {login.id} was given an access token that has run out")
+
+    def _watch_requests(self) -> None:
+        route = self.fake.server.routes[0]
+        inner: Any = route.handler
+
+        async def watched(http: web.Request) -> web.StreamResponse:
+            body = await http.read()
+            sent = self.judge.arrived(sender(http), json.loads(body).get("refreshToken"))
+            number = len(self.fake.requests)
+            try:
+                answer: web.StreamResponse = await inner(http)
+            finally:
+                if sent is not None:
+                    self.judge.ended(sent, self.fake.requests[number])
+            return answer
+
+        self.fake.server.routes[0] = web.post(route.path, watched)
+
+
+class _Names:
+    """In the place of tempfile's random names, which no seed decides."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return f"{next(self._numbers):08d}"
+
+
+@contextmanager
+def _replayable(seed: int) -> Iterator[None]:
+    """Nothing outside the seed decides anything: no file names, no jitter, no moment at which garbage is collected."""
+    names = tempfile._name_sequence  # type: ignore[attr-defined]
+    hook, disabled = sys.unraisablehook, logging.root.manager.disable
+    state = random.getstate()
+    gc.collect()
+    gc.disable()
+    try:
+        tempfile._name_sequence = _Names()  # type: ignore[attr-defined]
+        random.seed(seed)
+        sys.unraisablehook = lambda _: None  # the dead are collected without a loop
+        logging.disable(logging.CRITICAL)
+        yield
+    finally:
+        gc.collect()
+        gc.enable()
+        sys.unraisablehook = hook
+        logging.disable(disabled)
+        random.setstate(state)
+        tempfile._name_sequence = names  # type: ignore[attr-defined]
+
+
+def run(seed: int, kind: str | None = None) -> Report:
+    """Make a world, and see what becomes of it."""
+    kind = kind or KINDS[seed % len(KINDS)]
+    with tempfile.TemporaryDirectory(dir=_fast()) as folder, _replayable(seed):
+        loop = Loop(seed, MOST_STEPS)
+        world = World(loop, kind, seed, Path(folder))
+        judge = world.judge
+        try:
+            loop.run_until_complete(world.live())
+        except Stuck as error:
+            judge.violated(f"stuck: {error}")
+        except Exception as error:  # noqa: BLE001 - a bug of the simulation itself must name its seed too
+            judge.violated(f"the world ended with {type(error).__name__}: {error}")
+        for complaint in loop.complaints:
+            judge.violated(f"nobody handled: {complaint}")
+        requests = [(it.host, it.arrived, it.ended) for it in judge.sent]
+        judge.covered["worlds"] += 1
+        judge.covered["steps"] += loop.steps
+        report = Report(seed, kind, loop.fingerprint(requests), tuple(judge.broken), judge.covered)
+        loop.finish()
+        del world, judge, loop
+    return report
+
+
+def _fast() -> str | None:
+    """Where files cost no disk."""
+    memory = Path("/dev", "shm")
+    return str(memory) if memory.is_dir() else None
