@@ -13,6 +13,9 @@ import nox
 HERE = Path(__file__).parent
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
+AT_ONCE = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+"""For pytest: more processes than cores, because many tests wait for another process, or for a lease to end."""
+
 nox.needs_version = ">=2025.5.1"
 nox.options.sessions = ["lint", "types", "docs", "core", "tests"]
 nox.options.default_venv_backend = "uv|virtualenv"  # an environment takes uv 2 seconds, pip 30
@@ -116,7 +119,7 @@ assert "site-packages" in mesh_refresh.__file__, mesh_refresh.__file__
 def tests(session: nox.Session) -> None:
     """The tests, on each Python that this machine has."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "tests", *session.posargs)
+    session.run("pytest", *AT_ONCE, "tests", *session.posargs)
 
 
 @nox.session(python=PYTHONS[:1])
@@ -124,7 +127,7 @@ def lowest(session: nox.Session) -> None:
     """The tests on the oldest Python here, with the oldest releases that pyproject.toml says will do."""
     project = nox.project.load_toml(HERE / "pyproject.toml")["project"]
     session.install("-e", ".[dev]", *(wanted.replace(">=", "==") for wanted in project["dependencies"]))
-    session.run("pytest", "tests", *session.posargs)
+    session.run("pytest", *AT_ONCE, "tests", *session.posargs)
 
 
 @nox.session
@@ -139,6 +142,21 @@ def torture(session: nox.Session) -> None:
     """The torture test with two thousand seeds instead of a dozen: some ten minutes."""
     session.install("-e", ".[dev]")
     session.run("pytest", "-q", "tests/exchange/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
+
+
+@nox.session(python=[version for version in PYTHONS if version != "3.11"][:1])
+def simulate(session: nox.Session) -> None:
+    """A million exchanges of keepers in simulated worlds, on all cores: some twenty minutes on two."""
+    session.install("-e", ".[dev]")
+    quiet = ("-W", "ignore::RuntimeWarning")  # who crashes leaves coroutines behind that nobody awaits
+    session.run("python", *quiet, "-m", "tests.simulation", "--exchanges", "1000000", *session.posargs)
+
+
+@nox.session
+def crashes(session: nox.Session) -> None:
+    """A keeper process killed two hundred times, and what that cost; `-- --kills 20` for a first look."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.keeper.processes.crashes", "--kills", "200", *session.posargs)
 
 
 def broken_links() -> Iterator[str]:

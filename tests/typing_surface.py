@@ -1,7 +1,7 @@
 """What users' code looks like to a type checker. Never run: mypy and pyright read it, and it pins the public types."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
@@ -57,6 +57,57 @@ from mesh_refresh import (
     WeBullStrategy,
 )
 from mesh_refresh import strategies as strategies_module
+from mesh_refresh.keeper import (
+    Account,
+    AccountEvent,
+    AccountJoined,
+    AccountRefreshed,
+    AccountState,
+    AccountUnreadable,
+    Added,
+    AmbiguousAccount,
+    AttemptFailed,
+    BreakerClosed,
+    BreakerEvent,
+    BreakerOpened,
+    BrokerSummary,
+    CodeNotWanted,
+    Event,
+    Health,
+    Keeper,
+    KeeperClosed,
+    Login,
+    MfaNeeded,
+    NotReadyInTime,
+    Pending,
+    Policy,
+    ReconnectNeeded,
+    ReconnectRequired,
+    ReconnectSoon,
+    Summary,
+    UnknownAccount,
+    UnknownLogin,
+)
+from mesh_refresh.keeper import Fault as BreakerFault
+from mesh_refresh.keeper import Reason as ParkedBecause
+from mesh_refresh.stores import (
+    Busy,
+    Cipher,
+    Count,
+    Demand,
+    MemoryStore,
+    Page,
+    PlainText,
+    Row,
+    Sealing,
+    Store,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    WrongKey,
+    row_of,
+)
+from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import (
     Delivery,
     FakeLogin,
@@ -69,6 +120,7 @@ from mesh_refresh.testing import (
     Reuse,
     SentRequest,
     Sharing,
+    StoreConformance,
     StrategyConformance,
     Undelivered,
 )
@@ -104,6 +156,9 @@ async def client() -> None:
     async with MeshClient.from_env(on_outcome=hook) as mesh:
         assert_type(mesh, MeshClient)
         assert_type(mesh.base_url, str)
+        assert_type(mesh.retry, RetryPolicy)
+        assert_type(mesh.clock, Clock)
+        assert_type(mesh.may_resend(Tokens("coinbase", "r")), bool)
         outcome = await mesh.refresh(Tokens("coinbase", "r"))
         assert_type(outcome, Refreshed | MfaRequired)
         assert_type(outcome.unwrap(), Refreshed)
@@ -223,6 +278,7 @@ async def errors(mesh: MeshClient, one: Tokens) -> None:
         assert_type(error.pending, MfaRequired)
     except MfaPending as error:
         assert_type(error.pending, MfaRequired | None)
+        assert_type(error.pending_id, str | None)
     except AccountNotInReply as error:
         assert_type(error.outcome, Refreshed | None)
     except NotSaved as error:
@@ -336,7 +392,229 @@ def own_parts() -> None:
     assert_type(len(transports) + len(clocks), int)
 
 
+# The keeper.
+
+
+async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
+    """The second page of the README."""
+    async with (
+        SqliteStore.open("fleet.db", cipher=Cipher([key]), busy_timeout=timedelta(seconds=1)) as store,
+        Keeper(mesh, store) as keeper,
+    ):
+        assert_type(await store.reseal(), int)
+        assert_type(keeper, Keeper)
+        added = await keeper.add("user-7", Tokens.from_link(payload))
+        assert_type(added, Added)
+        assert_type(added.changed, bool)
+        assert_type(added.new, tuple[str | None, ...])
+        assert_type(await keeper.add("user-7", Tokens("coinbase", "r")), Added)
+        assert_type(await keeper.add_many(many(), spread=timedelta(hours=6), at_once=True), int)
+        assert_type(await keeper.remove("user-7"), bool)
+        await keeper.run()
+    opened: SqliteStore = await SqliteStore.open("fleet.db", cipher=PlainText())
+    await opened.aclose()
+
+
+def many() -> Iterator[tuple[str, Tokens | tuple[Tokens, ...]]]:
+    """What `add_many` takes."""
+    yield "user-7", Tokens("coinbase", "r")
+    yield "user-8", (Tokens("coinbase", "r", account_id="1"), Tokens("coinbase", "s", account_id="2"))
+
+
+async def callers(keeper: Keeper, moment: datetime) -> None:
+    """Everybody who wants something of a keeper."""
+    fresh = await keeper.tokens("user-7")
+    assert_type(fresh, Tokens)
+    assert_type(await keeper.tokens("user-7", "acc-2", rejected=fresh, max_wait=timedelta(seconds=5)), Tokens)
+    assert_type(await keeper.refresh("user-7", "acc-2", max_wait=timedelta()), Tokens)
+    assert_type(await keeper.refresh_due(), int)
+    assert_type(await keeper.submit_mfa("user-7", "424242"), Tokens)
+    assert_type(await keeper.submit_mfa("user-7", "424242", pending_id="p", account_id="acc-2"), Tokens)
+    assert_type(await keeper.restart_mfa("user-7", "acc-2"), Account)
+    assert_type(await keeper.login("user-7"), Login)
+    assert_type(keeper.logins(), AsyncIterator[Login])
+    async for login in keeper.logins(state="mfa_required", broker="coinbase", changed_since=moment, after="a", limit=9):
+        assert_type(login, Login)
+    keeper.logins(state=AccountState.ACTIVE, broker=BrokerType.COINBASE)
+    await keeper.pause(BrokerType.COINBASE)
+    await keeper.pause()
+    await keeper.resume("coinbase")
+    summary = await keeper.summary()
+    assert_type(summary, Summary)
+    assert_type(summary.brokers, Mapping[str, BrokerSummary])
+    assert_type(summary.states, Mapping[AccountState, int])
+    assert_type(summary.late, timedelta)
+    assert_type(summary.held_back, Mapping[str | None, BreakerFault])
+    health = keeper.health()
+    assert_type(health, Health)
+    assert_type(health.ok, bool)
+    assert_type(health.problems, tuple[str, ...])
+    assert_type(health.halted, BreakerFault | None)
+
+
+def kept(login: Login) -> None:
+    """What is kept of a person."""
+    assert_type(login.login_id, str)
+    assert_type(login.broker, BrokerType | str)
+    assert_type(login.state, AccountState)
+    assert_type(login.accounts, tuple[Account, ...])
+    account = login.account()
+    assert_type(login.account("acc-2"), Account)
+    assert_type(account.tokens, Tokens)
+    assert_type(account.state, AccountState)
+    assert_type(account.due_at, datetime | None)
+    assert_type(account.reason, ParkedBecause | None)
+    assert_type(account.body, bytes | None)
+    assert_type(account.pending, Pending | None)
+    if account.pending is not None:
+        assert_type(account.pending.id, str)
+
+
+async def refusals(keeper: Keeper) -> None:
+    """What a keeper raises."""
+    try:
+        await keeper.tokens("user-7")
+    except (UnknownAccount, UnknownLogin, AmbiguousAccount) as error:
+        lookup: LookupError = error
+        assert_type(lookup.args, tuple[Any, ...])
+    except ReconnectNeeded as error:
+        assert_type(error.reason, ParkedBecause | None)
+        assert_type(error.display_message, str | None)
+    except NotReadyInTime as error:
+        assert_type(error.retry_at, datetime | None)
+    except (CodeNotWanted, KeeperClosed) as error:
+        invalid: InvalidRequest = error
+        assert_type(invalid.retryable, bool)
+    except (StoreDamaged, StoreUnavailable, WrongKey) as error:
+        store_error: StoreError = error
+        assert_type(store_error.retryable, bool)
+
+
+async def handler(event: Event) -> None:
+    """An async `on_event`."""
+    assert_type(event, AccountEvent | BreakerEvent)
+    assert_type(event.at, datetime)
+    match event:
+        case AccountRefreshed(failures=failures, was=was):
+            assert_type(failures, int)
+            assert_type(was, AccountState)
+        case MfaNeeded(pending_id=pending_id):
+            assert_type(pending_id, str)
+        case ReconnectRequired(reason=reason, display_message=message):
+            assert_type(reason, ParkedBecause)
+            assert_type(message, str | None)
+        case ReconnectSoon(ends_at=ends_at):
+            assert_type(ends_at, datetime)
+        case AttemptFailed(error=error, retry_at=retry_at):
+            assert_type(error, str)
+            assert_type(retry_at, datetime | None)
+        case AccountJoined() | AccountUnreadable():
+            assert_type(event.login_id, str)
+            assert_type(event.account_id, str | None)
+        case BreakerOpened(fault=fault) | BreakerClosed(fault=fault):
+            assert_type(fault, BreakerFault)
+            assert_type(event.broker, str | None)
+        case _:
+            pass  # one of a later version
+
+
+def sync_handler(event: Event) -> None:
+    """A sync one."""
+
+
+def keepers(mesh: MeshClient, store: Store, clock: Clock) -> None:
+    """Every option of a keeper."""
+    Keeper(mesh, store, policy=Policy(concurrency=200, rate=100, keep_alive=timedelta(days=1)), on_event=handler)
+    Keeper(mesh, store, on_event=sync_handler, background=False, spool="spool", clock=clock, names=lambda: "a name")
+    Keeper(mesh, store, on_event=print)
+    Keeper(mesh, MemoryStore(cipher=PlainText(), clock=clock))
+
+
+# Stores.
+
+
+def sealed(login: Login, moment: datetime) -> None:
+    """Keys, and what is sealed with them."""
+    assert_type(Cipher.generate_key(), str)
+    cipher = Cipher([Cipher.generate_key(), b"an older one"])
+    assert_type(cipher.seal("text", context="of whom"), bytes)
+    assert_type(cipher.open(b""), str)
+    both: Sequence[Sealing] = [cipher, PlainText()]
+    assert_type(row_of(both[0], login, moment), Row)
+
+
+class OwnStore(Store):
+    """What a user derives; all verbs are theirs to write."""
+
+    def __init__(self, cipher: Sealing) -> None:
+        self.cipher = cipher
+
+    async def insert(self, row: Row) -> bool:
+        """A new row."""
+        return bool(row.sealed)
+
+    async def read(self, login_id: str) -> Row | None:
+        """The row."""
+        return None
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        """Compare, and write."""
+        assert_type((row.epoch, row.revision, row.attempt), tuple[str, int, int])
+        return False
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        """What is due."""
+        assert_type(demand.limit_of("coinbase"), int)
+        assert_type(demand.ahead, datetime)
+        return []
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        """This one."""
+        return Busy(lease)
+
+    async def delete(self, login_id: str) -> bool:
+        """Forget it."""
+        return False
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        """A page."""
+        assert_type(page.states, frozenset[str] | None)
+        return []
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        """How many there are."""
+        return [Count("coinbase", "active", logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        """No claims of it."""
+
+    async def paused(self) -> frozenset[str]:
+        """Those."""
+        return frozenset()
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+
+async def stores(mesh: MeshClient) -> None:
+    """It fits, and has what is provided."""
+    async with OwnStore(PlainText()) as store, Keeper(mesh, store):
+        assert_type(store, OwnStore)
+        assert_type(await store.get("user-7"), Login | None)
+
+
 # The testing kit.
+
+
+class TestOwnStore(StoreConformance):
+    """What a user derives for a store."""
+
+    async def make_store(self) -> Store:
+        """Mine."""
+        return OwnStore(PlainText())
+
+    async def pass_time(self, store: Store, by: timedelta) -> None:
+        """On its clock."""
 
 
 class TestRegionalPaxos(StrategyConformance):

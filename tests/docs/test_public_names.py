@@ -1,25 +1,35 @@
 """What the docs must have and the code must keep: every public name, every row of a table, every link."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from enum import Enum
+from datetime import timedelta
+from enum import Enum, StrEnum
 from inspect import getdoc, isclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from attrs import fields
 
 import mesh_refresh
-from mesh_refresh import MeshRefreshError, strategies, testing
+from mesh_refresh import MeshRefreshError, keeper, stores, strategies, testing
+from mesh_refresh.keeper import AccountEvent, AccountState, BreakerEvent, Keeper, Policy
+from mesh_refresh.stores import sqlite
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 ERRORS = (ROOT / "docs" / "errors-and-retries.md").read_text()
+KEEPER = (ROOT / "docs" / "keeper.md").read_text()
+EVENTS = (ROOT / "docs" / "events.md").read_text()
 
-PUBLIC = [(module, name) for module in (mesh_refresh, strategies, testing) for name in module.__all__]
-CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome"}
+MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, testing]
+PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
+CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event"}
 """What can have no docstring of its own."""
+SECTIONS = {"The keeper": [keeper], "Stores": [stores, sqlite], "Testing": [testing]}
+"""Whose names these are: some names are of several modules, for different things."""
 
 
 def rows(page: str) -> Iterator[list[str]]:
@@ -32,6 +42,24 @@ def rows(page: str) -> Iterator[list[str]]:
 def named(page: str) -> list[str]:
     """The names that the page's tables are about."""
     return [found[1] for cells in rows(page) if (found := re.fullmatch(r"`(\w+)`", cells[0]))]
+
+
+def section(page: str, title: str) -> str:
+    """What stands under a heading of the second order."""
+    _, _, rest = page.partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0]
+
+
+def table(page: str, head: str) -> dict[str, list[str]]:
+    """The rows of the table whose first column is headed so, by their first cells."""
+    cells = list(rows(page))
+    begin = next(index for index, row in enumerate(cells) if row[0] == head)
+    found: dict[str, list[str]] = {}
+    for first, *others in cells[begin + 1 :]:
+        if not first.startswith("`"):
+            break
+        found[first.strip("`")] = others
+    return found
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda it: it if isinstance(it, str) else it.__name__)
@@ -48,13 +76,66 @@ def test_every_public_name_is_documented(module: ModuleType, name: str) -> None:
 
 
 def test_the_reference_names_nothing_else() -> None:
-    """A name that is gone is gone from the reference too, and none is there twice."""
-    names = named(REFERENCE)
-    assert set(names) == {name for _, name in PUBLIC}
-    assert len(names) == len(set(names))
+    """A name that is gone is gone from the reference too, and each thing is there once, whatever modules have it."""
+    things = {(name, id(getattr(module, name))) for module, name in PUBLIC}
+    assert Counter(named(REFERENCE)) == Counter(name for name, _ in things)
 
 
-@pytest.mark.parametrize("module", [mesh_refresh, strategies, testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("title", SECTIONS)
+def test_each_name_is_where_it_belongs(title: str) -> None:
+    """What a section says of a name is said of the module's that the section is about."""
+    names = {name for module in SECTIONS[title] for name in module.__all__}
+    assert set(named(section(REFERENCE, title))) == names
+
+
+def test_every_verb_of_the_keeper_is_documented() -> None:
+    """The reference has a row for each, and for no other."""
+    rows_of_verbs = [cells[0] for cells in rows(section(REFERENCE, "The keeper")) if "(" in cells[0]]
+    documented = [verb for cell in rows_of_verbs for verb in re.findall(r"`(\w+)\(", cell)]
+    public = [name for name in vars(Keeper) if not name.startswith("_")]
+    assert sorted([*documented, "run"]) == sorted(public)
+
+
+def test_every_field_of_the_policy_is_documented_with_its_default() -> None:
+    """The table on the keeper's page."""
+    units = r"(?P<number>\d+) (?P<unit>second|minute|hour|day)s?"
+
+    def value(text: str) -> object:
+        if found := re.fullmatch(units, text):
+            return timedelta(**{f"{found['unit']}s": int(found["number"])})
+        return None if text == "none" else float(text)
+
+    documented = {name: value(cells[0]) for name, cells in table(KEEPER, "field").items()}
+    assert documented == {field.name: field.default for field in fields(Policy)}
+
+
+@pytest.mark.parametrize(
+    ("page", "head", "members"),
+    [
+        (KEEPER, "state of an account", AccountState),
+        (KEEPER, "reason", keeper.Reason),
+        (EVENTS, "fault of a breaker", keeper.Fault),
+    ],
+)
+def test_every_state_reason_and_fault_is_documented(page: str, head: str, members: type[StrEnum]) -> None:
+    """The tables have each, in order."""
+    assert list(table(page, head)) == [str(member) for member in members]
+
+
+def test_every_event_is_documented() -> None:
+    """The page on events has a row for each, which names what that event alone carries."""
+    kinds: list[type[AccountEvent | BreakerEvent]] = [*AccountEvent.__subclasses__(), *BreakerEvent.__subclasses__()]
+    documented = table(EVENTS, "event")
+    assert set(documented) == {kind.__name__ for kind in kinds}
+    for kind in kinds:
+        inherited = fields(AccountEvent if issubclass(kind, AccountEvent) else BreakerEvent)
+        own = {field.name for field in fields(kind)} - {field.name for field in inherited} | (
+            {"fault"} if issubclass(kind, BreakerEvent) else set()
+        )
+        assert set(re.findall(r"`(\w+)`", documented[kind.__name__][1])) == own
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_what_is_listed_is_there(module: ModuleType) -> None:
     """`__all__` is what `import *` finds, each name once."""
     assert len(module.__all__) == len(set(module.__all__))
