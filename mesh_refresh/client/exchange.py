@@ -156,7 +156,7 @@ class Exchange:
                 policy,
                 error,
                 attempt=attempt,
-                elapsed=timedelta(seconds=self.shell.loop.time() - self._begun),
+                elapsed=self._elapsed,
                 may_resend=self.call.strategy.may_resend(self.call.request),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
@@ -208,6 +208,10 @@ class Exchange:
             return reply
         raise OutcomeUnknown(f"The transport brought no HttpReply, but {type(reply).__name__}.")
 
+    @property
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=self.shell.loop.time() - self._begun)
+
     def _body(self) -> bytes:
         try:
             return codec.encode_request(self.call.request)
@@ -230,6 +234,8 @@ class Exchange:
                 raise NotSent(f"The request was held back: before_send raised {type(error).__name__}.") from error
         if self.ended is not None:
             raise NotSent(f"The request was not sent: {self.ended.value}.")
+        if not self.shell.retry.has_time_to_send(self._elapsed):
+            raise NotSent("The request was not sent: too little time was left for an answer.")
         self.started = True
         self._sent_at = self.shell.clock.now()
 

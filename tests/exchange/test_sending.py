@@ -40,16 +40,35 @@ async def test_no_answer(fake: FakeMesh, after_rotation: bool) -> None:
 
 @pytest.mark.parametrize("pool", [AiohttpTransport, LongWay])
 async def test_no_free_connection(fake: FakeMesh, pool: Any) -> None:
-    """Who finds no free connection before the deadline was not sent; the one who has it is of unknown fate."""
-    gate = fake.hold(times=None)
-    async with fake.client(retry=RetryPolicy(deadline=SOON), transport=pool(connections=1)) as mesh:
-        one, two = await asyncio.gather(
-            *(mesh.refresh(fake.login("coinbase").token) for _ in range(2)), return_exceptions=True
-        )
-    assert type(one) is OutcomeUnknown
-    assert type(two) is NotSent
+    """Who finds no free connection before the deadline was not sent; the one who has it goes on."""
+    gate, only = fake.hold(), pool(connections=1)
+    async with (
+        fake.client(retry=RetryPolicy(deadline=HOUR), transport=only) as first,
+        fake.client(retry=RetryPolicy(deadline=SOON), transport=only) as second,
+    ):
+        holder = asyncio.create_task(first.refresh(fake.login("coinbase").token))
+        await gate.entered.wait()
+        with pytest.raises(NotSent):
+            await second.refresh(fake.login("coinbase").token)
+        gate.release()
+        assert isinstance(await holder, Refreshed)
     assert len(fake.requests) == 1
-    gate.release()
+    assert fake.lost() == []
+
+
+async def test_too_late_to_send(fake: FakeMesh) -> None:
+    """What could go out only with the deadline at hand stays here: its answer would come too late to be seen."""
+    ready = asyncio.get_running_loop().time() + SOON.total_seconds() * 0.95
+
+    def check() -> None:
+        while asyncio.get_running_loop().time() < ready:  # the loop itself is late, not only this request
+            pass
+
+    async with fake.client(retry=RetryPolicy(deadline=SOON, attempts=1)) as mesh:
+        with pytest.raises(NotSent, match="too little time"):
+            await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(before_send=check))
+    assert fake.requests == []
+    assert fake.lost() == []
 
 
 async def test_secret_never_comes(fake: FakeMesh) -> None:
