@@ -40,7 +40,7 @@ class RetryPolicy:
     def has_time_to_send(self, elapsed: timedelta) -> bool:
         """Whether a request that goes out `elapsed` after the call's start still has time for its answer.
 
-        With less than a tenth of the deadline left it stays here: it would spend a token, and nobody would see for what.
+        With less than a tenth of the deadline left it stays: it would spend a token, and nobody would see the answer.
         """
         return elapsed <= self.deadline * 0.9
 
