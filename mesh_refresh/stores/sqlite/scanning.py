@@ -7,10 +7,11 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.session import Session
-from mesh_refresh.stores.sqlite.values import check_text, microseconds, moment, row
+from mesh_refresh.stores.sqlite.values import microseconds, moment, row
 
 _SQL = queries("scans.sql")
 _EVER = -(2**63)

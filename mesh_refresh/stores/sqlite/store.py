@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.checks import check_cipher, check_text
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
 from mesh_refresh.stores.sealing import Sealing
@@ -17,7 +18,7 @@ from mesh_refresh.stores.sqlite.leases import LeaseClock
 from mesh_refresh.stores.sqlite.session import Session
 from mesh_refresh.stores.sqlite.swapping import Swap
 from mesh_refresh.stores.sqlite.thread import SessionThread
-from mesh_refresh.stores.sqlite.values import check_text, microseconds
+from mesh_refresh.stores.sqlite.values import microseconds
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
@@ -66,8 +67,7 @@ class SqliteStore(Store):
         """
         if not isinstance(busy_timeout, timedelta) or busy_timeout < timedelta():
             raise InvalidRequest("busy_timeout must be a timedelta, and not less than nothing.")
-        if not callable(getattr(cipher, "seal", None)) or not callable(getattr(cipher, "open", None)):
-            raise InvalidRequest("SqliteStore needs cipher=Cipher([key]), or PlainText() to seal nothing.")
+        check_cipher("SqliteStore", cipher)
         return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout)
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.checks import check_time
 from mesh_refresh.stores.row import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,24 +39,10 @@ def moment(value: int | None) -> datetime | None:
 
 def microseconds(time: datetime) -> int:
     """Microseconds since 1970. Raises `InvalidRequest` for a time without a zone."""
-    if time.tzinfo is None:
-        raise InvalidRequest("A store needs aware times, such as datetime.now(UTC).")
+    check_time(time)
     return (time - _EPOCH) // _MICROSECOND
 
 
 def perhaps_microseconds(time: datetime | None) -> int | None:
     """As `microseconds`, for a time that there may be."""
     return None if time is None else microseconds(time)
-
-
-def check_text(*texts: str | None) -> None:
-    """Raises `InvalidRequest` for what no database can keep, without showing it."""
-    for text in texts:
-        try:
-            if text is not None and not text.isascii():
-                text.encode()
-        except UnicodeEncodeError:
-            break
-    else:
-        return
-    raise InvalidRequest("This is not Unicode text: it holds a lone surrogate, which cannot be stored.")

@@ -1,24 +1,21 @@
 """The store's verbs on one row, each within a transaction that somebody else begins and commits."""
 
-from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.stores.checks import check_row
+from mesh_refresh.stores.key_check import check, sealed_check
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.session import Session
-from mesh_refresh.stores.sqlite.values import Times, check_text, microseconds, perhaps_microseconds, row
+from mesh_refresh.stores.sqlite.values import Times, microseconds, perhaps_microseconds, row
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
-_KEY_CHECK = "mesh_refresh"
-_KEY_CONTEXT = "key check"
 
 
 def checked(it: Row) -> Times:
     """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
-    check_text(it.login_id, it.broker, it.state, it.epoch)
-    if not isinstance(it.sealed, bytes):
-        raise InvalidRequest("What is sealed must be bytes.")
+    check_row(it)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
@@ -55,9 +52,9 @@ def check_key(session: Session, cipher: Sealing) -> None:
     if found is None:
         put_key_check(session, cipher)
     else:
-        cipher.open(found[0], _KEY_CONTEXT)
+        check(cipher, found[0])
 
 
 def put_key_check(session: Session, cipher: Sealing) -> None:
     """From now on, a key that opens this is a key of this store."""
-    session.connection.execute(_SQL["put_seal"], (MaskedBytes(cipher.seal(_KEY_CHECK, _KEY_CONTEXT)),))
+    session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher)),))

@@ -1,0 +1,39 @@
+"""What no store can keep is refused before it is asked."""
+
+from datetime import datetime
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.row import Row
+
+
+def check_text(*texts: str | None) -> None:
+    """Raises `InvalidRequest` for what no database can keep, without showing it."""
+    for text in texts:
+        try:
+            if text is not None and not text.isascii():
+                text.encode()
+        except UnicodeEncodeError:
+            break
+    else:
+        return
+    raise InvalidRequest("This is not Unicode text: it holds a lone surrogate, which cannot be stored.")
+
+
+def check_time(*times: datetime | None) -> None:
+    """Raises `InvalidRequest` for a time without a zone."""
+    if any(time is not None and time.tzinfo is None for time in times):
+        raise InvalidRequest("A store needs aware times, such as datetime.now(UTC).")
+
+
+def check_row(it: Row) -> None:
+    """Raises `InvalidRequest` for a row that cannot be kept."""
+    check_text(it.login_id, it.broker, it.state, it.epoch)
+    check_time(it.due_at, it.expires_at, it.changed_at)
+    if not isinstance(it.sealed, bytes):
+        raise InvalidRequest("What is sealed must be bytes.")
+
+
+def check_cipher(store: str, cipher: object) -> None:
+    """Raises `InvalidRequest` for what cannot seal."""
+    if not callable(getattr(cipher, "seal", None)) or not callable(getattr(cipher, "open", None)):
+        raise InvalidRequest(f"{store} needs cipher=Cipher([key]), or PlainText() to seal nothing.")

@@ -1,0 +1,22 @@
+"""SQL that lies in files beside the code: named statements, and the steps that make a schema."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+
+_NAME = "-- name: "
+
+
+def queries(package: str, file: str) -> dict[str, str]:
+    """The statements of `file` in `package`, each under the name in the comment before it."""
+    parts = files(package).joinpath(file).read_text("utf-8").split(_NAME)[1:]
+    return {name.strip(): "\n".join(_code(text)) for name, text in (part.split("\n", 1) for part in parts)}
+
+
+def migrations(package: str) -> dict[int, str]:
+    """What makes each version of the schema out of the one before, by version."""
+    scripts = (path for path in files(package).joinpath("migrations").iterdir() if path.name.endswith(".sql"))
+    return dict(sorted((int(path.name.split("_")[0]), path.read_text("utf-8")) for path in scripts))
+
+
+def _code(text: str) -> Iterator[str]:
+    return (line for line in text.splitlines() if line and not line.lstrip().startswith("--"))
