@@ -76,6 +76,8 @@ class Core:
         self.spilled: list[Outcome] = []
         """What it did not take, and is in the spool."""
         self._waiting: set[asyncio.Future[None]] = set()
+        self.listen_no_more: Callable[[], object] = lambda: None
+        """The store need not wake this keeper any longer."""
         self.tasks: set[ExchangeTask] = set()
         """What must come to its end before the keeper is left."""
 
@@ -92,6 +94,12 @@ class Core:
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
 
     # Something happened: whoever waits looks again.
+
+    def listen(self) -> None:
+        """Be woken by the store too, where it can tell of what other processes do."""
+        watch = getattr(self.store, "watch", None)
+        if watch is not None:
+            self.listen_no_more = watch(self.wake)
 
     def wake(self) -> None:
         """A place is free, a login was added, a breaker closed."""

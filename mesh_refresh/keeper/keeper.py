@@ -116,6 +116,7 @@ class Keeper:
             self._entered = None
             raise
         teller.start()
+        core.listen()
         for file in spooled:
             saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
             _ = core.start(_take_up(core, saving))
@@ -128,6 +129,7 @@ class Keeper:
     ) -> None:
         core = self._core()
         core.closing = True
+        core.listen_no_more()
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
         core.wake()
         try:

@@ -1,6 +1,6 @@
 """The contract of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -95,6 +95,15 @@ class Store(Protocol):
         ...
 
     # Provided.
+
+    def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
+        """Call `wake`, in this event loop, when another process has made something due; what it gives ends that.
+
+        A store that cannot tell does nothing here: keepers ask what is due at every `Policy.poll` in any case. It may
+        be called without need.
+        """
+        del wake
+        return lambda: None
 
     async def get(self, login_id: str) -> Login | None:
         """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""

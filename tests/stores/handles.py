@@ -2,16 +2,35 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from mesh_refresh.stores import MemoryStore, PlainText, Store
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import ManualClock
 
 
+class Handles(Protocol):
+    """How the stores of one kind are made."""
+
+    clock: ManualClock
+
+    async def make(self) -> Store:
+        """A new one."""
+        ...
+
+    async def another(self, store: Store) -> Store:
+        """A second handle on it."""
+        ...
+
+    async def pass_time(self, by: timedelta) -> None:
+        """On the clock of its leases."""
+        ...
+
+
 class MemoryHandles:
     """Stores in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.clock = ManualClock()
 
     async def make(self) -> Store:
@@ -28,7 +47,7 @@ class SqliteHandles(MemoryHandles):
     """Stores in files, each in a new one."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__()
         self._folder = folder
         self._number = 0
 

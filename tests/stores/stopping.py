@@ -32,7 +32,7 @@ class Opened(SqliteStore):
             goes_on.set()
             await waiting
 
-    async def watch(self) -> None:
+    async def watch_statements(self) -> None:
         """Remember the statements from now on."""
         self.statements = []
         await self._thread().run(

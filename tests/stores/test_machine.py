@@ -5,16 +5,18 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from mesh_refresh.stores import Demand, MemoryStore, Page, Row, Store
-from tests.stores.handles import MemoryHandles, SqliteHandles
+from tests.stores.handles import Handles, SqliteHandles
+from tests.stores.postgres.handles import PostgresHandles
 
+MANY = settings(max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
 _BROKERS = ("one", "two", "*")
@@ -66,16 +68,18 @@ def rows(draw: st.DrawFn) -> Row:
 class StoreMachine(RuleBasedStateMachine):
     """Two handles on one store, and a MemoryStore beside them."""
 
-    kind: ClassVar[type[MemoryHandles]]
-
     def __init__(self) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
         self._folder = tempfile.TemporaryDirectory()
-        self._made = self.kind(Path(self._folder.name))
+        self._made = self.made(Path(self._folder.name))
         self._stores = self._runner.run(self._open())
         self._model = MemoryStore(clock=self._made.clock)
         self._known: list[Row] = []
+
+    def made(self, folder: Path) -> Handles:
+        """How its stores are made."""
+        raise NotImplementedError
 
     async def _open(self) -> list[Store]:
         store = await self._made.make()
@@ -149,10 +153,17 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 class SqliteMachine(StoreMachine):
-    kind = SqliteHandles
+    def made(self, folder: Path) -> Handles:
+        return SqliteHandles(folder)
 
 
-SqliteMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestSqliteMachine = SqliteMachine.TestCase
+def test_sqlite_does_what_memory_does() -> None:
+    run_state_machine_as_test(SqliteMachine, settings=MANY)
+
+
+def test_postgres_does_what_memory_does(postgres: str) -> None:
+    class PostgresMachine(StoreMachine):
+        def made(self, folder: Path) -> Handles:
+            return PostgresHandles(postgres)
+
+    run_state_machine_as_test(PostgresMachine, settings=settings(MANY, max_examples=60))

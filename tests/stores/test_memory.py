@@ -1,7 +1,6 @@
 """MemoryStore keeps the contract of a store."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,8 @@ from tests.stores.handles import MemoryHandles
 
 class TestMemoryStore(StoreConformance):
     @pytest.fixture(autouse=True)
-    def handles(self, tmp_path: Path) -> None:
-        self.made = MemoryHandles(tmp_path)
+    def handles(self) -> None:
+        self.made = MemoryHandles()
 
     async def make_store(self) -> Store:
         return await self.made.make()

@@ -20,7 +20,7 @@ HOLD = timedelta(seconds=30)
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Opened]:
     async with Opened.open(tmp_path / "fleet.db", cipher=PlainText()) as opened:
-        await opened.watch()
+        await opened.watch_statements()
         yield opened
 
 

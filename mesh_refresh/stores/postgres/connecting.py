@@ -1,0 +1,130 @@
+"""Where the database is, and a connection to it that loses nothing."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from attrs import field, frozen
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedStr, masked
+from mesh_refresh.stores.checks import check_text
+from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+
+OLDEST = 140_000
+"""PostgreSQL 14, as ``server_version_num`` says it."""
+_SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation": "read committed", "jit": "off"}
+_SCHEMES = ("postgresql", "postgres")
+_YES, _NO = ("1", "on", "true", "yes"), ("0", "off", "false", "no")
+
+
+@frozen
+class Target:
+    """A database, and how to talk to it."""
+
+    url: str = field(repr=masked)
+    """For asyncpg; with the password in it."""
+    shown: str
+    """Where it is, without anything secret."""
+    schema: str
+    pooled: bool
+    """A transaction-pooling proxy stands before it: nothing outlives a transaction."""
+    patience: timedelta
+    """How long to wait for a connection or an answer."""
+
+
+def target(url: object, schema: str | None, patience: object, *, pooled: bool | None) -> Target:
+    """What `url` and the options say. Raises `InvalidRequest` for what is no URL of PostgreSQL, without showing it."""
+    if not isinstance(patience, timedelta) or patience <= timedelta():
+        raise InvalidRequest("timeout must be a timedelta above zero.")
+    parts = _parts(url)
+    del url  # a traceback may be rendered with its locals
+    if parts is None:
+        raise InvalidRequest("PostgresStore takes a URL such as postgresql://user:password@host:5432/database.")
+    asked = MaskedQuery(parse_qsl(parts.query, keep_blank_values=True))
+    of_url = {name: value for name, value in asked if name in ("schema", "transaction_pooling")}
+    schema = of_url.get("schema", "mesh_refresh") if schema is None else schema
+    check_schema(schema)
+    if pooled is None:
+        pooled = _flag(of_url.get("transaction_pooling", "no"))
+    left = urlencode([pair for pair in asked if pair[0] not in of_url])
+    host = parts.netloc.rpartition("@")[2] or dict(asked).get("host", "localhost")
+    shown = f"{host}{parts.path} (schema {schema})"
+    return Target(MaskedStr(parts._replace(query=left).geturl()), shown, schema, pooled, patience)
+
+
+class MaskedQuery(list[tuple[str, str]]):
+    """The options of a URL, among which may be a password."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} options>"
+
+
+def check_schema(schema: object) -> None:
+    """Raises `InvalidRequest` for what cannot be the name of a schema."""
+    if not isinstance(schema, str) or not 0 < len(schema.encode(errors="replace")) <= 63 or "\0" in schema:
+        raise InvalidRequest("The schema must be a name of 1 to 63 bytes.")
+    check_text(schema)
+    if schema.startswith("pg_"):
+        raise InvalidRequest("The schema must not begin with pg_: those are PostgreSQL's own.")
+
+
+async def connect(to: Target) -> Any:
+    """A connection of asyncpg's. Raises what asyncpg raises, `StoreUnavailable` and `StoreDamaged`."""
+    try:
+        import asyncpg  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InvalidRequest("PostgresStore needs the package asyncpg: pip install 'mesh-refresh[postgres]'.") from None
+    seconds = to.patience.total_seconds()
+    open_one: Any = asyncpg.connect
+    connection = await open_one(
+        str(to.url),
+        timeout=seconds,
+        command_timeout=seconds,
+        statement_cache_size=0 if to.pooled else 100,
+        server_settings={} if to.pooled else _SETTINGS,
+    )
+    try:
+        await _check(connection, to)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _check(connection: Any, to: Target) -> None:
+    """What is written is on the disk when it is committed, and texts are what they were."""
+    async with connection.transaction():
+        version, encoding, commits, syncs = await connection.fetchrow(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
+            "current_setting('synchronous_commit'), current_setting('fsync')"
+        )
+    if version < OLDEST:
+        raise StoreDamaged(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
+    if encoding != "UTF8":
+        raise StoreDamaged(f"The store {to.shown} needs a database with the encoding UTF8.")
+    if syncs == "off":
+        raise StoreUnavailable(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
+    if commits == "off":
+        if to.pooled:
+            raise StoreUnavailable(
+                f"The store {to.shown} could lose what was written: synchronous_commit is off. "
+                "Set it on for this role: ALTER ROLE ... SET synchronous_commit = on."
+            )
+        await connection.execute("SET synchronous_commit = on")
+
+
+def _parts(url: object) -> SplitResult | None:
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts if parts.scheme in _SCHEMES else None
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _YES or text.lower() in _NO:
+        return text.lower() in _YES
+    raise InvalidRequest("transaction_pooling in the URL of a store must be yes or no.")

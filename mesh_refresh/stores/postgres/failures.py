@@ -1,0 +1,86 @@
+"""What PostgreSQL says, as an error that tells what to do. Neither its messages nor any value gets into the text."""
+
+from collections.abc import Mapping
+
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreUnavailable
+
+# By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), the whole of it or its beginning.
+_PROXY = (
+    "has other statements than those that were prepared on it: is there a transaction-pooling proxy before it? "
+    "Open the store with transaction_pooling=True."
+)
+_UNAVAILABLE: Mapping[str, str] = {
+    "08": "lost the connection.",
+    "25006": "is read-only: is it a standby? Name the primary, or all of them and target_session_attrs=read-write.",
+    "26": _PROXY,
+    "28": "refused the login: check the user, the password and pg_hba.conf.",
+    "3D": "has no such database.",
+    "40": "undid the transaction again and again, because of others on the same rows.",
+    "42501": "does not let this role do that: the docs name the privileges that it needs.",
+    "42P05": _PROXY,
+    "53100": "cannot write: its disk is full. Make room.",
+    "53300": "has no free connection: raise max_connections, or lower what each worker takes (connections=).",
+    "53": "lacks memory or another resource.",
+    "55P03": "has the rows locked by somebody else.",
+    "57P": "is being started, stopped or repaired, or somebody ended the connection.",
+    "57014": "broke off the statement: statement_timeout, or somebody who cancelled it.",
+    "58": "met an error of its system: check its disk and its log.",
+}
+_DAMAGED: Mapping[str, str] = {
+    "3F": "has no such schema any more.",
+    "42P01": "lacks tables that its version has.",
+    "42703": "lacks columns that its version has.",
+    "XX001": "has pages that are damaged.",
+    "XX002": "has an index that is damaged.",
+}
+_TOO_LONG = "54000"
+_AGAIN = "40"
+_LOST = ("08", "25006", "26", "42P05", "57P")
+
+
+def state_of(error: BaseException) -> str:
+    """The SQLSTATE; empty where it is no error of the server's."""
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else ""
+
+
+def is_worth_again(error: BaseException) -> bool:
+    """Whether the server undid the transaction only because of another one."""
+    return state_of(error).startswith(_AGAIN)
+
+
+def keeps_the_connection(error: BaseException) -> bool:
+    """Whether the connection is as good as before."""
+    state = state_of(error)
+    return bool(state) and not state.startswith(_LOST)
+
+
+def is_of_one_row(error: BaseException) -> bool:
+    """Whether it may be the fault of one of the rows of a statement, so that the others are worth doing without it."""
+    return state_of(error).startswith(("22", "23", "54"))
+
+
+def failure(error: BaseException, shown: str) -> MeshRefreshError:
+    """`error` for the caller, without the frames it came through: their locals have the password."""
+    if isinstance(error, MeshRefreshError):
+        return error.for_another()
+    state = state_of(error)
+    if state == _TOO_LONG:
+        return InvalidRequest("A login id or a broker is too long for PostgreSQL: some 2,600 bytes are the most.")
+    for known, kind in ((_UNAVAILABLE, StoreUnavailable), (_DAMAGED, StoreDamaged)):
+        for length in (5, 3, 2):
+            if len(state) == 5 and (said := known.get(state[:length])) is not None:
+                return kind(f"The store {shown} {said} (SQLSTATE {state})")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"The store {shown} did not answer in time. Is the server there, or overloaded?")
+    if not state and isinstance(error, OSError | EOFError):
+        return StoreUnavailable(f"The store {shown} cannot be reached ({type(error).__name__}).")
+    name = f"SQLSTATE {state}" if state else type(error).__name__
+    # Without a state, it is the driver's own: a connection that was closed under it.
+    return (StoreError if state else StoreUnavailable)(f"The store {shown} failed ({name}).")
+
+
+def closed(shown: str) -> StoreUnavailable:
+    """For whoever comes too late."""
+    return StoreUnavailable(f"The store {shown} is not open: open it anew.")

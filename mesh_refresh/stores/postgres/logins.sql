@@ -1,0 +1,73 @@
+-- name: insert
+-- Those that are there already are left alone.
+INSERT INTO {schema}.login
+    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, until, sealed)
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, 1, 0, NULL, NULL, sealed
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[]
+) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed)
+ON CONFLICT (login_id) DO NOTHING
+RETURNING login_id;
+
+-- name: read
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+FROM {schema}.login
+WHERE login_id = ANY ($1::text[]);
+
+-- name: swap
+-- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up. A lease that
+-- was given back leaves a hold, or nothing.
+UPDATE {schema}.login AS login
+SET broker = new.broker,
+    state = new.state,
+    due_at = new.due_at,
+    expires_at = new.expires_at,
+    changed_at = new.changed_at,
+    revision = login.revision + 1,
+    sealed = new.sealed,
+    owner = CASE WHEN login.owner = new.owner THEN NULL ELSE login.owner END,
+    until = CASE WHEN login.owner = new.owner THEN clock_timestamp() + new.hold ELSE login.until END
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[],
+    $9::bigint[], $10::text[], $11::interval[]
+) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision, owner, hold)
+WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
+RETURNING login.login_id;
+
+-- name: delete
+DELETE FROM {schema}.login
+WHERE login_id = $1
+RETURNING 1;
+
+-- name: pause
+INSERT INTO {schema}.pause (broker)
+VALUES ($1)
+ON CONFLICT (broker) DO NOTHING;
+
+-- name: resume
+DELETE FROM {schema}.pause
+WHERE broker = $1;
+
+-- name: paused
+SELECT broker
+FROM {schema}.pause;
+
+-- name: first_seal
+-- The first who comes writes down theirs.
+INSERT INTO {schema}.seal (name, sealed)
+VALUES ('key check', $1)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: seal
+SELECT sealed
+FROM {schema}.seal
+WHERE name = 'key check';
+
+-- name: put_seal
+UPDATE {schema}.seal
+SET sealed = $1
+WHERE name = 'key check';
+
+-- name: wake
+-- Keepers that listen look for what is due.
+SELECT pg_notify($1, '');

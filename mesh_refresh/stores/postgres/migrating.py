@@ -1,0 +1,69 @@
+"""Makes the schema, or brings it to this version: in one transaction, and one process at a time."""
+
+from typing import Any
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+from mesh_refresh.stores.postgres.connecting import Target
+from mesh_refresh.stores.postgres.queries import Queries, migrations
+
+_MOST_PARTITIONS = 1_024
+
+
+async def migrate(connection: Any, to: Target, partitions: int) -> int:
+    """Bring the schema to the newest version, which is given back. Others who do the same wait, and find it done."""
+    if not 0 <= partitions <= _MOST_PARTITIONS:
+        raise InvalidRequest(f"partitions must lie between 0 and {_MOST_PARTITIONS}.")
+    queries, steps = Queries(to.schema), migrations()
+    sql, newest = queries.of("migrations.sql"), max(steps)
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(sql["lock"].replace("$1", "'" + to.schema.replace("'", "''") + "'"))
+        if not await connection.fetchval(sql["has_schema"], to.schema):
+            await connection.execute(sql["make_schema"])
+        if not await connection.fetchval(sql["has_version"], to.schema):
+            await connection.execute(sql["make_version"])
+            await connection.execute(sql["first_version"])
+        found = await connection.fetchval(sql["version"])
+        _check(found, newest, to)
+        for number in range(found + 1, newest + 1):
+            partitioned = " PARTITION BY HASH (login_id)" if partitions else ""
+            await connection.execute(queries.filled(steps[number]).replace("{partitioned}", partitioned))
+        if not found:
+            await _lay_out(connection, sql, partitions)
+        if found < newest:
+            await connection.execute(sql["put_version"].replace("{number}", str(newest)))
+    return newest
+
+
+async def check_version(connection: Any, to: Target) -> None:
+    """Raises `StoreUnavailable` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
+    sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
+    found = 0
+    if await connection.fetchval(sql["has_version"], to.schema):
+        found = await connection.fetchval(sql["version"])
+    _check(found, newest, to)
+    if found < newest:
+        have = f"is of version {found}, and this mesh_refresh needs {newest}" if found else "has no tables yet"
+        raise StoreUnavailable(
+            f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True."
+        )
+
+
+def _check(found: int, newest: int, to: Target) -> None:
+    if found > newest:
+        raise StoreDamaged(
+            f"The store {to.shown} was made by a newer mesh_refresh: its version is {found}, and this one knows "
+            f"up to {newest}. Update mesh_refresh."
+        )
+
+
+async def _lay_out(connection: Any, sql: dict[str, str], partitions: int) -> None:
+    """The partitions, if any, and how the pages of the table are used."""
+    names = [f"login_{number}" for number in range(partitions)]
+    for number, name in enumerate(names):
+        made = (
+            sql["partition"].replace("{name}", name).replace("{of}", str(partitions)).replace("{number}", str(number))
+        )
+        await connection.execute(made)
+    for name in names or ["login"]:
+        await connection.execute(sql["storage"].replace("{name}", name))

@@ -1,0 +1,37 @@
+-- {schema} and {partitioned} are filled in. Text is compared by code points, whatever the database's own collation is. No
+-- column has a default: what is written is written by name.
+
+CREATE TABLE {schema}.login (
+    login_id text COLLATE "C" NOT NULL PRIMARY KEY,
+    broker text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    due_at timestamptz,
+    expires_at timestamptz,
+    changed_at timestamptz NOT NULL,
+    epoch text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL,
+    attempt bigint NOT NULL,
+    -- Who has the lease. Without one, a row with an end is on hold.
+    owner text COLLATE "C",
+    -- The end of the lease or the hold, on this server's clock.
+    until timestamptz,
+    sealed bytea NOT NULL
+){partitioned};
+
+-- What is sealed does not compress.
+ALTER TABLE {schema}.login ALTER COLUMN sealed SET STORAGE EXTERNAL;
+
+-- What a claim walks along: a broker's rows, the longest due first.
+CREATE INDEX login_due ON {schema}.login (broker, due_at) WHERE due_at IS NOT NULL;
+
+-- Rows changed since a poll, and rows changed in what is the future once the wall clock was put back.
+CREATE INDEX login_changed ON {schema}.login (changed_at);
+
+-- Pages in the order of the ids. Most rows are active, and those are found along the primary key.
+CREATE INDEX login_state ON {schema}.login (state, login_id) WHERE state <> 'active';
+CREATE INDEX login_broker ON {schema}.login (broker, login_id);
+
+CREATE TABLE {schema}.pause (broker text COLLATE "C" NOT NULL PRIMARY KEY);
+
+-- The key check: a short text, sealed with the key that the rows are sealed with.
+CREATE TABLE {schema}.seal (name text COLLATE "C" NOT NULL PRIMARY KEY, sealed bytea NOT NULL);

@@ -1,0 +1,264 @@
+"""A fleet in PostgreSQL, which coordinates the workers of many machines."""
+
+from collections.abc import Callable, Generator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from attrs import frozen
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.stores import key_check
+from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
+from mesh_refresh.stores.postgres import claiming, migrating, scanning
+from mesh_refresh.stores.postgres.connecting import Target, target
+from mesh_refresh.stores.postgres.failures import closed
+from mesh_refresh.stores.postgres.jobs import Group, Jobs
+from mesh_refresh.stores.postgres.links import Links
+from mesh_refresh.stores.postgres.listening import Ears, channel_of
+from mesh_refresh.stores.postgres.queries import Queries
+from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
+from mesh_refresh.stores.resealing import reseal
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.store import Store
+
+_PATIENCE = timedelta(seconds=10)
+
+
+@frozen
+class _Swap:
+    row: Row
+    owner: str | None
+    hold: timedelta
+
+
+class PostgresStore(Store):
+    """Keeps logins in PostgreSQL 14 or newer, for any number of processes on any number of machines::
+
+        async with PostgresStore.open("postgresql://user@host/database", cipher=Cipher([key])) as store: ...
+
+    A verb returns when what it wrote is committed; verbs that wait at the same time share one statement. Leases are
+    told by the server's clock. A connection that is lost is made anew by the next verb, and the verb that lost it
+    raises `StoreUnavailable`. Use one store from one event loop at a time. Needs the extra ``postgres``.
+    """
+
+    steady = True
+
+    def __init__(self, to: Target, cipher: Sealing, *, connections: int, migrate: bool, partitions: int) -> None:
+        self.cipher = cipher
+        self._to = to
+        self._connections = connections
+        self._migrate, self._partitions = migrate, partitions
+        queries = Queries(to.schema)
+        self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
+        self._jobs: Jobs | None = None
+        self._ears: Ears | None = None
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        cipher: Sealing,
+        schema: str | None = None,
+        migrate: bool = False,
+        partitions: int = 0,
+        connections: int = 4,
+        timeout: timedelta = _PATIENCE,
+        transaction_pooling: bool | None = None,
+    ) -> Self:
+        """The store in the database at `url`, opened by ``async with`` or by ``await``.
+
+        `schema` is where its tables are (else what ``?schema=`` in the URL says, else ``mesh_refresh``). `migrate`
+        makes and updates them, for which the role needs more rights than for the work; `partitions` splits the table of
+        logins into so many when it is made. `connections` are the most that are opened, beside one that listens.
+        `timeout` is how long a connection or an answer may take. `transaction_pooling` (or, in the URL,
+        ``?transaction_pooling=yes``) is for a proxy that gives each transaction another connection, such as PgBouncer:
+        nothing is prepared, and nobody listens.
+
+        Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
+        the server cannot be reached or the tables are not there, `StoreDamaged` where they are of a newer version.
+        """
+        to = target(MaskedStr(url) if isinstance(url, str) else url, schema, timeout, pooled=transaction_pooling)
+        del url  # a traceback may be rendered with its locals
+        check_cipher("PostgresStore", cipher)
+        if connections < 1:
+            raise InvalidRequest("PostgresStore needs at least one connection.")
+        return cls(to, cipher, connections=connections, migrate=migrate, partitions=partitions)
+
+    def __repr__(self) -> str:
+        return f"<PostgresStore {self._to.shown}>"
+
+    async def __aenter__(self) -> Self:
+        return await self._opened()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._opened().__await__()
+
+    async def insert(self, row: Row) -> bool:
+        """See `Store`."""
+        check_row(row)
+        self._open_jobs()
+        return await self._inserts.ask(row)
+
+    async def read(self, login_id: str) -> Row | None:
+        """See `Store`."""
+        check_text(login_id)
+        self._open_jobs()
+        return await self._reads.ask(written(login_id))
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        """See `Store`."""
+        check_row(row)
+        check_text(owner)
+        self._open_jobs()
+        return await self._swaps.ask(_Swap(row, owner, hold))
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        """See `Store`."""
+        check_text(demand.owner)
+        check_time(demand.now, demand.wall)
+        if demand.limit <= 0:
+            return []
+        return await self._open_jobs().do(lambda connection: claiming.claim(connection, self._sql["claim"], demand))
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        """See `Store`."""
+        check_text(login_id, owner)
+        asked = (written(login_id), written(owner), span(lease))
+        return await self._open_jobs().do(
+            lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
+        )
+
+    async def delete(self, login_id: str) -> bool:
+        """See `Store`."""
+        check_text(login_id)
+        sql, name = self._sql["delete"], written(login_id)
+        return await self._open_jobs().do(lambda connection: connection.fetchval(sql, name)) is not None
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        """See `Store`."""
+        sql, values = scanning.page_query(self._sql, page)
+        return [row(it) for it in await self._open_jobs().do(lambda connection: connection.fetch(sql, *values))]
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        """See `Store`. It reads the whole table, for as long as that takes."""
+        check_time(now)
+        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["counts"], now, timeout=3600))
+        return [
+            Count(read(broker), read(state), logins, expired, due, moment(earliest), leased)
+            for broker, state, logins, expired, due, earliest, leased in found
+        ]
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        """See `Store`."""
+        check_text(broker)
+        sql, name = self._sql["pause" if paused else "resume"], written(broker)
+
+        async def work(connection: Any) -> None:
+            await connection.execute(sql, name)
+            if not paused:
+                await self._wake(connection)
+
+        await self._open_jobs().do(work)
+
+    async def paused(self) -> frozenset[str]:
+        """See `Store`."""
+        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["paused"]))
+        return frozenset(read(broker) for (broker,) in found)
+
+    def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
+        """See `Store`. Behind a transaction-pooling proxy nobody can listen."""
+        self._open_jobs()
+        if self._ears is None:
+            return super().watch(wake)
+        return self._ears.add(wake)
+
+    async def reseal(self) -> int:
+        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+
+        Afterwards the store opens with that key alone. Give every process both keys first, and only then
+        the new one before the old.
+        """
+        number = await reseal(self)
+        sealed = MaskedBytes(key_check.sealed_check(self.cipher))
+        await self._open_jobs().do(lambda connection: connection.execute(self._sql["put_seal"], sealed))
+        return number
+
+    async def aclose(self) -> None:
+        """See `Store`."""
+        self._closed = True
+        if self._ears is not None:
+            await self._ears.aclose()
+        if self._jobs is not None:
+            await self._jobs.aclose()
+
+    # Opening.
+
+    async def _opened(self) -> Self:
+        if self._jobs is None and not self._closed:
+            self._jobs = jobs = Jobs(Links(self._to, self._connections), self._to.shown)
+            self._inserts = Group(jobs, self._insert, lambda it: it.login_id)
+            self._reads = Group(jobs, self._read, str)
+            self._swaps = Group(jobs, self._swap, lambda it: it.row.login_id)
+            try:
+                await self._prepare(jobs)
+            except BaseException:
+                await self.aclose()
+                raise
+            self._ears = None if self._to.pooled else Ears(self._to)
+        self._open_jobs()
+        return self
+
+    async def _prepare(self, jobs: Jobs) -> None:
+        if self._migrate:
+            await jobs.do(lambda connection: migrating.migrate(connection, self._to, self._partitions))
+        else:
+            await jobs.do(lambda connection: migrating.check_version(connection, self._to))
+        found = await jobs.do(lambda connection: connection.fetchval(self._sql["seal"]))
+        if found is None:
+            ours = MaskedBytes(key_check.sealed_check(self.cipher))
+            await jobs.do(lambda connection: connection.execute(self._sql["first_seal"], ours))
+            found = await jobs.do(lambda connection: connection.fetchval(self._sql["seal"]))
+        key_check.check(self.cipher, found)
+
+    def _open_jobs(self) -> Jobs:
+        if self._jobs is None or self._closed:
+            raise closed(self._to.shown)
+        return self._jobs
+
+    # Statements for many rows.
+
+    async def _insert(self, connection: Any, rows: Sequence[Row]) -> list[bool]:
+        found = await connection.fetch(self._sql["insert"], *columns(rows))
+        made = {read(login_id) for (login_id,) in found}
+        if any(it.login_id in made and _is_due(it) for it in rows):
+            await self._wake(connection)
+        return [it.login_id in made for it in rows]
+
+    async def _read(self, connection: Any, login_ids: Sequence[str]) -> list[Row | None]:
+        found = {it["login_id"]: row(it) for it in await connection.fetch(self._sql["read"], login_ids)}
+        return [found.get(login_id) for login_id in login_ids]
+
+    async def _swap(self, connection: Any, swaps: Sequence[_Swap]) -> list[bool]:
+        found = await connection.fetch(
+            self._sql["swap"],
+            *columns([it.row for it in swaps]),
+            [it.row.revision for it in swaps],
+            [None if it.owner is None else written(it.owner) for it in swaps],
+            [span(it.hold) if it.hold > timedelta() else None for it in swaps],
+        )
+        done = {read(login_id) for (login_id,) in found}
+        if any(it.owner is None and it.row.login_id in done and _is_due(it.row) for it in swaps):
+            await self._wake(connection)
+        return [it.row.login_id in done for it in swaps]
+
+    async def _wake(self, connection: Any) -> None:
+        """Tell the keepers that listen, in this process too."""
+        await connection.execute(self._sql["wake"], channel_of(self._to.schema))
+
+
+def _is_due(it: Row) -> bool:
+    return it.due_at is not None and it.due_at <= it.changed_at

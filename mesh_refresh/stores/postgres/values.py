@@ -1,0 +1,72 @@
+"""A row as PostgreSQL's values, and back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.stores.row import Row
+
+_LONGEST = timedelta(days=365_000)
+"""PostgreSQL's times end, later than anybody's lease."""
+
+# PostgreSQL's text cannot hold the character zero. It and the next one are written as two characters each, in a way
+# that two texts compare as they did.
+_ZERO, _ONE, _ESCAPED_ZERO, _ESCAPED_ONE = "\0", "\1", "\1\1", "\1\2"
+
+
+def written(text: str) -> str:
+    """`text` as it is kept."""
+    if _ZERO not in text and _ONE not in text:
+        return text
+    return text.replace(_ONE, _ESCAPED_ONE).replace(_ZERO, _ESCAPED_ZERO)
+
+
+def read(text: str) -> str:
+    """What was given to `written`."""
+    if _ONE not in text:
+        return text
+    # From the left, the pairs are found as they were written.
+    return _ZERO.join(piece.replace(_ESCAPED_ONE, _ONE) for piece in text.split(_ESCAPED_ZERO))
+
+
+def moment(time: datetime | None) -> Any:
+    """A time that was read: the first and the last that Python has are infinite there, and come without a zone."""
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def span(length: timedelta) -> timedelta:
+    """A lease or a hold that PostgreSQL can add to its clock."""
+    return min(length, _LONGEST)
+
+
+def row(values: Sequence[Any], *, open_attempt: bool = False) -> Row:
+    """The row of the columns that every query names in this order."""
+    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed = values
+    return Row(
+        read(login_id),
+        read(broker),
+        read(state),
+        moment(due_at),
+        moment(expires_at),
+        moment(changed_at),
+        sealed,
+        read(epoch),
+        revision,
+        attempt,
+        open_attempt,
+    )
+
+
+def columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    """What is written of `rows`, a list for each column."""
+    return (
+        [written(it.login_id) for it in rows],
+        [written(it.broker) for it in rows],
+        [written(it.state) for it in rows],
+        [it.due_at for it in rows],
+        [it.expires_at for it in rows],
+        [it.changed_at for it in rows],
+        [written(it.epoch) for it in rows],
+        [MaskedBytes(it.sealed) for it in rows],
+    )

