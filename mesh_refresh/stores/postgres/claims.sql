@@ -89,10 +89,16 @@ ahead AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS free
     WHERE share.ahead > 0
+),
+found AS MATERIALIZED (
+    SELECT login_id, was_open FROM due
+    UNION ALL
+    SELECT login_id, was_open FROM ahead
 )
+-- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
 SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + $2
-FROM (SELECT login_id, was_open FROM due UNION ALL SELECT login_id, was_open FROM ahead) AS taken
+FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
 RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
 
