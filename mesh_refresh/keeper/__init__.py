@@ -1,6 +1,7 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
 from mesh_refresh.keeper.adding import Added
+from mesh_refresh.keeper.copying import Copied, copy_fleet
 from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.keeper.events import (
     AccountEvent,
@@ -25,10 +26,13 @@ from mesh_refresh.logins import (
     AccountState,
     AmbiguousAccount,
     Login,
+    LoginMoved,
+    Moving,
     Pending,
     Reason,
     UnknownAccount,
     UnknownLogin,
+    Way,
 )
 
 __all__ = [
@@ -46,6 +50,7 @@ __all__ = [
     "BreakerOpened",
     "BrokerSummary",
     "CodeNotWanted",
+    "Copied",
     "Event",
     "Fault",
     "Health",
@@ -53,7 +58,9 @@ __all__ = [
     "KeeperClosed",
     "LeftInSpool",
     "Login",
+    "LoginMoved",
     "MfaNeeded",
+    "Moving",
     "NotReadyInTime",
     "Pending",
     "Policy",
@@ -64,4 +71,6 @@ __all__ = [
     "Summary",
     "UnknownAccount",
     "UnknownLogin",
+    "Way",
+    "copy_fleet",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from attrs import define
 
@@ -21,11 +22,12 @@ from mesh_refresh.keeper.planning import (
 from mesh_refresh.keeper.reaching import Deadline, Reaching
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.unit import Unit
-from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login
+from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import MfaPending
 from mesh_refresh.tokens import Tokens
 
+_T = TypeVar("_T")
 Judge = Callable[["Wish", Login, Account, Now], Answer]
 
 
@@ -102,7 +104,7 @@ class Asking(Reaching):
         while True:
             await self.settle_first(login_id, deadline)
             login = await self.read(login_id, deadline)
-            account = _asked(login, pending_id, account_id)
+            account = _at_home(login, _asked(login, pending_id, account_id))
             assert account.pending is not None  # noqa: S101 - `_asked` looks for it
             wanted = account.pending.id
 
@@ -126,7 +128,8 @@ class Asking(Reaching):
             if login is None:
                 login = await self.read(wish.login_id, deadline)
             account = login.account(wish.account_id)
-            match wish.judge(wish, login, account, core.now()):
+            found = wish.judge(wish, login, account, core.now())
+            match found if isinstance(found, Good) else _at_home(login, found):
                 case Good(tokens):
                     return tokens
                 case CodeFirst(pending_id):
@@ -144,6 +147,15 @@ class Asking(Reaching):
                         login, wish.tried = unit.login, wish.tried or _was_tried(unit)
                         if not deadline.left and unit.error is not None:
                             raise NotReadyInTime(f"the last exchange failed ({type(unit.error).__name__})")
+
+
+def _at_home(login: Login, it: _T) -> _T:
+    """`it`, unless the login has left this store, or is on its way into it: the other one may have newer tokens."""
+    if login.moving is None:
+        return it
+    if login.moving.way is Way.MOVED:
+        raise LoginMoved
+    raise NotReadyInTime("the login is being moved into this store")
 
 
 def _was_tried(unit: Unit) -> bool:

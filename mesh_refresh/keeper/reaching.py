@@ -7,7 +7,7 @@ from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.errors import NotReadyInTime
 from mesh_refresh.keeper.unit import Choice, Unit
-from mesh_refresh.logins import Login, UnknownLogin
+from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
 from mesh_refresh.stores import Busy
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -143,6 +143,8 @@ class Reaching:
             raise _store_failed(error) from error
         if login is None:
             raise UnknownLogin
+        if login.moving is not None and login.moving.way is Way.MOVED:
+            raise LoginMoved
         return login
 
     async def wait_until(self, at: datetime, why: str, deadline: Deadline) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from attrs import field, frozen
 
 from mesh_refresh.keeper.events import Fault
-from mesh_refresh.logins import AccountState
+from mesh_refresh.logins import AccountState, Way
 from mesh_refresh.stores.row import Count
 
 
@@ -39,6 +39,8 @@ class Summary:
     """Logins that some process is at work on."""
     in_flight: int
     """Of those, this process."""
+    moving: Mapping[Way, int]
+    """Logins that are in no state here, because they were moved to another store or are on their way from one."""
     paused: frozenset[str]
     """Brokers; ``"*"`` is all of them."""
     held_back: Mapping[str | None, Fault]
@@ -82,6 +84,7 @@ def summed_up(
         late=max(timedelta(), now - earliest),
         leased=sum(it.leased for it in counts),
         in_flight=in_flight,
+        moving={way: sum(it.logins for it in counts if it.state == way) for way in Way},
         paused=paused,
         held_back=dict(held_back),
     )
@@ -99,6 +102,7 @@ def _broker(counts: list[Count]) -> BrokerSummary:
 def _states(counts: list[Count]) -> dict[AccountState, int]:
     found = dict.fromkeys(AccountState, 0)
     for count in counts:
-        for state in count.state.split("+"):
-            found[AccountState(state)] += count.logins
+        if count.state not in tuple(Way):
+            for state in count.state.split("+"):
+                found[AccountState(state)] += count.logins
     return {state: number for state, number in found.items() if number}

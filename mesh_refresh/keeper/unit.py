@@ -106,7 +106,7 @@ class Unit:
         if self._row.open_attempt and await self._found_open(login):
             return
         now = core.now()
-        wish = self._choose(login, now)
+        wish = self._choose(login, now) if login.moving is None else None
         if wish is None:
             await self._write(login, _nothing_to_send)
             return

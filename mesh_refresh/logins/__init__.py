@@ -2,19 +2,23 @@
 
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
 from mesh_refresh.logins.documents import login_from_text, login_to_text
-from mesh_refresh.logins.errors import AmbiguousAccount, UnknownAccount, UnknownLogin
+from mesh_refresh.logins.errors import AmbiguousAccount, LoginMoved, UnknownAccount, UnknownLogin
 from mesh_refresh.logins.joining import adopted
 from mesh_refresh.logins.login import Login
+from mesh_refresh.logins.moving import Moving, Way
 
 __all__ = [
     "Account",
     "AccountState",
     "AmbiguousAccount",
     "Login",
+    "LoginMoved",
+    "Moving",
     "Pending",
     "Reason",
     "UnknownAccount",
     "UnknownLogin",
+    "Way",
     "adopted",
     "login_from_text",
     "login_to_text",

@@ -14,6 +14,7 @@ from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
 from mesh_refresh.logins.login import Login
+from mesh_refresh.logins.moving import Moving, Way
 from mesh_refresh.masking import MaskedBytes, MaskedDict
 from mesh_refresh.tokens import Tokens, check_format
 
@@ -41,6 +42,9 @@ def login_to_text(login: Login) -> str:
         value: datetime | None = getattr(login, name)
         if value is not None:
             document[name] = value
+    if login.moving is not None:
+        moving = login.moving
+        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": [list(it) for it in moving.seen]}
     return codec.dumps(document)
 
 
@@ -56,10 +60,17 @@ def login_from_text(text: str, **shown: Any) -> Login:
         moments: dict[str, Any] = {
             name: datetime.fromisoformat(document[name]) for name in _MOMENTS if name in document
         }
-        return Login(accounts=accounts, **moments, **shown)
+        return Login(accounts=accounts, moving=_read_moving(document.get("moving")), **moments, **shown)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This login document is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _read_moving(document: Mapping[str, Any] | None) -> Moving | None:
+    if document is None:
+        return None
+    seen = tuple((str(epoch), int(number)) for epoch, number in document["seen"])
+    return Moving(Way(document["way"]), int(document["revision"]), seen)
 
 
 def _account(account: Account) -> MaskedDict:

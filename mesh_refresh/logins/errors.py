@@ -10,6 +10,13 @@ class UnknownLogin(MeshRefreshError, LookupError):
     _next = "Nothing was sent. Add it, or look at the id."
 
 
+class LoginMoved(UnknownLogin):
+    """The login was here, and is in another store now."""
+
+    _what = "The login was moved to another store."
+    _next = "Nothing was sent. Ask a keeper on that store."
+
+
 class UnknownAccount(UnknownLogin):
     """The login is there, but has no such account."""
 

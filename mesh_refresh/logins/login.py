@@ -7,6 +7,7 @@ from attrs import field, frozen
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.logins.account import Account, AccountState
 from mesh_refresh.logins.errors import AmbiguousAccount, UnknownAccount
+from mesh_refresh.logins.moving import Moving
 
 _URGENCY = (
     AccountState.UNREADABLE,
@@ -29,6 +30,8 @@ class Login:
     """When the exchange was sent that began the present round of its accounts."""
     succeeded_at: datetime | None = None
     """The last success of any of its accounts."""
+    moving: Moving | None = None
+    """It is on its way to another store, or from one: nothing of it is exchanged here."""
     changed_at: datetime | None = None
     """When anything but its lease was last written."""
     epoch: str = ""
@@ -70,6 +73,7 @@ class Login:
             accounts,
             self.round_at,
             self.succeeded_at,
+            self.moving,
             self.changed_at,
             self.epoch,
             self.revision,

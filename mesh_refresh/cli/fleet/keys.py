@@ -8,7 +8,6 @@ from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
 from mesh_refresh.cli.lines import Failure, say
 from mesh_refresh.stores import Cipher
-from mesh_refresh.stores.sqlite import SqliteStore
 
 _EPILOG = f"""\b
 To rotate keys, without stopping anything for longer than a restart:
@@ -41,8 +40,7 @@ def reseal(place: Place, spool: str | None) -> int:
     if place.plaintext:
         raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
     with Fleet(place) as fleet:
-        store = fleet.store
-        number = fleet.run(store.reseal()) if isinstance(store, SqliteStore) else 0
+        number = fleet.run(fleet.store.reseal())
     say(f"{number} logins are sealed with the first key.")
     folder = place.spool(spool)
     waiting = sum(1 for _ in folder.glob("*.settlement")) if folder.is_dir() else 0

@@ -11,11 +11,11 @@ from attrs import define, field
 
 from mesh_refresh import HttpReply, HttpRequest, InvalidRequest, MeshClient, MeshRefreshError, NotSent, RetryPolicy
 from mesh_refresh.cli.exits import Exit, exit_for
-from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place, opened_store
+from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, AnyStore, Place
 from mesh_refresh.cli.lines import Failure, say
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.keeper import Event, Keeper, Policy
-from mesh_refresh.stores import Store, WrongKey
+from mesh_refresh.stores import WrongKey
 
 _T = TypeVar("_T")
 
@@ -76,13 +76,13 @@ class Fleet:
     on_event: Callable[[Event], object] | None = None
     tell: Callable[[str], object] = say
     """How to tell of signals."""
-    store: Store = field(init=False)
+    store: AnyStore = field(init=False)
     keeper: Keeper = field(init=False)
     loop: Loop = field(init=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
 
     def __enter__(self) -> Self:
-        opening = opened_store(self.place, create=self.create)
+        opening = self.place.opened(create=self.create)
         mesh = self.make_client()
         self.loop = Loop(on_impatience=lambda: self.tell("still waiting for what was sent; that can take a minute"))
         self.loop.__enter__()
@@ -110,7 +110,7 @@ class Fleet:
         if error is not None:
             self._translate(error)
 
-    async def _open(self, opening: Store, mesh: MeshClient) -> None:
+    async def _open(self, opening: AnyStore, mesh: MeshClient) -> None:
         enter = self._stack.enter_async_context
         await enter(mesh)
         self.store = await enter(opening)

@@ -10,6 +10,8 @@ import click
 
 from mesh_refresh.cli.fleet.place import STORE_VARIABLE, Place
 
+SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
@@ -35,7 +37,12 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in (
         click.option("--plaintext", is_flag=True, help="The store is not sealed: whoever reads it has the tokens."),
-        click.option("--store", metavar="PATH", envvar=STORE_VARIABLE, help=f"The SQLite file; else {STORE_VARIABLE}."),
+        click.option(
+            "--store",
+            metavar="STORE",
+            envvar=STORE_VARIABLE,
+            help=f"An SQLite file, or the URL of a PostgreSQL database; else {STORE_VARIABLE}.",
+        ),
     ):
         with_place = option(with_place)
     return with_place
@@ -46,7 +53,9 @@ account_option = click.option("--account", metavar="ID", help="Which account, wh
 spool_option = click.option(
     "--spool",
     metavar="DIR",
-    help="Where new tokens wait, sealed, while the store is gone. Where not said: beside it, as STORE.spool.",
+    envvar=SPOOL_VARIABLE,
+    help=f"Where new tokens wait, sealed, while the store is gone; else {SPOOL_VARIABLE}, else beside the file as "
+    "STORE.spool, or for PostgreSQL in ~/.local/state/mesh-refresh.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON, one document a line.")

@@ -1,50 +1,77 @@
 """Which store is meant, and with which keys it opens."""
 
+import hashlib
 import os
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.lines import Failure
-from mesh_refresh.stores import Cipher, PlainText, Store
+from mesh_refresh.stores import Cipher, PlainText
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 
 STORE_VARIABLE = "MESH_REFRESH_STORE"
 KEYS_VARIABLE = "MESH_REFRESH_KEYS"
 KEY_VARIABLE = "MESH_REFRESH_KEY"
 
+_SQLITE = "sqlite:///"
+
+AnyStore = SqliteStore | PostgresStore
+
 
 @frozen
 class Place:
     """A store that a command is to work on."""
 
-    store: str | None
+    store: str | None = field(repr=lambda value: "None" if value is None else "***")  # a URL may hold a password
     plaintext: bool = False
+    keys_variable: str = KEYS_VARIABLE
+    """Where its keys are; where that is not set, they are in `KEYS_VARIABLE`."""
 
-    def path(self, *, create: bool) -> Path:
-        """The file. Raises `Failure` where none is named, and where it must be there and is not."""
+    @property
+    def in_postgres(self) -> bool:
+        """Whether it is a database, and no file."""
+        return self._scheme in ("postgresql", "postgres")
+
+    def opened(self, *, create: bool) -> AnyStore:
+        """The store, to be entered. Raises `Failure` where none is named, and where it must be there and is not."""
+        cipher = self.cipher()
+        if not self.in_postgres:
+            return SqliteStore.open(self._path(create=create), cipher=cipher)
+        try:
+            return PostgresStore.open(self.url(), cipher=cipher)
+        except InvalidRequest as error:
+            raise Failure(str(error)) from None
+
+    def url(self) -> str:
+        """What was named. Raises `Failure` where nothing was."""
         if not self.store:
-            raise Failure(f"Which store? Name its file with --store, or in {STORE_VARIABLE}.")
-        if self.store.partition("://")[0] in ("postgresql", "postgres"):
-            raise Failure("PostgreSQL is not supported yet: name an SQLite file.")
-        if "://" in self.store:
-            raise Failure("The store should be the path of an SQLite file, not a URL.")
-        path = Path(self.store)
-        if not create and not path.exists():
-            raise Failure("There is no store at this path: `mesh-refresh import` makes one, and so does `run`.")
-        return path
+            raise Failure(f"Which store? Name it with --store, or in {STORE_VARIABLE}.")
+        return self.store
 
     def spool(self, folder: str | None) -> Path:
-        """Where new tokens wait while the store is gone: `folder`, or a place beside the store."""
-        return Path(folder) if folder else Path(f"{self.store}.spool")
+        """Where new tokens wait while the store is gone: `folder`, or a place beside the store's file.
+
+        A database has no place beside it that outlives this machine's processes: its spool is in the user's own folder
+        for what programs keep (the XDG Base Directory Specification), under a name that is this database's alone.
+        """
+        if folder:
+            return Path(folder)
+        if not self.in_postgres:
+            return Path(f"{self._file()}.spool")
+        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        shown = repr(PostgresStore.open(self.url(), cipher=PlainText()))
+        return home / "mesh-refresh" / f"{hashlib.sha256(shown.encode()).hexdigest()[:16]}.spool"
 
     def cipher(self) -> Cipher | PlainText:
         """What seals. Raises `Failure` where there is no key, and it was not said that there is none."""
-        keys = _keys()
+        variable = self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
+        keys = _keys(variable)
         if self.plaintext:
             if keys:
-                raise Failure(f"--plaintext, and yet there is a key in {KEYS_VARIABLE}: which of both is meant?")
+                raise Failure(f"--plaintext, and yet there is a key in {variable}: which of both is meant?")
             return PlainText()
         if not keys:
             raise Failure(
@@ -54,15 +81,28 @@ class Place:
         try:
             return Cipher(keys)
         except InvalidRequest as error:
-            raise Failure(f"{KEYS_VARIABLE}: {error}") from None
+            raise Failure(f"{variable}: {error}") from None
+
+    @property
+    def _scheme(self) -> str:
+        return self.url().partition("://")[0] if "://" in self.url() else ""
+
+    def _file(self) -> str:
+        """The path of the file."""
+        name = self.url().removeprefix(_SQLITE)
+        if not name or "://" in name:
+            raise Failure("The store should be the path of an SQLite file, or a URL that begins with postgresql://.")
+        return name
+
+    def _path(self, *, create: bool) -> Path:
+        path = Path(self._file())
+        if not create and not path.exists():
+            raise Failure("There is no store at this path: `mesh-refresh import` makes one, and so does `run`.")
+        return path
 
 
-def opened_store(place: Place, *, create: bool) -> Store:
-    """The store of `place`, to be entered."""
-    return SqliteStore.open(place.path(create=create), cipher=place.cipher())
-
-
-def _keys() -> list[str]:
+def _keys(variable: str) -> list[str]:
     """The first seals, and all open."""
-    values = f"{os.environ.get(KEYS_VARIABLE, '')},{os.environ.get(KEY_VARIABLE, '')}".split(",")
+    single = os.environ.get(KEY_VARIABLE, "") if variable == KEYS_VARIABLE else ""
+    values = f"{os.environ.get(variable, '')},{single}".split(",")
     return list(dict.fromkeys(value.strip() for value in values if value.strip()))

@@ -23,9 +23,10 @@ from mesh_refresh.keeper import Keeper, Policy
 _log = logging.getLogger("mesh_refresh.cli")
 
 _EPILOG = f"""\b
-Any number of workers of one machine can share a store: each login is refreshed by
-one of them at a time. SIGTERM and Ctrl-C end a worker in order: nothing more is
-sent, and what was sent is finished and written first.
+Any number of workers can share a store, of one machine an SQLite file, of many a
+PostgreSQL database: each login is refreshed by one of them at a time. SIGTERM and
+Ctrl-C end a worker in order: nothing more is sent, and what was sent is finished
+and written first.
 
 \b
 Spans of time are written like 90s, 15m, 2h or 1d.

@@ -12,7 +12,7 @@ from mesh_refresh.cli.fleet.options import json_option, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.tables import show
 from mesh_refresh.cli.lines import one_line
-from mesh_refresh.keeper import AccountState, BrokerSummary, Summary
+from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
 
 _NEXT = {
     AccountState.MFA_REQUIRED: "In need of a code: {}. mesh-refresh mfa LOGIN",
@@ -47,6 +47,7 @@ def document_of(summary: Summary) -> dict[str, Any]:
         "due": summary.due,
         "late_seconds": round(summary.late.total_seconds(), 3),
         "leased": summary.leased,
+        "moving": {way.value: number for way, number in summary.moving.items()},
         "paused": sorted(summary.paused),
         "brokers": {
             name: {"logins": it.logins, "states": _states(it), "expired": it.expired, "due": it.due}
@@ -88,6 +89,10 @@ def _lines(summary: Summary) -> list[str]:
     brokers = [one_line(name) for name in sorted(summary.paused - {"*"})]
     if brokers:
         lines.append(f"Paused: {', '.join(brokers)}.")
+    if moved := summary.moving.get(Way.MOVED):
+        lines.append(f"Moved to another store: {moved}.")
+    if arriving := summary.moving.get(Way.ARRIVING):
+        lines.append(f"On their way into this store: {arriving}. Run mesh-refresh copy again, if it does not run.")
     lines += [words.format(summary.states[state]) for state, words in _NEXT.items() if summary.states.get(state)]
     return lines
 

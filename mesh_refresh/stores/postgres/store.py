@@ -88,6 +88,22 @@ class PostgresStore(Store):
             raise InvalidRequest("PostgresStore needs at least one connection.")
         return cls(to, cipher, connections=connections, migrate=migrate, partitions=partitions)
 
+    @staticmethod
+    async def migrate(
+        url: str, *, schema: str | None = None, partitions: int = 0, timeout: timedelta = _PATIENCE
+    ) -> int:
+        """Make the tables, or bring them to this version, which is given back; no key is needed.
+
+        Raises as `open` does. Others may do the same at the same time.
+        """
+        to = target(MaskedStr(url) if isinstance(url, str) else url, schema, timeout, pooled=None)
+        del url  # a traceback may be rendered with its locals
+        jobs = Jobs(Links(to, 1), to.shown)
+        try:
+            return await jobs.do(lambda connection: migrating.migrate(connection, to, partitions))
+        finally:
+            await jobs.aclose()
+
     def __repr__(self) -> str:
         return f"<PostgresStore {self._to.shown}>"
 

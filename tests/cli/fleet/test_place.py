@@ -21,8 +21,9 @@ COMMANDS = [
     ("salvage", "user-7"),
     ("remove", "user-7"),
     ("key", "reseal"),
+    ("migrate",),
 ]
-MAKERS = ("import", "run")
+MAKERS = ("import", "run", "migrate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -121,12 +122,12 @@ def test_plain_text_does_not_open_what_is_sealed(fleet: Fleet) -> None:
     assert "is sealed" in ran.err
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/fleet", "postgres://u:planted-secret@db/fleet"])
-def test_postgresql_is_told_to_be_not_there_yet(fleet: Fleet, url: str) -> None:
-    ran = fleet("run", "--store", url)
-    assert ran.code == Exit.INVALID
-    assert "PostgreSQL is not supported yet" in ran.err
-    assert "planted-secret" not in ran.err
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(fleet: Fleet, command: tuple[str, ...]) -> None:
+    ran = fleet(*command, "--store", "postgres://u:planted-secret@127.0.0.1:9/fleet")
+    assert ran.code == Exit.TRY_AGAIN
+    assert "127.0.0.1:9/fleet" in ran.err
+    assert "planted-secret" not in ran.err + ran.out
 
 
 def test_another_url_is_no_path(fleet: Fleet) -> None:

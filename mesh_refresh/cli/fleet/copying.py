@@ -1,0 +1,99 @@
+"""``mesh-refresh copy``."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, timedelta
+
+import click
+
+from mesh_refresh import MeshRefreshError
+from mesh_refresh.cli.exits import Exit, exit_for
+from mesh_refresh.cli.fleet import opened
+from mesh_refresh.cli.fleet.options import duration
+from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.lines import Failure, one_line, say
+from mesh_refresh.keeper import Copied, Policy, copy_fleet
+from mesh_refresh.stores import WrongKey
+
+TO_KEYS_VARIABLE = "MESH_REFRESH_TO_KEYS"
+
+_EPILOG = f"""\b
+FROM and TO are stores as --store takes them: the path of an SQLite file, or a URL
+that begins with postgresql://. Both open with {KEYS_VARIABLE}, unless TO has
+keys of its own in {TO_KEYS_VARIABLE}.
+
+\b
+How to move a fleet without stopping it:
+  1. mesh-refresh migrate --store TO       (PostgreSQL)
+  2. start workers on TO, and let your services ask a keeper on TO first and one
+     on FROM where TO has no such login
+  3. mesh-refresh copy FROM TO
+  4. stop the workers on FROM, and run copy once more: it takes over what still came
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Move every login to another store, while workers run on both.")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--no-wait", is_flag=True, help="Leave what cannot be moved yet, instead of waiting for it.")
+@click.option("--lease", type=duration, help="As the workers on FROM have it.  [default: 3m]")
+@click.option("--settle", type=duration, help="As the workers on FROM have it.  [default: 2m]")
+@click.option("--from-plaintext", is_flag=True, help="FROM is not sealed.")
+@click.option("--to-plaintext", is_flag=True, help="TO is not to be sealed: whoever reads it has the tokens.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+def copy(
+    source: str,
+    target: str,
+    lease: timedelta | None,
+    settle: timedelta | None,
+    *,
+    no_wait: bool,
+    from_plaintext: bool,
+    to_plaintext: bool,
+    quiet: bool,
+) -> int:
+    """Move every login from one store to another, login by login, while workers run on both. No token is in a file.
+
+    A login that somebody is at work on, or of which nobody knows yet what became of its last exchange, is waited for.
+    It can be interrupted and begun again at any point. What is in FROM stays there, marked as moved.
+    """
+    if source == target:
+        raise click.UsageError("FROM and TO are the same store.")
+    policy = opened.policy(lease=lease, settle=settle)
+    places = Place(source, from_plaintext), Place(target, to_plaintext, TO_KEYS_VARIABLE)
+    try:
+        done = asyncio.run(_copied(*places, policy, wait=not no_wait, quiet=quiet))
+    except MeshRefreshError as error:
+        more = f" Its keys are in {KEYS_VARIABLE}, those of TO perhaps in {TO_KEYS_VARIABLE}."
+        text = f"{error}{more if isinstance(error, WrongKey) else ''} What was moved is moved; run it again."
+        raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
+    if not quiet or done.left or done.unreadable:
+        say(_sentence(done))
+    for login_id in done.unreadable[:20]:
+        say(f"it stays where it is, and was not moved: {one_line(login_id)}")
+    return Exit.STORE if done.unreadable else Exit.TRY_AGAIN if done.left else Exit.REFRESHED
+
+
+async def _copied(source: Place, target: Place, policy: Policy, *, wait: bool, quiet: bool) -> Copied:
+    told = Copied()
+
+    def progress(done: Copied) -> None:
+        nonlocal told
+        if not quiet and (done.moved - told.moved >= 20_000 or (done.until != told.until and done.left)):
+            told = done
+            say(_sentence(done))
+
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(source.opened(create=False))
+        second = await stack.enter_async_context(target.opened(create=True))
+        return await copy_fleet(first, second, policy=policy, wait=wait, on_progress=progress)
+
+
+def _sentence(done: Copied) -> str:
+    parts = [f"{done.moved} logins moved"]
+    if done.taken_over:
+        parts.append(f"news of {done.taken_over} moved before taken over")
+    if done.left:
+        until = f", the last of them perhaps at {done.until.astimezone(UTC):%H:%M:%S}Z" if done.until else ""
+        parts.append(f"{done.left} cannot be moved yet{until}")
+    return ", ".join(parts) + "."
