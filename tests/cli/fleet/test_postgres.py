@@ -1,0 +1,131 @@
+"""The commands on a PostgreSQL database: the same as on a file, after `migrate`; and `copy` between both."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.stores import Cipher
+from tests.cli.fleet.conftest import Fleet
+from tests.postgres_server import with_options
+from tests.stores.postgres.handles import new_schema
+
+
+@pytest.fixture
+def url(postgres: str) -> str:
+    """A place for a store of its own."""
+    return with_options(postgres, schema=new_schema("cli"))
+
+
+@pytest.fixture
+def database(fleet: Fleet, url: str) -> Fleet:
+    """``mesh-refresh`` with that store in its environment, its tables made."""
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", url)
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_SPOOL", "spool")
+    assert fleet("migrate").code == 0
+    return fleet
+
+
+def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
+    """The error says how; and making them twice does no harm."""
+    for command in (("status",), ("import", "-"), ("run", "--once")):
+        ran = fleet(*command, "--store", url)
+        assert ran.code == Exit.TRY_AGAIN
+        assert "mesh-refresh migrate" in ran.err
+    for _ in range(2):
+        ran = fleet("migrate", "--store", url)
+        assert (ran.code, ran.err) == (0, "mesh-refresh: the tables are there, and are of version 1.\n")
+    assert json.loads(fleet("status", "--json", "--store", url).out)["logins"] == 0
+
+
+def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:
+    fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
+    assert fleet("migrate", "--store", url, "--partitions", "3").code == 0
+
+
+def test_a_file_has_no_partitions(fleet: Fleet) -> None:
+    assert fleet("migrate", "--partitions", "3").code == Exit.INVALID
+
+
+def test_a_fleet_is_kept(database: Fleet) -> None:
+    """Imported, refreshed, listed, paused, asked for a code, sealed anew, removed."""
+    database.add("user-7")
+    coded = database.add("user-8", "vanguard", mfa=True)
+    assert database.once().code == Exit.CODE_NEEDED
+    assert database.states() == {"user-7": "active", "user-8": "mfa_required"}
+    assert database("mfa", "user-8", "--code-stdin", stdin=f"{coded.code}\n").code == 0
+    assert set(database.states().values()) == {"active"}
+    assert database("pause", "coinbase").code == 0
+    assert json.loads(database("status", "--json").out)["paused"] == ["coinbase"]
+    assert database("resume", "coinbase").code == 0
+    database.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{Cipher.generate_key()},{database.key}")
+    assert "2 logins" in database("key", "reseal").err
+    assert database("remove", "user-7", "--yes").code == 0
+    assert list(database.states()) == ["user-8"]
+
+
+def test_the_spool_of_a_database_is_in_the_users_own_folder(fleet: Fleet, url: str) -> None:
+    """Where nothing else is said; and two databases have two."""
+    fleet.cli.monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    one, other = (Place(each).spool(None) for each in (url, f"{url}_2"))
+    assert one.parent == other.parent == Path("/state/mesh-refresh")
+    assert one != other
+    assert Place(with_options(url, password="planted-secret")).spool(None) == one, "it is the same database"
+
+
+def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: str) -> None:
+    """With a key of its own there. Workers on the file have nothing to do any more; a second run neither."""
+    for number in range(5):
+        fleet.add(f"user-{number}", access_lifetime=timedelta(hours=1))
+    fleet("pause", "robinhood")
+    key = Cipher.generate_key()
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_TO_KEYS", key)
+    assert fleet("migrate", "--store", url).code == 0
+    for moved in (5, 0):
+        ran = fleet("copy", "fleet.db", url)
+        assert (ran.code, ran.err) == (0, f"mesh-refresh: {moved} logins moved.\n")
+    assert "Moved to another store: 5." in fleet("status").out
+    assert {it["moving"] for it in fleet.listed()} == {"moved"}
+    assert fleet.once().code == 0
+    assert not fleet.fake.requests
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_TO_KEYS", fleet.key)
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", key)
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", url)
+    assert fleet.once().code == 0
+    assert len(fleet.fake.requests) == 5
+    assert fleet("copy", url, "back.db").err == "mesh-refresh: 5 logins moved.\n"
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", "back.db")
+    assert set(fleet.states().values()) == {"active"}
+    assert json.loads(fleet("status", "--json").out)["paused"] == ["robinhood"]
+    assert not fleet.fake.sent_twice()
+
+
+def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
+    """`--no-wait` tells how many, and when; the exit code says that it must be run again."""
+    fleet.add("user-7")
+
+    async def leased(store: object) -> None:
+        await store.claim_one("user-7", "somebody", timedelta(minutes=3))  # type: ignore[attr-defined]
+
+    fleet.store(leased)
+    ran = fleet("copy", "--no-wait", "fleet.db", "other.db")
+    assert ran.code == Exit.TRY_AGAIN
+    assert "1 cannot be moved yet" in ran.err
+
+
+def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
+    """Nothing is moved where one of them does not open."""
+    fleet.add("user-7")
+    assert fleet("copy", "fleet.db", "fleet.db").code == Exit.INVALID
+    assert fleet("copy", "none.db", "other.db").code == Exit.INVALID
+    assert fleet("copy", "fleet.db", "other.db", "--from-plaintext").code == Exit.INVALID
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", Cipher.generate_key())
+    ran = fleet("copy", "fleet.db", "other.db")
+    assert ran.code == Exit.STORE
+    assert "MESH_REFRESH_TO_KEYS" in ran.err
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
+    assert fleet.states() == {"user-7": "active"}
