@@ -72,12 +72,14 @@ from mesh_refresh.keeper import (
     BreakerOpened,
     BrokerSummary,
     CodeNotWanted,
+    Copied,
     Event,
     Health,
     Keeper,
     KeeperClosed,
     Login,
     MfaNeeded,
+    Moving,
     NotReadyInTime,
     Pending,
     Policy,
@@ -87,6 +89,8 @@ from mesh_refresh.keeper import (
     Summary,
     UnknownAccount,
     UnknownLogin,
+    Way,
+    copy_fleet,
 )
 from mesh_refresh.keeper import Fault as BreakerFault
 from mesh_refresh.keeper import Reason as ParkedBecause
@@ -107,6 +111,7 @@ from mesh_refresh.stores import (
     WrongKey,
     row_of,
 )
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import (
     Delivery,
@@ -413,6 +418,34 @@ async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
         await keeper.run()
     opened: SqliteStore = await SqliteStore.open("fleet.db", cipher=PlainText())
     await opened.aclose()
+
+
+async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
+    """A fleet in PostgreSQL, and a move into it."""
+    assert_type(await PostgresStore.migrate(url, schema="fleet", partitions=4), int)
+    async with (
+        PostgresStore.open(
+            url,
+            cipher=Cipher([key]),
+            schema="fleet",
+            migrate=True,
+            connections=2,
+            timeout=timedelta(seconds=5),
+            transaction_pooling=False,
+        ) as store,
+        SqliteStore.open("fleet.db", cipher=Cipher([key])) as old,
+    ):
+        assert_type(store, PostgresStore)
+        done = await copy_fleet(old, store, policy=Policy(), wait=False, may_resend=mesh.may_resend)
+        assert_type(done, Copied)
+        assert_type(done.moved, int)
+        assert_type(done.until, datetime | None)
+        forget = store.watch(lambda: None)
+        forget()
+        login = await store.get("user-7")
+        if login is not None and login.moving is not None:
+            assert_type(login.moving, Moving)
+            assert_type(login.moving.way, Way)
 
 
 def many() -> Iterator[tuple[str, Tokens | tuple[Tokens, ...]]]:

@@ -15,7 +15,7 @@ from attrs import fields
 import mesh_refresh
 from mesh_refresh import MeshRefreshError, keeper, stores, strategies, testing
 from mesh_refresh.keeper import AccountEvent, AccountState, BreakerEvent, Keeper, Policy
-from mesh_refresh.stores import sqlite
+from mesh_refresh.stores import postgres, sqlite
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -24,11 +24,11 @@ ERRORS = (ROOT / "docs" / "errors-and-retries.md").read_text()
 KEEPER = (ROOT / "docs" / "keeper.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
 
-MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, testing]
+MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, testing]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
 CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event"}
 """What can have no docstring of its own."""
-SECTIONS = {"The keeper": [keeper], "Stores": [stores, sqlite], "Testing": [testing]}
+SECTIONS = {"The keeper": [keeper], "Stores": [stores, sqlite, postgres], "Testing": [testing]}
 """Whose names these are: some names are of several modules, for different things."""
 
 
