@@ -435,7 +435,6 @@ async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
         ) as store,
         SqliteStore.open("fleet.db", cipher=Cipher([key])) as old,
     ):
-        assert_type(store, PostgresStore)
         done = await copy_fleet(old, store, policy=Policy(), wait=False, may_resend=mesh.may_resend)
         assert_type(done, Copied)
         assert_type(done.moved, int)
