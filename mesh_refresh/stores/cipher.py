@@ -14,6 +14,7 @@ from mesh_refresh.stores.errors import StoreDamaged, WrongKey
 
 _VERSION = b"\x01"
 _SALT, _NONCE, _KEY = 16, 12, 32
+_DRAWS = 128
 _PURPOSE = b"mesh_refresh seal 1"
 _PLAIN = b"plain\0"
 
@@ -40,7 +41,7 @@ class Cipher:
         del keys  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        self._keys = found
+        self._keys = tuple(hmac.new(key, _PURPOSE, "sha256") for key in found)
 
     def __repr__(self) -> str:
         return f"<Cipher with {len(self._keys)} key(s)>"
@@ -54,7 +55,7 @@ class Cipher:
         """`text`, to be opened only with the same `context`."""
         text = MaskedStr(text)
         plain = _encoded(text)
-        random = os.urandom(_SALT + _NONCE)
+        random = _random()
         return _VERSION + random + self._apply("encrypt", self._keys[0], random, plain, _encoded(context))
 
     def open(self, sealed: bytes, context: str = "") -> str:
@@ -73,10 +74,29 @@ class Cipher:
             raise WrongKey("This is not sealed but plain text: open it with PlainText().")
         raise WrongKey
 
-    def _apply(self, verb: str, key: bytes, random: bytes, text: bytes, context: bytes) -> bytes:
-        own = self._aead(hmac.digest(key, _PURPOSE + random[:_SALT], "sha256"))
+    def _apply(self, verb: str, key: hmac.HMAC, random: bytes, text: bytes, context: bytes) -> bytes:
+        # Not `hmac.digest`: that lets other threads run meanwhile, and a busy one gives the turn back late.
+        derived = key.copy()
+        derived.update(random[:_SALT])
+        own = self._aead(derived.digest())
         result: bytes = getattr(own, verb)(random[_SALT:], text, context)
         return result
+
+
+_drawn: list[bytes] = []
+"""Random bytes for so many seals. A child process that is forked off must not use the same ones."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drawn.clear)
+
+
+def _random() -> bytes:
+    """A salt and a nonce that were never used. Drawn for many seals at once: the system call lets other threads run."""
+    while True:
+        try:
+            return _drawn.pop()
+        except IndexError:
+            many = os.urandom(_DRAWS * (_SALT + _NONCE))
+            _drawn.extend(many[at : at + _SALT + _NONCE] for at in range(0, len(many), _SALT + _NONCE))
 
 
 class PlainText:

@@ -2,6 +2,8 @@
 
 import base64
 import builtins
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -158,3 +160,27 @@ def test_what_is_damaged_is_a_stores_error() -> None:
         for sealed in (b"", b"\x01", b"plain", b"plain\0\xff\xfe", b"\x02" * 99, b"\x01" * 99):
             with pytest.raises(StoreError):
                 cipher.open(sealed)
+
+
+def test_a_process_that_is_forked_off_seals_with_randomness_of_its_own() -> None:
+    """Random bytes are drawn for many seals at once; used in both processes, they would be one nonce for two texts."""
+    program = """
+import os
+from mesh_refresh.stores import Cipher
+cipher = Cipher([Cipher.generate_key()])
+cipher.seal("text")
+here, there = os.pipe()
+child = os.fork()
+sealed = cipher.seal("text")
+if not child:
+    os.write(there, sealed)
+    os._exit(0)
+os.waitpid(child, 0)
+assert os.read(here, 10_000)[:29] != sealed[:29]
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+def test_no_two_seals_have_the_same_randomness() -> None:
+    cipher = Cipher([Cipher.generate_key()])
+    assert len({cipher.seal("text")[:29] for _ in range(1_000)}) == 1_000
