@@ -67,6 +67,10 @@ def check_schema(schema: object) -> None:
     check_text(schema)
     if schema.startswith("pg_"):
         raise InvalidRequest("The schema must not begin with pg_: those are PostgreSQL's own.")
+    if {"{", "}"} & set(schema):
+        raise InvalidRequest(
+            "The schema must not have braces in its name."
+        )  # the statements say with them what is filled in
 
 
 async def connect(to: Target) -> Any:
