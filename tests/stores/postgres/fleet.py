@@ -1,5 +1,7 @@
 """A schema of its own for each test, and somebody beside the stores who sees, holds up and ends what they do."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -68,3 +70,12 @@ async def connected(url: str) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
+
+
+async def ran(code: str, *arguments: str) -> str:
+    """What `code` prints, in a process of its own; it complains of nothing."""
+    command = (sys.executable, "-W", "error", "-c", code, *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err.decode()) == (0, "")
+    return out.decode()
