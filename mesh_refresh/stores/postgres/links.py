@@ -1,11 +1,13 @@
 """A few connections, each made when it is first needed; one that broke is replaced by the next who needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connecting import Target, connect
 from mesh_refresh.stores.postgres.failures import is_worth_again, keeps_the_connection
+from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")
 
@@ -13,6 +15,7 @@ Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
 _TIMES = 5
+_GOODBYE = 1.0
 
 
 class Links:
@@ -22,10 +25,11 @@ class Links:
         self._to = to
         self._places = asyncio.Semaphore(most)
         self._idle: list[Any] = []
+        self._closing: set[ForeignTask] = set()
 
     async def run(self, work: Work[_T]) -> _T:
         """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises."""
-        async with self._places:
+        async with self._place():
             for left in reversed(range(_TIMES)):
                 try:
                     return await self._once(work)
@@ -38,14 +42,23 @@ class Links:
         """Close what is idle."""
         idle, self._idle = self._idle, []
         for connection in idle:
-            try:
-                await connection.close(timeout=1)
-            except Exception:  # noqa: BLE001 - it is gone in either way
-                connection.terminate()
+            await _close(connection)
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
+        async with asyncio.timeout(self._to.patience.total_seconds()):
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def _once(self, work: Work[_T]) -> _T:
         connection = await self._taken()
-        good = False
+        good = late = False
         try:
             if self._to.pooled:
                 # What is prepared, and what is executed, must meet the same server.
@@ -55,10 +68,13 @@ class Links:
                 result = await work(connection)
             good = True
         except Exception as error:
-            good = keeps_the_connection(error)
+            good, late = keeps_the_connection(error), isinstance(error, TimeoutError)
             raise
         finally:
-            self._back(connection, good=good)
+            if late:
+                self._leave(connection)
+            else:
+                self._back(connection, good=good)
         return result
 
     async def _taken(self) -> Any:
@@ -73,3 +89,19 @@ class Links:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+
+    def _leave(self, connection: Any) -> None:
+        """Close it beside what comes next. asyncpg then tells the server first to leave what it is at: a server whose
+        client is gone goes on, and so would claim rows for nobody, once it gets at them.
+        """
+        task = ForeignTask(_close(connection), loop=asyncio.get_running_loop(), name="mesh_refresh store, leaving")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _close(connection: Any) -> None:
+    try:
+        async with asyncio.timeout(_GOODBYE):
+            await connection.close()
+    except Exception:  # noqa: BLE001 - it is gone in either way
+        connection.terminate()
