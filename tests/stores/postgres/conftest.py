@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.stores.postgres import links
+from mesh_refresh.stores.postgres.connecting import connect
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 
@@ -30,12 +30,15 @@ async def fleet(empty: Fleet) -> Fleet:
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What stores send that are opened from now on, in order."""
     sent: list[str] = []
-    connect = links.connect
+
+    def hear(record: Any) -> None:
+        if not _OF_ASYNCPG.search(record.query):
+            sent.append(record.query)
 
     async def heard(to: Any) -> Any:
         connection = await connect(to)
-        connection.add_query_logger(lambda record: _OF_ASYNCPG.search(record.query) or sent.append(record.query))
+        connection.add_query_logger(hear)
         return connection
 
-    monkeypatch.setattr(links, "connect", heard)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.links.connect", heard)
     return sent

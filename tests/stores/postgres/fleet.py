@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -29,6 +30,15 @@ class Fleet:
     async def sql(self, text: str, *values: Any) -> Any:
         """Run a statement; gives its first value. ``{schema}`` stands for the schema."""
         return await self._connection.fetchval(text.replace("{schema}", quoted(self.schema)), *values)
+
+    async def pids(self) -> list[int]:
+        """The server processes of the stores on this schema, by what each did last."""
+        found: list[int] = await self.sql(
+            "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity "
+            "WHERE application_name = 'mesh_refresh' AND position($1 IN query) > 0",
+            quoted(self.schema),
+        )
+        return found
 
     @asynccontextmanager
     async def holding(self, text: str) -> AsyncIterator[Any]:
@@ -60,6 +70,21 @@ class Fleet:
         """Until these server processes have ended."""
         while await self.sql("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1::int[])", pids):
             pass
+
+
+@asynccontextmanager
+async def a_role(fleet: Fleet, *grants: str) -> AsyncIterator[str]:
+    """The URL for a role that may do only what is granted to it, until this is left."""
+    role = f"role_of_{fleet.schema}"
+    await fleet.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'a password'")
+    try:
+        for grant in grants:
+            await fleet.sql(grant.replace("{role}", role))
+        parts = urlsplit(fleet.url)
+        yield parts._replace(netloc=f"{role}:a%20password@{parts.netloc.rpartition('@')[2]}").geturl()
+    finally:
+        await fleet.sql(f"DROP OWNED BY {role}")
+        await fleet.sql(f"DROP ROLE {role}")
 
 
 @asynccontextmanager

@@ -132,7 +132,8 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
     """Each of hundreds would wait for it as long."""
     async with fleet.store() as store:
         asked = []
-        run = store._jobs.run
+        jobs = store._open_jobs()
+        run = jobs.run
 
         async def gone_after_two(work: Any) -> Any:
             asked.append(work)
@@ -140,7 +141,7 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
                 raise TimeoutError
             return await run(work)
 
-        monkeypatch.setattr(store._jobs, "run", gone_after_two)
+        monkeypatch.setattr(jobs, "run", gone_after_two)
         rows = [*(a_row(str(number)) for number in range(20)), a_row(TOO_LONG)]
         found = await asyncio.gather(*(store.insert(row) for row in rows), return_exceptions=True)
         monkeypatch.undo()

@@ -79,7 +79,7 @@ async def test_a_key_that_waits_for_another_is_told(fleet: Fleet) -> None:
         opening = asyncio.ensure_future(late.__aenter__())
         await fleet.waiting()
     with pytest.raises(WrongKey):
-        await opening
+        _ = await opening
     async with fleet.store(cipher=Cipher([_OTHER])):
         pass
 

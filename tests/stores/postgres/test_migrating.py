@@ -174,7 +174,7 @@ async def test_a_schema_may_have_any_name(empty: Fleet, name: str) -> None:
 async def test_what_no_schema_can_be_called_is_refused(empty: Fleet, name: Any) -> None:
     """`InvalidRequest`, before anything is sent."""
     with pytest.raises(InvalidRequest):
-        empty.store(schema=name)
+        _ = empty.store(schema=name)
 
 
 async def test_partitions_are_laid_out_once(empty: Fleet) -> None:
