@@ -11,6 +11,7 @@ import pytest
 
 from mesh_refresh.stores import Page, StoreUnavailable
 from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
+from tests.postgres_server import server_folder
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 from tests.stores.postgres.own_server import OwnServer
@@ -18,7 +19,7 @@ from tests.stores.postgres.own_server import OwnServer
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
-    own = OwnServer(tmp_path_factory.mktemp("own") / "server")
+    own = OwnServer(server_folder(tmp_path_factory.mktemp("own")))
     yield own
     own.end()
 
