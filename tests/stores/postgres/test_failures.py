@@ -81,24 +81,28 @@ async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
     """`StoreUnavailable` for what writes; reads go on, and once it may write again all works."""
     async with fleet.store() as store:
         await fill(store, a_row())
-    async with a_role(fleet, *_ALL, "ALTER ROLE {role} SET default_transaction_read_only = on") as url:
-        async with fleet.store(url=url) as store:
-            assert await store.paused() == frozenset()
-            verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_demand()), store.swap(await kept(store))]
-            for verb in [*verbs, store.claim_one("a", "me", LEASE), store.delete("a"), store.pause("x")]:
-                with pytest.raises(StoreUnavailable, match="is read-only: is it a standby"):
-                    await verb
-            await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
-            await fill(store, a_row("b"))
-            assert await store.claim(a_demand(limit=1))
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET default_transaction_read_only = on") as url,
+        fleet.store(url=url) as store,
+    ):
+        assert await store.paused() == frozenset()
+        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_demand()), store.swap(await kept(store))]
+        for verb in [*verbs, store.claim_one("a", "me", LEASE), store.delete("a"), store.pause("x")]:
+            with pytest.raises(StoreUnavailable, match="is read-only: is it a standby"):
+                await verb
+        await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
+        await fill(store, a_row("b"))
+        assert await store.claim(a_demand(limit=1))
 
 
 async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:
     """A role that was told not to wait for that does so here, and behind a proxy is refused."""
-    async with a_role(fleet, *_ALL, "ALTER ROLE {role} SET synchronous_commit = off") as url:
-        async with fleet.store(url=url) as store:
-            waits = await store._open_jobs().do(lambda link: link.fetchval("SHOW synchronous_commit"))
-            assert waits == "on"
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET synchronous_commit = off") as url,
+        fleet.store(url=url) as store,
+    ):
+        waits = await store._open_jobs().do(lambda link: link.fetchval("SHOW synchronous_commit"))
+        assert waits == "on"
         behind = fleet.store(url=url, transaction_pooling=True)
         with pytest.raises(StoreUnavailable, match=r"ALTER ROLE \.\.\. SET synchronous_commit = on"):
             _ = await behind
@@ -111,38 +115,44 @@ async def test_the_settings_of_a_role_do_not_change_what_verbs_mean(fleet: Fleet
         "bytea_output = escape", "intervalstyle = sql_standard", "search_path = nowhere", "client_encoding = latin1",
         "standard_conforming_strings = off",
     )  # fmt: skip
-    async with a_role(fleet, *_ALL, *(f"ALTER ROLE {{role}} SET {setting}" for setting in settings)) as url:
-        async with fleet.store(url=url) as store:
-            isolation = await store._open_jobs().do(lambda link: link.fetchval("SHOW transaction_isolation"))
-            assert isolation == "read committed"
-            rows = [a_row("\\'é😀\0"), a_row("b")]
-            await fill(store, *rows)
-            row = await take(store, rows[0].login_id)
-            assert row == evolve(rows[0], revision=2, attempt=1)
-            assert await store.swap(evolve(row, sealed=b"\0\xff\\"), owner="me")
-            assert (await kept(store, row.login_id)).sealed == b"\0\xff\\"
+    async with (
+        a_role(fleet, *_ALL, *(f"ALTER ROLE {{role}} SET {setting}" for setting in settings)) as url,
+        fleet.store(url=url) as store,
+    ):
+        isolation = await store._open_jobs().do(lambda link: link.fetchval("SHOW transaction_isolation"))
+        assert isolation == "read committed"
+        rows = [a_row("\\'é😀\0"), a_row("b")]
+        await fill(store, *rows)
+        row = await take(store, rows[0].login_id)
+        assert row == evolve(rows[0], revision=2, attempt=1)
+        assert await store.swap(evolve(row, sealed=b"\0\xff\\"), owner="me")
+        assert (await kept(store, row.login_id)).sealed == b"\0\xff\\"
 
 
 async def test_a_statement_that_takes_too_long_for_the_server_is_told(fleet: Fleet) -> None:
     """By `statement_timeout`; the connection is as good as before."""
     async with fleet.store() as store:
         await fill(store, a_row())
-    async with a_role(fleet, *_ALL, "ALTER ROLE {role} SET statement_timeout = '150ms'") as url:
-        async with fleet.store(url=url) as store:
-            async with fleet.locked():
-                with pytest.raises(StoreUnavailable, match="broke off the statement: statement_timeout"):
-                    await store.claim_one("a", "me", LEASE)
-            assert isinstance(await store.claim_one("a", "me", LEASE), Row)
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET statement_timeout = '150ms'") as url,
+        fleet.store(url=url) as store,
+    ):
+        async with fleet.locked():
+            with pytest.raises(StoreUnavailable, match="broke off the statement: statement_timeout"):
+                await store.claim_one("a", "me", LEASE)
+        assert isinstance(await store.claim_one("a", "me", LEASE), Row)
 
 
 async def test_a_lock_that_is_waited_for_too_long_is_told(fleet: Fleet) -> None:
     """By `lock_timeout`."""
-    async with a_role(fleet, *_ALL, "ALTER ROLE {role} SET lock_timeout = '100ms'") as url:
-        async with fleet.store(url=url) as store:
-            async with fleet.locked():
-                with pytest.raises(StoreUnavailable, match="locked by somebody else"):
-                    await store.swap(a_row())
-            assert await store.swap(a_row()) is False
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET lock_timeout = '100ms'") as url,
+        fleet.store(url=url) as store,
+    ):
+        async with fleet.locked():
+            with pytest.raises(StoreUnavailable, match="locked by somebody else"):
+                await store.swap(a_row())
+        assert await store.swap(a_row()) is False
 
 
 async def test_a_deadlock_is_resolved_unseen(fleet: Fleet) -> None:

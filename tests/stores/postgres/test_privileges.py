@@ -70,10 +70,12 @@ async def test_each_single_right_is_needed(fleet: Fleet) -> None:
         "UPDATE ON {schema}.seal": lambda store: store.reseal(),
     }
     for right, verb in needed.items():
-        async with a_role(fleet, *LEAST.values(), f"REVOKE {right} FROM {{role}}") as url:
-            async with fleet.store(url=url) as store:
-                with pytest.raises(StoreUnavailable, match="SQLSTATE 42501"):
-                    await verb(store)
+        async with (
+            a_role(fleet, *LEAST.values(), f"REVOKE {right} FROM {{role}}") as url,
+            fleet.store(url=url) as store,
+        ):
+            with pytest.raises(StoreUnavailable, match="SQLSTATE 42501"):
+                await verb(store)
 
 
 async def test_whoever_migrates_needs_more(fleet: Fleet) -> None:
