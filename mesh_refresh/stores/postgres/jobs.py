@@ -56,6 +56,10 @@ class Jobs:
         """What `work` gives, for a task of these."""
         return await self._links.run(work)
 
+    async def leave(self) -> None:
+        """What is to be done once the callers were told."""
+        await self._links.leave()
+
     def future(self) -> "asyncio.Future[Any]":
         """For what a caller waits for. Raises `StoreUnavailable` where it is too late."""
         if self.closed:
@@ -86,6 +90,7 @@ class Jobs:
             self.failed(future, error)
         else:
             future.set_result(result)
+        await self.leave()
 
 
 class Group(Generic[_In, _T]):
@@ -120,6 +125,7 @@ class Group(Generic[_In, _T]):
         try:
             while self._waiting:
                 await self._some(self._next())
+                await self._jobs.leave()
         finally:
             self._running = False
 

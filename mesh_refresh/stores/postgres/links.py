@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connecting import Target, connect
 from mesh_refresh.stores.postgres.failures import is_worth_again, keeps_the_connection
-from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")
 
@@ -23,9 +22,11 @@ class Links:
 
     def __init__(self, to: Target, most: int) -> None:
         self._to = to
+        self._most = most
         self._places = asyncio.Semaphore(most)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
-        self._closing: set[ForeignTask] = set()
+        self._late: list[Any] = []
 
     async def run(self, work: Work[_T]) -> _T:
         """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises."""
@@ -38,23 +39,41 @@ class Links:
                         raise
         raise AssertionError
 
+    async def leave(self) -> None:
+        """Close those whose answer did not come, in a task that comes to its end, after its caller was told.
+
+        asyncpg then tells the server first to leave what it is at: a server whose client is gone goes on, and would
+        claim rows for nobody once it gets at them.
+        """
+        while self._late:
+            await _close(self._late.pop())
+
     async def aclose(self) -> None:
         """Close what is idle."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await _close(connection)
-        while self._closing:
-            await asyncio.wait(set(self._closing))
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
+        places = self._of_this_loop()
         async with asyncio.timeout(self._to.patience.total_seconds()):
-            await self._places.acquire()
+            await places.acquire()
         try:
             yield
         finally:
-            self._places.release()
+            places.release()
+
+    def _of_this_loop(self) -> asyncio.Semaphore:
+        """Connections of a loop that is gone are of no use in another."""
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._places = loop, asyncio.Semaphore(self._most)
+            idle, self._idle = self._idle, []
+            for connection in idle:
+                with suppress(RuntimeError):  # that loop is closed
+                    connection.terminate()
+        return self._places
 
     async def _once(self, work: Work[_T]) -> _T:
         connection = await self._taken()
@@ -72,7 +91,7 @@ class Links:
             raise
         finally:
             if late:
-                self._leave(connection)
+                self._late.append(connection)
             else:
                 self._back(connection, good=good)
         return result
@@ -89,14 +108,6 @@ class Links:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
-
-    def _leave(self, connection: Any) -> None:
-        """Close it beside what comes next. asyncpg then tells the server first to leave what it is at: a server whose
-        client is gone goes on, and so would claim rows for nobody, once it gets at them.
-        """
-        task = ForeignTask(_close(connection), loop=asyncio.get_running_loop(), name="mesh_refresh store, leaving")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
 
 async def _close(connection: Any) -> None:
