@@ -77,8 +77,12 @@ async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: 
         assert await asyncio.gather(*asked) == [[]] * 4
         pids = await fleet.pids()
         assert len(pids) == 4
+        noticed = asyncio.Semaphore(0)
+        for link in store._open_jobs()._links._idle:
+            link.add_termination_listener(lambda _: noticed.release())
         await fleet.ended(pids)
-        await fleet.gone(pids)
+        for _ in range(4):
+            await noticed.acquire()
         for _ in range(10):
             assert await store.read("a") == evolve(_ROW)
         assert isinstance(await store.claim_one("a", "me", LEASE), Row)
