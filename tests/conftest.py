@@ -1,10 +1,10 @@
 import pytest
 
-from tests.postgres_server import server_url
+from tests.postgres_server import server_folder, server_url
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
     """The URL of a database, on a server that all processes of this run share."""
     folder = tmp_path_factory.getbasetemp()
-    return server_url((folder if worker_id == "master" else folder.parent) / "postgres")
+    return server_url(server_folder(folder if worker_id == "master" else folder.parent))

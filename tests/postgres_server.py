@@ -4,14 +4,25 @@
 server of the tests' own is started, which all their processes share; it ends with the last of them.
 """
 
+import hashlib
 import os
 import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
 VARIABLE = "MESH_REFRESH_TEST_POSTGRES"
 _TIMES = 6
+
+
+def server_folder(folder: Path) -> Path:
+    """Where the files of a server lie that belongs to `folder`, which is one of pytest's and there already.
+
+    Elsewhere, because the server does not run as root, and each pytest that starts shuts others out of all those.
+    """
+    name = hashlib.sha256(f"{folder} {folder.stat().st_ino}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"mesh_refresh_postgres_{name}"
 
 
 def server_url(folder: Path) -> str:

@@ -5,7 +5,8 @@
 --
 -- $1 owner, $2 lease, $3 now, $4 what was changed after this is due too, $5 limit, $6 limit for each broker, $7 and $8
 -- brokers with limits of their own, $9 how many of the rows that are due in the second way are put in order: there may be a
--- million of them, and every claim would sort them all.
+-- million of them, and every claim would sort them all. Nearly always there is none, and one look into the index says so:
+-- of a table that is not analyzed yet, PostgreSQL may look for them among all that are due later.
 WITH RECURSIVE each_broker (broker) AS (
     -- One look into the index for each broker: its rows are not walked over.
     SELECT min(broker) FROM {schema}.login WHERE due_at IS NOT NULL
@@ -41,7 +42,8 @@ first_ahead AS (
         FROM (
             SELECT due_at
             FROM {schema}.login
-            WHERE login.broker = wanted.broker AND changed_at > $4 AND due_at > $3
+            WHERE (SELECT max(changed_at) FROM {schema}.login) > $4
+                AND login.broker = wanted.broker AND changed_at > $4 AND due_at > $3
                 AND (until IS NULL OR until <= clock_timestamp())
             ORDER BY changed_at
             LIMIT $9

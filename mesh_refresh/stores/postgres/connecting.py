@@ -1,8 +1,10 @@
 """Where the database is, and a connection to it that loses nothing."""
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from attrs import field, frozen
 
@@ -10,11 +12,15 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr, masked
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+from mesh_refresh.stores.postgres.failures import state_of
 
 OLDEST = 140_000
 """PostgreSQL 14, as ``server_version_num`` says it."""
 _SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation": "read committed", "jit": "off"}
-_SCHEMES = ("postgresql", "postgres")
+_SCHEMES = ("postgresql://", "postgres://")
+_OURS = ("schema", "transaction_pooling")
+_HOST = re.compile(r"(\[[\w:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
+_UNKNOWN_OPTION = ("42704", "22023")
 _YES, _NO = ("1", "on", "true", "yes"), ("0", "off", "false", "no")
 
 
@@ -37,27 +43,18 @@ def target(url: object, schema: str | None, patience: object, *, pooled: bool | 
     """What `url` and the options say. Raises `InvalidRequest` for what is no URL of PostgreSQL, without showing it."""
     if not isinstance(patience, timedelta) or patience <= timedelta():
         raise InvalidRequest("timeout must be a timedelta above zero.")
-    parts = _parts(url)
+    address = _address(url)
     del url  # a traceback may be rendered with its locals
-    if parts is None:
-        raise InvalidRequest("PostgresStore takes a URL such as postgresql://user:password@host:5432/database.")
-    asked = MaskedQuery(parse_qsl(parts.query, keep_blank_values=True))
-    of_url = {name: value for name, value in asked if name in ("schema", "transaction_pooling")}
-    schema = of_url.get("schema", "mesh_refresh") if schema is None else schema
+    if address is None:
+        raise InvalidRequest(
+            "PostgresStore takes a URL such as postgresql://user:password@host:5432/database. "
+            "Percent-encode what is special in the password: @ as %40, / as %2F, ? as %3F, # as %23."
+        )
+    schema = address.options.get("schema", "mesh_refresh") if schema is None else schema
     check_schema(schema)
     if pooled is None:
-        pooled = _flag(of_url.get("transaction_pooling", "no"))
-    left = urlencode([pair for pair in asked if pair[0] not in of_url])
-    host = parts.netloc.rpartition("@")[2] or dict(asked).get("host", "localhost")
-    shown = f"{host}{parts.path} (schema {schema})"
-    return Target(MaskedStr(parts._replace(query=left).geturl()), shown, schema, pooled, patience)
-
-
-class MaskedQuery(list[tuple[str, str]]):
-    """The options of a URL, among which may be a password."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} options>"
+        pooled = _flag(address.options.get("transaction_pooling", "no"))
+    return Target(address.url, f"{address.place} (schema {schema})", schema, pooled, patience)
 
 
 def check_schema(schema: object) -> None:
@@ -67,6 +64,20 @@ def check_schema(schema: object) -> None:
     check_text(schema)
     if schema.startswith("pg_"):
         raise InvalidRequest("The schema must not begin with pg_: those are PostgreSQL's own.")
+    if {"{", "}"} & set(schema):
+        raise InvalidRequest(
+            "The schema must not have braces in its name."
+        )  # the statements say with them what is filled in
+
+
+@frozen
+class _Address:
+    url: str = field(repr=masked)
+    """For asyncpg."""
+    place: str
+    """The hosts and the database."""
+    options: Mapping[str, str]
+    """Those of ours."""
 
 
 async def connect(to: Target) -> Any:
@@ -77,13 +88,20 @@ async def connect(to: Target) -> Any:
         raise InvalidRequest("PostgresStore needs the package asyncpg: pip install 'mesh-refresh[postgres]'.") from None
     seconds = to.patience.total_seconds()
     open_one: Any = asyncpg.connect
-    connection = await open_one(
-        str(to.url),
-        timeout=seconds,
-        command_timeout=seconds,
-        statement_cache_size=0 if to.pooled else 100,
-        server_settings={} if to.pooled else _SETTINGS,
-    )
+    try:
+        connection = await open_one(
+            str(to.url),
+            timeout=seconds,
+            command_timeout=seconds,
+            statement_cache_size=0 if to.pooled else 100,
+            server_settings={} if to.pooled else _SETTINGS,
+        )
+    except Exception as error:
+        if isinstance(error, ValueError) or state_of(error) in _UNKNOWN_OPTION:
+            raise InvalidRequest(
+                f"The URL of the store {to.shown} has an option that is not known, or not so."
+            ) from None
+        raise
     try:
         await _check(connection, to)
     except BaseException:
@@ -114,14 +132,33 @@ async def _check(connection: Any, to: Target) -> None:
         await connection.execute("SET synchronous_commit = on")
 
 
-def _parts(url: object) -> SplitResult | None:
-    if not isinstance(url, str):
+def _address(url: object) -> _Address | None:
+    """None for what is no URL of PostgreSQL, or may be read in two ways: part of a password would pass for a host."""
+    if not isinstance(url, str) or not url.startswith(_SCHEMES):
         return None
     try:
         parts = urlsplit(url)
     except ValueError:
         return None
-    return parts if parts.scheme in _SCHEMES else None
+    hosts = parts.netloc.rpartition("@")[2]
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    if (
+        not all(map(_is_host, hosts.split(",")))
+        or parts.netloc.count("@") > 1
+        or "@" in parts.path
+        or not all(name.isidentifier() for name, _ in asked)
+        or parts.fragment
+    ):
+        return None
+    ours = {name: value for name, value in asked if name in _OURS}
+    left = urlencode([pair for pair in asked if pair[0] not in _OURS])
+    place = (hosts or dict(asked).get("host", "localhost")) + parts.path
+    return _Address(MaskedStr(parts._replace(query=left).geturl()), place, ours)
+
+
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    return found is not None and int(found["port"] or 0) < 65_536
 
 
 def _flag(text: str) -> bool:

@@ -53,6 +53,10 @@ class Jobs:
         """What `work` gives, for a task of these."""
         return await self._links.run(work)
 
+    async def leave(self) -> None:
+        """What is to be done once the callers were told."""
+        await self._links.leave()
+
     def future(self) -> "asyncio.Future[Any]":
         """For what a caller waits for. Raises `StoreUnavailable` where it is too late."""
         if self.closed:
@@ -86,6 +90,7 @@ class Jobs:
             give(future, result)
         finally:
             end.set_result(None)
+        await self.leave()
 
 
 def give(future: "asyncio.Future[_T]", result: _T) -> None:
@@ -136,6 +141,7 @@ class Group(Generic[_In, _T]):
                     await self._some(pairs)
                 finally:
                     self._end.set_result(None)
+                await self._jobs.leave()
         finally:
             self._running = False
 
@@ -154,17 +160,26 @@ class Group(Generic[_In, _T]):
         self._waiting = left
         return [chosen[key] for key in sorted(chosen)]
 
-    async def _some(self, pairs: Sequence[tuple[_In, "asyncio.Future[_T]"]]) -> None:
+    async def _some(self, pairs: Sequence[tuple[_In, "asyncio.Future[_T]"]]) -> BaseException | None:
+        """Answer them all; gives what went wrong with all of them."""
         asked = [it for it, _ in pairs]
         try:
             results = await self._jobs.run(lambda connection: self._work(connection, asked))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the callers
-            if len(pairs) > 1 and is_of_one_row(error):
-                for pair in pairs:
-                    await self._some([pair])
-                return
-            for _, future in pairs:
-                self._jobs.failed(future, error)
+            if len(pairs) == 1 or not is_of_one_row(error):
+                return self._failed(pairs, error)
         else:
             for (_, future), result in zip(pairs, results, strict=True):
                 give(future, result)
+            return None
+        for done, pair in enumerate(pairs):
+            wrong = await self._some([pair])
+            if wrong is not None and not is_of_one_row(wrong):
+                # A server that is gone is waited for once, and not by each of hundreds.
+                return self._failed(pairs[done + 1 :], wrong)
+        return None
+
+    def _failed(self, pairs: Sequence[tuple[_In, "asyncio.Future[_T]"]], error: BaseException) -> BaseException:
+        for _, future in pairs:
+            self._jobs.failed(future, error)
+        return error

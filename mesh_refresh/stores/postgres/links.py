@@ -1,7 +1,8 @@
 """A few connections, each made when it is first needed; one that broke is replaced by the next who needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connecting import Target, connect
@@ -13,6 +14,7 @@ Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
 _TIMES = 5
+_GOODBYE = 1.0
 
 
 class Links:
@@ -20,12 +22,15 @@ class Links:
 
     def __init__(self, to: Target, most: int) -> None:
         self._to = to
+        self._most = most
         self._places = asyncio.Semaphore(most)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
+        self._late: list[Any] = []
 
     async def run(self, work: Work[_T]) -> _T:
         """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises."""
-        async with self._places:
+        async with self._place():
             for left in reversed(range(_TIMES)):
                 try:
                     return await self._once(work)
@@ -34,18 +39,45 @@ class Links:
                         raise
         raise AssertionError
 
+    async def leave(self) -> None:
+        """Close those whose answer did not come, in a task that comes to its end, after its caller was told.
+
+        asyncpg then tells the server first to leave what it is at: a server whose client is gone goes on, and would
+        claim rows for nobody once it gets at them.
+        """
+        while self._late:
+            await _close(self._late.pop())
+
     async def aclose(self) -> None:
         """Close what is idle."""
         idle, self._idle = self._idle, []
         for connection in idle:
-            try:
-                await connection.close(timeout=1)
-            except Exception:  # noqa: BLE001 - it is gone in either way
-                connection.terminate()
+            await _close(connection)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
+        places = self._of_this_loop()
+        async with asyncio.timeout(self._to.patience.total_seconds()):
+            await places.acquire()
+        try:
+            yield
+        finally:
+            places.release()
+
+    def _of_this_loop(self) -> asyncio.Semaphore:
+        """Connections of a loop that is gone are of no use in another."""
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._places = loop, asyncio.Semaphore(self._most)
+            idle, self._idle = self._idle, []
+            for connection in idle:
+                with suppress(RuntimeError):  # that loop is closed
+                    connection.terminate()
+        return self._places
 
     async def _once(self, work: Work[_T]) -> _T:
         connection = await self._taken()
-        good = False
+        good = late = False
         try:
             if self._to.pooled:
                 # What is prepared, and what is executed, must meet the same server.
@@ -55,10 +87,13 @@ class Links:
                 result = await work(connection)
             good = True
         except Exception as error:
-            good = keeps_the_connection(error)
+            good, late = keeps_the_connection(error), isinstance(error, TimeoutError)
             raise
         finally:
-            self._back(connection, good=good)
+            if late:
+                self._late.append(connection)
+            else:
+                self._back(connection, good=good)
         return result
 
     async def _taken(self) -> Any:
@@ -73,3 +108,11 @@ class Links:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+
+
+async def _close(connection: Any) -> None:
+    try:
+        async with asyncio.timeout(_GOODBYE):
+            await connection.close()
+    except Exception:  # noqa: BLE001 - it is gone in either way
+        connection.terminate()

@@ -8,11 +8,11 @@ from typing import Any
 
 from mesh_refresh.stores.postgres.connecting import Target, connect
 from mesh_refresh.stores.postgres.failures import failure
-from mesh_refresh.tasks import ForeignTask
 
 _log = logging.getLogger("mesh_refresh.stores")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ASKED_EACH = 30.0
 
 
 def channel_of(schema: str) -> str:
@@ -21,22 +21,20 @@ def channel_of(schema: str) -> str:
 
 
 class Ears:
-    """One connection that listens, as long as there is somebody to wake."""
+    """One connection that listens, from the first who wants to be woken until it is closed."""
 
     def __init__(self, to: Target) -> None:
         self._to = to
         self._wakes: list[Callable[[], object]] = []
-        self._task: ForeignTask | None = None
-        self._connection: Any = None
+        self._task: asyncio.Task[None] | None = None
         self._over = False
-        self._lost = asyncio.Event()
 
     def add(self, wake: Callable[[], object]) -> Callable[[], None]:
         """Call `wake` from now on, until what is given back is called."""
         self._wakes.append(wake)
-        if self._task is None and not self._over:
-            loop = asyncio.get_running_loop()
-            self._task = ForeignTask(self._listen(), loop=loop, name="mesh_refresh store, listening")
+        if (self._task is None or self._task.done()) and not self._over:
+            # Unlike what verbs are done in, a task that a shutdown stops: it would never end by itself.
+            self._task = asyncio.get_running_loop().create_task(self._listen(), name="mesh_refresh store, listening")
 
         def remove() -> None:
             if wake in self._wakes:
@@ -47,31 +45,40 @@ class Ears:
     async def aclose(self) -> None:
         """Hear nothing more."""
         self._over = True
-        self._lost.set()
-        if self._task is not None:
-            self._task.end()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
             await asyncio.wait((self._task,))
-        if self._connection is not None:
-            self._connection.terminate()
 
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE
-        while not self._over:
-            self._lost.clear()
+        while True:
             try:
-                self._connection = await connect(self._to)
-                self._connection.add_termination_listener(lambda _: self._lost.set())
-                await self._connection.add_listener(channel_of(self._to.schema), self._heard)
+                connection = await connect(self._to)
+                try:
+                    lost = asyncio.Event()
+                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                    await connection.add_listener(channel_of(self._to.schema), self._heard)
+                    pause = _FIRST_PAUSE
+                    self._heard()  # what was said meanwhile was not heard
+                    await _until(lost, connection)
+                finally:
+                    connection.terminate()
             except Exception as error:  # noqa: BLE001 - keepers poll meanwhile
                 if pause == _FIRST_PAUSE:
                     _log.warning("not listening: %s", failure(error, self._to.shown))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-            else:
-                pause = _FIRST_PAUSE
-                self._heard()  # what was said meanwhile was not heard
-                await self._lost.wait()
 
     def _heard(self, *_: object) -> None:
         for wake in tuple(self._wakes):
             wake()
+
+
+async def _until(lost: asyncio.Event, connection: Any) -> None:
+    """Until it is lost. One that is cut off without a sign is asked now and then: nobody would be told."""
+    while not lost.is_set():
+        try:
+            async with asyncio.timeout(_ASKED_EACH):
+                await lost.wait()
+        except TimeoutError:
+            await connection.execute("SELECT 1")

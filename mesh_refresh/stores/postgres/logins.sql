@@ -10,9 +10,11 @@ ON CONFLICT (login_id) DO NOTHING
 RETURNING login_id;
 
 -- name: read
+-- The array by way of a query, and so in `swap`: PostgreSQL takes it for short then. For 500 rows it would read a table of
+-- less than a million from end to end.
 SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM {schema}.login
-WHERE login_id = ANY ($1::text[]);
+WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
 -- name: swap
 -- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up. A lease that
@@ -28,8 +30,9 @@ SET broker = new.broker,
     owner = CASE WHEN login.owner = new.owner THEN NULL ELSE login.owner END,
     until = CASE WHEN login.owner = new.owner THEN clock_timestamp() + new.hold ELSE login.until END
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[],
-    $9::bigint[], $10::text[], $11::interval[]
+    (SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::timestamptz[]),
+    (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]),
+    (SELECT $9::bigint[]), (SELECT $10::text[]), (SELECT $11::interval[])
 ) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision, owner, hold)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
 RETURNING login.login_id;

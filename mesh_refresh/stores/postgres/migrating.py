@@ -23,8 +23,7 @@ async def migrate(connection: Any, to: Target, partitions: int) -> int:
         if not await connection.fetchval(sql["has_version"], to.schema):
             await connection.execute(sql["make_version"])
             await connection.execute(sql["first_version"])
-        found = await connection.fetchval(sql["version"])
-        _check(found, newest, to)
+        found = _check(await connection.fetchval(sql["version"]), newest, to)
         for number in range(found + 1, newest + 1):
             partitioned = " PARTITION BY HASH (login_id)" if partitions else ""
             await connection.execute(queries.filled(steps[number]).replace("{partitioned}", partitioned))
@@ -40,8 +39,7 @@ async def check_version(connection: Any, to: Target) -> None:
     sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
     found = 0
     if await connection.fetchval(sql["has_version"], to.schema):
-        found = await connection.fetchval(sql["version"])
-    _check(found, newest, to)
+        found = _check(await connection.fetchval(sql["version"]), newest, to)
     if found < newest:
         have = f"is of version {found}, and this mesh_refresh needs {newest}" if found else "has no tables yet"
         raise StoreUnavailable(
@@ -49,12 +47,15 @@ async def check_version(connection: Any, to: Target) -> None:
         )
 
 
-def _check(found: int, newest: int, to: Target) -> None:
+def _check(found: int | None, newest: int, to: Target) -> int:
+    if found is None:
+        raise StoreDamaged(f"The store {to.shown} does not say any more of which version it is.")
     if found > newest:
         raise StoreDamaged(
             f"The store {to.shown} was made by a newer mesh_refresh: its version is {found}, and this one knows "
             f"up to {newest}. Update mesh_refresh."
         )
+    return found
 
 
 async def _lay_out(connection: Any, sql: dict[str, str], partitions: int) -> None:

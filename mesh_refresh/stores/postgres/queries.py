@@ -16,8 +16,9 @@ class Queries:
         return {name: self.filled(text) for name, text in sql.queries(_PACKAGE, file).items()}
 
     def filled(self, text: str) -> str:
-        """`text` for this schema."""
-        return text.replace("{schema}", self._schema)
+        """`text` for this schema, without its comments: a name with a line's end in it would end those."""
+        lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+        return "\n".join(lines).replace("{schema}", self._schema)
 
 
 def migrations() -> dict[int, str]:

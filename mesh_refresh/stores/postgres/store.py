@@ -81,8 +81,9 @@ class PostgresStore(Store):
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
         the server cannot be reached or the tables are not there, `StoreDamaged` where they are of a newer version.
         """
-        to = target(MaskedStr(url) if isinstance(url, str) else url, schema, timeout, pooled=transaction_pooling)
-        del url  # a traceback may be rendered with its locals
+        url = MaskedStr(url if isinstance(url, str) else "")  # a traceback may be rendered with its locals
+        to = target(url, schema, timeout, pooled=transaction_pooling)
+        del url
         check_cipher("PostgresStore", cipher)
         if connections < 1:
             raise InvalidRequest("PostgresStore needs at least one connection.")
@@ -157,7 +158,11 @@ class PostgresStore(Store):
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
         sql, values = scanning.page_query(self._sql, page)
-        return [row(it) for it in await self._open_jobs().do(lambda connection: connection.fetch(sql, *values))]
+
+        async def work(connection: Any) -> list[Row]:
+            return [row(it) for it in await connection.fetch(sql, *values)]
+
+        return await self._open_jobs().do(work)
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`. It reads the whole table, for as long as that takes."""
@@ -233,12 +238,16 @@ class PostgresStore(Store):
             await jobs.do(lambda connection: migrating.migrate(connection, self._to, self._partitions))
         else:
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
-        found = await jobs.do(lambda connection: connection.fetchval(self._sql["seal"]))
+        found = await jobs.do(self._seal)
         if found is None:
             ours = MaskedBytes(key_check.sealed_check(self.cipher))
             await jobs.do(lambda connection: connection.execute(self._sql["first_seal"], ours))
-            found = await jobs.do(lambda connection: connection.fetchval(self._sql["seal"]))
-        key_check.check(self.cipher, found)
+            found = await jobs.do(self._seal)
+        key_check.check(self.cipher, found or b"")
+
+    async def _seal(self, connection: Any) -> MaskedBytes | None:
+        found = await connection.fetchval(self._sql["seal"])
+        return None if found is None else MaskedBytes(found)
 
     def _open_jobs(self) -> Jobs:
         if self._jobs is None or self._closed:

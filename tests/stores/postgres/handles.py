@@ -59,7 +59,7 @@ class PostgresHandles:
 
     async def pass_time(self, by: timedelta) -> None:
         self.clock.advance(by)
-        await execute(self._server, f"UPDATE {self._clock}.moved SET at = at + $1 RETURNING 1", by)  # noqa: S608
+        await execute(self._server, f"UPDATE {self._clock}.moved SET at = at + $1 RETURNING 1", by)
 
     def _open(self, **options: Any) -> PostgresStore:
         url = with_options(self._server, search_path=f"{self._clock},pg_catalog")

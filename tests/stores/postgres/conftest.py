@@ -1,0 +1,44 @@
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mesh_refresh.stores.postgres.connecting import connect
+from tests.stores.postgres.fleet import Fleet, connected
+from tests.stores.postgres.handles import new_schema
+
+_OF_ASYNCPG = re.compile("typeinfo_tree|set_config|BEGIN|COMMIT")
+"""Each connection asks once what an array of times is."""
+
+
+@pytest.fixture
+async def empty(postgres: str) -> AsyncIterator[Fleet]:
+    """A schema that is still to be made."""
+    async with connected(postgres) as connection:
+        yield Fleet(postgres, new_schema(), connection)
+
+
+@pytest.fixture
+async def fleet(empty: Fleet) -> Fleet:
+    """A store with nothing in it."""
+    async with empty.store(migrate=True):
+        return empty
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What stores send that are opened from now on, in order."""
+    sent: list[str] = []
+
+    def hear(record: Any) -> None:
+        if not _OF_ASYNCPG.search(record.query):
+            sent.append(record.query)
+
+    async def heard(to: Any) -> Any:
+        connection = await connect(to)
+        connection.add_query_logger(hear)
+        return connection
+
+    monkeypatch.setattr("mesh_refresh.stores.postgres.links.connect", heard)
+    return sent

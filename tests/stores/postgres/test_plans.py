@@ -1,0 +1,156 @@
+"""What statements read: a bounded part of the table, however large it is, and whatever PostgreSQL thinks of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mesh_refresh.stores import Page
+from mesh_refresh.stores.postgres import claiming
+from mesh_refresh.stores.postgres.scanning import page_query
+from mesh_refresh.stores.postgres.store import _Swap
+from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row
+from tests.stores.postgres.fleet import Fleet, connected
+from tests.stores.postgres.handles import new_schema
+
+ROWS, LIMIT = 100_000, 50
+_FILL = """
+INSERT INTO {schema}.login
+    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, until, sealed)
+SELECT
+    'login ' || number, CASE WHEN number % 10 = 0 THEN 'rare' ELSE 'coinbase' END, 'active',
+    '2026-01-01 12:00Z'::timestamptz + number * interval '1 second' - interval '12 hours', NULL,
+    '2026-01-01 00:00Z', 'epoch', 1, 0, NULL, NULL, '\\x00'
+FROM generate_series(1, $1::int) AS number
+"""
+
+
+@pytest.fixture(scope="module")
+def schemas(postgres: str) -> Iterator[dict[int, str]]:
+    """Two brokers with half of their logins due, in one table and in parts."""
+    made = {parts: new_schema("large") for parts in (0, 3)}
+
+    async def make() -> None:
+        async with connected(postgres) as connection:
+            for parts, schema in made.items():
+                await _fill(Fleet(postgres, schema, connection), parts)
+
+    async def drop() -> None:
+        async with connected(postgres) as connection:
+            for schema in made.values():
+                await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+    asyncio.run(make())
+    yield made
+    asyncio.run(drop())
+
+
+async def _fill(fleet: Fleet, parts: int) -> None:
+    async with fleet.store(migrate=True, partitions=parts):
+        pass
+    for part in [f"login_{number}" for number in range(parts)] or ["login"]:
+        # Nobody analyzes it behind the test's back.
+        await fleet.sql(f"ALTER TABLE {{schema}}.{part} SET (autovacuum_enabled = off)")
+    await fleet.sql(_FILL, ROWS // (parts or 1))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@asynccontextmanager
+async def undone(connection: Any) -> AsyncIterator[None]:
+    """What is done in here is as if it had not been."""
+    transaction = connection.transaction()
+    await transaction.start()
+    yield
+    await transaction.rollback()
+
+
+def literal(value: Any) -> str:
+    """As text that PostgreSQL reads as whatever type is wanted."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        value = "{" + ",".join('"' + literal(it)[1:-1] + '"' if it is not None else "NULL" for it in value) + "}"
+    elif isinstance(value, timedelta):
+        value = f"{value.total_seconds()} s"
+    elif isinstance(value, bytes):
+        value = value.decode()
+    return f"'{value}'"
+
+
+class Explained:
+    """Stands for a connection, and keeps the plans of what is fetched, which it undoes."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.plans: list[dict[str, Any]] = []
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        async with undone(self._connection):
+            # Not with parameters of its own: those, EXPLAIN would always plan for.
+            await self._connection.execute("DEALLOCATE ALL; PREPARE it AS " + sql)
+            given = f"({', '.join(map(literal, values))})"
+            found = await self._connection.fetchval("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE it " + given)
+        self.plans.append(json.loads(found)[0]["Plan"])
+        return []
+
+    def assert_reads_few(self, buffers: int) -> None:
+        """No table is read from end to end, and so many of its pages at the most."""
+        plan = self.plans[-1]
+        done = [node for node in nodes(plan) if node["Actual Loops"]]
+        read_whole = {node["Relation Name"] for node in done if node["Node Type"] == "Seq Scan"}
+        assert read_whole <= {"pause"}
+        read = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        assert read <= buffers, f"{read} pages"
+        rows = max(node["Actual Rows"] * node["Actual Loops"] for node in done)
+        assert rows <= 20 * LIMIT, f"{rows} rows"
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("analyzed", [False, True], ids=["grown", "analyzed"])
+@pytest.mark.parametrize("parts", [0, 3])
+async def test_statements_read_what_they_give(
+    postgres: str, schemas: dict[int, str], parts: int, analyzed: bool, mode: str
+) -> None:
+    """A claim of fifty of a hundred thousand, with and without limits, with many due and with none; a page; a read."""
+    async with (
+        connected(postgres) as connection,
+        Fleet(postgres, schemas[parts], connection).store() as store,
+        undone(connection),
+    ):
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}; SET LOCAL jit = off")
+        if analyzed:
+            await connection.execute(f"ANALYZE {schemas[parts]}.login")
+        explained = Explained(connection)
+        for demand in (
+            a_demand(limit=LIMIT),
+            a_demand(limit=LIMIT, limit_each=10, limits={"rare": 3}),
+            a_demand(limit=LIMIT, limits={"coinbase": 0}),
+            a_demand(limit=LIMIT, now=datetime.min.replace(tzinfo=NOW.tzinfo) + timedelta(days=1), wall=NOW),
+        ):
+            await claiming.claim(explained, store._sql["claim"], demand)
+            explained.assert_reads_few(25 * LIMIT)
+        await explained.fetch(store._sql["claim_one"], "login 7", "me", LEASE)
+        explained.assert_reads_few(100)
+        for many in (LIMIT, 500):
+            rows = [a_row(f"login {number}") for number in range(many)]
+            await store._swap(explained, [_Swap(row, "me", LEASE) for row in rows])
+            explained.assert_reads_few(20 * many)
+            await store._read(explained, [row.login_id for row in rows])
+            explained.assert_reads_few(8 * many)
+        # Not those of one broker: an index for them would be written with every refresh, and they are asked for seldom.
+        for page in (
+            Page(LIMIT, after="login 5"),
+            Page(LIMIT, states=frozenset(["mfa_required", "reconnect_required"])),
+        ):
+            sql, values = page_query(store._sql, page)
+            await explained.fetch(sql, *values)
+            explained.assert_reads_few(12 * LIMIT)

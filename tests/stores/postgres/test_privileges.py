@@ -1,0 +1,88 @@
+"""A worker's role needs few rights, and is told when it lacks one."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mesh_refresh.stores import Page, StoreUnavailable
+from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
+from tests.stores.postgres.fleet import Fleet, a_role
+
+LEAST = {
+    "schema": "GRANT USAGE ON SCHEMA {schema} TO {role}",
+    "version": "GRANT SELECT ON {schema}.version TO {role}",
+    "seal": "GRANT SELECT, INSERT, UPDATE ON {schema}.seal TO {role}",
+    "login": "GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.login TO {role}",
+    "pause": "GRANT SELECT, INSERT, DELETE ON {schema}.pause TO {role}",
+}
+"""The docs show these."""
+
+
+async def every_verb(store: PostgresStore) -> None:
+    await fill(store, a_row(sealed=store.cipher.seal("text", "login:a")), a_row("b"))
+    assert await store.swap(evolve(await kept(store), state="mfa_required"))
+    assert len(await store.claim(a_demand())) == 2
+    assert await store.claim_one("a", "me", LEASE)
+    assert await store.delete("b")
+    assert len(await store.rows(Page(1, states=frozenset(["mfa_required"])))) == 1
+    assert len(await store.counts(NOW)) == 1
+    for paused in (True, True, False):
+        await store.pause("x", paused=paused)
+    assert await store.paused() == frozenset()
+    assert await store.reseal() == 1
+
+
+@pytest.mark.parametrize("partitions", [0, 2])
+async def test_the_least_rights_suffice_for_every_verb(empty: Fleet, partitions: int) -> None:
+    """Of the parts of a table none are needed."""
+    async with empty.store(migrate=True, partitions=partitions):
+        pass
+    await empty.sql("DELETE FROM {schema}.seal")
+    async with a_role(empty, *LEAST.values()) as url, empty.store(url=url) as store:
+        await every_verb(store)
+
+
+async def test_each_of_them_is_needed(fleet: Fleet) -> None:
+    """Without it the store says so, at opening or by the verb that needs it."""
+    for missing in LEAST:
+        grants = [grant for name, grant in LEAST.items() if name != missing]
+        async with a_role(fleet, *grants) as url:
+            with pytest.raises(StoreUnavailable, match="does not let this role do that: the docs name the privileges"):
+                await _open_and_use(fleet, url)
+
+
+async def _open_and_use(fleet: Fleet, url: str) -> None:
+    async with fleet.store(url=url) as store:
+        await store.claim(a_demand())
+        await store.pause("x")
+
+
+async def test_each_single_right_is_needed(fleet: Fleet) -> None:
+    """So that the docs name none too many."""
+    needed: dict[str, Any] = {
+        "INSERT ON {schema}.login": lambda store: store.insert(a_row("b")),
+        "UPDATE ON {schema}.login": lambda store: store.claim(a_demand()),
+        "DELETE ON {schema}.login": lambda store: store.delete("a"),
+        "INSERT ON {schema}.pause": lambda store: store.pause("x"),
+        "DELETE ON {schema}.pause": lambda store: store.pause("x", paused=False),
+        "UPDATE ON {schema}.seal": lambda store: store.reseal(),
+    }
+    for right, verb in needed.items():
+        async with (
+            a_role(fleet, *LEAST.values(), f"REVOKE {right} FROM {{role}}") as url,
+            fleet.store(url=url) as store,
+        ):
+            with pytest.raises(StoreUnavailable, match="SQLSTATE 42501"):
+                await verb(store)
+
+
+async def test_whoever_migrates_needs_more(fleet: Fleet) -> None:
+    """To make the schema; where it is of this version already, the least rights suffice for that too."""
+    async with a_role(fleet, *LEAST.values()) as url:
+        async with fleet.store(url=url, migrate=True) as store:
+            await every_verb(store)
+        late = fleet.store(url=url, schema=f"{fleet.schema}_other", migrate=True)
+        with pytest.raises(StoreUnavailable, match="does not let this role"):
+            _ = await late

@@ -1,0 +1,103 @@
+"""The URL of a store: what it may say, and that nothing of it is shown that may be secret."""
+
+from typing import Any
+
+import pytest
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores import PlainText, StoreUnavailable
+from mesh_refresh.stores.postgres import PostgresStore
+from tests.leaks.witness import Witness, outcome_of, planted
+from tests.postgres_server import with_options
+from tests.stores.postgres.fleet import Fleet
+
+SECRET = planted("password")
+
+WRONG: tuple[Any, ...] = (
+    f"mysql://user:{SECRET}@host/db",
+    f"postgresql:{SECRET}",
+    f"user:{SECRET}@host/db",
+    f"postgresql://[{SECRET}/db",
+    f"postgresql://user:{SECRET}@host:port/db",
+    f"postgresql://user:{SECRET}@host:99999/db",
+    f"postgresql://user:a/{SECRET}@host/db",
+    f"postgresql://user:1/{SECRET}@host/db",
+    f"postgresql://user:a?{SECRET}@host/db",
+    f"postgresql://user:1?{SECRET}@host/db",
+    f"postgresql://user:a#{SECRET}@host/db",
+    f"postgresql://user:1#{SECRET}@host/db",
+    f"postgresql://user:{SECRET}",
+    f"postgresql://user:a@{SECRET}@host/db",
+    f"postgresql://user:{SECRET}@host/db?transaction_pooling=perhaps",
+    f"postgresql://user:{SECRET}@host/db?schema=",
+    f"postgresql://user:{SECRET}@host/db?schema=pg_x",
+    f"postgresql://host/db?password={SECRET}&schema=%00",
+    SECRET.encode(),
+    None,
+)
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+async def test_what_is_no_url_is_refused_and_not_shown(number: int) -> None:
+    """`InvalidRequest`, at once; most are passwords that needed to be percent-encoded."""
+    witness = Witness()
+    with pytest.raises(InvalidRequest) as caught:
+        _ = PostgresStore.open(WRONG[number], cipher=PlainText())
+    witness.look_at(caught.value)
+    assert witness.found == []
+
+
+@pytest.mark.parametrize("wrong", [{"schema": "pg_x"}, {"timeout": 3}, {"connections": 0}, {"cipher": None}])
+async def test_a_wrong_option_does_not_show_the_url(wrong: dict[str, Any]) -> None:
+    """Not in the locals of a frame either."""
+    witness = Witness()
+    with pytest.raises(InvalidRequest) as caught:
+        _ = PostgresStore.open(f"postgresql://user:{SECRET}@host/db", **{"cipher": PlainText(), **wrong})
+    witness.look_at(caught.value)
+    assert witness.found == []
+
+
+@pytest.mark.parametrize("wrong", ["sslmode=perhaps", "target_session_attrs=some", "no_such_setting=1", "port=x"])
+async def test_an_option_that_nobody_knows_is_told(fleet: Fleet, wrong: str) -> None:
+    """By the driver, or by the server."""
+    witness = Witness()
+    url = with_options(fleet.url, password=SECRET) + "&" + wrong
+    error = await outcome_of(fleet.store(url=url).__aenter__())
+    assert isinstance(error, InvalidRequest), error
+    assert "URL" in str(error)
+    witness.look_at(error)
+    assert witness.found == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:x@host:5432/db", "host:5432/db (schema mesh_refresh)"),
+        ("postgres://u:p%40x@one:1,two:2/db?schema=a&sslmode=require", "one:1,two:2/db (schema a)"),
+        ("postgresql:///db?host=/run/socket&user=me&password=x", "/run/socket/db (schema mesh_refresh)"),
+        ("postgresql://user@[::1]:5432/db?transaction_pooling=Yes", "[::1]:5432/db (schema mesh_refresh)"),
+        ("postgresql://a%20user:p%2Fss@host/", "host/ (schema mesh_refresh)"),
+        ("postgresql://", "localhost (schema mesh_refresh)"),
+    ],
+)
+async def test_a_store_shows_where_it_is(url: str, shown: str) -> None:
+    """Host, database and schema, and nobody's name or password."""
+    assert repr(PostgresStore.open(url, cipher=PlainText())) == f"<PostgresStore {shown}>"
+
+
+async def test_the_url_may_say_that_there_is_a_proxy(fleet: Fleet) -> None:
+    """As the option does, which wins."""
+    for given, option, pooled in (("yes", None, True), ("no", None, False), ("1", False, False), ("off", True, True)):
+        url = with_options(fleet.url, transaction_pooling=given)
+        async with fleet.store(url=url, transaction_pooling=option) as store:
+            assert (store._ears is None) is pooled
+
+
+async def test_an_unopened_store_says_so() -> None:
+    """`StoreUnavailable`."""
+    store = PostgresStore.open("postgresql://host/db", cipher=PlainText())
+    with pytest.raises(StoreUnavailable, match="is not open"):
+        await store.read("a")
+    with pytest.raises(StoreUnavailable, match="is not open"):
+        store.watch(lambda: None)
+    await store.aclose()
