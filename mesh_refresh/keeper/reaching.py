@@ -75,7 +75,7 @@ class Reaching:
                 found.append(unit)
             finally:
                 if not started:
-                    core.gate.leave(place)
+                    core.gate.leave(place, begun=False)
                     if core.gate.asking:
                         core.wake()
 
@@ -91,7 +91,7 @@ class Reaching:
             case Unit() as unit:
                 return unit
             case Busy(left):
-                await self._look_again(left, deadline)
+                await self._until_written(login, left, deadline)
                 return None
             case _:
                 raise UnknownLogin
@@ -156,12 +156,20 @@ class Reaching:
         if self.core.closing:
             raise NotReadyInTime("the keeper is being left")
 
-    async def _look_again(self, left: timedelta, deadline: Deadline) -> None:
-        self._check_open()
-        if not deadline.left:
-            raise NotReadyInTime("another process is at work on this login", retry_at=self.core.at() + left)
-        # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so on for ever.
-        await self.core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
+    async def _until_written(self, login: Login, left: timedelta, deadline: Deadline) -> None:
+        """Until whoever has `login` has written it, or may have it no longer: before that, no claim could get it."""
+        core, seen = self.core, (login.epoch, login.revision)
+        ends = core.clock.monotonic() + left.total_seconds()
+        while True:
+            self._check_open()
+            if not deadline.left:
+                raise NotReadyInTime("another process is at work on this login", retry_at=core.at() + left)
+            # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so for ever.
+            await core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
+            left = timedelta(seconds=max(0.0, ends - core.clock.monotonic()))
+            stored = await self.read(login.login_id, deadline)
+            if not left or (stored.epoch, stored.revision) != seen:
+                return
 
     async def ended(self, unit: Unit, deadline: Deadline) -> None:
         """Until the unit has ended, or the caller's time has; the unit goes on."""
