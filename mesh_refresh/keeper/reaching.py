@@ -56,14 +56,17 @@ class Reaching:
             core.claiming.pop(login.login_id).set_result(None)
 
     async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> Unit | None:
-        core = self.core
-        await self._place(str(login.broker), deadline)
+        core, broker = self.core, str(login.broker)
+        await self._unless_paused(broker, deadline)
+        waited = await self._place(broker, deadline)
         found: list[Unit | Busy | None] = []
-        place = core.gate.enter(str(login.broker), core.clock.monotonic())
+        place = core.gate.enter(broker, core.clock.monotonic())
 
         async def claim() -> None:
             started = False
             try:
+                if waited:
+                    _check_paused(await core.stored(core.store.paused), broker)
                 claimed_at = core.clock.monotonic()
                 row = await core.stored(lambda: core.store.claim_one(login.login_id, core.owner, core.policy.lease))
                 if row is None or isinstance(row, Busy):
@@ -96,24 +99,26 @@ class Reaching:
             case _:
                 raise UnknownLogin
 
-    async def _place(self, broker: str, deadline: Deadline) -> None:
-        """Wait for a place; at once where that could not help in time."""
-        core = self.core
+    async def _unless_paused(self, broker: str, deadline: Deadline) -> None:
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
-                paused = await core.store.paused()
+                paused = await self.core.store.paused()
         except Exception as error:
             raise _store_failed(error) from error
-        if paused & {broker, ALL_BROKERS}:
-            raise NotReadyInTime("exchanges of this broker are paused")
+        _check_paused(paused, broker)
+
+    async def _place(self, broker: str, deadline: Deadline) -> bool:
+        """Wait for a place, at once where that could not help in time; whether there was anything to wait for."""
+        core, waited = self.core, False
         self._check_open()
         while core.unread:
+            waited = True
             if not deadline.left:
                 raise NotReadyInTime("the store does not take what is in the spool")
             await core.change(deadline.left)
         while (shut := core.gate.shut(broker, core.clock.monotonic())) is not None:
             self._check_open()
-            left = deadline.left
+            left, waited = deadline.left, True
             if not left or (shut.seconds is not None and shut.seconds > left):
                 retry_at = None if shut.seconds is None else core.at() + timedelta(seconds=shut.seconds)
                 raise NotReadyInTime(shut.why, retry_at=retry_at)
@@ -122,6 +127,7 @@ class Reaching:
                 await core.change(left if shut.seconds is None else min(left, shut.seconds))
             finally:
                 core.gate.asking -= shut.crowded
+        return waited
 
     async def settle_first(self, login_id: str, deadline: Deadline) -> None:
         """Where new tokens of this login are on their way into the store, what it has is out of date."""
@@ -183,3 +189,8 @@ class Reaching:
 
 def _store_failed(error: Exception) -> MeshRefreshError:
     return NotReadyInTime(f"the store failed ({type(error).__name__})")
+
+
+def _check_paused(paused: frozenset[str], broker: str) -> None:
+    if paused & {broker, ALL_BROKERS}:
+        raise NotReadyInTime("exchanges of this broker are paused")

@@ -196,6 +196,35 @@ async def test_a_paused_broker_starves_no_other_and_goes_on_when_it_is_resumed(s
     await stage.assert_whole()
 
 
+@pytest.mark.parametrize("what", ["coinbase", "*"])
+async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: str) -> None:
+    """What began before it ends well; who has not begun is told, and sends nothing."""
+    async with stage.keeper(concurrency=1) as keeper:
+        await added(stage, keeper, 2)
+        stage.clock.advance(2 * HOUR)
+        gate = stage.fake.hold()
+        begun = asyncio.create_task(keeper.tokens("coinbase-0"))
+        await gate.arrivals(1)
+        waits = asyncio.create_task(keeper.tokens("coinbase-1", max_wait=EVER))
+        while not asking(keeper):
+            await asyncio.sleep(0)
+        await keeper.pause(what)
+        gate.release()
+        assert (await begun).access_token
+        with pytest.raises(NotReadyInTime, match="paused"):
+            await waits
+        assert stage.sent() == 1
+        await keeper.resume(what)
+        assert (await keeper.tokens("coinbase-1")).access_token
+    await stage.assert_whole()
+
+
+def asking(keeper: Keeper) -> int:
+    """Callers who wait for a place."""
+    assert keeper._entered is not None
+    return keeper._entered.gate.asking
+
+
 async def test_a_resumed_broker_wakes_the_loop(stage: Stage) -> None:
     """It does not wait for its next look, which may be long away."""
     async with stage.keeper(background=True, poll=timedelta(seconds=60)) as keeper:
