@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.attempts import Attempt
-from mesh_refresh.keeper.due import backed_off, chance_of, settled
+from mesh_refresh.keeper.due import backed_off, chance_of, held, settled
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.standing import Applied, Now, concerned, replaced, shares, told_of
 from mesh_refresh.logins import Account, AccountState, Login, Reason
@@ -104,7 +104,7 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
         if then.get(account.epoch) != (account.tokens.refresh_token, account.settled_by):
             continue
         allowed = (may_resend or {}).get(account.epoch, True)
-        stamped = _stamped(account, ("lease ran out", found.attempt), now, may_resend=allowed)
+        stamped = _stamped(login, account, ("lease ran out", found.attempt), now, may_resend=allowed)
         login = replaced(login, account, stamped)
         told += _told_parked(login, stamped, now)
     return Applied(login, tuple(told))
@@ -125,7 +125,7 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
             continue
         if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
             continue
-        stamped = _stamped(account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
+        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
         login = replaced(login, account, stamped)
         if stamped.parked:
             told += _told_parked(login, stamped, now)
@@ -143,16 +143,18 @@ def answered(account: Account) -> Account:
     return evolve(account, pending=evolve(account.pending, answered=True))
 
 
-def _stamped(account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
+def _stamped(login: Login, account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
     counted = _counted(account, *what, now)
     wait = settled(account, now.policy, now=now.at)
+    again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
     if not may_resend and not account.parked:
         return evolve(_parked(counted, Reason.UNKNOWN, None, now), unknown_since=now.at)
     return evolve(
         counted,
         unknown_since=account.unknown_since or now.at,
         wait_until=wait,
-        due_at=_loop(counted, max(wait, account.due_at or wait)),
+        hold_until=again,
+        due_at=_loop(counted, max(wait, again, account.due_at or wait)),
     )
 
 

@@ -206,8 +206,7 @@ async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: 
         begun = asyncio.create_task(keeper.tokens("coinbase-0"))
         await gate.arrivals(1)
         waits = asyncio.create_task(keeper.tokens("coinbase-1", max_wait=EVER))
-        while not asking(keeper):
-            await asyncio.sleep(0)
+        await crowded(keeper)
         await keeper.pause(what)
         gate.release()
         assert (await begun).access_token
@@ -219,10 +218,11 @@ async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: 
     await stage.assert_whole()
 
 
-def asking(keeper: Keeper) -> int:
-    """Callers who wait for a place."""
+async def crowded(keeper: Keeper) -> None:
+    """Until a caller waits for a place."""
     assert keeper._entered is not None
-    return keeper._entered.gate.asking
+    while not keeper._entered.gate.asking:
+        await asyncio.sleep(0)  # noqa: ASYNC110 - nobody else is told of it
 
 
 async def test_a_resumed_broker_wakes_the_loop(stage: Stage) -> None:

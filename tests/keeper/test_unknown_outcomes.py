@@ -9,7 +9,7 @@ from mesh_refresh import RefreshRequest
 from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, Stage
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 SETTLE = timedelta(minutes=2)
 INSTANT = timedelta(microseconds=1)
@@ -106,6 +106,44 @@ async def test_tokens_that_the_broker_refuses_wait_for_the_settling_time_alone(s
     assert fresh.access_token != login.token.access_token
     assert stage.sent() == 2
     await stage.assert_whole()
+
+
+async def test_who_was_refused_by_the_broker_is_told_at_once_when_the_settling_is_over(stage: Stage) -> None:
+    """Nobody is asked to look again and again at a login that nobody is at work on."""
+    store = Forgetful(stage.store)
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        login = await unknown(stage, keeper)
+        for held in (True, False):
+            if not held:
+                store.forget_holds()
+            with pytest.raises(NotReadyInTime, match="the last exchange failed") as early:
+                await keeper.tokens("a", rejected=login.token, max_wait=SETTLE / 2)
+            assert early.value.retry_at == stage.now + SETTLE
+    assert stage.sent() == 1
+
+
+async def test_the_settling_time_binds_those_whom_the_broker_refused_after_a_restart_too(stage: Stage) -> None:
+    """The store's own hold ends with the machine: what is written on the account does not."""
+    store = Forgetful(stage.store)
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        login = await unknown(stage, keeper)
+    store.forget_holds()
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        stage.clock.advance(SETTLE / 2)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", rejected=login.token, max_wait=SETTLE / 4)
+        stage.clock.advance(SETTLE / 2)
+        assert await keeper.tokens("a", rejected=login.token) != login.token
+    assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+class Forgetful(FaultyStore):
+    """Its leases and holds can end before their time, as those of another boot do."""
+
+    def forget_holds(self) -> None:
+        for kept in self._kept.values():
+            kept.owner = kept.until = None
 
 
 async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: Stage) -> None:

@@ -116,6 +116,26 @@ def test_unknown_outcomes_in_a_row() -> None:
     assert (account.unknown_since, account.wait_until, account.failures) == (at(10), at(620), 2)
 
 
+def test_unknown_outcomes_back_off_like_any_failure() -> None:
+    """Settling is the least; later ones wait for longer, for callers too, and after so many days it is once a day."""
+    login, when = made(tokens(expires_at=None)), 0.0
+    waits = []
+    for number in range(1, 1200):
+        login = after(evolve(login, attempt=number), Unknown("ServerFailure"), number, when).login
+        account = one(login)
+        assert account.due_at is not None
+        assert account.hold_until == account.due_at
+        assert account.wait_until == at(when + 120)
+        waits.append((account.due_at - at(when)).total_seconds())
+        when += waits[-1]
+    assert waits[:4] == [120] * 4
+    assert max(waits[10:600]) <= 900
+    assert min(waits[10:600]) >= 450
+    assert len({round(it) for it in waits[10:600]}) > 50, "by chance, not all at once"
+    assert min(waits[-90:]) >= 0.9 * 86_400
+    assert isinstance(answer(login, one(login), at(when - 1), POLICY, rejected=one(login).tokens), NotBefore)
+
+
 def test_where_no_second_request_is_allowed() -> None:
     """The account is parked with the reason, and its tokens stay."""
     applied = after(made(), Unknown("ServerFailure", may_resend=False))
