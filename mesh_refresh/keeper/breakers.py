@@ -168,7 +168,7 @@ class Breakers:
                 self._refusals.begin_anew(scope, now, at, trust=True)
         if not expected:
             for scope in self._refusals.too_many(broker, now, except_for=self._open):
-                events += self._trip(scope, Fault.REFUSALS, now, at)
+                events += self._instead(scope, Fault.REFUSALS, now, at)
                 return False, events
         return True, events
 
@@ -238,6 +238,13 @@ class Breakers:
         self._open[scope] = Breaker(fault, now, at, pause, now + pause)
         self._unknown.pop(scope, None)
         yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
+
+    def _instead(self, scope: Scope, fault: Fault, now: float, at: datetime) -> Iterator[Event]:
+        """It is this fault by now. Each that was told to be there is told to be over, and its pause is kept to."""
+        before = self._open.get(scope)
+        yield from self._close(scope, now, at)
+        left = timedelta(seconds=max(0.0, before.until - now)) if before is not None else None
+        yield from self._trip(scope, fault, now, at, retry_after=left)
 
     def _mine(self, broker: str, probe: Probe) -> list[tuple[Scope, Breaker]]:
         """The open breakers over `broker` that are probed by this."""

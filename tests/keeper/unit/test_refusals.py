@@ -8,7 +8,7 @@ import pytest
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.breakers import Breakers
-from mesh_refresh.keeper.events import Fault
+from mesh_refresh.keeper.events import BreakerClosed, BreakerEvent, BreakerOpened, Fault
 from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
 
@@ -157,6 +157,22 @@ def test_all_brokers_together() -> None:
     for number in range(20):
         refused(breakers, f"login-{number}", brokers[number % 10])
     assert breakers.open == {None: Fault.REFUSALS}
+
+
+def test_refusals_in_the_place_of_another_fault() -> None:
+    """What was told to be open is told to be closed, and no probe goes sooner for it."""
+    breakers = Breakers(POLICY)
+    told = [*breakers.nobodys("one", Fault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
+    for number in range(20):
+        told += breakers.refused("one", f"login-{number}", 1.0, at(1), ())[1]
+    assert breakers.blocked("one", 89.0) is not None
+    told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
+    assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [
+        (BreakerOpened, Fault.NOT_PERMITTED),
+        (BreakerClosed, Fault.NOT_PERMITTED),
+        (BreakerOpened, Fault.REFUSALS),
+        (BreakerClosed, Fault.REFUSALS),
+    ]
 
 
 def test_403_of_one_broker_does_not_end_it() -> None:
