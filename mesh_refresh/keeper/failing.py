@@ -56,7 +56,7 @@ def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applie
     if isinstance(failure, Refused):
         return _refused(login, account, attempt, failure, now)
     if attempt.with_code is not None:
-        return Applied(_reopened(login, account))
+        return Applied(_reopened(login, account, attempt))
     if not failure.blamed:
         # It is tried again as soon as its broker is; behind the others, so that probes go round.
         again = now.at + (failure.retry_in or now.policy.cool_down)
@@ -73,7 +73,7 @@ def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applie
 def code_refused(login: Login, attempt: Attempt) -> Login:
     """The code was wrong: question and tokens are as they were."""
     account = login.by_epoch(attempt.epoch)
-    return login if account is None else _reopened(login, account)
+    return login if account is None else _reopened(login, account, attempt)
 
 
 def answering(login: Login, account: Account) -> Login:
@@ -83,8 +83,9 @@ def answering(login: Login, account: Account) -> Login:
     return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=True)))
 
 
-def _reopened(login: Login, account: Account) -> Login:
-    if account.pending is None or not account.pending.answered:
+def _reopened(login: Login, account: Account, attempt: Attempt) -> Login:
+    """Only the question that this attempt answered: a newer one may have been answered since."""
+    if account.pending is None or account.pending.id != attempt.with_code:
         return login
     return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=False)))
 
@@ -121,7 +122,7 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
                 unknown_since=account.unknown_since or now.at,
                 wait_until=settled(account, now.policy, now=now.at),
             )
-            login = replaced(login, account, answered(known))
+            login = replaced(login, account, _answered(known, attempt))
             continue
         if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
             continue
@@ -136,9 +137,9 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
     return Applied(login, tuple(told))
 
 
-def answered(account: Account) -> Account:
-    """`account` with its question marked as answered."""
-    if account.pending is None:
+def _answered(account: Account, attempt: Attempt) -> Account:
+    """`account` with the question of this attempt marked as answered; a newer one is still open."""
+    if account.pending is None or account.pending.id != attempt.with_code:
         return account
     return evolve(account, pending=evolve(account.pending, answered=True))
 
