@@ -97,18 +97,22 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
     """
     then = {it.epoch: (it.tokens.refresh_token, it.settled_by) for it in found.accounts}
     told: list[Event] = []
+    holds = False
     for account in login.accounts:
         if account.tokens.refresh_token is None or account.failed_by >= found.attempt:
             continue
         if account.settled_by >= found.attempt - 1:
-            continue  # what came of the open attempt was written after all, but could not give the lease back
+            # What came of the open attempt was written after all, but could not give the lease back. If it was that of
+            # the attempt before, this one may have found it and sent the next token: nobody knows.
+            continue
         if then.get(account.epoch) != (account.tokens.refresh_token, account.settled_by):
             continue
         allowed = (may_resend or {}).get(account.epoch, True)
         stamped = _stamped(login, account, ("lease ran out", found.attempt), now, may_resend=allowed)
         login = replaced(login, account, stamped)
-        told += _told_parked(login, stamped, now)
-    return Applied(login, tuple(told))
+        told += _told_unknown(login, account, stamped, now)
+        holds = True
+    return Applied(login, tuple(told), holds)
 
 
 def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
@@ -128,13 +132,9 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
             continue
         stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
         login = replaced(login, account, stamped)
-        if stamped.parked:
-            told += _told_parked(login, stamped, now)
-        elif account.epoch == attempt.epoch:
-            told.append(
-                events.AttemptFailed(*told_of(login, stamped, now), failure.error, stamped.failures, stamped.wait_until)
-            )
-    return Applied(login, tuple(told))
+        if stamped.parked or account.epoch == attempt.epoch:
+            told += _told_unknown(login, account, stamped, now)
+    return Applied(login, tuple(told), holds=True)
 
 
 def _answered(account: Account, attempt: Attempt) -> Account:
@@ -170,7 +170,7 @@ def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused,
         counted = _counted(refused, "TokensRefused", attempt.number, now)
         after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
         login = replaced(login, refused, after)
-        told += _told_parked(login, after, now)
+        told += _told_parked(login, refused, after, now)
     return Applied(login, tuple(told))
 
 
@@ -204,7 +204,7 @@ def expired(login: Login, now: Now) -> Applied:
         if account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
             parked = _parked(account, Reason.EXPIRED, None, now)
             login = replaced(login, account, parked)
-            told += _told_parked(login, parked, now)
+            told += _told_parked(login, account, parked, now)
     return Applied(login, tuple(told))
 
 
@@ -231,10 +231,20 @@ def _parked(account: Account, reason: Reason, display_message: str | None, now: 
     )
 
 
-def _told_parked(login: Login, account: Account, now: Now) -> list[Event]:
+def _told_parked(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
     if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is None:
         return []
+    if (before.state, before.reason) == (account.state, account.reason):
+        return []  # it was told when it was parked
     return [events.ReconnectRequired(*told_of(login, account, now), account.reason, account.display_message)]
+
+
+def _told_unknown(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
+    if account.parked:
+        return _told_parked(login, before, account, now)
+    retry_at = max(account.wait_until or now.at, account.hold_until or now.at)
+    what = account.last_error or "", account.failures, retry_at
+    return [events.AttemptFailed(*told_of(login, account, now), *what)]
 
 
 def _counted(account: Account, error: str, number: int, now: Now) -> Account:

@@ -1,14 +1,25 @@
 """Unknown outcomes: nobody sends the same tokens before the stamped time, and what follows is settled by it."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from mesh_refresh import RefreshRequest
-from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.keeper import (
+    AccountRefreshed,
+    AccountState,
+    AttemptFailed,
+    Keeper,
+    NotReadyInTime,
+    Reason,
+    ReconnectRequired,
+)
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
+from mesh_refresh.testing.gate import Gate
 from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 SETTLE = timedelta(minutes=2)
@@ -136,6 +147,40 @@ async def test_the_settling_time_binds_those_whom_the_broker_refused_after_a_res
         assert await keeper.tokens("a", rejected=login.token) != login.token
     assert stage.sent() == 2
     await stage.assert_whole()
+
+
+async def test_a_person_who_logs_in_anew_waits_for_nothing(stage: Stage) -> None:
+    """Nothing is unknown of the new login, though what was under way for the old one ended so."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        login = stage.fake.login("coinbase")
+        await keeper.add("a", login.token)
+        stage.clock.advance(HOUR * 0.9)
+        gate = Gate()
+        stage.fake.fail(Fault.cut().waiting(before=gate))
+        old = asyncio.create_task(keeper.refresh_due())
+        await gate.arrivals(1)
+        (new,) = login.again()
+        await keeper.add("a", evolve(new, access_token=None, expires_at=None))
+        gate.release()
+        await old
+        assert (await stage.account()).unknown_since is None
+        assert (await keeper.tokens("a", max_wait=MINUTE)).access_token
+    assert stage.sent() == 2
+
+
+async def test_a_crash_is_told_as_a_failure(stage: Stage) -> None:
+    """The one that the success after it says was ended."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.abandoned()
+        await keeper.refresh_due()
+        (failed,) = await stage.notes.until(AttemptFailed)
+        assert (failed.error, failed.failures, failed.retry_at) == ("lease ran out", 1, stage.now + SETTLE)
+        stage.clock.advance(SETTLE)
+        await keeper.refresh_due()
+        (refreshed,) = await stage.notes.until(AccountRefreshed)
+    assert refreshed.failures == 1
 
 
 class Forgetful(FaultyStore):

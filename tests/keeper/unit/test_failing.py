@@ -165,6 +165,29 @@ def test_a_lease_that_ran_out() -> None:
     assert [it.state for it in strict.accounts] == [RECONNECT, "active", "not_refreshable"]
 
 
+def test_what_is_told_of_a_lease_that_ran_out() -> None:
+    """That an attempt has failed, since it is counted as a failure; of one that was parked before, nothing again."""
+    login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens("r-c", account="C")), attempt=3)
+    login = changed(login, 1, state=RECONNECT, reason=Reason.REFUSED, due_at=None)
+    may = {login.accounts[2].epoch: False}
+    attempt_failed, parked = found_open(login, login, now(10), may).told
+    assert isinstance(attempt_failed, AttemptFailed)
+    assert (attempt_failed.account_id, attempt_failed.error, attempt_failed.failures) == ("A", "lease ran out", 1)
+    assert attempt_failed.retry_at == at(3540)
+    assert isinstance(parked, ReconnectRequired)
+    assert (parked.account_id, parked.reason) == ("C", Reason.UNKNOWN)
+
+
+def test_a_parked_account_is_told_once() -> None:
+    """Tried by hand, and refused again or with an unknown outcome: only another reason is news."""
+    login = changed(made(), state=RECONNECT, reason=Reason.REFUSED, due_at=None)
+    for failure in (Refused("Sorry."), Unknown("ServerFailure")):
+        assert after(login, failure).told == ()
+    [event] = after(changed(login, unknown_since=START), Refused()).told
+    assert isinstance(event, ReconnectRequired)
+    assert event.reason is Reason.REFUSED_AFTER_UNKNOWN
+
+
 def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:
     """The pair that its owner wrote since is no unknown one."""
     login = evolve(made(), attempt=3)
