@@ -54,7 +54,7 @@ async def swap(
     told of it from one try to the next.
     """
     told = [] if told is None else told
-    owner = core.owner if release else None
+    owner, sure = core.owner if release else None, not told
     while True:
         now = core.now()
         applied = change(login, now)
@@ -66,6 +66,8 @@ async def swap(
         if await core.stored(lambda row=row, wait=wait: core.store.swap(row, owner=owner, hold=wait)):  # type: ignore[misc]
             written = applied.login if release else evolve(applied.login, revision=row.revision + 1)
             return Settled(written, tuple(told))
+        if sure:
+            told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
         found = await core.stored(lambda login_id=login.login_id: core.store.read(login_id))  # type: ignore[misc]
         if found is None or found.epoch != login.epoch:
             return Settled(None)
