@@ -110,19 +110,27 @@ class Keeper:
             spool=spool,
         )
         self._entered = core
-        try:
-            spooled = await spool.read() if spool is not None else []
-        except BaseException:
-            self._entered = None
-            raise
+        if spool is not None:
+            await self._read_spool(core, spool)
         teller.start()
         core.listen()
-        for file in spooled:
-            saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
-            _ = core.start(_take_up(core, saving))
         if self._background:
             self._loop = core.loop.create_task(Claims(core).run(), name="mesh_refresh keeper")
         return self
+
+    async def _read_spool(self, core: Core, spool: Spool) -> None:
+        core.reading_spool, core.unread = True, core.unread + 1
+        try:
+            for file in await spool.read():
+                saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
+                _ = core.start(_take_up(core, saving))
+            core.reading_spool = False
+        except BaseException:
+            self._entered, core.closing = None, True
+            raise
+        finally:
+            core.unread -= 1
+            core.wake()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

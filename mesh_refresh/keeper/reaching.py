@@ -132,6 +132,11 @@ class Reaching:
     async def settle_first(self, login_id: str, deadline: Deadline) -> None:
         """Where new tokens of this login are on their way into the store, what it has is out of date."""
         core = self.core
+        while core.reading_spool:
+            self._check_open()
+            if not deadline.left:
+                raise NotReadyInTime("the spool has not been read yet")
+            await core.change(deadline.left)
         while True:
             unit = core.units.get(login_id)
             if not (unit is not None and unit.answered) and login_id not in core.unsaved:
