@@ -20,10 +20,10 @@ from mesh_refresh.keeper.checks import (
     check_broker,
     check_filters,
     check_id,
-    check_many,
     check_parts,
     check_spool,
     check_wait,
+    wrong_many,
 )
 from mesh_refresh.keeper.core import Core, new_name
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool
@@ -192,7 +192,10 @@ class Keeper:
         They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
         (`StoreError`), those before it may have been added, and all can be added again.
         """
-        check_many(logins, spread)
+        wrong = wrong_many(logins, spread)
+        if wrong:
+            del logins  # a traceback may be rendered with its locals
+            raise InvalidRequest(wrong)
         core, changed = self._core(), 0
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:

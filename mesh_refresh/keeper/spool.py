@@ -46,7 +46,7 @@ class Spool:
 
     async def write(self, attempt: Attempt, kept: Kept) -> Path:
         """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
-        sealed = self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT)
+        sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT))
         return await _in_thread(lambda: self._write(sealed))
 
     async def read(self) -> list[Spooled]:
