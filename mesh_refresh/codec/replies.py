@@ -17,6 +17,8 @@ from mesh_refresh.messages import BodyKind, HttpReply, Reply
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 """A longer ``Retry-After`` is cut to this: a mistake in a header must not stop refreshing for a year."""
 
+_TO_THE_BYTE = ("token", "id")
+"""How the names of tokens and ids end."""
 _API_STATUSES = set(ApiStatus)
 _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
 
@@ -83,10 +85,34 @@ def _parsed(body: bytes) -> tuple[Any, bool]:
     # What orjson refuses and others write all the same (NaN, a byte order mark, UTF-16) must not cost a token.
     try:
         value = json.loads(body)
-        orjson.dumps(value)  # lone surrogates can be neither stored nor sent again: better kept as bytes
-        return value, True
-    except (ValueError, TypeError, RecursionError):
+        if not _is_writable(value):
+            value = _mended(value)
+        return (value, True) if _is_writable(value) else (None, False)
+    except (ValueError, RecursionError):
         return None, False
+
+
+def _is_writable(value: object) -> bool:
+    """Whether it can be stored and sent again: a lone surrogate can be neither."""
+    try:
+        orjson.dumps(value)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return True
+
+
+def _mended(value: Any, name: str = "") -> Any:
+    """`value` with lone surrogates replaced: half a character of somebody's name must not cost a token.
+
+    A token or an id that has one is left as it is, since another one would be no better: such a reply is not read.
+    """
+    if type(value) is dict:
+        return {_mended(key): _mended(item, key) for key, item in value.items()}
+    if type(value) is list:
+        return [_mended(item, name) for item in value]
+    if type(value) is not str or name.lower().endswith(_TO_THE_BYTE):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:

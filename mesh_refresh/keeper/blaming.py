@@ -36,7 +36,7 @@ def blame(core: Core, error: MeshRefreshError, account: Account, login_id: str, 
         return None
     if isinstance(error, errors.TokensRefused):
         expected = account.unknown_since is not None
-        blamed, events = breakers.refused(broker, login_id, now, at, probe, expected=expected)
+        blamed, events = breakers.refused(broker, login_id, now, at, probe, account=account.epoch, expected=expected)
         core.teller.tell(events)
         return Refused(error.display_message, blamed, breakers.forgiven_until(broker))
     if isinstance(error, OutcomeUnknown):

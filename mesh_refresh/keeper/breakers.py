@@ -116,13 +116,15 @@ class Breakers:
 
     # What came of it.
 
-    def succeeded(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
-        """Fresh tokens came, or a code was asked for."""
+    def succeeded(
+        self, broker: str, login_id: str, now: float, at: datetime, probe: Probe, *, account: str | None = None
+    ) -> Iterator[Event]:
+        """Fresh tokens came, or a code was asked for. `account`: as for `refused`."""
         self._heard(broker)
-        self._refusals.answered(broker, login_id, now, refused=False)
+        wrongly = self._refusals.succeeded(broker, login_id, now, at, account or login_id)
         for scope, breaker in self._mine(broker, probe):
             if breaker.fault is Fault.REFUSALS:
-                self._refusals.trust(scope, now, at)
+                self._refusals.begin_anew(scope, now, at, trust=not wrongly)
             yield from self._close(scope, now, at)
 
     def answered(self, broker: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
@@ -139,25 +141,34 @@ class Breakers:
         return self._refusals.forgiven_until(broker)
 
     def refused(
-        self, broker: str, login_id: str, now: float, at: datetime, probe: Probe, *, expected: bool = False
+        self,
+        broker: str,
+        login_id: str,
+        now: float,
+        at: datetime,
+        probe: Probe,
+        *,
+        account: str | None = None,
+        expected: bool = False,
     ) -> tuple[bool, list[Event]]:
         """The tokens were refused. Whether that counts against the account, and what is to be told.
 
-        `expected`: an exchange that nobody knows the end of has likely spent them, so it says nothing of the broker.
+        `account` names the one that was refused, until the person logs in anew. `expected`: an exchange that nobody
+        knows the end of has likely spent them, so it says nothing of the broker.
         """
         events = [*self.answered(broker, now, at, probe)]
         if not expected:
-            self._refusals.answered(broker, login_id, now, refused=True)
+            self._refusals.refused(broker, login_id, now, account or login_id)
         for scope in (broker, None):
             breaker = self._open.get(scope)
             if breaker is not None and breaker.fault is Fault.REFUSALS:
                 if now - breaker.opened < self._policy.refusal_trust.total_seconds():
                     return False, events
                 events += self._close(scope, now, at)
-                self._refusals.trust(scope, now, at)
+                self._refusals.begin_anew(scope, now, at, trust=True)
         if not expected:
             for scope in self._refusals.too_many(broker, now, except_for=self._open):
-                events += self._trip(scope, Fault.REFUSALS, now, at)
+                events += self._instead(scope, Fault.REFUSALS, now, at)
                 return False, events
         return True, events
 
@@ -227,6 +238,13 @@ class Breakers:
         self._open[scope] = Breaker(fault, now, at, pause, now + pause)
         self._unknown.pop(scope, None)
         yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
+
+    def _instead(self, scope: Scope, fault: Fault, now: float, at: datetime) -> Iterator[Event]:
+        """It is this fault by now. Each that was told to be there is told to be over, and its pause is kept to."""
+        before = self._open.get(scope)
+        yield from self._close(scope, now, at)
+        left = timedelta(seconds=max(0.0, before.until - now)) if before is not None else None
+        yield from self._trip(scope, fault, now, at, retry_after=left)
 
     def _mine(self, broker: str, probe: Probe) -> list[tuple[Scope, Breaker]]:
         """The open breakers over `broker` that are probed by this."""

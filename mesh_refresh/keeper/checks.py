@@ -57,14 +57,13 @@ def check_broker(broker: object) -> None:
         raise InvalidRequest('A broker must be a BrokerType or another non-empty string; "*" is all of them.')
 
 
-def check_many(logins: object, spread: object) -> None:
-    """For `add_many`."""
+def wrong_many(logins: object, spread: object) -> str | None:
+    """What is wrong with what `add_many` was given. It does not raise: a frame that raises shows its locals."""
     if not isinstance(logins, Iterable) or isinstance(logins, str | bytes | Mapping):
-        kind = type(logins).__name__
-        del logins  # a traceback may be rendered with its locals
-        raise InvalidRequest(f"add_many takes an iterable of pairs (login id, tokens), not {kind}.")
+        return f"add_many takes an iterable of pairs (login id, tokens), not {type(logins).__name__}."
     if not isinstance(spread, timedelta) or spread < timedelta():
-        raise InvalidRequest("spread takes a timedelta, of zero or more.")
+        return "spread takes a timedelta, of zero or more."
+    return None
 
 
 def check_filters(state: object, broker: object, changed_since: object, after: object, limit: object) -> None:

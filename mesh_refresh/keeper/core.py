@@ -63,6 +63,8 @@ class Core:
         """Logins with new tokens that are not in the store yet, and how many outcomes of each."""
         self.unread = 0
         """Files of the spool that a store which fails has not taken yet: before it does, nothing is sent."""
+        self.reading_spool = False
+        """Nobody knows yet which logins have newer tokens there than in the store: nothing is answered or sent."""
         self.in_spool = 0
         """Files of the spool, from an earlier life, that are not in the store yet."""
         self.closing = False

@@ -104,6 +104,14 @@ def settled(account: Account, policy: Policy, *, now: datetime) -> datetime:
     return max(least, until)
 
 
+def held(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
+    """After an unknown outcome, which `account` has counted: before then it is tried for nobody's sake.
+
+    This binds those too whom `settled` does not, because the access token is of no use to them.
+    """
+    return max(_later(now, policy.settle), backed_off(account, policy, now=now, chance=chance))
+
+
 def clock_went_back(login: Login, now: datetime, tolerance: timedelta) -> bool:
     """Whether `login` was written at a time that is still to come: then its times cannot be trusted."""
     return login.changed_at is not None and login.changed_at > now + tolerance

@@ -94,7 +94,7 @@ class AttemptFailed(AccountEvent):
     """An exchange of this account failed; it is tried again."""
 
     error: str
-    """The class of `mesh_refresh.errors`."""
+    """The class of `mesh_refresh.errors`; or "lease ran out", where a process has ended with the exchange under way."""
     failures: int
     """In a row."""
     retry_at: datetime | None

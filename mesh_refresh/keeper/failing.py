@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.attempts import Attempt
-from mesh_refresh.keeper.due import backed_off, chance_of, settled
+from mesh_refresh.keeper.due import backed_off, chance_of, held, settled
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.standing import Applied, Now, concerned, replaced, shares, told_of
 from mesh_refresh.logins import Account, AccountState, Login, Reason
@@ -56,7 +56,7 @@ def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applie
     if isinstance(failure, Refused):
         return _refused(login, account, attempt, failure, now)
     if attempt.with_code is not None:
-        return Applied(_reopened(login, account))
+        return Applied(_reopened(login, account, attempt))
     if not failure.blamed:
         # It is tried again as soon as its broker is; behind the others, so that probes go round.
         again = now.at + (failure.retry_in or now.policy.cool_down)
@@ -73,7 +73,7 @@ def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applie
 def code_refused(login: Login, attempt: Attempt) -> Login:
     """The code was wrong: question and tokens are as they were."""
     account = login.by_epoch(attempt.epoch)
-    return login if account is None else _reopened(login, account)
+    return login if account is None else _reopened(login, account, attempt)
 
 
 def answering(login: Login, account: Account) -> Login:
@@ -83,8 +83,9 @@ def answering(login: Login, account: Account) -> Login:
     return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=True)))
 
 
-def _reopened(login: Login, account: Account) -> Login:
-    if account.pending is None or not account.pending.answered:
+def _reopened(login: Login, account: Account, attempt: Attempt) -> Login:
+    """Only the question that this attempt answered: a newer one may have been answered since."""
+    if account.pending is None or account.pending.id != attempt.with_code:
         return login
     return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=False)))
 
@@ -96,18 +97,22 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
     """
     then = {it.epoch: (it.tokens.refresh_token, it.settled_by) for it in found.accounts}
     told: list[Event] = []
+    holds = False
     for account in login.accounts:
         if account.tokens.refresh_token is None or account.failed_by >= found.attempt:
             continue
         if account.settled_by >= found.attempt - 1:
-            continue  # what came of the open attempt was written after all, but could not give the lease back
+            # What came of the open attempt was written after all, but could not give the lease back. If it was that of
+            # the attempt before, this one may have found it and sent the next token: nobody knows.
+            continue
         if then.get(account.epoch) != (account.tokens.refresh_token, account.settled_by):
             continue
         allowed = (may_resend or {}).get(account.epoch, True)
-        stamped = _stamped(account, ("lease ran out", found.attempt), now, may_resend=allowed)
+        stamped = _stamped(login, account, ("lease ran out", found.attempt), now, may_resend=allowed)
         login = replaced(login, account, stamped)
-        told += _told_parked(login, stamped, now)
-    return Applied(login, tuple(told))
+        told += _told_unknown(login, account, stamped, now)
+        holds = True
+    return Applied(login, tuple(told), holds)
 
 
 def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
@@ -121,38 +126,36 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
                 unknown_since=account.unknown_since or now.at,
                 wait_until=settled(account, now.policy, now=now.at),
             )
-            login = replaced(login, account, answered(known))
+            login = replaced(login, account, _answered(known, attempt))
             continue
         if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
             continue
-        stamped = _stamped(account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
+        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
         login = replaced(login, account, stamped)
-        if stamped.parked:
-            told += _told_parked(login, stamped, now)
-        elif account.epoch == attempt.epoch:
-            told.append(
-                events.AttemptFailed(*told_of(login, stamped, now), failure.error, stamped.failures, stamped.wait_until)
-            )
-    return Applied(login, tuple(told))
+        if stamped.parked or account.epoch == attempt.epoch:
+            told += _told_unknown(login, account, stamped, now)
+    return Applied(login, tuple(told), holds=True)
 
 
-def answered(account: Account) -> Account:
-    """`account` with its question marked as answered."""
-    if account.pending is None:
+def _answered(account: Account, attempt: Attempt) -> Account:
+    """`account` with the question of this attempt marked as answered; a newer one is still open."""
+    if account.pending is None or account.pending.id != attempt.with_code:
         return account
     return evolve(account, pending=evolve(account.pending, answered=True))
 
 
-def _stamped(account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
+def _stamped(login: Login, account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
     counted = _counted(account, *what, now)
     wait = settled(account, now.policy, now=now.at)
+    again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
     if not may_resend and not account.parked:
         return evolve(_parked(counted, Reason.UNKNOWN, None, now), unknown_since=now.at)
     return evolve(
         counted,
         unknown_since=account.unknown_since or now.at,
         wait_until=wait,
-        due_at=_loop(counted, max(wait, account.due_at or wait)),
+        hold_until=again,
+        due_at=_loop(counted, max(wait, again, account.due_at or wait)),
     )
 
 
@@ -167,7 +170,7 @@ def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused,
         counted = _counted(refused, "TokensRefused", attempt.number, now)
         after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
         login = replaced(login, refused, after)
-        told += _told_parked(login, after, now)
+        told += _told_parked(login, refused, after, now)
     return Applied(login, tuple(told))
 
 
@@ -201,7 +204,7 @@ def expired(login: Login, now: Now) -> Applied:
         if account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
             parked = _parked(account, Reason.EXPIRED, None, now)
             login = replaced(login, account, parked)
-            told += _told_parked(login, parked, now)
+            told += _told_parked(login, account, parked, now)
     return Applied(login, tuple(told))
 
 
@@ -228,10 +231,20 @@ def _parked(account: Account, reason: Reason, display_message: str | None, now: 
     )
 
 
-def _told_parked(login: Login, account: Account, now: Now) -> list[Event]:
+def _told_parked(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
     if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is None:
         return []
+    if (before.state, before.reason) == (account.state, account.reason):
+        return []  # it was told when it was parked
     return [events.ReconnectRequired(*told_of(login, account, now), account.reason, account.display_message)]
+
+
+def _told_unknown(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
+    if account.parked:
+        return _told_parked(login, before, account, now)
+    retry_at = max(account.wait_until or now.at, account.hold_until or now.at)
+    what = account.last_error or "", account.failures, retry_at
+    return [events.AttemptFailed(*told_of(login, account, now), *what)]
 
 
 def _counted(account: Account, error: str, number: int, now: Now) -> Account:

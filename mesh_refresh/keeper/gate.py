@@ -114,9 +114,13 @@ class Gate:
                 bucket.level -= 1
         return Place(broker, self.breakers.probe(broker, now))
 
-    def leave(self, place: Place) -> None:
-        """It gives it back."""
+    def leave(self, place: Place, *, begun: bool = True) -> None:
+        """It gives it back; and, where nothing was begun with it, its share of the rate too."""
         broker = place.broker
+        if not begun:
+            for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
+                if rate is not None:
+                    self._buckets[scope].level += 1
         self.breakers.over(place.probe)
         self._busy[broker] -= 1
         if self._busy[broker] <= 0:

@@ -20,10 +20,10 @@ from mesh_refresh.keeper.checks import (
     check_broker,
     check_filters,
     check_id,
-    check_many,
     check_parts,
     check_spool,
     check_wait,
+    wrong_many,
 )
 from mesh_refresh.keeper.core import Core, new_name
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool
@@ -110,19 +110,27 @@ class Keeper:
             spool=spool,
         )
         self._entered = core
-        try:
-            spooled = await spool.read() if spool is not None else []
-        except BaseException:
-            self._entered = None
-            raise
+        if spool is not None:
+            await self._read_spool(core, spool)
         teller.start()
         core.listen()
-        for file in spooled:
-            saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
-            _ = core.start(_take_up(core, saving))
         if self._background:
             self._loop = core.loop.create_task(Claims(core).run(), name="mesh_refresh keeper")
         return self
+
+    async def _read_spool(self, core: Core, spool: Spool) -> None:
+        core.reading_spool, core.unread = True, core.unread + 1
+        try:
+            for file in await spool.read():
+                saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
+                _ = core.start(_take_up(core, saving))
+            core.reading_spool = False
+        except BaseException:
+            self._entered, core.closing = None, True
+            raise
+        finally:
+            core.unread -= 1
+            core.wake()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -184,7 +192,10 @@ class Keeper:
         They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
         (`StoreError`), those before it may have been added, and all can be added again.
         """
-        check_many(logins, spread)
+        wrong = wrong_many(logins, spread)
+        if wrong:
+            del logins  # a traceback may be rendered with its locals
+            raise InvalidRequest(wrong)
         core, changed = self._core(), 0
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:

@@ -70,7 +70,8 @@ class Policy:
     refusal_window: timedelta = timedelta(minutes=10)
     """...within this time are the broker's fault, and count against nobody..."""
     refusal_trust: timedelta = timedelta(hours=1)
-    """...until a login of that broker succeeds, or it has gone on for so long. Then they count, for as long again."""
+    """...until a login of that broker succeeds, or it has gone on for so long. Then they are believed, for as long
+    again at the most: until none came for `refusal_window`, or a login succeeds whose own tokens had been refused."""
     poll: timedelta = timedelta(seconds=1)
     """How often the store is asked what is due, when nothing else happens."""
     drain: timedelta = timedelta(seconds=30)

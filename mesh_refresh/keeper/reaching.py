@@ -56,14 +56,17 @@ class Reaching:
             core.claiming.pop(login.login_id).set_result(None)
 
     async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> Unit | None:
-        core = self.core
-        await self._place(str(login.broker), deadline)
+        core, broker = self.core, str(login.broker)
+        await self._unless_paused(broker, deadline)
+        waited = await self._place(broker, deadline)
         found: list[Unit | Busy | None] = []
-        place = core.gate.enter(str(login.broker), core.clock.monotonic())
+        place = core.gate.enter(broker, core.clock.monotonic())
 
         async def claim() -> None:
             started = False
             try:
+                if waited:
+                    _check_paused(await core.stored(core.store.paused), broker)
                 claimed_at = core.clock.monotonic()
                 row = await core.stored(lambda: core.store.claim_one(login.login_id, core.owner, core.policy.lease))
                 if row is None or isinstance(row, Busy):
@@ -75,7 +78,7 @@ class Reaching:
                 found.append(unit)
             finally:
                 if not started:
-                    core.gate.leave(place)
+                    core.gate.leave(place, begun=False)
                     if core.gate.asking:
                         core.wake()
 
@@ -91,29 +94,31 @@ class Reaching:
             case Unit() as unit:
                 return unit
             case Busy(left):
-                await self._look_again(left, deadline)
+                await self._until_written(login, left, deadline)
                 return None
             case _:
                 raise UnknownLogin
 
-    async def _place(self, broker: str, deadline: Deadline) -> None:
-        """Wait for a place; at once where that could not help in time."""
-        core = self.core
+    async def _unless_paused(self, broker: str, deadline: Deadline) -> None:
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
-                paused = await core.store.paused()
+                paused = await self.core.store.paused()
         except Exception as error:
             raise _store_failed(error) from error
-        if paused & {broker, ALL_BROKERS}:
-            raise NotReadyInTime("exchanges of this broker are paused")
+        _check_paused(paused, broker)
+
+    async def _place(self, broker: str, deadline: Deadline) -> bool:
+        """Wait for a place, at once where that could not help in time; whether there was anything to wait for."""
+        core, waited = self.core, False
         self._check_open()
         while core.unread:
+            waited = True
             if not deadline.left:
                 raise NotReadyInTime("the store does not take what is in the spool")
             await core.change(deadline.left)
         while (shut := core.gate.shut(broker, core.clock.monotonic())) is not None:
             self._check_open()
-            left = deadline.left
+            left, waited = deadline.left, True
             if not left or (shut.seconds is not None and shut.seconds > left):
                 retry_at = None if shut.seconds is None else core.at() + timedelta(seconds=shut.seconds)
                 raise NotReadyInTime(shut.why, retry_at=retry_at)
@@ -122,10 +127,16 @@ class Reaching:
                 await core.change(left if shut.seconds is None else min(left, shut.seconds))
             finally:
                 core.gate.asking -= shut.crowded
+        return waited
 
     async def settle_first(self, login_id: str, deadline: Deadline) -> None:
         """Where new tokens of this login are on their way into the store, what it has is out of date."""
         core = self.core
+        while core.reading_spool:
+            self._check_open()
+            if not deadline.left:
+                raise NotReadyInTime("the spool has not been read yet")
+            await core.change(deadline.left)
         while True:
             unit = core.units.get(login_id)
             if not (unit is not None and unit.answered) and login_id not in core.unsaved:
@@ -158,12 +169,20 @@ class Reaching:
         if self.core.closing:
             raise NotReadyInTime("the keeper is being left")
 
-    async def _look_again(self, left: timedelta, deadline: Deadline) -> None:
-        self._check_open()
-        if not deadline.left:
-            raise NotReadyInTime("another process is at work on this login", retry_at=self.core.at() + left)
-        # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so on for ever.
-        await self.core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
+    async def _until_written(self, login: Login, left: timedelta, deadline: Deadline) -> None:
+        """Until whoever has `login` has written it, or may have it no longer: before that, no claim could get it."""
+        core, seen = self.core, (login.epoch, login.revision)
+        ends = core.clock.monotonic() + left.total_seconds()
+        while True:
+            self._check_open()
+            if not deadline.left:
+                raise NotReadyInTime("another process is at work on this login", retry_at=core.at() + left)
+            # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so for ever.
+            await core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
+            left = timedelta(seconds=max(0.0, ends - core.clock.monotonic()))
+            stored = await self.read(login.login_id, deadline)
+            if not left or (stored.epoch, stored.revision) != seen:
+                return
 
     async def ended(self, unit: Unit, deadline: Deadline) -> None:
         """Until the unit has ended, or the caller's time has; the unit goes on."""
@@ -177,3 +196,8 @@ class Reaching:
 
 def _store_failed(error: Exception) -> MeshRefreshError:
     return NotReadyInTime(f"the store failed ({type(error).__name__})")
+
+
+def _check_paused(paused: frozenset[str], broker: str) -> None:
+    if paused & {broker, ALL_BROKERS}:
+        raise NotReadyInTime("exchanges of this broker are paused")

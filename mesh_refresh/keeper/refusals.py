@@ -21,7 +21,11 @@ class _Window:
     answers: dict[str, tuple[float, bool]] = field(factory=dict)
     refused: int = 0
     """How many of them were refused when they were answered last."""
+    refused_last: float = 0.0
     trusted_until: float = 0.0
+    """Refusals are believed until then, because one login of many was not refused, or because they have gone on."""
+    standing: dict[str, None] = field(factory=dict)
+    """What was refused lately, and has not succeeded since: the latest last."""
     forgiven_until: datetime | None = None
 
     def add(self, login_id: str, now: float, *, refused: bool) -> None:
@@ -48,12 +52,34 @@ class Refusals:
         self._policy = policy
         self._windows: dict[str, _Window] = {}
 
-    def answered(self, broker: str, login_id: str, now: float, *, refused: bool) -> None:
-        """A login of `broker` was refused, or not."""
+    def refused(self, broker: str, login_id: str, now: float, name: str) -> None:
+        """A login of `broker` was refused: the account of that name, which is another once the person logs in anew."""
+        window = self._answered(broker, login_id, now, refused=True)
+        if now - window.refused_last > self._policy.refusal_window.total_seconds():
+            window.trusted_until = 0.0  # what comes after a pause is another fault
+            window.standing.clear()
+        window.refused_last = now
+        window.standing.pop(name, None)
+        window.standing[name] = None
+        if len(window.standing) > _MOST:
+            del window.standing[next(iter(window.standing))]
+
+    def succeeded(self, broker: str, login_id: str, now: float, at: datetime, name: str) -> bool:
+        """A login of `broker` was not refused. Whether it was before, so that refusals are not to be believed."""
+        window = self._answered(broker, login_id, now, refused=False)
+        if name not in window.standing:
+            return False
+        del window.standing[name]
+        if now < window.trusted_until:
+            window.trusted_until, window.forgiven_until = 0.0, at
+        return True
+
+    def _answered(self, broker: str, login_id: str, now: float, *, refused: bool) -> _Window:
         window = self._windows.setdefault(broker, _Window())
         window.add(login_id, now, refused=refused)
         oldest = now - self._policy.refusal_window.total_seconds()
         window.shrink(oldest, max(_MOST, 4 * self._policy.refusal_logins))
+        return window
 
     def too_many(self, broker: str, now: float, *, except_for: Container[Scope]) -> Iterator[Scope]:
         """Whose fault the refusals are, after one of `broker`: the broker's, or (they are of several) everybody's.
@@ -75,11 +101,14 @@ class Refusals:
         window = self._windows.get(broker)
         return None if window is None else window.forgiven_until
 
-    def trust(self, scope: Scope, now: float, at: datetime) -> None:
-        """From now on, and for a while, refusals of this broker (of all) count; those before do not."""
+    def begin_anew(self, scope: Scope, now: float, at: datetime, *, trust: bool) -> None:
+        """Refusals of this broker (of all) count from now on, those before do not.
+
+        With `trust`, all of them are believed for a while, unless they cease, or one turns out to be wrong.
+        """
         for name, window in self._windows.items():
             if scope in (None, name):
-                window.trusted_until = now + self._policy.refusal_trust.total_seconds()
+                window.trusted_until = now + self._policy.refusal_trust.total_seconds() if trust else 0.0
                 window.forgiven_until = at
                 window.answers.clear()
                 window.refused = 0

@@ -48,11 +48,13 @@ async def swap(
 ) -> Settled:
     """Write `change` of `login`, or of what the store has by now, and give the lease back unless it is to be kept.
 
+    Where `change` says that something must be waited for, nobody gets the login for `hold` after that.
+
     Raises what the store raises. Doing it twice does no harm: `change` knows its own work. `told` keeps what is to be
     told of it from one try to the next.
     """
     told = [] if told is None else told
-    owner = core.owner if release else None
+    owner, sure = core.owner if release else None, not told
     while True:
         now = core.now()
         applied = change(login, now)
@@ -60,10 +62,12 @@ async def swap(
             # The first time that there is something to tell. A second look, after a write of which it is not known that
             # it was done, finds it done.
             told += (*applied.told, *stuck(login, applied.login, now))
-        row = row_of(core.store.cipher, applied.login, now.at)
-        if await core.stored(lambda row=row: core.store.swap(row, owner=owner, hold=hold)):  # type: ignore[misc]
+        row, wait = row_of(core.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
+        if await core.stored(lambda row=row, wait=wait: core.store.swap(row, owner=owner, hold=wait)):  # type: ignore[misc]
             written = applied.login if release else evolve(applied.login, revision=row.revision + 1)
             return Settled(written, tuple(told))
+        if sure:
+            told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
         found = await core.stored(lambda login_id=login.login_id: core.store.read(login_id))  # type: ignore[misc]
         if found is None or found.epoch != login.epoch:
             return Settled(None)

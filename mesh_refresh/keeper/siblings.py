@@ -4,7 +4,7 @@ from attrs import evolve
 
 from mesh_refresh.keeper import fingerprints
 from mesh_refresh.keeper.attempts import Attempt, Entry
-from mesh_refresh.keeper.due import backed_off, chance_of, next_due, settled
+from mesh_refresh.keeper.due import backed_off, chance_of, held, next_due, settled
 from mesh_refresh.keeper.standing import Now, cleared, counts, replaced, shares
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.logins.joining import same_account
@@ -86,9 +86,10 @@ def _without_successor(login: Login, account: Account, attempt: Attempt, now: No
         last_error="AccountNotInReply",
         unknown_since=account.unknown_since or now.at,
     )
-    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
+    again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
     wait = max(settled(account, now.policy, now=now.at), again)
-    return evolve(counted, wait_until=wait, due_at=None if account.parked or account.needs_code else wait)
+    due_at = None if account.parked or account.needs_code else wait
+    return evolve(counted, wait_until=wait, hold_until=again, due_at=due_at)
 
 
 def _successor(entries: tuple[Entry, ...]) -> Tokens | None:

@@ -1,6 +1,7 @@
 """Where new tokens wait, sealed, while the store is gone: a folder of files that the next start reads again."""
 
 import asyncio
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -11,14 +12,17 @@ from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.attempts import Attempt, Kept, from_text, to_text
-from mesh_refresh.masking import MaskedStr
+from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
 
 _SUFFIX = ".settlement"
 _ORPHAN = ".orphan"
+_NEW = ".new-"
 _CONTEXT = "spool"
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger("mesh_refresh.keeper")
 
 
 @frozen
@@ -42,20 +46,34 @@ class Spool:
 
     async def write(self, attempt: Attempt, kept: Kept) -> Path:
         """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
-        sealed = self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT)
+        sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT))
         return await _in_thread(lambda: self._write(sealed))
 
     async def read(self) -> list[Spooled]:
-        """Everything that is in it, the oldest first. Raises `WrongKey` or `StoreDamaged`, and changes nothing then."""
-        found = await _in_thread(self._read)
-        return [Spooled(path, *self._opened(path, sealed)) for path, sealed in found]
+        """Everything that is in it, the oldest first. Raises `WrongKey` or `StoreDamaged`, and changes nothing then.
+
+        That is also what was set aside, and what a crash left under its first name, as far as these can be read.
+        """
+        spooled = []
+        for path, sealed in await _in_thread(self._read):
+            try:
+                spooled.append(Spooled(path, *self._opened(path, sealed)))
+            except (WrongKey, StoreDamaged):
+                if path.suffix == _SUFFIX:
+                    raise
+                _log.warning("a file of the spool is not whole, or of another key: %s", path.name)
+        return spooled
 
     async def forget(self, path: Path) -> None:
         """It is in the store now."""
         await _in_thread(lambda: path.unlink(missing_ok=True))
 
     async def set_aside(self, path: Path) -> None:
-        """It is of a login that the store does not have: kept for somebody to look at, and not read again."""
+        """It is of a login that the store does not have: removed, or of another store that has the same spool.
+
+        Another name tells that to somebody who looks at the folder. The row's epoch, which no other store has, tells
+        whose it is: every start reads it again.
+        """
         await _in_thread(lambda: path.rename(path.with_suffix(_ORPHAN)))
 
     def _opened(self, path: Path, sealed: bytes) -> tuple[Attempt, Kept]:
@@ -68,14 +86,14 @@ class Spool:
 
     def _write(self, sealed: bytes) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".new-", dir=self._folder)
+        handle, name = tempfile.mkstemp(prefix=_NEW, dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(sealed)
                 file.flush()
                 os.fsync(file.fileno())
             path = Path(name)
-            final = path.with_name(path.name.removeprefix(".new-") + _SUFFIX)
+            final = path.with_name(path.name.removeprefix(_NEW) + _SUFFIX)
             path.rename(final)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -83,13 +101,15 @@ class Spool:
         _sync(self._folder)
         return final
 
-    def _read(self) -> list[tuple[Path, bytes]]:
+    def _read(self) -> list[tuple[Path, MaskedBytes]]:
         if not self._folder.is_dir():
             return []
         found = []
-        for path in self._folder.glob(f"*{_SUFFIX}"):
+        for path in self._folder.iterdir():
+            if path.suffix not in (_SUFFIX, _ORPHAN) and not path.name.startswith(_NEW):
+                continue
             try:
-                found.append((path.stat().st_mtime_ns, path, path.read_bytes()))
+                found.append((path.stat().st_mtime_ns, path, MaskedBytes(path.read_bytes())))
             except FileNotFoundError:
                 continue  # another process has written it into the store meanwhile
         return [(path, sealed) for _, path, sealed in sorted(found)]

@@ -26,6 +26,8 @@ class Applied:
 
     login: Login
     told: tuple[Event, ...] = ()
+    holds: bool = False
+    """Something of it must not be sent before the settling time is over."""
 
 
 @frozen

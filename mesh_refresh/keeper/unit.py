@@ -256,7 +256,8 @@ class Unit:
         if isinstance(outcome, UnreadableReply):
             core.teller.tell(breakers.answered(self.broker, now, at, self._place.probe))
         else:
-            core.teller.tell(breakers.succeeded(self.broker, self.login_id, now, at, self._place.probe))
+            probe, name = self._place.probe, attempt.epoch
+            core.teller.tell(breakers.succeeded(self.broker, self.login_id, now, at, probe, account=name))
 
     def give_up(self, outcome: Outcome) -> None:
         """The store does not take it until the keeper is left."""

@@ -196,6 +196,35 @@ async def test_a_paused_broker_starves_no_other_and_goes_on_when_it_is_resumed(s
     await stage.assert_whole()
 
 
+@pytest.mark.parametrize("what", ["coinbase", "*"])
+async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: str) -> None:
+    """What began before it ends well; who has not begun is told, and sends nothing."""
+    async with stage.keeper(concurrency=1) as keeper:
+        await added(stage, keeper, 2)
+        stage.clock.advance(2 * HOUR)
+        gate = stage.fake.hold()
+        begun = asyncio.create_task(keeper.tokens("coinbase-0"))
+        await gate.arrivals(1)
+        waits = asyncio.create_task(keeper.tokens("coinbase-1", max_wait=EVER))
+        await crowded(keeper)
+        await keeper.pause(what)
+        gate.release()
+        assert (await begun).access_token
+        with pytest.raises(NotReadyInTime, match="paused"):
+            await waits
+        assert stage.sent() == 1
+        await keeper.resume(what)
+        assert (await keeper.tokens("coinbase-1")).access_token
+    await stage.assert_whole()
+
+
+async def crowded(keeper: Keeper) -> None:
+    """Until a caller waits for a place."""
+    assert keeper._entered is not None
+    while not keeper._entered.gate.asking:  # noqa: ASYNC110 - nobody else is told of it
+        await asyncio.sleep(0)
+
+
 async def test_a_resumed_broker_wakes_the_loop(stage: Stage) -> None:
     """It does not wait for its next look, which may be long away."""
     async with stage.keeper(background=True, poll=timedelta(seconds=60)) as keeper:
@@ -237,6 +266,26 @@ async def test_refusals_count_again_once_a_login_of_that_broker_succeeds(stage: 
     states = [account.state for account in await stage.accounts()]
     assert states.count(AccountState.RECONNECT_REQUIRED) == 11
     assert states.count(AccountState.ACTIVE) == 1
+
+
+@pytest.mark.parametrize("pause", [8 * MINUTE, HOUR / 2], ids=["soon", "later"])
+async def test_a_second_time_that_mesh_refuses_everybody_is_nobodys_fault_either(stage: Stage, pause: Any) -> None:
+    """Within the hour of trust that the end of the first one began: nobody is parked, and one event tells of each."""
+    async with stage.keeper(concurrency=5, min_interval=timedelta(), keep_alive=5 * MINUTE) as keeper:
+        await added(stage, keeper, 60)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.refuse(), times=None)
+        for ends in (False, True):
+            await minutes(stage, keeper, 6)
+            assert len(stage.notes.of(BreakerOpened)) == 1 + ends
+            stage.fake.heal()
+            await minutes(stage, keeper, 3)
+            if not ends:
+                stage.clock.advance(pause)
+                stage.fake.fail(Fault.refuse(), times=None)
+    assert {account.state for account in await stage.accounts()} == {AccountState.ACTIVE}
+    assert not stage.notes.of(ReconnectRequired)
+    await stage.assert_whole()
 
 
 async def test_concurrency_is_bounded_overall_and_for_each_broker(stage: Stage) -> None:

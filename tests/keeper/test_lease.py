@@ -1,6 +1,7 @@
 """The lease: one exchange at a time for a login, whoever wants it, and nothing sent under one that has run out."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
-from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime
-from mesh_refresh.stores import Busy
-from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, Stage
+from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime, reaching
+from mesh_refresh.stores import Busy, MemoryStore, Row
+from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 LEASE = timedelta(minutes=3)
 DEADLINE = RetryPolicy().deadline
@@ -221,3 +222,65 @@ async def test_a_caller_waits_for_the_lease_of_an_exchange_that_ends_in_time(sta
         assert await second == await first
     assert (await stage.account()).state is AccountState.ACTIVE
     assert stage.sent() == 1
+
+
+async def test_who_waits_for_another_processs_lease_takes_no_share_of_the_rate(stage: Stage) -> None:
+    """A login that is leased elsewhere, for hours perhaps, does not stop the others."""
+    async with stage.keeper(rate=1.0) as keeper:
+        for login_id in ("taken", "free"):
+            await keeper.add(login_id, stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.store.claim_one("taken", "somebody else", LEASE)
+        for _ in range(5):
+            with pytest.raises(NotReadyInTime, match="another process"):
+                await keeper.tokens("taken", max_wait=NOTHING)
+        await keeper.tokens("free", max_wait=HOUR)
+    assert stage.sent() == 1
+    await stage.assert_whole()
+
+
+async def test_a_login_that_is_taken_is_claimed_again_once_it_was_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before that no claim could get it: whoever waits reads the row, and leaves places and rate to others."""
+    monkeypatch.setattr(reaching, "_LOOK_AGAIN", 0.001)
+    store = Counting(stage.store)
+    async with stage.keeper(store=store) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        row = await stage.store.claim_one("a", "somebody else", LEASE)
+        assert isinstance(row, Row)
+        caller = asyncio.create_task(keeper.tokens("a", max_wait=EVER))
+        await store.was_asked("read", 9)
+        claims = store.asked["claim_one"]
+        await store.was_asked("read", 20)
+        assert store.asked["claim_one"] == claims == 1
+        await stage.store.swap(row, owner="somebody else")
+        assert (await caller).access_token
+    assert store.asked["claim_one"] == 2
+    assert stage.sent() == 1
+    await stage.assert_whole()
+
+
+class Counting(FaultyStore):
+    """Counts what it is asked."""
+
+    def __init__(self, of: MemoryStore) -> None:
+        super().__init__(of)
+        self.asked: Counter[str] = Counter()
+
+    def _at_risk(self, name: str, verb: Callable[..., Any]) -> Callable[..., Any]:
+        call = super()._at_risk(name, verb)
+
+        async def counted(*args: Any, **options: Any) -> Any:
+            self.asked[name] += 1
+            self._more.set()
+            return await call(*args, **options)
+
+        return counted
+
+    async def was_asked(self, name: str, count: int) -> None:
+        """Wait until the verb was asked so often."""
+        while self.asked[name] < count:
+            self._more.clear()
+            await self._more.wait()

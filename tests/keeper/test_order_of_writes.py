@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from attrs import evolve
 
-from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper
+from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, ReconnectRequired
 from mesh_refresh.testing import Fault, Sharing
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
 
@@ -44,6 +44,35 @@ async def test_a_failure_whose_swap_landed_unseen_counts_once(stage: Stage) -> N
         await keeper.refresh_due()
     account = await stage.account()
     assert (account.state, account.failures) == (AccountState.ACTIVE, 1)
+
+
+async def test_nothing_is_told_of_what_was_not_written(stage: Stage) -> None:
+    """The person reconnects while the second refusal is being written: nobody asks for that once more."""
+    store = FaultyStore(stage.store)
+    login = stage.fake.login("coinbase")
+    async with stage.keeper(store=store) as keeper, stage.keeper() as other:
+        await keeper.add("a", login.token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.refuse(), times=2)
+        await keeper.refresh_due()
+        stage.clock.advance(2 * MINUTE)
+        store.meanwhile["swap"] = lambda: other.add("a", login.again())
+        await keeper.refresh_due()
+    assert (await stage.account()).state is AccountState.ACTIVE
+    assert not stage.notes.of(ReconnectRequired)
+
+
+async def test_what_is_written_at_the_second_try_is_told(stage: Stage) -> None:
+    """Somebody else wrote between, and what was to be told is still so."""
+    login = stage.fake.login("etoro", accounts=2, sharing=Sharing.PAIR_EACH)
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store) as keeper, stage.keeper() as other:
+        await keeper.add("a", login.tokens[0])
+        store.meanwhile["swap"] = lambda: other.add("a", login.tokens[1])
+        await keeper.refresh("a", "acc-1")
+        (event,) = await stage.notes.until(AccountRefreshed)
+    assert event.account_id == "acc-1"
+    assert len(stage.notes.all) == 1
 
 
 async def test_a_settle_that_meets_another_write_is_merged_with_it(stage: Stage) -> None:

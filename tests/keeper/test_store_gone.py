@@ -10,18 +10,23 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh import NotSaved
-from mesh_refresh.keeper import AccountRefreshed, Keeper, NotReadyInTime
-from mesh_refresh.stores import Cipher, MemoryStore
+from mesh_refresh import MeshClient, NotSaved, Tokens
+from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperClosed, NotReadyInTime
+from mesh_refresh.stores import Cipher, MemoryStore, StoreError
 from mesh_refresh.testing import FakeLogin
 from tests.keeper.stage import HOUR, NOTHING, FaultyStore, Stage
 
 SHORT = timedelta(milliseconds=20)
 COUNT = 8
+CIPHER = Cipher([Cipher.generate_key()])
 
 
 def files(spool: Path) -> list[Path]:
     return list(spool.iterdir())
+
+
+def settlements(spool: Path) -> list[Path]:
+    return list(spool.glob("*.settlement"))
 
 
 async def begin(stage: Stage, keeper: Keeper, store: FaultyStore) -> tuple[list[FakeLogin], "asyncio.Task[int]"]:
@@ -37,6 +42,15 @@ async def begin(stage: Stage, keeper: Keeper, store: FaultyStore) -> tuple[list[
     gate.release()
     await store.has_failed("swap")
     return logins, run
+
+
+async def spilled(stage: Stage, keeper: Keeper, store: FaultyStore, spool: Path) -> None:
+    """Likewise, until all of it is in the spool, however slow the disk is: a second try comes after the spilling."""
+    await begin(stage, keeper, store)
+    failed = COUNT
+    while len(settlements(spool)) < COUNT:
+        failed += 1
+        await store.has_failed("swap", failed)
 
 
 @asynccontextmanager
@@ -106,7 +120,7 @@ async def test_the_next_keeper_reads_the_spool_before_anything_is_sent(stage: St
     store, spool = FaultyStore(stage.store), tmp_path / "spool"
     with pytest.raises(NotSaved):
         async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
-            await begin(stage, keeper, store)
+            await spilled(stage, keeper, store, spool)
     assert len(files(spool)) == COUNT
     store.come_back()
     stage.clock.advance(HOUR / 2)
@@ -122,7 +136,7 @@ async def test_a_pair_from_the_spool_is_refreshed_without_a_wait(stage: Stage, t
     store, spool = FaultyStore(stage.store), tmp_path / "spool"
     with pytest.raises(NotSaved):
         async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
-            await begin(stage, keeper, store)
+            await spilled(stage, keeper, store, spool)
     store.come_back()
     async with stage.keeper(store=store, spool=spool) as keeper:
         await keeper.tokens("u0")
@@ -140,7 +154,7 @@ async def test_with_the_store_still_gone_the_next_keeper_neither_sends_nor_answe
     store, spool = FaultyStore(stage.store), tmp_path / "spool"
     with pytest.raises(NotSaved):
         async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
-            await begin(stage, keeper, store)
+            await spilled(stage, keeper, store, spool)
 
     said: list[Any] = []  # looked at outside: `NotSaved` would hide what fails inside
 
@@ -162,6 +176,97 @@ async def test_with_the_store_still_gone_the_next_keeper_neither_sends_nor_answe
     async with stage.keeper(store=store, spool=spool):
         pass
     await stage.assert_whole()
+
+
+async def left_in(spool: Path, stage: Stage) -> FaultyStore:
+    """A keeper that could not write what it had, and is gone; the store is back."""
+    stage.store = MemoryStore(cipher=CIPHER, clock=stage.clock)
+    store = FaultyStore(stage.store)
+    with pytest.raises(NotSaved):
+        async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
+            await spilled(stage, keeper, store, spool)
+    store.come_back()
+    return store
+
+
+async def test_a_crash_before_a_file_of_the_spool_had_its_name_loses_nothing(stage: Stage, tmp_path: Path) -> None:
+    """It was whole on the disk already. What is not whole yet, or of another key, stays as it is."""
+    spool = tmp_path / "spool"
+    store = await left_in(spool, stage)
+    for file in files(spool):
+        file.rename(spool / f".new-{file.stem}")
+    rest = {
+        spool / ".new-half": b"half a fi",
+        spool / ".new-other": Cipher([Cipher.generate_key()]).seal("{}", "spool"),
+    }
+    for path, content in rest.items():
+        path.write_bytes(content)
+    async with stage.keeper(store=store, spool=spool):
+        pass
+    assert {path: path.read_bytes() for path in files(spool)} == rest
+    await stage.assert_whole()
+
+
+async def test_a_keeper_of_another_store_takes_no_file_from_its_owner(stage: Stage, tmp_path: Path) -> None:
+    """It finds no such login, or another one of that name; the owner, dead or alive, finds its own again."""
+    spool, other = tmp_path / "spool", MemoryStore(cipher=CIPHER, clock=stage.clock)
+    stage.store = MemoryStore(cipher=CIPHER, clock=stage.clock)
+    store = FaultyStore(stage.store)
+
+    async def with_a_stranger() -> None:
+        async with stage.keeper(store=store, spool=spool, drain=SHORT) as keeper:
+            await spilled(stage, keeper, store, spool)
+            async with stage.keeper(store=other, spool=spool) as stranger:
+                await stranger.add("u0", Tokens("kraken", "of somebody else"))
+
+    with pytest.raises(NotSaved):
+        await with_a_stranger()
+    async with stage.keeper(store=other, spool=spool):
+        pass
+    assert len(files(spool)) == COUNT
+    store.come_back()
+    async with stage.keeper(store=store, spool=spool):
+        pass
+    assert not files(spool)
+    await stage.assert_whole()
+
+
+async def test_nothing_is_answered_before_the_spool_was_read(stage: Stage, tmp_path: Path) -> None:
+    """While the worker enters its keeper, somebody asks it already: there may be newer tokens in the spool."""
+    spool = tmp_path / "spool"
+    store = await left_in(spool, stage)
+    stale = (await stage.account("u0")).tokens
+    keys = stage.fake.client_id, stage.fake.client_secret
+    async with MeshClient(*keys, base_url=stage.fake.base_url, clock=stage.clock) as mesh:
+        keeper = Keeper(mesh, store, spool=spool)
+        worker = asyncio.create_task(keeper.run())
+        await asyncio.sleep(0)
+        with pytest.raises(NotReadyInTime, match="spool"):
+            await keeper.tokens("u0", max_wait=timedelta())
+        assert (await keeper.tokens("u0")).refresh_token != stale.refresh_token
+        worker.cancel()
+        await asyncio.wait((worker,))
+    assert stage.sent() == COUNT
+    await stage.assert_whole()
+
+
+async def test_who_asks_a_keeper_whose_spool_cannot_be_read_is_told_at_once(stage: Stage, tmp_path: Path) -> None:
+    """It never comes to run; nobody waits for it."""
+    spool = tmp_path / "spool"
+    store = await left_in(spool, stage)
+    files(spool)[0].write_bytes(b"something else")
+    keys = stage.fake.client_id, stage.fake.client_secret
+    async with MeshClient(*keys, base_url=stage.fake.base_url, clock=stage.clock) as mesh:
+        keeper = Keeper(mesh, store, spool=spool)
+        worker = asyncio.create_task(keeper.run())
+        await asyncio.sleep(0)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("u0", max_wait=HOUR)
+        with pytest.raises(StoreError):
+            await worker
+        with pytest.raises(KeeperClosed):
+            await keeper.tokens("u0")
+    assert len(files(spool)) == COUNT
 
 
 async def test_files_of_the_spool_are_sealed_and_private(stage: Stage, tmp_path: Path) -> None:

@@ -1,15 +1,26 @@
 """Unknown outcomes: nobody sends the same tokens before the stamped time, and what follows is settled by it."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from mesh_refresh import RefreshRequest
-from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.keeper import (
+    AccountRefreshed,
+    AccountState,
+    AttemptFailed,
+    Keeper,
+    NotReadyInTime,
+    Reason,
+    ReconnectRequired,
+)
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, Stage
+from mesh_refresh.testing.gate import Gate
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 SETTLE = timedelta(minutes=2)
 INSTANT = timedelta(microseconds=1)
@@ -106,6 +117,78 @@ async def test_tokens_that_the_broker_refuses_wait_for_the_settling_time_alone(s
     assert fresh.access_token != login.token.access_token
     assert stage.sent() == 2
     await stage.assert_whole()
+
+
+async def test_who_was_refused_by_the_broker_is_told_at_once_when_the_settling_is_over(stage: Stage) -> None:
+    """Nobody is asked to look again and again at a login that nobody is at work on."""
+    store = Forgetful(stage.store)
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        login = await unknown(stage, keeper)
+        for held in (True, False):
+            if not held:
+                store.forget_holds()
+            with pytest.raises(NotReadyInTime, match="the last exchange failed") as early:
+                await keeper.tokens("a", rejected=login.token, max_wait=SETTLE / 2)
+            assert early.value.retry_at == stage.now + SETTLE
+    assert stage.sent() == 1
+
+
+async def test_the_settling_time_binds_those_whom_the_broker_refused_after_a_restart_too(stage: Stage) -> None:
+    """The store's own hold ends with the machine: what is written on the account does not."""
+    store = Forgetful(stage.store)
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        login = await unknown(stage, keeper)
+    store.forget_holds()
+    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+        stage.clock.advance(SETTLE / 2)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", rejected=login.token, max_wait=SETTLE / 4)
+        stage.clock.advance(SETTLE / 2)
+        assert await keeper.tokens("a", rejected=login.token) != login.token
+    assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+async def test_a_person_who_logs_in_anew_waits_for_nothing(stage: Stage) -> None:
+    """Nothing is unknown of the new login, though what was under way for the old one ended so."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        login = stage.fake.login("coinbase")
+        await keeper.add("a", login.token)
+        stage.clock.advance(HOUR * 0.9)
+        gate = Gate()
+        stage.fake.fail(Fault.cut().waiting(before=gate))
+        old = asyncio.create_task(keeper.refresh_due())
+        await gate.arrivals(1)
+        (new,) = login.again()
+        await keeper.add("a", evolve(new, access_token=None, expires_at=None))
+        gate.release()
+        await old
+        assert (await stage.account()).unknown_since is None
+        assert (await keeper.tokens("a", max_wait=MINUTE)).access_token
+    assert stage.sent() == 2
+
+
+async def test_a_crash_is_told_as_a_failure(stage: Stage) -> None:
+    """The one that the success after it says was ended."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await stage.abandoned()
+        await keeper.refresh_due()
+        (failed,) = await stage.notes.until(AttemptFailed)
+        assert (failed.error, failed.failures, failed.retry_at) == ("lease ran out", 1, stage.now + SETTLE)
+        stage.clock.advance(SETTLE)
+        await keeper.refresh_due()
+        (refreshed,) = await stage.notes.until(AccountRefreshed)
+    assert refreshed.failures == 1
+
+
+class Forgetful(FaultyStore):
+    """Its leases and holds can end before their time, as those of another boot do."""
+
+    def forget_holds(self) -> None:
+        for kept in self._kept.values():
+            kept.owner = kept.until = None
 
 
 async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: Stage) -> None:

@@ -15,11 +15,12 @@ from mesh_refresh import (
     Refreshed,
     RefreshOptions,
     Reply,
+    Tokens,
     UnreadableReply,
     codec,
 )
 from tests.unit.bounded import bounded
-from tests.unit.replies import AT, CODE, OLD, content, entry, envelope, pending
+from tests.unit.replies import AT, CODE, OLD, PAIR, content, decoded, entry, envelope, pending, refreshed, refusal
 
 NAMES = ["content", "status", "brokerAccountTokens", "account", "accessToken", "refreshToken", "tokenId", "accountId",
          "meshAccountId", "expiresInSeconds", "refreshTokenExpiresInSeconds", "errorData", "message", "errorType",
@@ -197,3 +198,33 @@ def test_what_strict_parsers_refuse(body: bytes) -> None:
     reply = codec.decode_reply(HttpReply(200, {}, body), at=AT)
     outcome = DefaultStrategy().interpret(request, OLD, reply, AT)
     assert outcome.all_tokens[0].refresh_token == "fake-refresh-new"
+
+
+HALVES = pytest.mark.parametrize("half", [rb"\ud83d", rb"\ude00x", b"\xed\xa0\xbd"])
+"""A lone surrogate: escaped, as JSON writers in JavaScript and .NET do it, and as bytes."""
+
+
+@HALVES
+def test_half_a_character_in_a_text_costs_no_token(half: bytes) -> None:
+    """Names and messages are cut by somebody's count of characters: all else is read, tokens to the byte."""
+    pair = {"accessToken": "fake-access-\U0001f600", "refreshToken": "fake-refresh-new"}
+    account = {"account": {"accountId": "A", "accountName": "Savings @", "balances": [{"symbol": "@"}]}, **pair}
+    body = written(envelope(content(account, errorMessage="@"), message="@", more={"@": ["@"]}))
+    outcome = refreshed(body.replace(b"@", half))
+    [found] = outcome.all_tokens
+    assert (found.access_token, found.refresh_token, found.account_id) == (*pair.values(), "A")
+    assert found == Tokens.from_json(found.to_json())
+    assert "Savings \ufffd" in repr(outcome.reply)
+
+
+@HALVES
+@pytest.mark.parametrize("name", ["accessToken", "refreshToken", "tokenId", "accountId", "meshAccountId"])
+def test_half_a_character_in_a_token_or_an_id(half: bytes, name: str) -> None:
+    """Another one in its place would be no better: the bytes are kept as they came."""
+    ids, tokens = {"accountId": "A", "meshAccountId": "M"}, {**PAIR, "tokenId": "fake-token-id"}
+    (ids if name in ids else tokens)[name] = "fake-@-new"
+    body = written(envelope(content({"account": ids, **tokens}))).replace(b"@", half)
+    error = refusal(decoded(200, body))
+    assert isinstance(error, UnreadableReply)
+    assert error.may_hold_token
+    assert error.body == body

@@ -116,6 +116,26 @@ def test_unknown_outcomes_in_a_row() -> None:
     assert (account.unknown_since, account.wait_until, account.failures) == (at(10), at(620), 2)
 
 
+def test_unknown_outcomes_back_off_like_any_failure() -> None:
+    """Settling is the least; later ones wait for longer, for callers too, and after so many days it is once a day."""
+    login, when = made(tokens(expires_at=None)), 0.0
+    waits = []
+    for number in range(1, 1200):
+        login = after(evolve(login, attempt=number), Unknown("ServerFailure"), number, when).login
+        account = one(login)
+        assert account.due_at is not None
+        assert account.hold_until == account.due_at
+        assert account.wait_until == at(when + 120)
+        waits.append((account.due_at - at(when)).total_seconds())
+        when += waits[-1]
+    assert waits[:4] == [120] * 4
+    assert max(waits[10:600]) <= 900
+    assert min(waits[10:600]) >= 450
+    assert len({round(it) for it in waits[10:600]}) > 50, "by chance, not all at once"
+    assert min(waits[-90:]) >= 0.9 * 86_400
+    assert isinstance(answer(login, one(login), at(when - 1), POLICY, rejected=one(login).tokens), NotBefore)
+
+
 def test_where_no_second_request_is_allowed() -> None:
     """The account is parked with the reason, and its tokens stay."""
     applied = after(made(), Unknown("ServerFailure", may_resend=False))
@@ -143,6 +163,29 @@ def test_a_lease_that_ran_out() -> None:
     assert found_open(found, login, now(20)).login == found, "a second look changes nothing"
     strict = found_open(login, login, now(10), {login.accounts[0].epoch: False}).login
     assert [it.state for it in strict.accounts] == [RECONNECT, "active", "not_refreshable"]
+
+
+def test_what_is_told_of_a_lease_that_ran_out() -> None:
+    """That an attempt has failed, since it is counted as a failure; of one that was parked before, nothing again."""
+    login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens("r-c", account="C")), attempt=3)
+    login = changed(login, 1, state=RECONNECT, reason=Reason.REFUSED, due_at=None)
+    may = {login.accounts[2].epoch: False}
+    attempt_failed, parked = found_open(login, login, now(10), may).told
+    assert isinstance(attempt_failed, AttemptFailed)
+    assert (attempt_failed.account_id, attempt_failed.error, attempt_failed.failures) == ("A", "lease ran out", 1)
+    assert attempt_failed.retry_at == at(3540)
+    assert isinstance(parked, ReconnectRequired)
+    assert (parked.account_id, parked.reason) == ("C", Reason.UNKNOWN)
+
+
+def test_a_parked_account_is_told_once() -> None:
+    """Tried by hand, and refused again or with an unknown outcome: only another reason is news."""
+    login = changed(made(), state=RECONNECT, reason=Reason.REFUSED, due_at=None)
+    for failure in (Refused("Sorry."), Unknown("ServerFailure")):
+        assert after(login, failure).told == ()
+    [event] = after(changed(login, unknown_since=START), Refused()).told
+    assert isinstance(event, ReconnectRequired)
+    assert event.reason is Reason.REFUSED_AFTER_UNKNOWN
 
 
 def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:

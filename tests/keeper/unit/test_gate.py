@@ -78,6 +78,18 @@ def test_places_that_a_claim_has_reserved() -> None:
     assert gate.free == 0
 
 
+def test_what_was_not_begun_takes_nothing_of_the_rate() -> None:
+    """Who found the login taken gives back its share, of both rates, and no more than that."""
+    gate = Gate(Policy(rate=4, rate_each=2))
+    for _ in range(50):
+        place = gate.enter("one", 0.0)
+        assert gate.shut("one", 0.0) is not None, "while somebody tries, it is spoken for"
+        gate.leave(place, begun=False)
+    assert gate.shut("one", 0.0) is None
+    gate.leave(gate.enter("one", 0.0))
+    assert gate.shut("one", 0.0) is not None
+
+
 def test_a_breaker_is_not_a_crowd() -> None:
     """Who waits for a broker to cool down waits for no place, and so takes none from others."""
     road = Road(Policy(concurrency=5), "bad", "good")

@@ -78,6 +78,19 @@ def test_a_code_that_was_not_sent_or_failed_without_harm() -> None:
         assert (one(after.login).failures, one(after.login).state) == (0, MFA)
 
 
+def test_what_comes_late_for_an_older_question() -> None:
+    """A newer one, to which a code was sent meanwhile, is not opened again: another code could be sent for it."""
+    login = asked()
+    old = attempt(answering(login, one(login)), 2, code_for="question-1")
+    login = asked(answering(login, one(login)), 3, question("question-2"))
+    login = answering(login, one(login))
+    assert code_refused(login, old) == login
+    assert failed(login, old, Failed("Throttled", blamed=False), now(20)).login == login
+    assert not is_answered(code_refused(login, attempt(login, 4, code_for="question-2")))
+    newer = asked(login, 4, question("question-3"))
+    assert not is_answered(failed(newer, old, Unknown("ServerFailure"), now(20)).login), "nor is it closed"
+
+
 def test_a_code_whose_fate_is_unknown() -> None:
     """It is never sent again: the question stays answered, and the account parked."""
     login = asked()

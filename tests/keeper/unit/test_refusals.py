@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.breakers import Breakers
-from mesh_refresh.keeper.events import Fault
-from tests.keeper.unit.making import START
+from mesh_refresh.keeper.events import BreakerClosed, BreakerEvent, BreakerOpened, Fault
+from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
 
 POLICY = Policy(concurrency=10)
@@ -18,12 +19,12 @@ def always(said: Answer) -> Callable[[str], Answer]:
     return lambda _: said
 
 
-def refused(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0) -> bool:
-    return breakers.refused(broker, login, now, START, ())[0]
+def refused(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0, **given: Any) -> bool:
+    return breakers.refused(broker, login, now, at(now), breakers.probe(broker, now), **given)[0]
 
 
-def fresh(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0) -> None:
-    list(breakers.succeeded(broker, login, now, START, ()))
+def fresh(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0, **given: Any) -> None:
+    list(breakers.succeeded(broker, login, now, at(now), breakers.probe(broker, now), **given))
 
 
 def test_a_mesh_that_refuses_all() -> None:
@@ -52,6 +53,58 @@ def test_after_the_policys_time_refusals_count() -> None:
     blamed = road.blamed
     road.run(60, always(Said.REFUSED))
     assert road.blamed > blamed + 100
+
+
+def flood(breakers: Breakers, name: str, now: float, count: int = 20) -> list[str]:
+    """Who is blamed for it, of so many logins that are refused."""
+    return [login for login in (f"{name}-{number}" for number in range(count)) if refused(breakers, login, now=now)]
+
+
+def tripped_and_closed(now: float = 1.0, **given: Any) -> Breakers:
+    """Twenty were refused, and then one login was not: the broker is believed."""
+    breakers = Breakers(POLICY)
+    assert len(flood(breakers, "login", now)) == 19
+    fresh(breakers, "another", now=now + 60, **given)
+    assert breakers.open == {}
+    return breakers
+
+
+def test_refusals_that_were_wrong_are_not_believed_any_more() -> None:
+    """A login that was refused succeeds with the same tokens: the next fault is nobody's, however soon it comes."""
+    breakers = tripped_and_closed()
+    assert refused(breakers, "login-1", now=100)
+    fresh(breakers, "login-2", now=130)
+    assert breakers.forgiven_until("one") == at(130), "and those which it has refused since are forgiven"
+    assert len(flood(breakers, "next", 140, 60)) == 18, "with the one before, and one that is fresh"
+    assert breakers.open == {"one": Fault.REFUSALS}
+
+
+def test_a_probe_that_was_refused_before() -> None:
+    """It is the first that succeeds, so nothing that was refused was meant."""
+    breakers = Breakers(POLICY)
+    flood(breakers, "login", 1.0)
+    fresh(breakers, "login-3", now=60)
+    assert len(flood(breakers, "next", 61, 60)) == 19
+
+
+def test_a_person_who_logs_in_anew_proves_nothing() -> None:
+    """Those whom the broker has thrown out are parked, though others of them come back one by one."""
+    breakers = Breakers(POLICY)
+    for number in range(20):
+        refused(breakers, f"login-{number}", account=f"login-{number}, before")
+    fresh(breakers, "another", now=60)
+    for number in range(20):
+        fresh(breakers, f"login-{number}", account=f"login-{number}, after", now=61)
+    assert len(flood(breakers, "next", 62, 100)) == 100
+
+
+def test_refusals_that_cease_are_not_believed_when_they_come_again() -> None:
+    """After a pause of the window it is another fault, though nobody who was refused has succeeded meanwhile."""
+    breakers = tripped_and_closed()
+    assert len(flood(breakers, "true", 100, 60)) == 60
+    assert len(flood(breakers, "next", 100 + 599, 60)) == 60
+    assert len(flood(breakers, "wrong", 100 + 599 + 601, 60)) == 19
+    assert breakers.open == {"one": Fault.REFUSALS}
 
 
 def test_a_login_is_counted_once() -> None:
@@ -106,6 +159,22 @@ def test_all_brokers_together() -> None:
     assert breakers.open == {None: Fault.REFUSALS}
 
 
+def test_refusals_in_the_place_of_another_fault() -> None:
+    """What was told to be open is told to be closed, and no probe goes sooner for it."""
+    breakers = Breakers(POLICY)
+    told = [*breakers.nobodys("one", Fault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
+    for number in range(20):
+        told += breakers.refused("one", f"login-{number}", 1.0, at(1), ())[1]
+    assert breakers.blocked("one", 89.0) is not None
+    told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
+    assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [
+        (BreakerOpened, Fault.NOT_PERMITTED),
+        (BreakerClosed, Fault.NOT_PERMITTED),
+        (BreakerOpened, Fault.REFUSALS),
+        (BreakerClosed, Fault.REFUSALS),
+    ]
+
+
 def test_403_of_one_broker_does_not_end_it() -> None:
     """It proves that Mesh is there, not that its refusals are meant: one event, also with that in between."""
     road = Road(POLICY, "one", "two", "three")
@@ -126,6 +195,9 @@ def test_memory_is_bounded() -> None:
         list(breakers.answered("one", number / 100, START, ()))
     for number in range(20_000):
         list(breakers.unknown("two", f"login-{number}", 1.0, START, ()))
+    for number in range(20_000):
+        refused(breakers, f"login-{number}", now=200.0)
     assert len(breakers._refusals._windows["one"].answers) <= 1000
+    assert len(breakers._refusals._windows["one"].standing) <= 1000
     assert sum(map(len, breakers._unknown.values())) <= 100
     assert len(breakers._probed) <= 2
