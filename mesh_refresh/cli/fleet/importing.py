@@ -18,11 +18,14 @@ from mesh_refresh.cli.fleet.options import duration, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.sources import open_source, read
 from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.stores import WrongKey
 
 _BATCH = 500
 _PROGRESS = 20_000
 _COMPLAINTS = 20
 """After so many bad lines, only their number is told."""
+
+_SEALED = "what the store has of this login cannot be opened with these keys, and was left as it is."
 
 _EPILOG = """\b
 One login a line, with your own id of it:
@@ -72,7 +75,7 @@ def import_logins(
                 run.sum_up(interrupted=True)
                 raise
             run.sum_up()
-    return Exit.INVALID if run.bad else Exit.REFRESHED
+    return run.code
 
 
 def _standard_input() -> tuple[str, ...]:
@@ -90,6 +93,8 @@ class Import:
     strict: bool
     quiet: bool
     bad: int = 0
+    code: Exit = Exit.REFRESHED
+    """The worst of them."""
     _lines: int = 0
     _news: int = 0
     _where: str = field(default="")
@@ -135,6 +140,8 @@ class Import:
             if isinstance(done, InvalidRequest):
                 # It does not go with the login that the store has.
                 self._complain(BadLine(line.number, str(done)))
+            elif isinstance(done, WrongKey):
+                self._complain(BadLine(line.number, _SEALED), Exit.STORE)
             elif isinstance(done, BaseException):
                 raise done
             else:
@@ -149,12 +156,12 @@ class Import:
         adding = (add([(line.login_id, line.tokens)], spread=self.spread, at_once=not line.aged) for line in batch)
         return await asyncio.gather(*adding, return_exceptions=True)
 
-    def _complain(self, line: BadLine) -> None:
-        self.bad += 1
+    def _complain(self, line: BadLine, code: Exit = Exit.INVALID) -> None:
+        self.bad, self.code = self.bad + 1, max(self.code, code)
         text = f"line {line.number}{self._where}: {line.why}"
         if self.strict:
             self.sum_up()
-            raise Failure(text)
+            raise Failure(text, code)
         if self.bad <= _COMPLAINTS:
             say(text)
         if self.bad == _COMPLAINTS:

@@ -65,6 +65,13 @@ class Place:
         shown = repr(PostgresStore.open(self.url(), cipher=PlainText()))
         return home / "mesh-refresh" / f"{hashlib.sha256(shown.encode()).hexdigest()[:16]}.spool"
 
+    def other_key(self) -> str:
+        """What to do about a login that is sealed with another key than the store itself, or not at all."""
+        if self.plaintext:
+            return f"this store is plain text. Leave out --plaintext, and put their key into {KEYS_VARIABLE}."
+        variable = self.keys_variable
+        return f"put the key that sealed it into {variable} too, behind the others. See mesh-refresh key --help."
+
     def cipher(self) -> Cipher | PlainText:
         """What seals. Raises `Failure` where there is no key, and it was not said that there is none."""
         variable = self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
