@@ -88,7 +88,7 @@ def _lines(summary: Summary) -> list[str]:
         lines.append("All brokers are paused. mesh-refresh resume --all")
     brokers = [one_line(name) for name in sorted(summary.paused - {"*"})]
     if brokers:
-        lines.append(f"Paused: {', '.join(brokers)}.")
+        lines.append(f"Paused: {', '.join(brokers)}. mesh-refresh resume BROKER")
     if moved := summary.moving.get(Way.MOVED):
         lines.append(f"Moved to another store: {moved}.")
     if arriving := summary.moving.get(Way.ARRIVING):
