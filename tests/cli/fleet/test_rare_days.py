@@ -1,6 +1,7 @@
 """`pause`, `resume`, `remove`, `salvage` and `key`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,39 @@ def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: Fleet) -> None:
     assert fleet.once("-q").code == 0
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
     assert fleet("status").code == Exit.STORE
+
+
+@pytest.mark.parametrize("command", [("key",), ("key", "reseal")])
+def test_keys_are_rotated_one_process_after_the_other_as_the_help_says(fleet: Fleet, command: tuple[str, ...]) -> None:
+    """Whoever is a step behind opens everything that whoever is a step ahead has sealed, and the other way about."""
+    keys = {"OLD": fleet.key, "NEW": Cipher.generate_key()}
+    text = fleet(*command, "--help").out
+    steps = re.findall(r"MESH_REFRESH_KEYS=((?:OLD|NEW|,)+)|[.] (mesh-refresh key reseal)", text)
+    assert steps == [("OLD,NEW", ""), ("NEW,OLD", ""), ("", "mesh-refresh key reseal"), ("NEW", "")]
+
+    def process(names: str) -> None:
+        fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", ",".join(keys[name] for name in names.split(",")))
+
+    behind, number = "OLD", 0
+    for ahead, reseal in steps:
+        if reseal:
+            assert fleet("key", "reseal").code == 0
+            continue
+        for writer, reader in ((ahead, behind), (behind, ahead)):
+            process(writer)
+            fleet.add(f"user-{number}")
+            process(reader)
+            number += 1
+            assert len(fleet.listed()) == number, f"{reader} beside {writer}"
+        behind = ahead
+        process(ahead)
+
+
+@pytest.mark.parametrize("page", ["command-line.md", "rotating-keys.md"])
+def test_the_docs_rotate_keys_as_the_help_does(page: str) -> None:
+    text = Path(__file__).parents[3].joinpath("docs", page).read_text()
+    places = [text.index(step) for step in ("KEYS=OLD,NEW`", "KEYS=NEW,OLD`", "key reseal`, with", "KEYS=NEW`")]
+    assert places == sorted(places)
 
 
 def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
