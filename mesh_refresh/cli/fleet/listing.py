@@ -12,13 +12,15 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import duration, json_option, store_options
 from mesh_refresh.cli.fleet.place import Place
-from mesh_refresh.cli.fleet.tables import show
+from mesh_refresh.cli.fleet.tables import Cell, show
 from mesh_refresh.cli.lines import counted, one_line, say
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.stores import WrongKey
 
 _COLUMNS = ("login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed")
+_YIELDING = ("reason", "failures", "changed", "account", "due", "expires", "broker", "state")
+"""In a narrow window. What says why something is wrong is mostly empty, and stands well in a line of its own."""
 _NOT_OPENED, _NOT_READ = "cannot be opened with these keys", "cannot be read"
 _PAGE = 500
 _SHOWN = 100
@@ -121,26 +123,26 @@ def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> list[Unopened]:
         say("no login fits.")
         return []
     rows = [row for login in shown for row in _rows(login, filters)]
-    show(_COLUMNS, rows, numbers=("failures",))
+    show(_COLUMNS, rows, numbers=("failures",), yielding=_YIELDING)
     if len(found) > limit:
         sys.stdout.flush()
         say(f"there are more: --after {one_line(shown[-1].login_id)}")
     return [login for login in shown if isinstance(login, Unopened)]
 
 
-def _rows(login: Login | Unopened, filters: dict[str, Any]) -> list[tuple[str | int | None, ...]]:
+def _rows(login: Login | Unopened, filters: dict[str, Any]) -> list[tuple[Cell, ...]]:
     if not isinstance(login, Unopened):
         return [_row(login, account) for account in _wanted(login, filters)]
     row = login.row
-    times = _short(row.expires_at), _short(row.due_at)
-    return [(row.login_id, row.broker, None, row.state, _problem(login), *times, None, _short(row.changed_at))]
+    times = row.expires_at, row.due_at
+    return [(row.login_id, row.broker, None, row.state, _problem(login), *times, None, row.changed_at)]
 
 
 def _problem(login: Unopened) -> str:
     return _NOT_OPENED if isinstance(login.error, WrongKey) else _NOT_READ
 
 
-def _row(login: Login, account: Account) -> tuple[str | int | None, ...]:
+def _row(login: Login, account: Account) -> tuple[Cell, ...]:
     tokens = account.tokens
     return (
         login.login_id,
@@ -148,10 +150,10 @@ def _row(login: Login, account: Account) -> tuple[str | int | None, ...]:
         tokens.account_id or tokens.mesh_account_id,
         login.moving.way.value if login.moving else account.state.value,
         account.reason.value if account.reason else account.last_error,
-        _short(tokens.expires_at),
-        _short(account.due_at) if not account.parked and not login.moving else None,
+        tokens.expires_at,
+        account.due_at if not account.parked and not login.moving else None,
         account.failures,
-        _short(login.changed_at),
+        login.changed_at,
     )
 
 
@@ -160,7 +162,8 @@ def _found(fleet: Fleet, limit: int | None, filters: dict[str, Any]) -> Iterator
     left, after = limit, filters["after"]
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)
-        page = fleet.run(read_page(fleet.store, page_of(size, **{**filters, "after": after})))
+        wanted: dict[str, Any] = {**filters, "after": after}
+        page = fleet.run(read_page(fleet.store, page_of(size, **wanted)))
         yield from page
         if len(page) < size:
             return
@@ -173,7 +176,3 @@ def _wanted(login: Login, filters: dict[str, Any]) -> list[Account]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _short(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
