@@ -13,6 +13,8 @@ import pytest
 
 from mesh_refresh import NotSaved
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.tally import Tally
+from mesh_refresh.keeper import Fault as Faults
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Cipher, Row, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
@@ -60,6 +62,44 @@ def test_what_once_left_is_an_exit_code(fleet: Fleet, fault: Fault, code: Exit, 
     assert told in ran.err
 
 
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (Fault.client_refused(), "client_refused: Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET."),
+        (Fault.all()["redirect 302"], "redirected: what answers points elsewhere. Check MESH_BASE_URL."),
+        (Fault.all()["status 403"], "ask Mesh what the keys may do"),
+        (Fault.all()["problem 400"], "Check MESH_BASE_URL and proxies"),
+        (Fault.throttle(), "Run it again later, perhaps with --rate"),
+    ],
+)
+def test_all_that_a_fault_held_back_is_counted_and_it_is_said_what_to_do(
+    fleet: Fleet, fault: Fault, advice: str
+) -> None:
+    """Those with a request out when it came are put off for some seconds, and still to be refreshed."""
+    for number in range(17):
+        fleet.add(f"user-{number}")
+    fleet.fake.fail(fault, times=None)
+    ran = fleet.once()
+    assert "0 accounts refreshed" in ran.err
+    assert "17 logins still due." in ran.err
+    assert advice in ran.err.splitlines()[-1]
+
+
+def test_every_fault_has_its_advice() -> None:
+    tally = Tally(faults=set(Faults))
+    assert [line.partition(":")[0] for line in tally.advice()] == [fault.value for fault in Faults]
+
+
+def test_what_is_still_due_is_not_counted_twice() -> None:
+    """A login that was claimed and given back untouched is due as it was."""
+    tally = Tally(faults={Faults.THROTTLED}, told={"user-0", "user-1"})
+    tally.claimed(5)
+    assert tally.still_due(before=10, left=5) == 8
+    assert tally.still_due(before=10, left=8) == 8
+    assert tally.still_due(before=2, left=0) == 0, "somebody else has refreshed them meanwhile"
+    assert Tally().still_due(before=10, left=3) == 3
+
+
 def test_a_code_that_is_needed_is_an_exit_code(fleet: Fleet) -> None:
     fleet.add("user-7", "vanguard", mfa=True)
     fleet.add("user-8")
@@ -92,6 +132,10 @@ def test_what_is_paused_is_left(fleet: Fleet) -> None:
     ran = fleet.once()
     assert ran.code == Exit.TRY_AGAIN
     assert "1 login still due" in ran.err
+    assert ran.err.endswith("mesh-refresh: coinbase is paused: mesh-refresh resume coinbase\n")
+    fleet("pause", "--all")
+    assert fleet.once().err.endswith("mesh-refresh: all brokers are paused: mesh-refresh resume --all\n")
+    fleet("resume", "--all")
     fleet("resume", "coinbase")
     assert fleet.once().code == 0
 
