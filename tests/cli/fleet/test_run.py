@@ -20,6 +20,7 @@ from mesh_refresh.stores import Cipher, Row, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import Fault
 from tests.cli.fleet.conftest import Fleet, read_until
+from tests.cli.test_codes import person
 
 
 def test_once_refreshes_what_is_due(fleet: Fleet) -> None:
@@ -219,7 +220,7 @@ class Failing(SqliteStore):
     """Takes no new tokens."""
 
     tries = 0
-    tried_again = asyncio.Event()
+    tried_again: asyncio.Event
 
     async def swap(self, row: Row, **options: Any) -> bool:
         self.tries += 1
@@ -228,24 +229,91 @@ class Failing(SqliteStore):
         raise StoreUnavailable
 
 
-def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
-    """From the folder beside the store."""
-    fleet.add("user-7")
+def spool_something(fleet: Fleet) -> None:
+    """A keeper's life in which the store takes no new tokens."""
 
-    async def earlier_life() -> None:
+    async def life() -> None:
         policy = Policy(drain=timedelta())
         store = Failing.open(fleet.file, cipher=Cipher([fleet.key]))
+        store.tried_again = asyncio.Event()
         async with store, fleet.fake.client() as mesh:
             with pytest.raises(NotSaved):
                 async with Keeper(mesh, store, policy=policy, spool="fleet.db.spool"):
                     await store.tried_again.wait()
 
-    asyncio.run(earlier_life())
+    asyncio.run(life())
+
+
+def in_spool() -> list[str]:
+    return sorted(path.suffix for path in Path("fleet.db.spool").iterdir())
+
+
+def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
+    """From the folder beside the store."""
+    fleet.add("user-7")
+    spool_something(fleet)
     assert fleet.lost()
-    assert len(list(Path("fleet.db.spool").iterdir())) == 1
+    assert in_spool() == [".settlement"]
     assert fleet.once().code == 0
     assert not fleet.lost()
-    assert not list(Path("fleet.db.spool").iterdir())
+    assert not in_spool()
+
+
+def test_a_removed_login_leaves_nothing_in_the_spool(fleet: Fleet) -> None:
+    """Its new tokens are live: forgotten means there too. Those of others stay."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    fleet.add("user-8")
+    assert "removed: user-8." in fleet("remove", "user-8", "--yes").err
+    assert in_spool() == [".settlement"]
+    assert "removed: user-7, with 1 file of the spool." in fleet("remove", "user-7", "--yes").err
+    assert not in_spool()
+    assert "does not have" not in fleet.once().err
+
+
+def test_what_was_set_aside_can_be_removed_later(fleet: Fleet) -> None:
+    """The login went by another way, and a worker found no place for its new tokens."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    fleet.store(lambda store: store.delete("user-7"))
+    assert "new tokens are of a login that the store does not have" in fleet.once().err
+    assert in_spool() == [".orphan"]
+    assert fleet("remove", "user-8", "--yes").code == Exit.INVALID
+    with person(fleet.cli, "remove", "user-7") as somebody:
+        somebody.sees(r"Forget user-7 \(in the spool alone\) and its tokens\?")
+        somebody.types("y")
+        somebody.leaves()
+        assert somebody.process.returncode == 0
+    assert not in_spool()
+    assert fleet("remove", "user-7", "--yes").code == Exit.INVALID
+
+
+def test_what_was_set_aside_is_taken_up_by_the_right_store(fleet: Fleet) -> None:
+    """Renamed, as the docs say: the login that it belongs to is back, from a backup say."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    row = fleet.store(lambda store: store.read("user-7"))
+    assert row is not None
+    fleet.store(lambda store: store.delete("user-7"))
+    fleet.once()
+    (orphan,) = Path("fleet.db.spool").iterdir()
+    orphan.rename(orphan.with_suffix(".settlement"))
+    fleet.store(lambda store: store.insert(row))
+    assert fleet.lost()
+    assert fleet.once().code == 0
+    assert not fleet.lost()
+    assert not in_spool()
+
+
+def test_files_of_the_spool_that_do_not_open_are_told(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    Path("fleet.db.spool").mkdir()
+    Path("fleet.db.spool/one.orphan").write_bytes(Cipher([Cipher.generate_key()]).seal("something", "spool"))
+    Path("fleet.db.spool/two.orphan").write_bytes(Cipher([fleet.key]).seal("something", "spool"))
+    ran = fleet("remove", "user-7", "--yes")
+    assert ran.code == 0
+    assert "2 files of the spool cannot be opened with these keys" in ran.err
+    assert in_spool() == [".orphan", ".orphan"]
 
 
 # What it logs.
