@@ -17,7 +17,7 @@ from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import duration, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.sources import open_source, read
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, counted, say
 from mesh_refresh.stores import WrongKey
 
 _BATCH = 500
@@ -66,11 +66,14 @@ def import_logins(
     if len(names) > 1 and from_line > 1:
         raise click.UsageError("--from-line needs one FILE.")
     with ExitStack() as stack:
-        sources = [stack.enter_context(open_source(name)) for name in names]
+        several = len(names) > 1
+        sources = [
+            stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
+        ]
         with Fleet(place, create=True) as fleet:
             run = Import(fleet, spread, strict=strict, quiet=quiet)
             try:
-                run.all(sources, from_line)
+                run.all(list(zip(names, sources, strict=True)), from_line)
             except KeyboardInterrupt:
                 run.sum_up(interrupted=True)
                 raise
@@ -102,11 +105,12 @@ class Import:
     """Up to this line, everything is in the store."""
     _files: int = 1
 
-    def all(self, sources: list[BinaryIO], first: int) -> None:
-        """Read them, one after the other."""
+    def all(self, sources: list[tuple[str, BinaryIO]], first: int) -> None:
+        """Read them, with their names, one after the other."""
         self._files = len(sources)
-        for number, source in enumerate(sources, 1):
-            self._where, self._done = (f" of file {number}" if len(sources) > 1 else ""), 0
+        for number, (name, source) in enumerate(sources, 1):
+            # A file of that name was opened: it is no token that was pasted by mistake.
+            self._where, self._done = (f" of file {number} ({name})" if len(sources) > 1 else ""), 0
             for batch in self._batches(read(source, datetime.now(UTC), first=first)):
                 self._add(batch)
 
@@ -118,7 +122,7 @@ class Import:
         if not self.quiet or self.bad or interrupted:
             known = self._lines - self._news
             bad = f", {self.bad} bad" if self.bad else ""
-            say(f"{self._lines} logins read: {self._news} added, {known} known before{bad}.")
+            say(f"{counted(self._lines, 'login')} read: {self._news} added, {known} known before{bad}.")
 
     def _batches(self, lines: Iterator[Line | BadLine]) -> Iterator[list[Line]]:
         """No login twice in one: the later line must come later."""

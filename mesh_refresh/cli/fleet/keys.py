@@ -6,7 +6,7 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, counted, say
 from mesh_refresh.stores import Cipher
 
 _EPILOG = f"""\b
@@ -52,12 +52,13 @@ def reseal(place: Place, spool: str | None) -> int:
         raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
     with Fleet(place) as fleet:
         number = fleet.run(fleet.store.reseal())
-    say(f"{number} logins are sealed with the first key.")
+    say(f"{counted(number, 'login')} {'is' if number == 1 else 'are'} sealed with the first key.")
     folder = place.spool(spool)
     waiting = sum(1 for _ in folder.glob("*.settlement")) if folder.is_dir() else 0
     if waiting:
+        verb = "waits" if waiting == 1 else "wait"
         say(
-            f"note: {waiting} outcomes wait in the spool, perhaps sealed with an older key: keep that key until a "
-            "worker with this spool has taken them up."
+            f"note: {counted(waiting, 'outcome')} {verb} in the spool, perhaps sealed with an older key: keep that key "
+            "until a worker with this spool has taken them up."
         )
     return Exit.REFRESHED

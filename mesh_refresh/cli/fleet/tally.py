@@ -5,6 +5,7 @@ from collections import Counter
 from attrs import define, field
 
 from mesh_refresh.cli.exits import Exit, worst
+from mesh_refresh.cli.lines import counted
 from mesh_refresh.keeper import (
     AccountEvent,
     AccountRefreshed,
@@ -94,12 +95,12 @@ class Tally:
     def sentence(self, left: int) -> str:
         """What came of it; `left` logins are still due."""
         refreshed = self.events[AccountRefreshed]
-        parts = [f"{refreshed} account{'' if refreshed == 1 else 's'} refreshed"]
+        parts = [f"{counted(refreshed, 'account')} refreshed"]
         numbers = {kind: self.events[kind] for kind in _EXITS}
         numbers[AttemptFailed] += 0 if self.faults else self.silent
         parts += [f"{numbers[kind]} {words}" for kind, (_, words) in _EXITS.items() if numbers[kind]]
         if self.faults:
             parts.append(f"exchanges held back ({', '.join(sorted(self.faults))})")
         if left:
-            parts.append(f"{left} login{'' if left == 1 else 's'} still due")
+            parts.append(f"{counted(left, 'login')} still due")
         return ", ".join(parts) + "."

@@ -269,7 +269,7 @@ def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
     assert "spool" not in fleet("key", "reseal").err
     Path("fleet.db.spool").mkdir()
     Path("fleet.db.spool/one.settlement").touch()
-    assert "1 outcomes wait in the spool" in fleet("key", "reseal").err
+    assert "1 outcome waits in the spool" in fleet("key", "reseal").err
 
 
 def test_plain_text_cannot_be_sealed_anew(fleet: Fleet) -> None:
