@@ -12,7 +12,10 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        print(f"mesh-refresh needs {error.name}: pip install 'mesh-refresh[cli]'", file=sys.stderr)
+        what = (
+            f"mesh-refresh needs {error.name}, of its extra `cli`: install it as you did mesh-refresh, with that extra"
+        )
+        print(f"{what}; from a checkout: pip install '.[cli]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130  # nothing was begun: its modules are still being imported

@@ -32,6 +32,11 @@ def say(text: str) -> None:
         return
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 login``, ``2 logins``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def system_reason(error: OSError) -> str:
     """Why the system would not, without the path: what was typed there may have been a token."""
     return error.strerror or type(error).__name__

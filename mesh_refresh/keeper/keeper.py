@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
-from itertools import combinations
 from types import TracebackType
 from typing import Self
 
@@ -26,8 +25,9 @@ from mesh_refresh.keeper.checks import (
     wrong_many,
 )
 from mesh_refresh.keeper.core import Core, new_name
-from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool
+from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
 from mesh_refresh.keeper.leaving import drain, whatever_happens
+from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reports import Health, Summary, summed_up
@@ -39,7 +39,6 @@ from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
-from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -294,7 +293,7 @@ class Keeper:
     # Looking.
 
     async def login(self, login_id: str) -> Login:
-        """The login as it is stored. Raises `UnknownLogin`, and the store's `StoreError`."""
+        """The login as it is stored. Raises `UnknownLogin`, `WrongKey` where no key opens it, and `StoreError`."""
         found = await self._core().store.get(_id(login_id))
         if found is None:
             raise UnknownLogin
@@ -311,11 +310,11 @@ class Keeper:
     ) -> AsyncIterator[Login]:
         """Logins in the order of their ids: those with an account in `state`, of `broker`, changed since then.
 
-        `after` goes on behind a login id. Pages are read as they are needed, and raise the store's `StoreError`.
+        `after` goes on behind a login id. Pages are read as they are needed, and raise the store's `StoreError`. A
+        login that does not open with the keys at hand hides none of the others: it is logged as an error and left out.
         """
         check_filters(state, broker, changed_since, after, limit)
-        states = None if state is None else _with(AccountState(state))
-        page = Page(_AT_A_TIME, after, states, None if broker is None else str(broker), changed_since)
+        page = page_of(_AT_A_TIME, state=state, broker=broker, changed_since=changed_since, after=after)
         return _pages(self._core(), page, limit)
 
     async def pause(self, broker: str = "*") -> None:
@@ -406,17 +405,13 @@ async def _pages(core: Core, page: Page, limit: int | None) -> AsyncIterator[Log
     left = limit
     while left is None or left > 0:
         page = evolve(page, limit=_AT_A_TIME if left is None else min(left, _AT_A_TIME))
-        rows = await core.store.rows(page)
-        for row in rows:
-            yield opened(core.store.cipher, row)
-        if len(rows) < page.limit:
+        read = await read_page(core.store, page)
+        for it in read:
+            if isinstance(it, Unopened):
+                _log.error("a login cannot be read", extra={"login_id": it.login_id, **without_secrets(it.error)})
+                continue
+            left = None if left is None else left - 1
+            yield it
+        if len(read) < page.limit:
             return
-        page = evolve(page, after=rows[-1].login_id)
-        left = None if left is None else left - len(rows)
-
-
-def _with(state: AccountState) -> frozenset[str]:
-    """Every value of a row's state that has `state` in it."""
-    others = [it for it in AccountState if it is not state]
-    sets = (chosen for size in range(len(others) + 1) for chosen in combinations(others, size))
-    return frozenset("+".join(sorted({state, *chosen})) for chosen in sets)
+        page = evolve(page, after=read[-1].login_id)

@@ -52,7 +52,7 @@ def test_a_narrow_window_shows_less_of_each_login_and_cuts_no_word() -> None:
     assert "keeps its refresh token" in "".join(wide)
     assert "keeps its refresh token" not in "".join(middle)
     assert any(line.startswith("tdAmeritrade  user-3") for line in middle)
-    assert any(line.startswith("tdAmeritrade  fresh ") for line in narrow)
+    assert any(line.startswith("tdAmeritrade user-3  fresh ") for line in narrow), "what happens names logins"
     assert not any("…" in line for line in (*wide, *middle, *narrow[:14]))
 
 

@@ -151,7 +151,7 @@ def test_a_missing_extra_is_told_in_one_line(module: str) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert ran.returncode == 1
-    assert "pip install 'mesh-refresh[cli]'" in ran.stderr
+    assert "pip install '.[cli]'" in ran.stderr
     assert ran.stderr.count("\n") == 1
 
 

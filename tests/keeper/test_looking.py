@@ -7,7 +7,7 @@ from attrs import evolve
 
 from mesh_refresh import InvalidRequest, Tokens
 from mesh_refresh.keeper import AccountState, BreakerOpened, Fault, Keeper, KeeperClosed, UnknownLogin
-from mesh_refresh.stores import MemoryStore
+from mesh_refresh.stores import Cipher, MemoryStore, WrongKey
 from mesh_refresh.testing import Fault as Wrong
 from mesh_refresh.testing import Sharing
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
@@ -68,6 +68,32 @@ async def test_logins_are_paged_by_key(stage: Stage) -> None:
         assert await ids(keeper, after=names[600], limit=10) == names[601:611]
         assert await ids(keeper, after=names[-1]) == []
         assert await ids(keeper, limit=0) == []
+
+
+async def test_a_login_that_does_not_open_hides_none_of_the_others(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged and left out, also where it stands on the edge of a page; asked for by its id, it says so."""
+    mine, theirs = Cipher([Cipher.generate_key()]), Cipher([Cipher.generate_key()])
+    store = MemoryStore(cipher=mine, clock=stage.clock)
+    async with stage.keeper(store=store) as keeper:
+        await keeper.add_many((name, Tokens("coinbase", f"r-{name}", access_token="a")) for name in "abcdef")
+        for name in "be":
+            row = await store.read(name)
+            assert row is not None
+            assert await store.swap(evolve(row, sealed=theirs.seal("anything", f"login:{name}")))
+        with caplog.at_level("ERROR", "mesh_refresh.keeper"):
+            assert await ids(keeper) == ["a", "c", "d", "f"]
+        assert [(it.message, it.__dict__["login_id"]) for it in caplog.records] == [
+            ("a login cannot be read", "b"),
+            ("a login cannot be read", "e"),
+        ]
+        assert await ids(keeper, limit=2) == ["a", "c"]
+        assert await ids(keeper, limit=3, after="a") == ["c", "d", "f"]
+        with pytest.raises(WrongKey):
+            await keeper.login("b")
+        assert (await keeper.summary()).logins == 6
+        assert await keeper.remove("b")
 
 
 async def test_logins_that_changed_since_a_time(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from mesh_refresh.cli.demo.proof import Proof
 from mesh_refresh.cli.demo.rows import Board, Row, Scene
 
-_WIDE, _MIDDLE = 104, 76
+_WIDE, _MIDDLE, _NARROW = 104, 76, 60
 """A narrower window shows less of each login, rather than cut words."""
 _SCENES = 5
 _AROUND = 6
@@ -100,26 +100,31 @@ class Terminal:
 
     def _table(self, rows: list[Row]) -> Table:
         width = self._console.width
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        # The scenes name logins, so that every window shows them where there is any room.
+        named, gap = width >= _NARROW, 2 if width >= _MIDDLE else 1
+        table = Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
         table.add_column("broker", no_wrap=True)
-        if width >= _MIDDLE:
+        if named:
             table.add_column("login", no_wrap=True, style="dim")
         if width >= _WIDE:
             table.add_column("what is special", no_wrap=True, style="dim")
-        table.add_column("state", min_width=28 if width >= 60 else 10, no_wrap=True)
-        table.add_column("done", justify="right")
+        table.add_column("state", min_width=28 if named else 10, no_wrap=True)
+        if width >= _MIDDLE:
+            table.add_column("done", justify="right")
         table.add_column("good for", justify="right", no_wrap=True)
         if width >= _MIDDLE:
             table.add_column("", min_width=10)
         for row in rows:
             cells: list[RenderableType] = [row.broker]
-            if width >= _MIDDLE:
+            if named:
                 cells.append(row.login_id)
             if width >= _WIDE:
                 cells.append(row.note)
-            cells += [Text(row.state, style=row.mood.value), str(row.refreshed or ""), _left(row)]
+            cells.append(Text(row.state, style=row.mood.value))
             if width >= _MIDDLE:
-                cells.append(_bar(row))
+                cells += [str(row.refreshed or ""), _left(row), _bar(row)]
+            else:
+                cells.append(_left(row))
             table.add_row(*cells)
         return table
 

@@ -65,16 +65,20 @@ class _Answering:
         if restart and not self.fleet.run(self._restarted()):
             say(f"{self.login_id}: refreshed, without a code.")
             return Exit.REFRESHED
+        refused = False
         for left in reversed(range(_TRIES)):
             login = self.fleet.run(self.fleet.keeper.login(self.login_id))
             account = self._waiting(login)
             assert account.pending is not None  # noqa: S101 - `_waiting` looks for it
             code = self.codes.ask(_entry(account))
             if code is None:
-                raise Failure("no code was given; the question stays open.", Exit.CODE_NEEDED)
+                # After a code that was refused, it goes without saying that there is no other.
+                none = "" if refused else "no code was given; "
+                raise Failure(f"{none}the question stays open.", Exit.CODE_NEEDED)
             try:
                 self.fleet.run(self._submit(code, account.pending.id))
             except CodeRefused:
+                refused = True
                 say(f"{self.login_id}: the code was refused{'; try again.' if left else '.'}")
             except MfaPending as asked:
                 self.pending_id = asked.pending_id

@@ -11,7 +11,7 @@ from mesh_refresh.cli.exits import Exit, exit_for
 from mesh_refresh.cli.fleet import opened
 from mesh_refresh.cli.fleet.options import duration
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
-from mesh_refresh.cli.lines import Failure, one_line, say
+from mesh_refresh.cli.lines import Failure, counted, one_line, say
 from mesh_refresh.keeper import Copied, Policy, copy_fleet
 from mesh_refresh.stores import WrongKey
 
@@ -60,7 +60,7 @@ def copy(
     if source == target:
         raise click.UsageError("FROM and TO are the same store.")
     policy = opened.policy(lease=lease, settle=settle)
-    places = Place(source, from_plaintext), Place(target, to_plaintext, TO_KEYS_VARIABLE)
+    places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
     try:
         done = asyncio.run(_copied(*places, policy, wait=not no_wait, quiet=quiet))
     except MeshRefreshError as error:
@@ -90,7 +90,7 @@ async def _copied(source: Place, target: Place, policy: Policy, *, wait: bool, q
 
 
 def _sentence(done: Copied) -> str:
-    parts = [f"{done.moved} logins moved"]
+    parts = [f"{counted(done.moved, 'login')} moved"]
     if done.taken_over:
         parts.append(f"news of {done.taken_over} moved before taken over")
     if done.left:

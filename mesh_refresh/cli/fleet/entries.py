@@ -12,6 +12,8 @@ from mesh_refresh.keeper.adding import checked
 
 _IDS = ("login", "login_id")
 _WRAPPERS = ("tokens", "link", "payload", "accessTokenPayload", "accessToken", "delayedAuth")
+_LINK = {"brokerType", "accountTokens", "accessToken", "delayedAuth", "refreshToken"}
+"""Where none of these is there, nobody can have meant a payload of Link."""
 _MFA = "mesh_refresh.mfa_required"
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -107,6 +109,8 @@ def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tup
         return _documents(found, at)
     if not isinstance(found, dict):
         raise InvalidRequest("it has neither a Link payload nor tokens documents.")
+    if found is document and not _LINK.intersection(document):
+        raise InvalidRequest('it has neither a Link payload, as "payload", nor "tokens".')
     return Tokens.from_link(found, obtained_at=at or now), at is not None
 
 
@@ -114,6 +118,8 @@ def _documents(found: list[Any], at: datetime | None) -> tuple[Iterable[Tokens],
     """A tokens document knows its own times; `at` is for one that does not."""
     if not all(isinstance(item, dict) for item in found):
         raise InvalidRequest('"tokens" should be an array of tokens documents.')
+    if not all("format" in item for item in found):
+        raise InvalidRequest('a document in "tokens" has no "format": it should be as Tokens.to_json writes it.')
     tokens = [Tokens.from_document(item) for item in found]
     if at is not None:
         return [it if it.obtained_at else evolve(it, obtained_at=at) for it in tokens], True

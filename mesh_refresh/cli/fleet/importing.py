@@ -17,12 +17,15 @@ from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import duration, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.sources import open_source, read
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, counted, say
+from mesh_refresh.stores import WrongKey
 
 _BATCH = 500
 _PROGRESS = 20_000
 _COMPLAINTS = 20
 """After so many bad lines, only their number is told."""
+
+_SEALED = "what the store has of this login cannot be opened with these keys, and was left as it is."
 
 _EPILOG = """\b
 One login a line, with your own id of it:
@@ -63,16 +66,19 @@ def import_logins(
     if len(names) > 1 and from_line > 1:
         raise click.UsageError("--from-line needs one FILE.")
     with ExitStack() as stack:
-        sources = [stack.enter_context(open_source(name)) for name in names]
+        several = len(names) > 1
+        sources = [
+            stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
+        ]
         with Fleet(place, create=True) as fleet:
             run = Import(fleet, spread, strict=strict, quiet=quiet)
             try:
-                run.all(sources, from_line)
+                run.all(list(zip(names, sources, strict=True)), from_line)
             except KeyboardInterrupt:
                 run.sum_up(interrupted=True)
                 raise
             run.sum_up()
-    return Exit.INVALID if run.bad else Exit.REFRESHED
+    return run.code
 
 
 def _standard_input() -> tuple[str, ...]:
@@ -90,6 +96,8 @@ class Import:
     strict: bool
     quiet: bool
     bad: int = 0
+    code: Exit = Exit.REFRESHED
+    """The worst of them."""
     _lines: int = 0
     _news: int = 0
     _where: str = field(default="")
@@ -97,11 +105,12 @@ class Import:
     """Up to this line, everything is in the store."""
     _files: int = 1
 
-    def all(self, sources: list[BinaryIO], first: int) -> None:
-        """Read them, one after the other."""
+    def all(self, sources: list[tuple[str, BinaryIO]], first: int) -> None:
+        """Read them, with their names, one after the other."""
         self._files = len(sources)
-        for number, source in enumerate(sources, 1):
-            self._where, self._done = (f" of file {number}" if len(sources) > 1 else ""), 0
+        for number, (name, source) in enumerate(sources, 1):
+            # A file of that name was opened: it is no token that was pasted by mistake.
+            self._where, self._done = (f" of file {number} ({name})" if len(sources) > 1 else ""), 0
             for batch in self._batches(read(source, datetime.now(UTC), first=first)):
                 self._add(batch)
 
@@ -113,7 +122,7 @@ class Import:
         if not self.quiet or self.bad or interrupted:
             known = self._lines - self._news
             bad = f", {self.bad} bad" if self.bad else ""
-            say(f"{self._lines} logins read: {self._news} added, {known} known before{bad}.")
+            say(f"{counted(self._lines, 'login')} read: {self._news} added, {known} known before{bad}.")
 
     def _batches(self, lines: Iterator[Line | BadLine]) -> Iterator[list[Line]]:
         """No login twice in one: the later line must come later."""
@@ -135,6 +144,8 @@ class Import:
             if isinstance(done, InvalidRequest):
                 # It does not go with the login that the store has.
                 self._complain(BadLine(line.number, str(done)))
+            elif isinstance(done, WrongKey):
+                self._complain(BadLine(line.number, _SEALED), Exit.STORE)
             elif isinstance(done, BaseException):
                 raise done
             else:
@@ -149,12 +160,12 @@ class Import:
         adding = (add([(line.login_id, line.tokens)], spread=self.spread, at_once=not line.aged) for line in batch)
         return await asyncio.gather(*adding, return_exceptions=True)
 
-    def _complain(self, line: BadLine) -> None:
-        self.bad += 1
+    def _complain(self, line: BadLine, code: Exit = Exit.INVALID) -> None:
+        self.bad, self.code = self.bad + 1, max(self.code, code)
         text = f"line {line.number}{self._where}: {line.why}"
         if self.strict:
             self.sum_up()
-            raise Failure(text)
+            raise Failure(text, code)
         if self.bad <= _COMPLAINTS:
             say(text)
         if self.bad == _COMPLAINTS:

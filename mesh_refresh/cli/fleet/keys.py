@@ -6,14 +6,22 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, counted, say
 from mesh_refresh.stores import Cipher
 
 _EPILOG = f"""\b
-To rotate keys, without stopping anything for longer than a restart:
-  1. {KEYS_VARIABLE}=NEW,OLD   in every process that uses the store
-  2. mesh-refresh key reseal
-  3. {KEYS_VARIABLE}=NEW       in every process
+To rotate keys while all goes on: do each step in every process that uses the
+store before the next one, and restart them one by one.
+  1. mesh-refresh key generate       makes NEW
+  2. {KEYS_VARIABLE}=OLD,NEW       now all can open what NEW seals
+  3. {KEYS_VARIABLE}=NEW,OLD       now NEW seals
+  4. mesh-refresh key reseal         with NEW,OLD; seals the rest anew
+  5. look into the spools            what waits there has the key of its day
+  6. {KEYS_VARIABLE}=NEW
+
+\b
+Without step 2, a process that has NEW seals logins that one which has not been
+restarted yet cannot open. Leave it out only where you stop all of them together.
 """
 
 
@@ -36,17 +44,21 @@ def generate() -> int:
 @spool_option
 @store_options
 def reseal(place: Place, spool: str | None) -> int:
-    """Seal every login in the store with the first of the keys. Workers may go on meanwhile."""
+    """Seal every login in the store with the first of the keys. Workers may go on meanwhile.
+
+    It is step 4 of the six below, and may be stopped and begun again.
+    """
     if place.plaintext:
         raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
     with Fleet(place) as fleet:
         number = fleet.run(fleet.store.reseal())
-    say(f"{number} logins are sealed with the first key.")
+    say(f"{counted(number, 'login')} {'is' if number == 1 else 'are'} sealed with the first key.")
     folder = place.spool(spool)
     waiting = sum(1 for _ in folder.glob("*.settlement")) if folder.is_dir() else 0
     if waiting:
+        verb = "waits" if waiting == 1 else "wait"
         say(
-            f"note: {waiting} outcomes wait in the spool, perhaps sealed with an older key: keep that key until a "
-            "worker with this spool has taken them up."
+            f"note: {counted(waiting, 'outcome')} {verb} in the spool, perhaps sealed with an older key: keep that key "
+            "until a worker with this spool has taken them up."
         )
     return Exit.REFRESHED

@@ -12,11 +12,16 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import duration, json_option, store_options
 from mesh_refresh.cli.fleet.place import Place
-from mesh_refresh.cli.fleet.tables import show
-from mesh_refresh.cli.lines import one_line, say
+from mesh_refresh.cli.fleet.tables import Cell, show
+from mesh_refresh.cli.lines import counted, one_line, say
 from mesh_refresh.keeper import Account, AccountState, Login
+from mesh_refresh.keeper.listing import Unopened, page_of, read_page
+from mesh_refresh.stores import WrongKey
 
 _COLUMNS = ("login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed")
+_YIELDING = ("reason", "failures", "changed", "account", "due", "expires", "broker", "state")
+"""In a narrow window. What says why something is wrong is mostly empty, and stands well in a line of its own."""
+_NOT_OPENED, _NOT_READ = "cannot be opened with these keys", "cannot be read"
 _PAGE = 500
 _SHOWN = 100
 
@@ -48,16 +53,41 @@ def _time(text: str) -> datetime:
 def logins(place: Place, limit: int | None, *, as_json: bool, **filters: Any) -> int:
     """List the logins of the store, a line for each account; with --state, only for those in it.
 
-    No tokens are shown. Nothing is sent, and no keys of Mesh are needed.
+    No tokens are shown. Nothing is sent, and no keys of Mesh are needed. A login that does not open with the keys at
+    hand is listed as that, and the exit code is 12.
     """
+    unopened: list[Unopened] = []
     with Fleet(place) as fleet:
         if as_json:
             for login in _found(fleet, limit, filters):
-                for account in _wanted(login, filters):
-                    click.echo(json.dumps(document_of(login, account)))
+                unopened += [login] if isinstance(login, Unopened) else []
+                for document in _documents(login, filters):
+                    click.echo(json.dumps(document))
         else:
-            _print(fleet, limit or _SHOWN, filters)
-    return Exit.REFRESHED
+            unopened = _print(fleet, limit or _SHOWN, filters)
+    if not unopened:
+        return Exit.REFRESHED
+    sys.stdout.flush()
+    sealed = sum(isinstance(it.error, WrongKey) for it in unopened)
+    if sealed < len(unopened):
+        say(f"{counted(len(unopened) - sealed, 'login')} {_NOT_READ}, and was left as it is: restore it from a backup.")
+    if sealed:
+        say(f"{counted(sealed, 'login')} {_NOT_OPENED}: {place.other_key()}")
+    return Exit.STORE
+
+
+def _documents(login: Login | Unopened, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    if isinstance(login, Unopened):
+        return [document_of_unopened(login)]
+    return [document_of(login, account) for account in _wanted(login, filters)]
+
+
+def document_of_unopened(login: Unopened) -> dict[str, Any]:
+    """What ``--json`` writes of a login that does not open: what the store shows of it."""
+    row = login.row
+    facts = {"login": row.login_id, "broker": row.broker, "state": row.state}
+    times = {"expires_at": _iso(row.expires_at), "due_at": _iso(row.due_at), "changed_at": _iso(row.changed_at)}
+    return {**facts, "opened": False, "problem": _problem(login), **times}
 
 
 def document_of(login: Login, account: Account) -> dict[str, Any]:
@@ -81,23 +111,38 @@ def document_of(login: Login, account: Account) -> dict[str, Any]:
         "pending_id": account.pending.id if account.pending else None,
         "display_message": account.display_message,
         "changed_at": _iso(login.changed_at),
+        "opened": True,
     }
 
 
-def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> None:
+def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> list[Unopened]:
+    """The table; gives those of its logins that do not open."""
     found = list(_found(fleet, limit + 1, filters))
     shown = found[:limit]
     if not shown:
         say("no login fits.")
-        return
-    rows = [_row(login, account) for login in shown for account in _wanted(login, filters)]
-    show(_COLUMNS, rows, numbers=("failures",))
+        return []
+    rows = [row for login in shown for row in _rows(login, filters)]
+    show(_COLUMNS, rows, numbers=("failures",), yielding=_YIELDING)
     if len(found) > limit:
         sys.stdout.flush()
         say(f"there are more: --after {one_line(shown[-1].login_id)}")
+    return [login for login in shown if isinstance(login, Unopened)]
 
 
-def _row(login: Login, account: Account) -> tuple[str | int | None, ...]:
+def _rows(login: Login | Unopened, filters: dict[str, Any]) -> list[tuple[Cell, ...]]:
+    if not isinstance(login, Unopened):
+        return [_row(login, account) for account in _wanted(login, filters)]
+    row = login.row
+    times = row.expires_at, row.due_at
+    return [(row.login_id, row.broker, None, row.state, _problem(login), *times, None, row.changed_at)]
+
+
+def _problem(login: Unopened) -> str:
+    return _NOT_OPENED if isinstance(login.error, WrongKey) else _NOT_READ
+
+
+def _row(login: Login, account: Account) -> tuple[Cell, ...]:
     tokens = account.tokens
     return (
         login.login_id,
@@ -105,27 +150,24 @@ def _row(login: Login, account: Account) -> tuple[str | int | None, ...]:
         tokens.account_id or tokens.mesh_account_id,
         login.moving.way.value if login.moving else account.state.value,
         account.reason.value if account.reason else account.last_error,
-        _short(tokens.expires_at),
-        _short(account.due_at) if not account.parked and not login.moving else None,
+        tokens.expires_at,
+        account.due_at if not account.parked and not login.moving else None,
         account.failures,
-        _short(login.changed_at),
+        login.changed_at,
     )
 
 
-def _found(fleet: Fleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login]:
+def _found(fleet: Fleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login | Unopened]:
     """Page by page, so that a pipe is fed while a large store is read, and ``head`` can end it."""
     left, after = limit, filters["after"]
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)
-        page = fleet.run(_page(fleet, size, {**filters, "after": after}))
+        wanted: dict[str, Any] = {**filters, "after": after}
+        page = fleet.run(read_page(fleet.store, page_of(size, **wanted)))
         yield from page
         if len(page) < size:
             return
         after, left = page[-1].login_id, None if left is None else left - size
-
-
-async def _page(fleet: Fleet, size: int, filters: dict[str, Any]) -> list[Login]:
-    return [login async for login in fleet.keeper.logins(limit=size, **filters)]
 
 
 def _wanted(login: Login, filters: dict[str, Any]) -> list[Account]:
@@ -134,7 +176,3 @@ def _wanted(login: Login, filters: dict[str, Any]) -> list[Account]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _short(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -80,6 +80,8 @@ class Fleet:
     keeper: Keeper = field(init=False)
     loop: Loop = field(init=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _is_open: bool = field(default=False, init=False)
+    """The store is, and the keeper with its spool."""
 
     def __enter__(self) -> Self:
         opening = self.place.opened(create=self.create)
@@ -92,6 +94,8 @@ class Fleet:
             self._leave()
             self._translate(error)
             raise
+        if self.place.read_by_others():
+            self.tell("note: others can read the store's file; chmod 600 it.")
         return self
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -113,13 +117,17 @@ class Fleet:
     async def _open(self, opening: AnyStore, mesh: MeshClient) -> None:
         enter = self._stack.enter_async_context
         await enter(mesh)
-        self.store = await enter(opening)
+        try:
+            self.store = await enter(opening)
+        except WrongKey:
+            raise Failure(f"{_WRONG_KEY[self.place.plaintext]} Nothing was changed.", Exit.STORE) from None
         spool = self.place.spool(self.spool) if self.spools else None
         self.keeper = await enter(
             Keeper(
                 mesh, self.store, policy=self.policy, background=self.background, spool=spool, on_event=self.on_event
             )
         )
+        self._is_open = True
 
     def _leave(self) -> None:
         """Whatever is under way ends first; no signal breaks that off."""
@@ -130,8 +138,9 @@ class Fleet:
             self.loop.__exit__(None, None, None)
 
     def _translate(self, error: BaseException) -> None:
-        if isinstance(error, WrongKey):
-            raise Failure(f"{_WRONG_KEY[self.place.plaintext]} Nothing was changed.", Exit.STORE) from None
+        if isinstance(error, WrongKey) and self._is_open:
+            # The store has one of these keys, and a login in it has another: somebody writes with keys of their own.
+            raise Failure(f"A login cannot be opened with these keys: {self.place.other_key()}", Exit.STORE) from None
         if isinstance(error, MeshRefreshError):
             raise Failure(str(error), exit_for(error)) from None
         if isinstance(error, KeyboardInterrupt) and self.loop.received is signal.SIGTERM:

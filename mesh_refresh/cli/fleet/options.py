@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mesh_refresh.cli.fleet.place import STORE_VARIABLE, Place
 
@@ -33,7 +34,9 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_place(*arguments: Any, store: str | None, plaintext: bool, **others: Any) -> Any:
-        return command(*arguments, place=Place(store, plaintext), **others)
+        source = click.get_current_context().get_parameter_source("store")
+        named_by = STORE_VARIABLE if source is ParameterSource.ENVIRONMENT else "--store"
+        return command(*arguments, place=Place(store, plaintext, named_by=named_by), **others)
 
     for option in (
         click.option("--plaintext", is_flag=True, help="The store is not sealed: whoever reads it has the tokens."),

@@ -17,6 +17,7 @@ KEYS_VARIABLE = "MESH_REFRESH_KEYS"
 KEY_VARIABLE = "MESH_REFRESH_KEY"
 
 _SQLITE = "sqlite:///"
+_LONGEST_SUFFIX, _LONGEST_NAME = 8, 40
 
 AnyStore = SqliteStore | PostgresStore
 
@@ -29,6 +30,8 @@ class Place:
     plaintext: bool = False
     keys_variable: str = KEYS_VARIABLE
     """Where its keys are; where that is not set, they are in `KEYS_VARIABLE`."""
+    named_by: str = "--store"
+    """Where the store's name comes from: the option, or the variable."""
 
     @property
     def in_postgres(self) -> bool:
@@ -65,6 +68,13 @@ class Place:
         shown = repr(PostgresStore.open(self.url(), cipher=PlainText()))
         return home / "mesh-refresh" / f"{hashlib.sha256(shown.encode()).hexdigest()[:16]}.spool"
 
+    def other_key(self) -> str:
+        """What to do about a login that is sealed with another key than the store itself, or not at all."""
+        if self.plaintext:
+            return f"this store is plain text. Leave out --plaintext, and put their key into {KEYS_VARIABLE}."
+        variable = self.keys_variable
+        return f"put the key that sealed it into {variable} too, behind the others. See mesh-refresh key --help."
+
     def cipher(self) -> Cipher | PlainText:
         """What seals. Raises `Failure` where there is no key, and it was not said that there is none."""
         variable = self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
@@ -97,8 +107,28 @@ class Place:
     def _path(self, *, create: bool) -> Path:
         path = Path(self._file())
         if not create and not path.exists():
-            raise Failure("There is no store at this path: `mesh-refresh import` makes one, and so does `run`.")
+            shown = _shown(path)
+            name = f", {shown}" if shown else ""
+            raise Failure(
+                f"There is no store at the path in {self.named_by}{name}: `mesh-refresh import` makes one, and so does "
+                "`run`."
+            )
         return path
+
+    def read_by_others(self) -> bool:
+        """Whether there is a file that the whole machine may read. A group may be meant to share it."""
+        if self.in_postgres or os.name != "posix":
+            return False
+        try:
+            return bool(Path(self._file()).stat().st_mode & 0o007)
+        except OSError:
+            return False
+
+
+def _shown(path: Path) -> str:
+    """The path, whole, where it can be nothing but one: a key that got into the wrong variable is not shown."""
+    is_one = path.parent.is_dir() and 1 < len(path.suffix) <= _LONGEST_SUFFIX and len(path.name) <= _LONGEST_NAME
+    return str(path.absolute()) if is_one else ""
 
 
 def _keys(variable: str) -> list[str]:

@@ -120,13 +120,25 @@ async def _work(keeper: Keeper) -> None:
 def _once(fleet: Fleet, tally: Tally, tell: Callable[[str], object], *, quiet: bool) -> int:
     with fleet:
         began = datetime.now(UTC)
+        before = fleet.run(fleet.store.counts(began))
         claimed = fleet.run(fleet.keeper.refresh_due())
-        left = sum(count.due for count in fleet.run(fleet.store.counts(began)))
+        after = fleet.run(fleet.store.counts(began))
+        paused = fleet.run(fleet.store.paused())
     tally.claimed(claimed)  # by now the keeper has been left, and every event was told
+    left = tally.still_due(sum(it.due for it in before), sum(it.due for it in after))
     code = worst([tally.code, Exit.TRY_AGAIN if left else Exit.REFRESHED])
     if code or not quiet:
         tell(tally.sentence(left))
+        for line in (*tally.advice(), *_pauses(paused, {it.broker for it in after if it.due})):
+            tell(line)
     return code
+
+
+def _pauses(paused: frozenset[str], due: set[str]) -> list[str]:
+    """Which pauses hold back what is `due`."""
+    if "*" in paused and due:
+        return ["all brokers are paused: mesh-refresh resume --all"]
+    return [f"{broker} is paused: mesh-refresh resume {broker}" for broker in sorted(paused & due)]
 
 
 def _fitting(lease: timedelta | None, deadline: timedelta | None) -> timedelta | None:

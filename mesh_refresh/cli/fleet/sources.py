@@ -18,8 +18,8 @@ _LONGEST = 16 * 1024 * 1024
 
 
 @contextmanager
-def open_source(name: str) -> Generator[BinaryIO]:
-    """A file, or standard input for ``-``, which stays open. Raises `Failure`."""
+def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
+    """A file, or standard input for ``-``, which stays open; `number` is its place among several. Raises `Failure`."""
     if name == "-":
         if sys.stdin is None:
             raise Failure("Standard input is closed.")
@@ -28,11 +28,14 @@ def open_source(name: str) -> Generator[BinaryIO]:
     try:
         file = Path(name).open("rb")  # noqa: SIM115 - an error of the block must not be taken for one of the opening
     except OSError as error:
-        raise Failure(f"A file cannot be read: {system_reason(error)}.") from None
+        # Not by its name: what stands where a file should may be a token.
+        which = "The file" if number is None else f"File {number}"
+        raise Failure(f"{which} cannot be read: {system_reason(error)}.") from None
     with file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
-            say("note: others can read the input file; chmod 600 it.")
+            which = "the input file" if number is None else f"input file {number}"
+            say(f"note: others can read {which}; chmod 600 it.")
         yield file
 
 
@@ -58,6 +61,8 @@ def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | Ba
             yield from _numbered(whole, now)
             return
         yield from entries(number, document, now)
+    if first > number + 1:
+        raise Failure(f"The input has only {number} lines: --from-line {first} is past its end.")
 
 
 def _whole(text: bytes, file: BinaryIO) -> object:

@@ -1,7 +1,6 @@
 """``mesh-refresh status``."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import json_option, store_options
 from mesh_refresh.cli.fleet.place import Place
-from mesh_refresh.cli.fleet.tables import show
+from mesh_refresh.cli.fleet.tables import show, span, tell
 from mesh_refresh.cli.lines import one_line
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
 
@@ -19,6 +18,8 @@ _NEXT = {
     AccountState.RECONNECT_REQUIRED: "In need of the person logging in again: {}. Import what Link hands over then.",
     AccountState.UNREADABLE: "With a reply that cannot be read: {}. mesh-refresh salvage LOGIN",
 }
+_YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconnect_required", "active", "logins")
+"""In a narrow window: states that nobody is in first."""
 
 
 @click.command(short_help="How the fleet is: counts by broker and state.")
@@ -68,10 +69,10 @@ def _print(summary: Summary) -> None:
         rows = [_row(name, it) for name, it in summary.brokers.items()]
         if len(rows) > 1:
             rows.append(_row("all", summary))
-        show(columns, rows, numbers=columns[1:])
+        show(columns, rows, numbers=columns[1:], yielding=_YIELDING)
         click.echo()
     for line in _lines(summary):
-        click.echo(line)
+        tell(line)
 
 
 def _row(name: str, it: Summary | BrokerSummary) -> list[str | int]:
@@ -81,25 +82,17 @@ def _row(name: str, it: Summary | BrokerSummary) -> list[str | int]:
 def _lines(summary: Summary) -> list[str]:
     lines = []
     if summary.due:
-        lines.append(f"The latest has been due for {_span(summary.late)}.")
+        lines.append(f"The latest has been due for {span(summary.late)}.")
     if summary.leased:
         lines.append(f"Being worked on: {summary.leased}.")
     if "*" in summary.paused:
         lines.append("All brokers are paused. mesh-refresh resume --all")
     brokers = [one_line(name) for name in sorted(summary.paused - {"*"})]
     if brokers:
-        lines.append(f"Paused: {', '.join(brokers)}.")
+        lines.append(f"Paused: {', '.join(brokers)}. mesh-refresh resume BROKER")
     if moved := summary.moving.get(Way.MOVED):
         lines.append(f"Moved to another store: {moved}.")
     if arriving := summary.moving.get(Way.ARRIVING):
         lines.append(f"On their way into this store: {arriving}. Run mesh-refresh copy again, if it does not run.")
     lines += [words.format(summary.states[state]) for state, words in _NEXT.items() if summary.states.get(state)]
     return lines
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

@@ -5,6 +5,7 @@ from collections import Counter
 from attrs import define, field
 
 from mesh_refresh.cli.exits import Exit, worst
+from mesh_refresh.cli.lines import counted
 from mesh_refresh.keeper import (
     AccountEvent,
     AccountRefreshed,
@@ -29,6 +30,21 @@ _FAULTS = {
     Fault.REJECTED: Exit.REJECTED,
     Fault.REDIRECTED: Exit.REJECTED,
 }
+_ADVICE = {
+    Fault.CLIENT_REFUSED: "Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET.",
+    Fault.REDIRECTED: "what answers points elsewhere. Check MESH_BASE_URL.",
+    Fault.NOT_PERMITTED: "Mesh does not let these keys do it, or knows no such address. Check MESH_BASE_URL, and ask "
+    "Mesh what the keys may do.",
+    Fault.REJECTED: "the request as such is not accepted. Check MESH_BASE_URL and proxies, or update mesh-refresh.",
+    Fault.NOT_SENT: "there is no connection. Check the network and MESH_BASE_URL, and run it again.",
+    Fault.THROTTLED: "Mesh wants fewer requests. Run it again later, perhaps with --rate.",
+    Fault.UNAVAILABLE: "Mesh is not available at the moment. Run it again later.",
+    Fault.UNKNOWN_OUTCOMES: "one request after the other stayed without an answer. Run it again later: nothing is "
+    "sent again before it may be.",
+    Fault.REFUSALS: "more logins of a broker are refused than can be their own fault. Run it again later, or leave "
+    "a worker running: it finds out whose fault it is.",
+}
+"""What to do about a fault that is nobody's; not one of an account."""
 
 
 @define
@@ -60,6 +76,17 @@ class Tally:
         if self.silent and not self.faults:
             self.codes.add(Exit.TRY_AGAIN)
 
+    def still_due(self, before: int, left: int) -> int:
+        """How many of `before` that were due have still to be refreshed; `left` of them are due as they were.
+
+        Those that were claimed while a fault held exchanges back are put off for some seconds, and are not among these.
+        """
+        return min(left + self.silent, max(left, before - len(self.told))) if self.faults else left
+
+    def advice(self) -> list[str]:
+        """What to do about what held exchanges back, a line each."""
+        return [f"{fault.value}: {_ADVICE[fault]}" for fault in Fault if fault in self.faults]
+
     @property
     def code(self) -> Exit:
         """The worst of it."""
@@ -68,12 +95,12 @@ class Tally:
     def sentence(self, left: int) -> str:
         """What came of it; `left` logins are still due."""
         refreshed = self.events[AccountRefreshed]
-        parts = [f"{refreshed} account{'' if refreshed == 1 else 's'} refreshed"]
+        parts = [f"{counted(refreshed, 'account')} refreshed"]
         numbers = {kind: self.events[kind] for kind in _EXITS}
         numbers[AttemptFailed] += 0 if self.faults else self.silent
         parts += [f"{numbers[kind]} {words}" for kind, (_, words) in _EXITS.items() if numbers[kind]]
         if self.faults:
             parts.append(f"exchanges held back ({', '.join(sorted(self.faults))})")
         if left:
-            parts.append(f"{left} login{'' if left == 1 else 's'} still due")
+            parts.append(f"{counted(left, 'login')} still due")
         return ", ".join(parts) + "."

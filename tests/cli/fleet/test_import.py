@@ -100,15 +100,19 @@ def test_what_refresh_wrote_is_read(fleet: Fleet) -> None:
 
 
 def test_several_files_and_their_names_in_numbers(fleet: Fleet) -> None:
-    """A name is not repeated: somebody may have pasted a token there."""
+    """The name of what is no file is not repeated: somebody may have pasted a token there."""
     one = fleet.cli.write("one.jsonl", fleet.line("user-1", fleet.fake.login("coinbase")))
     two = fleet.cli.write("two.jsonl", "bad\n" + fleet.line("user-2", fleet.fake.login("coinbase")))
     ran = fleet("import", one, two)
-    assert "line 1 of file 2" in ran.err
+    assert f"line 1 of file 2 ({two}): it is not JSON" in ran.err
     assert set(fleet.states()) == {"user-1", "user-2"}
-    ran = fleet("import", "planted-secret.jsonl")
-    assert ran.code == Exit.INVALID
-    assert "planted-secret" not in ran.err
+    for files, which in ([("planted-secret.jsonl",), "The file"], [(one, "planted-secret.jsonl"), "File 2"]):
+        ran = fleet("import", *files)
+        assert ran.code == Exit.INVALID
+        assert f"{which} cannot be read: No such file" in ran.err
+        assert "planted-secret" not in ran.err
+    two.chmod(0o644)
+    assert "others can read input file 2" in fleet("import", one, two).err
 
 
 def test_all_files_are_opened_before_anything_is_added(fleet: Fleet) -> None:
@@ -200,8 +204,12 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: Fleet) -> None:
     assert "Traceback" not in told
     file = fleet.cli.write("all.jsonl", lines + more)
     ran = fleet("import", file, "--from-line", "501")
-    assert "1 logins read: 1 added" in ran.err
+    assert "1 login read: 1 added" in ran.err
     assert len(fleet.states()) == 501
+    assert fleet("import", file, "--from-line", "502").code == 0, "where an interruption came after the last line"
+    ran = fleet("import", file, "--from-line", "503")
+    assert ran.code == Exit.INVALID
+    assert "The input has only 501 lines: --from-line 503 is past its end." in ran.err
 
 
 def test_progress_is_told_by_line(fleet: Fleet) -> None:

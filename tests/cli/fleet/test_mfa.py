@@ -43,6 +43,10 @@ def test_three_wrong_codes_leave_the_question_open(fleet: Fleet, login: FakeLogi
     ran = fleet("mfa", "user-7", "--code-stdin", stdin="1\n2\n3\n" + login.code)
     assert ran.code == Exit.CODE_NEEDED
     assert fleet.fake.exchanges["wrongCode"] == 3
+    ran = fleet("mfa", "user-7", "--code-stdin", stdin="4\n")
+    assert ran.code == Exit.CODE_NEEDED
+    assert "the code was refused" in ran.err
+    assert "no code was given" not in ran.err, "one was"
     assert fleet("mfa", "user-7", "--code-stdin", stdin=login.code).code == 0
 
 
@@ -50,7 +54,7 @@ def test_nobody_to_ask_leaves_it_open_too(fleet: Fleet, login: FakeLogin) -> Non
     sent = len(fleet.fake.requests)
     ran = fleet("mfa", "user-7")
     assert ran.code == Exit.CODE_NEEDED
-    assert "the question stays open" in ran.err
+    assert "no code was given; the question stays open" in ran.err
     assert len(fleet.fake.requests) == sent
 
 

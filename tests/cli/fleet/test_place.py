@@ -59,7 +59,16 @@ def test_only_import_and_run_make_a_store(fleet: Fleet, command: tuple[str, ...]
     assert fleet.file.exists() is (command[0] in MAKERS)
     if command[0] not in MAKERS:
         assert ran.code == Exit.INVALID
-        assert "There is no store" in ran.err
+        assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}:" in ran.err
+
+
+@pytest.mark.parametrize("name", ["A" * 43 + "=", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwbGFudGVkIn0.planted", "no/such.db"])
+def test_what_may_be_no_path_is_not_shown(fleet: Fleet, name: str) -> None:
+    """A key that got into the wrong variable, say."""
+    ran = fleet("status", "--store", name)
+    assert ran.code == Exit.INVALID
+    assert "There is no store at the path in --store:" in ran.err
+    assert name not in ran.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,6 +108,17 @@ def test_the_option_goes_before_the_variable(fleet: Fleet) -> None:
 def test_the_file_is_for_its_owner_only(fleet: Fleet) -> None:
     fleet.add("user-7")
     assert mode(fleet.file) == 0o600
+
+
+def test_a_file_that_everybody_can_read_is_remarked_on(fleet: Fleet) -> None:
+    """And left as it is: who made it so may have had a reason. A group may be meant to share it."""
+    fleet.add("user-7")
+    for bits, told in ((0o600, False), (0o660, False), (0o644, True)):
+        fleet.file.chmod(bits)
+        ran = fleet("status")
+        assert ran.code == 0
+        assert ("others can read the store's file; chmod 600 it" in ran.err) is told
+        assert mode(fleet.file) == bits
 
 
 def test_plain_text_must_be_said(fleet: Fleet) -> None:

@@ -1,6 +1,7 @@
 """`pause`, `resume`, `remove`, `salvage` and `key`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,74 @@ def test_a_paused_broker_is_not_refreshed_until_it_is_resumed(fleet: Fleet) -> N
     assert not fleet.lost()
 
 
-def test_everything_is_paused_and_resumed_together(fleet: Fleet) -> None:
+def paused(fleet: Fleet) -> list[str]:
+    found: list[str] = json.loads(fleet("status", "--json").out)["paused"]
+    return found
+
+
+def test_a_pause_of_all_is_ended_by_resuming_all_and_by_nothing_else(fleet: Fleet) -> None:
     fleet.add("user-7")
     assert fleet("pause", "--all").code == 0
-    assert fleet("pause", "etoro", "coinbase").code == 0
-    ran = fleet("resume", "etoro")
+    ran = fleet("resume", "coinbase")
     assert "stay so until `mesh-refresh resume --all`" in ran.err
     fleet.once("-q")
     assert not fleet.fake.requests
-    assert fleet("resume", "--all").code == 0
-    assert json.loads(fleet("status", "--json").out)["paused"] == []
-    assert fleet.once("-q").code == 0
+    assert fleet("resume", "--all").err == "mesh-refresh: resumed: all brokers.\n"
+    assert paused(fleet) == []
+    assert fleet.once().code == 0
+
+
+def test_the_pauses_of_single_brokers_outlive_that_of_all(fleet: Fleet) -> None:
+    """They were paused for a reason of their own. What is left is named."""
+    fleet.add("user-7")
+    fleet.add("user-8", "etoro")
+    fleet("pause", "--all")
+    fleet("pause", "etoro", "kraken")
+    ran = fleet("resume", "--all")
+    assert ran.code == 0
+    assert "resumed: all brokers." in ran.err
+    assert "still paused, by name: etoro, kraken." in ran.err
+    assert paused(fleet) == ["etoro", "kraken"]
+    fleet.once("-q")
+    assert {it["login"] for it in fleet.listed() if it["refreshed_at"]} == {"user-7"}
+    ran = fleet("resume", "etoro")
+    assert "still paused, by name: kraken." in ran.err
+    assert "still paused" not in fleet("resume", "kraken").err
+
+
+def test_a_fleet_is_let_go_broker_by_broker(fleet: Fleet) -> None:
+    """As a backup is restored: nothing is sent in between."""
+    for name, broker in {"user-7": "coinbase", "user-8": "etoro", "user-9": "kraken"}.items():
+        fleet.add(name, broker)
+    fleet("pause", "--all")
+    assert fleet("pause", "--each").err == "mesh-refresh: paused: coinbase, etoro, kraken.\n"
+    assert paused(fleet) == ["*", "coinbase", "etoro", "kraken"]
+    fleet("resume", "--all")
+    assert paused(fleet) == ["coinbase", "etoro", "kraken"]
+    fleet.once("-q")
+    assert not fleet.fake.requests
+    fleet("resume", "etoro")
+    fleet.once("-q")
+    assert {it["login"] for it in fleet.listed() if it["refreshed_at"]} == {"user-8"}
+
+
+def test_every_pause_can_be_ended_at_once(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    assert "no broker was paused by its name" in fleet("resume", "--each").err
+    fleet("pause", "--all", "--each")
+    fleet("pause", "etoro")
+    ran = fleet("resume", "--each")
+    assert "resumed: coinbase, etoro." in ran.err
+    assert "all brokers are paused together" in ran.err
+    assert paused(fleet) == ["*"]
+    fleet("pause", "--each")
+    assert fleet("resume", "--all", "--each").err == "mesh-refresh: resumed: all brokers, coinbase.\n"
+    assert paused(fleet) == []
+
+
+def test_there_may_be_no_broker_to_pause(fleet: Fleet) -> None:
+    fleet("import", "-", stdin="")
+    assert "the store has no logins" in fleet("pause", "--each").err
 
 
 def test_a_broker_that_the_store_does_not_have_is_remarked_on(fleet: Fleet) -> None:
@@ -51,6 +109,7 @@ def test_it_must_be_said_what(fleet: Fleet, command: str) -> None:
     fleet.add("user-7")
     assert fleet(command).code == Exit.INVALID
     assert fleet(command, "coinbase", "--all").code == Exit.INVALID
+    assert fleet(command, "coinbase", "--each").code == Exit.INVALID
     assert json.loads(fleet("status", "--json").out)["paused"] == []
 
 
@@ -172,12 +231,45 @@ def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: Fleet) -> None:
     assert fleet("status").code == Exit.STORE
 
 
+@pytest.mark.parametrize("command", [("key",), ("key", "reseal")])
+def test_keys_are_rotated_one_process_after_the_other_as_the_help_says(fleet: Fleet, command: tuple[str, ...]) -> None:
+    """Whoever is a step behind opens everything that whoever is a step ahead has sealed, and the other way about."""
+    keys = {"OLD": fleet.key, "NEW": Cipher.generate_key()}
+    text = fleet(*command, "--help").out
+    steps = re.findall(r"MESH_REFRESH_KEYS=((?:OLD|NEW|,)+)|[.] (mesh-refresh key reseal)", text)
+    assert steps == [("OLD,NEW", ""), ("NEW,OLD", ""), ("", "mesh-refresh key reseal"), ("NEW", "")]
+
+    def process(names: str) -> None:
+        fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", ",".join(keys[name] for name in names.split(",")))
+
+    behind, number = "OLD", 0
+    for ahead, reseal in steps:
+        if reseal:
+            assert fleet("key", "reseal").code == 0
+            continue
+        for writer, reader in ((ahead, behind), (behind, ahead)):
+            process(writer)
+            fleet.add(f"user-{number}")
+            process(reader)
+            number += 1
+            assert len(fleet.listed()) == number, f"{reader} beside {writer}"
+        behind = ahead
+        process(ahead)
+
+
+@pytest.mark.parametrize("page", ["command-line.md", "rotating-keys.md"])
+def test_the_docs_rotate_keys_as_the_help_does(page: str) -> None:
+    text = Path(__file__).parents[3].joinpath("docs", page).read_text()
+    places = [text.index(step) for step in ("KEYS=OLD,NEW`", "KEYS=NEW,OLD`", "key reseal`, with", "KEYS=NEW`")]
+    assert places == sorted(places)
+
+
 def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
     fleet.add("user-7")
     assert "spool" not in fleet("key", "reseal").err
     Path("fleet.db.spool").mkdir()
     Path("fleet.db.spool/one.settlement").touch()
-    assert "1 outcomes wait in the spool" in fleet("key", "reseal").err
+    assert "1 outcome waits in the spool" in fleet("key", "reseal").err
 
 
 def test_plain_text_cannot_be_sealed_anew(fleet: Fleet) -> None:

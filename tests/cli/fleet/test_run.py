@@ -13,11 +13,14 @@ import pytest
 
 from mesh_refresh import NotSaved
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.tally import Tally
+from mesh_refresh.keeper import Fault as Faults
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Cipher, Row, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import Fault
 from tests.cli.fleet.conftest import Fleet, read_until
+from tests.cli.test_codes import person
 
 
 def test_once_refreshes_what_is_due(fleet: Fleet) -> None:
@@ -60,6 +63,44 @@ def test_what_once_left_is_an_exit_code(fleet: Fleet, fault: Fault, code: Exit, 
     assert told in ran.err
 
 
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        (Fault.client_refused(), "client_refused: Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET."),
+        (Fault.all()["redirect 302"], "redirected: what answers points elsewhere. Check MESH_BASE_URL."),
+        (Fault.all()["status 403"], "ask Mesh what the keys may do"),
+        (Fault.all()["problem 400"], "Check MESH_BASE_URL and proxies"),
+        (Fault.throttle(), "Run it again later, perhaps with --rate"),
+    ],
+)
+def test_all_that_a_fault_held_back_is_counted_and_it_is_said_what_to_do(
+    fleet: Fleet, fault: Fault, advice: str
+) -> None:
+    """Those with a request out when it came are put off for some seconds, and still to be refreshed."""
+    for number in range(17):
+        fleet.add(f"user-{number}")
+    fleet.fake.fail(fault, times=None)
+    ran = fleet.once()
+    assert "0 accounts refreshed" in ran.err
+    assert "17 logins still due." in ran.err
+    assert advice in ran.err.splitlines()[-1]
+
+
+def test_every_fault_has_its_advice() -> None:
+    tally = Tally(faults=set(Faults))
+    assert [line.partition(":")[0] for line in tally.advice()] == [fault.value for fault in Faults]
+
+
+def test_what_is_still_due_is_not_counted_twice() -> None:
+    """A login that was claimed and given back untouched is due as it was."""
+    tally = Tally(faults={Faults.THROTTLED}, told={"user-0", "user-1"})
+    tally.claimed(5)
+    assert tally.still_due(before=10, left=5) == 8
+    assert tally.still_due(before=10, left=8) == 8
+    assert tally.still_due(before=2, left=0) == 0, "somebody else has refreshed them meanwhile"
+    assert Tally().still_due(before=10, left=3) == 3
+
+
 def test_a_code_that_is_needed_is_an_exit_code(fleet: Fleet) -> None:
     fleet.add("user-7", "vanguard", mfa=True)
     fleet.add("user-8")
@@ -92,6 +133,10 @@ def test_what_is_paused_is_left(fleet: Fleet) -> None:
     ran = fleet.once()
     assert ran.code == Exit.TRY_AGAIN
     assert "1 login still due" in ran.err
+    assert ran.err.endswith("mesh-refresh: coinbase is paused: mesh-refresh resume coinbase\n")
+    fleet("pause", "--all")
+    assert fleet.once().err.endswith("mesh-refresh: all brokers are paused: mesh-refresh resume --all\n")
+    fleet("resume", "--all")
     fleet("resume", "coinbase")
     assert fleet.once().code == 0
 
@@ -175,7 +220,7 @@ class Failing(SqliteStore):
     """Takes no new tokens."""
 
     tries = 0
-    tried_again = asyncio.Event()
+    tried_again: asyncio.Event
 
     async def swap(self, row: Row, **options: Any) -> bool:
         self.tries += 1
@@ -184,24 +229,91 @@ class Failing(SqliteStore):
         raise StoreUnavailable
 
 
-def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
-    """From the folder beside the store."""
-    fleet.add("user-7")
+def spool_something(fleet: Fleet) -> None:
+    """A keeper's life in which the store takes no new tokens."""
 
-    async def earlier_life() -> None:
+    async def life() -> None:
         policy = Policy(drain=timedelta())
         store = Failing.open(fleet.file, cipher=Cipher([fleet.key]))
+        store.tried_again = asyncio.Event()
         async with store, fleet.fake.client() as mesh:
             with pytest.raises(NotSaved):
                 async with Keeper(mesh, store, policy=policy, spool="fleet.db.spool"):
                     await store.tried_again.wait()
 
-    asyncio.run(earlier_life())
+    asyncio.run(life())
+
+
+def in_spool() -> list[str]:
+    return sorted(path.suffix for path in Path("fleet.db.spool").iterdir())
+
+
+def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
+    """From the folder beside the store."""
+    fleet.add("user-7")
+    spool_something(fleet)
     assert fleet.lost()
-    assert len(list(Path("fleet.db.spool").iterdir())) == 1
+    assert in_spool() == [".settlement"]
     assert fleet.once().code == 0
     assert not fleet.lost()
-    assert not list(Path("fleet.db.spool").iterdir())
+    assert not in_spool()
+
+
+def test_a_removed_login_leaves_nothing_in_the_spool(fleet: Fleet) -> None:
+    """Its new tokens are live: forgotten means there too. Those of others stay."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    fleet.add("user-8")
+    assert "removed: user-8." in fleet("remove", "user-8", "--yes").err
+    assert in_spool() == [".settlement"]
+    assert "removed: user-7, with 1 file of the spool." in fleet("remove", "user-7", "--yes").err
+    assert not in_spool()
+    assert "does not have" not in fleet.once().err
+
+
+def test_what_was_set_aside_can_be_removed_later(fleet: Fleet) -> None:
+    """The login went by another way, and a worker found no place for its new tokens."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    fleet.store(lambda store: store.delete("user-7"))
+    assert "new tokens are of a login that the store does not have" in fleet.once().err
+    assert in_spool() == [".orphan"]
+    assert fleet("remove", "user-8", "--yes").code == Exit.INVALID
+    with person(fleet.cli, "remove", "user-7") as somebody:
+        somebody.sees(r"Forget user-7 \(in the spool alone\) and its tokens\?")
+        somebody.types("y")
+        somebody.leaves()
+        assert somebody.process.returncode == 0
+    assert not in_spool()
+    assert fleet("remove", "user-7", "--yes").code == Exit.INVALID
+
+
+def test_what_was_set_aside_is_taken_up_by_the_right_store(fleet: Fleet) -> None:
+    """Renamed, as the docs say: the login that it belongs to is back, from a backup say."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    row = fleet.store(lambda store: store.read("user-7"))
+    assert row is not None
+    fleet.store(lambda store: store.delete("user-7"))
+    fleet.once()
+    (orphan,) = Path("fleet.db.spool").iterdir()
+    orphan.rename(orphan.with_suffix(".settlement"))
+    fleet.store(lambda store: store.insert(row))
+    assert fleet.lost()
+    assert fleet.once().code == 0
+    assert not fleet.lost()
+    assert not in_spool()
+
+
+def test_files_of_the_spool_that_do_not_open_are_told(fleet: Fleet) -> None:
+    fleet.add("user-7")
+    Path("fleet.db.spool").mkdir()
+    Path("fleet.db.spool/one.orphan").write_bytes(Cipher([Cipher.generate_key()]).seal("something", "spool"))
+    Path("fleet.db.spool/two.orphan").write_bytes(Cipher([fleet.key]).seal("something", "spool"))
+    ran = fleet("remove", "user-7", "--yes")
+    assert ran.code == 0
+    assert "2 files of the spool cannot be opened with these keys" in ran.err
+    assert in_spool() == [".orphan", ".orphan"]
 
 
 # What it logs.
