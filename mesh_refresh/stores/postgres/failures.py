@@ -12,6 +12,10 @@ _PROXY = (
 )
 _UNAVAILABLE: Mapping[str, str] = {
     "08": "lost the connection.",
+    "08P01": (
+        "did not understand what was sent: is there a transaction-pooling proxy before it? "
+        "Open the store with transaction_pooling=True."
+    ),
     "25006": "is read-only: is it a standby? Name the primary, or all of them and target_session_attrs=read-write.",
     "26": _PROXY,
     "28": "refused the login: check the user, the password and pg_hba.conf.",

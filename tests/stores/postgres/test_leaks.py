@@ -12,6 +12,7 @@ from mesh_refresh.stores import Cipher, Page, PlainText, StoreError
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.leaks.witness import MARK, Witness, outcome_of, planted, watching
+from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.test_failures import listener
 
@@ -31,7 +32,7 @@ class Marked(PlainText):
 
 
 def a_url(fleet: Fleet) -> str:
-    return f"{fleet.url}&password={PASSWORD}"
+    return with_options(fleet.url, password=PASSWORD)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -107,7 +108,7 @@ async def test_a_store_that_does_not_open_shows_nothing(fleet: Fleet) -> None:
     with watching(Witness()) as witness:
         stores = [fleet.store(url=a_url(fleet), cipher=Cipher([Cipher.generate_key()]))]
         stores += [fleet.store(url=a_url(fleet), schema=f"{fleet.schema}_missing")]
-        stores += [fleet.store(url=f"{a_url(fleet)}&host=/nowhere")]
+        stores += [fleet.store(url=f"postgresql://me:{PASSWORD}@/postgres?host=/nowhere")]
         async with listener(silent) as one, listener(cut) as other:
             stores += [fleet.store(url=url.replace("a-secret", PASSWORD), timeout=soon) for url in (one, other)]
             for store in stores:

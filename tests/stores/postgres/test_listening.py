@@ -133,6 +133,23 @@ async def test_a_listener_that_was_cut_off_comes_back(fleet: Fleet) -> None:
         await woken.again()
 
 
+async def test_a_listener_that_gets_no_answer_comes_back(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the network went away without a sign, nobody would ever be woken again."""
+    execute, asked = asyncpg.Connection.execute, asyncio.Event()
+
+    async def no_answer(link: Any, sql: str, **options: Any) -> Any:
+        if sql == "SELECT 1" and not asked.is_set():
+            asked.set()
+            raise TimeoutError
+        return await execute(link, sql, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", no_answer)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.listening._ASKED_EACH", 0.01)
+    async with listening(fleet) as (_, woken):
+        await asked.wait()
+        await woken.again()
+
+
 async def test_one_connection_listens_for_all_and_ends_with_the_store(fleet: Fleet) -> None:
     """However many keepers there are; who has gone is woken no more."""
     async with listening(fleet) as (store, woken):
