@@ -1,7 +1,7 @@
 """A few connections, each made when it is first needed; one that broke is replaced by the next who needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -55,7 +55,7 @@ class Links:
             await _close(connection)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self) -> AsyncGenerator[None]:
         """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
         places = self._of_this_loop()
         async with asyncio.timeout(self._to.patience.total_seconds()):

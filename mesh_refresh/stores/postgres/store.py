@@ -1,5 +1,6 @@
 """A fleet in PostgreSQL, which coordinates the workers of many machines."""
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -12,7 +13,7 @@ from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
 from mesh_refresh.stores.postgres.connecting import Target, target
-from mesh_refresh.stores.postgres.failures import closed
+from mesh_refresh.stores.postgres.failures import closed, failure
 from mesh_refresh.stores.postgres.jobs import Group, Jobs
 from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.listening import Ears, channel_of
@@ -22,6 +23,8 @@ from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import Store
+
+_log = logging.getLogger("mesh_refresh.stores")
 
 _PATIENCE = timedelta(seconds=10)
 
@@ -54,6 +57,7 @@ class PostgresStore(Store):
         self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
         self._jobs: Jobs | None = None
         self._ears: Ears | None = None
+        self._waking = False
         self._closed = False
 
     @classmethod
@@ -178,12 +182,9 @@ class PostgresStore(Store):
         check_text(broker)
         sql, name = self._sql["pause" if paused else "resume"], written(broker)
 
-        async def work(connection: Any) -> None:
-            await connection.execute(sql, name)
-            if not paused:
-                await self._wake(connection)
-
-        await self._open_jobs().do(work)
+        await self._open_jobs().do(lambda connection: connection.execute(sql, name))
+        if not paused:
+            self._wake()
 
     async def paused(self) -> frozenset[str]:
         """See `Store`."""
@@ -260,7 +261,7 @@ class PostgresStore(Store):
         found = await connection.fetch(self._sql["insert"], *columns(rows))
         made = {read(login_id) for (login_id,) in found}
         if any(it.login_id in made and _is_due(it) for it in rows):
-            await self._wake(connection)
+            self._wake()
         return [it.login_id in made for it in rows]
 
     async def _read(self, connection: Any, login_ids: Sequence[str]) -> list[Row | None]:
@@ -277,12 +278,28 @@ class PostgresStore(Store):
         )
         done = {read(login_id) for (login_id,) in found}
         if any(it.owner is None and it.row.login_id in done and _is_due(it.row) for it in swaps):
-            await self._wake(connection)
+            self._wake()
         return [it.row.login_id in done for it in swaps]
 
-    async def _wake(self, connection: Any) -> None:
-        """Tell the keepers that listen, in this process too."""
-        await connection.execute(self._sql["wake"], channel_of(self._to.schema))
+    def _wake(self) -> None:
+        """Tell the keepers that listen, in this process too. Nobody waits for that, and once will do for many."""
+        if self._jobs is not None and not self._waking:
+            self._waking = True
+            self._jobs.start(self._tell(self._jobs))
+
+    async def _tell(self, jobs: Jobs) -> None:
+        channel = channel_of(self._to.schema)
+
+        async def work(connection: Any) -> None:
+            self._waking = False  # what is written from here on needs another one
+            await connection.execute(self._sql["wake"], channel)
+
+        try:
+            await jobs.run(work)
+        except Exception as error:  # noqa: BLE001 - they find it at their next poll
+            _log.info("keepers could not be woken: %s", failure(error, self._to.shown))
+        finally:
+            self._waking = False
 
 
 def _is_due(it: Row) -> bool:

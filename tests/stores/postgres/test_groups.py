@@ -11,9 +11,10 @@ from attrs import evolve
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import Busy, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
+LONG_AGO = NOW - timedelta(days=1)
 MANY = 1_201
 HOLD = timedelta(seconds=30)
 TOO_LONG = "".join(random.Random(7).choices([chr(code) for code in range(0x4E00, 0x9FFF)], k=3_000))
@@ -40,7 +41,7 @@ async def test_what_waits_together_is_few_statements(fleet: Fleet, statements: l
     async with fleet.store() as store:
         rows = await inserted(store, MANY)
         assert count(statements, "INSERT") == 3
-        assert count(statements, "SELECT pg_notify") == 3  # for each group, and not for each row
+        assert count(statements, "SELECT pg_notify") <= 3  # for each group at the most, and not for each row
         claimed = sorted(await store.claim(a_demand(limit=MANY)), key=lambda it: it.login_id)
         assert [evolve(row, revision=0, attempt=0) for row in claimed] == rows
         statements.clear()
@@ -57,7 +58,8 @@ async def test_what_waits_together_is_few_statements(fleet: Fleet, statements: l
 async def test_a_claim_is_one_statement(fleet: Fleet, statements: list[str]) -> None:
     """However many rows it takes, and so is that of one login."""
     async with fleet.store() as store:
-        await inserted(store, 100)
+        for row in [a_row(f"{number:05}", changed_at=LONG_AGO) for number in range(100)]:
+            assert await store.insert(row)  # not due when it is written: nobody is woken
         statements.clear()
         assert len(await store.claim(a_demand(limit=99))) == 99
         assert isinstance(await store.claim_one("00000", "other", LEASE), Busy)
@@ -142,7 +144,7 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
             return await run(work)
 
         monkeypatch.setattr(jobs, "run", gone_after_two)
-        rows = [*(a_row(str(number)) for number in range(20)), a_row(TOO_LONG)]
+        rows = [*(a_row(str(number), changed_at=LONG_AGO) for number in range(20)), a_row(TOO_LONG)]
         found = await asyncio.gather(*(store.insert(row) for row in rows), return_exceptions=True)
         monkeypatch.undo()
         assert found[0] is True
