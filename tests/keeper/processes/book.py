@@ -26,6 +26,8 @@ class Book:
     most_in_flight: int = 0
     cut: Counter[str] = field(factory=Counter)
     """By login: exchanges whose pair was rotated and not committed."""
+    cut_requests: set[int] = field(factory=set)
+    """Their numbers."""
     hit: Counter[str] = field(factory=Counter)
     """By refresh token: how many kills had it in flight."""
     windows: list[float] = field(factory=list, repr=False)
@@ -49,13 +51,16 @@ class Book:
             self.hit[request.refresh_token or ""] += 1
             if request.outcome == "succeeded" and request.broker != "tdAmeritrade":
                 self.cut[request.login or ""] += 1
+                self.cut_requests.add(request.number)
 
     def _under_way(self, worker: Worker) -> Iterator[SentRequest]:
         """Its requests of which nothing was committed: the last ones of each login."""
         written = Counter(note["login"] for note in worker.of("committed"))
         sent: dict[str, list[SentRequest]] = {}
         for request in self.fake.requests:
-            if request.headers.get(WORKER) == worker.name and request.login is not None:
+            # What the fake has cut brings no reply, and so no commit.
+            answered = not (request.fault or "").startswith("cut")
+            if answered and request.headers.get(WORKER) == worker.name and request.login is not None:
                 sent.setdefault(request.login, []).append(request)
         for login, requests in sent.items():
             yield from requests[written[login] :]
