@@ -4,9 +4,10 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Scene:
     policy: dict[str, Any]
     deadline: float = DEADLINE
     workers: list[Worker] = field(factory=list)
+    _numbers: Iterator[int] = field(factory=lambda: count(1), repr=False)
 
     @property
     def spool(self) -> Path:
@@ -66,7 +68,7 @@ class Scene:
     async def worker(self, *, go: bool = True, where: str | None = None, **settings: Any) -> Worker:
         """A new keeper process, which works already, or waits for its `go`. It finds the store in `where` else."""
         made = Settings(
-            name=f"worker-{len(self.workers) + 1}",
+            name=f"worker-{next(self._numbers)}",
             base_url=self.fake.base_url,
             deadline=self.deadline,
             spool=str(settings.pop("spool", self.spool)),
@@ -110,11 +112,11 @@ class Scene:
 
     async def leased(self) -> int:
         """How many logins are under a lease that has not run out."""
-        return sum(count.leased for count in await self.store.counts(self.fake.clock.now()))
+        return sum(number.leased for number in await self.store.counts(self.fake.clock.now()))
 
     async def due(self) -> int:
         """How many logins are due."""
-        return sum(count.due for count in await self.store.counts(self.fake.clock.now()))
+        return sum(number.due for number in await self.store.counts(self.fake.clock.now()))
 
     async def lost(self) -> list[Lost]:
         """What the store does not have of what is live."""

@@ -198,7 +198,8 @@ class Telling(logging.Handler):
     """What is logged goes the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell("log", level=record.levelname, message=record.getMessage(), error=getattr(record, "error", None))
+        facts = {name: getattr(record, of, None) for name, of in (("error", "error"), ("login", "login_id"))}
+        tell("log", level=record.levelname, message=record.getMessage(), **facts)
 
 
 def run() -> int:
