@@ -27,7 +27,7 @@ from tests.keeper.processes.blows import Blows, Seat
 from tests.keeper.processes.chaos_book import ChaosBook
 from tests.keeper.processes.fleet import fleet
 from tests.keeper.processes.handle import Worker
-from tests.keeper.processes.postgres import Mode, Proxy, new_schema, own_server
+from tests.keeper.processes.postgres import Mode, Proxy, Server, new_schema, own_server
 from tests.keeper.processes.scene import Scene, open_scene, until
 from tests.keeper.processes.traps import Point, Trap
 from tests.keeper.processes.watched import WatchedMesh
@@ -187,10 +187,14 @@ class Chaos:
 
 async def run(folder: Path, *, seconds: float, seed: int) -> ChaosBook:
     """The book of so many seconds; raises `AssertionError` where anything is not as it was promised."""
+    with own_server() as server:
+        return await _run(server, folder, seconds, seed)
+
+
+async def _run(server: Server, folder: Path, seconds: float, seed: int) -> ChaosBook:
     chance, schema = random.Random(seed), new_schema()
     mesh = WatchedMesh(seed=seed, lifetime=LIFETIME)
     async with (
-        own_server() as server,
         Proxy(server.port) as proxy,
         open_scene(folder, where=server.url(schema), mesh=mesh, policy=POLICY, deadline=DEADLINE) as scene,
     ):

