@@ -13,7 +13,7 @@ from tests.keeper.processes.handle import Worker
 from tests.keeper.processes.postgres import Mode, Proxy, Server
 from tests.keeper.processes.traps import Trap
 
-LONGEST_CUT = 2.5
+LONGEST_CUT = 4.0
 """Seconds that a worker is cut off from the server at the most."""
 
 
@@ -77,7 +77,7 @@ class Blows:
         self.book.done["connections ended by the server"] += number
 
     async def _late(self) -> None:
-        fault = Fault.delay(self.random.uniform(0.05, 0.6), after_rotation=self.random.random() < 0.7)
+        fault = Fault.delay(self.random.uniform(0.05, 0.4), after_rotation=self.random.random() < 0.7)
         self._insert(fault, self.random.randint(1, 8), None, "replies late")
 
     async def _cut_requests(self) -> None:

@@ -35,9 +35,9 @@ from tests.keeper.processes.watched import WatchedMesh
 KEEPERS = 4
 POINTS: tuple[Point, ...] = ("claimed", "connected", "bytes", "reply", "settle", "committed")
 LIFETIME = 5
-POLICY: dict[str, Any] = {"lease": 3.5, "settle": 5.0, "poll": 0.2, "min_interval": 0.3, "concurrency": 15}
-"""No outage here is as long as the lease and the settling time together, less what a request may take."""
-DEADLINE = 3.0
+POLICY: dict[str, Any] = {"lease": 2.3, "settle": 5.0, "poll": 0.2, "min_interval": 0.3, "concurrency": 15}
+"""Outages may last longer than a lease, but never as long as that and the settling time together."""
+DEADLINE = 2.0
 STORE_PATIENCE = 1.0
 PATIENCE = 60.0
 
@@ -125,8 +125,19 @@ class Chaos:
                 await self.blows.restart(restarts.pop(0)[1])
             await self.blows.next()
             await self._people_return()
+            if self.random.random() < 0.5:
+                self._log_in_anew()
         for _, mode in restarts:
             await self.blows.restart(mode)
+
+    def _log_in_anew(self) -> None:
+        """People who have no need to, in the middle of an exchange: they come into the store with those who have."""
+        for request in [it for it in self.fake.requests[-40:] if not it.done][:3]:
+            login = self.logins[request.login or ""]
+            if login.id not in self._returning:
+                login.again()
+                self._returning[login.id] = login
+                self.book.done["logins made anew in an exchange"] += 1
 
     async def _people_return(self) -> None:
         """Whoever must log in again does so; what had become of the account is looked at first."""
@@ -172,7 +183,11 @@ class Chaos:
             left.intersection_update(now)
             return left
 
-        await until(look, lambda left: not left, PATIENCE)
+        try:
+            await until(look, lambda left: not left, PATIENCE)
+        except AssertionError:
+            self.book.check_exchanges()  # the cause is a better message
+            raise
 
     async def _unsettled(self) -> set[str]:
         """Neither fresh nor parked."""
