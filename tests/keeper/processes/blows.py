@@ -30,7 +30,10 @@ class Seat:
 
     @property
     def works(self) -> bool:
-        return self.worker is not None and self.worker.process.returncode is None and bool(self.worker.of("started"))
+        worker = self.worker
+        if worker is None or self.killed is not None or worker.process.returncode is not None:
+            return False
+        return bool(worker.of("started"))
 
     def kill(self, when: str) -> bool:
         """False where there is nobody to be killed."""
@@ -51,6 +54,8 @@ class Blows:
     random: random.Random
     book: ChaosBook
     seats: list[Seat]
+    kills: int = 0
+    """From outside."""
     _beside: "set[asyncio.Task[None]]" = field(factory=set)
 
     async def next(self) -> None:
@@ -63,6 +68,12 @@ class Blows:
         await self.server.restart(mode)
         self.book.done[f"server restarted, {mode}"] += 1
 
+    async def one_kill(self) -> bool:
+        """However slow the machine is."""
+        if not self.kills:
+            await self._kill()
+        return self.kills > 0
+
     def over(self) -> None:
         """Nobody is cut off any more."""
         for task in self._beside:
@@ -70,7 +81,7 @@ class Blows:
         self.proxy.go_on()
 
     async def _kill(self) -> None:
-        self.random.choice(self.seats).kill("at any time")
+        self.kills += self.random.choice(self.seats).kill("at any time")
 
     async def _end_backends(self) -> None:
         number = await self.server.end_backends(self.random.randint(1, 8), str(self.random.random()))

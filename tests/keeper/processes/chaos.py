@@ -129,6 +129,7 @@ class Chaos:
                 self._log_in_anew()
         for _, mode in restarts:
             await self.blows.restart(mode)
+        await until(self.blows.one_kill)
 
     def _log_in_anew(self) -> None:
         """People who have no need to, in the middle of an exchange: they come into the store with those who have."""
