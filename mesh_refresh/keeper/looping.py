@@ -4,11 +4,15 @@ import logging
 from datetime import datetime
 
 from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.due import chance_of
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.unit import Unit, loop_choice
 from mesh_refresh.stores import Demand
 
 _log = logging.getLogger("mesh_refresh.keeper")
+
+_LONGEST_PAUSE = 10.0
+"""Seconds between two claims at a store that fails. All workers of a fleet ask it, and it may be just starting."""
 
 _WORTH_A_CLAIM = 0.005
 """Seconds to wait for more places than one: a claim costs the same for one row as for many."""
@@ -24,21 +28,24 @@ class Claims:
         self._places = 0
         self._claimed = 0
         self._failed: Exception | None = None
+        self._failures = 0
+        """Claims that failed, without one between that did not."""
 
     async def run(self) -> None:
         """Until the keeper is left, or this is cancelled."""
-        core, pause = self._core, self._pause()
+        core = self._core
         while not core.closing:
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - a store or a clock of the user's: the fleet must not stand still
                 _log.error("a claim failed in an unexpected way", extra=without_secrets(error))
                 self._places = self._claimed = 0
+                self._failures += 1
                 core.failed_at = core.failed_at or core.clock.monotonic()
             more = 0 < self._places <= self._claimed
             if more and core.gate.free > 0:
                 continue
-            await core.change(pause)
+            await core.change(self._pause())
             if more and core.gate.free < core.policy.concurrency // 4:
                 await core.change(_WORTH_A_CLAIM)
 
@@ -63,7 +70,13 @@ class Claims:
         """How long to do nothing where nothing happens. With a bounded rate, no longer than until the next may go."""
         policy = self._core.policy
         rates = [rate for rate in (policy.rate, policy.rate_each) if rate is not None]
-        return min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+        usual = min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+        if self._failures < 2:
+            return usual
+        longest = max(usual, _LONGEST_PAUSE)
+        backed_off = min(longest, policy.poll.total_seconds() * 2.0 ** min(self._failures - 1, 60))
+        # Each worker at its own time.
+        return max(usual, backed_off * (1 - chance_of(self._core.owner, self._failures) / 2))
 
     async def _once(self) -> None:
         """Claim as many as there are places for, and start what was claimed."""
@@ -98,12 +111,13 @@ class Claims:
             if self._failed is None:
                 _log.error("the store failed at a claim; it is asked again", extra=without_secrets(error))
             self._failed = error
+            self._failures += 1
             return 0
         finally:
             core.gate.reserved -= places
             if core.gate.asking:
                 core.wake()  # callers found those places taken, and most of them may be free again
-        self._failed = None
+        self._failed, self._failures = None, 0
         for row in rows:
             place = core.gate.enter(row.broker, core.clock.monotonic())
             Unit(core, row, claimed_at, loop_choice, place).start()

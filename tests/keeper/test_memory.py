@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.keeper import Keeper
+from mesh_refresh.keeper import Keeper, looping
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
@@ -83,8 +83,11 @@ async def test_what_is_remembered_of_answers_is_bounded(stage: Stage) -> None:
     assert size <= 20, path
 
 
-async def test_a_loop_that_finds_nothing_to_do_leaves_nothing_behind(stage: Stage) -> None:
+async def test_a_loop_that_finds_nothing_to_do_leaves_nothing_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often it looks."""
+    monkeypatch.setattr(looping, "_LONGEST_PAUSE", 0.001)
     store = FaultyStore(stage.store)
     async with stage.keeper(store=store, background=True, poll=timedelta(milliseconds=1)) as keeper:
         store.lose("claim")

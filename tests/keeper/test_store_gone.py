@@ -40,7 +40,7 @@ async def begin(stage: Stage, keeper: Keeper, store: FaultyStore) -> tuple[list[
     await gate.arrivals(COUNT)
     store.lose()
     gate.release()
-    await store.has_failed("swap")
+    await store.has_failed("swap", 2 * COUNT)  # the second try comes after the spilling
     return logins, run
 
 

@@ -26,6 +26,8 @@ class Book:
     most_in_flight: int = 0
     cut: Counter[str] = field(factory=Counter)
     """By login: exchanges whose pair was rotated and not committed."""
+    cut_requests: set[int] = field(factory=set)
+    """Their numbers."""
     hit: Counter[str] = field(factory=Counter)
     """By refresh token: how many kills had it in flight."""
     windows: list[float] = field(factory=list, repr=False)
@@ -49,13 +51,15 @@ class Book:
             self.hit[request.refresh_token or ""] += 1
             if request.outcome == "succeeded" and request.broker != "tdAmeritrade":
                 self.cut[request.login or ""] += 1
+                self.cut_requests.add(request.number)
 
     def _under_way(self, worker: Worker) -> Iterator[SentRequest]:
         """Its requests of which nothing was committed: the last ones of each login."""
         written = Counter(note["login"] for note in worker.of("committed"))
         sent: dict[str, list[SentRequest]] = {}
         for request in self.fake.requests:
-            if request.headers.get(WORKER) == worker.name and request.login is not None:
+            # What the fake has cut brings no reply, and so no commit.
+            if not is_cut(request) and request.headers.get(WORKER) == worker.name and request.login is not None:
                 sent.setdefault(request.login, []).append(request)
         for login, requests in sent.items():
             yield from requests[written[login] :]
@@ -68,15 +72,16 @@ class Book:
         assert not self.fake.is_live(account.tokens.refresh_token), f"{login_id} was parked with live tokens"
 
     def check_requests(self, mfa: frozenset[str]) -> None:
-        """No token is sent more often than once, and once more for each kill that had it in flight: no loop."""
+        """No token is sent more often than once, and once more for each cut by a kill or by the fake: no loop."""
         sent = Counter(
             request.refresh_token or ""
             for request in self.fake.requests
             if request.broker != "tdAmeritrade" and request.login not in mfa
         )
+        cut = Counter(request.refresh_token or "" for request in self.fake.requests if is_cut(request))
         for token, times in sent.items():
             issued = self.fake.ledger.tokens[token]
-            allowed = 1 + self.hit[token] + (issued.end is End.REPLACED)
+            allowed = 1 + self.hit[token] + cut[token] + (issued.end is End.REPLACED)
             assert times <= allowed, f"a token was sent {times} times, where {self.hit[token]} kills had it in flight"
         for reuse in self.fake.reuses:
             if reuse.end is not End.REPLACED:
@@ -99,3 +104,8 @@ class Book:
                 f"from a pair's arrival to its commit, of {len(self.windows)} pairs: {times}",
             )
         )
+
+
+def is_cut(request: SentRequest) -> bool:
+    """Whether the fake has cut its connection."""
+    return (request.fault or "").startswith("cut")

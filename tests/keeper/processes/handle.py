@@ -48,10 +48,14 @@ class Worker:
         return worker
 
     async def go(self) -> "Worker":
-        """Let it begin."""
-        await self._write(b"\n")
+        """Let it begin, and wait until it has."""
+        await self.begin()
         await self.told("started")
         return self
+
+    async def begin(self) -> None:
+        """Let it begin."""
+        await self._write(b"\n")
 
     # What it says.
 
@@ -136,9 +140,9 @@ class Worker:
         self.signal(signal.SIGTERM)
         return await self.over()
 
-    async def over(self) -> int:
+    async def over(self, patience: float | None = PATIENCE) -> int:
         """Wait until it is gone; its exit code."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             code = await self.process.wait()
             if self._reader is not None:
                 await self._reader

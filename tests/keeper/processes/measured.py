@@ -11,7 +11,8 @@ from attrs import evolve
 
 from mesh_refresh import MeshClient, MfaRequired, Refreshed, Tokens
 from mesh_refresh.messages import HttpReply, HttpRequest
-from mesh_refresh.stores import Demand, Row
+from mesh_refresh.stores import Cipher, Demand, Row, Store
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.stores.sqlite.session import Session
 from mesh_refresh.transport import AiohttpTransport
@@ -65,17 +66,17 @@ class NotingTransport(AiohttpTransport):
         return reply
 
 
-class NotingStore(SqliteStore):
-    """Tells of claims, and of what came of an exchange once that is committed."""
+class Noting(Store):
+    """Tells of claims, and of what came of an exchange once that is committed. Stands before a real store."""
 
     snare: Snare
 
     async def insert(self, row: Row) -> bool:
         self.snare.at("insert")
-        return await super().insert(row)
+        return await super().insert(row)  # type: ignore[safe-super]
 
     async def claim(self, demand: Demand) -> Sequence[Row]:
-        rows = await super().claim(demand)
+        rows = await super().claim(demand)  # type: ignore[safe-super]
         if rows:
             open_ones = [row.login_id for row in rows if row.open_attempt]
             tell("claimed", logins=[row.login_id for row in rows], open=open_ones)
@@ -86,13 +87,13 @@ class NotingStore(SqliteStore):
         global _settling  # noqa: PLW0603 - read by another thread
         noted = _arrived.get()
         if not noted:
-            done = await super().swap(row, owner=owner, hold=hold)
+            done = await super().swap(row, owner=owner, hold=hold)  # type: ignore[safe-super]
             tell("written", login=row.login_id, done=done)
             return done
         self.snare.at("settle")
         _settling += 1
         try:
-            done = await super().swap(row, owner=owner, hold=hold)
+            done = await super().swap(row, owner=owner, hold=hold)  # type: ignore[safe-super]
         finally:
             _settling -= 1
         if done:
@@ -100,6 +101,30 @@ class NotingStore(SqliteStore):
             noted.clear()
             self.snare.at("committed")
         return done
+
+
+class NotingSqlite(Noting, SqliteStore):
+    """A file."""
+
+
+class NotingPostgres(Noting, PostgresStore):
+    """A database."""
+
+
+def noting_store(where: str, cipher: Cipher, *, patience: timedelta, snare: Snare) -> Store:
+    """The store at `where`, still to be opened."""
+    made: Noting
+    if is_url(where):
+        made = NotingPostgres.open(where, cipher=cipher, timeout=patience)
+    else:
+        made = NotingSqlite.open(where, cipher=cipher, busy_timeout=patience)
+    made.snare = snare
+    return made
+
+
+def is_url(where: str) -> bool:
+    """Whether it is no path."""
+    return "://" in where
 
 
 def watch_commits(snare: Snare) -> None:

@@ -1,12 +1,13 @@
-"""What keeper processes have around them: a fake Mesh in this process, one SQLite file, and a folder."""
+"""What keeper processes have around them: a fake Mesh in this process, one store, and a folder."""
 
 import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from attrs import define, field
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Account, Keeper, Policy
-from mesh_refresh.stores import Cipher, Page
+from mesh_refresh.stores import Cipher, Page, Store
+from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.sealing import opened
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeLogin, FakeMesh, Lost, SentRequest
 from tests.keeper.processes.handle import PATIENCE, Worker
-from tests.keeper.processes.measured import WORKER
-from tests.keeper.processes.worker import CLIENT_ID, CLIENT_SECRET, KEY, Settings
+from tests.keeper.processes.measured import WORKER, is_url
+from tests.keeper.processes.worker import CLIENT_ID, CLIENT_SECRET, KEY, STORE, Settings
 
 DEADLINE = 1.0
 POLICY: dict[str, Any] = {
@@ -41,12 +44,17 @@ class Scene:
 
     fake: FakeMesh
     folder: Path
-    store: SqliteStore
+    where: str
+    """The path of the file, or the URL of the database."""
+    store: Store
     """This process's own, beside those of the keepers."""
     key: str
     policy: dict[str, Any]
     deadline: float = DEADLINE
+    busy: float = 0.3
+    """How long keepers wait for a store that is locked, or does not answer."""
     workers: list[Worker] = field(factory=list)
+    _numbers: Iterator[int] = field(factory=lambda: count(1), repr=False)
 
     @property
     def spool(self) -> Path:
@@ -59,18 +67,23 @@ class Scene:
 
     # Keepers.
 
-    async def worker(self, *, go: bool = True, **settings: Any) -> Worker:
-        """A new keeper process, which works already, or waits for its `go`."""
+    async def worker(self, *, go: bool = True, where: str | None = None, **settings: Any) -> Worker:
+        """A new keeper process, which works already, or waits for its `go`. It finds the store in `where` else."""
         made = Settings(
-            name=f"worker-{len(self.workers) + 1}",
+            name=f"worker-{next(self._numbers)}",
             base_url=self.fake.base_url,
-            path=str(self.folder / "fleet.db"),
             deadline=self.deadline,
             spool=str(settings.pop("spool", self.spool)),
+            busy=settings.pop("busy", self.busy),
             policy={**self.policy, **settings.pop("policy", {})},
             **settings,
         )
-        secrets = {CLIENT_ID: self.fake.client_id, CLIENT_SECRET: self.fake.client_secret, KEY: self.key}
+        secrets = {
+            CLIENT_ID: self.fake.client_id,
+            CLIENT_SECRET: self.fake.client_secret,
+            KEY: self.key,
+            STORE: where or self.where,
+        }
         worker = await Worker.start(made, secrets)
         self.workers.append(worker)
         return await worker.go() if go else worker
@@ -92,8 +105,8 @@ class Scene:
     async def accounts(self, login_id: str | None = None) -> list[tuple[str, Account]]:
         """Every account in the store, with its login's id."""
         rows = await self.store.rows(Page(1_000_000))
-        logins = [await self.store.get(row.login_id) for row in rows if login_id in (None, row.login_id)]
-        return [(login.login_id, account) for login in logins if login is not None for account in login.accounts]
+        logins = [opened(self.store.cipher, row) for row in rows if login_id in (None, row.login_id)]
+        return [(login.login_id, account) for login in logins for account in login.accounts]
 
     async def account(self, login: FakeLogin) -> Account:
         """The only one of its login."""
@@ -102,11 +115,11 @@ class Scene:
 
     async def leased(self) -> int:
         """How many logins are under a lease that has not run out."""
-        return sum(count.leased for count in await self.store.counts(self.fake.clock.now()))
+        return sum(number.leased for number in await self.store.counts(self.fake.clock.now()))
 
     async def due(self) -> int:
         """How many logins are due."""
-        return sum(count.due for count in await self.store.counts(self.fake.clock.now()))
+        return sum(number.due for number in await self.store.counts(self.fake.clock.now()))
 
     async def lost(self) -> list[Lost]:
         """What the store does not have of what is live."""
@@ -135,9 +148,9 @@ class Scene:
         await until(self.accounts, met)
 
 
-async def until(look: Callable[[], Any], met: Callable[[Any], bool] = bool) -> None:
+async def until(look: Callable[[], Any], met: Callable[[Any], bool] = bool, patience: float = PATIENCE) -> None:
     """Look at something outside of this process until it is so."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while True:
         found = look()
         if asyncio.iscoroutine(found):
@@ -150,20 +163,32 @@ async def until(look: Callable[[], Any], met: Callable[[Any], bool] = bool) -> N
 
 @asynccontextmanager
 async def open_scene(
-    folder: Path, *, lifetime: float = 3, policy: dict[str, Any] | None = None, deadline: float = DEADLINE
+    folder: Path,
+    *,
+    where: str | None = None,
+    mesh: FakeMesh | None = None,
+    lifetime: float = 3,
+    policy: dict[str, Any] | None = None,
+    deadline: float = DEADLINE,
 ) -> AsyncIterator[Scene]:
-    """At its end no process is left over."""
-    key = Cipher.generate_key()
+    """With a file in `folder`, or the database at the URL `where`. At its end no process is left over."""
+    key, where = Cipher.generate_key(), where or str(folder / "fleet.db")
     async with (
-        FakeMesh(access_lifetime=timedelta(seconds=lifetime)) as fake,
-        SqliteStore.open(folder / "fleet.db", cipher=Cipher([key])) as store,
+        mesh or FakeMesh(access_lifetime=timedelta(seconds=lifetime)) as fake,
+        _store(where, Cipher([key])) as store,
     ):
-        scene = Scene(fake, folder, store, key, {**POLICY, **(policy or {})}, deadline)
+        scene = Scene(fake, folder, where, store, key, {**POLICY, **(policy or {})}, deadline)
         try:
             yield scene
         finally:
             for worker in scene.workers:
                 await worker.kill()
+
+
+def _store(where: str, cipher: Cipher) -> Store:
+    if is_url(where):
+        return PostgresStore.open(where, cipher=cipher, migrate=True)
+    return SqliteStore.open(where, cipher=cipher)
 
 
 def tokens_in(accounts: Iterable[tuple[str, Account]]) -> list[Tokens]:

@@ -6,15 +6,17 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 from mesh_refresh.keeper import AccountState
 from mesh_refresh.testing import FakeLogin
 from tests.keeper.processes.handle import Worker
+from tests.keeper.processes.postgres import Mode, Server
 from tests.keeper.processes.scene import Scene, open_scene, until
 from tests.keeper.processes.worker import NOT_SAVED
 
@@ -24,16 +26,35 @@ SLOW = 4.0
 """The deadline here: nobody's request is cut by it while the test looks around."""
 
 
-@contextmanager
-def locked(scene: Scene) -> Iterator[None]:
-    """Another program has the file to itself."""
-    connection = sqlite3.connect(scene.folder / "fleet.db", isolation_level=None)
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
+@pytest.fixture(params=["sqlite", "postgres", "postgres crash"])
+def place(request: pytest.FixtureRequest) -> "Place":
+    """A store that can be gone: a file that another program has locked, or a server that is stopped."""
+    if request.param == "sqlite":
+        return Place(request.getfixturevalue("scene"))
+    mode: Mode = "fast" if request.param == "postgres" else "immediate"
+    return Place(request.getfixturevalue("postgres_scene"), request.getfixturevalue("server"), mode)
+
+
+@frozen
+class Place:
+    scene: Scene
+    server: Server | None = None
+    mode: Mode = "fast"
+
+    @asynccontextmanager
+    async def gone(self) -> AsyncIterator[None]:
+        """The store is gone in here."""
+        if self.server is not None:
+            async with self.server.gone(self.mode):
+                yield
+            return
+        connection = sqlite3.connect(self.scene.where, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
 
 
 async def rotated(scene: Scene) -> tuple[list[FakeLogin], Worker, Callable[[], None]]:
@@ -59,9 +80,10 @@ async def all_landed(scene: Scene) -> None:
     await scene.assert_whole()
 
 
-async def test_a_process_that_lives_on_writes_the_pairs_when_the_store_is_back(scene: Scene) -> None:
+async def test_a_process_that_lives_on_writes_the_pairs_when_the_store_is_back(place: Place) -> None:
+    scene = place.scene
     _, worker, release = await rotated(scene)
-    with locked(scene):
+    async with place.gone():
         release()
         await all_spooled(scene)
         # Nobody is answered with what is spent, and it is not sent.
@@ -70,10 +92,11 @@ async def test_a_process_that_lives_on_writes_the_pairs_when_the_store_is_back(s
     assert await worker.end() == 0
 
 
-async def test_a_process_that_is_told_to_end_leaves_the_pairs_to_the_next(scene: Scene) -> None:
+async def test_a_process_that_is_told_to_end_leaves_the_pairs_to_the_next(place: Place) -> None:
     """SIGTERM while the store is gone: it ends in time, says what was not saved, and the next start writes it."""
+    scene = place.scene
     logins, worker, release = await rotated(scene)
-    with locked(scene):
+    async with place.gone():
         release()
         await all_spooled(scene)
         assert await worker.end() == NOT_SAVED
@@ -81,9 +104,10 @@ async def test_a_process_that_is_told_to_end_leaves_the_pairs_to_the_next(scene:
     await lands_and_goes_on(scene, logins)
 
 
-async def test_a_process_that_is_killed_after_spooling_leaves_them_too(scene: Scene) -> None:
+async def test_a_process_that_is_killed_after_spooling_leaves_them_too(place: Place) -> None:
+    scene = place.scene
     logins, worker, release = await rotated(scene)
-    with locked(scene):
+    async with place.gone():
         release()
         await all_spooled(scene)
         await worker.kill()
@@ -101,11 +125,12 @@ async def lands_and_goes_on(scene: Scene, logins: list[FakeLogin]) -> None:
     assert {account.state for _, account in await scene.accounts()} == {AccountState.ACTIVE}
 
 
-async def test_what_is_spooled_is_known_to_nobody_else_but_is_not_sent_either(scene: Scene) -> None:
+async def test_what_is_spooled_is_known_to_nobody_else_but_is_not_sent_either(place: Place) -> None:
     """Another keeper takes over while the pairs are in a dead process's spool, and waits: the next start has time."""
+    scene = place.scene
     _, worker, release = await rotated(scene)
     scene.policy["settle"] = 20.0
-    with locked(scene):
+    async with place.gone():
         release()
         await all_spooled(scene)
         await worker.kill()

@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from attrs import asdict, field, frozen
 
 from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy, Tokens
 from mesh_refresh.keeper import Event, Keeper, Policy
-from mesh_refresh.stores import Cipher
-from mesh_refresh.stores.sqlite import SqliteStore
-from tests.keeper.processes.measured import NotingClient, NotingStore, NotingTransport, watch_commits
+from mesh_refresh.stores import Cipher, Store, StoreUnavailable
+from tests.keeper.processes.measured import NotingClient, NotingTransport, noting_store, watch_commits
 from tests.keeper.processes.traps import Snare, Trap, tell
 
 CLIENT_ID, CLIENT_SECRET, KEY = "PROCESSES_CLIENT_ID", "PROCESSES_CLIENT_SECRET", "PROCESSES_KEY"
+STORE = "PROCESSES_STORE"
+"""The path of an SQLite file, or the URL of a PostgreSQL database, which may have a password in it."""
 NOT_SAVED = 3
 """The exit code of a keeper that could not write everything."""
 
@@ -39,12 +41,11 @@ class Settings:
 
     name: str
     base_url: str
-    path: str
     policy: dict[str, Any]
     """The fields of `Policy`, lengths of time in seconds."""
     deadline: float
     busy: float = 0.3
-    """How long a store that is locked is waited for."""
+    """How long a store that is locked, or does not answer, is waited for."""
     spool: str | None = None
     background: bool = True
     events: bool = True
@@ -68,7 +69,7 @@ async def work(settings: Settings, orders: asyncio.StreamReader) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     snare = Snare(settings.trap)
     watch_commits(snare)
-    async with client(settings, snare) as mesh, store(settings, snare) as kept:
+    async with client(settings, snare) as mesh, opened(settings, snare) as kept:
         keeper = Keeper(
             mesh,
             kept,
@@ -109,12 +110,24 @@ def client(settings: Settings, snare: Snare) -> MeshClient:
     )
 
 
-def store(settings: Settings, snare: Snare) -> SqliteStore:
-    made = NotingStore.open(
-        settings.path, cipher=Cipher([os.environ[KEY]]), busy_timeout=timedelta(seconds=settings.busy)
-    )
-    made.snare = snare
-    return made
+@asynccontextmanager
+async def opened(settings: Settings, snare: Snare) -> AsyncIterator[Store]:
+    """The store, as soon as it can be opened: what a supervisor does, who starts a process again and again."""
+    while True:
+        store = noting_store(
+            os.environ[STORE], Cipher([os.environ[KEY]]), patience=timedelta(seconds=settings.busy), snare=snare
+        )
+        try:
+            await store.__aenter__()
+        except StoreUnavailable as error:
+            tell("waits", message=str(error))
+            await asyncio.sleep(0.1)
+        else:
+            break
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 async def standard_input() -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
@@ -185,7 +198,8 @@ class Telling(logging.Handler):
     """What is logged goes the same way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell("log", level=record.levelname, message=record.getMessage(), error=getattr(record, "error", None))
+        facts = {name: getattr(record, of, None) for name, of in (("error", "error"), ("login", "login_id"))}
+        tell("log", level=record.levelname, message=record.getMessage(), **facts)
 
 
 def run() -> int:

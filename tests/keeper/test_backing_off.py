@@ -1,0 +1,51 @@
+"""A store that fails is asked again: at first as often as ever, then less and less often."""
+
+import pytest
+
+from mesh_refresh.keeper import AccountRefreshed
+from mesh_refresh.keeper.core import Core
+from tests.keeper.stage import HOUR, FaultyStore, Stage
+
+USUAL, LONGEST = 0.01, 10.0
+"""Seconds: `Policy.poll` of a stage, and what it may grow to."""
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """How long the loop would have paused, each time. Here, nothing takes so long."""
+    found: list[float | None] = []
+    change = Core.change
+
+    async def noted(core: Core, seconds: float | None) -> None:
+        found.append(seconds)
+        await change(core, 0.0)
+
+    monkeypatch.setattr(Core, "change", noted)
+    return found
+
+
+async def test_the_pause_between_two_claims_grows_to_its_cap(stage: Stage, pauses: list[float | None]) -> None:
+    """Each worker pauses by a chance of its own, so that a server that comes back is not asked by all at once."""
+    store = FaultyStore(stage.store)
+    store.lose("claim")
+    async with stage.keeper(store=store, background=True), stage.keeper(store=store, background=True):
+        await store.has_failed("claim", 60)
+    known = [pause for pause in pauses if pause is not None]
+    assert known[:2] == [USUAL, USUAL]
+    assert min(known) >= USUAL
+    assert LONGEST / 2 <= max(known) <= LONGEST
+    assert len({pause for pause in known if pause >= LONGEST / 2}) > 10
+
+
+async def test_a_claim_that_succeeds_ends_that(stage: Stage, pauses: list[float | None]) -> None:
+    store = FaultyStore(stage.store)
+    store.lose("claim")
+    async with stage.keeper(store=store, background=True) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        await store.has_failed("claim", 20)
+        assert max(pause or 0 for pause in pauses) > USUAL
+        store.come_back()
+        await stage.notes.until(AccountRefreshed)
+        assert pauses[-1] == USUAL
+        assert keeper.health().ok
