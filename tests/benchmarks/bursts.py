@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from attrs import frozen
 
 from tests.benchmarks.clients import Refresh, every_client
-from tests.benchmarks.loops import run_on
+from tests.benchmarks.loops import ASYNCIO, run_on
 from tests.benchmarks.process import pin
 from tests.benchmarks.report import How
 
@@ -34,7 +34,7 @@ class Measured:
     costs: Mapping[int, Mapping[str, Sequence[Cost]]]
     """By concurrency and client, one for each round."""
     latencies: Mapping[str, Sequence[float]]
-    """By client, in seconds, one for each refresh."""
+    """By client, in seconds, one for each refresh; of asyncio only, the loops differ little in this."""
 
 
 def fresh_token() -> str:
@@ -80,39 +80,37 @@ async def _opened(how: How, base_url: str) -> AsyncIterator[dict[str, Refresh]]:
 
 
 async def _rounds(how: How, clients: Mapping[str, Refresh], concurrency: int) -> dict[str, list[Cost]]:
-    rounds, seconds, least = (5, 0.03, concurrency) if how.quick else (25, 0.12, 2 * concurrency)
+    rounds, seconds, least = (3, 0.03, concurrency) if how.quick else (25, 0.12, 2 * concurrency)
     # Bursts of equal length in time, not in number: the slowest client takes twenty times what the fastest does.
     requests = {}
     for name, refresh in clients.items():
         await burst(refresh, concurrency, concurrency)  # connects
         cost = await burst(refresh, concurrency, 2 * concurrency)
         requests[name] = max(least, round(seconds / cost.wall))
-    gc.freeze()  # what all of them imported is not looked at again in everybody's bursts
     found: dict[str, list[Cost]] = {name: [] for name in clients}
     for number in range(rounds):
         for name in list(clients)[:: 1 if number % 2 else -1]:
             found[name].append(await burst(clients[name], concurrency, requests[name]))
-    gc.unfreeze()
     return found
 
 
-async def _all(how: How, base_url: str) -> Measured:
-    costs: dict[int, dict[str, list[Cost]]] = {}
-    for concurrency in CONCURRENCIES:
-        async with _opened(how, base_url) as clients:
-            costs[concurrency] = await _rounds(how, clients, concurrency)
-    latencies: dict[str, list[float]] = {}
+async def _latencies(how: How, clients: Mapping[str, Refresh]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in clients}
+    for _ in range(5):
+        for name, refresh in clients.items():
+            found[name] += await timed(refresh, LATENCIES_AT, 100 if how.quick else 1_000)
+    return found
+
+
+async def _all(how: How, base_url: str, *, waits: bool) -> Measured:
     async with _opened(how, base_url) as clients:
-        for refresh in clients.values():
-            await burst(refresh, LATENCIES_AT, 2 * LATENCIES_AT)
-        for _ in range(5):
-            for name, refresh in clients.items():
-                taken = await timed(refresh, LATENCIES_AT, 100 if how.quick else 1_000)
-                latencies.setdefault(name, []).extend(taken)
-    return Measured(costs, latencies)
+        gc.collect()
+        gc.freeze()  # what all of them imported is not looked at again in everybody's bursts
+        costs = {concurrency: await _rounds(how, clients, concurrency) for concurrency in CONCURRENCIES}
+        return Measured(costs, await _latencies(how, clients) if waits else {})
 
 
 def measured(how: How, loop: str, base_url: str) -> Measured:
     """All of it, on that loop."""
     pin(how.client_core)
-    return run_on(loop, _all(how, base_url))
+    return run_on(loop, _all(how, base_url, waits=loop == ASYNCIO))

@@ -19,7 +19,7 @@ NEVER_IMPORTED_EITHER = ("cryptography", "sqlite3", "click", "rich", "asyncpg")
 
 def targets(how: How) -> Iterator[Target]:
     """The import's rows."""
-    found = against_dependencies(7 if how.quick else 31)
+    found = against_dependencies(5 if how.quick else 31)
     yield at_most("import mesh_refresh, x import of its dependencies, time", 1.15, found)
     brought = unwanted()
     yield Target("imported by it and not wanted", "nothing", ", ".join(brought) or "nothing", met=not brought)
