@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh.stores import Cipher
-from tests.benchmarks import client, growth, keeper, machine, page, rivals
+from tests.benchmarks import client, growth, keeper, machine, page, postgres, rivals
 from tests.benchmarks.process import cores, pin
 from tests.benchmarks.report import How, Report, target_table
 
@@ -15,6 +15,7 @@ SECTIONS: dict[str, Callable[[How], Report]] = {
     "client": client.section,
     "growth": growth.section,
     "keeper": keeper.section,
+    "postgres": postgres.section,
 }
 """In this order. A further one needs a line here, and marks in docs/benchmarks.md for its tables to go between."""
 

@@ -80,7 +80,7 @@ async def _opened(how: How, base_url: str) -> AsyncIterator[dict[str, Refresh]]:
 
 
 async def _rounds(how: How, clients: Mapping[str, Refresh], concurrency: int) -> dict[str, list[Cost]]:
-    rounds, seconds, least = (3, 0.03, concurrency) if how.quick else (25, 0.12, 2 * concurrency)
+    rounds, seconds, least = (3, 0.03, concurrency) if how.quick else (21, 0.1, 2 * concurrency)
     # Bursts of equal length in time, not in number: the slowest client takes twenty times what the fastest does.
     requests = {}
     for name, refresh in clients.items():

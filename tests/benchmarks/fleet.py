@@ -62,10 +62,15 @@ def _fill(fleet: Fleet, size: int) -> int:
 async def _filled(fleet: Fleet, size: int) -> int:
     async with fleet.opened() as store:
         already = sum([count.logins for count in await store.counts(datetime.now(UTC))])
-        for begin in range(already, size, _AT_A_TIME):
-            rows = _rows(store, range(begin, min(begin + _AT_A_TIME, size)), due=False)
-            await asyncio.gather(*(store.insert(row) for row in rows))
+        await insert(store, range(already, size), due=False)
         return max(already, size)
+
+
+async def insert(store: Store, logins: range, *, due: bool) -> None:
+    """Put these logins into any store."""
+    for begin in range(logins.start, logins.stop, _AT_A_TIME):
+        rows = _rows(store, range(begin, min(begin + _AT_A_TIME, logins.stop)), due=due)
+        await asyncio.gather(*(store.insert(row) for row in rows))
 
 
 async def make_due(store: Store, many: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.process import cores
 
-_OURS = ("aiohttp", "attrs", "cattrs", "orjson", "cryptography", "uvloop")
+_OURS = ("aiohttp", "attrs", "cattrs", "orjson", "cryptography", "asyncpg", "uvloop")
 _RIVALS = ("openapi-python-client", "openapi-generator-cli", "authlib", "httpx", "httpx2", "aiohttp-retry", "pydantic")
 
 
