@@ -21,7 +21,7 @@ SHARES = (0.5, 0.9, 0.99, 0.999)
 
 def section(how: How) -> Report:
     """The rows of the keeper on SQLite."""
-    size, many, rounds = (100_000, 1_000, 3) if how.quick else (1_000_000, 4_000, 9)
+    size, many, rounds = (100_000, 1_000, 3) if how.quick else (1_000_000, 1_000, 15)
     small = grown(Fleet(how.disk / "small.db", how.key), max(1_000, many))
     large = grown(Fleet(how.disk / "large.db", how.key), size)  # the one that the section on growth has left
     with answering(how.server_core, DELAY) as base_url:
