@@ -132,8 +132,9 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The project's benchmarks, in ratios; `nox -s bench -- --quick` for a first look."""
-    session.install("-e", ".[dev]")
+    """The project's numbers, some twenty minutes; `-- --quick` for a first look, `-- --write` into the docs."""
+    session.install("-e", ".[dev,bench]")
+    session.run("pytest", "-q", "tests/benchmarks")  # what measures, and the clients that it generates
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 

@@ -88,6 +88,9 @@ class Delivery:
             self._result(participant)
             if not participant.done.done():
                 participant.done.set_result(None)
+        # Every result is made now. Without this, exchange and delivery hold each other, and a refresh leaves two dozen
+        # objects to the garbage collector: four per cent of its CPU.
+        del self._result_for
 
     def received(self, participant: Participant) -> Result:
         """What a caller is handed; it is with a caller from here on."""

@@ -27,7 +27,7 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _reader(cls: type[_T], wire_names: Mapping[str, str] | None = None, **reads: _Read) -> Callable[[Any], _T | None]:
+def _reader(cls: type[_T], wire_names: Mapping[str, str] | None = None, **reads: _Read) -> Callable[..., _T | None]:
     """A function from any JSON value to a `cls`, or None where the value is not an object."""
     names = wire_names or {}
     # Any, because mypy takes what cattrs takes by name to be its flags.
@@ -35,11 +35,7 @@ def _reader(cls: type[_T], wire_names: Mapping[str, str] | None = None, **reads:
         name: override(rename=names.get(name, _camel(name)), struct_hook=read) for name, read in reads.items()
     }
     structure = make_dict_structure_fn(cls, _converter, **fields)
-    return lambda value: structure(value, cls) if type(value) is dict else None
-
-
-def _one(read: Callable[[Any], Any]) -> _Read:
-    return lambda value, _: read(value)
+    return lambda value, _=None: structure(value, cls) if type(value) is dict else None
 
 
 def many(read: Callable[[Any], _T | None]) -> Callable[[Any, Any], tuple[_T, ...]]:
@@ -66,7 +62,7 @@ _account = _reader(
 )
 read_entry = _reader(
     BrokerAccountTokens,
-    account=_one(_account),
+    account=_account,
     access_token=identifier,
     refresh_token=identifier,
     token_id=identifier,
@@ -76,7 +72,7 @@ read_content = _reader(
     {"expires_in": "expiresInSeconds", "refresh_token_expires_in": "refreshTokenExpiresInSeconds"},
     status=auth_status,
     error_message=text,
-    account=_one(_account),
+    account=_account,
     access_token=identifier,
     refresh_token=identifier,
     expires_in=lifetime,

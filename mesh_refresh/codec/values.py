@@ -8,7 +8,7 @@ from typing import Any
 
 from mesh_refresh.enums import AuthStatus, known
 
-_LONGEST_LIFETIME = timedelta(days=36_500)
+_LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
 
 
 def text(value: Any, _: Any = None) -> str | None:
@@ -41,7 +41,7 @@ def flag(value: Any, _: Any = None) -> bool | None:
 def lifetime(value: Any, _: Any = None) -> timedelta | None:
     """Seconds as a span; None for zero, negative and absurd ones."""
     seconds = amount(value)
-    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME.total_seconds():
+    if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME:
         return None
     return timedelta(seconds=seconds)
 

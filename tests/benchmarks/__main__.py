@@ -1,34 +1,64 @@
-"""Prints the client's rows and the keeper's: ``python -m tests.benchmarks [--quick]``."""
+"""Prints the project's numbers: ``python -m tests.benchmarks [--quick] [--write] [section ...]``."""
 
-import asyncio
-import os
-import platform
-import sys
-from importlib.metadata import version
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.benchmarks import imports, keeper, memory, refresh
+from mesh_refresh.stores import Cipher
+from tests.benchmarks import client, growth, keeper, machine, page, postgres, rivals
+from tests.benchmarks.process import cores, pin
+from tests.benchmarks.report import How, Report, target_table
+
+SECTIONS: dict[str, Callable[[How], Report]] = {
+    "client": client.section,
+    "growth": growth.section,
+    "keeper": keeper.section,
+    "postgres": postgres.section,
+}
+"""In this order. A further one needs a line here, and marks in docs/benchmarks.md for its tables to go between."""
 
 
-def main(*, quick: bool) -> None:
-    """Everything in one run: each ratio's two sides are measured in turns, so that a noisy machine hits both."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 0]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "attrs", "cattrs", "orjson"))
-    print(f"{platform.python_implementation()} {platform.python_version()}, {len(cores)} cores, {packages}")
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {cores[0]})
-    rounds, requests = (9, 600) if quick else (25, 2_000)
-    with refresh.answering(cores[-1]) as base_url:
-        for row in refresh.table(base_url, rounds=rounds, requests=requests):
-            print(row, flush=True)
-    median, spread = imports.ratio(7 if quick else 21)
-    print(f"import mesh_refresh, x its dependencies: {median:.2f} (spread {spread:.2f})", flush=True)
-    print(f"imported and not wanted: {', '.join(imports.unwanted()) or 'nothing'}")
-    print(f"memory of a pending refresh, x hand-written aiohttp: {memory.ratio(1 if quick else 3):.2f}", flush=True)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)  # a keeper has a thread for its store
-    with refresh.answering(cores[-1], keeper.DELAY) as base_url:
-        asyncio.run(keeper.main(base_url, quick=quick))
+def main() -> None:
+    """Run the sections and print what they found; the targets of all of them come last."""
+    options = _options()
+    head = list(machine.lines())
+    print(*head, sep="\n", flush=True)
+    ours = cores()
+    reports: dict[str, Report] = {}
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir=Path.cwd()) as disk:
+        generated = Path(folder)
+        rivals.generate_on_httpx(generated)
+        rivals.generate_on_aiohttp(generated)
+        how = How(
+            quick=options.quick,
+            client_core=ours[0],
+            server_core=ours[-1],
+            generated=generated,
+            disk=Path(disk),
+            key=Cipher.generate_key(),
+        )
+        for name in [name for name in SECTIONS if name in options.section or not options.section]:
+            begun = time.monotonic()
+            reports[name] = SECTIONS[name](how)
+            pin(*ours)
+            for table in reports[name].tables:
+                print("", *table.lines(), sep="\n")
+            print(f"\n({name}: {time.monotonic() - begun:.0f} s)", flush=True)
+    targets = target_table([target for report in reports.values() for target in report.targets])
+    print("", *targets.lines(), sep="\n")
+    if options.write:
+        page.write(head, reports, targets, quick=options.quick)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description="Prints the project's numbers.")
+    parser.add_argument("--quick", action="store_true", help="a first look, within two minutes: the same rows")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md, with its plots drawn anew")
+    parser.add_argument("section", nargs="*", choices=[*SECTIONS, []], help="only these; all of them if none is named")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(quick="--quick" in sys.argv[1:])
+    main()

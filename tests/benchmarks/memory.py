@@ -1,49 +1,50 @@
-"""Memory that a pending refresh holds, beside one of hand-written aiohttp.
-
-Run for one client as a process of its own: ``python -m tests.benchmarks.memory NAME`` prints bytes a refresh.
-"""
+"""Memory that a pending refresh holds, beside one of hand-written aiohttp."""
 
 import asyncio
-import os
-import statistics
-import subprocess
-import sys
-from pathlib import Path
+import gc
+from collections.abc import Iterator
 
-from tests.benchmarks.clients import BASELINE, CLIENTS
+from tests.benchmarks.bursts import fresh_token
+from tests.benchmarks.clients import BASELINE, CLIENTS, OURS
+from tests.benchmarks.figures import ratios
+from tests.benchmarks.process import apart, resident
+from tests.benchmarks.report import How, Target, at_most
 
 PENDING = 4_000
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+def targets(how: How) -> Iterator[Target]:
+    """The row of it."""
+    ours, theirs = [], []
+    for _ in range(1 if how.quick else 5):
+        ours.append(apart(pending, OURS))
+        theirs.append(apart(pending, BASELINE))
+    yield at_most("memory of a pending refresh, x hand-written aiohttp", 1.2, ratios(ours, theirs))
 
 
-async def _hold(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await reader.read()
+def pending(name: str) -> float:
+    """KB of each of many refreshes: a hundred are sent and wait for an answer, the others wait for a connection."""
+    return asyncio.run(_pending(name))
 
 
-async def measure(name: str) -> None:
-    """Print the memory of each of many pending refreshes: a hundred are sent, the others wait for a connection."""
-    server = await asyncio.start_server(_hold, "127.0.0.1", 0)
+async def _pending(name: str) -> float:
+    over = asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
     async with CLIENTS[name](f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as refresh:
-        before = _resident()
-        pending = [asyncio.ensure_future(refresh()) for _ in range(PENDING)]
-        await asyncio.wait(pending, timeout=2)
-        print((_resident() - before) / PENDING, flush=True)
-        os._exit(0)  # nobody will ever answer them
-
-
-def ratio(rounds: int) -> float:
-    """The median ratio of interleaved runs."""
-
-    def once(name: str) -> float:
-        command = [sys.executable, "-m", "tests.benchmarks.memory", name]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-    return statistics.median(once("MeshClient") / once(BASELINE) for _ in range(rounds))
-
-
-if __name__ == "__main__":
-    asyncio.run(measure(sys.argv[1]))
+        gc.collect()
+        before = resident()
+        waiting = [asyncio.ensure_future(refresh(fresh_token())) for _ in range(PENDING)]
+        await asyncio.wait(waiting, timeout=1.5)
+        held = 1024 * (resident() - before) / PENDING
+        # Nobody will ever answer them: end the connections, and with them all that waits.
+        for task in waiting:
+            task.cancel()
+        over.set()
+        server.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return held

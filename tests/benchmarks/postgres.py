@@ -22,7 +22,10 @@ from attrs import evolve
 
 from mesh_refresh.stores import Cipher, Demand, Page, PlainText, Row
 from mesh_refresh.stores.postgres import PostgresStore
-from tests.benchmarks.keeper import _fill, _line
+from tests.benchmarks.figures import ratios, spread
+from tests.benchmarks.fleet import insert
+from tests.benchmarks.report import How, Report, Target, at_least, target_table
+from tests.benchmarks.serving import answering
 from tests.postgres_server import server_url
 
 DELAY = timedelta(milliseconds=200)
@@ -106,7 +109,7 @@ async def by_store(store: PostgresStore, rounds: int) -> float:
     return done / (time.perf_counter() - begun)
 
 
-async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) -> AsyncIterator[str]:
+async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) -> list[Target]:
     """A claim of 200, and a settle of each of them, in one process."""
     schema = _schema()
     await _execute(url, _BY_HAND.format(schema=schema, many=many))
@@ -116,17 +119,18 @@ async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) 
         for start in range(0, many, 5_000):
             await asyncio.gather(*(store.insert(row) for row in rows[start : start + 5_000]))
         await connection.execute("VACUUM ANALYZE")
-        ratios, speeds = [], []
+        theirs, ours = [], []
         for _ in range(rounds):
             gc.collect()
-            theirs = await by_hand(connection, schema, batches)
-            ours = await by_store(store, batches)
-            ratios.append(ours / theirs)
-            speeds.append(ours)
+            theirs.append(await by_hand(connection, schema, batches))
+            ours.append(await by_store(store, batches))
     await connection.execute(f"DROP SCHEMA {schema} CASCADE")
     await connection.close()
-    yield _line(f"claim + settle a second, PostgreSQL, {many:,} logins (>= 10000)", speeds, digits=0)
-    yield _line("  x a hand-written SQL loop (>= 0.7)", ratios)
+    what = f"claim + settle, PostgreSQL, {many:,} logins"
+    return [
+        at_least(what, 10_000, spread(ours), digits=0, unit="/s"),
+        at_least(f"{what}, x a hand-written SQL loop", 0.7, ratios(ours, theirs)),
+    ]
 
 
 def _row(number: int) -> Row:
@@ -138,25 +142,26 @@ def _row(number: int) -> Row:
 # Workers.
 
 
-async def workers(url: str, base_url: str, *, seconds: int, rounds: int) -> AsyncIterator[str]:
+async def workers(url: str, base_url: str, *, seconds: int, rounds: int) -> list[Target]:
     """Refreshes a second of four processes against those of one, 25 in flight in each."""
     cipher_key = Cipher.generate_key()
-    ratios, alone, twice = [], [], 0
+    alone: list[float] = []
+    together: list[float] = []
+    twice = 0
     for _ in range(rounds):
-        speeds = []
-        for processes in (1, 4):
+        for processes, speeds in ((1, alone), (4, together)):
             many = int(processes * seconds * 25 / DELAY.total_seconds())
             async with _store(url, Cipher([cipher_key])) as store:
-                await _fill(store, 0, many, due=True)
+                await insert(store, range(many), due=True)
                 speeds.append(many / await _work(url, base_url, store, cipher_key, processes))
                 rows = await store.rows(Page(many + 1))
                 assert len(rows) == many
                 twice += sum(row.attempt != 1 for row in rows)
-        ratios.append(speeds[1] / speeds[0])
-        alone.append(speeds[0])
-    yield _line("refreshes a second, PostgreSQL, 200 ms, one process", alone, digits=0)
-    yield _line("  four processes, x one (>= 3.6)", ratios)
-    yield f"{'  logins refreshed twice (0)':<60}{twice:>8}"
+    what = "keepers on PostgreSQL, 200 ms"
+    return [
+        at_least(f"{what}, 4 processes, x 1 process, refreshes/s", 3.6, ratios(together, alone)),
+        Target(f"{what}, logins refreshed twice", "0", str(twice), twice == 0),
+    ]
 
 
 async def _work(url: str, base_url: str, store: PostgresStore, key: str, processes: int) -> float:
@@ -192,19 +197,14 @@ def _said(process: "subprocess.Popen[str]", word: str) -> None:
     assert line == f"{word}\n", line
 
 
-async def main(base_url: str, *, quick: bool) -> None:
-    """Print the rows; the server behind `base_url` answers in 200 ms."""
-    with tempfile.TemporaryDirectory() as folder:
-        url = server_url(Path(folder) / "postgres")
-        many, rounds, batches = (20_000, 3, 10) if quick else (200_000, 9, 40)
-        async for line in claims_and_settles(url, many=many, rounds=rounds, batches=batches):
-            print(line, flush=True)
-        async for line in workers(url, base_url, seconds=4 if quick else 8, rounds=1 if quick else 5):
-            print(line, flush=True)
+def section(how: How) -> Report:
+    """The rows of the keeper on PostgreSQL."""
+    with tempfile.TemporaryDirectory() as folder, answering(how.server_core, DELAY) as base_url:
+        found = asyncio.run(_targets(server_url(Path(folder) / "postgres"), base_url, quick=how.quick))
+        return Report([target_table(found)], found)
 
 
-if __name__ == "__main__":
-    from tests.benchmarks.refresh import answering
-
-    with answering(1, DELAY) as answers:
-        asyncio.run(main(answers, quick="--quick" in sys.argv[1:]))
+async def _targets(url: str, base_url: str, *, quick: bool) -> list[Target]:
+    many, rounds, batches = (20_000, 3, 10) if quick else (200_000, 9, 40)
+    claimed = await claims_and_settles(url, many=many, rounds=rounds, batches=batches)
+    return claimed + await workers(url, base_url, seconds=3 if quick else 8, rounds=1 if quick else 5)
