@@ -67,7 +67,8 @@ class Unit:
     def start(self) -> None:
         """Begin. From here on, the row's lease is this unit's to give back."""
         core = self.core
-        core.units[self.login_id] = self
+        # Where the lease of an earlier one ran out under it, that one may have tokens: it stays the one to wait for.
+        core.units.setdefault(self.login_id, self)
         _ = core.start(self._run())
 
     async def _run(self) -> None:
@@ -100,7 +101,10 @@ class Unit:
             return
         self._opened = login
         if self.login_id in core.unsaved:
-            # Tokens of an earlier life that come after these are on their way into the store.
+            # Tokens that come after these are on their way into the store.
+            if self._row.open_attempt:
+                # Nobody else may think that it is settled. The write of those tokens gives this lease back.
+                return
             await self._write(login, lambda stored, now: Applied(put_off(stored, now.at + now.policy.poll, now.policy)))
             return
         if self._row.open_attempt and await self._found_open(login):
