@@ -129,13 +129,17 @@ class Unit:
         return True
 
     async def _leave_alone(self, error: StoreError) -> None:
-        """A row that does not open is kept as it is, and looked at again later."""
+        """A row that does not open is kept as it is, and looked at again later.
+
+        What is open stays open: only who can read the row can write down that nobody knows what came of it.
+        """
         core = self.core
         _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
         self.error = error
         now = core.at()
         row = evolve(self._row, due_at=now + core.policy.backoff_cap if self._row.due_at else None, changed_at=now)
-        await core.stored(lambda: core.store.swap(row, owner=core.owner))
+        owner = None if self._row.open_attempt else core.owner
+        await core.stored(lambda: core.store.swap(row, owner=owner))
 
     async def _write(
         self, login: Login, change: Callable[[Login, Now], Applied], hold: timedelta = timedelta()

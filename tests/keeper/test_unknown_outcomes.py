@@ -7,9 +7,10 @@ import pytest
 
 from mesh_refresh import RefreshRequest
 from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, Stage
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 SETTLE = timedelta(minutes=2)
 INSTANT = timedelta(microseconds=1)
@@ -176,6 +177,27 @@ async def test_a_caller_who_finds_an_attempt_open_waits_too(stage: Stage) -> Non
         stage.clock.advance(SETTLE)
         assert (await keeper.tokens("a")).access_token
     assert stage.sent() == 1
+
+
+async def test_a_process_that_cannot_read_a_row_leaves_its_attempt_open(stage: Stage) -> None:
+    """It has not got the newest key yet: whoever has it still finds that somebody died, and sends nothing at once."""
+    old, new = Cipher.generate_key(), Cipher.generate_key()
+    stage.store = MemoryStore(cipher=Cipher([new, old]), clock=stage.clock)
+    behind = FaultyStore(stage.store)
+    behind.cipher = Cipher([old])
+    async with stage.keeper(settle=SETTLE) as keeper, stage.keeper(store=behind) as unable:
+        await keeper.add("a", stage.fake.login("coinbase", revokes_on_reuse=True).token)
+        stage.clock.advance(HOUR * 0.9)
+        await stage.abandoned()
+        assert await unable.refresh_due() == 1
+        assert await unable.refresh_due() == 0
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        stage.clock.advance(timedelta(minutes=3))
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        assert (await stage.account()).unknown_since == stage.now
+    assert not stage.sent()
 
 
 class Once(DefaultStrategy):
