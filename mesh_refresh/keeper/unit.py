@@ -64,6 +64,11 @@ class Unit:
         self._place = place
         self._opened: Login | None = None
 
+    @property
+    def exchanging(self) -> bool:
+        """Whether a reply may still come."""
+        return self.sent and self.outcome is None and self.error is None
+
     def start(self) -> None:
         """Begin. From here on, the row's lease is this unit's to give back."""
         core = self.core
