@@ -246,19 +246,22 @@ async def test_a_keeper_does_not_close_its_own_attempt_while_the_pair_is_still_t
 
 async def test_what_a_second_claim_found_does_not_hide_what_is_left_at_the_end(stage: Stage) -> None:
     """A store that never answers, and a lease that ran out meanwhile: the new pair is raised all the same."""
-    store = HangingStore(stage.store)
+    store, claimed = HangingStore(stage.store), asyncio.Event()
+
+    async def begin_and_claim_again(keeper: Keeper) -> None:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(HOUR * 0.9)
+        store.hangs = True
+        begun = asyncio.create_task(keeper.refresh_due())
+        await store.asked.wait()
+        store.meanwhile["claim"] = lambda: asyncio.sleep(0, claimed.set())
+        stage.clock.advance(timedelta(minutes=3))
+        await claimed.wait()
+        begun.cancel()
+
     with pytest.raises(NotSaved) as not_saved:
         async with stage.keeper(store=store, drain=SHORT) as keeper:
-            await keeper.add("a", stage.fake.login("coinbase").token)
-            stage.clock.advance(HOUR * 0.9)
-            store.hangs = True
-            begun = asyncio.create_task(keeper.refresh_due())
-            await store.asked.wait()
-            claimed = asyncio.Event()
-            store.meanwhile["claim"] = lambda: asyncio.sleep(0, claimed.set())
-            stage.clock.advance(timedelta(minutes=3))
-            await claimed.wait()
-    begun.cancel()
+            await begin_and_claim_again(keeper)
     outcomes: Any = not_saved.value.outcomes
     stage.fake.hold_tokens(tokens for outcome in outcomes for tokens in outcome.all_tokens)
     assert not stage.fake.lost()
