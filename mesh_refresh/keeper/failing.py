@@ -136,6 +136,19 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
     return Applied(login, tuple(told))
 
 
+def not_sent_twice(login: Login, due: Account, now: Now) -> Applied:
+    """`due` was about to be sent, but may be spent, and its strategy allows no second request: only a new login helps.
+
+    Most are parked by the outcome itself. Others waited for a code then, or it is the strategy that has changed.
+    """
+    account = login.by_epoch(due.epoch)
+    if account is None or account.unknown_since is None or account.tokens.refresh_token != due.tokens.refresh_token:
+        return Applied(login)
+    parked = _parked(account, Reason.UNKNOWN, None, now)
+    login = replaced(login, account, parked)
+    return Applied(login, () if account.state is parked.state else tuple(_told_parked(login, parked, now)))
+
+
 def answered(account: Account) -> Account:
     """`account` with its question marked as answered."""
     if account.pending is None:

@@ -112,7 +112,14 @@ class Unit:
         if wish is None:
             await self._write(login, _nothing_to_send)
             return
+        if self._code is None and self._may_be_spent(wish.account):
+            await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
+            return
         await self._exchange(login, wish, now)
+
+    def _may_be_spent(self, account: Account) -> bool:
+        """Whether its tokens were sent before with an unknown fate, and their strategy allows no second request."""
+        return account.unknown_since is not None and not self.core.mesh.may_resend(account.tokens)
 
     async def _found_open(self, login: Login) -> bool:
         """Stamp what nobody knows about; False where all of it was written after all."""

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from mesh_refresh import RefreshRequest
-from mesh_refresh.keeper import AccountRefreshed, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.keeper import (
+    AccountRefreshed,
+    AccountState,
+    Keeper,
+    NotReadyInTime,
+    Reason,
+    ReconnectNeeded,
+    ReconnectRequired,
+)
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
@@ -222,6 +230,9 @@ async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, cra
         (event,) = await stage.notes.until(ReconnectRequired)
         stage.clock.advance(EVER)
         assert await keeper.refresh_due() == 0
+        with pytest.raises(ReconnectNeeded) as needed:
+            await keeper.refresh("a", max_wait=MINUTE)
+        assert needed.value.reason is Reason.UNKNOWN
     account = await stage.account()
     assert (account.state, account.reason, event.reason) == (
         AccountState.RECONNECT_REQUIRED,
