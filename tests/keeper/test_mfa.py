@@ -6,27 +6,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh import (
-    CodeRefused,
-    InvalidRequest,
-    MfaPending,
-    MfaRequired,
-    OutcomeUnknown,
-    RefreshRequest,
-    Throttled,
-)
-from mesh_refresh.keeper import (
-    AccountState,
-    AmbiguousAccount,
-    CodeNotWanted,
-    Keeper,
-    MfaNeeded,
-    NotReadyInTime,
-    Reason,
-    ReconnectNeeded,
-    ReconnectRequired,
-)
-from mesh_refresh.strategies import VanguardStrategy
+from mesh_refresh import CodeRefused, InvalidRequest, MfaPending, OutcomeUnknown, Throttled
+from mesh_refresh.keeper import AccountState, AmbiguousAccount, CodeNotWanted, Keeper, MfaNeeded, NotReadyInTime
 from mesh_refresh.testing import FakeLogin, Fault, Replies, Sharing, WrongCode
 from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, Stage
 
@@ -195,60 +176,6 @@ async def test_a_code_that_was_not_sent_can_be_given_again(stage: Stage) -> None
         stage.clock.advance(MINUTE)
         await keeper.submit_mfa("a", login.code, pending_id=pending_id)
     await stage.assert_whole()
-
-
-class Vanguard(VanguardStrategy):
-    """One of the user's: it has a bug until it is mended, and perhaps its requests may not be sent twice."""
-
-    broken = False
-
-    def __init__(self, *, once: bool = False) -> None:
-        super().__init__()
-        self.once = once
-
-    def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
-        if self.broken:
-            raise KeyError(code)
-        return super().build_mfa(pending, code)
-
-    def may_resend(self, request: RefreshRequest) -> bool:
-        return not self.once and super().may_resend(request)
-
-
-async def test_a_code_whose_request_cannot_be_built_can_be_given_again(stage: Stage) -> None:
-    """A strategy that raises has sent nothing: the question is open."""
-    strategy = Vanguard()
-    async with stage.keeper(strategies={"vanguard": strategy}) as keeper:
-        login, pending_id = await asked(stage, keeper)
-        strategy.broken = True
-        with pytest.raises(NotReadyInTime):
-            await keeper.submit_mfa("a", login.code, pending_id=pending_id, max_wait=NOTHING)
-        pending = (await stage.account()).pending
-        assert pending is not None
-        assert (pending.id, pending.answered) == (pending_id, False)
-        strategy.broken = False
-        stage.clock.advance(MINUTE)
-        await keeper.submit_mfa("a", login.code, pending_id=pending_id)
-    assert stage.sent() == 2
-    await stage.assert_whole()
-
-
-async def test_what_its_strategy_does_not_send_twice_is_not_asked_for_a_new_code(stage: Stage) -> None:
-    """`restart_mfa` whose outcome is unknown: a second one sends nothing, and ends with the reason."""
-    async with stage.keeper(strategies={"vanguard": Vanguard(once=True)}, settle=MINUTE) as keeper:
-        await asked(stage, keeper)
-        stage.fake.fail(Fault.cut())
-        with pytest.raises(NotReadyInTime):
-            await keeper.restart_mfa("a", max_wait=MINUTE)
-        assert stage.sent() == 2
-        stage.clock.advance(HOUR)
-        for verb in (keeper.restart_mfa, keeper.refresh, keeper.tokens):
-            with pytest.raises(ReconnectNeeded):
-                await verb("a", max_wait=MINUTE)
-        (event,) = await stage.notes.until(ReconnectRequired)
-    assert event.reason is Reason.UNKNOWN
-    assert (await stage.account()).reason is Reason.UNKNOWN
-    assert stage.sent() == 2
 
 
 async def test_a_broker_may_ask_twice(stage: Stage) -> None:
