@@ -114,12 +114,13 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
     told: list[Event] = []
     for account in concerned(login, attempt):
         if attempt.with_code is not None and account.epoch == attempt.epoch:
-            # The code is used up, or not: only a new question can tell. The account stays parked.
+            # The code is used up, or not: only a new question can tell. The account stays parked. No reply can come any
+            # more, and a person waits for that question: the long wait, for a pair that somebody holds, is not for them.
             known = evolve(
                 account,
                 failed_by=attempt.number,
                 unknown_since=account.unknown_since or now.at,
-                wait_until=settled(account, now.policy, now=now.at),
+                wait_until=max(account.wait_until or now.at, now.at + now.policy.settle),
             )
             login = replaced(login, account, answered(known))
             continue

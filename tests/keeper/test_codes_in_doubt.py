@@ -2,11 +2,11 @@
 
 import pytest
 
-from mesh_refresh import MfaRequired, RefreshRequest
+from mesh_refresh import MfaPending, MfaRequired, OutcomeUnknown, RefreshRequest
 from mesh_refresh.keeper import CodeNotWanted, NotReadyInTime, Reason, ReconnectNeeded, ReconnectRequired
 from mesh_refresh.strategies import VanguardStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 from tests.keeper.test_mfa import asked
 
 
@@ -65,7 +65,7 @@ async def test_what_its_strategy_does_not_send_twice_is_not_asked_for_a_new_code
 
 
 async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) -> None:
-    """Nothing is sent, and the question is still open: the caller is told when to come again, and not that it is not."""
+    """Nothing is sent, and the question is still open: the caller is told when to come again."""
     async with stage.keeper(settle=MINUTE) as keeper:
         login, pending_id = await asked(stage, keeper)
         await stage.abandoned()
@@ -85,7 +85,7 @@ async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) ->
 
 
 async def test_a_code_is_not_sent_before_the_wait_for_its_tokens_is_over(stage: Stage) -> None:
-    """A new question was asked for, and nobody knows what came of that: the old one's code would send the tokens too."""
+    """A new question was asked for, and nobody knows what came of that: a code for the old one sends the tokens too."""
     async with stage.keeper(settle=MINUTE) as keeper:
         login, pending_id = await asked(stage, keeper)
         stage.fake.fail(Fault.cut())
@@ -118,4 +118,23 @@ async def test_a_code_answers_the_question_that_was_open_when_it_was_given(stage
         assert pending is not None
         assert (pending.id != first, pending.answered) == (True, False)
     assert stage.sent() == 2
+    await stage.assert_whole()
+
+
+async def test_a_person_who_waits_for_a_new_code_waits_for_the_settling_time_alone(stage: Stage) -> None:
+    """Whoever sent the code knows that no reply can come any more: a month of access token is no reason to wait."""
+    async with stage.keeper(settle=MINUTE) as keeper:
+        login = stage.fake.login("vanguard", mfa=True, access_lifetime=30 * DAY)
+        await keeper.add("a", login.token)
+        with pytest.raises(MfaPending):
+            await keeper.refresh("a")
+        stage.fake.fail(Fault.cut())
+        with pytest.raises(OutcomeUnknown):
+            await keeper.submit_mfa("a", login.code)
+        with pytest.raises(NotReadyInTime) as unready:
+            await keeper.restart_mfa("a", max_wait=NOTHING)
+        assert unready.value.retry_at == stage.now + MINUTE
+        stage.clock.advance(MINUTE)
+        await keeper.restart_mfa("a")
+        await keeper.submit_mfa("a", login.code)
     await stage.assert_whole()
