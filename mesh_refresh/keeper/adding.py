@@ -170,7 +170,38 @@ def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding
         ref=old.tokens.ref if fresh.ref is None else fresh.ref,
     )
     known = fingerprints.added(old.known, old.tokens)
-    return _new(login_id, kept, epoch, how, known)
+    account = _new(login_id, kept, epoch, how, known)
+    if kept.refresh_token is None or kept.refresh_token != old.tokens.refresh_token:
+        return account
+    # An exchange that is in flight spends this very token, and what comes of it is of this account.
+    return _with_its_past(evolve(account, epoch=old.epoch), old)
+
+
+def _with_its_past(account: Account, old: Account) -> Account:
+    """`account`, which has the refresh token of `old`, with all that was sent with it, and what came of that."""
+    account = evolve(
+        account,
+        produced_by=old.produced_by,
+        settled_by=old.settled_by,
+        failed_by=old.failed_by,
+        renewed_at=old.renewed_at,
+        unknown_since=old.unknown_since,
+        wait_until=old.wait_until,
+    )
+    if not old.parked:
+        # Else it is woken, and asked once more as one that is not known to be refused.
+        account = evolve(
+            account,
+            refused_at=old.refused_at,
+            hold_until=old.hold_until,
+            sibling_renewed=old.sibling_renewed,
+            needs_code=old.needs_code,
+        )
+    if account.due_at is None or account.needs_code:
+        return evolve(account, due_at=None)
+    return evolve(
+        account, due_at=max(it for it in (account.due_at, account.wait_until, account.hold_until) if it is not None)
+    )
 
 
 def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:

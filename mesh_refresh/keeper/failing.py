@@ -115,7 +115,7 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
     for account in concerned(login, attempt):
         if attempt.with_code is not None and account.epoch == attempt.epoch:
             # The code is used up, or not: only a new question can tell. The account stays parked. No reply can come any
-            # more, and a person waits for that question: the long wait, for a pair that somebody holds, is not for them.
+            # more, and a person waits for that question: the long wait is for pairs that somebody may hold.
             known = evolve(
                 account,
                 failed_by=attempt.number,
