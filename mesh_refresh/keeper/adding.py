@@ -107,10 +107,12 @@ def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, A
     for fresh, epoch in zip(tokens, how.epochs, strict=False):
         index = _index(accounts, fresh, alone=len(tokens) == 1)
         if index is None:
-            accounts.append(_new(login.login_id, fresh, epoch, how))
+            accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts))
             done["new"].append(_id(fresh))
             continue
         what, account = _given(login.login_id, accounts[index], fresh, epoch, how)
+        if account.epoch == epoch:
+            account = _with_a_siblings(account, [*accounts[:index], *accounts[index + 1 :]])
         accounts[index] = account
         done[what].append(_id(account.tokens))
     return evolve(login, accounts=tuple(accounts)), Added(
@@ -199,9 +201,29 @@ def _with_its_past(account: Account, old: Account) -> Account:
         )
     if account.due_at is None or account.needs_code:
         return evolve(account, due_at=None)
-    return evolve(
-        account, due_at=max(it for it in (account.due_at, account.wait_until, account.hold_until) if it is not None)
-    )
+    moments = (account.due_at, account.wait_until, account.hold_until)
+    return evolve(account, due_at=max(moment for moment in moments if moment is not None))
+
+
+def _with_a_siblings(account: Account, accounts: Sequence[Account]) -> Account:
+    """`account`, which is news, with the refresh token that came after its own, where a sibling has spent that.
+
+    Accounts of one login may share a token: what a sibling has, or had, it has with all that is known of it.
+    """
+    token = account.tokens.refresh_token
+    if token is None:
+        return account
+    mark = fingerprints.fingerprint(token)
+    having = [it for it in accounts if it.tokens.refresh_token == token]
+    having += [it for it in accounts if it.tokens.refresh_token is not None and fingerprints.seen(it.known, mark)]
+    if not having:
+        return account
+    kept = having[0].tokens
+    if kept.refresh_token != token:
+        ends = kept.refresh_token_expires_at
+        tokens = evolve(account.tokens, refresh_token=kept.refresh_token, refresh_token_expires_at=ends)
+        account = evolve(account, tokens=tokens)
+    return _with_its_past(account, having[0])
 
 
 def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:
