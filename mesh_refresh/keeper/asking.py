@@ -106,7 +106,8 @@ class Asking(Reaching):
             login = await self.read(login_id, deadline)
             account = _asked(login, pending_id, account_id)
             assert account.pending is not None  # noqa: S101 - `_asked` looks for it
-            wanted = pending_id = account.pending.id  # and no other, if it is asked anew meanwhile
+            wanted: str = account.pending.id
+            pending_id = wanted  # and no other, if it is asked anew meanwhile
             if account.wait_until is not None and self.core.at() < account.wait_until:
                 await self.wait_until(account.wait_until, "nobody knows yet what became of the last exchange", deadline)
                 continue

@@ -248,13 +248,16 @@ async def test_what_a_second_claim_found_does_not_hide_what_is_left_at_the_end(s
     """A store that never answers, and a lease that ran out meanwhile: the new pair is raised all the same."""
     store, claimed = HangingStore(stage.store), asyncio.Event()
 
+    async def claim() -> None:
+        claimed.set()
+
     async def begin_and_claim_again(keeper: Keeper) -> None:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(HOUR * 0.9)
         store.hangs = True
         begun = asyncio.create_task(keeper.refresh_due())
         await store.asked.wait()
-        store.meanwhile["claim"] = lambda: asyncio.sleep(0, claimed.set())
+        store.meanwhile["claim"] = claim
         stage.clock.advance(timedelta(minutes=3))
         await claimed.wait()
         begun.cancel()
