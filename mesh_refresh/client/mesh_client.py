@@ -126,14 +126,16 @@ class MeshClient:
     def may_resend(self, tokens: Tokens) -> bool:
         """Whether the strategy of the tokens' broker lets them be sent again after an exchange of unknown outcome.
 
-        A strategy that raises something does not.
+        A strategy whose `may_resend` raises does not. Where it cannot even build a request, none is sent.
         """
         strategy = self._registry[tokens.broker]
         try:
-            return bool(strategy.may_resend(checked_request(strategy.build(tokens, RefreshOptions()))))
-        except InvalidRequest:
-            return True  # it is not sent at all
+            request = checked_request(strategy.build(tokens, RefreshOptions()))
         except Exception:  # noqa: BLE001 - of a strategy of the user's
+            return True  # it is not sent at all
+        try:
+            return bool(strategy.may_resend(request))
+        except Exception:  # noqa: BLE001 - the same
             return False
 
     async def __aenter__(self) -> Self:

@@ -107,10 +107,12 @@ def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, A
     for fresh, epoch in zip(tokens, how.epochs, strict=False):
         index = _index(accounts, fresh, alone=len(tokens) == 1)
         if index is None:
-            accounts.append(_new(login.login_id, fresh, epoch, how))
+            accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts))
             done["new"].append(_id(fresh))
             continue
         what, account = _given(login.login_id, accounts[index], fresh, epoch, how)
+        if account.epoch == epoch:
+            account = _with_a_siblings(account, [*accounts[:index], *accounts[index + 1 :]])
         accounts[index] = account
         done[what].append(_id(account.tokens))
     return evolve(login, accounts=tuple(accounts)), Added(
@@ -170,7 +172,58 @@ def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding
         ref=old.tokens.ref if fresh.ref is None else fresh.ref,
     )
     known = fingerprints.added(old.known, old.tokens)
-    return _new(login_id, kept, epoch, how, known)
+    account = _new(login_id, kept, epoch, how, known)
+    if kept.refresh_token is None or kept.refresh_token != old.tokens.refresh_token:
+        return account
+    # An exchange that is in flight spends this very token, and what comes of it is of this account.
+    return _with_its_past(evolve(account, epoch=old.epoch), old)
+
+
+def _with_its_past(account: Account, old: Account) -> Account:
+    """`account`, which has the refresh token of `old`, with all that was sent with it, and what came of that."""
+    account = evolve(
+        account,
+        produced_by=old.produced_by,
+        settled_by=old.settled_by,
+        failed_by=old.failed_by,
+        renewed_at=old.renewed_at,
+        unknown_since=old.unknown_since,
+        wait_until=old.wait_until,
+    )
+    if not old.parked:
+        # Else it is woken, and asked once more as one that is not known to be refused.
+        account = evolve(
+            account,
+            refused_at=old.refused_at,
+            hold_until=old.hold_until,
+            sibling_renewed=old.sibling_renewed,
+            needs_code=old.needs_code,
+        )
+    if account.due_at is None or account.needs_code:
+        return evolve(account, due_at=None)
+    moments = (account.due_at, account.wait_until, account.hold_until)
+    return evolve(account, due_at=max(moment for moment in moments if moment is not None))
+
+
+def _with_a_siblings(account: Account, accounts: Sequence[Account]) -> Account:
+    """`account`, which is news, with the refresh token that came after its own, where a sibling has spent that.
+
+    Accounts of one login may share a token: what a sibling has, or had, it has with all that is known of it.
+    """
+    token = account.tokens.refresh_token
+    if token is None:
+        return account
+    mark = fingerprints.fingerprint(token)
+    having = [it for it in accounts if it.tokens.refresh_token == token]
+    having += [it for it in accounts if it.tokens.refresh_token is not None and fingerprints.seen(it.known, mark)]
+    if not having:
+        return account
+    kept = having[0].tokens
+    if kept.refresh_token != token:
+        ends = kept.refresh_token_expires_at
+        tokens = evolve(account.tokens, refresh_token=kept.refresh_token, refresh_token_expires_at=ends)
+        account = evolve(account, tokens=tokens)
+    return _with_its_past(account, having[0])
 
 
 def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from attrs import define
 
+from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.due import is_good
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.keeper.planning import (
@@ -101,24 +102,33 @@ class Asking(Reaching):
     ) -> Tokens:
         """Fresh tokens, after the broker took the code."""
         deadline, code = Deadline(self.core, wait), MaskedStr(code)
+        held: MeshRefreshError | None = None
         while True:
             await self.settle_first(login_id, deadline)
             login = await self.read(login_id, deadline)
             account = _at_home(login, _asked(login, pending_id, account_id))
             assert account.pending is not None  # noqa: S101 - `_asked` looks for it
-            wanted = account.pending.id
+            wanted: str = account.pending.id
+            pending_id = wanted  # and no other, if it is asked anew meanwhile
+            if account.wait_until is not None and self.core.at() < account.wait_until:
+                await self.wait_until(account.wait_until, "nobody knows yet what became of the last exchange", deadline)
+                continue
+            if held is not None and not deadline.left:
+                raise held
 
-            def choose(claimed: Login, _: Now, wanted: str = wanted) -> Exchange | None:
+            def choose(claimed: Login, now: Now, wanted: str = wanted) -> Exchange | None:
                 found = next((it for it in claimed.accounts if _waits_for(it, wanted)), None)
-                return None if found is None else Exchange(found)
+                waits = found is not None and found.wait_until is not None and now.at < found.wait_until
+                return None if found is None or waits else Exchange(found)
 
             unit = await self.claimed(login, choose, deadline, code)
             if unit is None:
                 continue
             await self.ended(unit, deadline)
-            if isinstance(unit.error, NotReadyInTime) and not unit.sent and deadline.left:
-                continue  # nothing was sent, and the question is open again
-            return _after_code(unit, account, wanted)
+            if unit.sent or not isinstance(unit.error, NotReadyInTime | None):
+                return _after_code(unit, account, wanted)
+            # Nothing was sent: held back, or somebody's open attempt came first. The question may still be open.
+            held = NotReadyInTime("nothing was sent") if unit.error is None else unit.error.for_another()
 
     async def _fresh(self, wish: Wish, deadline: Deadline) -> Tokens:
         core = self.core

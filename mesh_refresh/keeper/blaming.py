@@ -51,3 +51,14 @@ def blame(core: Core, error: MeshRefreshError, account: Account, login_id: str, 
     said = error.display_message
     core.teller.tell(breakers.nobodys(broker, fault, now, at, probe, retry_after=asked, display_message=said))
     return Failed(name, blamed=False)
+
+
+def not_made(core: Core, error: Exception, place: Place) -> Failed:
+    """What an exception of the user's code means, before anything was sent: nobody can tell whether it is about all.
+
+    So the broker is left alone as if its requests were not accepted, and the account is tried more and more rarely:
+    where it is about that one, it must not hold up the others for ever.
+    """
+    now, at = core.clock.monotonic(), core.at()
+    core.teller.tell(core.gate.breakers.nobodys(place.broker, Fault.REJECTED, now, at, place.probe))
+    return Failed(type(error).__name__, blamed=True)

@@ -119,12 +119,13 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
     told: list[Event] = []
     for account in concerned(login, attempt):
         if attempt.with_code is not None and account.epoch == attempt.epoch:
-            # The code is used up, or not: only a new question can tell. The account stays parked.
+            # The code is used up, or not: only a new question can tell. The account stays parked. No reply can come any
+            # more, and a person waits for that question: the long wait is for pairs that somebody may hold.
             known = evolve(
                 account,
                 failed_by=attempt.number,
                 unknown_since=account.unknown_since or now.at,
-                wait_until=settled(account, now.policy, now=now.at),
+                wait_until=max(account.wait_until or now.at, now.at + now.policy.settle),
             )
             login = replaced(login, account, _answered(known, attempt))
             continue
@@ -135,6 +136,19 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
         if stamped.parked or account.epoch == attempt.epoch:
             told += _told_unknown(login, account, stamped, now)
     return Applied(login, tuple(told), holds=True)
+
+
+def not_sent_twice(login: Login, due: Account, now: Now) -> Applied:
+    """`due` was about to be sent, but may be spent, and its strategy allows no second request: only a new login helps.
+
+    Most are parked by the outcome itself. Others waited for a code then, or it is the strategy that has changed.
+    """
+    account = login.by_epoch(due.epoch)
+    if account is None or account.unknown_since is None or account.tokens.refresh_token != due.tokens.refresh_token:
+        return Applied(login)
+    parked = _parked(account, Reason.UNKNOWN, None, now)
+    login = replaced(login, account, parked)
+    return Applied(login, tuple(_told_parked(login, account, parked, now)))
 
 
 def _answered(account: Account, attempt: Attempt) -> Account:

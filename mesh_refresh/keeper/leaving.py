@@ -26,7 +26,7 @@ async def drain(core: Core, claims: "asyncio.Task[None] | None", within: timedel
         saving.spill_meanwhile()
     while core.tasks:
         left = (core.give_up_at or 0.0) - core.loop.time()
-        exchanging = any(unit.sent and unit.outcome is None for unit in core.units.values())
+        exchanging = any(unit.exchanging for unit in core.units.values())
         if left <= 0 and not exchanging:
             break
         await asyncio.wait(set(core.tasks), timeout=left if left > 0 else _LOOK_AGAIN)

@@ -148,7 +148,8 @@ def forced(login: Login, account: Account, now: datetime, policy: Policy) -> Ans
     """What `Keeper.refresh` does: exchange now, unless that could spend a token twice."""
     if account.tokens.refresh_token is None and is_good(account.tokens, now, policy):
         return Parked(Reason.NOT_REFRESHABLE, account.display_message)
-    if account.state is not AccountState.RECONNECT_REQUIRED or account.tokens.refresh_token is None:
+    by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason is not Reason.UNKNOWN
+    if not by_hand or account.tokens.refresh_token is None:
         found = parked_for(account)
         if found is not None:
             return found

@@ -74,7 +74,7 @@ def _refreshed(login: Login, account: Account, entry: Entry, attempt: Attempt, n
         failures=account.failures + 1 if slow else 0,
         failing_since=(account.failing_since or now.at) if slow else None,
         last_error="no access token" if slow else None,
-        needs_code=attempt.with_code is not None if entry.asked else account.needs_code,
+        needs_code=attempt.with_code is not None,
         renewal_stuck=_is_stuck(account, entry, attempt),
         known=fingerprints.rotated(account.known, old, tokens),
     )
@@ -140,6 +140,7 @@ def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now) -> Account:
         settled_by=attempt.number,
         refreshed_at=now.at,
         renewed_at=attempt.begun_at,
+        needs_code=attempt.with_code is not None,
         known=fingerprints.added((), entry.tokens),
     )
     chance = chance_of(login.login_id, attempt.number)

@@ -66,14 +66,17 @@ def is_newer(account: Account, attempt: Attempt, brought: str | None) -> bool:
 
 
 def counts(account: Account, attempt: Attempt) -> bool:
-    """Whether the account was there at the attempt, or came by an earlier one. One that was added since has news."""
-    return any(epoch == account.epoch for epoch, _ in attempt.seen) or 0 < account.settled_by < attempt.number
+    """Whether the account was there at the attempt, came by an earlier one, or was added since with the token it spent.
+
+    One that was added since with another token has news.
+    """
+    there = any(epoch == account.epoch for epoch, _ in attempt.seen)
+    return there or 0 < account.settled_by < attempt.number or shares(account, attempt)
 
 
 def shares(account: Account, attempt: Attempt) -> bool:
     """Whether the account's token is the very one that was sent."""
-    in_attempt = any(epoch == account.epoch for epoch, _ in attempt.seen)
-    return in_attempt and attempt.spent is not None and account.tokens.refresh_token == attempt.spent
+    return attempt.spent is not None and account.tokens.refresh_token == attempt.spent
 
 
 def concerned(login: Login, attempt: Attempt) -> list[Account]:

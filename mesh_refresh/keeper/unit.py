@@ -12,7 +12,7 @@ from mesh_refresh.client import SendOptions
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.keeper import failing
 from mesh_refresh.keeper.attempts import Attempt, kept_of
-from mesh_refresh.keeper.blaming import blame
+from mesh_refresh.keeper.blaming import blame, not_made
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
@@ -62,12 +62,17 @@ class Unit:
         self.done: asyncio.Future[None] = core.loop.create_future()
         self._row, self._claimed_at, self._choose, self._code = row, claimed_at, choose, code
         self._place = place
-        self._opened: Login | None = None
+
+    @property
+    def exchanging(self) -> bool:
+        """Whether a reply may still come."""
+        return self.sent and self.outcome is None and self.error is None
 
     def start(self) -> None:
         """Begin. From here on, the row's lease is this unit's to give back."""
         core = self.core
-        core.units[self.login_id] = self
+        # Where the lease of an earlier one ran out under it, that one may have tokens: it stays the one to wait for.
+        core.units.setdefault(self.login_id, self)
         _ = core.start(self._run())
 
     async def _run(self) -> None:
@@ -86,11 +91,6 @@ class Unit:
                 self.done.set_result(None)
             core.wake()
 
-    async def _give_back(self) -> None:
-        """After an unexpected end before the bytes, the login is as it was."""
-        if not self.sent and self._opened is not None and self.login is None:
-            await self._write(self._opened, lambda stored, _: Applied(stored))
-
     async def _claimed(self) -> None:
         core = self.core
         try:
@@ -98,9 +98,11 @@ class Unit:
         except StoreError as error:
             await self._leave_alone(error)
             return
-        self._opened = login
         if self.login_id in core.unsaved:
-            # Tokens of an earlier life that come after these are on their way into the store.
+            # Tokens that come after these are on their way into the store.
+            if self._row.open_attempt:
+                # Nobody else may think that it is settled. The write of those tokens gives this lease back.
+                return
             await self._write(login, lambda stored, now: Applied(put_off(stored, now.at + now.policy.poll, now.policy)))
             return
         if self._row.open_attempt and await self._found_open(login):
@@ -110,7 +112,14 @@ class Unit:
         if wish is None:
             await self._write(login, _nothing_to_send)
             return
+        if self._code is None and self._may_be_spent(wish.account):
+            await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
+            return
         await self._exchange(login, wish, now)
+
+    def _may_be_spent(self, account: Account) -> bool:
+        """Whether its tokens were sent before with an unknown fate, and their strategy allows no second request."""
+        return account.unknown_since is not None and not self.core.mesh.may_resend(account.tokens)
 
     async def _found_open(self, login: Login) -> bool:
         """Stamp what nobody knows about; False where all of it was written after all."""
@@ -125,13 +134,17 @@ class Unit:
         return True
 
     async def _leave_alone(self, error: StoreError) -> None:
-        """A row that does not open is kept as it is, and looked at again later."""
+        """A row that does not open is kept as it is, and looked at again later.
+
+        What is open stays open: only who can read the row can write down that nobody knows what came of it.
+        """
         core = self.core
         _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
         self.error = error
         now = core.at()
         row = evolve(self._row, due_at=now + core.policy.backoff_cap if self._row.due_at else None, changed_at=now)
-        await core.stored(lambda: core.store.swap(row, owner=core.owner))
+        owner = None if self._row.open_attempt else core.owner
+        await core.stored(lambda: core.store.swap(row, owner=owner))
 
     async def _write(
         self, login: Login, change: Callable[[Login, Now], Applied], hold: timedelta = timedelta()
@@ -161,8 +174,7 @@ class Unit:
     # The exchange.
 
     async def _exchange(self, login: Login, wish: Exchange, now: Now) -> None:
-        core, account = self.core, wish.account
-        pending = _continuation(account) if account.state is AccountState.MFA_REQUIRED else None
+        account = wish.account
         asks = account.pending.id if account.pending is not None and self._code is not None else None
         attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew)
         if asks is not None:
@@ -174,12 +186,7 @@ class Unit:
         sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
-            if self._code is not None and pending is not None:
-                outcome = await core.mesh.submit_mfa(pending, self._code, sending=sending)
-            else:
-                tokens = account.tokens if pending is None else pending.tokens
-                renew = True if wish.renew else None
-                outcome = await core.mesh.refresh(tokens, create_new_refresh_token=renew, sending=sending)
+            outcome = await self._sent(wish, sending)
         except UnreadableReply as error:
             if not error.may_hold_token:
                 await self._failed(login, attempt, error, account)
@@ -188,7 +195,27 @@ class Unit:
         except MeshRefreshError as error:
             await self._failed(login, attempt, error, account)
             return
+        except Exception as error:
+            if self.sent:
+                raise
+            await self._not_made(login, attempt, error)
+            return
         await self._keep(login, attempt, outcome)
+
+    async def _sent(self, wish: Exchange, sending: SendOptions) -> Refreshed | MfaRequired:
+        mesh, account = self.core.mesh, wish.account
+        pending = _continuation(account) if account.state is AccountState.MFA_REQUIRED else None
+        if self._code is not None and pending is not None:
+            return await mesh.submit_mfa(pending, self._code, sending=sending)
+        tokens = account.tokens if pending is None else pending.tokens
+        return await mesh.refresh(tokens, create_new_refresh_token=True if wish.renew else None, sending=sending)
+
+    async def _not_made(self, login: Login, attempt: Attempt, error: Exception) -> None:
+        """Something of the user's, a strategy most likely, raised before the bytes."""
+        _log.error("a request could not be made", extra={"login_id": self.login_id, **without_secrets(error)})
+        self.error = NotReadyInTime(f"the request could not be made ({type(error).__name__})")
+        failure = not_made(self.core, error, self._place)
+        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
 
     async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
         """Before a code goes out: after a crash, no other code is sent for the same question. None: not to be sent."""

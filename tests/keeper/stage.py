@@ -11,7 +11,7 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
-from mesh_refresh.stores import MemoryStore, Page, Store, StoreUnavailable
+from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreUnavailable
 from mesh_refresh.testing import FakeMesh, ManualClock
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -91,6 +91,22 @@ class FaultyStore(MemoryStore):
             return result
 
         return call
+
+
+class HangingStore(FaultyStore):
+    """Never answers a write, once it is told to hang."""
+
+    def __init__(self, of: MemoryStore) -> None:
+        super().__init__(of)
+        self.hangs = False
+        self.asked = asyncio.Event()
+        """It was asked for a write, and does not answer."""
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+        if self.hangs:
+            self.asked.set()
+            await asyncio.Event().wait()
+        return await super().swap(row, owner=owner, hold=hold)
 
 
 _VERBS = frozenset({"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused"})

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from mesh_refresh import InvalidRequest, Tokens
-from mesh_refresh.keeper import AccountState, UnknownLogin
-from tests.keeper.stage import DAY, HOUR, MINUTE, Stage
+from mesh_refresh import InvalidRequest, MfaPending, Tokens
+from mesh_refresh.keeper import AccountState, NotReadyInTime, UnknownLogin
+from mesh_refresh.testing import Fault
+from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, Stage
 
 
 async def test_what_link_hands_over_becomes_one_login(stage: Stage) -> None:
@@ -90,6 +91,60 @@ async def test_a_new_login_of_the_person_fences_off_what_is_in_flight(stage: Sta
         await asyncio.wait((caller,))
         assert caller.exception() is None
         await keeper.refresh("a")
+    await stage.assert_whole()
+
+
+async def test_an_access_token_alone_fences_nothing_off(stage: Stage) -> None:
+    """The account keeps the refresh token that is being spent: what comes of it is of this account."""
+    login = stage.fake.login("coinbase", revokes_on_reuse=True)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        gate = stage.fake.hold(after_rotation=True)
+        caller = asyncio.create_task(keeper.refresh("a"))
+        await gate.entered.wait()
+        alone = Tokens("coinbase", access_token="another", expires_at=stage.now + HOUR)
+        assert (await keeper.add("a", alone)).replaced == (None,)
+        gate.release()
+        await caller
+    await stage.assert_whole()
+
+
+async def test_an_access_token_alone_does_not_shorten_a_wait(stage: Stage) -> None:
+    """Nobody knows whether the refresh token is spent: that is as it was."""
+    login = stage.fake.login("coinbase")
+    async with stage.keeper(settle=MINUTE) as keeper:
+        await keeper.add("a", login.token)
+        stage.fake.fail(Fault.cut())
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=MINUTE / 2)
+        before = await stage.account()
+        stage.clock.advance(MINUTE)
+        await keeper.add("a", Tokens("coinbase", access_token="another", expires_at=stage.now + 2 * HOUR))
+        account = await stage.account()
+        assert (account.unknown_since, account.wait_until) == (before.unknown_since, before.wait_until)
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        assert stage.sent() == 1
+        stage.clock.advance(HOUR)
+        await keeper.refresh("a")
+    await stage.assert_whole()
+
+
+async def test_waking_an_account_in_the_middle_of_its_code_loses_nothing(stage: Stage) -> None:
+    """A webhook brings a new access token beside the same refresh token, while the person's code is out."""
+    login = stage.fake.login("vanguard", mfa=True, revokes_on_reuse=True)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", login.token)
+        stage.clock.advance(2 * HOUR)
+        with pytest.raises(MfaPending):
+            await keeper.refresh("a")
+        gate = stage.fake.hold(after_rotation=True)
+        caller = asyncio.create_task(keeper.submit_mfa("a", login.code))
+        await gate.entered.wait()
+        woken = await keeper.add("a", evolve(login.token, access_token="another", obtained_at=stage.now))
+        assert woken.woken == (None,)
+        gate.release()
+        await caller
     await stage.assert_whole()
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from mesh_refresh import RefreshRequest, Tokens
 from mesh_refresh.keeper import AccountState, BreakerClosed, BreakerOpened, Keeper, NotReadyInTime, ReconnectRequired
 from mesh_refresh.keeper import Fault as Why
+from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import EVER, HOUR, MINUTE, Stage
 
@@ -97,6 +99,43 @@ async def test_a_fault_that_is_nobodys(stage: Stage, name: str) -> None:
     assert all(account.tokens.expires_at > stage.now for account in await stage.accounts() if account.tokens.expires_at)
     assert len({account.tokens.refresh_token for account in await stage.accounts()}) == FLEET
     assert stage.fake.exchanges["succeeded"] == FLEET
+    assert not stage.notes.of(ReconnectRequired)
+    await stage.assert_whole()
+
+
+class Breaking(DefaultStrategy):
+    """One of the user's, with a bug in it."""
+
+    broken = True
+
+    def finish(self, request: RefreshRequest, tokens: Tokens) -> RefreshRequest:
+        if self.broken:
+            raise KeyError(tokens.refresh_token)
+        return request
+
+
+async def test_a_strategy_that_raises_parks_nobody(stage: Stage) -> None:
+    """Nothing was sent: the login is given back, the broker is left alone, and a mended strategy goes on."""
+    strategy = Breaking()
+    async with stage.keeper(strategies={"coinbase": strategy}, concurrency=1) as keeper:
+        await added(stage, keeper, 20)
+        await added(stage, keeper, 1, "kraken")
+        stage.clock.advance(2 * HOUR)
+        await keeper.refresh_due()
+        assert (await keeper.summary()).held_back == {"coinbase": Why.REJECTED}
+        with pytest.raises(NotReadyInTime) as unready:
+            await keeper.tokens("coinbase-0", max_wait=timedelta(seconds=1))
+        assert unready.value.retry_at is not None
+        await minutes(stage, keeper, 10)
+        failed = [account for account in await stage.accounts() if account.last_error]
+        assert {account.last_error for account in failed} == {"KeyError"}
+        assert not any(account.unknown_since for account in await stage.accounts())
+        assert (await stage.store.counts(stage.now))[0].leased == 0
+        assert [request.broker for request in stage.fake.requests] == ["kraken"]
+        strategy.broken = False
+        await minutes(stage, keeper, 20)
+        assert None not in {account.refreshed_at for account in await stage.accounts()}
+    assert [event.fault for event in stage.notes.of(BreakerOpened)] == [Why.REJECTED]
     assert not stage.notes.of(ReconnectRequired)
     await stage.assert_whole()
 

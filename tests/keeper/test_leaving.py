@@ -11,7 +11,8 @@ import pytest
 
 from mesh_refresh import MeshClient
 from mesh_refresh.keeper import AccountRefreshed, Keeper, NotReadyInTime, Policy
-from tests.keeper.stage import EVER, HOUR, FaultyStore, Stage
+from mesh_refresh.testing import Fault
+from tests.keeper.stage import EVER, HOUR, FaultyStore, HangingStore, Stage
 
 
 async def test_leaving_waits_for_what_is_under_way_and_begins_nothing_new(stage: Stage) -> None:
@@ -139,6 +140,20 @@ async def test_a_store_that_comes_back_while_the_keeper_is_left_takes_the_new_pa
         asyncio.get_running_loop().call_later(0.1, store.come_back)
     await asyncio.wait((caller,))
     await stage.assert_whole()
+
+
+async def test_a_store_that_never_answers_the_write_of_a_failure_keeps_nobody(stage: Stage) -> None:
+    """Nothing is under way any more, and nothing can be lost: that login is left to its lease."""
+    store = HangingStore(stage.store)
+    async with stage.keeper(store=store, drain=timedelta(milliseconds=20)) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(HOUR * 0.9)
+        store.hangs = True
+        stage.fake.fail(Fault.server_error())
+        caller = asyncio.create_task(keeper.refresh("a"))
+        await store.asked.wait()
+    caller.cancel()
+    assert stage.sent() == 1
 
 
 # Programs that end early. The fake stays in the loop of the test; the program has one of its own, in a thread.

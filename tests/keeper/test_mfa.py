@@ -262,6 +262,27 @@ async def test_accounts_that_share_their_token_are_served_by_one_code(stage: Sta
     await stage.assert_whole()
 
 
+@pytest.mark.parametrize("known", [1, 2])
+async def test_siblings_that_a_code_renewed_are_refreshed_on_demand_only(stage: Stage, known: int) -> None:
+    """Their last refresh needed one too, also of those that joined by it; until one goes through without."""
+    async with stage.keeper() as keeper:
+        login = stage.fake.login("vanguard", mfa=True, accounts=2, sharing=Sharing.ONE_PAIR, replies_with=Replies.ALL)
+        await keeper.add("a", login.tokens[:known])
+        stage.clock.advance(HOUR * 0.9)
+        with pytest.raises(MfaPending):
+            await keeper.tokens("a", "acc-1", rejected=login.tokens[0])
+        await keeper.submit_mfa("a", login.code)
+        accounts = (await stage.login()).accounts
+        assert [(account.needs_code, account.due_at) for account in accounts] == [(True, None)] * 2
+        stage.clock.advance(100 * HOUR)
+        assert await keeper.refresh_due() == 0
+        login.options = evolve(login.options, mfa=False)
+        await keeper.tokens("a", "acc-2")
+        accounts = (await stage.login()).accounts
+        assert [(account.needs_code, account.due_at is None) for account in accounts] == [(False, False)] * 2
+    await stage.assert_whole()
+
+
 async def _waiting(stage: Stage) -> str | None:
     found = [account for account in (await stage.login()).accounts if account.pending is not None]
     return found[0].tokens.account_id

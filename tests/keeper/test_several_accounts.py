@@ -1,12 +1,15 @@
 """Several accounts in one login: whatever they share, and whatever a reply lists, nothing is lost."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from attrs import evolve
 
 from mesh_refresh import Tokens
-from mesh_refresh.keeper import AccountJoined, AccountState, Keeper, Reason, ReconnectRequired
-from mesh_refresh.testing import Replies, Sharing
-from tests.keeper.stage import HOUR, MINUTE, Stage
+from mesh_refresh.keeper import AccountJoined, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.testing import Fault, Replies, Sharing
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, Stage
 
 MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
 KNOWABLE = [mode for mode in MODES if mode != (Sharing.DIFFERENT_STRINGS, Replies.ASKED)]
@@ -85,6 +88,40 @@ async def test_a_person_who_logs_in_again_brings_all_of_them_back(stage: Stage) 
         assert set(added.replaced) == set(login.account_ids)
         assert {account.state for account in (await stage.login()).accounts} == {AccountState.ACTIVE}
     assert not await stage.lost()
+
+
+@pytest.mark.parametrize("when", ["in flight", "afterwards", "long afterwards", "nobody knows", "with another's"])
+async def test_an_account_that_is_added_with_a_siblings_token(stage: Stage, when: str) -> None:
+    """What was spent, or is being spent, is not sent for it: it takes what came after, and waits too."""
+    options: dict[str, Any] = {"sharing": Sharing.ONE_PAIR, "replies_with": Replies.ASKED, "revokes_on_reuse": True}
+    login = stage.fake.login("etoro", accounts=2, **options)
+    first, second = login.tokens
+    async with stage.keeper() as keeper:
+        await keeper.add("a", first if when != "with another's" else (first, evolve(second, refresh_token="r-other")))
+        gate = stage.fake.hold(after_rotation=True)
+        caller = asyncio.create_task(keeper.refresh("a", "acc-1"))
+        await gate.entered.wait()
+        if when == "in flight":
+            await keeper.add("a", (first, second))
+        gate.release()
+        await caller
+        if when == "long afterwards":
+            for _ in range(20):
+                await keeper.refresh("a", "acc-1")
+        if when == "nobody knows":
+            stage.fake.fail(Fault.cut())
+            with pytest.raises(NotReadyInTime):
+                await keeper.refresh("a", "acc-1", max_wait=MINUTE)
+        for again in (False, True):
+            await keeper.add("a", (first, second))
+            assert len({it.tokens.refresh_token for it in (await stage.login()).accounts}) == 1
+            if when == "nobody knows" and not again:
+                with pytest.raises(NotReadyInTime):
+                    await keeper.refresh("a", "acc-2", max_wait=NOTHING)
+                stage.clock.advance(HOUR)
+            await keeper.refresh("a", "acc-2")
+        await rounds(stage, keeper, 2)
+    await stage.assert_whole()
 
 
 async def test_accounts_that_a_reply_brings_join_the_login(stage: Stage) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from mesh_refresh import MeshClient, NotSaved, Tokens
 from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperClosed, NotReadyInTime
-from mesh_refresh.stores import Cipher, MemoryStore, StoreError
+from mesh_refresh.stores import Cipher, MemoryStore, Row, StoreError, StoreUnavailable
+from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
-from tests.keeper.stage import HOUR, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import DAY, HOUR, NOTHING, FaultyStore, HangingStore, Stage
 
 SHORT = timedelta(milliseconds=20)
 COUNT = 8
@@ -309,6 +310,69 @@ async def test_another_process_waits_while_the_pair_is_still_to_come(stage: Stag
         stage.clock.advance(HOUR * 0.9)
         assert await other.refresh_due() == COUNT
     await stage.assert_whole()
+
+
+class Full(FaultyStore):
+    """Takes everything but a new refresh token, until there is room."""
+
+    has_room = False
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+        stored = await self.get(row.login_id)
+        brings = opened(self.cipher, row).account().tokens.refresh_token
+        if not self.has_room and stored is not None and brings != stored.account().tokens.refresh_token:
+            self.failures["new pair"] += 1
+            self._more.set()
+            raise StoreUnavailable
+        return await super().swap(row, owner=owner, hold=hold)
+
+
+async def test_a_keeper_does_not_close_its_own_attempt_while_the_pair_is_still_to_come(stage: Stage) -> None:
+    """It claims the login again when its lease has run out: for the others the attempt stays open all the same."""
+    store = Full(stage.store)
+    async with stage.keeper(store=store) as keeper, stage.keeper() as other:
+        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=DAY, revokes_on_reuse=True).token)
+        stage.clock.advance(DAY - HOUR / 2)
+        begun = asyncio.create_task(keeper.refresh_due())
+        await store.has_failed("new pair")
+        stage.clock.advance(timedelta(minutes=3))
+        await store.has_failed("new pair", 4)
+        assert (await stage.login()).attempt == 2
+        for _ in range(20):
+            assert await other.refresh_due() <= 1
+            stage.clock.advance(timedelta(minutes=1))
+        assert stage.sent() == 1
+        store.has_room = True
+        await begun
+    assert stage.sent() == 1
+    assert (await stage.account()).unknown_since is None
+    await stage.assert_whole()
+
+
+async def test_what_a_second_claim_found_does_not_hide_what_is_left_at_the_end(stage: Stage) -> None:
+    """A store that never answers, and a lease that ran out meanwhile: the new pair is raised all the same."""
+    store, claimed = HangingStore(stage.store), asyncio.Event()
+
+    async def claim() -> None:
+        claimed.set()
+
+    async def begin_and_claim_again(keeper: Keeper) -> None:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.advance(HOUR * 0.9)
+        store.hangs = True
+        begun = asyncio.create_task(keeper.refresh_due())
+        await store.asked.wait()
+        store.meanwhile["claim"] = claim
+        stage.clock.advance(timedelta(minutes=3))
+        await claimed.wait()
+        begun.cancel()
+
+    with pytest.raises(NotSaved) as not_saved:
+        async with stage.keeper(store=store, drain=SHORT) as keeper:
+            await begin_and_claim_again(keeper)
+    outcomes: Any = not_saved.value.outcomes
+    stage.fake.hold_tokens(tokens for outcome in outcomes for tokens in outcome.all_tokens)
+    assert not stage.fake.lost()
 
 
 async def test_a_store_that_is_gone_before_the_request_sends_nothing(stage: Stage) -> None:

@@ -15,8 +15,10 @@ from mesh_refresh.keeper import (
     Keeper,
     NotReadyInTime,
     Reason,
+    ReconnectNeeded,
     ReconnectRequired,
 )
+from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
 from mesh_refresh.testing.gate import Gate
@@ -261,6 +263,27 @@ async def test_a_caller_who_finds_an_attempt_open_waits_too(stage: Stage) -> Non
     assert stage.sent() == 1
 
 
+async def test_a_process_that_cannot_read_a_row_leaves_its_attempt_open(stage: Stage) -> None:
+    """It has not got the newest key yet: whoever has it still finds that somebody died, and sends nothing at once."""
+    old, new = Cipher.generate_key(), Cipher.generate_key()
+    stage.store = MemoryStore(cipher=Cipher([new, old]), clock=stage.clock)
+    behind = FaultyStore(stage.store)
+    behind.cipher = Cipher([old])
+    async with stage.keeper(settle=SETTLE) as keeper, stage.keeper(store=behind) as unable:
+        await keeper.add("a", stage.fake.login("coinbase", revokes_on_reuse=True).token)
+        stage.clock.advance(HOUR * 0.9)
+        await stage.abandoned()
+        assert await unable.refresh_due() == 1
+        assert await unable.refresh_due() == 0
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        stage.clock.advance(timedelta(minutes=3))
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=NOTHING)
+        assert (await stage.account()).unknown_since == stage.now
+    assert not stage.sent()
+
+
 class Once(DefaultStrategy):
     """A broker whose requests may not be sent twice."""
 
@@ -283,6 +306,9 @@ async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, cra
         (event,) = await stage.notes.until(ReconnectRequired)
         stage.clock.advance(EVER)
         assert await keeper.refresh_due() == 0
+        with pytest.raises(ReconnectNeeded) as needed:
+            await keeper.refresh("a", max_wait=MINUTE)
+        assert needed.value.reason is Reason.UNKNOWN
     account = await stage.account()
     assert (account.state, account.reason, event.reason) == (
         AccountState.RECONNECT_REQUIRED,

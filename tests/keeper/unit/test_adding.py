@@ -137,7 +137,7 @@ def test_waking_a_parked_account(state: AccountState) -> None:
     account = after.accounts[0]
     assert (account.state, account.tokens.access_token) == (AccountState.ACTIVE, "a-new")
     assert (account.reason, account.pending, account.body) == (None, None, None)
-    assert account.epoch != login.accounts[0].epoch
+    assert account.epoch == login.accounts[0].epoch, "its refresh token stays, and may be in flight"
     _, done = add(changed(after, **PARKED), tokens(access="a-new"))
     assert not done.changed
 
@@ -153,6 +153,30 @@ def test_an_application_that_adds_its_own_copy_of_a_parked_account(times: int) -
     login = changed(rotated(login_of(), times), **PARKED)
     for number in range(times + 1):
         unchanged(login, tokens(f"r-{number}", f"a-{number}"))
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_what_keeps_its_refresh_token_keeps_what_is_known_of_it(number: int) -> None:
+    """Waits, refusals and attempts are of that token; one that comes by a new login is another."""
+    known: dict[str, Any] = {
+        "produced_by": number,
+        "settled_by": number,
+        "failed_by": number + 1,
+        "unknown_since": START,
+        "wait_until": at(9000),
+        "refused_at": START,
+        "hold_until": at(120),
+    }
+    login = changed(login_of(), needs_code=True, due_at=None, **known)
+    account = add(login, tokens(None, "a-new", got=100))[0].accounts[0]
+    assert {name: getattr(account, name) for name in known} == known
+    assert (account.epoch, account.due_at) == (login.accounts[0].epoch, None)
+    assert (account.tokens.refresh_token, account.tokens.access_token) == ("r-0", "a-new")
+    account = add(changed(login, needs_code=False), tokens(None, "a-new", got=100))[0].accounts[0]
+    assert account.due_at == at(9000)
+    account = add(login, tokens("r-new", "a-new", got=100))[0].accounts[0]
+    assert [getattr(account, name) for name in known] == [0, 0, 0, None, None, None, None]
+    assert account.due_at is not None
 
 
 def test_accounts_without_a_refresh_token() -> None:

@@ -122,6 +122,7 @@ def test_a_sibling_that_waits_for_a_code() -> None:
     [
         ({}, Exchange),
         ({"state": RECONNECT, "reason": Reason.REFUSED}, Exchange),
+        ({"state": RECONNECT, "reason": Reason.UNKNOWN}, Parked),
         ({"state": RECONNECT, "reason": Reason.EXPIRED, "tokens": tokens(None)}, Parked),
         ({"state": MFA, "pending": QUESTION}, CodeFirst),
         ({"state": UNREADABLE, "reason": Reason.UNREADABLE}, Parked),
