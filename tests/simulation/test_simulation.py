@@ -62,7 +62,7 @@ def test_a_world_is_not_tame() -> None:
 
 def test_a_seed_makes_the_same_world_again() -> None:
     """Step by step, also in other processes, where sets of strings have another order."""
-    program = "from tests.simulation.world import run; print(run(1).fingerprint)"
+    program = "from tests.simulation.world import run; print(run(4).fingerprint)"
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -73,8 +73,8 @@ def test_a_seed_makes_the_same_world_again() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert found == {run(1).fingerprint}
-    assert run(4).fingerprint not in found
+    assert found == {run(4).fingerprint}
+    assert run(0).fingerprint not in found
 
 
 @pytest.mark.parametrize("bug", BUGS)
