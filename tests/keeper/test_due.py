@@ -51,20 +51,6 @@ async def test_lifetimes_of_seconds_and_of_days_both_work(stage: Stage) -> None:
             assert (await stage.account(name)).due_at == stage.now + lifetime - before
 
 
-async def test_ten_thousand_logins_of_one_second_do_not_fall_due_in_one(stage: Stage) -> None:
-    """Each is due at a chance of its own; after a refresh, at another."""
-    tokens = Tokens("coinbase", "r", access_token="a", obtained_at=stage.now, expires_at=stage.now + HOUR)
-    logins = [(f"u{n}", evolve(tokens, refresh_token=f"r-{n}", access_token=f"a-{n}")) for n in range(10_000)]
-    async with stage.keeper() as keeper:
-        await keeper.add_many(logins)
-    due = [account.due_at for account in await stage.accounts() if account.due_at is not None]
-    seconds = [int((at - stage.now).total_seconds()) for at in due]
-    assert len(seconds) == 10_000
-    assert min(seconds) >= 36 * 60
-    assert max(seconds) <= 48 * 60
-    assert max(seconds.count(second) for second in set(seconds)) < 50
-
-
 async def test_a_fleet_does_not_come_together_again(stage: Stage) -> None:
     """A login's place in the spread is drawn anew with each exchange."""
     async with stage.keeper() as keeper:

@@ -93,6 +93,11 @@ def _summed_up(covered: Counter[str], failed: int, seconds: float) -> None:
         say(f"{covered[what]:>10}  {what}")
     say(f"{covered['exchanges']} exchanges in {covered['worlds']} worlds, {seconds:.0f} s: ", end="")
     say(f"{covered['exchanges'] / seconds:.0f} in a second. Worlds in which something broke: {failed}.")
+    checked, fresh = covered["in the end, logins"], covered["in the end, logins all fresh"]
+    say(f"Logins in the end: {checked}, all fresh: {fresh}. Of the others, each has a cause that is known to be so:")
+    excused = "in the end, logins excused: "
+    for what in sorted((it for it in covered if it.startswith(excused)), key=lambda it: -covered[it]):
+        say(f"{covered[what]:>10}  {what.removeprefix(excused)}")
     cut = sum(number for what, number in covered.items() if "cut by a crash" in what and what.startswith("new pairs"))
     lost = covered["new pairs that nobody has"]
     inside = covered["exchanges under way at crashes"]

@@ -47,15 +47,15 @@ class Choices:
 
 
 def drawn(kind: str, chance: Random) -> Choices:
-    unit = chance.choice((5.0, 20.0, 60.0))
-    keepers = chance.randint(2 if "outages" in kind else 1, 3)
+    unit = chance.choice((5.0, 5.0, 20.0) if kind == "outages" else (5.0, 20.0, 60.0))
+    keepers = chance.choice((2, 2, 2, 3)) if kind == "outages" else chance.randint(1 + (kind == "long outages"), 3)
     span = unit * chance.uniform(40, 120)
     stormy = kind in ("stormy", "long outages")
     return Choices(
         kind,
         unit,
         chance.choice((0.0, 0.001, unit / 100)),
-        _policy(unit, chance),
+        _policy(unit, chance, outages=kind == "outages"),
         keepers,
         chance.randint(3, 40),
         span,
@@ -68,7 +68,7 @@ def drawn(kind: str, chance: Random) -> Choices:
     )
 
 
-def _policy(unit: float, chance: Random) -> Policy:
+def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
     backoff = unit * chance.choice((0.1, 0.5, 1.0))
     return Policy(
         refresh_before=seconds(unit * chance.choice((2, 10))),
@@ -78,8 +78,9 @@ def _policy(unit: float, chance: Random) -> Policy:
         refresh_token_before=seconds(unit * 20),
         min_interval=seconds(unit * chance.choice((0.1, 0.5, 1.0))),
         keep_alive=seconds(unit * 15) if chance.random() < 0.3 else None,
-        lease=seconds(unit * chance.uniform(1.2, 3)),
-        settle=seconds(unit * chance.uniform(0.5, 2)),
+        # Leases that outages outlast, and others who then wait for long enough.
+        lease=seconds(unit * (chance.uniform(1.15, 1.5) if outages else chance.uniform(1.2, 3))),
+        settle=seconds(unit * (chance.uniform(1.5, 3) if outages else chance.uniform(0.5, 2))),
         backoff=seconds(backoff),
         backoff_cap=seconds(backoff * 8),
         max_wait=seconds(unit * chance.choice((0, 1, 4))),
@@ -95,7 +96,7 @@ def _policy(unit: float, chance: Random) -> Policy:
         refusal_logins=chance.choice((2, 20)),
         refusal_window=seconds(unit * 20),
         refusal_trust=seconds(unit * 20),
-        poll=seconds(unit / 5),
+        poll=seconds(unit / (20 if outages else 5)),
         drain=seconds(unit * 3),
         event_queue=chance.choice((5, 10_000)),
     )
@@ -130,28 +131,38 @@ def login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
         "delayed": refreshable and accounts == 1 and not mfa and chance.random() < 0.03,
         "refreshable": refreshable,
     }
+    if choices["sharing"] is Sharing.DIFFERENT_STRINGS and chance.random() < 0.6:
+        # Else a third of the logins with several accounts are such of which no client can know what is spent.
+        choices |= {"replies_with": Replies.ALL, "top_level": False, "mfa_rotates": False}
     return str(broker), choices
 
 
 # Without these: a bare delay, which `fault` draws anew with waits that fit the world.
 _FAULTS = tuple(fault for name, fault in Fault.all().items() if not name.startswith("delay"))
-_LATE = (Fault.none(), Fault.cut(after_rotation=True), Fault.server_error(after_rotation=True))
+_HARMLESS = tuple(fault for fault in _FAULTS if fault.delivery not in (Delivery.BURIED, Delivery.WITHHELD))
+_LATE = (Fault.cut(after_rotation=True), Fault.server_error(after_rotation=True))
+_FATAL = 0.12
+"""Of all faults, those that end a token which nobody has then: more of them, and there is not much left to look at."""
 
 
 def fault(unit: float, chance: Random, most: float, *, jumps: bool) -> Fault:
     """One of every kind; a third of them slow, up to `most` seconds and so past the deadline."""
+    fatal = chance.random() < _FATAL
     if chance.random() < 0.35:
         slow = seconds(chance.uniform(0, most) if chance.random() < 0.4 else chance.uniform(0, unit / 2))
-        late = chance.choice(_LATE)
+        late = chance.choice(_LATE) if fatal else Fault.none()
         late = evolve(late, name=f"slow, {late.name}")
-        return late.waiting(before=slow) if chance.random() < 0.5 else late.waiting(after=slow)
-    if chance.random() < 0.3:
-        return chance.choice((Fault.cut(), Fault.cut(after_rotation=True), Fault.half_body()))
-    found = chance.choice(_FAULTS)
+        # After its work, Mesh is slow within the deadline, or the pair is lost to it.
+        after = chance.random() < 0.5
+        if not after:
+            return late.waiting(before=slow)
+        return late.waiting(after=slow if fatal else min(slow, seconds(unit / 2)))
+    if fatal:
+        return chance.choice((Fault.cut(after_rotation=True), Fault.half_body(), *_FAULTS))
+    found = chance.choice((Fault.cut(), *_HARMLESS))
     # Where clocks jump, a date can be a day away, and a keeper rightly waits for it (up to a cap).
     return Fault.throttle(3) if jumps and found.name == "throttle with a date" else found
 
 
-REFUSING = ("refuse", "error 400 with token", "failed", "no token", "envelope badRequest", "echo")
+REFUSING = frozenset({"refuse", "failed", "envelope badRequest", "echo 400"})
 """Faults by which good tokens are refused, so that a keeper may rightly park the account."""
-UNSURE = (Delivery.BURIED, Delivery.WITHHELD)

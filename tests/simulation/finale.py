@@ -5,17 +5,22 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from mesh_refresh.keeper.due import is_good
-from mesh_refresh.logins import Account, AccountState, Reason
+from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
-from mesh_refresh.testing.ledger import Kind
-from tests.simulation.choices import REFUSING
-from tests.simulation.judge import unknowable
+from tests.simulation.parking import NOT_KNOWN
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+ON_DEMAND = "refreshed on demand only: its last refresh needed a code"
+DELAYED = "not to be exchanged within a day of the login"
+TOO_MANY = "more accounts than turns within the life of a token"
+LEAST_INTERVAL = "the least interval is longer than its token lives"
 
 
 async def finale(world: "World") -> None:
@@ -45,8 +50,21 @@ async def finale(world: "World") -> None:
             world.judge.violated(f"{process.name} leaks places: {leak}")
     _nothing_dropped(world)
     for login in world.people.members.values():
-        for account in opened(world.memory.cipher, world.memory._kept[login.id].row).accounts:
-            world.judge.covered[f"in the end: {account.state}"] += 1
+        _counted(world, login)
+
+
+def _counted(world: "World", login: FakeLogin) -> None:
+    """Whether all of the login was asserted on; else by what the first of its accounts is excused."""
+    covered = world.judge.covered
+    stored = opened(world.memory.cipher, world.memory._kept[login.id].row)
+    excused = None
+    for account in stored.accounts:
+        covered[f"in the end: {account.state}"] += 1
+        found = _seen(world, login, stored, account)
+        excused = excused or found.excuse
+        covered[f"in the end, accounts {found.excuse or 'that are fresh'}"] += 1
+    covered["in the end, logins"] += 1
+    covered["in the end, logins all fresh" if excused is None else f"in the end, logins excused: {excused}"] += 1
 
 
 def _looked_at(world: "World") -> Iterator[str]:
@@ -93,60 +111,51 @@ def _of_login(world: "World", login: FakeLogin) -> Iterator[str]:
     if len(stored.accounts) < (len(login.account_ids) if login.options.named else 1):
         yield f"an account of {login.id} was forgotten"
     for account in stored.accounts:
-        wrong = _wrong(world, login, account)
+        wrong = _seen(world, login, stored, account).wrong
         if wrong:
             tokens = account.tokens
             yield (
-                f"{login.id} {tokens.account_id} ({login.broker}) is {account.state},"
+                f"{login.id} {tokens.account_id} ({login.broker}) is {account.state} ({account.reason}),"
                 f" due {account.due_at}, {account.last_error}, at {world.machine.now()}: {wrong}"
             )
 
 
-def _wrong(world: "World", login: FakeLogin, account: Account) -> str | None:
-    """Why this account is not as it should be in the end; None where it is."""
-    judge, now = world.judge, world.machine.now()
-    hopeless = login.id in judge.blemished or unknowable(world.fake, login.id) or judge.lenient
-    match account.state:
-        case AccountState.MFA_REQUIRED:
-            return None if login.options.mfa else "nobody asked for a code"
-        case AccountState.UNREADABLE:
-            return None if account.body is not None or len(login.account_ids) > 1 else "there is no body"
-        case AccountState.NOT_REFRESHABLE:
-            return "it has a refresh token" if login.options.refreshable else None
-        case AccountState.RECONNECT_REQUIRED:
-            if account.reason is None:
-                return "no reason is given"
-            if not login.options.refreshable or hopeless or account.reason is Reason.EXPIRED:
-                return None
-            return _parked_rightly(world, login, account)
-    if account.needs_code or hopeless:
-        return None
-    if account.unknown_since is not None and account.wait_until is not None and now < account.wait_until:
-        return (
-            None  # another process might hold the new pair: it is waited for, as long as the old access token is good
-        )
+@frozen
+class Seen:
+    """What an account is in the end: fresh, where there is nothing wrong and no excuse."""
+
+    wrong: str | None = None
+    excuse: str | None = None
+
+
+def _seen(world: "World", login: FakeLogin, stored: Login, account: Account) -> Seen:
+    judge, now, policy = world.judge, world.machine.now(), world.choices.policy
+    if account.state is not AccountState.ACTIVE:
+        cause = judge.parking.cause(stored, account) or judge.parking.known.get((account.epoch, account.state))
+        return Seen("it is parked for no reason that is known") if cause is None else Seen(excuse=cause)
     if account.tokens.not_before is not None and account.tokens.auth_token is None:
-        return None
+        return Seen(excuse=DELAYED)
     if not world.fake.is_live(account.tokens.refresh_token):
-        record = world.fake.ledger.find(account.tokens.refresh_token, Kind.REFRESH)
-        if record is not None and record.end is None:
-            return None  # it ran out by the clock
-        if _is_in_doubt(world, login, account):
-            return None
-        return "its refresh token is dead, and nobody noticed"
-    if not is_good(account.tokens, now, world.choices.policy) and not _too_many(world, login):
-        turn = world.choices.policy.min_interval * len(login.account_ids)
+        cause = judge.excuses.of_token(account.tokens.refresh_token)
+        if cause is None:
+            return Seen("its refresh token is dead, for no reason that is known")
+        late = account.due_at is not None and account.due_at < now - 8 * timedelta(seconds=judge.deadline)
+        return Seen("its refresh token is dead, and nobody noticed") if late else Seen(excuse=cause)
+    if account.needs_code:
+        return Seen(excuse=ON_DEMAND) if login.options.mfa else Seen("nobody has ever asked for a code")
+    if account.unknown_since is not None and account.wait_until is not None and now < account.wait_until:
+        # Another process might hold the new pair: it is waited for, as long as the old access token is good.
+        known = judge.parking.is_unknown(account)
+        return Seen(excuse=NOT_KNOWN) if known else Seen("it waits, though nothing was sent without an answer")
+    if not is_good(account.tokens, now, policy):
+        if _too_many(world, login):
+            return Seen(excuse=TOO_MANY)
+        turn = policy.min_interval * len(login.account_ids)
         waits = account.due_at is not None and now < account.due_at <= now + turn
-        return None if waits else "its access token is not fresh"
-    if account.due_at is not None and account.due_at < now - timedelta(seconds=world.choices.deadline * 8):
-        return "it is due, and nobody comes"
-    return None
-
-
-def _is_in_doubt(world: "World", login: FakeLogin, account: Account) -> bool:
-    """Whether it is known that nobody knows: the next exchange, when the account is due, finds out."""
-    kept = world.memory._kept[login.id]
-    return account.unknown_since is not None or kept.owner is not None
+        return Seen(excuse=LEAST_INTERVAL) if waits else Seen("its access token is not fresh")
+    if account.due_at is not None and account.due_at < now - timedelta(seconds=judge.deadline * 8):
+        return Seen("it is due, and nobody comes")
+    return Seen()
 
 
 def _too_many(world: "World", login: FakeLogin) -> bool:
@@ -156,35 +165,16 @@ def _too_many(world: "World", login: FakeLogin) -> bool:
     return lifetime is not None and len(login.account_ids) > 1 and turn * len(login.account_ids) > lifetime / 3
 
 
-def _parked_rightly(world: "World", login: FakeLogin, account: Account) -> str | None:
-    """It was refused good tokens by a fault, or its token is dead for another reason that is known."""
-    if not world.fake.is_live(account.tokens.refresh_token):
-        record = world.fake.ledger.find(account.tokens.refresh_token, Kind.REFRESH)
-        if record is not None and record.end is None:
-            return None  # it ran out by the clock
-        by = world.judge.spent_by.get(account.tokens.refresh_token or "")
-        if by is not None and world.judge.excuse(by) is not None:
-            return None
-        return f"its token is dead ({None if record is None else record.end}), for no reason that is known"
-    if login.options.delayed and world.choices.jumps:
-        return None  # the clock said that it may be exchanged
-    refused = any(
-        sent.login == login.id and sent.record is not None and (sent.record.fault or "").startswith(REFUSING)
-        for sent in world.judge.sent
-    )
-    return None if refused else f"its token is live, and nobody refused it ({account.reason})"
-
-
 def _nothing_dropped(world: "World") -> None:
     """Every new pair is in the store, or was at some time; else nobody could have it, or a crash cut it off."""
     judge = world.judge
     for sent in judge.sent:
-        if not sent.successors or set(sent.successors) & judge.stored:
+        if judge.excuses.stored.issuperset(sent.successors):
             continue
         if judge.loop._now - sent.arrived < judge.deadline * 2 and sent.host not in judge.loop.dead:
             continue  # it is on its way
-        why = judge.excuse(sent)
+        why = judge.excuses.of_pair(sent)
         judge.covered["new pairs that nobody has"] += 1
         judge.covered[f"new pairs that nobody has: {why}"] += 1
-        if why is None and not judge.lenient and not unknowable(judge.fake, sent.login):
+        if why is None:
             judge.violated(f"a new pair of {sent.login}, that {sent.host} brought at {sent.arrived:.3f}, was dropped")

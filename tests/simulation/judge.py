@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -12,12 +12,17 @@ from mesh_refresh.keeper.events import AccountRefreshed, Event
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.stores import MemoryStore, Row
 from mesh_refresh.stores.sealing import opened
-from mesh_refresh.testing import End, FakeMesh, Replies, Sharing
+from mesh_refresh.testing import End, FakeMesh
 from mesh_refresh.testing.ledger import Issued, Kind
+from tests.simulation.clock import BEGIN
+from tests.simulation.excuses import Excuses
 from tests.simulation.loop import Loop
+from tests.simulation.parking import Parking
+from tests.simulation.sent import Hindrances, Sent
 
 if TYPE_CHECKING:
     from mesh_refresh.testing.traffic import SentRequest
+    from tests.simulation.process import Process
 
 TOKEN = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
 
@@ -27,69 +32,80 @@ class Violated(AssertionError):
 
 
 @define(eq=False)
-class Sent:
-    """One request, and the process that sent it."""
-
-    host: str
-    token: str
-    login: str
-    """The broker's name of it; the keepers' is the same."""
-    arrived: float
-    ended: float | None = None
-    record: "SentRequest | None" = None
-    successors: tuple[str, ...] = ()
-    siblings: tuple[str, ...] = ()
-    """The refresh tokens of the login that were good when it came."""
-
-
-@define(eq=False)
 class Judge:
-    """Keeps book of a world. `lenient`: outages may be longer than a keeper waits, so that tokens may die."""
+    """Keeps book of a world."""
 
     loop: Loop
     fake: FakeMesh
     memory: MemoryStore
+    excuses: Excuses
+    parking: Parking
+    hindrances: Hindrances
     deadline: float
-    slack: float
-    """How long a reply may be on its way, at the most."""
-    lenient: bool
+    pace: float
+    """The least time between two exchanges of an account that nobody asks for."""
     jumps: bool
     """Whether the wall clock does not tell what came first."""
-    spools: list[Path] = field(factory=list)
-    owners: dict[str, Callable[[], str | None]] = field(factory=dict)
-    """The name under which each process leases."""
+    processes: "dict[str, Process]" = field(factory=dict)
+    """By their names, also those that are over."""
     misled: set[str] = field(factory=set)
-    """Logins whose lifetimes a reply told wrongly."""
+    """Access tokens of which a reply told the lifetime wrongly."""
     broken: list[str] = field(factory=list)
     covered: Counter[str] = field(factory=Counter)
     sent: list[Sent] = field(factory=list)
-    stored: set[str] = field(factory=set)
-    """Refresh tokens that were in the store at some time, in kept bodies too."""
-    spent_by: dict[str, Sent] = field(factory=dict)
-    changed: dict[str, float] = field(factory=dict)
+    added: dict[str, float] = field(factory=dict)
     """When a login was added anew, or removed, last."""
-    slowed: list[tuple[str, float]] = field(factory=list)
-    """Processes that stood still, and until when."""
-    blemished: dict[str, str] = field(factory=dict)
-    """Logins that lost a token in a way that no client can prevent, until the person logs in again: how."""
-    _running: Counter[str] = field(factory=Counter)
+    touched: dict[str, float] = field(factory=dict)
+    """When an account was given another access token, last: it was not refreshed then."""
     wanted: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(lambda: deque(maxlen=100)))
     """When callers asked for something of a login."""
+    _running: Counter[str] = field(factory=Counter)
+    _last: dict[tuple[str, str], Sent] = field(factory=dict)
+    """The last request of each process for each login."""
     _lately: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(deque))
     """When requests of a login came, within the last deadline's length."""
     _seen: dict[str, tuple[bytes, Login]] = field(factory=dict)
-    pace: float = 1.0
-    """The least time between two exchanges of an account that nobody asks for."""
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too."""
         if len(self.broken) < 20:
             self.broken.append(f"t={self.loop._now:.3f} step {self.loop.steps}: {what}")
 
-    def blemish(self, login: str, why: str) -> None:
-        if login not in self.blemished:
-            self.blemished[login] = why
-            self.covered[f"blemished: {why}"] += 1
+    # What excuses the exchanges that are under way, or whose pair is not in the store yet, and no others.
+
+    def dies(self, host: str) -> None:
+        """A process is killed at this moment."""
+        for sent in self._open(host):
+            sent.crashed = True
+
+    def stops(self, host: str) -> None:
+        """A process is stopped at this moment."""
+        for sent in self._open(host):
+            sent.stopped = True
+
+    @contextmanager
+    def changing(self, login: str) -> Iterator[None]:
+        """The person logs in anew, or is removed: under way from now on, and in the store when this is left."""
+        changing = self.excuses.changing
+        changing[login] = changing.get(login, 0) + 1
+        for host in self.processes:
+            for sent in self._open(host):
+                sent.changed = sent.changed or sent.login == login
+        try:
+            yield
+        finally:
+            changing[login] -= 1
+            self.added[login] = self.loop._now
+
+    def _open(self, host: str) -> Iterator[Sent]:
+        process = self.processes[host]
+        core = process.core
+        if core is None or not process.alive:
+            return
+        for login in sorted({*core.units, *core.unsaved}):
+            sent = self._last.get((host, login))
+            if sent is not None and (sent.ended is None or not self.excuses.stored.issuperset(sent.successors)):
+                yield sent
 
     # Requests.
 
@@ -99,10 +115,14 @@ class Judge:
             self.violated(f"{host} sent a token that nobody issued")
             return None
         self.covered["exchanges"] += 1
-        sent = Sent(host, token, record.login, self.loop._now)
-        seats = self.fake.logins[record.login].seats.all
-        sent.siblings = tuple(seat.refresh for seat in seats if seat.refresh is not None)
+        sent = Sent(host, token, record.login, self.loop._now, self._lease_end(record.login))
+        sent.crashed = host in self.loop.dead
+        sent.stopped = host in self.loop.stopped
+        sent.changed = self._changed_since(record.login, self._claimed(sent))
         self.sent.append(sent)
+        self._last[host, record.login] = sent
+        self.parking.by_token.setdefault(token, []).append(sent)
+        self.parking.by_login.setdefault(record.login, []).append(sent)
         self._paced(record.login)
         if self._running[token]:
             self.violated(f"{host} sent a token of {record.login} while another exchange with it was under way")
@@ -115,21 +135,28 @@ class Judge:
     def ended(self, sent: Sent, request: "SentRequest") -> None:
         self._running[sent.token] -= 1
         sent.ended, sent.record = self.loop._now, request
-        record = self.fake.ledger.find(sent.token, Kind.REFRESH)
-        if record is not None and record.end is End.SPENT and sent.token not in self.spent_by:
+        excuses, record = self.excuses, self.fake.ledger.find(sent.token, Kind.REFRESH)
+        if record is not None and record.end is End.SPENT and sent.token not in excuses.spent_by:
             sent.successors = record.successors
-            self.spent_by[sent.token] = sent
-            for value in sent.siblings:
-                if self.fake.ledger.tokens[value].end is End.SIBLING:
-                    self.spent_by.setdefault(value, sent)
+            excuses.spent_by[sent.token] = sent
+            for other in self._tokens_of(sent.login):
+                if other.end is End.SIBLING and other.ended_at == record.ended_at:
+                    excuses.spent_by[other.value] = sent
         if request.outcome == "reuse":
-            self.blemish(sent.login, "a spent token came again, as was to be expected, or of an earlier login")
+            for other in self._tokens_of(sent.login):
+                if other.end is End.REUSE:
+                    excuses.revoked_by.setdefault(other.value, sent)
+        if request.outcome in ("mfaRequired", "repeated"):
+            self.parking.asked.add(sent.login)
         if request.fault == "wrong types":
-            self.misled.add(sent.login)
+            self.misled.update(seat.access for seat in self.fake.logins[sent.login].seats.all if seat.access)
         if request.fault:
             self.covered[f"fault: {request.fault}"] += 1
         if request.outcome:
             self.covered[f"outcome: {request.outcome}"] += 1
+
+    def _tokens_of(self, login: str) -> list[Issued]:
+        return [it for it in self.fake.ledger.tokens.values() if it.login == login and it.kind is Kind.REFRESH]
 
     def _paced(self, login: str) -> None:
         lately, now = self._lately[login], self.loop._now
@@ -148,52 +175,39 @@ class Judge:
 
     def _holds_lease(self, sent: Sent) -> None:
         kept = self.memory._kept.get(sent.login)
-        owner = self.owners.get(sent.host, lambda: None)()
-        if kept is None or owner is None or self._changed_since(sent.login, sent.arrived - self.deadline):
+        core = self.processes[sent.host].core if sent.host in self.processes else None
+        if kept is None or core is None or sent.changed:
             return
         now = round((1000.0 + self.loop._now) * 1e6)
-        if kept.owner != owner or not kept.is_taken(now):
+        if kept.owner != core.owner or not kept.is_taken(now):
             self.violated(f"{sent.host} sent a token of {sent.login} without its lease")
 
+    def _lease_end(self, login: str) -> float:
+        kept = self.memory._kept.get(login)
+        return self.loop._now if kept is None or kept.until is None else kept.until / 1e6 - 1000.0
+
+    def _claimed(self, sent: Sent) -> float:
+        """When the row was claimed that this request was made of."""
+        core = self.processes[sent.host].core if sent.host in self.processes else None
+        unit = None if core is None else core.units.get(sent.login)
+        return sent.arrived if unit is None else float(unit._claimed_at) - 1000.0
+
     def _changed_since(self, login: str, since: float) -> bool:
-        return self.changed.get(login, -1e9) >= since
+        return bool(self.excuses.changing.get(login)) or self.added.get(login, -1e9) >= since
 
     def _resent(self, sent: Sent, record: Issued) -> None:
         """A spent token came again: nobody may hold what came for it."""
         self.covered["spent tokens sent again"] += 1
-        if unknowable(self.fake, sent.login):
-            self.covered["of these, of logins where no client can know"] += 1
+        sent.why = self.excuses.of_token(sent.token)
+        if sent.why is not None:
+            self.covered[f"spent tokens sent again: {sent.why}"] += 1
             return
-        by = self.spent_by.get(sent.token)
-        why = self.excuse(by) if by is not None else self.blemished.get(sent.login)
-        if why is None and not self.lenient:
-            self.violated(
-                f"{sent.host} sent a spent token of {sent.login} ({record.end}), though what came for it"
-                f" {'was stored' if by and set(by.successors) & self.stored else 'is held'}"
-            )
-        self.blemish(sent.login, why or "an outage that was too long")
-
-    def excuse(self, sent: Sent) -> str | None:
-        """Why nobody has what came for this request; None where somebody must have it."""
-        if set(sent.successors) & self.stored:
-            return None
-        if any(value in self.fake.ledger.undelivered for value in sent.successors):
-            return "withheld by a fault, or the deadline had passed"
-        ended = self.loop._now if sent.ended is None else sent.ended
-        if ended - sent.arrived > self.deadline - self.slack:
-            return "the reply came at the deadline"
-        if any(host == sent.host and until >= sent.arrived - self.slack for host, until in self.slowed):
-            return "the process stood still"
-        if self._changed_since(sent.login, sent.arrived - self.deadline):
-            return "added anew or removed meanwhile"
-        if sent.host in self.loop.dead and not self.spooled(sent.successors):
-            return "cut by a crash between rotation and commit"
-        return None
-
-    def spooled(self, values: tuple[str, ...]) -> bool:
-        """Whether a file of a spool has one of them."""
-        files = [path.read_bytes() for spool in self.spools for path in spool.glob("*.settlement")]
-        return any(value.encode() in data for value in values for data in files)
+        by = self.excuses.spent_by.get(sent.token)
+        kept = by is not None and self.excuses.stored.issuperset(by.successors)
+        self.violated(
+            f"{sent.host} sent a spent token of {sent.login} ({record.end}), though what came for it"
+            f" {'was stored' if kept else 'is held'}"
+        )
 
     # Writes.
 
@@ -201,7 +215,7 @@ class Judge:
         if after is None:
             return
         login = opened(self.memory.cipher, after)
-        self.stored |= _tokens_in(login)
+        self.excuses.stored |= _tokens_in(login)
         for account in login.accounts:
             self.covered[f"state: {account.state}"] += 1
         if before is None or before.epoch != after.epoch:
@@ -217,6 +231,8 @@ class Judge:
         new = login.by_epoch(old.epoch)
         if new is None:
             return
+        if new.parked and (new.state, new.reason) != (old.state, old.reason):
+            self._parked(login, new)
         had, has = old.tokens.refresh_token, new.tokens.refresh_token
         if had is None or had == has:
             return
@@ -225,28 +241,30 @@ class Judge:
         elif self.fake.is_live(had) and not self.fake.is_live(has):
             self.violated(f"a live token of {login.login_id} was overwritten by a dead one")
 
+    def _parked(self, login: Login, account: Account) -> None:
+        cause = self.parking.cause(login, account)
+        if cause is not None:
+            self.parking.known[account.epoch, account.state] = cause
+        else:
+            record = self.fake.ledger.find(account.tokens.refresh_token, Kind.REFRESH)
+            why = f"{account.reason}, its token {'is unknown' if record is None else record.end or 'is live'}"
+            self.violated(f"{login.login_id} was parked as {account.state} for no reason that is known: {why}")
+
     # Events.
 
     def told(self, event: Event) -> None:
         """What an event says must be in the store."""
         self.covered[f"event: {type(event).__name__}"] += 1
-        if not isinstance(event, AccountRefreshed) or self.jumps or self._changed_since(event.login_id, -1e8):
+        if not isinstance(event, AccountRefreshed) or self.jumps:
+            return
+        at = (event.at - BEGIN).total_seconds() - self.parking.skew
+        if self._changed_since(event.login_id, at - self.deadline) or self.touched.get(event.login_id, -1e9) >= at:
             return
         kept = self.memory._kept.get(event.login_id)
         login = None if kept is None else opened(self.memory.cipher, kept.row)
         known = [] if login is None else [it.refreshed_at for it in login.accounts if it.refreshed_at is not None]
         if not any(at >= event.at for at in known):
             self.violated(f"{event.login_id} was said to be refreshed before that was written")
-
-
-def unknowable(fake: FakeMesh, name: str) -> bool:
-    """With different strings over one pair and replies with one of them, a sibling's may be dead without a sign."""
-    options = fake.logins[name].options
-    return (
-        options.accounts > 1
-        and options.sharing is Sharing.DIFFERENT_STRINGS
-        and (options.replies_with is Replies.ASKED or options.top_level or options.mfa_rotates)
-    )
 
 
 def _tokens_in(login: Login) -> set[str]:

@@ -5,6 +5,8 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from mesh_refresh import CodeRefused, InvalidRequest, MeshRefreshError, MfaPending, Tokens
 from mesh_refresh.keeper import KeeperClosed, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.logins import AmbiguousAccount, UnknownLogin
@@ -12,6 +14,7 @@ from mesh_refresh.logins.errors import UnknownAccount
 from mesh_refresh.stores import StoreError
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
+from mesh_refresh.testing.upstream import end_of
 from tests.simulation.choices import login_choices, seconds
 from tests.simulation.process import Process
 
@@ -51,12 +54,49 @@ class People:
     async def log_in_again(self, login: FakeLogin) -> None:
         world = self.world
         process = await world.some_process()
-        world.judge.changed[login.id] = 1e12  # until it is in the store
-        login.again()
-        await self._added(process, login, linked(world, login, process))
-        world.judge.changed[login.id] = world.loop._now
-        world.judge.blemished.pop(login.id, None)
+        with world.judge.changing(login.id):
+            login.again()
+            await self._added(process, login, linked(world, login, process))
         world.judge.covered["logins anew"] += 1
+
+    async def reconnect(self) -> None:
+        """Persons who are told that only they can help, and who do so after a while."""
+        world, unit = self.world, self.world.choices.deadline
+        while True:
+            await asyncio.sleep(unit * self.chance.uniform(1, 8))
+            for name, login in list(self.members.items()):
+                kept = world.memory._kept.get(name)
+                state = "" if kept is None else kept.row.state
+                if ("reconnect_required" in state or "unreadable" in state) and self.chance.random() < 0.5:
+                    await self.log_in_again(login)
+                    world.judge.covered["logins anew, because they had to"] += 1
+
+    async def bring_access_token(self, login: FakeLogin, *, parked: bool) -> None:
+        """An application that has a new access token from elsewhere: with no refresh token, or the one of the login
+        (which is news where the account is parked). What is under way brings the next pair all the same.
+        """
+        world, options = self.world, login.options
+        if options.delayed:
+            return
+        process = await world.some_process()
+        now = world.fake.clock.now()
+        login.seats.renew_access(login.seats.all, now, end_of(options.access_lifetime, now))
+        now = process.clock.now()
+        ends = end_of(options.access_lifetime, now)
+        tokens = tuple(
+            evolve(
+                fresh,
+                refresh_token=first.refresh_token if parked else None,
+                refresh_token_expires_at=None,
+                obtained_at=now,
+                expires_at=ends,
+            )
+            for fresh, first in zip(login.live, login.tokens, strict=True)
+        )
+        world.judge.touched[login.id] = 1e12  # until it is in the store
+        await self._added(process, login, tokens)
+        world.judge.touched[login.id] = world.loop._now
+        world.judge.covered["access tokens from elsewhere"] += 1
 
     async def repeat(self, login: FakeLogin) -> None:
         """A webhook that is delivered twice: the payload of the first day."""
@@ -67,15 +107,15 @@ class People:
     async def leave(self, login: FakeLogin) -> None:
         world = self.world
         self.members.pop(login.id)
-        world.judge.changed[login.id] = 1e12
-        while True:
-            process = await world.some_process()
-            try:
-                await world.within(process, process.keeper.remove(login.id))  # type: ignore[union-attr]
-            except (StoreError, KeeperClosed, Gone):
-                await asyncio.sleep(world.choices.deadline)
-            else:
-                break
+        with world.judge.changing(login.id):
+            while True:
+                process = await world.some_process()
+                try:
+                    await world.within(process, process.keeper.remove(login.id))  # type: ignore[union-attr]
+                except (StoreError, KeeperClosed, Gone):
+                    await asyncio.sleep(world.choices.deadline)
+                else:
+                    break
         world.judge.covered["removed"] += 1
 
     async def _added(self, process: Process, login: FakeLogin, tokens: tuple[Tokens, ...]) -> bool:

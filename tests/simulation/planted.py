@@ -1,4 +1,4 @@
-"""Four bugs to plant into a keeper, for as long as a block runs: a simulation must find each of them."""
+"""Six bugs to plant into a keeper, for as long as a block runs: a simulation must find each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from mesh_refresh.keeper import applying, attempts, renewing, settling, unit
+from mesh_refresh.keeper import adding, applying, attempts, planning, renewing, settling, standing, storing, unit
 from mesh_refresh.keeper.attempts import CodeWanted, Unreadable
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
@@ -77,9 +77,54 @@ def a_null_erases() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def an_open_attempt_erased() -> Iterator[None]:
+    """A keeper that claims a login of which it holds the new pair gives the lease back, as if nothing had been sent."""
+    right = unit.Unit._claimed
+
+    async def claimed(self: Any) -> None:
+        if self.login_id not in self.core.unsaved:
+            await right(self)
+            return
+
+        def put_off(stored: Any, now: Any) -> standing.Applied:
+            return standing.Applied(planning.put_off(stored, now.at + now.policy.poll, now.policy))
+
+        await self._write(self.core.opened(self._row), put_off)
+
+    with patch.object(unit.Unit, "_claimed", claimed):
+        yield
+
+
+@contextmanager
+def an_add_that_fences_off() -> Iterator[None]:
+    """`add` draws a new epoch also where the refresh token stays, so that what comes for that one is dropped."""
+    right = adding.added
+
+    def added(login: Any, tokens: Any, how: Any) -> Any:
+        after, done = right(login, tokens, how)
+        old = {it.epoch: it for it in login.accounts}
+        accounts = tuple(
+            evolve(it, epoch=fresh, produced_by=0, settled_by=0, failed_by=0, unknown_since=None, wait_until=None)
+            if old.get(it.epoch) not in (None, it)
+            else it
+            for it, fresh in zip(after.accounts, _names(after, how), strict=True)
+        )
+        return evolve(after, accounts=accounts), done
+
+    with patch.object(storing, "added", added):
+        yield
+
+
+def _names(login: Any, how: Any) -> list[str]:
+    return [f"{how.epochs[0]}/{index}" for index, _ in enumerate(login.accounts)]
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     "events before the write": events_before_the_write,
     "a lease shorter than the deadline": a_lease_shorter_than_the_deadline,
     "a late settle that overwrites a newer pair": a_late_settle_wins,
     "a null that erases a token": a_null_erases,
+    "an open attempt that its own keeper erases": an_open_attempt_erased,
+    "an add that fences off what it keeps": an_add_that_fences_off,
 }

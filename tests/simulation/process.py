@@ -1,7 +1,7 @@
 """One process with a keeper in it, from its start to its end, good or bad."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,11 +10,12 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient
 from mesh_refresh.keeper import Keeper
-from mesh_refresh.outcomes import NotSaved
+from mesh_refresh.outcomes import NotSaved, UnreadableReply
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
-from tests.simulation.judge import Judge
+from tests.simulation.judge import TOKEN, Judge
 from tests.simulation.loop import Loop
+from tests.simulation.sent import Span, keeper_of
 from tests.simulation.storage import SimStore
 
 
@@ -40,10 +41,12 @@ class Process:
     ended: asyncio.Event = field(factory=asyncio.Event)
     running: "asyncio.Task[Any] | None" = None
     callers: list["asyncio.Task[Any]"] = field(factory=list)
+    down: Span | None = None
+    """From its end until the next life of its keeper is there."""
 
     def begin(self) -> None:
         """Run it."""
-        self.judge.owners[self.name] = self._owner
+        self.judge.processes[self.name] = self
         self.running = self.loop.start(self.name, self._run())
 
     @property
@@ -65,17 +68,18 @@ class Process:
         """Everything in its memory is gone."""
         if not self.alive:
             return
+        self.judge.dies(self.name)
         self.alive = False
         core = self.core
         under_way = 0 if core is None else len(core.units)
         self.judge.covered["crashes"] += 1
         self.judge.covered["exchanges under way at crashes"] += under_way
         self.loop.kill(self.name, silent=silent)
+        self._down()
         self.ended.set()
 
-    def _owner(self) -> str | None:
-        core = self.core
-        return None if core is None else core.owner
+    def _down(self) -> None:
+        self.down = self.judge.hindrances.begin(keeper_of(self.name), self.loop._now)
 
     async def _run(self) -> None:
         fake = self.judge.fake
@@ -88,12 +92,15 @@ class Process:
                 clock=self.clock,
             ) as self.mesh:
                 await self._keep(self.mesh)
-        except NotSaved:
+        except NotSaved as error:
             self.judge.covered["left with unsaved tokens"] += 1
+            found = set(TOKEN.findall(" ".join(text for it in error.outcomes or () for text in _texts(it))))
+            self.judge.excuses.handed |= {it for it in found if not self.judge.excuses.spooled((it,))}
         except Exception as error:  # noqa: BLE001 - whatever ends a keeper is the find of this simulation
             self.judge.violated(f"{self.name} ended with {type(error).__name__}: {error}")
         finally:
             self.alive = False
+            self._down()
             self.ended.set()
 
     async def _keep(self, mesh: MeshClient) -> None:
@@ -114,3 +121,11 @@ class Process:
         self.judge.told(event)
         if self.chance.random() < 0.2:
             await asyncio.sleep(self.choices.deadline * self.chance.random())
+
+
+def _texts(outcome: Any) -> Iterator[str]:
+    """What an outcome that was not saved holds."""
+    if isinstance(outcome, UnreadableReply):
+        yield outcome.body.decode("utf-8", "replace")
+    else:
+        yield from (it.refresh_token or "" for it in outcome.all_tokens)

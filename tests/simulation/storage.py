@@ -33,10 +33,17 @@ class SimStore(Store):
         """Of these, the share that have done their work."""
         self.only_swaps = False
         """As where a disk is full: everything else works."""
+        self.stuck = 0
+        """So many of the next writes do not come through before `stuck_until`, as on a connection that hangs."""
+        self.stuck_until = 0.0
         self.failures = 0
 
     async def _call(self, verb: Callable[[], Coroutine[Any, Any, _T]], *, swap: bool = False) -> _T:
         await self._pause()
+        left = self.stuck_until - asyncio.get_running_loop().time()
+        if swap and self.stuck and left > 0:
+            self.stuck -= 1
+            await asyncio.sleep(left)
         fails = self.gone > 0 and (swap or not self.only_swaps) and self._chance.random() < self.gone
         if fails and self._chance.random() >= self.gone_after:
             self.failures += 1

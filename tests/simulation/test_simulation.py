@@ -11,16 +11,19 @@ if sys.version_info < (3, 12):
     pytest.skip("simloop, on which the simulation runs, needs Python 3.12", allow_module_level=True)
 
 from tests.simulation.choices import KINDS
+from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
 from tests.simulation.world import run
 
 SEEDS = range(5)
 # Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it.
 PLANTED = {
-    "events before the write": ("calm", range(5), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", range(20), "while another exchange with it was under way"),
-    "a late settle that overwrites a newer pair": ("long outages", range(26, 66), "was overwritten by a dead one"),
-    "a null that erases a token": ("calm", range(5), "was erased"),
+    "events before the write": ("calm", range(2, 7), "before that was written"),
+    "a lease shorter than the deadline": ("stormy", range(1, 20), "while another exchange with it was under way"),
+    "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
+    "a null that erases a token": ("calm", range(2, 7), "was erased"),
+    "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
+    "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
 }
 
 
@@ -48,13 +51,18 @@ def test_a_world_is_not_tame() -> None:
         "wrong codes",
         "new pairs that nobody has",
         "processes that stood still",
+        "writes that were stuck",
+        "access tokens from elsewhere",
     ):
         assert covered[what], what
+    # What they excuse is little all the same: in the end most logins are fresh, or wait to be asked for.
+    asserted = covered["in the end, logins all fresh"] + covered[f"in the end, logins excused: {ON_DEMAND}"]
+    assert asserted >= 0.7 * covered["in the end, logins"]
 
 
 def test_a_seed_makes_the_same_world_again() -> None:
     """Step by step, also in other processes, where sets of strings have another order."""
-    program = "from tests.simulation.world import run; print(run(1).fingerprint)"
+    program = "from tests.simulation.world import run; print(run(4).fingerprint)"
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -65,8 +73,8 @@ def test_a_seed_makes_the_same_world_again() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert found == {run(1).fingerprint}
-    assert run(4).fingerprint not in found
+    assert found == {run(4).fingerprint}
+    assert run(0).fingerprint not in found
 
 
 @pytest.mark.parametrize("bug", BUGS)

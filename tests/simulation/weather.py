@@ -6,8 +6,15 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.choices import fault
+from attrs import evolve
+
+from mesh_refresh.testing import Delivery, Fault
+from mesh_refresh.testing.contract import Answer
+from mesh_refresh.testing.delivery import Sent
+from mesh_refresh.testing.wire import Wire
+from tests.simulation.choices import fault, seconds
 from tests.simulation.loop import SERVER
+from tests.simulation.sent import keeper_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,10 +37,13 @@ class Weather:
             (choices.faults, self._fault),
             (choices.crashes, self._crash),
             (choices.outages, self._outage),
+            (4.0 * (world.kind == "outages"), self._stuck),
             (4.0 * choices.jumps, self._jump),
             (2.0, self._join),
             (2.0, self._log_in_again),
             (2.0, self._repeat),
+            (3.0, self._new_access_token),
+            (0.0 if calm else 0.5, self._revoke),
             (1.0, self._leave),
             (1.0, self._pause),
             (0.0 if calm else 0.7, self._server_gone),
@@ -53,7 +63,7 @@ class Weather:
     async def _fault(self) -> None:
         world, chance, unit = self.world, self.chance, self.world.choices.deadline
         most = unit + world.choices.policy.settle.total_seconds() * 0.6
-        found = fault(unit, chance, most, jumps=world.choices.jumps)
+        found = self._seen(fault(unit, chance, most, jumps=world.choices.jumps))
         draw, members = chance.random(), list(world.people.members.values())
         times = chance.choice((1, 1, 1, 2, 3, 8))
         if draw < 0.6 and members:
@@ -62,6 +72,18 @@ class Weather:
             world.fake.fail(found, times=times, broker=chance.choice(members).broker)
         else:
             world.fake.fail(found, times=times)
+
+    def _seen(self, found: Fault) -> Fault:
+        """The same, and the judge is shown what goes out in place of a reply that was to bring a new pair."""
+        if found.delivery not in (Delivery.BURIED, Delivery.WITHHELD):
+            return found
+
+        def shape(answer: Answer, sent: Sent) -> Wire:
+            wire = found.shape(answer, sent)
+            self.world.judge.parking.unreadable.setdefault(str(sent.body.get("refreshToken")), []).append(wire.sent)
+            return wire
+
+        return evolve(found, shape=shape)
 
     async def _crash(self) -> None:
         world, chance = self.world, self.chance
@@ -84,7 +106,7 @@ class Weather:
 
     async def _reborn(self, number: int) -> None:
         world, chance, settle = self.world, self.chance, self.world.choices.policy.settle.total_seconds()
-        if world.choices.spool[number] and not world.judge.lenient:
+        if world.choices.spool[number] and world.kind != "long outages":
             # What is in the spool must be in the store before others may think it dead.
             await asyncio.sleep(settle * 0.3 * chance.random())
         else:
@@ -93,16 +115,28 @@ class Weather:
             world.processes[number] = world.born(number)
 
     async def _outage(self) -> None:
-        world, chance, settle = self.world, self.chance, self.world.choices.policy.settle.total_seconds()
-        longest = 6 * settle if world.judge.lenient else 0.3 * settle
-        if not world.judge.lenient and world.loop._now < self._storm_until:
+        world, chance, policy = self.world, self.chance, self.world.choices.policy
+        settle, long = policy.settle.total_seconds(), world.kind == "long outages"
+        # Others wait for the end of a lease, and then for the settling time.
+        lease, short = policy.lease.total_seconds(), chance.random() < 0.4
+        longest = 6 * settle if long else 0.3 * settle if short else lease + max(0.3 * settle, settle - 6)
+        if not long and world.loop._now < self._storm_until:
             return  # two in a row are one long one
-        self._storm_until = world.loop._now + 6 * settle
-        share, after = chance.choice((0.3, 1.0)), chance.choice((0.0, 0.5, 1.0))
-        only_swaps = chance.random() < 0.5
-        one = chance.randrange(len(world.processes)) if chance.random() < 0.5 else None
-        until = world.loop._now + longest * chance.random()
-        world.judge.covered["outages of the store"] += 1
+        self._storm_until = world.loop._now + longest + 5 * settle
+        if chance.random() < 0.8:
+            # Replies that come while the store is gone.
+            slow = seconds(world.choices.deadline / 4)
+            world.fake.fail(evolve(Fault.none(), name="slow, none").waiting(after=slow), times=8)
+            await self._something_under_way()
+            await asyncio.sleep(world.choices.deadline * chance.uniform(0, 0.2))
+        until = world.loop._now + (longest * chance.random() if long or short else chance.uniform(0.6 * lease, longest))
+        share, after = chance.choice((0.3, 0.7, 0.7, 1.0)), chance.choice((0.0, 0.5, 1.0))
+        only_swaps = chance.random() < 0.3
+        numbers = range(len(world.processes))
+        one = chance.choice(numbers) if chance.random() < 0.4 else None
+        judge = world.judge
+        judge.covered["outages of the store"] += 1
+        spans = [judge.hindrances.begin(f"keeper-{it}", world.loop._now) for it in numbers if one in (None, it)]
         while world.loop._now < until:
             for number, process in enumerate(world.processes):
                 if one is None or number == one:
@@ -113,6 +147,35 @@ class Weather:
             await asyncio.sleep(min(settle / 20, max(0.001, until - world.loop._now)))
         for process in world.processes:
             process.store.gone = 0.0
+        for span in spans:
+            span.end = world.loop._now
+        # Who could not be answered asks again, now and then, while the keepers still write what they hold.
+        for _ in range(chance.choice((0, 0, 8))):
+            await asyncio.sleep(policy.poll.total_seconds() + chance.random())
+            for number in numbers:
+                self._callers_go_elsewhere(number)
+
+    async def _stuck(self) -> None:
+        """Everything works, but for a few writes of one process, which take longer than its lease, or fail then."""
+        world, chance, policy = self.world, self.chance, self.world.choices.policy
+        lease, settle = policy.lease.total_seconds(), policy.settle.total_seconds()
+        number = chance.randrange(len(world.processes))
+        store = world.processes[number].store
+        if world.loop._now < self._storm_until:
+            return
+        await self._something_under_way()
+        store.stuck, store.stuck_until = chance.randint(1, 3), world.loop._now + lease + 0.8 * settle * chance.random()
+        self._storm_until = store.stuck_until + 5 * settle
+        world.judge.covered["writes that were stuck"] += 1
+        span = world.judge.hindrances.begin(f"keeper-{number}", world.loop._now)
+        await asyncio.sleep(store.stuck_until - world.loop._now)
+        span.end, store.stuck = world.loop._now, 0
+
+    async def _something_under_way(self) -> None:
+        for _ in range(50):
+            if any(it.core is not None and it.core.units for it in self.world.processes):
+                return
+            await asyncio.sleep(self.world.choices.deadline / 10)
 
     def _callers_go_elsewhere(self, sick: int) -> None:
         """Whoever waits for a process without a store asks another one for the same login."""
@@ -144,6 +207,24 @@ class Weather:
         if self.world.people.members:
             await self.world.people.repeat(self.chance.choice(list(self.world.people.members.values())))
 
+    async def _new_access_token(self) -> None:
+        """Rather while the login is exchanged."""
+        world, unit = self.world, self.world.choices.deadline
+        for _ in range(50):
+            cores = [it.core for it in world.processes if it.core is not None]
+            names = sorted({name for core in cores for name in core.units if name in world.people.members})
+            if names:
+                login = world.people.members[self.chance.choice(names)]
+                await world.people.bring_access_token(login, parked=self.chance.random() < 0.3)
+                return
+            await asyncio.sleep(unit / 10)
+
+    async def _revoke(self) -> None:
+        """The person disconnects the application at the broker."""
+        if self.world.people.members:
+            self.chance.choice(list(self.world.people.members.values())).revoke()
+            self.world.judge.covered["revoked at the broker"] += 1
+
     async def _leave(self) -> None:
         if len(self.world.people.members) > 2:
             await self.world.people.leave(self.chance.choice(list(self.world.people.members.values())))
@@ -172,12 +253,13 @@ class Weather:
         if not process.usable:
             return
         process.stopped = True
-        world.judge.covered["processes that stood still"] += 1
+        judge = world.judge
+        judge.covered["processes that stood still"] += 1
+        judge.stops(process.name)
+        span = judge.hindrances.begin(keeper_of(process.name), world.loop._now)
         world.loop.stop_process(process.name)
-        world.judge.slowed.append((process.name, 1e12))
         await asyncio.sleep(policy.lease.total_seconds() * chance.uniform(0.1, 3))
-        world.judge.slowed.append((process.name, world.loop._now))
-        world.judge.slowed.remove((process.name, 1e12))
+        span.end = world.loop._now
         process.stopped = False
         world.loop.continue_process(process.name)
 

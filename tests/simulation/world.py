@@ -25,11 +25,14 @@ from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.ledger import Issued
 from tests.simulation.choices import KINDS, Choices, drawn
 from tests.simulation.clock import Clock
+from tests.simulation.excuses import Excuses
 from tests.simulation.finale import finale
 from tests.simulation.judge import Judge, sender
 from tests.simulation.loop import SERVER, Loop, Stuck
+from tests.simulation.parking import Parking
 from tests.simulation.people import Gone, People
 from tests.simulation.process import Process
+from tests.simulation.sent import Hindrances
 from tests.simulation.storage import SimStore
 from tests.simulation.weather import Weather
 
@@ -65,18 +68,31 @@ class World:
         self.machine = Clock(loop, self.chance.choice((0.0, 0.0, 37.0, -53.0)))
         self.memory = MemoryStore(clock=self.machine)
         choices = self.choices
+        policy = choices.policy
+        spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
+        hindrances = Hindrances()
+        excuses = Excuses(
+            loop,
+            self.fake,
+            choices.deadline,
+            choices.deadline * 0.1,
+            policy.settle.total_seconds(),
+            spools,
+            hindrances,
+        )
+        skew = (self.machine.now() - self.fake.clock.now()).total_seconds()
+        lease = policy.lease.total_seconds()
         self.judge = Judge(
             loop,
             self.fake,
             self.memory,
-            deadline=choices.deadline,
-            slack=choices.deadline * 0.15,
-            lenient=kind == "long outages",
-            jumps=choices.jumps,
+            excuses,
+            Parking(self.fake, excuses, choices.jumps, skew, lease),
+            hindrances,
+            choices.deadline,
+            min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds(),
+            choices.jumps,
         )
-        policy = choices.policy
-        self.judge.pace = min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds()
-        self.judge.spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
         self.processes: list[Process] = []
         self.lives: Counter[int] = Counter()
         self._names = itertools.count(1)
@@ -93,10 +109,14 @@ class World:
         for _ in range(self.choices.logins):
             await self.people.join()
         people = self.people
-        busy = [people.answer_questions(), *(people.want_tokens() for _ in range(self.choices.callers))]
+        busy = [
+            people.answer_questions(),
+            people.reconnect(),
+            *(people.want_tokens() for _ in range(self.choices.callers)),
+        ]
         tasks = [asyncio.ensure_future(it) for it in busy]
         await self.weather.passes()
-        for task in tasks[1:]:
+        for task in tasks[1:]:  # whoever answers questions goes on
             task.cancel()
         await finale(self)
         tasks[0].cancel()
@@ -114,12 +134,15 @@ class World:
         self.lives[number] += 1
         name = f"keeper-{number}-{life}"
         store = SimStore(self.memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
-        spool = self.judge.spools[number] if choices.spool[number] else None
+        spool = self.judge.excuses.spools[number] if choices.spool[number] else None
         process = Process(
             name, self.loop, self.judge, store, self.machine, choices, self._name, spool,
             Random(f"{name} {self.loop.seed}"),
         )  # fmt: skip
         process.begin()
+        before = self.processes[number].down if number < len(self.processes) else None
+        if before is not None:
+            before.end = self.loop._now
         return process
 
     def _name(self) -> str:
@@ -156,7 +179,7 @@ class World:
         record = self.fake.ledger.tokens.get(found.auth_token or "")
         if record is None:
             self.judge.violated(f"a caller of {login.id} was given no access token")
-        elif not self.choices.jumps and login.id not in self.judge.misled and not self._believed(found, record):
+        elif not self.choices.jumps and record.value not in self.judge.misled and not self._believed(found, record):
             self.judge.violated(f"a caller of {login.id} was given an access token that has run out")
 
     def _watch_requests(self) -> None:
