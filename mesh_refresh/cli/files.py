@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.lines import Failure, system_reason
+from mesh_refresh.syncing import sync_folder
 
 try:
     import fcntl
@@ -25,7 +26,7 @@ def write_atomically(path: Path, data: bytes) -> int:
         os.close(handle)
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return handle
 
 
@@ -39,7 +40,7 @@ def write_new(folder: Path, prefix: str, suffix: str, data: bytes) -> Path:
         raise
     finally:
         os.close(handle)
-    _sync_folder(folder)
+    sync_folder(folder)
     return Path(name)
 
 
@@ -92,17 +93,3 @@ def _write(handle: int, data: bytes) -> None:
     while view:
         view = view[os.write(handle, view) :]
     os.fsync(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself must survive a power cut, where the system can promise that."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)

@@ -14,6 +14,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.attempts import Attempt, Kept, from_text, to_text
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
+from mesh_refresh.syncing import sync_folder
 
 _SUFFIX = ".settlement"
 _ORPHAN = ".orphan"
@@ -98,7 +99,7 @@ class Spool:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        _sync(self._folder)
+        sync_folder(self._folder)
         return final
 
     def _read(self) -> list[tuple[Path, MaskedBytes]]:
@@ -121,17 +122,3 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     except OSError as error:
         reason = error.strerror or type(error).__name__
     raise StoreUnavailable(f"The spool cannot be used: {reason}.")
-
-
-def _sync(folder: Path) -> None:
-    """The new name must survive a power cut, where the system can promise that."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)

@@ -1,17 +1,13 @@
-"""Nothing here takes seconds; a test that does hangs, and fails by itself without holding up the others."""
+"""A fake Mesh for each test, and a watchdog for all of them."""
 
-import asyncio
-import functools
-import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mesh_refresh.testing import FakeMesh
+from tests.watchdog import watch
 
-WATCHDOG = 20.0
 HERE = Path(__file__).parent
 
 
@@ -23,24 +19,4 @@ async def fake() -> AsyncIterator[FakeMesh]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, pytest.Function) and HERE in item.path.parents and inspect.iscoroutinefunction(item.obj):
-            item.obj = _watched(item.obj)
-
-
-def _watched(test: Any) -> Any:
-    @functools.wraps(test)
-    async def watched(*args: Any, **kwargs: Any) -> None:
-        task = asyncio.create_task(test(*args, **kwargs))
-        done, _ = await asyncio.wait((task,), timeout=WATCHDOG)
-        if done:
-            task.result()
-            return
-        # Once is not enough: leaving a client's `async with` may hang again.
-        for _ in range(20):
-            task.cancel()
-            if (await asyncio.wait((task,), timeout=0.05))[0]:
-                break
-        pytest.fail(f"it hangs: not over after {WATCHDOG:g} s")
-
-    return watched
+    watch(items, lambda path: HERE in path.parents)

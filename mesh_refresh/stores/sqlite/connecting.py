@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mesh_refresh.stores.errors import StoreDamaged
+from mesh_refresh.syncing import sync_folder
 
 # Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
 # So no store opens the file while another one is making it.
@@ -32,7 +33,7 @@ def create(path: str) -> None:
     with _MAKING:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            _sync_folder(path)
+            sync_folder(Path(path).parent)
             return
         if Path(path).stat().st_size == 0 and _size(path + "-wal"):
             # SQLite would take the file for a new one, and remove the other.
@@ -62,14 +63,3 @@ def _size(path: str) -> int:
     with suppress(OSError):
         return Path(path).stat().st_size
     return 0
-
-
-def _sync_folder(path: str) -> None:
-    """The file's name outlives a power cut too."""
-    if os.name == "nt":  # has no way to ask for that
-        return
-    folder = os.open(Path(path).parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
