@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -161,6 +162,7 @@ def test_sqlite_does_what_memory_does() -> None:
     run_state_machine_as_test(SqliteMachine, settings=MANY)
 
 
+@pytest.mark.once
 def test_postgres_does_what_memory_does(postgres: str) -> None:
     class PostgresMachine(StoreMachine):
         def made(self, folder: Path) -> Handles:

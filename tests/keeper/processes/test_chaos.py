@@ -6,6 +6,8 @@ import pytest
 
 from tests.keeper.processes import chaos
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("seed", [3])
 async def test_chaos_costs_nothing_but_what_a_kill_itself_cuts(tmp_path: Path, seed: int) -> None:

@@ -17,6 +17,8 @@ from tests.keeper.processes.scene import Scene, until
 from tests.keeper.processes.test_two_keepers import add_run_out
 from tests.keeper.processes.worker import policy_of
 
+pytestmark = pytest.mark.once
+
 MANY = 5
 Call = Callable[[Keeper, FakeLogin], Awaitable[Any]]
 

@@ -27,6 +27,7 @@ class TestPostgresStore(StoreConformance):
         await self.made.pass_time(by)
 
 
+@pytest.mark.once
 class TestPartitionedStore(TestPostgresStore):
     """With the logins in several tables, by a hash of their ids."""
 

@@ -15,6 +15,8 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet, a_role
 
+pytestmark = pytest.mark.once
+
 _SOON = timedelta(seconds=0.3)
 _ALL = ("GRANT ALL ON SCHEMA {schema} TO {role}", "GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
 

@@ -14,6 +14,8 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
+pytestmark = pytest.mark.once
+
 LONG_AGO = NOW - timedelta(days=1)
 MANY = 1_201
 HOLD = timedelta(seconds=30)

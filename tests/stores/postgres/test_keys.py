@@ -10,6 +10,8 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import NOW, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
+pytestmark = pytest.mark.once
+
 _OLD, _NEW, _OTHER = (Cipher.generate_key() for _ in range(3))
 
 

@@ -16,6 +16,8 @@ from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.test_failures import listener
 
+pytestmark = pytest.mark.once
+
 PASSWORD, SEALED, KEY_CHECK = planted("password"), planted("sealed").encode(), planted("check").encode()
 """Each begins and ends with the mark: what is cut shows a part of it."""
 assert SEALED.startswith(MARK.encode())

@@ -13,6 +13,8 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
+pytestmark = pytest.mark.once
+
 _ROW = a_row(revision=1)
 
 Verb = Callable[[PostgresStore], Coroutine[Any, Any, Any]]

@@ -15,6 +15,8 @@ from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, ran
 from tests.stores.postgres.handles import new_schema
 
+pytestmark = pytest.mark.once
+
 ODD_NAMES = (
     'quote"s',
     "it's",

@@ -16,6 +16,8 @@ from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 from tests.stores.postgres.own_server import OwnServer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:

@@ -17,6 +17,8 @@ from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 
+pytestmark = pytest.mark.once
+
 ROWS, LIMIT = 100_000, 50
 _FILL = """
 INSERT INTO {schema}.login

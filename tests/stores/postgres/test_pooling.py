@@ -16,6 +16,8 @@ from tests.stores.postgres.handles import PostgresHandles
 from tests.stores.postgres.pooling import Proxy, pooling
 from tests.stores.postgres.test_contract import TestPostgresStore as _OfPostgres
 
+pytestmark = pytest.mark.once
+
 
 class PooledHandles(PostgresHandles):
     """Stores behind a proxy; their schemas are made without it."""

@@ -10,6 +10,8 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
 from tests.stores.postgres.fleet import Fleet, a_role
 
+pytestmark = pytest.mark.once
+
 LEAST = {
     "schema": "GRANT USAGE ON SCHEMA {schema} TO {role}",
     "version": "GRANT SELECT ON {schema}.version TO {role}",

@@ -11,6 +11,8 @@ from tests.leaks.witness import Witness, outcome_of, planted
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
 
+pytestmark = pytest.mark.once
+
 SECRET = planted("password")
 
 WRONG: tuple[Any, ...] = (
