@@ -61,6 +61,8 @@ class Core:
         """Claims for a caller that are under way, by login: others wait for them."""
         self.unsaved: dict[str, int] = {}
         """Logins with new tokens that are not in the store yet, and how many outcomes of each."""
+        self.resting: dict[str, int] = {}
+        """Claims of such logins, by their numbers: the write of the new tokens gives their leases back."""
         self.unread = 0
         """Files of the spool that a store which fails has not taken yet: before it does, nothing is sent."""
         self.reading_spool = False

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -28,6 +29,8 @@ _PATIENCE = 3.0
 
 Change = Callable[[Login, Now], Applied]
 """What becomes of the login as it is stored at that moment."""
+Mine = Callable[[int], bool]
+"""Whether the lease of the claim with this number is to be given back."""
 
 
 class GivenUp(Exception):
@@ -44,17 +47,19 @@ class Settled:
 
 
 async def swap(
-    core: Core, login: Login, change: Change, hold: timedelta, *, release: bool = True, told: list[Event] | None = None
+    core: Core, login: Login, change: Change, hold: timedelta, *, mine: Mine | None, told: list[Event] | None = None
 ) -> Settled:
-    """Write `change` of `login`, or of what the store has by now, and give the lease back unless it is to be kept.
+    """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
 
-    Where `change` says that something must be waited for, nobody gets the login for `hold` after that.
+    This process may have claimed the login again since: a write that is repeated, because nobody saw that it was done,
+    must not give back that later lease. Where `change` says that something must be waited for, nobody gets the login
+    for `hold` after that.
 
     Raises what the store raises. Doing it twice does no harm: `change` knows its own work. `told` keeps what is to be
     told of it from one try to the next.
     """
     told = [] if told is None else told
-    owner, sure = core.owner if release else None, not told
+    sure = not told
     while True:
         now = core.now()
         applied = change(login, now)
@@ -63,12 +68,13 @@ async def swap(
             # it was done, finds it done.
             told += (*applied.told, *stuck(login, applied.login, now))
         row, wait = row_of(core.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
-        if await core.stored(lambda row=row, wait=wait: core.store.swap(row, owner=owner, hold=wait)):  # type: ignore[misc]
-            written = applied.login if release else evolve(applied.login, revision=row.revision + 1)
+        owner = core.owner if mine is not None and mine(login.attempt) else None
+        if await core.stored(partial(core.store.swap, row, owner=owner, hold=wait)):
+            written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
             return Settled(written, tuple(told))
         if sure:
             told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
-        found = await core.stored(lambda login_id=login.login_id: core.store.read(login_id))  # type: ignore[misc]
+        found = await core.stored(partial(core.store.read, login.login_id))
         if found is None or found.epoch != login.epoch:
             return Settled(None)
         login = core.opened(found)
@@ -130,6 +136,8 @@ class Saving:
             left = core.unsaved.pop(login_id) - 1
             if left:
                 core.unsaved[login_id] = left
+            else:
+                core.resting.pop(login_id, None)
 
     async def _tried(self, login: Login | None) -> Settled:
         core, change = self.core, change_for(self.attempt, self.kept)
@@ -138,7 +146,7 @@ class Saving:
                 login = login or await self._read()
                 settled = Settled(None)
                 if login is not None:
-                    settled = await swap(core, login, change, self.hold, told=self._told)
+                    settled = await swap(core, login, change, self.hold, mine=self._is_mine, told=self._told)
             except (WrongKey, StoreDamaged) as error:
                 if login is not None or self.path is None:
                     await self._failed(error)
@@ -150,6 +158,10 @@ class Saving:
             else:
                 await self._landed(there=settled.login is not None)
                 return settled
+
+    def _is_mine(self, number: int) -> bool:
+        """Of this attempt, or of a claim that waits for what this one brought."""
+        return number in (self.attempt.number, self.core.resting.get(self.attempt.login_id))
 
     def spill_meanwhile(self) -> None:
         """The store takes long: into the spool with it, beside."""

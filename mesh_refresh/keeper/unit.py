@@ -102,6 +102,7 @@ class Unit:
             # Tokens that come after these are on their way into the store.
             if self._row.open_attempt:
                 # Nobody else may think that it is settled. The write of those tokens gives this lease back.
+                core.resting[self.login_id] = self._row.attempt
                 return
             await self._write(login, lambda stored, now: Applied(put_off(stored, now.at + now.policy.poll, now.policy)))
             return
@@ -154,7 +155,7 @@ class Unit:
         told: list[Event] = []
         while True:
             try:
-                self._settled(await swap(core, login, change, hold, told=told))
+                self._settled(await swap(core, login, change, hold, mine=self._is_mine, told=told))
             except Exception as error:  # noqa: BLE001 - whatever a store raises
                 left = core.policy.lease.total_seconds() - (core.clock.monotonic() - self._claimed_at)
                 if core.closing or left <= 0:
@@ -166,6 +167,9 @@ class Unit:
                 pause = min(pause * 2, 5.0)
             else:
                 return
+
+    def _is_mine(self, number: int) -> bool:
+        return number == self._row.attempt
 
     def _settled(self, settled: Settled) -> None:
         self.login = settled.login
@@ -225,7 +229,7 @@ class Unit:
             return Applied(stored if found is None else failing.answering(stored, found))
 
         try:
-            return (await swap(self.core, login, mark, timedelta(), release=False)).login
+            return (await swap(self.core, login, mark, timedelta(), mine=None)).login
         except Exception as error:  # noqa: BLE001 - whatever a store raises: nothing was sent
             self.error = StoreUnavailable("The store failed before the code was sent; nothing was sent.")
             self.error.__cause__ = error

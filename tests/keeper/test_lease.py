@@ -10,6 +10,8 @@ import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
 from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime, reaching
+from mesh_refresh.keeper.settling import swap
+from mesh_refresh.keeper.standing import Applied
 from mesh_refresh.stores import Busy, MemoryStore, Row
 from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
@@ -284,3 +286,17 @@ class Counting(FaultyStore):
         while self.asked[name] < count:
             self._more.clear()
             await self._more.wait()
+
+
+async def test_a_write_that_is_repeated_gives_back_no_later_lease(stage: Stage) -> None:
+    """Nobody saw that it was done, and the same process has claimed the login again since, and may be sending."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        core = keeper._core()
+        row = await stage.store.claim_one("a", core.owner, LEASE)
+        assert isinstance(row, Row)
+        for number in (1, 2):
+            await swap(core, core.opened(row), lambda login, _: Applied(login), NOTHING, mine=lambda it: it == 1)
+            if number == 1:
+                assert isinstance(await stage.store.claim_one("a", core.owner, LEASE), Row)
+    assert isinstance(await stage.store.claim_one("a", "somebody else", LEASE), Busy)

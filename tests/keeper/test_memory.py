@@ -57,7 +57,8 @@ async def test_no_container_grows_with_the_fleet(stage: Stage) -> None:
     async with stage.keeper(concurrency=8, refusal_logins=1000) as keeper:
         for number in range(COUNT):
             await keeper.add(f"u{number}", stage.fake.login("coinbase").token)
-        for fault in (None, Fault.status(423), Fault.cut(), None):
+        # Twice without: a breaker that opened early may have left some of the faults to the next round.
+        for fault in (None, Fault.status(423), Fault.cut(), None, None):
             stage.clock.advance(2 * HOUR)
             if fault is not None:
                 stage.fake.fail(fault, times=9)
