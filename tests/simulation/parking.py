@@ -29,7 +29,6 @@ class Parking:
     jumps: bool
     """Whether the wall clock does not tell when something was."""
     skew: float
-    lease: float
     by_token: dict[str, list[Sent]] = field(factory=dict)
     known: dict[tuple[str, AccountState], str] = field(factory=dict)
     """What was the cause when an account (its epoch) was parked: after what came since, it may not show any more."""
@@ -122,7 +121,9 @@ class Parking:
             return True
         # A claim counts as an attempt, although nothing may have been sent: its process was hindered.
         end = now if self.jumps else self._at(since)
-        begin = 0.0 if self.jumps else end - self.lease - self.excuses.deadline * 2
+        # It is found when somebody wants the login next, which may be long after its lease has run out.
+        came = account.renewed_at
+        begin = 0.0 if self.jumps or came is None else self._at(came) - self.excuses.deadline * 2
         record = self.fake.ledger.find(token, Kind.REFRESH)
         others = [] if record is None else self.by_login.get(record.login, [])
         if any(begin <= it.arrived <= end and self._without_answer(it) for it in others):

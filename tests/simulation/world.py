@@ -81,13 +81,12 @@ class World:
             hindrances,
         )
         skew = (self.machine.now() - self.fake.clock.now()).total_seconds()
-        lease = policy.lease.total_seconds()
         self.judge = Judge(
             loop,
             self.fake,
             self.memory,
             excuses,
-            Parking(self.fake, excuses, choices.jumps, skew, lease),
+            Parking(self.fake, excuses, choices.jumps, skew),
             hindrances,
             choices.deadline,
             min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds(),
