@@ -142,4 +142,8 @@ class Parking:
 
 
 def _refused(sent: Sent) -> bool:
-    return sent.record is not None and sent.record.fault in REFUSING
+    record = sent.record
+    if record is None:
+        return False
+    # A first reply that asks for a code may have no token: then "failed" in its place refuses.
+    return record.fault in REFUSING or (record.fault == "failed with token" and record.outcome == "mfaRequired")
