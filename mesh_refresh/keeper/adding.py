@@ -148,8 +148,9 @@ def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) 
     access = fresh.auth_token
     is_new = access is not None and not fingerprints.seen(old.known, fingerprints.fingerprint(access))
     if old.parked and is_new and access != old.tokens.auth_token:
-        if fingerprints.was_rotated(old.known, mark):
-            # What came after it is stored: that was spent by a refresh of ours.
+        if fresh.refresh_token is not None and fresh.refresh_token != old.tokens.refresh_token:
+            # What came after it is stored: that was spent by a refresh of ours, perhaps longer ago than is remembered,
+            # or the person has logged in anew since.
             kept = old.tokens
             fresh = evolve(
                 fresh, refresh_token=kept.refresh_token, refresh_token_expires_at=kept.refresh_token_expires_at

@@ -142,6 +142,15 @@ def test_waking_a_parked_account(state: AccountState) -> None:
     assert not done.changed
 
 
+@pytest.mark.parametrize("times", [1, 5, 30])
+def test_a_payload_of_long_ago_wakes_without_its_spent_token(times: int) -> None:
+    """However many rotations ago that was spent, more than are remembered among them."""
+    login = changed(rotated(login_of(), times), **PARKED)
+    woken, done = add(login, tokens("r-0", "a-new"))
+    assert done.woken == (None,)
+    assert woken.accounts[0].tokens.refresh_token == f"r-{times}"
+
+
 def test_a_new_access_token_wakes_nobody_who_is_awake() -> None:
     """With a known refresh token it is no news: what is stored may be newer."""
     unchanged(login_of(), tokens(access="a-new"))
