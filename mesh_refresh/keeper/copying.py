@@ -127,6 +127,10 @@ class _Copying:
         if isinstance(row, Busy):
             raise _Later(self.clock.now() + row.left)
         login = opened(self.source.cipher, row)
+        if login.moving is not None:
+            # Another copy was here in between.
+            await self._give_back(login)
+            raise _Later
         if row.open_attempt:
             await self._stamp(login)
         now = self.clock.now()

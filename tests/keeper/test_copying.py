@@ -231,6 +231,19 @@ async def test_a_question_goes_over_and_is_answered_there(stage: Stage, target: 
     await assert_whole(stage, target)
 
 
+async def test_a_login_that_another_copy_moves_meanwhile_is_moved_once(stage: Stage, target: MemoryStore) -> None:
+    """The claim finds it moved, and leaves both stores as they are."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper() as keeper, stage.keeper(store=target) as other:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        store.meanwhile["claim_one"] = lambda: copied(stage, target)
+        assert (await copied(stage, target, store)).moved == 0
+        fresh = await other.refresh("a")
+        await copied(stage, target)
+        assert (await other.login("a")).account().tokens == fresh
+    await assert_whole(stage, target)
+
+
 async def test_pauses_go_over(stage: Stage, target: MemoryStore) -> None:
     """Nothing that was paused begins to be refreshed by the move."""
     await stage.store.pause("coinbase")
