@@ -36,7 +36,7 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         return Applied(login)
     told: list[Event] = []
     siblings = tuple(entry for entry in wanted.entries if not entry.asked)
-    login = taken(login, attempt, siblings, now, told)
+    login = taken(login, attempt, siblings, now, told, asks=True)
     shared = None if wanted.refresh_token == attempt.spent else wanted.refresh_token
     login = left_out(login, attempt, wanted.entries, now, shared=shared)
     account = login.by_epoch(attempt.epoch)

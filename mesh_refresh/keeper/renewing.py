@@ -16,13 +16,21 @@ from mesh_refresh.tokens import Tokens
 _A_MOMENT, _A_MINUTE = timedelta(seconds=2), timedelta(minutes=1)
 
 
-def taken(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, told: list[Event]) -> Login:
-    """Every entry goes to its account, or joins the login as a new one."""
+def taken(
+    login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, told: list[Event], *, asks: bool = False
+) -> Login:
+    """Every entry goes to its account, or joins the login as a new one. `asks`: the reply asks for a code.
+
+    Such a reply says of nobody that they go without one, and what it only lists again ends no question of theirs: two
+    accounts that both need a code would be asked for in turns, for ever.
+    """
     for entry in entries:
         account = login.by_epoch(attempt.epoch) if entry.asked else _owner(login, attempt, entry)
         if account is not None:
+            if asks and not _is_news(account, _own(account, entry, attempt)):
+                continue
             if counts(account, attempt) and is_newer(account, attempt, _own(account, entry, attempt).refresh_token):
-                fresh = _refreshed(login, account, entry, attempt, now)
+                fresh = _refreshed(login, account, entry, attempt, now, needs_code=asks and account.needs_code)
                 told.append(
                     events.AccountRefreshed(
                         *told_of(login, fresh, now), account.failures, account.state, fresh.tokens.expires_at
@@ -30,7 +38,7 @@ def taken(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, 
                 )
                 login = replaced(login, account, fresh)
         elif not entry.asked and not _known_once(login, entry):
-            joined = _joined(login, entry, attempt, now)
+            joined = _joined(login, entry, attempt, now, needs_code=asks)
             told.append(events.AccountJoined(*told_of(login, joined, now)))
             login = evolve(login, accounts=(*login.accounts, joined))
     return login
@@ -55,7 +63,15 @@ def _known_once(login: Login, entry: Entry) -> bool:
     )
 
 
-def _refreshed(login: Login, account: Account, entry: Entry, attempt: Attempt, now: Now) -> Account:
+def _is_news(account: Account, tokens: Tokens) -> bool:
+    """Whether these are others than the account has."""
+    had = account.tokens
+    return (tokens.refresh_token, tokens.auth_token) != (had.refresh_token, had.auth_token)
+
+
+def _refreshed(
+    login: Login, account: Account, entry: Entry, attempt: Attempt, now: Now, *, needs_code: bool
+) -> Account:
     tokens, old = _tokens(account, entry, attempt), account.tokens
     ends, before = tokens.refresh_token_expires_at, old.refresh_token_expires_at
     slow = tokens.auth_token is None or not entry.brought_access
@@ -74,7 +90,7 @@ def _refreshed(login: Login, account: Account, entry: Entry, attempt: Attempt, n
         failures=account.failures + 1 if slow else 0,
         failing_since=(account.failing_since or now.at) if slow else None,
         last_error="no access token" if slow else None,
-        needs_code=attempt.with_code is not None,
+        needs_code=needs_code or attempt.with_code is not None,
         renewal_stuck=_is_stuck(account, entry, attempt),
         known=fingerprints.rotated(account.known, old, tokens),
     )
@@ -131,7 +147,7 @@ def _own(account: Account, entry: Entry, attempt: Attempt) -> Tokens:
     )
 
 
-def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now) -> Account:
+def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now, *, needs_code: bool) -> Account:
     account = Account(
         entry.tokens,
         AccountState.ACTIVE if entry.tokens.refresh_token is not None else AccountState.NOT_REFRESHABLE,
@@ -140,7 +156,7 @@ def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now) -> Account:
         settled_by=attempt.number,
         refreshed_at=now.at,
         renewed_at=attempt.begun_at,
-        needs_code=attempt.with_code is not None,
+        needs_code=needs_code or attempt.with_code is not None,
         known=fingerprints.added((), entry.tokens),
     )
     chance = chance_of(login.login_id, attempt.number)

@@ -190,3 +190,24 @@ def test_a_question_of_somebody_who_logged_in_anew() -> None:
     anew = changed(evolve(login), epoch="another", tokens=tokens("r-new", "a-new"))
     late = code_wanted(anew, flying, question(), now(10))
     assert (late.login, late.told) == (anew, ())
+
+
+def test_a_question_for_one_account_ends_no_question_for_another() -> None:
+    """A first reply that lists the sibling as it is brings it nothing: else both would be asked in turns, for ever."""
+    login = made(tokens(account="A"), tokens(account="B"))
+    login = asked(login)
+    listed = beside(tokens(account="A"))
+    both = asked(login, 2, question("question-2", "r-0", listed), 1)
+    first, second = both.accounts
+    assert (first.state, second.state) == (MFA, MFA)
+    assert first.pending == one(login).pending
+    assert both.accounts[0].due_at is None
+
+
+def test_a_first_reply_puts_no_account_back_into_the_loop() -> None:
+    """It may bring the sibling an access token; whether that goes without a code, only a success can say."""
+    login = made(tokens(account="A"), tokens("s-0", account="B"))
+    login = changed(login, 1, needs_code=True, due_at=None)
+    after = asked(login, 1, question("question-1", "r-0", beside(tokens("s-1", "b-1", account="B"))))
+    sibling = after.accounts[1]
+    assert (sibling.tokens.access_token, sibling.needs_code, sibling.due_at) == ("b-1", True, None)
