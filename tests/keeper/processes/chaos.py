@@ -22,6 +22,7 @@ from attrs import define, field
 
 from mesh_refresh.keeper import Account, AccountState
 from mesh_refresh.stores import StoreUnavailable
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.keeper.processes.blows import Blows, Seat
 from tests.keeper.processes.chaos_book import ChaosBook
@@ -40,6 +41,7 @@ POLICY: dict[str, Any] = {"lease": 2.3, "settle": 5.0, "poll": 0.2, "min_interva
 DEADLINE = 2.0
 STORE_PATIENCE = 1.0
 PATIENCE = 60.0
+_LEFT_OPEN = """SELECT login_id FROM "{schema}".login WHERE owner IS NOT NULL AND until <= clock_timestamp()"""
 
 
 @define(eq=False)
@@ -191,14 +193,20 @@ class Chaos:
             raise
 
     async def _unsettled(self) -> set[str]:
-        """Neither fresh nor parked."""
-        live = self.fake.is_live
-        return {
+        """Neither fresh nor parked, or with an attempt that a killed process left open: that is found only later."""
+        live, store = self.fake.is_live, self.scene.store
+        assert isinstance(store, PostgresStore)
+        found = await store._open_jobs().do(partial(_fetched, _LEFT_OPEN.format(schema=store._to.schema)))
+        return {login_id for (login_id,) in found} | {
             login_id
             for login_id, account in await self.scene.accounts()
             if account.state is AccountState.ACTIVE
             and not (account.unknown_since is None and live(account.tokens.refresh_token))
         }
+
+
+async def _fetched(sql: str, connection: Any) -> Any:
+    return await connection.fetch(sql)
 
 
 async def run(folder: Path, *, seconds: float, seed: int) -> ChaosBook:
