@@ -55,7 +55,7 @@ Answer = Good | CodeFirst | Parked | NotBefore | Exchange
 
 def next_exchange(login: Login, now: datetime, policy: Policy) -> Exchange | None:
     """What the loop sends of a login that it has claimed: the account that has been due for longest."""
-    if login.succeeded_at is not None and now < login.succeeded_at + policy.min_interval:
+    if now < _earliest(login, now, policy):
         return None
     due = [
         account
@@ -76,7 +76,7 @@ def next_exchange(login: Login, now: datetime, policy: Policy) -> Exchange | Non
 
 def put_off(login: Login, now: datetime, policy: Policy) -> Login:
     """`login` with what is due and must not be sent yet put off to when it may be."""
-    earliest = now if login.succeeded_at is None else login.succeeded_at + policy.min_interval
+    earliest = _earliest(login, now, policy)
     accounts = []
     for account in login.accounts:
         if account.state is AccountState.ACTIVE and account.due_at is not None:
@@ -139,8 +139,9 @@ def answer(login: Login, account: Account, now: datetime, policy: Policy, *, rej
         return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
     if account.hold_until is not None and now < account.hold_until:
         return NotBefore(account.hold_until, f"the last exchange failed ({account.last_error})")
-    if refused and login.succeeded_at is not None and now < login.succeeded_at + policy.min_interval:
-        return NotBefore(login.succeeded_at + policy.min_interval, "they were refreshed a moment ago")
+    earliest = _earliest(login, now, policy)
+    if refused and now < earliest:
+        return NotBefore(earliest, "they were refreshed a moment ago")
     return _unless_sibling_asks(login, account, now, policy)
 
 
@@ -175,6 +176,12 @@ def parked_for(account: Account) -> CodeFirst | Parked | None:
 
 def _exchange(account: Account, now: datetime, policy: Policy) -> Exchange:
     return Exchange(account, wants_new_refresh_token(account, now, policy))
+
+
+def _earliest(login: Login, now: datetime, policy: Policy) -> datetime:
+    """When the next exchange may be, unless somebody insists. A success in the future was before the clock went back."""
+    at = login.succeeded_at
+    return now if at is None or at > now + CLOCK_TOLERANCE else at + policy.min_interval
 
 
 def _waits(account: Account, now: datetime) -> bool:

@@ -145,5 +145,6 @@ def _refused(sent: Sent) -> bool:
     record = sent.record
     if record is None:
         return False
-    # A first reply that asks for a code may have no token: then "failed" in its place refuses.
-    return record.fault in REFUSING or (record.fault == "failed with token" and record.outcome == "mfaRequired")
+    # A first reply that asks for a code may have no token: then what stands in its place refuses.
+    without = record.outcome == "mfaRequired" and record.fault in ("failed with token", "error 400 with token")
+    return without or record.fault in REFUSING

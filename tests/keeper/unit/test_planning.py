@@ -246,6 +246,15 @@ def test_nobody_sends_before_the_wait_is_over(login: Login) -> None:
         assert account.state not in (UNREADABLE, FIXED)
 
 
+def test_a_success_of_before_the_clock_went_back_holds_up_nothing() -> None:
+    """Though the row was written since: else the login would stand still until that time comes again."""
+    login = evolve(changed(made(), due_at=at(90)), changed_at=at(100), succeeded_at=at(86_400))
+    assert next_exchange(login, at(100), POLICY) is not None
+    assert put_off(login, at(100), POLICY).accounts[0].due_at == at(100)
+    near = evolve(login, succeeded_at=at(101))  # machines differ by so much
+    assert next_exchange(near, at(100), POLICY) is None
+
+
 def test_the_clock_went_back() -> None:
     """Nobody knows how much time has passed: what is refreshed is due, and what is waited for is told anew."""
     login = evolve(made(tokens(got=3600)), changed_at=at(3700), succeeded_at=at(3650))
