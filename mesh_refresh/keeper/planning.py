@@ -179,7 +179,7 @@ def _exchange(account: Account, now: datetime, policy: Policy) -> Exchange:
 
 
 def _earliest(login: Login, now: datetime, policy: Policy) -> datetime:
-    """When the next exchange may be, unless somebody insists. A success in the future was before the clock went back."""
+    """When the next exchange may be, unless somebody insists. A success in the future: the clock went back since."""
     at = login.succeeded_at
     return now if at is None or at > now + CLOCK_TOLERANCE else at + policy.min_interval
 
