@@ -43,7 +43,6 @@ async def test_what_waits_together_is_few_statements(fleet: Fleet, statements: l
     async with fleet.store() as store:
         rows = await inserted(store, MANY)
         assert count(statements, "INSERT") == 3
-        assert count(statements, "SELECT pg_notify") <= 3  # for each group at the most, and not for each row
         claimed = sorted(await store.claim(a_demand(limit=MANY)), key=lambda it: it.login_id)
         assert [evolve(row, revision=0, attempt=0) for row in claimed] == rows
         statements.clear()
