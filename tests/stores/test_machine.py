@@ -17,6 +17,8 @@ from mesh_refresh.stores import Demand, MemoryStore, Page, Row, Store
 from tests.stores.handles import Handles, SqliteHandles
 from tests.stores.postgres.handles import PostgresHandles
 
+pytestmark = pytest.mark.once
+
 MANY = settings(max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
@@ -162,7 +164,6 @@ def test_sqlite_does_what_memory_does() -> None:
     run_state_machine_as_test(SqliteMachine, settings=MANY)
 
 
-@pytest.mark.once
 def test_postgres_does_what_memory_does(postgres: str) -> None:
     class PostgresMachine(StoreMachine):
         def made(self, folder: Path) -> Handles:

@@ -20,6 +20,8 @@ from tests.keeper.processes.postgres import Mode, Server
 from tests.keeper.processes.scene import Scene, open_scene, until
 from tests.keeper.processes.worker import NOT_SAVED
 
+pytestmark = pytest.mark.once
+
 MANY = 8
 LONG = {"lease": 5.0, "settle": 0.4}
 SLOW = 4.0
