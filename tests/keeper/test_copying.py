@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh import MfaPending
+from mesh_refresh import MfaPending, Tokens
 from mesh_refresh.keeper import (
     AccountState,
     Copied,
+    Keeper,
     LoginMoved,
     MfaNeeded,
     NotReadyInTime,
@@ -122,18 +123,26 @@ async def test_what_nobody_knows_is_waited_for_first(stage: Stage, target: Memor
     await assert_whole(stage, target)
 
 
+async def moved_without_its_reply(
+    stage: Stage, target: MemoryStore, keeper: Keeper, store: FaultyStore
+) -> "asyncio.Task[Tokens]":
+    """A refresh whose keeper has lost the store, and then its lease; the login is moved, and the new pair is not."""
+    store.lose("swap")
+    caller = asyncio.create_task(keeper.refresh("a"))
+    await store.has_failed("swap")
+    stage.clock.advance(LEASE)
+    await copied(stage, target)
+    stage.clock.advance(HOUR)
+    assert (await copied(stage, target)).moved == 1
+    return caller
+
+
 async def test_a_late_reply_is_taken_over_by_the_next_run(stage: Stage, target: MemoryStore) -> None:
     """Its keeper had lost the store and then its lease: the pair is kept in the old store, until it is taken over."""
     store = FaultyStore(stage.store)
     async with stage.keeper(store=store) as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
-        store.lose("swap")
-        caller = asyncio.create_task(keeper.refresh("a"))
-        await store.has_failed("swap")
-        stage.clock.advance(LEASE)
-        await copied(stage, target)
-        stage.clock.advance(HOUR)
-        assert (await copied(stage, target)).moved == 1
+        caller = await moved_without_its_reply(stage, target, keeper, store)
         store.come_back()
         with pytest.raises(LoginMoved):
             await caller
@@ -151,13 +160,7 @@ async def test_a_late_reply_brings_an_account_back_that_was_refused_since(stage:
     store = FaultyStore(stage.store)
     async with stage.keeper(store=store) as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR, revokes_on_reuse=False).token)
-        store.lose("swap")
-        caller = asyncio.create_task(keeper.refresh("a"))
-        await store.has_failed("swap")
-        stage.clock.advance(LEASE)
-        await copied(stage, target)
-        stage.clock.advance(HOUR)
-        await copied(stage, target)
+        caller = await moved_without_its_reply(stage, target, keeper, store)
         await other.refresh_due()
         stage.clock.advance(HOUR)
         await other.refresh_due()
@@ -177,13 +180,7 @@ async def test_a_late_reply_is_no_news_where_the_new_store_went_on(stage: Stage,
     store = FaultyStore(stage.store)
     async with stage.keeper(store=store) as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", stage.fake.login("tdAmeritrade", access_lifetime=HOUR).token)
-        store.lose("swap")
-        caller = asyncio.create_task(keeper.refresh("a"))
-        await store.has_failed("swap")
-        stage.clock.advance(LEASE)
-        await copied(stage, target)
-        stage.clock.advance(HOUR)
-        await copied(stage, target)
+        caller = await moved_without_its_reply(stage, target, keeper, store)
         fresh = await other.refresh("a")
         store.come_back()
         await asyncio.wait((caller,))
