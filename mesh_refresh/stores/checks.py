@@ -21,8 +21,9 @@ def check_text(*texts: str | None) -> None:
 
 def check_time(*times: datetime | None) -> None:
     """Raises `InvalidRequest` for a time without a zone."""
-    if any(time is not None and time.tzinfo is None for time in times):
-        raise InvalidRequest("A store needs aware times, such as datetime.now(UTC).")
+    for time in times:
+        if time is not None and time.tzinfo is None:
+            raise InvalidRequest("A store needs aware times, such as datetime.now(UTC).")
 
 
 def check_row(it: Row) -> None:

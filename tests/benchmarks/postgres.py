@@ -1,7 +1,7 @@
 """The rows about PostgreSQL: claims and settles against hand-written SQL, and workers in one to four processes.
 
 The server is a real one, from a wheel or the one that ``MESH_REFRESH_TEST_POSTGRES`` names, beside the load on the
-same machine. What is compared runs in turns.
+same machine: on a core of its own for claims and settles, on all of them for workers. What is compared runs in turns.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from mesh_refresh.stores import Cipher, Demand, Page, PlainText, Row
 from mesh_refresh.stores.postgres import PostgresStore
 from tests.benchmarks.figures import ratios, spread
 from tests.benchmarks.fleet import insert
+from tests.benchmarks.process import cores, pin
 from tests.benchmarks.report import How, Report, Target, at_least, target_table
 from tests.benchmarks.serving import answering
 from tests.postgres_server import server_url
@@ -158,6 +159,7 @@ async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) 
         rows = [_row(number) for number in range(many)]
         for start in range(0, many, 5_000):
             await asyncio.gather(*(store.insert(row) for row in rows[start : start + 5_000]))
+        del rows
         await connection.execute("VACUUM ANALYZE")
         theirs: list[float] = []
         ours: list[float] = []
@@ -181,6 +183,23 @@ def _row(number: int) -> Row:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     due_at = begun + number * timedelta(milliseconds=1)
     return Row(f"login-{number}", "coinbase", "active", due_at, due_at, begun, _SEALED, f"{number:032x}")
+
+
+async def _keep_server(url: str, *wanted: int) -> None:
+    """Let it run on these cores, with all that it starts from now on; one on another machine stays where it is."""
+    connection = await asyncpg.connect(url)
+    data = Path(await connection.fetchval("SHOW data_directory"))
+    await connection.close()
+    for process in await asyncio.to_thread(_processes, data):
+        pin(*wanted, process=process)
+
+
+def _processes(data: Path) -> list[int]:
+    if not (pid_file := data / "postmaster.pid").exists():
+        return []
+    server = int(pid_file.read_text().split()[0])
+    children = Path(f"/proc/{server}/task/{server}/children")
+    return [server, *map(int, children.read_text().split() if children.exists() else ())]
 
 
 # Workers.
@@ -244,11 +263,16 @@ def _said(process: "subprocess.Popen[str]", word: str) -> None:
 def section(how: How) -> Report:
     """The rows of the keeper on PostgreSQL."""
     with tempfile.TemporaryDirectory() as folder, answering(how.server_core, DELAY) as base_url:
-        found = asyncio.run(_targets(server_url(Path(folder) / "postgres"), base_url, quick=how.quick))
+        found = asyncio.run(_targets(server_url(Path(folder) / "postgres"), base_url, how))
         return Report([target_table(found)], found)
 
 
-async def _targets(url: str, base_url: str, *, quick: bool) -> list[Target]:
-    many, rounds, batches = (20_000, 3, 10) if quick else (200_000, 9, 40)
+async def _targets(url: str, base_url: str, how: How) -> list[Target]:
+    many, rounds, batches = (20_000, 9, 10) if how.quick else (200_000, 9, 40)
+    all_cores = cores()
+    pin(how.client_core)
+    await _keep_server(url, how.server_core)
     claimed = await claims_and_settles(url, many=many, rounds=rounds, batches=batches)
-    return claimed + await workers(url, base_url, seconds=3 if quick else 8, rounds=1 if quick else 5)
+    pin(*all_cores)
+    await _keep_server(url, *all_cores)
+    return claimed + await workers(url, base_url, seconds=3 if how.quick else 8, rounds=1 if how.quick else 5)

@@ -31,10 +31,10 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 0]
 
 
-def pin(*wanted: int) -> None:
-    """Stay on these cores, where the system knows of such a thing."""
+def pin(*wanted: int, process: int = 0) -> None:
+    """Stay on these cores, or let another process, where the system knows of such a thing."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, wanted)
+        os.sched_setaffinity(process, wanted)
 
 
 def resident() -> float:

@@ -1,6 +1,10 @@
-"""Claims: one statement, in which PostgreSQL itself keeps two workers from the same row."""
+"""Claims: statements in which PostgreSQL itself keeps two workers from the same row."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+
+from attrs import evolve
 
 from mesh_refresh.stores.postgres.values import row, span, written
 from mesh_refresh.stores.row import Busy, Demand, Row
@@ -10,22 +14,38 @@ _LOOK = 1_000
 
 
 async def claim(connection: Any, sql: str, demand: Demand) -> list[Row]:
-    """See `Store.claim`."""
-    limits = demand.limits.items()
-    found = await connection.fetch(
-        sql,
+    """What is due by its time."""
+    return await _claimed(connection, sql, *_values(demand))
+
+
+async def claim_ahead(connection: Any, sql: str, demand: Demand) -> list[Row]:
+    """What is due only because the clock was put back."""
+    return await _claimed(connection, sql, *_values(demand), demand.ahead, max(_LOOK, demand.limit))
+
+
+def rest(demand: Demand, claimed: Sequence[Row]) -> Demand:
+    """What is wanted still."""
+    taken = Counter(it.broker for it in claimed)
+    left = {broker: demand.limit_of(broker) - many for broker, many in taken.items()}
+    return evolve(demand, limit=demand.limit - len(claimed), limits={**demand.limits, **left})
+
+
+def _values(demand: Demand) -> tuple[Any, ...]:
+    return (
         written(demand.owner),
         span(demand.lease),
         demand.now,
-        demand.ahead,
         demand.limit,
         None if demand.limit_each is None else max(0, demand.limit_each),
-        [written(broker) for broker, _ in limits],
-        [max(0, limit) for _, limit in limits],
-        max(_LOOK, demand.limit),
+        [written(broker) for broker in demand.limits],
+        [max(0, limit) for limit in demand.limits.values()],
     )
-    rows = [row(tuple(it)[:-1], open_attempt=it["was_open"]) for it in found]
-    return sorted(rows, key=lambda it: (it.due_at, it.login_id))
+
+
+async def _claimed(connection: Any, sql: str, *values: Any) -> list[Row]:
+    rows = [row(it) for it in await connection.fetch(sql, *values)]
+    rows.sort(key=lambda it: (it.due_at, it.login_id))
+    return rows
 
 
 async def claim_one(connection: Any, sql: str, asked: tuple[Any, ...]) -> Row | Busy | None:
@@ -33,5 +53,5 @@ async def claim_one(connection: Any, sql: str, asked: tuple[Any, ...]) -> Row | 
     found = await connection.fetchrow(sql, *asked)
     if found is None:
         return None
-    *values, was_open, busy_for = found
-    return Busy(busy_for) if values[0] is None else row(values, open_attempt=was_open)
+    *values, busy_for = found
+    return Busy(busy_for) if values[0] is None else row(values)

@@ -1,14 +1,12 @@
--- name: claim
--- In two looks. The first finds which rows are due the longest, and so how many of each broker are wanted; the second takes
--- so many of each, and passes over rows that somebody else is taking in this moment: who claims at the same time gets other
--- rows and waits for nobody. A row that was taken between both looks is free no more when it is locked, and passed over too.
+-- Parts in braces are the blocks of these names.
 --
--- $1 owner, $2 lease, $3 now, $4 what was changed after this is due too, $5 limit, $6 limit for each broker, $7 and $8
--- brokers with limits of their own, $9 how many of the rows that are due in the second way are put in order: there may be a
--- million of them, and every claim would sort them all. Nearly always there is none, and one look into the index says so:
--- of a table that is not analyzed yet, PostgreSQL may look for them among all that are due later.
-WITH RECURSIVE each_broker (broker) AS (
-    -- One look into the index for each broker: its rows are not walked over.
+-- What claims have in common: $1 owner, $2 lease, $3 now, $4 limit, $5 limit for each broker, $6 and $7 brokers with limits
+-- of their own. They pass over rows that somebody else is taking in this moment: who claims at the same time gets other rows
+-- and waits for nobody. A row that was taken since it was looked at is free no more when it is locked, and passed over too.
+
+-- name: wanted
+-- The brokers, one look into the index for each, because their rows are not to be walked over; and how many at the most.
+each_broker (broker) AS (
     SELECT min(broker) FROM {schema}.login WHERE due_at IS NOT NULL
     UNION ALL
     SELECT (SELECT min(broker) FROM {schema}.login WHERE due_at IS NOT NULL AND login.broker > each_broker.broker)
@@ -16,14 +14,27 @@ WITH RECURSIVE each_broker (broker) AS (
     WHERE each_broker.broker IS NOT NULL
 ),
 wanted AS (
-    SELECT each_broker.broker, least(coalesce(given.most, $6, $5), $5) AS most
+    SELECT each_broker.broker, least(coalesce(given.most, $5, $4), $4) AS most
     FROM each_broker
-    LEFT JOIN unnest($7::text[], $8::bigint[]) AS given (broker, most) ON given.broker = each_broker.broker
+    LEFT JOIN unnest($6::text[], $7::bigint[]) AS given (broker, most) ON given.broker = each_broker.broker
     WHERE each_broker.broker IS NOT NULL
         AND NOT EXISTS (SELECT FROM {schema}.pause WHERE pause.broker IN (each_broker.broker, '*'))
-),
+)
+
+-- name: lease
+-- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
+UPDATE {schema}.login AS login
+SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + $2
+FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
+WHERE login.login_id = taken.login_id
+RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
+
+-- name: claim
+-- The longest due first. Where the limit does not hold all that may be taken of each broker, a first look finds which rows
+-- those are, and so how many of each broker are wanted.
+WITH RECURSIVE {wanted},
 first_due AS (
-    SELECT wanted.broker, free.due_at
+    SELECT wanted.broker
     FROM wanted
     CROSS JOIN LATERAL (
         SELECT due_at
@@ -32,38 +43,16 @@ first_due AS (
         ORDER BY due_at
         LIMIT wanted.most
     ) AS free
-),
-first_ahead AS (
-    -- All of these come after those: their due times lie in the future.
-    SELECT wanted.broker, free.due_at
-    FROM wanted
-    CROSS JOIN LATERAL (
-        SELECT due_at
-        FROM (
-            SELECT due_at
-            FROM {schema}.login
-            WHERE (SELECT max(changed_at) FROM {schema}.login) > $4
-                AND login.broker = wanted.broker AND changed_at > $4 AND due_at > $3
-                AND (until IS NULL OR until <= clock_timestamp())
-            ORDER BY changed_at
-            LIMIT $9
-        ) AS looked_at
-        ORDER BY due_at
-        LIMIT wanted.most - (SELECT count(*) FROM first_due WHERE first_due.broker = wanted.broker)
-    ) AS free
+    WHERE (SELECT sum(most) FROM wanted) > $4
+    ORDER BY free.due_at
+    LIMIT $4
 ),
 share AS MATERIALIZED (
-    SELECT broker, count(*) FILTER (WHERE NOT ahead) AS due, count(*) FILTER (WHERE ahead) AS ahead
-    FROM (
-        SELECT broker, due_at, FALSE AS ahead FROM first_due
-        UNION ALL
-        SELECT broker, due_at, TRUE AS ahead FROM first_ahead
-        ORDER BY due_at
-        LIMIT $5
-    ) AS first_of_all
-    GROUP BY broker
+    SELECT broker, most FROM wanted WHERE (SELECT sum(most) FROM wanted) <= $4
+    UNION ALL
+    SELECT broker, count(*) FROM first_due GROUP BY broker
 ),
-due AS MATERIALIZED (
+found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
@@ -71,12 +60,42 @@ due AS MATERIALIZED (
         FROM {schema}.login
         WHERE login.broker = share.broker AND due_at <= $3 AND (until IS NULL OR until <= clock_timestamp())
         ORDER BY due_at
-        LIMIT share.due
+        LIMIT share.most
         FOR UPDATE SKIP LOCKED
     ) AS free
-    WHERE share.due > 0
+)
+{lease}
+
+-- name: claim_ahead
+-- What was changed after $8, and so before the clock was put back, and is due later than now. Of such rows there may be a
+-- million, and every claim would sort them all: only $9 of each broker are put in order. Nearly always there is none, and
+-- one look into the index says so: of a table that is not analyzed yet, PostgreSQL may look for them among all that are due
+-- later.
+WITH RECURSIVE {wanted},
+first_ahead AS (
+    SELECT wanted.broker
+    FROM wanted
+    CROSS JOIN LATERAL (
+        SELECT due_at
+        FROM (
+            SELECT due_at
+            FROM {schema}.login
+            WHERE (SELECT max(changed_at) FROM {schema}.login) > $8
+                AND login.broker = wanted.broker AND changed_at > $8 AND due_at > $3
+                AND (until IS NULL OR until <= clock_timestamp())
+            ORDER BY changed_at
+            LIMIT $9
+        ) AS looked_at
+        ORDER BY due_at
+        LIMIT wanted.most
+    ) AS free
+    ORDER BY free.due_at
+    LIMIT $4
 ),
-ahead AS MATERIALIZED (
+share AS MATERIALIZED (
+    SELECT broker, count(*) AS most FROM first_ahead GROUP BY broker
+),
+found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
@@ -85,29 +104,18 @@ ahead AS MATERIALIZED (
         WHERE login_id IN (
             SELECT login_id
             FROM {schema}.login
-            WHERE login.broker = share.broker AND changed_at > $4 AND due_at > $3
+            WHERE login.broker = share.broker AND changed_at > $8 AND due_at > $3
                 AND (until IS NULL OR until <= clock_timestamp())
             ORDER BY changed_at
             LIMIT $9
         )
             AND (until IS NULL OR until <= clock_timestamp())
         ORDER BY due_at
-        LIMIT share.ahead
+        LIMIT share.most
         FOR UPDATE SKIP LOCKED
     ) AS free
-    WHERE share.ahead > 0
-),
-found AS MATERIALIZED (
-    SELECT login_id, was_open FROM due
-    UNION ALL
-    SELECT login_id, was_open FROM ahead
 )
--- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
-UPDATE {schema}.login AS login
-SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + $2
-FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
-WHERE login.login_id = taken.login_id
-RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
+{lease}
 
 -- name: claim_one
 -- No row at all where there is no login; without a login id where it is somebody's for a while yet.

@@ -9,10 +9,15 @@ from mesh_refresh.stores.postgres.links import Links, Work
 from mesh_refresh.tasks import ForeignTask
 
 _In = TypeVar("_In")
+_How = TypeVar("_How")
 _T = TypeVar("_T")
 
 _MOST = 500
 """Rows in one statement: more would hold up the first of them."""
+
+
+_Asked = tuple[str, _In, _How, "asyncio.Future[_T]"]
+"""A login, what is asked of it and how, and what its caller waits for."""
 
 
 class Jobs:
@@ -22,7 +27,7 @@ class Jobs:
         self._links = links
         self._shown = shown
         self._tasks: set[ForeignTask] = set()
-        self._orphans: set[asyncio.Future[Any]] = set()
+        self.orphans: set[asyncio.Future[Any]] = set()
         """What cancelled callers asked for, and is under way."""
         self.closed = False
 
@@ -40,14 +45,14 @@ class Jobs:
 
     async def settled(self) -> None:
         """Until what a cancelled caller asked for is done: what is asked for after it sees it, or finds it not done."""
-        while self._orphans:
-            await asyncio.wait(set(self._orphans))
+        while self.orphans:
+            await asyncio.wait(set(self.orphans))
 
     def orphan(self, end: "asyncio.Future[None] | None") -> None:
         """A caller was cancelled, and what they asked for is under way until `end`."""
         if end is not None and not end.done():
-            self._orphans.add(end)
-            end.add_done_callback(self._orphans.discard)
+            self.orphans.add(end)
+            end.add_done_callback(self.orphans.discard)
 
     async def run(self, work: Work[_T]) -> _T:
         """What `work` gives, for a task of these."""
@@ -99,31 +104,28 @@ def give(future: "asyncio.Future[_T]", result: _T) -> None:
         future.set_result(result)
 
 
-class Group(Generic[_In, _T]):
+class Group(Generic[_In, _How, _T]):
     """Calls of one verb: those that wait at the same time are one statement and one commit.
 
     While one statement is under way the next one gathers, so that a lonely call waits for nobody.
     """
 
     def __init__(
-        self,
-        jobs: Jobs,
-        work: Callable[[Any, Sequence[_In]], Coroutine[Any, Any, Sequence[_T]]],
-        key: Callable[[_In], str],
+        self, jobs: Jobs, work: Callable[[Any, Sequence[_In], _How], Coroutine[Any, Any, Sequence[_T]]]
     ) -> None:
         self._jobs = jobs
         self._work = work
-        self._key = key
-        self._waiting: list[tuple[_In, asyncio.Future[_T]]] = []
+        self._waiting: list[_Asked[_In, _How, _T]] = []
         self._running = False
         self._end: asyncio.Future[None] | None = None
         """Of the statement under way."""
 
-    async def ask(self, it: _In) -> _T:
-        """What comes of `it`."""
-        await self._jobs.settled()
+    async def ask(self, login_id: str, it: _In, how: _How) -> _T:
+        """What comes of `it`. What is asked for in different ways is not in one statement."""
+        if self._jobs.orphans:
+            await self._jobs.settled()
         future: asyncio.Future[_T] = self._jobs.future()
-        self._waiting.append((it, future))
+        self._waiting.append((login_id, it, how, future))
         if not self._running:
             self._running = True
             self._jobs.start(self._all())
@@ -135,51 +137,54 @@ class Group(Generic[_In, _T]):
 
     async def _all(self) -> None:
         try:
-            while pairs := self._next():
+            while asked := self._next():
                 self._end = asyncio.get_running_loop().create_future()
                 try:
-                    await self._some(pairs)
+                    await self._some(asked)
                 finally:
                     self._end.set_result(None)
                 await self._jobs.leave()
         finally:
             self._running = False
 
-    def _next(self) -> list[tuple[_In, "asyncio.Future[_T]"]]:
-        """In the order of their keys, so that two groups that meet do not lock up; no two for one login."""
-        chosen: dict[str, tuple[_In, asyncio.Future[_T]]] = {}
+    def _next(self) -> "list[_Asked[_In, _How, _T]]":
+        """In the order of their ids, so that two groups that meet do not lock up; no two for one login."""
+        chosen: dict[str, _Asked[_In, _How, _T]] = {}
         left = []
-        for pair in self._waiting:
-            key = self._key(pair[0])
-            if pair[1].done():
+        first: _How | None = None
+        for asked in self._waiting:
+            login_id, _, how, future = asked
+            if future.done():
                 continue  # its caller was cancelled before it was begun
-            if key in chosen or len(chosen) == _MOST:
-                left.append(pair)
+            if not chosen:
+                first = how
+            if login_id in chosen or how != first or len(chosen) == _MOST:
+                left.append(asked)
             else:
-                chosen[key] = pair
+                chosen[login_id] = asked
         self._waiting = left
-        return [chosen[key] for key in sorted(chosen)]
+        return [chosen[login_id] for login_id in sorted(chosen)]
 
-    async def _some(self, pairs: Sequence[tuple[_In, "asyncio.Future[_T]"]]) -> BaseException | None:
+    async def _some(self, asked: "Sequence[_Asked[_In, _How, _T]]") -> BaseException | None:
         """Answer them all; gives what went wrong with all of them."""
-        asked = [it for it, _ in pairs]
+        them, how = [it for _, it, _, _ in asked], asked[0][2]
         try:
-            results = await self._jobs.run(lambda connection: self._work(connection, asked))
+            results = await self._jobs.run(lambda connection: self._work(connection, them, how))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the callers
-            if len(pairs) == 1 or not is_of_one_row(error):
-                return self._failed(pairs, error)
+            if len(asked) == 1 or not is_of_one_row(error):
+                return self._failed(asked, error)
         else:
-            for (_, future), result in zip(pairs, results, strict=True):
+            for (_, _, _, future), result in zip(asked, results, strict=True):
                 give(future, result)
             return None
-        for done, pair in enumerate(pairs):
-            wrong = await self._some([pair])
+        for done, one in enumerate(asked):
+            wrong = await self._some([one])
             if wrong is not None and not is_of_one_row(wrong):
                 # A server that is gone is waited for once, and not by each of hundreds.
-                return self._failed(pairs[done + 1 :], wrong)
+                return self._failed(asked[done + 1 :], wrong)
         return None
 
-    def _failed(self, pairs: Sequence[tuple[_In, "asyncio.Future[_T]"]], error: BaseException) -> BaseException:
-        for _, future in pairs:
+    def _failed(self, asked: "Sequence[_Asked[_In, _How, _T]]", error: BaseException) -> BaseException:
+        for *_, future in asked:
             self._jobs.failed(future, error)
         return error

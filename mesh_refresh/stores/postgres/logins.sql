@@ -12,13 +12,13 @@ RETURNING login_id;
 -- name: read
 -- The array by way of a query, and so in `swap`: PostgreSQL takes it for short then. For 500 rows it would read a table of
 -- less than a million from end to end.
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
 FROM {schema}.login
 WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
 -- name: swap
 -- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up. A lease that
--- was given back leaves a hold, or nothing.
+-- was given back leaves a hold, or nothing. $10 is who gives it back, $11 the hold.
 UPDATE {schema}.login AS login
 SET broker = new.broker,
     state = new.state,
@@ -27,13 +27,12 @@ SET broker = new.broker,
     changed_at = new.changed_at,
     revision = login.revision + 1,
     sealed = new.sealed,
-    owner = CASE WHEN login.owner = new.owner THEN NULL ELSE login.owner END,
-    until = CASE WHEN login.owner = new.owner THEN clock_timestamp() + new.hold ELSE login.until END
+    owner = CASE WHEN login.owner = $10 THEN NULL ELSE login.owner END,
+    until = CASE WHEN login.owner = $10 THEN clock_timestamp() + $11::interval ELSE login.until END
 FROM unnest(
     (SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::timestamptz[]),
-    (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]),
-    (SELECT $9::bigint[]), (SELECT $10::text[]), (SELECT $11::interval[])
-) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision, owner, hold)
+    (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]), (SELECT $9::bigint[])
+) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
 RETURNING login.login_id;
 

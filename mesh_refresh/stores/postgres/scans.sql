@@ -1,7 +1,7 @@
 -- {filters} are those that are asked for.
 
 -- name: rows
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
 FROM {schema}.login
 WHERE {filters}
 ORDER BY login_id
@@ -12,7 +12,7 @@ LIMIT $1;
 SELECT found.*
 FROM unnest({states}::text[]) AS wanted (state)
 CROSS JOIN LATERAL (
-    SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+    SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
     FROM {schema}.login
     WHERE login.state = wanted.state AND login.state <> 'active' AND {filters}
     ORDER BY login_id

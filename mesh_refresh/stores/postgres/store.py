@@ -5,12 +5,11 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from attrs import frozen
-
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
+from mesh_refresh.stores.errors import StoreError
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
 from mesh_refresh.stores.postgres.connecting import Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
@@ -27,13 +26,11 @@ from mesh_refresh.stores.store import Store
 _log = logging.getLogger("mesh_refresh.stores")
 
 _PATIENCE = timedelta(seconds=10)
+_NONE = timedelta()
 
 
-@frozen
-class _Swap:
-    row: Row
-    owner: str | None
-    hold: timedelta
+_How = tuple[str | None, timedelta]
+"""Whose lease a swap gives back, and the hold that it leaves."""
 
 
 class PostgresStore(Store):
@@ -122,20 +119,21 @@ class PostgresStore(Store):
         """See `Store`."""
         check_row(row)
         self._open_jobs()
-        return await self._inserts.ask(row)
+        return await self._inserts.ask(row.login_id, row, None)
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
         self._open_jobs()
-        return await self._reads.ask(written(login_id))
+        name = written(login_id)
+        return await self._reads.ask(name, name, None)
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = _NONE) -> bool:
         """See `Store`."""
         check_row(row)
         check_text(owner)
         self._open_jobs()
-        return await self._swaps.ask(_Swap(row, owner, hold))
+        return await self._swaps.ask(row.login_id, row, (owner, hold))
 
     async def claim(self, demand: Demand) -> Sequence[Row]:
         """See `Store`."""
@@ -143,7 +141,18 @@ class PostgresStore(Store):
         check_time(demand.now, demand.wall)
         if demand.limit <= 0:
             return []
-        return await self._open_jobs().do(lambda connection: claiming.claim(connection, self._sql["claim"], demand))
+        jobs, sql = self._open_jobs(), self._sql
+        rows = await jobs.do(lambda connection: claiming.claim(connection, sql["claim"], demand))
+        if len(rows) >= demand.limit:
+            return rows
+        left = claiming.rest(demand, rows)
+        try:
+            more = await jobs.do(lambda connection: claiming.claim_ahead(connection, sql["claim_ahead"], left))
+        except StoreError:
+            if not rows:
+                raise
+            return rows  # they are claimed; the next claim will say it
+        return rows + more
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
         """See `Store`."""
@@ -222,9 +231,9 @@ class PostgresStore(Store):
     async def _opened(self) -> Self:
         if self._jobs is None and not self._closed:
             self._jobs = jobs = Jobs(Links(self._to, self._connections), self._to.shown)
-            self._inserts = Group(jobs, self._insert, lambda it: it.login_id)
-            self._reads = Group(jobs, self._read, str)
-            self._swaps = Group(jobs, self._swap, lambda it: it.row.login_id)
+            self._inserts = Group(jobs, self._insert)
+            self._reads = Group(jobs, self._read)
+            self._swaps = Group(jobs, self._swap)
             try:
                 await self._prepare(jobs)
             except BaseException:
@@ -257,29 +266,32 @@ class PostgresStore(Store):
 
     # Statements for many rows.
 
-    async def _insert(self, connection: Any, rows: Sequence[Row]) -> list[bool]:
+    async def _insert(self, connection: Any, rows: Sequence[Row], _: None) -> list[bool]:
         found = await connection.fetch(self._sql["insert"], *columns(rows))
         made = {read(login_id) for (login_id,) in found}
         if any(it.login_id in made and _is_due(it) for it in rows):
             self._wake()
         return [it.login_id in made for it in rows]
 
-    async def _read(self, connection: Any, login_ids: Sequence[str]) -> list[Row | None]:
+    async def _read(self, connection: Any, login_ids: Sequence[str], _: None) -> list[Row | None]:
         found = {it["login_id"]: row(it) for it in await connection.fetch(self._sql["read"], login_ids)}
         return [found.get(login_id) for login_id in login_ids]
 
-    async def _swap(self, connection: Any, swaps: Sequence[_Swap]) -> list[bool]:
+    async def _swap(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool]:
+        owner, hold = how
         found = await connection.fetch(
             self._sql["swap"],
-            *columns([it.row for it in swaps]),
-            [it.row.revision for it in swaps],
-            [None if it.owner is None else written(it.owner) for it in swaps],
-            [span(it.hold) if it.hold > timedelta() else None for it in swaps],
+            *columns(rows),
+            [row.revision for row in rows],
+            None if owner is None else written(owner),
+            span(hold) if hold > _NONE else None,
         )
+        if len(found) == len(rows) and owner is not None:
+            return [True] * len(rows)  # nearly always
         done = {read(login_id) for (login_id,) in found}
-        if any(it.owner is None and it.row.login_id in done and _is_due(it.row) for it in swaps):
+        if owner is None and any(row.login_id in done and _is_due(row) for row in rows):
             self._wake()
-        return [it.row.login_id in done for it in swaps]
+        return [row.login_id in done for row in rows]
 
     def _wake(self) -> None:
         """Tell the keepers that listen, in this process too. Nobody waits for that, and once will do for many."""

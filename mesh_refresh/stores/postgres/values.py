@@ -40,9 +40,9 @@ def span(length: timedelta) -> timedelta:
     return min(length, _LONGEST)
 
 
-def row(values: Sequence[Any], *, open_attempt: bool = False) -> Row:
+def row(values: Sequence[Any]) -> Row:
     """The row of the columns that every query names in this order."""
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed = values
+    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, was_open = values
     return Row(
         read(login_id),
         read(broker),
@@ -54,7 +54,7 @@ def row(values: Sequence[Any], *, open_attempt: bool = False) -> Row:
         read(epoch),
         revision,
         attempt,
-        open_attempt,
+        was_open,
     )
 
 

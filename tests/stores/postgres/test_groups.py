@@ -57,7 +57,7 @@ async def test_what_waits_together_is_few_statements(fleet: Fleet, statements: l
 
 
 async def test_a_claim_is_one_statement(fleet: Fleet, statements: list[str]) -> None:
-    """However many rows it takes, and so is that of one login."""
+    """However many rows it takes, and so is that of one login; another where it takes fewer than it may."""
     async with fleet.store() as store:
         for row in [a_row(f"{number:05}", changed_at=LONG_AGO) for number in range(100)]:
             assert await store.insert(row)  # not due when it is written: nobody is woken
@@ -65,6 +65,8 @@ async def test_a_claim_is_one_statement(fleet: Fleet, statements: list[str]) -> 
         assert len(await store.claim(a_demand(limit=99))) == 99
         assert isinstance(await store.claim_one("00000", "other", LEASE), Busy)
         assert len(statements) == 2
+        assert len(await store.claim(a_demand(limit=2))) == 1
+        assert len(statements) == 4
 
 
 async def test_two_swaps_of_one_login_in_a_group_are_done_in_order(fleet: Fleet) -> None:

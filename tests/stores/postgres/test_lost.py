@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.stores import Page, Row, StoreUnavailable
-from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres import PostgresStore, claiming
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
@@ -67,6 +67,22 @@ async def test_an_answer_that_does_not_come_is_told(fleet: Fleet, table: str, ve
             await fleet.gone(pids)
         assert await kept(store) == before
         await verb(store)
+
+
+async def test_what_a_claim_found_is_given_though_its_second_look_failed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leases are taken: nobody else would get those rows until the leases end."""
+
+    async def lost(connection: Any, *_: object) -> None:
+        await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(claiming, "claim_ahead", lost)
+    async with fleet.store() as store:
+        await fill(store, _ROW)
+        assert [it.login_id for it in await store.claim(a_demand())] == ["a"]
+        with pytest.raises(StoreUnavailable):
+            await store.claim(a_demand())
 
 
 async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: Fleet) -> None:

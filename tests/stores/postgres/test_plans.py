@@ -12,7 +12,6 @@ import pytest
 from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.scanning import page_query
-from mesh_refresh.stores.postgres.store import _Swap
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
@@ -140,13 +139,15 @@ async def test_statements_read_what_they_give(
         ):
             await claiming.claim(explained, store._sql["claim"], demand)
             explained.assert_reads_few(25 * LIMIT)
+            await claiming.claim_ahead(explained, store._sql["claim_ahead"], demand)
+            explained.assert_reads_few(25 * LIMIT)
         await explained.fetch(store._sql["claim_one"], "login 7", "me", LEASE)
         explained.assert_reads_few(100)
         for many in (LIMIT, 500):
             rows = [a_row(f"login {number}") for number in range(many)]
-            await store._swap(explained, [_Swap(row, "me", LEASE) for row in rows])
+            await store._swap(explained, rows, ("me", LEASE))
             explained.assert_reads_few(20 * many)
-            await store._read(explained, [row.login_id for row in rows])
+            await store._read(explained, [row.login_id for row in rows], None)
             explained.assert_reads_few(8 * many)
         # Not those of one broker: an index for them would be written with every refresh, and they are asked for seldom.
         for page in (
