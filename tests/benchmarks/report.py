@@ -58,7 +58,8 @@ class Target:
     what: str
     wanted: str
     measured: str
-    met: bool
+    met: bool | None
+    """None: nothing is wanted, it stands there to compare."""
 
 
 @frozen
@@ -81,7 +82,15 @@ def at_least(what: str, limit: float, found: Spread, *, digits: int = 2, unit: s
     return Target(what, f">= {limit:,g}{unit}", found.text(digits, unit), found.median >= limit)
 
 
+def beside(what: str, found: Spread) -> Target:
+    """A row that stands beside a target."""
+    return Target(what, "", found.text(2, ""), None)
+
+
+_MET = {True: "met", False: "MISSED", None: ""}
+
+
 def target_table(targets: Sequence[Target]) -> Table:
     """All targets in one table."""
-    rows = [(row.what, (row.wanted, row.measured, "met" if row.met else "MISSED")) for row in targets]
+    rows = [(row.what, (row.wanted, row.measured, _MET[row.met])) for row in targets]
     return Table("target", ("wanted", "measured", ""), rows)
