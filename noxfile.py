@@ -101,7 +101,7 @@ def docs(session: nox.Session) -> None:
     if broken := list(broken_links()):
         session.error("links that lead nowhere:\n" + "\n".join(broken))
     session.install("-e", ".[dev]")
-    session.run("pytest", "README.md", "docs", *session.posargs)
+    session.run("pytest", *AT_ONCE, "--dist", "loadfile", "README.md", "docs", *session.posargs)
 
 
 @nox.session

@@ -12,7 +12,7 @@ from tests.benchmarks.figures import Spread, percentile, spread
 from tests.benchmarks.fleet import Fleet, grown
 from tests.benchmarks.keeping import Beside, Burst, Setting, beside_bare, in_turns
 from tests.benchmarks.process import apart
-from tests.benchmarks.report import How, Report, Table, Target, at_least, at_most
+from tests.benchmarks.report import How, Report, Table, Target, at_least, at_most, shown
 from tests.benchmarks.serving import answering
 
 DELAY = timedelta(milliseconds=5)
@@ -26,7 +26,7 @@ def section(how: How) -> Report:
     large = grown(Fleet(how.disk / "large.db", how.key), size)  # the one that the section on growth has left
     with answering(how.server_core, DELAY) as base_url:
         setting = Setting(base_url, many)
-        beside = apart(beside_bare, setting, small, rounds, many)
+        beside = apart(beside_bare, how.client_core, setting, small, rounds, many)
         turns = apart(in_turns, setting, [small, large], rounds)
         # One burst in a process of its own: what it takes at the most, and not what came before it.
         alone = [apart(in_turns, setting, [fleet], 1)[0][0] for fleet in (small, large)]
@@ -64,6 +64,10 @@ def _targets(
 ) -> Iterator[Target]:
     bare = spread(found.kept.per_second / found.alone for found in beside)
     yield at_least("keeper on SQLite, durable, x bare MeshClient, refreshes/s", 0.6, bare)
+    least = spread(found.by_hand / found.alone for found in beside)
+    yield shown("the least keeper by hand, durable, x bare MeshClient, refreshes/s", least)
+    careful = spread(found.kept.per_second / found.by_hand for found in beside)
+    yield shown("keeper on SQLite, durable, x the least keeper by hand, refreshes/s", careful)
     speeds = spread(found.answers for found in beside)
     yield at_least("keeper.tokens() of a fresh login, SQLite", 5_000, speeds, digits=0, unit="/s")
     what = f"keeper with {large.size:,} logins"

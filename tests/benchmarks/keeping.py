@@ -14,7 +14,8 @@ from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Store
 from tests.benchmarks.clients import CLIENT_ID, CLIENT_SECRET
 from tests.benchmarks.fleet import Fleet, make_due, name_of, some_tokens
-from tests.benchmarks.process import forget_peak, peak, resident
+from tests.benchmarks.hand_keeper import by_hand
+from tests.benchmarks.process import forget_peak, peak, pin, resident
 
 _STRIDE = 7_919
 """A prime: what is asked for one after the other lies on different pages of the file."""
@@ -111,23 +112,28 @@ async def answers(base_url: str, fleet: Fleet, store: Store, many: int) -> float
 
 @frozen
 class Beside:
-    """A round of a keeper beside a bare client."""
+    """A round of a keeper beside a bare client, and beside what is written by hand."""
 
     alone: float
+    by_hand: float
+    """Of the least that somebody writes to keep tokens."""
     kept: Burst
     answers: float
 
 
-def beside_bare(setting: Setting, fleet: Fleet, rounds: int, asked: int) -> list[Beside]:
-    """Rounds of both, in turns."""
+def beside_bare(core: int, setting: Setting, fleet: Fleet, rounds: int, asked: int) -> list[Beside]:
+    """Rounds of all, in turns, on one core with their store's threads: another has the server."""
+    pin(core)
 
     async def run() -> list[Beside]:
         found = []
         async with fleet.opened() as store:
             for _ in range(rounds):
                 alone = await bare(setting)
+                async with client_of(setting) as mesh:
+                    least = await by_hand(mesh, fleet.path.with_name("by-hand.db"), setting.many, setting.in_flight)
                 kept = await durable(setting, store)
-                found.append(Beside(alone, kept, await answers(setting.base_url, fleet, store, asked)))
+                found.append(Beside(alone, least, kept, await answers(setting.base_url, fleet, store, asked)))
         return found
 
     return asyncio.run(run())

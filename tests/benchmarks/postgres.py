@@ -24,7 +24,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from tests.benchmarks.figures import ratios, spread
 from tests.benchmarks.fleet import insert
 from tests.benchmarks.process import cores, pin
-from tests.benchmarks.report import How, Report, Target, at_least, beside, target_table
+from tests.benchmarks.report import How, Report, Target, at_least, shown, target_table
 from tests.benchmarks.serving import answering
 from tests.postgres_server import server_url
 
@@ -188,8 +188,8 @@ async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) 
     return [
         at_least(what, 10_000, spread(ours), digits=0, unit="/s"),
         at_least(f"{what}, x SQL by hand on the same table, a task for each login", 0.7, ratios(ours, with_tasks)),
-        beside(f"{what}, x the same SQL, nothing between", ratios(ours, alone)),
-        beside(f"{what}, x SQL on a table with one index, nothing between", ratios(ours, bare)),
+        shown(f"{what}, x the same SQL, nothing between", ratios(ours, alone)),
+        shown(f"{what}, x SQL on a table with one index, nothing between", ratios(ours, bare)),
     ]
 
 

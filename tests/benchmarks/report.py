@@ -82,7 +82,7 @@ def at_least(what: str, limit: float, found: Spread, *, digits: int = 2, unit: s
     return Target(what, f">= {limit:,g}{unit}", found.text(digits, unit), found.median >= limit)
 
 
-def beside(what: str, found: Spread) -> Target:
+def shown(what: str, found: Spread) -> Target:
     """A row that stands beside a target."""
     return Target(what, "", found.text(2, ""), None)
 

@@ -58,6 +58,7 @@ def test_a_jump_of_an_hour_stays_within_the_bounds_and_goes_on_within_a_second(j
     leaping(story())
 
 
+@pytest.mark.once
 def test_ten_thousand_logins_of_one_second_are_not_refreshed_in_one() -> None:
     """Each falls due at a chance of its own, and is exchanged then: requests come evenly over the whole span."""
     count = 10_000

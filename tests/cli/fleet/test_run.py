@@ -194,6 +194,7 @@ def test_a_worker_takes_up_what_is_imported_beside_it(fleet: Fleet) -> None:
     assert not fleet.lost()
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_worker_that_was_killed_is_followed_by_another(fleet: Fleet) -> None:
     """Killed with a request out that the broker never worked on: after lease and settling it is sent again."""

@@ -10,6 +10,8 @@ from tests.keeper.processes import crashes
 from tests.keeper.processes.scene import Scene
 from tests.keeper.processes.traps import Point, Trap
 
+pytestmark = pytest.mark.once
+
 
 async def test_kills_lose_nothing_but_what_they_cut(tmp_path: Path) -> None:
     """Fifteen kills of a fleet of every kind; what was cut between rotation and commit ends with a stated reason."""

@@ -11,6 +11,8 @@ from tests.keeper.processes.handle import Worker
 from tests.keeper.processes.scene import Scene, until
 from tests.keeper.processes.traps import Point, Trap
 
+pytestmark = pytest.mark.once
+
 LOOKS_ONCE: dict[str, Any] = {"policy": {"poll": 30.0}}
 """For a process that looks once, at its start, and no more: what it sends afterwards is sent under its first lease."""
 

@@ -10,6 +10,8 @@ from mesh_refresh.keeper import Keeper
 from mesh_refresh.testing import FakeLogin
 from tests.keeper.processes.scene import Scene
 
+pytestmark = pytest.mark.once
+
 CALLERS = 200
 
 
