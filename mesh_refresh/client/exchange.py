@@ -17,7 +17,7 @@ from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
-from mesh_refresh.retry import pause_before_retry
+from mesh_refresh.retry import RetryPolicy, pause_before_retry
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
@@ -144,16 +144,14 @@ class Exchange:
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
-        attempt, policy, limit = 0, self.shell.retry, self.call.sending.attempts
-        if limit is not None:
-            policy = evolve(policy, attempts=limit)
+        attempt = 0
         while self.ended is None:
             attempt += 1
             error = await self._attempt()
             if error is None:
                 return None
             pause = pause_before_retry(
-                policy,
+                self._policy,
                 error,
                 attempt=attempt,
                 elapsed=self._elapsed,
@@ -207,6 +205,11 @@ class Exchange:
         if isinstance(reply, HttpReply):
             return reply
         raise OutcomeUnknown(f"The transport brought no HttpReply, but {type(reply).__name__}.")
+
+    @property
+    def _policy(self) -> RetryPolicy:
+        limit = self.call.sending.attempts
+        return self.shell.retry if limit is None else evolve(self.shell.retry, attempts=limit)
 
     @property
     def _elapsed(self) -> timedelta:

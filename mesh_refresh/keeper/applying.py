@@ -21,12 +21,12 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     asked = login.by_epoch(attempt.epoch)
     continues = asked is not None and asked.behind
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
-    begun = evolve(login, round_at=round_at, succeeded_at=now.at)
+    begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
     fresh = left_out(taken(begun, attempt, success.entries, now, told), attempt, success.entries, now)
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
-        return Applied(evolve(fresh, round_at=login.round_at, succeeded_at=login.succeeded_at))
+        return Applied(fresh.succeeding(login.round_at, login.succeeded_at))
     return Applied(paced(fresh, now.policy), tuple(told))
 
 

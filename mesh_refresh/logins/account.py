@@ -58,7 +58,7 @@ class Pending:
     display_message: str | None = None
 
 
-@frozen
+@frozen(slots=False)  # faster to make
 class Account:
     """One account of a login: its tokens, and what became of them."""
 

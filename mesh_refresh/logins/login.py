@@ -18,7 +18,7 @@ _URGENCY = (
 )
 
 
-@frozen
+@frozen(slots=False)  # faster to make
 class Login:
     """One person's login at one broker, with its one or several accounts."""
 
@@ -67,12 +67,19 @@ class Login:
 
     def having(self, accounts: tuple[Account, ...]) -> "Login":
         """This login with other accounts; written out, because `attrs.evolve` takes five times as long."""
+        return self._with(accounts, self.round_at, self.succeeded_at)
+
+    def succeeding(self, round_at: datetime | None, succeeded_at: datetime | None) -> "Login":
+        """This login with another last success, and the begin of its round."""
+        return self._with(self.accounts, round_at, succeeded_at)
+
+    def _with(self, accounts: tuple[Account, ...], round_at: datetime | None, succeeded_at: datetime | None) -> "Login":
         return Login(
             self.login_id,
             self.broker,
             accounts,
-            self.round_at,
-            self.succeeded_at,
+            round_at,
+            succeeded_at,
             self.moving,
             self.changed_at,
             self.epoch,

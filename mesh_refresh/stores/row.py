@@ -12,7 +12,7 @@ CLOCK_TOLERANCE = timedelta(minutes=2)
 """What was changed further in the future than this was written before the wall clock was put back."""
 
 
-@frozen(slots=False)  # one and a half times as fast to make
+@frozen(slots=False)  # faster to make
 class Row:
     """One login. All that is secret is in `sealed`, which the store cannot open."""
 
