@@ -1,5 +1,6 @@
 """Answers that still count after their exchange: of those that spent a token lately, and those that reached nobody."""
 
+from collections import OrderedDict
 from collections.abc import Collection
 
 from attrs import evolve
@@ -19,7 +20,8 @@ class Memory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._spent: dict[str, Answered] = {}
+        # In the order of their ends. A plain dict would look for its first key past all that were taken out before it.
+        self._spent: OrderedDict[str, Answered] = OrderedDict()
         self._kept: dict[Answered, None] = {}
         self._recalled: dict[Answered, Exchange] = {}
 
@@ -37,8 +39,8 @@ class Memory:
             key = _code_key(call) if isinstance(result, Refreshed) else None
         if key is not None:
             answered.until = now + REMEMBERED
-            self._spent.pop(key, None)  # so that the order stays the order of the ends
             self._spent[key] = answered
+            self._spent.move_to_end(key)
 
     @property
     def recalled(self) -> Collection[Exchange]:
@@ -128,9 +130,10 @@ class Memory:
             key = next(iter(self._spent), None)
             if key is None or now < self._spent[key].until:
                 return
-            answered = self._spent.pop(key)
-            if self._lives(answered, now):
-                self._spent[key] = answered  # to the new end, so that one that is kept for long hides no others
+            if self._lives(self._spent[key], now):
+                self._spent.move_to_end(key)  # so that one that is kept for long hides no others
+            else:
+                del self._spent[key]
 
 
 def _code_key(call: Call) -> str | None:
