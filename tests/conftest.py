@@ -1,6 +1,11 @@
+import signal
+
 import pytest
 
 from tests.postgres_server import server_folder, server_url
+
+# A shell starts what ends in `&` with Ctrl-C ignored, and children inherit that: tests that send one would wait for it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
