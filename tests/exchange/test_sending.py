@@ -58,13 +58,14 @@ async def test_no_free_connection(fake: FakeMesh, pool: Any) -> None:
 
 async def test_too_late_to_send(fake: FakeMesh) -> None:
     """What could go out only with the deadline at hand stays here: its answer would come too late to be seen."""
-    ready = asyncio.get_running_loop().time() + SOON.total_seconds() * 0.95
+    deadline = timedelta(seconds=0.5)  # a machine under load must get as far as `before_send` within it
 
     def check() -> None:
+        ready = asyncio.get_running_loop().time() + deadline.total_seconds() * 0.95
         while asyncio.get_running_loop().time() < ready:  # the loop itself is late, not only this request
             pass
 
-    async with fake.client(retry=RetryPolicy(deadline=SOON, attempts=1)) as mesh:
+    async with fake.client(retry=RetryPolicy(deadline=deadline, attempts=1)) as mesh:
         with pytest.raises(NotSent, match="too little time"):
             await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(before_send=check))
     assert fake.requests == []
