@@ -15,14 +15,15 @@ from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
 from tests.simulation.world import run
 
-SEEDS = range(5)
-# Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it.
+SEEDS = (0, 2, 4)
+# Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it. The first one
+# does so today: a bug that one world in seventy shows would take minutes.
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", range(1, 20), "while another exchange with it was under way"),
+    "a lease shorter than the deadline": ("stormy", range(6, 20), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", range(2, 7), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
+    "an open attempt that its own keeper erases": ("outages", (12, *range(51, 91)), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
 }
 
@@ -36,8 +37,11 @@ def test_nothing_breaks_that_must_hold(seed: int) -> None:
 
 
 def test_a_world_is_not_tame() -> None:
-    """Crashes, outages, jumping clocks, cancelled callers, late codes: a few worlds have some of each."""
-    covered = sum((run(seed, kind).covered for seed, kind in enumerate(KINDS[1:])), Counter())
+    """Crashes, outages, jumping clocks, cancelled callers, late codes: a few worlds have some of each, and hold."""
+    reports = [run(seed, kind) for seed, kind in enumerate(KINDS[1:])]
+    broken = [what for report in reports if report.broken for what in (*report.broken, report.command)]
+    assert not broken, "\n".join(broken)
+    covered = sum((report.covered for report in reports), Counter())
     for what in (
         "crashes",
         "exchanges under way at crashes",
