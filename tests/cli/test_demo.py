@@ -121,6 +121,7 @@ def shows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shows]:
             show.process.kill()
 
 
+@pytest.mark.once
 def test_it_loses_nothing_and_says_so_in_plain_lines(shows: Shows) -> None:
     show = shows[PIPED]
     assert show.process.returncode == 0, show.err

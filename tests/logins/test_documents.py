@@ -26,6 +26,8 @@ from tests.leaks.witness import Witness, planted
 from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
+pytestmark = pytest.mark.once
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(min_value=datetime(2, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
 SOON = st.none() | MOMENTS

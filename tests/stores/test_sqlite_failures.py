@@ -19,6 +19,8 @@ from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_row, fill, kept, take
 
+pytestmark = pytest.mark.once
+
 _SOON = timedelta(milliseconds=50)
 _NOBODY = 65534
 

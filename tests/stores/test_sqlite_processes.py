@@ -11,9 +11,13 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.store_kit import a_row, fill, kept
+
+pytestmark = pytest.mark.once
 
 _HEAD = """
 import asyncio, json, os, sys

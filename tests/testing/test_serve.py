@@ -18,6 +18,8 @@ from tests.testing.conftest import Caller
 from tests.testing.openapi import DOCUMENT
 
 checks.load_all_checks()
+
+pytestmark = pytest.mark.once
 _CHECKS: list[Any] = [
     checks.CHECKS.get_one(f"{name}_conformance") for name in ("status_code", "content_type", "response_schema")
 ]

@@ -22,6 +22,8 @@ from mesh_refresh import (
 from tests.unit.bounded import bounded
 from tests.unit.replies import AT, CODE, OLD, PAIR, content, decoded, entry, envelope, pending, refreshed, refusal
 
+pytestmark = pytest.mark.once
+
 NAMES = ["content", "status", "brokerAccountTokens", "account", "accessToken", "refreshToken", "tokenId", "accountId",
          "meshAccountId", "expiresInSeconds", "refreshTokenExpiresInSeconds", "errorData", "message", "errorType",
          "balances", "cash", "title", "teamCode"]  # fmt: skip

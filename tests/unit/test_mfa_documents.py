@@ -13,6 +13,8 @@ from tests.unit.bounded import bounded
 from tests.unit.replies import OLD, content, decoded, entry, envelope, pending, read
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
+pytestmark = pytest.mark.once
+
 ENTRIES = st.lists(
     st.builds(
         entry,

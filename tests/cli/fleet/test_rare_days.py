@@ -14,6 +14,8 @@ from tests.cli.conftest import mode
 from tests.cli.fleet.conftest import Fleet
 from tests.cli.test_codes import person
 
+pytestmark = pytest.mark.once
+
 # Pausing.
 
 

@@ -21,6 +21,8 @@ from mesh_refresh.keeper.settling import change_for
 from mesh_refresh.logins import Account, AccountState, Login
 from tests.keeper.unit.making import attempt, beside, brought, how, made, now, tokens
 
+pytestmark = pytest.mark.once
+
 _NAMES = ("A", "B", "C")
 _AT_ONCE = 9
 """So many attempts under way: each but one has lost its lease."""

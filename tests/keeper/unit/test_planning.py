@@ -28,6 +28,8 @@ from mesh_refresh.stores import PlainText, row_of
 from tests.keeper.unit.making import POLICY, START, at, changed, made, now, tokens
 from tests.unit.bounded import bounded
 
+pytestmark = pytest.mark.once
+
 NEVER: dict[str, Any] = {"expires_at": None}
 QUESTION = Pending("question-1", "the continuation", START)
 MFA, RECONNECT = AccountState.MFA_REQUIRED, AccountState.RECONNECT_REQUIRED

@@ -14,6 +14,8 @@ from tests.leaks.witness import Witness, planted
 from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
+pytestmark = pytest.mark.once
+
 MOMENTS = st.datetimes(min_value=START.replace(year=2, tzinfo=None), timezones=st.just(START.tzinfo))  # type: ignore[arg-type]
 ATTEMPTS = st.builds(
     Attempt,

@@ -21,6 +21,8 @@ from mesh_refresh.testing.store_kit import LEASE, NOW, a_row, fill, kept, take
 from tests.keeper.stage import EVER, Notes
 from tests.stores.postgres.fleet import Fleet, ran
 
+pytestmark = pytest.mark.once
+
 _ADDS = """
 import asyncio, base64, json, sys
 from datetime import datetime
