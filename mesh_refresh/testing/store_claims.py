@@ -17,6 +17,7 @@ from mesh_refresh.testing.store_kit import (
     claimed,
     fill,
     kept,
+    take,
 )
 
 AHEAD = NOW + timedelta(minutes=2)
@@ -127,6 +128,32 @@ class ClaimCases(StoreKit):
             await fill(store, a_row("never", due_at=None, changed_at=AHEAD + SECOND))
             assert await claimed(store) == ["ahead"]
             assert await claimed(store) == []
+
+    async def test_the_limit_holds_what_is_due_and_what_was_changed_in_the_future_together(self) -> None:
+        """Of however many brokers; what somebody has a lease of takes no place."""
+        later, ahead = NOW + timedelta(days=1), AHEAD + SECOND
+        async with self.opened() as store:
+            await fill(store, a_row("due", broker="one"))
+            for name in ("two", "three"):
+                rows = [
+                    a_row(f"{name} {number}", broker=name, due_at=later + number * SECOND, changed_at=ahead)
+                    for number in range(2)
+                ]
+                await fill(store, *rows)
+            await take(store, "three 0", owner="other")
+            await take(store, "two 0", owner="other")
+            found = await claimed(store, limit=2)
+            assert found[0] == "due"
+            assert len(found) == 2
+            assert sorted([*found[1:], *await claimed(store, limit=1)]) == ["three 1", "two 1"]
+
+    async def test_a_limit_below_nothing_is_nothing(self) -> None:
+        """As what is left of a limit may be."""
+        async with self.opened() as store:
+            await fill(store, a_row("a", broker="one"), a_row("b", broker="two"))
+            assert await claimed(store, limit=-1) == []
+            assert await claimed(store, limit_each=-1) == []
+            assert await claimed(store, limits={"one": -1}) == ["b"]
 
     async def test_what_was_changed_in_the_future_keeps_order_and_limits(self) -> None:
         """It comes after what has been due for longer, once each, and pauses and limits count for it too."""

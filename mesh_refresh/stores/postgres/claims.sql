@@ -1,8 +1,9 @@
 -- Parts in braces are the blocks of these names.
 --
--- What claims have in common: $1 owner, $2 lease, $3 now, $4 limit, $5 limit for each broker, $6 and $7 brokers with limits
--- of their own. They pass over rows that somebody else is taking in this moment: who claims at the same time gets other rows
--- and waits for nobody. A row that was taken since it was looked at is free no more when it is locked, and passed over too.
+-- What claims have in common: $1 owner, $2 lease in seconds, $3 now, $4 limit, $5 limit for each broker, $6 and $7 brokers
+-- with limits of their own. They pass over rows that somebody else is taking in this moment and wait for nobody: who claims
+-- at the same time gets other rows, or fewer, because a first look still counts those. A row that was taken since it was
+-- looked at is free no more when it is locked, and passed over too.
 
 -- name: wanted
 -- The brokers, one look into the index for each, because their rows are not to be walked over; and how many at the most.
@@ -24,7 +25,7 @@ wanted AS (
 -- name: lease
 -- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
-SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + $2
+SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + make_interval(secs => $2)
 FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
 RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
@@ -70,7 +71,8 @@ found AS MATERIALIZED (
 -- What was changed after $8, and so before the clock was put back, and is due later than now. Of such rows there may be a
 -- million, and every claim would sort them all: only $9 of each broker are put in order. Nearly always there is none, and
 -- one look into the index says so: of a table that is not analyzed yet, PostgreSQL may look for them among all that are due
--- later.
+-- later. A row may be changed between the look and its lock, so everything is asked again of what is locked; IS TRUE keeps
+-- that from being taken for a way to find rows.
 WITH RECURSIVE {wanted},
 first_ahead AS (
     SELECT wanted.broker
@@ -109,6 +111,7 @@ found AS MATERIALIZED (
             ORDER BY changed_at
             LIMIT $9
         )
+            AND (login.broker = share.broker AND changed_at > $8 AND due_at > $3) IS TRUE
             AND (until IS NULL OR until <= clock_timestamp())
         ORDER BY due_at
         LIMIT share.most
@@ -127,7 +130,7 @@ WITH found AS MATERIALIZED (
 ),
 leased AS (
     UPDATE {schema}.login AS login
-    SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $2, until = clock_timestamp() + $3
+    SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $2, until = clock_timestamp() + make_interval(secs => $3)
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
     RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed

@@ -1,7 +1,7 @@
 """What the store was asked for is done to its end, whatever becomes of the caller."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from mesh_refresh.stores.postgres.failures import closed, failure, is_of_one_row
@@ -33,10 +33,14 @@ class Jobs:
 
     async def do(self, work: Work[_T]) -> _T:
         """What `work` gives. Raises what the store's verbs raise."""
+        return await self.whole(lambda: self._links.run(work))
+
+    async def whole(self, story: Callable[[], Awaitable[_T]]) -> _T:
+        """The same for what is done in several steps, each of them by `run`: no wait for others lies between them."""
         await self.settled()
         future: asyncio.Future[_T] = self.future()
         end = self.future()
-        self.start(self._into(future, end, work))
+        self.start(self._into(future, end, story))
         try:
             return await future
         except asyncio.CancelledError:
@@ -86,9 +90,11 @@ class Jobs:
             await asyncio.wait(set(self._tasks))
         await self._links.aclose()
 
-    async def _into(self, future: "asyncio.Future[_T]", end: "asyncio.Future[None]", work: Work[_T]) -> None:
+    async def _into(
+        self, future: "asyncio.Future[_T]", end: "asyncio.Future[None]", story: Callable[[], Awaitable[_T]]
+    ) -> None:
         try:
-            result = await self._links.run(work)
+            result = await story()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the caller
             self.failed(future, error)
         else:
@@ -148,9 +154,13 @@ class Group(Generic[_In, _How, _T]):
             self._running = False
 
     def _next(self) -> "list[_Asked[_In, _How, _T]]":
-        """In the order of their ids, so that two groups that meet do not lock up; no two for one login."""
+        """In the order of their ids, so that two groups that meet do not lock up; no two for one login.
+
+        What is asked of a login is done in the order in which it was asked.
+        """
         chosen: dict[str, _Asked[_In, _How, _T]] = {}
         left = []
+        passed: set[str] = set()
         first: _How | None = None
         for asked in self._waiting:
             login_id, _, how, future = asked
@@ -158,8 +168,9 @@ class Group(Generic[_In, _How, _T]):
                 continue  # its caller was cancelled before it was begun
             if not chosen:
                 first = how
-            if login_id in chosen or how != first or len(chosen) == _MOST:
+            if login_id in chosen or login_id in passed or how != first or len(chosen) == _MOST:
                 left.append(asked)
+                passed.add(login_id)
             else:
                 chosen[login_id] = asked
         self._waiting = left

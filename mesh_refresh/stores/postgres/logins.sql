@@ -18,7 +18,7 @@ WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
 -- name: swap
 -- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up. A lease that
--- was given back leaves a hold, or nothing. $10 is who gives it back, $11 the hold.
+-- was given back leaves a hold, or nothing. $10 is who gives it back, $11 the hold in seconds.
 UPDATE {schema}.login AS login
 SET broker = new.broker,
     state = new.state,
@@ -28,7 +28,7 @@ SET broker = new.broker,
     revision = login.revision + 1,
     sealed = new.sealed,
     owner = CASE WHEN login.owner = $10 THEN NULL ELSE login.owner END,
-    until = CASE WHEN login.owner = $10 THEN clock_timestamp() + $11::interval ELSE login.until END
+    until = CASE WHEN login.owner = $10 THEN clock_timestamp() + make_interval(secs => $11) ELSE login.until END
 FROM unnest(
     (SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::timestamptz[]),
     (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]), (SELECT $9::bigint[])

@@ -9,7 +9,6 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
-from mesh_refresh.stores.errors import StoreError
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
 from mesh_refresh.stores.postgres.connecting import Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
@@ -142,17 +141,20 @@ class PostgresStore(Store):
         if demand.limit <= 0:
             return []
         jobs, sql = self._open_jobs(), self._sql
-        rows = await jobs.do(lambda connection: claiming.claim(connection, sql["claim"], demand))
-        if len(rows) >= demand.limit:
-            return rows
-        left = claiming.rest(demand, rows)
-        try:
-            more = await jobs.do(lambda connection: claiming.claim_ahead(connection, sql["claim_ahead"], left))
-        except StoreError:
-            if not rows:
-                raise
-            return rows  # they are claimed; the next claim will say it
-        return rows + more
+
+        async def both_looks() -> list[Row]:
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand))
+            if len(rows) >= demand.limit:
+                return rows
+            left = claiming.rest(demand, rows)
+            try:
+                return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
+            except Exception:
+                if not rows:
+                    raise
+                return rows  # they are claimed; the next claim will say it
+
+        return await jobs.whole(both_looks)
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
         """See `Store`."""

@@ -35,9 +35,9 @@ def moment(time: datetime | None) -> Any:
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
-def span(length: timedelta) -> timedelta:
-    """A lease or a hold that PostgreSQL can add to its clock."""
-    return min(length, _LONGEST)
+def span(length: timedelta) -> float:
+    """A lease or a hold that PostgreSQL can add to its clock, in seconds: its days have 23 or 25 hours at times."""
+    return min(length, _LONGEST).total_seconds()
 
 
 def row(values: Sequence[Any]) -> Row:

@@ -10,6 +10,7 @@ from mesh_refresh.keeper import Account, AccountState, Reason
 from mesh_refresh.testing import FakeLogin, SentRequest
 from tests.keeper.processes.book import Book, is_cut
 from tests.keeper.processes.handle import Worker
+from tests.keeper.processes.measured import WORKER
 from tests.keeper.processes.scene import tokens_in
 from tests.keeper.processes.watched import WatchedTraffic
 
@@ -53,7 +54,8 @@ class ChaosBook(Book):
         parked: dict[str, list[Account]] = {}
         for login_id, account in accounts:
             assert account.state in (AccountState.ACTIVE, AccountState.RECONNECT_REQUIRED), (login_id, account.state)
-            assert account.unknown_since is None or account.parked, f"{login_id} is still in doubt"
+            in_doubt = account.unknown_since is not None and not account.parked
+            assert not in_doubt, f"{login_id} is still in doubt since {account.unknown_since}; {self.story(login_id)}"
             if account.parked:
                 parked.setdefault(login_id, []).append(account)
         assert lost <= set(parked), f"lost without a word: {sorted(lost - set(parked))}"
@@ -67,6 +69,12 @@ class ChaosBook(Book):
         self.check_exchanges()
         slow = {login: number for login, number in self.rounds.items() if number > MOST_ROUNDS}
         assert not slow, f"not fresh within {MOST_ROUNDS} requests: {slow}"
+
+    def story(self, login_id: str) -> str:
+        """The last requests of a login, for whoever looks for a cause."""
+        mine = [it for it in self.fake.requests if it.login == login_id][-4:]
+        seen = [f"{it.at:%T.%f} by {it.headers.get(WORKER)}: {it.outcome}, {it.fault}, {it.status}" for it in mine]
+        return f"its last requests of {len(self.fake.requests)}: " + "; ".join(seen)
 
     def check_exchanges(self) -> None:
         """One exchange of a login at a time, and no spent token sent, but where a kill cut the one that spent it."""

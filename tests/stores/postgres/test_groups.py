@@ -79,6 +79,20 @@ async def test_two_swaps_of_one_login_in_a_group_are_done_in_order(fleet: Fleet)
         assert [(await kept(store, row.login_id)).sealed for row in (one, other)] == [b"1", b"4"]
 
 
+async def test_nor_does_another_way_to_swap_change_their_order(fleet: Fleet) -> None:
+    """What gives a lease back is another statement, and may not be overtaken by what was asked for after it."""
+    async with fleet.store() as store:
+        first, one = await inserted(store, 2)
+        leased = await take(store, one.login_id)
+        done = await asyncio.gather(
+            store.swap(evolve(first, revision=1, sealed=b"0")),
+            store.swap(evolve(leased, sealed=b"1"), owner="me", hold=HOLD),
+            store.swap(evolve(leased, revision=leased.revision + 1, sealed=b"2")),
+        )
+        assert done == [True, True, True]
+        assert (await kept(store, one.login_id)).sealed == b"2"
+
+
 async def test_two_inserts_of_one_login_in_a_group_make_one(fleet: Fleet) -> None:
     """The first of them, and the other is told."""
     async with fleet.store() as store:

@@ -12,6 +12,7 @@ import pytest
 from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.scanning import page_query
+from mesh_refresh.stores.postgres.values import span
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
@@ -141,7 +142,7 @@ async def test_statements_read_what_they_give(
             explained.assert_reads_few(25 * LIMIT)
             await claiming.claim_ahead(explained, store._sql["claim_ahead"], demand)
             explained.assert_reads_few(25 * LIMIT)
-        await explained.fetch(store._sql["claim_one"], "login 7", "me", LEASE)
+        await explained.fetch(store._sql["claim_one"], "login 7", "me", span(LEASE))
         explained.assert_reads_few(100)
         for many in (LIMIT, 500):
             rows = [a_row(f"login {number}") for number in range(many)]
