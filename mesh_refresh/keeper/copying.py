@@ -19,6 +19,7 @@ from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.stores import Busy, Page, Row, Store, StoreDamaged, WrongKey, row_of
 from mesh_refresh.stores.sealing import opened
+from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -66,8 +67,12 @@ async def copy_fleet(
     nothing is unknown of it, which with `wait` is waited for; else what is `left` is told. What comes for a moved login
     in the old store afterwards is kept there, and taken over by the next run; with `wait`, a run ends when there is
     nothing of that kind. Pauses are copied too. `policy` and `may_resend` (`MeshClient.may_resend`) should be those of
-    the keepers. Raises the stores' `StoreError`, `WrongKey` among them.
+    the keepers. A cancel comes through when the hundred logins that are under way are done, a second or so later.
+
+    Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
+    if await _are_one(source, target):
+        raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
     copying = _Copying(source, target, policy or Policy(), clock or SystemClock(), may_resend)
     for broker in await source.paused():
         await target.pause(broker)
@@ -102,11 +107,38 @@ class _Copying:
         """One look at every login."""
         done, page = Copied(moved, taken), Page(_AT_A_TIME)
         while rows := await self.source.rows(page):
-            ends = await asyncio.gather(*(self._one(row) for row in rows), return_exceptions=True)
+            ends, cancelled = await self._all(rows)
             done = _counted(done, rows, ends)
             on_progress(done)
+            if cancelled is not None:
+                raise cancelled
             page = evolve(page, after=rows[-1].login_id)
         return done
+
+    async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
+        """What came of each, done to its end whoever cancels; and the cancel, where one came.
+
+        A lease that is left behind looks like an exchange that nobody knows the end of: its login would be held up for
+        as long as that must be waited for.
+        """
+        ends: dict[str, str | BaseException] = {}
+
+        async def one(row: Row) -> None:
+            try:
+                ends[row.login_id] = await self._one(row)
+            except BaseException as error:  # noqa: BLE001 - `_counted` raises it
+                ends[row.login_id] = error
+
+        loop = asyncio.get_running_loop()
+        under_way: set[asyncio.Task[None]] = {ForeignTask(one(row), loop=loop) for row in rows}
+        cancelled: asyncio.CancelledError | None = None
+        while under_way:
+            try:
+                _, under_way = await asyncio.wait(under_way)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                under_way = {task for task in under_way if not task.done()}
+        return [ends[row.login_id] for row in rows], cancelled
 
     async def _one(self, row: Row) -> str:
         login = opened(self.source.cipher, row)
@@ -204,6 +236,14 @@ class _Copying:
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
     ) -> bool:
         return await store.swap(row_of(store.cipher, login, self.clock.now()), owner=owner, hold=hold)
+
+
+async def _are_one(source: Store, target: Store) -> bool:
+    """Whether the first login has the same epoch in both: each store gives it another one."""
+    for row in await source.rows(Page(1)):
+        there = await target.read(row.login_id)
+        return there is not None and there.epoch == row.epoch
+    return False
 
 
 def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> Copied:

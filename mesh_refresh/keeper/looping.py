@@ -54,11 +54,13 @@ class Claims:
         core, total = self._core, 0
         self._due_by = core.at()
         while not core.closing:
+            # A look while others took all the places has seen nothing, though they may be gone when it is over.
+            busy = bool(core.units)
             await self._once()
             if self._failed is not None:
                 raise self._failed
             total += self._claimed
-            if self._claimed and core.gate.free > 0:
+            if (self._claimed and core.gate.free > 0) or (busy and not core.units):
                 continue
             now = core.clock.monotonic()
             if not self._claimed and not core.units and not core.unread and not core.gate.rated(now):

@@ -35,7 +35,10 @@ class Cipher:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
         except ImportError:
-            raise InvalidRequest("Cipher needs the package cryptography: pip install 'mesh-refresh[keeper]'.") from None
+            raise InvalidRequest(
+                "Cipher needs the package cryptography, which the extra keeper brings: "
+                "from a checkout, pip install '.[keeper]'."
+            ) from None
         self._aead: Any = AESGCM
         found = _keys(keys)
         del keys  # a traceback may be rendered with its locals

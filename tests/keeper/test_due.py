@@ -3,11 +3,14 @@
 import asyncio
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
+import pytest
 from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import AccountState, ReconnectSoon
+from mesh_refresh.keeper.core import Core
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, Stage
 
@@ -207,3 +210,23 @@ async def test_a_run_over_what_is_due_ends_however_long_it_takes(stage: Stage) -
         gate.release()
         assert await run == 1
     assert stage.sent() == 1
+
+
+async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took all the places may be gone when the look is over: there may still be more that is due."""
+    protect, looks = Core.protect, 0
+
+    async def late(core: Core, look: Any) -> None:
+        nonlocal looks
+        looks += 1
+        await protect(core, look)
+        while looks == 2 and core.units:  # no place, and by its end nobody is there any more
+            await core.change(None)
+
+    async with stage.keeper(concurrency=2) as keeper:
+        for number in range(4):
+            await keeper.add(str(number), stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        stage.clock.advance(2 * HOUR)
+        monkeypatch.setattr(Core, "protect", late)
+        assert await keeper.refresh_due() == 4
+    assert looks > 2

@@ -1,10 +1,11 @@
 """``mesh-refresh copy``."""
 
-import asyncio
+import signal
 from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
 
 import click
+from attrs import define, field
 
 from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.exits import Exit, exit_for
@@ -12,6 +13,7 @@ from mesh_refresh.cli.fleet import opened
 from mesh_refresh.cli.fleet.options import duration
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
 from mesh_refresh.cli.lines import Failure, counted, one_line, say
+from mesh_refresh.cli.loop import Loop
 from mesh_refresh.keeper import Copied, Policy, copy_fleet
 from mesh_refresh.stores import WrongKey
 
@@ -61,12 +63,19 @@ def copy(
         raise click.UsageError("FROM and TO are the same store.")
     policy = opened.policy(lease=lease, settle=settle)
     places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
-    try:
-        done = asyncio.run(_copied(*places, policy, wait=not no_wait, quiet=quiet))
-    except MeshRefreshError as error:
-        more = f" Its keys are in {KEYS_VARIABLE}, those of TO perhaps in {TO_KEYS_VARIABLE}."
-        text = f"{error}{more if isinstance(error, WrongKey) else ''} What was moved is moved; run it again."
-        raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
+    progress = _Progress(quiet=quiet)
+    with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
+        try:
+            done = loop.run(_copied(*places, policy, progress, wait=not no_wait))
+        except MeshRefreshError as error:
+            more = f" Its keys are in {KEYS_VARIABLE}, those of TO perhaps in {TO_KEYS_VARIABLE}."
+            text = f"{error}{more if isinstance(error, WrongKey) else ''} {progress.standing()}"
+            raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
+        except KeyboardInterrupt:
+            say(f"interrupted. {_sentence(progress.latest)} {progress.standing()}")
+            if loop.received is signal.SIGTERM:
+                raise click.exceptions.Exit(Exit.TERMINATED) from None
+            raise
     if not quiet or done.left or done.unreadable:
         say(_sentence(done))
     for login_id in done.unreadable[:20]:
@@ -74,15 +83,28 @@ def copy(
     return Exit.STORE if done.unreadable else Exit.TRY_AGAIN if done.left else Exit.REFRESHED
 
 
-async def _copied(source: Place, target: Place, policy: Policy, *, wait: bool, quiet: bool) -> Copied:
-    told = Copied()
+@define
+class _Progress:
+    """How far it is, and what of that was said."""
 
-    def progress(done: Copied) -> None:
-        nonlocal told
-        if not quiet and (done.moved - told.moved >= 20_000 or (done.until != told.until and done.left)):
-            told = done
+    quiet: bool
+    latest: Copied = field(factory=Copied)
+    _told: Copied = field(factory=Copied, init=False)
+
+    def __call__(self, done: Copied) -> None:
+        self.latest = done
+        news = done.moved - self._told.moved >= 20_000 or (done.until != self._told.until and done.left)
+        if news and not self.quiet:
+            self._told = done
             say(_sentence(done))
 
+    def standing(self) -> str:
+        """What to make of an end that came early."""
+        is_any = self.latest.moved or self.latest.taken_over
+        return "What was moved is moved; run it again for the rest." if is_any else "Nothing was moved."
+
+
+async def _copied(source: Place, target: Place, policy: Policy, progress: _Progress, *, wait: bool) -> Copied:
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(source.opened(create=False))
         second = await stack.enter_async_context(target.opened(create=True))

@@ -80,12 +80,21 @@ class _Address:
     """Those of ours."""
 
 
+_ROOT = (
+    "To check the server's certificate, libpq's way, the one that signed it must be in ~/.postgresql/root.crt, "
+    "or in a file that sslrootcert=... names."
+)
+
+
 async def connect(to: Target) -> Any:
     """A connection of asyncpg's. Raises what asyncpg raises, `StoreUnavailable` and `StoreDamaged`."""
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
-        raise InvalidRequest("PostgresStore needs the package asyncpg: pip install 'mesh-refresh[postgres]'.") from None
+        raise InvalidRequest(
+            "PostgresStore needs the package asyncpg, which the extra postgres brings: "
+            "from a checkout, pip install '.[postgres]'."
+        ) from None
     seconds = to.patience.total_seconds()
     open_one: Any = asyncpg.connect
     try:
@@ -98,8 +107,10 @@ async def connect(to: Target) -> Any:
         )
     except Exception as error:
         if isinstance(error, ValueError) or state_of(error) in _UNKNOWN_OPTION:
+            by_certificate = "verify-ca" in str(to.url) or "verify-full" in str(to.url)
+            hint = f" {_ROOT}" if by_certificate else ""
             raise InvalidRequest(
-                f"The URL of the store {to.shown} has an option that is not known, or not so."
+                f"The URL of the store {to.shown} has an option that is not known, or not so.{hint}"
             ) from None
         raise
     try:

@@ -1,6 +1,9 @@
 """The commands on a PostgreSQL database: the same as on a file, after `migrate`; and `copy` between both."""
 
+import asyncio
 import json
+import re
+import signal
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +11,8 @@ import pytest
 
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.place import Place
-from mesh_refresh.stores import Cipher
+from mesh_refresh.stores import Cipher, Page
+from mesh_refresh.stores.postgres import PostgresStore
 from tests.cli.fleet.conftest import Fleet
 from tests.postgres_server import with_options
 from tests.stores.postgres.handles import new_schema
@@ -121,6 +125,11 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     """Nothing is moved where one of them does not open."""
     fleet.add("user-7")
     assert fleet("copy", "fleet.db", "fleet.db").code == Exit.INVALID
+    Path("other name.db").symlink_to("fleet.db")
+    ran = fleet("copy", "fleet.db", "other name.db")
+    assert ran.code == Exit.INVALID
+    assert "is one store" in ran.err
+    assert "Nothing was moved." in ran.err
     assert fleet("copy", "none.db", "other.db").code == Exit.INVALID
     assert fleet("copy", "fleet.db", "other.db", "--from-plaintext").code == Exit.INVALID
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", Cipher.generate_key())
@@ -129,3 +138,29 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     assert "MESH_REFRESH_TO_KEYS" in ran.err
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
     assert fleet.states() == {"user-7": "active"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, number: int, code: int) -> None:
+    """What is under way is moved first, so that the next run has to wait for nothing; it is said how far it came."""
+    lines = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase")) for it in range(1_000))
+    assert fleet("import", "-", "-q", stdin=lines).code == 0
+    assert fleet("migrate", "--store", url).code == 0
+
+    async def is_any_moved() -> bool:
+        async with PostgresStore.open(url, cipher=Cipher([fleet.key])) as store:
+            return bool(await store.rows(Page(1)))
+
+    with fleet.cli.start("copy", "fleet.db", url) as process:
+        while not asyncio.run(is_any_moved()):
+            assert process.poll() is None
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n+"
+    found = re.fullmatch(sign, told)
+    assert found, told
+    left = 1_000 - int(found[1])
+    assert left, "it was over too early to be interrupted"
+    ran = fleet("copy", "--no-wait", "fleet.db", url)
+    assert (ran.code, ran.err) == (0, f"mesh-refresh: {left} logins moved.\n")
