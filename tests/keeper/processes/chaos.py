@@ -50,6 +50,7 @@ times in a row must be tried again while it is waited for."""
 DEADLINE = 2.0
 STORE_PATIENCE = 1.0
 PATIENCE = 60.0
+_LEASED = """SELECT login_id FROM "{schema}".login WHERE owner IS NOT NULL"""
 _LEFT_OPEN = """SELECT login_id FROM "{schema}".login WHERE owner IS NOT NULL AND until <= clock_timestamp()"""
 
 
@@ -185,17 +186,15 @@ class Chaos:
                 seat.kill("at the end")
         await until(lambda: all(seat.works for seat in self.seats), patience=PATIENCE)
         begin = len(self.fake.requests)
-        left: set[str] = set()
+        left = await self._unsettled() | await self._rows(_LEASED)
 
         async def look() -> set[str]:
-            now = await self._unsettled()
-            # What is being answered may still turn out to be in doubt: its reply may be one that is withheld.
-            now |= {request.login or "" for request in self.fake.requests[:begin] if not request.done}
+            # What is under way may still turn out to be in doubt: its reply may be one that is withheld.
+            now = await self._unsettled() | await self._rows(_LEASED)
             sent = Counter(request.login or "" for request in self.fake.requests[begin:])
             for login_id in left - now:
                 self.book.rounds[login_id] = sent[login_id]
-            left.clear()
-            left.update(now)
+            left.intersection_update(now)
             return left
 
         try:
@@ -206,15 +205,20 @@ class Chaos:
 
     async def _unsettled(self) -> set[str]:
         """Neither fresh nor parked, or with an attempt that a killed process left open: that is found only later."""
-        live, store = self.fake.is_live, self.scene.store
-        assert isinstance(store, PostgresStore)
-        found = await store._open_jobs().do(partial(_fetched, _LEFT_OPEN.format(schema=store._to.schema)))
-        return {login_id for (login_id,) in found} | {
+        live = self.fake.is_live
+        return await self._rows(_LEFT_OPEN) | {
             login_id
             for login_id, account in await self.scene.accounts()
             if account.state is AccountState.ACTIVE
             and not (account.unknown_since is None and live(account.tokens.refresh_token))
         }
+
+    async def _rows(self, sql: str) -> set[str]:
+        """The logins that a query finds."""
+        store = self.scene.store
+        assert isinstance(store, PostgresStore)
+        found = await store._open_jobs().do(partial(_fetched, sql.format(schema=store._to.schema)))
+        return {login_id for (login_id,) in found}
 
 
 async def _fetched(sql: str, connection: Any) -> Any:
