@@ -130,14 +130,13 @@ class _Copying:
                 ends[row.login_id] = error
 
         loop = asyncio.get_running_loop()
-        under_way: set[asyncio.Task[None]] = {ForeignTask(one(row), loop=loop) for row in rows}
+        tasks = [ForeignTask(one(row), loop=loop) for row in rows]
         cancelled: asyncio.CancelledError | None = None
-        while under_way:
+        while under_way := [task for task in tasks if not task.done()]:
             try:
-                _, under_way = await asyncio.wait(under_way)
+                await asyncio.wait(under_way)
             except asyncio.CancelledError as error:
                 cancelled = error
-                under_way = {task for task in under_way if not task.done()}
         return [ends[row.login_id] for row in rows], cancelled
 
     async def _one(self, row: Row) -> str:

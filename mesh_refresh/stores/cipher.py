@@ -10,7 +10,7 @@ from typing import Any
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
-from mesh_refresh.stores.errors import StoreDamaged, WrongKey
+from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
 
 _VERSION = b"\x01"
 _SALT, _NONCE, _KEY = 16, 12, 32
@@ -35,10 +35,7 @@ class Cipher:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
         except ImportError:
-            raise InvalidRequest(
-                "Cipher needs the package cryptography, which the extra keeper brings: "
-                "from a checkout, pip install '.[keeper]'."
-            ) from None
+            raise package_missing("Cipher", "cryptography", "keeper") from None
         self._aead: Any = AESGCM
         found = _keys(keys)
         del keys  # a traceback may be rendered with its locals

@@ -1,6 +1,6 @@
 """What can be wrong with a store."""
 
-from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 
 
 class StoreError(MeshRefreshError):
@@ -30,3 +30,10 @@ class WrongKey(StoreError):
 
     _what = "What the store holds is not sealed with any of these keys."
     _next = "Nothing was claimed or changed. Open it with the key that it was written with."
+
+
+def package_missing(what: str, package: str, extra: str) -> InvalidRequest:
+    """What `what` raises where an extra is not installed."""
+    return InvalidRequest(
+        f"{what} needs the package {package}, which the extra {extra} brings: from a checkout, pip install '.[{extra}]'."
+    )

@@ -15,12 +15,12 @@ from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
 from tests.simulation.world import run
 
-SEEDS = (0, 2, 4)
-# Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it. The first one
-# does so today: a bug that one world in seventy shows would take minutes.
+SEEDS = range(5)
+# Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it. One that does
+# so today comes first where few do: a bug that one world in seventy shows would take minutes.
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", range(6, 20), "while another exchange with it was under way"),
+    "a lease shorter than the deadline": ("stormy", (6, *range(1, 20)), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", range(2, 7), "was erased"),
     "an open attempt that its own keeper erases": ("outages", (12, *range(51, 91)), "though what came for it is held"),

@@ -127,7 +127,7 @@ def test_without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(InvalidRequest, match=r"the extra keeper"):
+    with pytest.raises(InvalidRequest, match=r"pip install '\.\[keeper\]'"):
         Cipher([OLD])
 
 

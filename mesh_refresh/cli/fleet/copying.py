@@ -72,9 +72,10 @@ def copy(
             text = f"{error}{more if isinstance(error, WrongKey) else ''} {progress.standing()}"
             raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
         except KeyboardInterrupt:
-            say(f"interrupted. {_sentence(progress.latest)} {progress.standing()}")
+            text = f"interrupted. {_sentence(progress.latest)} {progress.standing()}"
             if loop.received is signal.SIGTERM:
-                raise click.exceptions.Exit(Exit.TERMINATED) from None
+                raise Failure(text, Exit.TERMINATED) from None
+            say(text)
             raise
     if not quiet or done.left or done.unreadable:
         say(_sentence(done))

@@ -25,7 +25,8 @@ wanted AS (
 -- name: lease
 -- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
-SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $1, until = clock_timestamp() + make_interval(secs => $2)
+SET revision = login.revision + 1, attempt = login.attempt + 1,
+    owner = $1, until = clock_timestamp() + make_interval(secs => $2)
 FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
 RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
@@ -130,7 +131,8 @@ WITH found AS MATERIALIZED (
 ),
 leased AS (
     UPDATE {schema}.login AS login
-    SET revision = login.revision + 1, attempt = login.attempt + 1, owner = $2, until = clock_timestamp() + make_interval(secs => $3)
+    SET revision = login.revision + 1, attempt = login.attempt + 1,
+        owner = $2, until = clock_timestamp() + make_interval(secs => $3)
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
     RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed

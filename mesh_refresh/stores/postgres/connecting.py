@@ -11,7 +11,7 @@ from attrs import field, frozen
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr, masked
 from mesh_refresh.stores.checks import check_text
-from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable, package_missing
 from mesh_refresh.stores.postgres.failures import state_of
 
 OLDEST = 140_000
@@ -91,10 +91,7 @@ async def connect(to: Target) -> Any:
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
-        raise InvalidRequest(
-            "PostgresStore needs the package asyncpg, which the extra postgres brings: "
-            "from a checkout, pip install '.[postgres]'."
-        ) from None
+        raise package_missing("PostgresStore", "asyncpg", "postgres") from None
     seconds = to.patience.total_seconds()
     open_one: Any = asyncpg.connect
     try:

@@ -51,7 +51,6 @@ DEADLINE = 2.0
 STORE_PATIENCE = 1.0
 PATIENCE = 60.0
 _LEASED = """SELECT login_id FROM "{schema}".login WHERE owner IS NOT NULL"""
-_LEFT_OPEN = """SELECT login_id FROM "{schema}".login WHERE owner IS NOT NULL AND until <= clock_timestamp()"""
 
 
 @define(eq=False)
@@ -186,11 +185,10 @@ class Chaos:
                 seat.kill("at the end")
         await until(lambda: all(seat.works for seat in self.seats), patience=PATIENCE)
         begin = len(self.fake.requests)
-        left = await self._unsettled() | await self._rows(_LEASED)
+        left = await self._unsettled()
 
         async def look() -> set[str]:
-            # What is under way may still turn out to be in doubt: its reply may be one that is withheld.
-            now = await self._unsettled() | await self._rows(_LEASED)
+            now = await self._unsettled()
             sent = Counter(request.login or "" for request in self.fake.requests[begin:])
             for login_id in left - now:
                 self.book.rounds[login_id] = sent[login_id]
@@ -204,21 +202,16 @@ class Chaos:
             raise
 
     async def _unsettled(self) -> set[str]:
-        """Neither fresh nor parked, or with an attempt that a killed process left open: that is found only later."""
-        live = self.fake.is_live
-        return await self._rows(_LEFT_OPEN) | {
+        """Neither fresh nor parked; or leased: by a process that was killed, or for a reply that may be withheld."""
+        live, store = self.fake.is_live, self.scene.store
+        assert isinstance(store, PostgresStore)
+        found = await store._open_jobs().do(partial(_fetched, _LEASED.format(schema=store._to.schema)))
+        return {login_id for (login_id,) in found} | {
             login_id
             for login_id, account in await self.scene.accounts()
             if account.state is AccountState.ACTIVE
             and not (account.unknown_since is None and live(account.tokens.refresh_token))
         }
-
-    async def _rows(self, sql: str) -> set[str]:
-        """The logins that a query finds."""
-        store = self.scene.store
-        assert isinstance(store, PostgresStore)
-        found = await store._open_jobs().do(partial(_fetched, sql.format(schema=store._to.schema)))
-        return {login_id for (login_id,) in found}
 
 
 async def _fetched(sql: str, connection: Any) -> Any:

@@ -14,7 +14,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, SECOND, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.handles import execute, new_schema
 
 pytestmark = pytest.mark.once
 
@@ -49,8 +49,7 @@ async def leased(store: Store, row: Row) -> None:
 async def held_up(fleet: Fleet) -> AsyncIterator[PostgresStore]:
     """A store whose claims wait before they lock a row that was leased before."""
     clock = new_schema("clock")
-    async with fleet.holding(_WAITING.format(clock=clock)):
-        pass
+    await execute(fleet.url, _WAITING.format(clock=clock))
     async with fleet.store(url=with_options(fleet.url, search_path=f"{clock},pg_catalog")) as store:
         yield store
 
@@ -96,12 +95,12 @@ async def test_a_claim_that_is_under_way_is_done_before_its_store_is_closed(flee
 async def test_a_lease_of_a_day_has_24_hours(fleet: Fleet) -> None:
     """Whatever the clocks of the session's time zone do on that day."""
     clock = new_schema("clock")
-    async with fleet.holding(
+    await execute(
+        fleet.url,
         f"CREATE SCHEMA {clock}; "
         f"CREATE FUNCTION {clock}.clock_timestamp() RETURNS timestamptz LANGUAGE sql "
-        "AS $$ SELECT '2026-03-08 00:00Z'::timestamptz $$"
-    ):
-        pass
+        "AS $$ SELECT '2026-03-08 00:00Z'::timestamptz $$",
+    )
     url = with_options(fleet.url, search_path=f"{clock},pg_catalog", TimeZone="America/New_York")
     day = timedelta(days=1)
     async with fleet.store(url=url) as store:
