@@ -35,5 +35,6 @@ class WrongKey(StoreError):
 def package_missing(what: str, package: str, extra: str) -> InvalidRequest:
     """What `what` raises where an extra is not installed."""
     return InvalidRequest(
-        f"{what} needs the package {package}, which the extra {extra} brings: from a checkout, pip install '.[{extra}]'."
+        f"{what} needs the package {package}, which the extra {extra} brings: "
+        f"from a checkout, pip install '.[{extra}]'."
     )

@@ -220,13 +220,19 @@ async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypa
         nonlocal looks
         looks += 1
         await protect(core, look)
-        while looks == 2 and core.units:  # no place, and by its end nobody is there any more
-            await core.change(None)
+        if looks == 1:
+            core.loop.call_soon(core.wake)  # as a poll does, while what was claimed is under way
+        elif looks == 2:
+            assert not core.gate.free
+            gate.release()
+            while core.units:  # by the end of this look, nobody has a place any more
+                await core.change(None)
 
     async with stage.keeper(concurrency=2) as keeper:
         for number in range(4):
             await keeper.add(str(number), stage.fake.login("coinbase", access_lifetime=HOUR).token)
         stage.clock.advance(2 * HOUR)
+        gate = stage.fake.hold(times=None)
         monkeypatch.setattr(Core, "protect", late)
         assert await keeper.refresh_due() == 4
     assert looks > 2
