@@ -7,10 +7,12 @@
 
 -- name: wanted
 -- The brokers, one look into the index for each, because their rows are not to be walked over; and how many at the most.
+-- From the last to the first, and from the end of each: what was claimed lately has left the index full of dead entries at
+-- the front of each.
 each_broker (broker) AS (
-    SELECT min(broker) FROM {schema}.login WHERE due_at IS NOT NULL
+    SELECT max(broker) FROM {schema}.login
     UNION ALL
-    SELECT (SELECT min(broker) FROM {schema}.login WHERE due_at IS NOT NULL AND login.broker > each_broker.broker)
+    SELECT (SELECT max(broker) FROM {schema}.login WHERE login.broker < each_broker.broker)
     FROM each_broker
     WHERE each_broker.broker IS NOT NULL
 ),
@@ -46,7 +48,7 @@ first_due AS (
         LIMIT wanted.most
     ) AS free
     WHERE (SELECT sum(most) FROM wanted) > $4
-    ORDER BY free.due_at
+    ORDER BY free.due_at, wanted.broker
     LIMIT $4
 ),
 share AS MATERIALIZED (
@@ -92,7 +94,7 @@ first_ahead AS (
         ORDER BY due_at
         LIMIT wanted.most
     ) AS free
-    ORDER BY free.due_at
+    ORDER BY free.due_at, wanted.broker
     LIMIT $4
 ),
 share AS MATERIALIZED (
