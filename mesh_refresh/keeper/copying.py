@@ -18,6 +18,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.stores import Busy, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.row import QUIET
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
@@ -86,7 +87,7 @@ class _Copying:
     policy: Policy
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
-    owner: str = field(factory=new_name)
+    owner: str = field(factory=lambda: QUIET + new_name())
 
     async def run(self, *, wait: bool, on_progress: Callable[[Copied], object]) -> Copied:
         moved = taken = 0
@@ -152,45 +153,63 @@ class _Copying:
         return "taken_over" if more else ""
 
     async def _move(self, login: Login) -> str:
-        row = await self.source.claim_one(login.login_id, self.owner, self.policy.lease)
+        row = await self._leased(login.login_id)
         if row is None:
             return ""
-        if isinstance(row, Busy):
-            raise _Later(self.clock.now() + row.left)
         login = opened(self.source.cipher, row)
         if login.moving is not None:
             # Another copy was here in between.
-            await self._give_back(login)
+            await self._give_back(login, self.owner)
             raise _Later
-        if row.open_attempt:
-            await self._stamp(login)
         now = self.clock.now()
         waits = [it.wait_until for it in login.accounts if it.wait_until is not None and it.wait_until > now]
         if waits:
-            await self._give_back(login)
+            await self._give_back(login, self.owner)
             raise _Later(max(waits))
         await self._arrive(login)
         if not await self._swap(self.source, moving.marked(login), owner=self.owner):
             # Written meanwhile, by somebody without a lease: it is looked at anew.
-            await self._give_back(login)
+            await self._give_back(login, self.owner)
             raise _Later(now)
         await self._release(login.login_id)
         return "moved"
 
-    async def _stamp(self, login: Login) -> None:
+    async def _leased(self, login_id: str) -> Row | None:
+        """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
+        row = await self.source.claim_one(login_id, self.owner, self.policy.lease)
+        if isinstance(row, Busy) and not row.left:
+            await self._settle_open(login_id)
+            row = await self.source.claim_one(login_id, self.owner, self.policy.lease)
+        if isinstance(row, Busy):
+            raise _Later(self.clock.now() + row.left)
+        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
+            await self._stamp(opened(self.source.cipher, row), self.owner)
+        return row
+
+    async def _settle_open(self, login_id: str) -> None:
+        """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
+        owner = new_name()
+        row = await self.source.claim_one(login_id, owner, self.policy.lease)
+        if isinstance(row, Row):
+            login = opened(self.source.cipher, row)
+            if row.open_attempt:
+                await self._stamp(login, owner)
+            await self._give_back(login, owner)
+
+    async def _stamp(self, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
         now = Now(self.clock.now(), self.policy, new_name)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = failing.found_open(login, login, now, may).login
-        if stamped != login:
-            await self._swap(self.source, stamped, owner=self.owner, hold=self.policy.settle)
+        if stamped != login and login.moving is None:
+            await self._swap(self.source, stamped, owner=owner, hold=self.policy.settle)
             raise _Later(now.at + self.policy.settle)
 
-    async def _give_back(self, login: Login) -> None:
-        if not await self._swap(self.source, login, owner=self.owner):
+    async def _give_back(self, login: Login, owner: str) -> None:
+        if not await self._swap(self.source, login, owner=owner):
             found = await self.source.read(login.login_id)
             if found is not None:
-                await self.source.swap(found, owner=self.owner)
+                await self.source.swap(found, owner=owner)
 
     async def _arrive(self, login: Login) -> None:
         """Into the new store, where nobody exchanges it yet."""

@@ -8,7 +8,7 @@ from attrs import define, evolve
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import QUIET, Busy, Count, Demand, Page, Row, is_open
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -88,6 +88,8 @@ class MemoryStore(Store):
             return None
         if kept.until is not None and now < kept.until:
             return Busy(timedelta(microseconds=kept.until - now))
+        if owner.startswith(QUIET) and is_open(kept.owner):
+            return Busy(timedelta())
         return self._lease(kept, owner, lease, now)
 
     async def delete(self, login_id: str) -> bool:
@@ -140,7 +142,7 @@ class MemoryStore(Store):
         return row.due_at <= demand.now or row.changed_at > demand.ahead
 
     def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        was_open = kept.owner is not None
+        was_open = is_open(kept.owner)
         kept.owner, kept.until = owner, now + lease // _MICROSECOND
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)

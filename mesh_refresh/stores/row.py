@@ -8,6 +8,8 @@ from attrs import field, frozen
 from mesh_refresh.masking import masked_size
 
 _END = datetime.max.replace(tzinfo=UTC)
+QUIET = "~"
+"""How the name of an owner begins who sends nothing: see `Store`."""
 CLOCK_TOLERANCE = timedelta(minutes=2)
 """What was changed further in the future than this was written before the wall clock was put back."""
 
@@ -33,7 +35,12 @@ class Row:
     attempt: int = 0
     """Raised by one with every claim, and never lowered. The store does it."""
     open_attempt: bool = False
-    """Of a row that was just claimed: the lease before it ran out without having been given back."""
+    """Of a row that was just claimed: the lease before it ran out, and its owner may have sent something."""
+
+
+def is_open(owner: str | None) -> bool:
+    """Whether something may have been sent under the lease of `owner`, where it ran out."""
+    return owner is not None and not owner.startswith(QUIET)
 
 
 @frozen
@@ -41,7 +48,7 @@ class Busy:
     """The lease is somebody's, or the row is left alone for a while."""
 
     left: timedelta
-    """For how long, at the most."""
+    """For how long, at the most. Zero: it is free, but for those who send nothing, because an attempt is open."""
 
 
 @frozen

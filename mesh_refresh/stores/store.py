@@ -28,6 +28,9 @@ class Store(Protocol):
     included; from the very moment of its end on, any claim may. The store's clock must not jump with the wall clock,
     nor stand still while a machine is suspended; processes that share the store share that clock.
 
+    **An attempt is open** where a lease ran out: nobody knows what was sent under it. An owner whose name begins with
+    ``~`` sends nothing, and leaves no open attempt behind: so a copy of a fleet may be killed.
+
     **Rows** are written whole or not at all. `revision` and `attempt` are the store's to raise; `epoch` is written by
     `insert` and kept. Times come back as they went in, to the microsecond, in UTC. Text is any Unicode text.
     """
@@ -67,7 +70,11 @@ class Store(Protocol):
         ...
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row."""
+        """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row.
+
+        An owner whose name begins with ``~`` does not get a row with an open attempt, which would be forgotten:
+        `Busy` for no time.
+        """
         ...
 
     async def delete(self, login_id: str) -> bool:

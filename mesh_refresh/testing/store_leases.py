@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from attrs import evolve
 
-from mesh_refresh.stores import Demand
+from mesh_refresh.stores import Busy, Demand
 from mesh_refresh.testing.store_kit import (
     LEASE,
     MICROSECOND,
@@ -65,6 +65,33 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, MICROSECOND)
             (row,) = await store.claim(demand_of("somebody"))
             assert (row.revision, row.attempt, row.open_attempt) == (3, 2, True)
+
+    async def test_who_sends_nothing_leaves_no_open_attempt(self) -> None:
+        """An owner with such a name has a lease like others; where it runs out, nobody is told of an attempt."""
+        async with self.opened() as store:
+            await fill(store, a_row("a"), a_row("b"))
+            for login_id in ("a", "b"):
+                await take(store, login_id, owner="~copy")
+            for login_id in ("a", "b"):
+                assert timedelta() < await busy(store, login_id) <= LEASE
+                assert timedelta() < await busy(store, login_id, owner="~other") <= LEASE
+            await self.pass_time(store, LEASE)
+            row = await take(store, "a", owner="~copy")
+            assert (row.attempt, row.open_attempt) == (2, False)
+            (row,) = await store.claim(a_demand())
+            assert (row.login_id, row.attempt, row.open_attempt) == ("b", 2, False)
+            assert await store.swap(await kept(store, "a"), owner="~copy") is True
+            assert (await take(store, "a")).open_attempt is False
+
+    async def test_who_sends_nothing_does_not_get_an_open_attempt(self) -> None:
+        """It stays open for the next who may send something, and the row stays as it was."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            before = await take(store)
+            await self.pass_time(store, LEASE)
+            assert await store.claim_one("a", "~copy", LEASE) == Busy(timedelta())
+            assert await kept(store) == before
+            assert (await take(store, owner="somebody")).open_attempt is True
 
     async def test_the_wall_clock_ends_no_lease(self) -> None:
         """A demand from years ahead, or from before, frees nothing."""

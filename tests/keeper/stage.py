@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from mesh_refresh import MeshClient, RetryPolicy, Tokens
+from mesh_refresh import MeshClient, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
 from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import FakeMesh, ManualClock
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -42,6 +43,13 @@ class Notes:
             self._more.clear()
             await self._more.wait()
         return found
+
+
+class Once(DefaultStrategy):
+    """A broker whose requests may not be sent twice."""
+
+    def may_resend(self, request: RefreshRequest) -> bool:
+        return False
 
 
 class FaultyStore(MemoryStore):

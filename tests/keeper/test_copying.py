@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +21,9 @@ from mesh_refresh.keeper import (
     Way,
     copy_fleet,
 )
-from mesh_refresh.stores import Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
 from mesh_refresh.testing import Sharing
-from tests.keeper.stage import HOUR, FaultyStore, Stage
+from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 
 LEASE = timedelta(minutes=3)
 
@@ -276,6 +277,60 @@ async def test_it_can_be_interrupted_at_any_point(stage: Stage, target: MemorySt
         await other.refresh("a")
         assert (await stage.login()).moving is not None
     await assert_whole(stage, target)
+
+
+async def test_a_copy_that_is_killed_leaves_no_open_attempt(stage: Stage, target: MemoryStore) -> None:
+    """Its login is not held up, nor parked where nothing may be sent twice, once the lease has run out."""
+    async with stage.keeper(strategies={"coinbase": Once()}) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        with pytest.raises(Interrupted):
+            await copied(stage, target, Steps(4).of(stage.store))
+        assert isinstance(await stage.store.claim_one("a", "somebody", LEASE), Busy)
+        stage.clock.advance(LEASE)
+        await keeper.refresh("a")
+    assert stage.sent() == 1
+
+
+async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stage: Stage, target: MemoryStore) -> None:
+    """Whatever step it comes to: the exchange of unknown end is waited for."""
+    for at in range(4, 8):
+        login_id = str(at)
+        async with stage.keeper() as keeper:
+            await keeper.add(login_id, stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        await stage.store.claim_one(login_id, "killed", LEASE)
+        stage.clock.advance(LEASE)
+        with suppress(Interrupted):
+            await copied(stage, target, Steps(at).of(stage.store))
+        stage.clock.advance(LEASE)
+        async with stage.keeper() as keeper:
+            with pytest.raises(NotReadyInTime):
+                await keeper.refresh(login_id, max_wait=timedelta())
+    assert stage.sent() == 0
+
+
+async def test_in_a_store_that_knows_no_such_owners_an_open_attempt_is_waited_for(
+    stage: Stage, target: MemoryStore
+) -> None:
+    """One that was written before there were any."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        await stage.store.claim_one("a", "killed", LEASE)
+        stage.clock.advance(LEASE)
+        assert (await copied(stage, target, OldStore(stage.store))).left == 1
+        stage.clock.advance(LEASE)
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("a", max_wait=timedelta())
+    assert stage.sent() == 0
+
+
+class OldStore(FaultyStore):
+    """Takes all owners for such as send something."""
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+        return await super().claim_one(login_id, owner.replace("~", "old "), lease)
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        return await super().swap(row, owner=owner and owner.replace("~", "old "), hold=hold)
 
 
 class Interrupted(BaseException):

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh import RefreshRequest
 from mesh_refresh.keeper import (
     AccountRefreshed,
     AccountState,
@@ -19,10 +18,9 @@ from mesh_refresh.keeper import (
     ReconnectRequired,
 )
 from mesh_refresh.stores import Cipher, MemoryStore
-from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
 from mesh_refresh.testing.gate import Gate
-from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Once, Stage
 
 SETTLE = timedelta(minutes=2)
 INSTANT = timedelta(microseconds=1)
@@ -282,13 +280,6 @@ async def test_a_process_that_cannot_read_a_row_leaves_its_attempt_open(stage: S
             await keeper.refresh("a", max_wait=NOTHING)
         assert (await stage.account()).unknown_since == stage.now
     assert not stage.sent()
-
-
-class Once(DefaultStrategy):
-    """A broker whose requests may not be sent twice."""
-
-    def may_resend(self, request: RefreshRequest) -> bool:
-        return False
 
 
 @pytest.mark.parametrize("crashed", [False, True])

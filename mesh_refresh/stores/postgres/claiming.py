@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from attrs import evolve
@@ -54,4 +55,4 @@ async def claim_one(connection: Any, sql: str, asked: tuple[Any, ...]) -> Row | 
     if found is None:
         return None
     *values, busy_for = found
-    return Busy(busy_for) if values[0] is None else row(values)
+    return Busy(max(busy_for, timedelta())) if values[0] is None else row(values)

@@ -60,7 +60,7 @@ found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
-        SELECT login_id, owner IS NOT NULL AS was_open
+        SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
         FROM {schema}.login
         WHERE login.broker = share.broker AND due_at <= $3 AND (until IS NULL OR until <= clock_timestamp())
         ORDER BY due_at
@@ -104,7 +104,7 @@ found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
-        SELECT login_id, owner IS NOT NULL AS was_open
+        SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
         FROM {schema}.login
         WHERE login_id IN (
             SELECT login_id
@@ -124,9 +124,10 @@ found AS MATERIALIZED (
 {lease}
 
 -- name: claim_one
--- No row at all where there is no login; without a login id where it is somebody's for a while yet.
+-- No row at all where there is no login; without a login id where it is somebody's for a while yet, or has an open attempt
+-- and is wanted by somebody who sends nothing.
 WITH found AS MATERIALIZED (
-    SELECT login_id, owner IS NOT NULL AS was_open, until, clock_timestamp() AS looked_at
+    SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open, until, clock_timestamp() AS looked_at
     FROM {schema}.login
     WHERE login_id = $1
     FOR UPDATE
@@ -137,6 +138,7 @@ leased AS (
         owner = $2, until = clock_timestamp() + make_interval(secs => $3)
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
+        AND NOT (found.was_open AND left($2, 1) = '~')
     RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 )
 SELECT leased.*, found.was_open, found.until - found.looked_at AS busy_for

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from mesh_refresh.stores.row import Busy, Demand, Row
+from mesh_refresh.stores.row import QUIET, Busy, Demand, Row
 from mesh_refresh.stores.sqlite.leases import Lease
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
 from mesh_refresh.stores.sqlite.session import Session
@@ -54,11 +54,13 @@ def claim_one(session: Session, login_id: str, owner: str, length: timedelta) ->
     if found is None:
         return None
     at = session.clock.now()
-    boot, since, until, number, *values, leased = found
+    boot, since, until, number, *values, was_open = found
     if until is not None and (left := Lease(boot, since, until).left(session.clock, at)):
         return Busy(left)
+    if was_open and owner.startswith(QUIET):
+        return Busy(timedelta())
     _lease(session, [number], owner, session.clock.lease(length, at))
-    return row(values, open_attempt=bool(leased))
+    return row(values, open_attempt=bool(was_open))
 
 
 def _due(session: Session, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
