@@ -80,6 +80,8 @@ class Core:
         self.spilled: list[Outcome] = []
         """What it did not take, and is in the spool."""
         self._waiting: set[asyncio.Future[None]] = set()
+        self.changes = 0
+        """How often something has happened."""
         self.listen_no_more: Callable[[], object] = lambda: None
         """The store need not wake this keeper any longer."""
         self.tasks: set[ExchangeTask] = set()
@@ -107,12 +109,19 @@ class Core:
 
     def wake(self) -> None:
         """A place is free, a login was added, a breaker closed."""
+        self.changes += 1
+        self.look_again()
+
+    def look_again(self) -> None:
+        """What somebody had reserved is free again: whoever waits looks."""
         waiting, self._waiting = self._waiting, set()
         for waiter in waiting:
             _release(waiter)
 
-    async def change(self, seconds: float | None) -> None:
-        """Until something happened, or so long."""
+    async def change(self, seconds: float | None, *, since: int | None = None) -> None:
+        """Until something happened, or so long; not at all where `changes` is no longer what it was."""
+        if since is not None and since != self.changes:
+            return
         waiter: asyncio.Future[None] = self.loop.create_future()
         self._waiting.add(waiter)
         timer = None if seconds is None else self.loop.call_later(seconds, _release, waiter)

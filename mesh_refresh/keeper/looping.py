@@ -35,6 +35,7 @@ class Claims:
         """Until the keeper is left, or this is cancelled."""
         core = self._core
         while not core.closing:
+            seen = core.changes
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - a store or a clock of the user's: the fleet must not stand still
@@ -45,7 +46,7 @@ class Claims:
             more = 0 < self._places <= self._claimed
             if more and core.gate.free > 0:
                 continue
-            await core.change(self._pause())
+            await core.change(self._pause(), since=seen)
             if more and core.gate.free < core.policy.concurrency // 4:
                 await core.change(_WORTH_A_CLAIM)
 
@@ -54,18 +55,18 @@ class Claims:
         core, total = self._core, 0
         self._due_by = core.at()
         while not core.closing:
-            # A look while others took all the places has seen nothing, though they may be gone when it is over.
-            busy = bool(core.units)
+            seen = core.changes
             await self._once()
             if self._failed is not None:
                 raise self._failed
             total += self._claimed
-            if (self._claimed and core.gate.free > 0) or (busy and not core.units):
+            if self._claimed and core.gate.free > 0:
                 continue
             now = core.clock.monotonic()
-            if not self._claimed and not core.units and not core.unread and not core.gate.rated(now):
+            idle = not self._claimed and not core.units and not core.unread and not core.gate.rated(now)
+            if idle and core.changes == seen:
                 break
-            await core.change(self._pause())
+            await core.change(self._pause(), since=seen)
         return total
 
     def _pause(self) -> float:
@@ -118,7 +119,7 @@ class Claims:
         finally:
             core.gate.reserved -= places
             if core.gate.asking:
-                core.wake()  # callers found those places taken, and most of them may be free again
+                core.look_again()  # callers found those places taken, and most of them may be free again
         self._failed, self._failures = None, 0
         for row in rows:
             place = core.gate.enter(row.broker, core.clock.monotonic())

@@ -16,9 +16,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     found: list[float | None] = []
     change = Core.change
 
-    async def noted(core: Core, seconds: float | None) -> None:
+    async def noted(core: Core, seconds: float | None, *, since: int | None = None) -> None:
         found.append(seconds)
-        await change(core, 0.0)
+        await change(core, 0.0, since=since)
 
     monkeypatch.setattr(Core, "change", noted)
     return found

@@ -1,6 +1,7 @@
 """Due: when the loop refreshes an account, and when it leaves it alone."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import Tokens
-from mesh_refresh.keeper import AccountState, ReconnectSoon
+from mesh_refresh.keeper import AccountRefreshed, AccountState, ReconnectSoon
 from mesh_refresh.keeper.core import Core
+from mesh_refresh.stores import Demand, MemoryStore, Row
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, Stage
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 
 def success(**entry: str) -> Fault:
@@ -236,3 +238,29 @@ async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypa
         monkeypatch.setattr(Core, "protect", late)
         assert await keeper.refresh_due() == 4
     assert looks > 2
+
+
+async def test_what_falls_due_during_a_look_is_not_left_to_the_next_poll(stage: Stage) -> None:
+    """The store has looked, and has not answered yet, when it is added: the keeper looks again at once."""
+    store, token = Slow(stage.store), stage.fake.login("coinbase", access_lifetime=HOUR).token
+    stage.clock.advance(2 * HOUR)
+    async with stage.keeper(store=store, background=True, poll=EVER) as keeper:
+        await store.looked.wait()
+        await keeper.add("a", token)
+        store.answer.set()
+        await stage.notes.until(AccountRefreshed)
+    assert stage.sent() == 1
+
+
+class Slow(FaultyStore):
+    """Answers its first claim when it is told to."""
+
+    def __init__(self, of: MemoryStore) -> None:
+        super().__init__(of)
+        self.looked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, demand: Demand) -> Sequence[Row]:
+        rows = await super().claim(demand)
+        self.looked.set()
+        await self.answer.wait()
+        return rows
