@@ -120,6 +120,8 @@ class Claims:
             core.gate.reserved -= places
             if core.gate.asking:
                 core.look_again()  # callers found those places taken, and most of them may be free again
+        if self._failed is not None:
+            _log.warning("the store works again")  # as loud as what is over
         self._failed, self._failures = None, 0
         for row in rows:
             place = core.gate.enter(row.broker, core.clock.monotonic())

@@ -37,7 +37,10 @@ async def test_the_pause_between_two_claims_grows_to_its_cap(stage: Stage, pause
     assert len({pause for pause in known if pause >= LONGEST / 2}) > 10
 
 
-async def test_a_claim_that_succeeds_ends_that(stage: Stage, pauses: list[float | None]) -> None:
+async def test_a_claim_that_succeeds_ends_that(
+    stage: Stage, pauses: list[float | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, once for each outage."""
     store = FaultyStore(stage.store)
     store.lose("claim")
     async with stage.keeper(store=store, background=True) as keeper:
@@ -48,4 +51,8 @@ async def test_a_claim_that_succeeds_ends_that(stage: Stage, pauses: list[float 
         store.come_back()
         await stage.notes.until(AccountRefreshed)
         assert pauses[-1] == USUAL
+        assert [record.message for record in caplog.records if "the store" in record.message] == [
+            "the store failed at a claim; it is asked again",
+            "the store works again",
+        ]
         assert keeper.health().ok
