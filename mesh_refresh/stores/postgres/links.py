@@ -13,6 +13,8 @@ _T = TypeVar("_T")
 Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
+_NOT_COMPILED = "SET LOCAL jit = off"
+"""Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes."""
 _TIMES = 5
 _GOODBYE = 1.0
 
@@ -82,6 +84,7 @@ class Links:
             if self._to.pooled:
                 # What is prepared, and what is executed, must meet the same server.
                 async with connection.transaction(isolation="read_committed"):
+                    await connection.execute(_NOT_COMPILED)
                     result = await work(connection)
             else:
                 result = await work(connection)

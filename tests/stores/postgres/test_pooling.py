@@ -74,6 +74,13 @@ async def test_who_was_not_told_of_it_is_told_what_to_do(fleet: Fleet, behind: t
     await _used(fleet.store(url=behind[0], transaction_pooling=True))
 
 
+async def test_nothing_is_compiled(fleet: Fleet, behind: tuple[str, Proxy]) -> None:
+    """With and without a proxy: PostgreSQL would take longer for that than for the claim."""
+    for options in ({}, {"url": behind[0], "transaction_pooling": True}):
+        async with fleet.store(**options) as store:
+            assert await store._open_jobs().do(lambda link: link.fetchval("SHOW jit")) == "off"
+
+
 async def _used(store: PostgresStore) -> None:
     async with store:
         for number in range(5):
