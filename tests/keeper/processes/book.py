@@ -10,7 +10,7 @@ from attrs import define, field
 from mesh_refresh.keeper import AccountState, Reason
 from mesh_refresh.testing import End, FakeMesh, SentRequest
 from tests.keeper.processes.handle import Worker
-from tests.keeper.processes.measured import WORKER
+from tests.keeper.processes.measured import EXCHANGE, WORKER
 
 EXPLAINED = {Reason.REFUSED_AFTER_UNKNOWN, Reason.REFUSED_AFTER_SIBLING}
 
@@ -28,6 +28,10 @@ class Book:
     """By login: exchanges whose pair was rotated and not committed."""
     cut_requests: set[int] = field(factory=set)
     """Their numbers."""
+    given_up: set[str] = field(factory=set)
+    """Exchanges whose reply a process did not wait for any longer: its deadline had passed."""
+    too_late: int = 0
+    """Those of them that had rotated a pair: such as a kill would have cut."""
     hit: Counter[str] = field(factory=Counter)
     """By refresh token: how many kills had it in flight."""
     windows: list[float] = field(factory=list, repr=False)
@@ -38,6 +42,7 @@ class Book:
     def ended(self, worker: Worker, kind: str) -> None:
         """A process is gone, and the fake is idle: nothing of it is under way any more."""
         self.kinds[kind] += 1
+        self.gave_up(worker)
         self.windows += [note["window"] for note in worker.of("committed")]
         under_way = list(self._under_way(worker))
         if kind == "SIGTERM":
@@ -49,17 +54,32 @@ class Book:
         self.most_in_flight = max(self.most_in_flight, len(under_way))
         for request in under_way:
             self.hit[request.refresh_token or ""] += 1
-            if request.outcome == "succeeded" and request.broker != "tdAmeritrade":
-                self.cut[request.login or ""] += 1
-                self.cut_requests.add(request.number)
+            if has_rotated(request):
+                self._note_cut(request)
+
+    def gave_up(self, worker: Worker) -> None:
+        """Look for what `worker` got no reply to in time, so far. On a machine with too much to do, that happens."""
+        self.given_up |= {note["exchange"] for note in worker.of("unanswered")}
+        for request in self.fake.requests:
+            was_late = request.headers.get(EXCHANGE) in self.given_up and not is_cut(request)
+            if was_late and request.number not in self.cut_requests and has_rotated(request):
+                self.too_late += 1
+                self.hit[request.refresh_token or ""] += 1
+                self._note_cut(request)
+
+    def _note_cut(self, request: SentRequest) -> None:
+        self.cut[request.login or ""] += 1
+        self.cut_requests.add(request.number)
 
     def _under_way(self, worker: Worker) -> Iterator[SentRequest]:
         """Its requests of which nothing was committed: the last ones of each login."""
         written = Counter(note["login"] for note in worker.of("committed"))
         sent: dict[str, list[SentRequest]] = {}
         for request in self.fake.requests:
-            # What the fake has cut brings no reply, and so no commit.
-            if not is_cut(request) and request.headers.get(WORKER) == worker.name and request.login is not None:
+            # What the fake has cut brings no reply, and so no commit; nor does what was not waited for.
+            if is_cut(request) or request.headers.get(EXCHANGE) in self.given_up:
+                continue
+            if request.headers.get(WORKER) == worker.name and request.login is not None:
                 sent.setdefault(request.login, []).append(request)
         for login, requests in sent.items():
             yield from requests[written[login] :]
@@ -100,10 +120,16 @@ class Book:
                 f"exchanges {self.fake.exchanges['succeeded']}, requests {len(self.fake.requests)}",
                 f"in flight at kills {self.in_flight} in all, {self.most_in_flight} at most",
                 f"cut between rotation and commit {self.cut.total()}, logins to be reconnected {self.reconnected}",
+                f"rotated, and not answered before the deadline {self.too_late}",
                 f"spent tokens sent again after a cut {len(self.fake.reuses)}",
                 f"from a pair's arrival to its commit, of {len(self.windows)} pairs: {times}",
             )
         )
+
+
+def has_rotated(request: SentRequest) -> bool:
+    """Whether it has spent its token."""
+    return request.outcome == "succeeded" and request.broker != "tdAmeritrade"
 
 
 def is_cut(request: SentRequest) -> bool:

@@ -161,6 +161,9 @@ class Chaos:
         for login_id, account in found:
             if account.state is AccountState.RECONNECT_REQUIRED and login_id not in self._returning:
                 parked.setdefault(login_id, []).append(account)
+        for seat in self.seats if parked else ():
+            if seat.worker is not None:
+                self.book.gave_up(seat.worker)
         for login_id, accounts in parked.items():
             self.book.found_parked(login_id, accounts)
             self.logins[login_id].again()

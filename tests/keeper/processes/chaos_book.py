@@ -8,7 +8,7 @@ from attrs import define, field
 
 from mesh_refresh.keeper import Account, AccountState, Reason
 from mesh_refresh.testing import FakeLogin, SentRequest
-from tests.keeper.processes.book import Book, is_cut
+from tests.keeper.processes.book import Book, has_rotated, is_cut
 from tests.keeper.processes.handle import Worker
 from tests.keeper.processes.measured import WORKER
 from tests.keeper.processes.scene import tokens_in
@@ -63,7 +63,7 @@ class ChaosBook(Book):
             self.found_parked(login_id, of_login)
         assert {login_id for login_id, _ in accounts} == {login.id for login in logins}, "a login is forgotten"
         assert all(times <= self.cut[login] for login, times in self.parked.items()), "lost more often than cut"
-        assert self.reconnected <= self.cut.total() <= self.in_flight
+        assert self.reconnected <= self.cut.total() <= self.in_flight + self.too_late
         left = [path.name for folder in spools if folder.is_dir() for path in folder.iterdir()]
         assert not left, f"left in the spools: {left}"
         self.check_exchanges()
@@ -89,7 +89,7 @@ class ChaosBook(Book):
                 by = spent.get(token)
                 # Without one, it died with a sibling's.
                 assert self.cut[login] if by is None else self.was_cut(by), f"a spent token of {login} was sent"
-            elif request.outcome == "succeeded" and request.broker != "tdAmeritrade":
+            elif has_rotated(request):
                 spent[token] = request
 
     def was_cut(self, request: SentRequest) -> bool:

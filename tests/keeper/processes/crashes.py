@@ -126,7 +126,7 @@ class Run:
         lost = {item.login for item in self.scene.fake.lost(held)}
         assert lost <= parked, f"lost without a word: {sorted(lost - parked)}"
         assert {login_id for login_id, _ in await self.scene.accounts()} == set(self.logins), "a login is forgotten"
-        assert self.book.cut.total() <= self.book.in_flight
+        assert self.book.cut.total() <= self.book.in_flight + self.book.too_late
         self.book.check_requests(frozenset(login.id for login in self.codes))
 
     async def _at_rest(self, worker: Worker, login: FakeLogin) -> None:

@@ -20,6 +20,8 @@ from tests.keeper.processes.traps import Snare, tell
 
 WORKER = "X-Worker"
 """The header by which the fake sees which process sent a request."""
+EXCHANGE = "X-Exchange"
+"""The header that tells which of them it was."""
 
 _arrived: ContextVar[list[float] | None] = ContextVar("processes_arrived", default=None)
 """When the reply of the exchange at hand was read. A list, because the exchange runs in a task with a copy of this."""
@@ -46,6 +48,7 @@ class NotingTransport(AiohttpTransport):
     def __init__(self, name: str, snare: Snare) -> None:
         super().__init__()
         self._name, self._snare = name, snare
+        self._number = 0
 
     async def send(self, request: HttpRequest) -> HttpReply:
         look = request.before_send
@@ -57,8 +60,14 @@ class NotingTransport(AiohttpTransport):
                 await looked
             self._snare.at("bytes")
 
-        signed = type(request.headers)({**request.headers, WORKER: self._name})  # type: ignore[call-arg]
-        reply = await super().send(evolve(request, headers=signed, before_send=before_send))
+        self._number += 1
+        mine = {WORKER: self._name, EXCHANGE: f"{self._name} {self._number}"}
+        signed = type(request.headers)({**request.headers, **mine})  # type: ignore[call-arg]
+        try:
+            reply = await super().send(evolve(request, headers=signed, before_send=before_send))
+        except BaseException:
+            tell("unanswered", exchange=mine[EXCHANGE])
+            raise
         noted = _arrived.get()
         if noted is not None:
             noted.append(time.monotonic())
