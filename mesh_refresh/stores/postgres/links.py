@@ -13,8 +13,9 @@ _T = TypeVar("_T")
 Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
-_NOT_COMPILED = "SET LOCAL jit = off"
-"""Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes."""
+_WITHIN = "SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '1min'"
+"""Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes. And a
+worker that is cut off before its commit must not keep the rows of its claim from the others for hours."""
 _TIMES = 5
 _GOODBYE = 1.0
 
@@ -84,7 +85,7 @@ class Links:
             if self._to.pooled:
                 # What is prepared, and what is executed, must meet the same server.
                 async with connection.transaction(isolation="read_committed"):
-                    await connection.execute(_NOT_COMPILED)
+                    await connection.execute(_WITHIN)
                     result = await work(connection)
             else:
                 result = await work(connection)

@@ -81,6 +81,15 @@ async def test_nothing_is_compiled(fleet: Fleet, behind: tuple[str, Proxy]) -> N
             assert await store._open_jobs().do(lambda link: link.fetchval("SHOW jit")) == "off"
 
 
+async def test_a_worker_that_is_cut_off_in_a_transaction_holds_up_nobody_for_long(
+    fleet: Fleet, behind: tuple[str, Proxy]
+) -> None:
+    """The server ends what waits for it within a transaction: its locks are gone then."""
+    async with fleet.store(url=behind[0], transaction_pooling=True) as store:
+        shown = "SHOW idle_in_transaction_session_timeout"
+        assert await store._open_jobs().do(lambda link: link.fetchval(shown)) == "1min"
+
+
 async def _used(store: PostgresStore) -> None:
     async with store:
         for number in range(5):
