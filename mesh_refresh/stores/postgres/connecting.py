@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -86,6 +87,11 @@ _ROOT = (
 )
 
 
+_NO_ANSWER = "SET tcp_user_timeout = '30s'"
+"""A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for as
+long as the system tries to send: a quarter of an hour."""
+
+
 async def connect(to: Target) -> Any:
     """A connection of asyncpg's. Raises what asyncpg raises, `StoreUnavailable` and `StoreDamaged`."""
     try:
@@ -138,6 +144,9 @@ async def _check(connection: Any, to: Target) -> None:
                 "Set it on for this role: ALTER ROLE ... SET synchronous_commit = on."
             )
         await connection.execute("SET synchronous_commit = on")
+    if not to.pooled:
+        with suppress(Exception):  # not every system can
+            await connection.execute(_NO_ANSWER)
 
 
 def _address(url: object) -> _Address | None:
