@@ -61,8 +61,8 @@ def copy(
     """
     if source == target:
         raise click.UsageError("FROM and TO are the same store.")
-    policy = opened.policy(lease=lease, settle=settle)
     places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
+    policy = opened.policy(lease=lease, settle=settle)
     progress = _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
