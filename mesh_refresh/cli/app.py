@@ -1,5 +1,6 @@
 """The command group, and what holds for all of its commands."""
 
+import re
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,9 @@ Tokens, MFA codes and the client secret are never given on the command line.
 Tokens and keys are never shown, except where "refresh" writes the new tokens, "key
 generate" a new key, and "salvage" a reply that could not be read.
 """
+
+_EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
+"""As click says it. In the brackets they stand: the password of a connection string without quotes, or an MFA code."""
 
 
 def _version() -> str:
@@ -66,7 +70,7 @@ def run() -> int:
         say(str(failure))
         return failure.code
     except click.ClickException as error:
-        error.show()
+        _without_arguments(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
@@ -76,6 +80,13 @@ def run() -> int:
         say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
         return Exit.FAILED
     return int(code or 0)
+
+
+def _without_arguments(error: click.ClickException) -> click.ClickException:
+    """`error`, repeating none that were too many."""
+    if isinstance(error, click.UsageError) and (text := _EXTRA.sub(r"\1", error.message)) != error.message:
+        return click.UsageError(text, error.ctx)
+    return error
 
 
 def _origin(error: BaseException) -> str:

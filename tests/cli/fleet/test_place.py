@@ -136,6 +136,14 @@ def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, n
     assert not list(fleet.cli.folder.iterdir())
 
 
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] not in ("import", "pause", "resume")])
+def test_a_connection_string_without_quotes_is_not_repeated(fleet: Fleet, command: tuple[str, ...]) -> None:
+    ran = fleet(*command, "--store", "host=db", "user=fleet", "password=planted-secret")
+    assert ran.code == Exit.INVALID
+    assert "unexpected extra arguments\n" in ran.err
+    assert "planted-secret" not in ran.err
+
+
 @pytest.mark.parametrize(
     "name",
     [
