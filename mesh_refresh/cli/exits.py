@@ -15,7 +15,7 @@ from mesh_refresh import (
     TokensRefused,
     UnreadableReply,
 )
-from mesh_refresh.stores.errors import StoreError
+from mesh_refresh.stores.errors import StoreError, StoreRefused
 
 
 class Exit(IntEnum):
@@ -80,8 +80,8 @@ def exit_for(error: MeshRefreshError) -> Exit:
         return Exit.RECONNECT
     if isinstance(error, LookupError):
         return Exit.INVALID  # there is no such login, or it was not said which of its accounts is meant
-    if isinstance(error, StoreError) and not error.retryable:
-        return Exit.STORE
+    if isinstance(error, StoreRefused) or (isinstance(error, StoreError) and not error.retryable):
+        return Exit.STORE  # only somebody who looks at it can help
     return Exit.TRY_AGAIN if error.retryable else Exit.REJECTED
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
 from mesh_refresh.stores.postgres.connecting import Target
 from mesh_refresh.stores.postgres.queries import Queries, migrations
 
@@ -35,16 +35,14 @@ async def migrate(connection: Any, to: Target, partitions: int) -> int:
 
 
 async def check_version(connection: Any, to: Target) -> None:
-    """Raises `StoreUnavailable` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
+    """Raises `StoreRefused` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
     sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
     found = 0
     if await connection.fetchval(sql["has_version"], to.schema):
         found = _check(await connection.fetchval(sql["version"]), newest, to)
     if found < newest:
         have = f"is of version {found}, and this mesh_refresh needs {newest}" if found else "has no tables yet"
-        raise StoreUnavailable(
-            f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True."
-        )
+        raise StoreRefused(f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True.")
 
 
 def _check(found: int | None, newest: int, to: Target) -> int:

@@ -79,7 +79,8 @@ class PostgresStore(Store):
         nothing is prepared, and nobody listens.
 
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
-        the server cannot be reached or the tables are not there, `StoreDamaged` where they are of a newer version.
+        the server cannot be reached, `StoreRefused` where it refuses the login or the tables are not there, and
+        `StoreDamaged` where they are of a newer version.
         """
         url = MaskedStr(url if isinstance(url, str) else "")  # a traceback may be rendered with its locals
         to = target(url, schema, timeout, pooled=transaction_pooling)

@@ -239,6 +239,13 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(fleet: F
     assert "planted-secret" not in ran.err + ran.out
 
 
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] in MAKERS])
+def test_a_folder_that_is_not_there_is_no_reason_to_run_it_again(fleet: Fleet, command: tuple[str, ...]) -> None:
+    ran = fleet(*command, "--store", "no/such.db")
+    assert ran.code == Exit.STORE
+    assert "No such file or directory" in ran.err
+
+
 def test_a_file_that_is_no_store_is_left_as_it_is(fleet: Fleet) -> None:
     fleet.file.write_bytes(b"something else entirely, and long enough to be looked at\n" * 20)
     before = fleet.file.read_bytes()

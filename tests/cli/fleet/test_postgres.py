@@ -6,6 +6,7 @@ import re
 import signal
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,12 +38,31 @@ def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
     """The error says how; and making them twice does no harm."""
     for command in (("status",), ("import", "-"), ("run", "--once")):
         ran = fleet(*command, "--store", url)
-        assert ran.code == Exit.TRY_AGAIN
+        assert ran.code == Exit.STORE
         assert "mesh-refresh migrate" in ran.err
     for _ in range(2):
         ran = fleet("migrate", "--store", url)
         assert (ran.code, ran.err) == (0, "mesh-refresh: the tables are there, and are of version 1.\n")
     assert json.loads(fleet("status", "--json", "--store", url).out)["logins"] == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("run",), ("migrate",), ("copy", "fleet.db")])
+def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
+    fleet: Fleet, url: str, command: tuple[str, ...]
+) -> None:
+    """The role may not log in, there is no such database, or it may not use the tables."""
+    fleet.add("user-7")
+    parts = urlsplit(url)
+    wrong = {
+        "refused the login": parts._replace(netloc=f"no_such_role:planted-secret@{parts.netloc.rpartition('@')[2]}"),
+        "has no such database": parts._replace(path="/no_such_database"),
+    }
+    for text, store in wrong.items():
+        ran = fleet(*command, *([] if command[0] == "copy" else ["--store"]), store.geturl())
+        assert ran.code == Exit.STORE
+        assert text in ran.err
+        assert "somebody has to mend this" in ran.err
+        assert "planted-secret" not in ran.err
 
 
 def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:

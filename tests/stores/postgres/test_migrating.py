@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
-from mesh_refresh.stores import Page, StoreDamaged, StoreUnavailable
+from mesh_refresh.stores import Page, StoreDamaged, StoreRefused
 from mesh_refresh.stores.postgres import PostgresStore, migrating
 from mesh_refresh.stores.postgres.queries import migrations, quoted
 from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
@@ -61,8 +61,8 @@ async def removed(fleet: Fleet) -> None:
 
 
 async def test_an_empty_database_is_told_what_to_do(empty: Fleet) -> None:
-    """`StoreUnavailable`, and nothing is made."""
-    await refused(empty.store(), StoreUnavailable, r"has no tables yet: run `mesh-refresh migrate`, or .*migrate=True")
+    """`StoreRefused`, and nothing is made."""
+    await refused(empty.store(), StoreRefused, r"has no tables yet: run `mesh-refresh migrate`, or .*migrate=True")
     assert await tables(empty) == []
     assert not await empty.sql("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", empty.schema)
 
@@ -139,7 +139,7 @@ async def test_steps_run_in_order_and_once(fleet: Fleet, monkeypatch: pytest.Mon
     third = "INSERT INTO {schema}.more VALUES (2);"
     for step in ("INSERT INTO {schema}.nowhere VALUES (1);", third):
         monkeypatch.setattr(migrating, "migrations", lambda step=step: {**migrations(), 2: second, 3: step})
-        await refused(fleet.store(), StoreUnavailable, "is of version 1, and this mesh_refresh needs 3: run")
+        await refused(fleet.store(), StoreRefused, "is of version 1, and this mesh_refresh needs 3: run")
         if step is not third:
             await refused(fleet.store(migrate=True), StoreDamaged, "lacks tables")
             assert "more" not in await tables(fleet)
