@@ -104,12 +104,16 @@ class Place:
 
     def _path(self, *, create: bool) -> Path:
         path = Path(self._file())
-        if not create and not path.exists():
+        if not create and not self.has_file():
             raise Failure(
                 f"There is no store at the path in {self.named_by}, {_shown(self._file())}: "
                 "`mesh-refresh import` makes one, and so does `run`."
             )
         return path
+
+    def has_file(self) -> bool:
+        """Whether there is one already."""
+        return Path(self._file()).exists()
 
     def read_by_others(self) -> bool:
         """Whether there is a file that the whole machine may read. A group may be meant to share it."""

@@ -16,6 +16,8 @@ from mesh_refresh.stores.postgres.failures import state_of
 
 OLDEST = 140_000
 """PostgreSQL 14, as ``server_version_num`` says it."""
+PATIENCE = timedelta(seconds=10)
+"""How long a connection or an answer may take, where nothing else is said."""
 _SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation": "read committed", "jit": "off"}
 _SCHEMES = ("postgresql://", "postgres://")
 _OURS = ("schema", "transaction_pooling")

@@ -14,6 +14,7 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.stores import Cipher, Page
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.queries import migrations
 from tests.cli.fleet.conftest import Fleet
 from tests.postgres_server import with_options
 from tests.stores.postgres.handles import new_schema
@@ -40,9 +41,9 @@ def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
         ran = fleet(*command, "--store", url)
         assert ran.code == Exit.STORE
         assert "mesh-refresh migrate" in ran.err
-    for _ in range(2):
+    for said in ("were made, of version 1.", "are there, and are of version 1: there was nothing to do."):
         ran = fleet("migrate", "--store", url)
-        assert (ran.code, ran.err) == (0, "mesh-refresh: the tables are there, and are of version 1.\n")
+        assert (ran.code, ran.err) == (0, f"mesh-refresh: the tables {said}\n")
     assert json.loads(fleet("status", "--json", "--store", url).out)["logins"] == 0
 
 
@@ -68,6 +69,33 @@ def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
 def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     assert fleet("migrate", "--store", url, "--partitions", "3").code == 0
+
+
+def test_it_is_said_which_version_the_tables_had(fleet: Fleet, url: str) -> None:
+    assert fleet("migrate", "--store", url).code == 0
+    more = {**migrations(), 2: "CREATE TABLE {schema}.more (n int);"}
+    fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.migrating.migrations", lambda: more)
+    ran = fleet("migrate", "--store", url)
+    assert (ran.code, ran.err) == (0, "mesh-refresh: the tables were brought from version 1 to version 2.\n")
+
+
+@pytest.mark.parametrize(("made", "found"), [((), "no"), (("--partitions", "3"), "3")])
+def test_other_partitions_than_there_are_cannot_be_had(
+    fleet: Fleet, url: str, made: tuple[str, ...], found: str
+) -> None:
+    """They were passed over in silence. As many as there are, or not said how many, is as before."""
+    ran = fleet("migrate", "--store", url, *made)
+    assert ("with 3 partitions" in ran.err) is bool(made)
+    ran = fleet("migrate", "--store", url, "--partitions", "5")
+    assert ran.code == Exit.INVALID
+    assert f"has {found} partitions, and 5 were asked for." in ran.err
+    assert "Nothing was changed." in ran.err
+    assert fleet("migrate", "--store", url, *made).code == fleet("migrate", "--store", url).code == 0
+
+
+def test_a_file_is_made_or_there(fleet: Fleet) -> None:
+    for said in ("was made.", "is there, and is of this version."):
+        assert fleet("migrate").err == f"mesh-refresh: the file {said}\n"
 
 
 def test_a_file_has_no_partitions(fleet: Fleet) -> None:

@@ -180,16 +180,31 @@ async def test_what_no_schema_can_be_called_is_refused(empty: Fleet, name: Any) 
 
 
 async def test_partitions_are_laid_out_once(empty: Fleet) -> None:
-    """As many as were asked for when the tables were made, and nothing later; the rows are spread over them."""
+    """As many as were asked for when the tables were made, and others are refused; the rows are spread over them."""
     async with empty.store(migrate=True, partitions=4) as store:
         await asyncio.gather(*(store.insert(a_row(str(number))) for number in range(100)))
-    async with empty.store(migrate=True, partitions=7) as store:
-        assert len(await store.rows(Page(1_000))) == 100
+    await refused(empty.store(migrate=True, partitions=7), InvalidRequest, "has 4 partitions, and 7 were asked for")
+    for same in (4, 0):
+        async with empty.store(migrate=True, partitions=same) as store:
+            assert len(await store.rows(Page(1_000))) == 100
     assert await tables(empty) == ["login", *(f"login_{number}" for number in range(4)), "pause", "seal", "version"]
     for number in range(4):
         assert await empty.sql(f"SELECT count(*) FROM {{schema}}.login_{number}") > 0
         fill_factor = "SELECT reloptions::text FROM pg_class WHERE oid = $1::regclass"
         assert "fillfactor=75" in await empty.sql(fill_factor, f"{quoted(empty.schema)}.login_{number}")
+
+
+async def test_tables_without_partitions_are_not_given_any_and_not_changed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version is not made of them either; without `partitions` it is."""
+    second = "CREATE TABLE {schema}.more (n int);"
+    monkeypatch.setattr(migrating, "migrations", lambda: {**migrations(), 2: second})
+    await refused(fleet.store(migrate=True, partitions=4), InvalidRequest, "has no partitions, and 4 were asked for")
+    assert await tables(fleet) == ["login", "pause", "seal", "version"]
+    assert await fleet.sql("SELECT number FROM {schema}.version") == 1
+    async with fleet.store(migrate=True):
+        assert "more" in await tables(fleet)
 
 
 @pytest.mark.parametrize("number", [-1, 1_025])
