@@ -11,7 +11,7 @@ import click
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, is_full, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
 
@@ -77,6 +77,8 @@ def run() -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
+        if is_full(error):
+            return _unwritten(error)
         say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
         return Exit.FAILED
     return int(code or 0)
@@ -100,4 +102,11 @@ def _origin(error: BaseException) -> str:
 def _closed_pipe() -> int:
     """The reader of our output (``head``, say) has gone."""
     sys.stdout = None
+    return Exit.FAILED
+
+
+def _unwritten(error: OSError) -> int:
+    """Standard output is a file on a full disk, say. What writes to other files tells of them itself."""
+    sys.stdout = None  # Python would try it once more at its exit, and complain
+    say(f"The output could not be written: {system_reason(error)}. Nothing else failed: what was done stays done.")
     return Exit.FAILED
