@@ -128,7 +128,10 @@ def test_a_directory_is_no_input(cli: Cli) -> None:
     refused(cli, ".", says="is a directory")
 
 
-def test_others_who_can_read_the_input_are_told_of(cli: Cli) -> None:
+@pytest.mark.parametrize("command", ["refresh", "import"])
+def test_others_who_can_read_the_input_are_told_of(cli: Cli, command: str) -> None:
+    """With -q too, whose help says that warnings stay."""
     payload = cli.payload(cli.served.fake.login("coinbase"))
     payload.chmod(0o644)
-    assert "chmod 600" in cli("refresh", payload).err
+    assert "chmod 600" in cli(command, "-q", payload).err
+    assert "Say only what went wrong, and warnings." in cli(command, "--help").out
