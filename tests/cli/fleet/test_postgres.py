@@ -4,14 +4,16 @@ import asyncio
 import json
 import re
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.copying import _Progress
 from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.keeper import Copied
 from mesh_refresh.stores import Cipher, Page
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
@@ -169,6 +171,31 @@ def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
     assert "1 cannot be moved yet" in ran.err
 
 
+def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
+    """Again only where something has changed: the end of a lease comes out a little different at each look."""
+    now = datetime.now(UTC)
+    fleet.cli.monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=10))
+    fleet.add("user-7")
+
+    async def leased(store: object) -> None:
+        await store.claim_one("user-7", "somebody", timedelta(seconds=1))  # type: ignore[attr-defined]
+
+    fleet.store(leased)
+    told = fleet("copy", "--settle", "0s", "fleet.db", "other.db").err.splitlines()
+    assert len(told) == 2
+    assert re.fullmatch(
+        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: somebody is at work.*", told[0]
+    )
+    assert told[1] == "mesh-refresh: 1 login moved."
+
+    progress = _Progress(quiet=False)
+    fleet.cli.capsys.readouterr()
+    for seconds, left in ((60, 2), (61, 2), (60, 2), (60, 1), (180, 1), (182, 1)):
+        progress(Copied(left=left, until=now + timedelta(seconds=seconds)))
+        progress(Copied(left=left, until=now + timedelta(seconds=seconds), waits=True))
+    assert len(fleet.cli.capsys.readouterr().err.splitlines()) == 3
+
+
 def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     """Nothing is moved where one of them does not open."""
     fleet.add("user-7")
@@ -205,7 +232,7 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, numb
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
-    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n+"
+    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n"
     found = re.fullmatch(sign, told)
     assert found, told
     left = 1_000 - int(found[1])
