@@ -83,7 +83,7 @@ def test_a_sandbox_secret_does_not_go_to_production(cli: Cli) -> None:
     [
         ("missing/out.json", "No such file or directory"),
         (".", "is a directory"),
-        ("full.json", "only copy of other tokens"),
+        ("full.json", "only copy of live tokens"),
         ("full.json/out.json", "Not a directory"),
         ("/dev/null", "not an ordinary file"),
     ],
