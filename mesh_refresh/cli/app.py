@@ -1,5 +1,6 @@
 """The command group, and what holds for all of its commands."""
 
+import re
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,7 @@ import click
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure, is_full, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
 
@@ -32,6 +33,9 @@ Tokens, MFA codes and the client secret are never given on the command line.
 Tokens and keys are never shown, except where "refresh" writes the new tokens, "key
 generate" a new key, and "salvage" a reply that could not be read.
 """
+
+_EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
+"""As click says it. In the brackets they stand: the password of a connection string without quotes, or an MFA code."""
 
 
 def _version() -> str:
@@ -66,16 +70,25 @@ def run() -> int:
         say(str(failure))
         return failure.code
     except click.ClickException as error:
-        error.show()
+        _without_arguments(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
+        if is_full(error):
+            return _unwritten(error)
         say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
         return Exit.FAILED
     return int(code or 0)
+
+
+def _without_arguments(error: click.ClickException) -> click.ClickException:
+    """`error`, repeating none that were too many."""
+    if isinstance(error, click.UsageError) and (text := _EXTRA.sub(r"\1", error.message)) != error.message:
+        return click.UsageError(text, error.ctx)
+    return error
 
 
 def _origin(error: BaseException) -> str:
@@ -89,4 +102,11 @@ def _origin(error: BaseException) -> str:
 def _closed_pipe() -> int:
     """The reader of our output (``head``, say) has gone."""
     sys.stdout = None
+    return Exit.FAILED
+
+
+def _unwritten(error: OSError) -> int:
+    """Standard output is a file on a full disk, say. What writes to other files tells of them itself."""
+    sys.stdout = None  # Python would try it once more at its exit, and complain
+    say(f"The output could not be written: {system_reason(error)}. Nothing else failed: what was done stays done.")
     return Exit.FAILED

@@ -15,7 +15,7 @@ from mesh_refresh import (
     TokensRefused,
     UnreadableReply,
 )
-from mesh_refresh.stores.errors import StoreError
+from mesh_refresh.stores.errors import StoreError, StoreRefused
 
 
 class Exit(IntEnum):
@@ -38,22 +38,40 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-MEANINGS: dict[Exit, str] = {
-    Exit.REFRESHED: "refreshed, all of them",
+_OF_BOTH: dict[Exit, str] = {
     Exit.FAILED: "a bug in mesh-refresh; what was renewed is written all the same",
+    Exit.KEYS_REFUSED: "Mesh refuses the keys, or they lack a permission",
+    Exit.REJECTED: "the request was rejected as such: look at the base URL, a proxy, or update mesh-refresh",
+}
+
+MEANINGS: dict[Exit, str] = {
+    **_OF_BOTH,
+    Exit.REFRESHED: "refreshed, all of them",
     Exit.INVALID: "nothing was sent: the command line, the input, the keys or --output will not do",
     Exit.TRY_AGAIN: "throttled, unavailable, locked or not connected; no token is spent, run it again later",
     Exit.CODE_NEEDED: "an MFA code is needed; the output holds the continuation, run it again with that",
-    Exit.KEYS_REFUSED: "Mesh refuses the keys, or they lack a permission",
-    Exit.REJECTED: "the request was rejected as such: look at the base URL, a proxy, or update mesh-refresh",
     Exit.RECONNECT: "the tokens were refused: the person must log in at the broker again",
     Exit.UNKNOWN: "sent, but nobody knows what came of it: wait a minute, then run it once more",
     Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for",
     Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
     Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
-    Exit.STORE: "the store cannot be read, or not with this key; only of the commands that have one",
     Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM); what was under way is finished and written",
 }
+"""Of ``refresh``."""
+
+OF_A_WORKER: dict[Exit, str] = {
+    **_OF_BOTH,
+    Exit.REFRESHED: "ended in order; with --once: all that was due is refreshed",
+    Exit.INVALID: "nothing was done: the command line, the keys or the name of the store will not do",
+    Exit.TRY_AGAIN: "something is still due, or the store cannot be used now: run it again later",
+    Exit.CODE_NEEDED: "a broker wants a code: mesh-refresh mfa LOGIN",
+    Exit.RECONNECT: "tokens were refused for good: the person must log in again",
+    Exit.UNREADABLE: "a reply cannot be read, and may hold a token: mesh-refresh salvage LOGIN",
+    Exit.NOT_SAVED: "the store did not take new tokens: they are in the spool, which the next start takes up",
+    Exit.STORE: "the store cannot be opened or read: look at its key, password, rights and tables",
+    Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM) with --once, or at the opening; what was sent is finished and written",
+}
+"""Of ``run``."""
 
 # The first that fits: subclasses stand before their bases.
 _BY_ERROR: tuple[tuple[type[MeshRefreshError], Exit], ...] = (
@@ -80,9 +98,14 @@ def exit_for(error: MeshRefreshError) -> Exit:
         return Exit.RECONNECT
     if isinstance(error, LookupError):
         return Exit.INVALID  # there is no such login, or it was not said which of its accounts is meant
-    if isinstance(error, StoreError) and not error.retryable:
-        return Exit.STORE
+    if isinstance(error, StoreRefused) or (isinstance(error, StoreError) and not error.retryable):
+        return Exit.STORE  # only somebody who looks at it can help
     return Exit.TRY_AGAIN if error.retryable else Exit.REJECTED
+
+
+def listed(meanings: dict[Exit, str]) -> str:
+    """As a help page has them, a line each."""
+    return "".join(f"  {code:>3}  {meanings[code]}\n" for code in sorted(meanings))
 
 
 def worst(codes: list[Exit]) -> Exit:

@@ -52,7 +52,11 @@ def check_writable(path: Path, *, may_replace: bool) -> None:
         if path.exists() and not path.is_file():
             raise Failure("--output is not an ordinary file; leave it out to write to standard output.")
         if path.exists() and not may_replace and path.stat().st_size:
-            raise Failure("--output exists, and may hold the only copy of other tokens: --overwrite replaces it.")
+            raise Failure(
+                "--output exists, and may hold the only copy of live tokens. If an earlier run wrote it from this "
+                "input, what is in the input is spent: make that file both, the input and --output. Else name a new "
+                "file, or replace it with --overwrite."
+            )
         if path.exists() and not os.access(path, os.W_OK):
             raise Failure("--output is write-protected.")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -1,6 +1,8 @@
 """What a person reads: one line each, on standard error, with nothing in it that could steer a terminal."""
 
+import errno
 import os
+from typing import TypeGuard
 
 import click
 
@@ -35,6 +37,11 @@ def say(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     """``1 login``, ``2 logins``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it says that there is no room for what is written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def system_reason(error: OSError) -> str:

@@ -12,14 +12,13 @@ import click
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
 from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
 from mesh_refresh.cli.documents import read_book
-from mesh_refresh.cli.exits import MEANINGS
+from mesh_refresh.cli.exits import MEANINGS, listed
 from mesh_refresh.cli.files import check_writable, open_locked
 from mesh_refresh.cli.lines import Failure, say
 from mesh_refresh.cli.output import Output
 from mesh_refresh.cli.session import Session
 
-_EPILOG = (
-    f"""\b
+_EPILOG = f"""\b
 Examples:
   mesh-refresh refresh payload.json --output tokens.json     what Link handed over
   mesh-refresh refresh tokens.json --output tokens.json      in place, again and again
@@ -40,10 +39,7 @@ Environment:
 
 \b
 Exit codes; with several accounts, the highest of 2 to 11 counts:
-"""
-    + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
-    + "\n"
-)
+""" + listed(MEANINGS)
 
 
 @click.command(epilog=_EPILOG, short_help="Refresh tokens at Mesh, with your own keys.")
@@ -72,7 +68,7 @@ Exit codes; with several accounts, the highest of 2 to 11 counts:
 @click.option(
     "--deadline", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds for all of them together."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and warnings.")
 def refresh(  # noqa: PLR0917 - click passes by name
     files: tuple[str, ...],
     output: str | None,

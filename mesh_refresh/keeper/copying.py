@@ -43,6 +43,8 @@ class Copied:
     """When the last of these can be, as far as that is known."""
     unreadable: tuple[str, ...] = ()
     """Logins that stay where they are: what is kept of them cannot be read, or contradicts what the other store has."""
+    waits: bool = False
+    """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
 
 
 @define
@@ -97,6 +99,7 @@ class _Copying:
             if not again or (done.left and not wait):
                 return done
             if done.left and (done.moved, done.taken_over) == (moved, taken):
+                on_progress(evolve(done, waits=True))
                 await asyncio.sleep(self._pause(done.until).total_seconds())
             moved, taken = done.moved, done.taken_over
 

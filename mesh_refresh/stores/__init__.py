@@ -1,7 +1,7 @@
 """Where logins are kept. `mesh_refresh.stores.sqlite` has the store that a service begins with."""
 
 from mesh_refresh.stores.cipher import Cipher, PlainText
-from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreUnavailable, WrongKey
+from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable, WrongKey
 from mesh_refresh.stores.memory import MemoryStore
 from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
 from mesh_refresh.stores.sealing import Sealing, row_of
@@ -20,6 +20,7 @@ __all__ = [
     "Store",
     "StoreDamaged",
     "StoreError",
+    "StoreRefused",
     "StoreUnavailable",
     "WrongKey",
     "row_of",

@@ -18,6 +18,16 @@ class StoreUnavailable(StoreError):
     _next = "What it holds is as it was; it may work again later."
 
 
+class StoreRefused(StoreUnavailable):
+    """The store will not have us as things are: a wrong password, no such database, no tables or no right to use them.
+
+    Somebody has to mend that. A keeper that runs asks again all the same: while a password is changed, say, that helps.
+    """
+
+    _what = "The store cannot be used like this."
+    _next = "What it holds is as it was; somebody has to mend this."
+
+
 class StoreDamaged(StoreError):
     """The store holds something that cannot be read, or is of a version that this mesh_refresh does not know."""
 

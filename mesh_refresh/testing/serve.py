@@ -2,8 +2,8 @@
 
 =========================== =========================================================================================
 ``POST /sandbox/logins``    ``{"broker": "coinbase", "accounts": 2}`` and any other field of `LoginOptions`, in camel
-                            case, enums by name, lifetimes in seconds. Answers what Link would hand over, the login's
-                            id and, for WeBull, the trade token.
+                            case, enums by name, lifetimes in seconds (whole ones: they are rounded up). Answers what
+                            Link would hand over, the login's id and, for WeBull, the trade token.
 ``GET /sandbox/logins/ID``  Its accounts, how many of its refresh tokens are in force, and the MFA code that is right.
 ``DELETE`` on the same      The person revokes it.
 ``GET /sandbox/faults``     The names of all faults, and what becomes of the pair under each.
@@ -16,6 +16,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
@@ -176,9 +177,10 @@ def _choice(name: str, option: str, value: object) -> object:
     if option in _LIFETIMES:
         if value is None and option != "grace":
             return None
-        if type(value) is not int or not 0 <= value < 2**31:
-            raise _bad(f"{name} must be a number of seconds")
-        return timedelta(seconds=value)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**31:
+            raise _bad(f"{name} must be a number of seconds, 0 or more")
+        # Lifetimes are told in whole seconds, and half a second must not become none.
+        return timedelta(seconds=value if option == "grace" else math.ceil(value))
     if option in ("accounts", "mfa_rounds"):
         if type(value) is not int or not 0 < value <= _MOST_ACCOUNTS:
             raise _bad(f"{name} must be a number from 1 to {_MOST_ACCOUNTS}")

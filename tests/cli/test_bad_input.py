@@ -83,7 +83,7 @@ def test_a_sandbox_secret_does_not_go_to_production(cli: Cli) -> None:
     [
         ("missing/out.json", "No such file or directory"),
         (".", "is a directory"),
-        ("full.json", "only copy of other tokens"),
+        ("full.json", "only copy of live tokens"),
         ("full.json/out.json", "Not a directory"),
         ("/dev/null", "not an ordinary file"),
     ],
@@ -128,7 +128,10 @@ def test_a_directory_is_no_input(cli: Cli) -> None:
     refused(cli, ".", says="is a directory")
 
 
-def test_others_who_can_read_the_input_are_told_of(cli: Cli) -> None:
+@pytest.mark.parametrize("command", ["refresh", "import"])
+def test_others_who_can_read_the_input_are_told_of(cli: Cli, command: str) -> None:
+    """With -q too, whose help says that warnings stay."""
     payload = cli.payload(cli.served.fake.login("coinbase"))
     payload.chmod(0o644)
-    assert "chmod 600" in cli("refresh", payload).err
+    assert "chmod 600" in cli(command, "-q", payload).err
+    assert "Say only what went wrong, and warnings." in cli(command, "--help").out

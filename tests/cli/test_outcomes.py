@@ -187,8 +187,20 @@ def test_with_no_disk_at_all_standard_output_is_the_last_resort(cli: Cli) -> Non
     assert not cli.served.fake.lost(held(ran.documents))
 
 
+def test_a_second_run_on_a_spent_input_is_told_which_file_to_go_on_with(cli: Cli) -> None:
+    """Sent again, with --overwrite, it could end the tokens that the first run brought."""
+    login = cli.served.fake.login("coinbase", revokes_on_reuse=True)
+    payload = cli.payload(login)
+    assert cli("refresh", payload, "-o", "out.json").code == Exit.REFRESHED
+    ran = cli("refresh", payload, "-o", "out.json")
+    assert ran.code == Exit.INVALID
+    assert "what is in the input is spent: make that file both, the input and --output." in ran.err
+    assert cli("refresh", "out.json", "-o", "out.json").code == Exit.REFRESHED
+    assert not cli.served.fake.reuses
+
+
 def test_every_code_is_explained_in_the_help(cli: Cli) -> None:
     text = cli("refresh", "--help").out
     for code, meaning in MEANINGS.items():
         assert f"  {code:>3}  {meaning}" in text
-    assert set(Exit) - set(MEANINGS) == {Exit.TERMINATED}
+    assert set(Exit) - set(MEANINGS) == {Exit.STORE, Exit.TERMINATED}, "it has no store, and 143 stands beside 130"

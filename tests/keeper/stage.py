@@ -11,7 +11,7 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
-from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreError, StoreUnavailable
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import FakeMesh, ManualClock
 
@@ -62,6 +62,8 @@ class FaultyStore(MemoryStore):
         """Verbs that raise, and do nothing."""
         self.mute: list[str] = []
         """Verbs that raise once for each entry, after they have done their work."""
+        self.error: type[StoreError] = StoreUnavailable
+        """What they raise."""
         self.failures: Counter[str] = Counter()
         self._more = asyncio.Event()
         self.meanwhile: dict[str, Callable[[], Any]] = {}
@@ -89,7 +91,7 @@ class FaultyStore(MemoryStore):
             if name in self.gone:
                 self.failures[name] += 1
                 self._more.set()
-                raise StoreUnavailable
+                raise self.error
             if name in self.meanwhile:
                 await self.meanwhile.pop(name)()
             result = await verb(*args, **options)

@@ -4,6 +4,7 @@ import pytest
 
 from mesh_refresh.keeper import AccountRefreshed
 from mesh_refresh.keeper.core import Core
+from mesh_refresh.stores import StoreError, StoreRefused, StoreUnavailable
 from tests.keeper.stage import HOUR, FaultyStore, Stage
 
 USUAL, LONGEST = 0.01, 10.0
@@ -37,11 +38,13 @@ async def test_the_pause_between_two_claims_grows_to_its_cap(stage: Stage, pause
     assert len({pause for pause in known if pause >= LONGEST / 2}) > 10
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable, StoreRefused])
 async def test_a_claim_that_succeeds_ends_that(
-    stage: Stage, pauses: list[float | None], caplog: pytest.LogCaptureFixture
+    stage: Stage, pauses: list[float | None], caplog: pytest.LogCaptureFixture, error: type[StoreError]
 ) -> None:
-    """It is logged, once for each outage."""
+    """It is logged, once for each outage. Nor does a password end a keeper that is wrong while it is changed."""
     store = FaultyStore(stage.store)
+    store.error = error
     store.lose("claim")
     async with stage.keeper(store=store, background=True) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)

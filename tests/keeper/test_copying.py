@@ -107,6 +107,29 @@ async def test_a_login_at_work_is_left_for_later(stage: Stage, target: MemorySto
     await assert_whole(stage, target)
 
 
+async def test_it_is_told_when_a_copy_only_waits(
+    stage: Stage, target: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while there are others to move; and it goes on once the login is free."""
+    monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=1))
+    found: list[Copied] = []
+
+    def heard(done: Copied) -> None:
+        found.append(done)
+        if done.waits:
+            stage.clock.advance(HOUR)
+
+    async with stage.keeper() as keeper:
+        for name in "ab":
+            await keeper.add(name, stage.fake.login("coinbase").token)
+        assert isinstance(await stage.store.claim_one("a", "somebody", LEASE), Row)
+        done = await copy_fleet(stage.store, target, clock=stage.clock, on_progress=heard)
+    first = next(it for it in found if it.waits)
+    assert (first.moved, first.left) == (1, 1)
+    assert not found[0].waits
+    assert done == Copied(moved=2)
+
+
 async def test_what_nobody_knows_is_waited_for_first(stage: Stage, target: MemoryStore) -> None:
     """After an open attempt the login stays until it is settled, and keepers on the old store go on with it."""
     login = stage.fake.login("coinbase", access_lifetime=HOUR)

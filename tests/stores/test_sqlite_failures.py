@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreUnavailable
+from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_row, fill, kept, take
 
@@ -105,9 +105,9 @@ async def test_a_store_that_lacks_its_tables_is_told(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing/fleet.db", "file/fleet.db", ""])
 async def test_where_no_file_can_be_is_told(tmp_path: Path, name: str) -> None:
-    """`StoreUnavailable` for a folder that is missing, a file in its place, and a folder in the file's."""
+    """`StoreRefused` for a folder that is missing, a file in its place, and a folder in the file's."""
     (tmp_path / "file").touch()
-    await refused(tmp_path / name, StoreUnavailable, "cannot be opened")
+    await refused(tmp_path / name, StoreRefused, "cannot be opened")
 
 
 async def test_a_locked_file_is_told_and_works_again(path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -54,6 +55,27 @@ class Control:
 async def control(sandbox: FakeMesh) -> AsyncIterator[Control]:
     async with aiohttp.ClientSession() as session:
         yield Control(sandbox, session)
+
+
+@pytest.mark.parametrize(("asked", "told"), [(90, 90), (90.0, 90), (1.5, 2), (0.25, 1), (0, 0), (None, None)])
+async def test_lifetimes_are_numbers_of_seconds(control: Control, asked: float | None, told: int | None) -> None:
+    """Whole ones, as they are told; half a second does not become none."""
+    status, login = await control("POST", "logins", {"broker": "coinbase", "accessLifetime": asked})
+    assert status == 200
+    payload: Any = login["accessTokenPayload"]
+    assert payload.get("expiresInSeconds") == told
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, "90", True, [], float("inf"), float("nan"), 2**31, 1e300])
+@pytest.mark.parametrize("name", ["accessLifetime", "refreshLifetime", "grace"])
+async def test_what_is_no_lifetime_is_refused(control: Control, name: str, value: object) -> None:
+    status, answer = await control("POST", "logins", {"broker": "coinbase", name: value})
+    assert (status, answer) == (400, {"error": f"{name} must be a number of seconds, 0 or more"})
+
+
+async def test_a_grace_may_be_less_than_a_second(control: Control) -> None:
+    assert (await control("POST", "logins", {"broker": "coinbase", "grace": 0.25}))[0] == 200
+    assert control.fake.logins.popitem()[1].options.grace == timedelta(milliseconds=250)
 
 
 async def test_a_login_made_over_http_can_be_refreshed(sandbox: FakeMesh, control: Control) -> None:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, timedelta
 
 import click
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.exits import Exit, exit_for
@@ -18,6 +18,10 @@ from mesh_refresh.keeper import Copied, Policy, copy_fleet
 from mesh_refresh.stores import WrongKey
 
 TO_KEYS_VARIABLE = "MESH_REFRESH_TO_KEYS"
+
+_PROGRESS = 20_000
+_SAME = timedelta(seconds=5)
+_WAITING = " Waiting: somebody is at work on them, or it is not known yet what came of their last exchange."
 
 _EPILOG = f"""\b
 FROM and TO are stores as --store takes them: the path of an SQLite file, or a URL
@@ -61,8 +65,8 @@ def copy(
     """
     if source == target:
         raise click.UsageError("FROM and TO are the same store.")
-    policy = opened.policy(lease=lease, settle=settle)
     places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
+    policy = opened.policy(lease=lease, settle=settle)
     progress = _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
@@ -73,10 +77,7 @@ def copy(
             raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
         except KeyboardInterrupt:
             text = f"interrupted. {_sentence(progress.latest)} {progress.standing()}"
-            if loop.received is signal.SIGTERM:
-                raise Failure(text, Exit.TERMINATED) from None
-            say(text)
-            raise
+            raise Failure(text, Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED) from None
     if not quiet or done.left or done.unreadable:
         say(_sentence(done))
     for login_id in done.unreadable[:20]:
@@ -94,10 +95,18 @@ class _Progress:
 
     def __call__(self, done: Copied) -> None:
         self.latest = done
-        news = done.moved - self._told.moved >= 20_000 or (done.until != self._told.until and done.left)
-        if news and not self.quiet:
+        if not self.quiet and (self._is_other_wait(done) if done.waits else done.moved - self._told.moved >= _PROGRESS):
             self._told = done
-            say(_sentence(done))
+            say(f"{_sentence(done)}{_WAITING if done.waits else ''}")
+
+    def _is_other_wait(self, done: Copied) -> bool:
+        """It looks every few seconds, and each time the ends of the leases are told anew, by milliseconds off."""
+        told = self._told
+        if evolve(done, until=None) != evolve(told, until=None):
+            return True
+        if done.until is None or told.until is None:
+            return done.until is not told.until
+        return abs(done.until - told.until) > _SAME
 
     def standing(self) -> str:
         """What to make of an end that came early."""

@@ -50,7 +50,7 @@ counts more than an earlier one.
 @click.option("--spread", type=duration, default="0s", help="Let what is due at once fall due within this: 90s, 2h.")
 @click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin there (with one FILE).")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and warnings.")
 @store_options
 def import_logins(
     files: tuple[str, ...],

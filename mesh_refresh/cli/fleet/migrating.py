@@ -9,8 +9,9 @@ from mesh_refresh.cli.exits import Exit, exit_for
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import store_options
 from mesh_refresh.cli.fleet.place import Place
-from mesh_refresh.cli.lines import Failure, say
-from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.cli.lines import Failure, counted, say
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.stores.postgres.migrating import Migrated, migrate_at
 
 
 @click.command(short_help="Make a store's tables, or bring them to this version.")
@@ -18,7 +19,7 @@ from mesh_refresh.stores.postgres import PostgresStore
     "--partitions",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Of a new PostgreSQL store: lay the logins into N tables, by a hash of their ids.",
+    help="Of a new PostgreSQL store: lay the logins into N tables, by a hash of their ids. Not to be changed later.",
 )
 @store_options
 def migrate(place: Place, partitions: int | None) -> int:
@@ -30,12 +31,22 @@ def migrate(place: Place, partitions: int | None) -> int:
     if not place.in_postgres:
         if partitions:
             raise click.UsageError("--partitions is for PostgreSQL.")
+        is_new = not place.has_file()
         with Fleet(place, create=True):
-            say("the file is there, and is of this version.")
+            say("the file was made." if is_new else "the file is there, and is of this version.")
         return Exit.REFRESHED
     try:
-        version = asyncio.run(PostgresStore.migrate(place.url(), partitions=partitions or 0))
+        done = asyncio.run(migrate_at(MaskedStr(place.url()), partitions=partitions or 0))
     except MeshRefreshError as error:
         raise Failure(str(error), exit_for(error)) from None
-    say(f"the tables are there, and are of version {version}.")
+    say(_sentence(done, partitions))
     return Exit.REFRESHED
+
+
+def _sentence(done: Migrated, partitions: int | None) -> str:
+    if not done.before:
+        laid = f", with {counted(partitions, 'partition')}" if partitions else ""
+        return f"the tables were made, of version {done.version}{laid}."
+    if done.before < done.version:
+        return f"the tables were brought from version {done.before} to version {done.version}."
+    return f"the tables are there, and are of version {done.version}: there was nothing to do."

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mesh_refresh import InvalidRequest
+from mesh_refresh.cli.fleet.naming import check_name, is_postgres, path_of
 from mesh_refresh.cli.lines import Failure
 from mesh_refresh.stores import Cipher, PlainText
 from mesh_refresh.stores.postgres import PostgresStore
@@ -16,7 +17,7 @@ STORE_VARIABLE = "MESH_REFRESH_STORE"
 KEYS_VARIABLE = "MESH_REFRESH_KEYS"
 KEY_VARIABLE = "MESH_REFRESH_KEY"
 
-_SQLITE = "sqlite:///"
+_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _LONGEST_SUFFIX, _LONGEST_NAME = 8, 40
 
 AnyStore = SqliteStore | PostgresStore
@@ -24,7 +25,7 @@ AnyStore = SqliteStore | PostgresStore
 
 @frozen
 class Place:
-    """A store that a command is to work on."""
+    """A store that a command is to work on. Raises `Failure` for a name that cannot be one, before anything is done."""
 
     store: str | None = field(repr=lambda value: "None" if value is None else "***")  # a URL may hold a password
     plaintext: bool = False
@@ -33,10 +34,14 @@ class Place:
     named_by: str = "--store"
     """Where the store's name comes from: the option, or the variable."""
 
+    def __attrs_post_init__(self) -> None:
+        if self.store:
+            check_name(self.store, self.named_by)
+
     @property
     def in_postgres(self) -> bool:
         """Whether it is a database, and no file."""
-        return self._scheme in ("postgresql", "postgres")
+        return is_postgres(self.url())
 
     def opened(self, *, create: bool) -> AnyStore:
         """The store, to be entered. Raises `Failure` where none is named, and where it must be there and is not."""
@@ -93,27 +98,22 @@ class Place:
         except InvalidRequest as error:
             raise Failure(f"{variable}: {error}") from None
 
-    @property
-    def _scheme(self) -> str:
-        return self.url().partition("://")[0] if "://" in self.url() else ""
-
     def _file(self) -> str:
         """The path of the file."""
-        name = self.url().removeprefix(_SQLITE)
-        if not name or "://" in name:
-            raise Failure("The store should be the path of an SQLite file, or a URL that begins with postgresql://.")
-        return name
+        return path_of(self.url())
 
     def _path(self, *, create: bool) -> Path:
         path = Path(self._file())
-        if not create and not path.exists():
-            shown = _shown(path)
-            name = f", {shown}" if shown else ""
+        if not create and not self.has_file():
             raise Failure(
-                f"There is no store at the path in {self.named_by}{name}: `mesh-refresh import` makes one, and so does "
-                "`run`."
+                f"There is no store at the path in {self.named_by}, {_shown(self._file())}: "
+                "`mesh-refresh import` makes one, and so does `run`."
             )
         return path
+
+    def has_file(self) -> bool:
+        """Whether there is one already."""
+        return Path(self._file()).exists()
 
     def read_by_others(self) -> bool:
         """Whether there is a file that the whole machine may read. A group may be meant to share it."""
@@ -125,10 +125,17 @@ class Place:
             return False
 
 
-def _shown(path: Path) -> str:
-    """The path, whole, where it can be nothing but one: a key that got into the wrong variable is not shown."""
-    is_one = path.parent.is_dir() and 1 < len(path.suffix) <= _LONGEST_SUFFIX and len(path.name) <= _LONGEST_NAME
-    return str(path.absolute()) if is_one else ""
+def _shown(name: str) -> str:
+    """The path, whole, where it can be nothing but one: a key or a token may have got into the wrong variable."""
+    path = Path(name)
+    has_suffix = 1 < len(path.suffix) <= _LONGEST_SUFFIX and len(path.name) <= _LONGEST_NAME
+    is_one = (
+        path.suffix in _SUFFIXES
+        or name.startswith("./")
+        or (has_suffix and path.parent.is_dir())
+        or any(folder.name and folder.is_dir() for folder in path.parents)
+    )
+    return str(path.absolute()) if is_one else "which is not shown, since it may be a key"
 
 
 def _keys(variable: str) -> list[str]:

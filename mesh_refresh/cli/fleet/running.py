@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.exits import Exit, worst
+from mesh_refresh.cli.exits import OF_A_WORKER, Exit, listed, worst
 from mesh_refresh.cli.fleet import opened
 from mesh_refresh.cli.fleet.logs import logging_to_stderr
 from mesh_refresh.cli.fleet.opened import Fleet
@@ -40,16 +40,8 @@ Environment:
   MESH_BASE_URL        where Mesh is; production where it is not set
 
 \b
-Exit codes:
-    0  ended in order; with --once: all that was due is refreshed
-  and with --once, the highest that fits:
-    3  something is still due, or is to be tried again: run it again later
-    4  a broker wants a code: mesh-refresh mfa LOGIN
-    5  Mesh refuses the keys, or they lack a permission
-    6  the request was rejected as such: look at the base URL, a proxy, or update
-    7  tokens were refused for good: the person must log in again
-   10  a reply cannot be read, and may hold a token: mesh-refresh salvage LOGIN
-"""
+Exit codes; with --once, the highest of 2 to 11 that fits, and 4 to 10 only then:
+{listed(OF_A_WORKER)}"""
 
 
 @click.command(epilog=_EPILOG, short_help="Keep the logins of the store fresh: a worker.")

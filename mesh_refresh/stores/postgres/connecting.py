@@ -12,11 +12,13 @@ from attrs import field, frozen
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr, masked
 from mesh_refresh.stores.checks import check_text
-from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable, package_missing
+from mesh_refresh.stores.errors import StoreDamaged, StoreRefused, package_missing
 from mesh_refresh.stores.postgres.failures import state_of
 
 OLDEST = 140_000
 """PostgreSQL 14, as ``server_version_num`` says it."""
+PATIENCE = timedelta(seconds=10)
+"""How long a connection or an answer may take, where nothing else is said."""
 _SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation": "read committed", "jit": "off"}
 _SCHEMES = ("postgresql://", "postgres://")
 _OURS = ("schema", "transaction_pooling")
@@ -88,12 +90,12 @@ _ROOT = (
 
 
 _NO_ANSWER = "SET tcp_user_timeout = '30s'"
-"""A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for as
-long as the system tries to send: a quarter of an hour."""
+"""A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for
+as long as the system tries to send: a quarter of an hour."""
 
 
 async def connect(to: Target) -> Any:
-    """A connection of asyncpg's. Raises what asyncpg raises, `StoreUnavailable` and `StoreDamaged`."""
+    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `StoreDamaged`."""
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
@@ -136,10 +138,10 @@ async def _check(connection: Any, to: Target) -> None:
     if encoding != "UTF8":
         raise StoreDamaged(f"The store {to.shown} needs a database with the encoding UTF8.")
     if syncs == "off":
-        raise StoreUnavailable(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
+        raise StoreRefused(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
     if commits == "off":
         if to.pooled:
-            raise StoreUnavailable(
+            raise StoreRefused(
                 f"The store {to.shown} could lose what was written: synchronous_commit is off. "
                 "Set it on for this role: ALTER ROLE ... SET synchronous_commit = on."
             )

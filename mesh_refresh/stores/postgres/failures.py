@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
-from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreUnavailable
+from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable
 
 # By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), the whole of it or its beginning.
 _PROXY = (
     "has other statements than those that were prepared on it: is there a transaction-pooling proxy before it? "
     "Open the store with transaction_pooling=True."
 )
+_REFUSED: Mapping[str, str] = {
+    "26": _PROXY,
+    "28": "refused the login: check the user, the password and pg_hba.conf.",
+    "3D": "has no such database.",
+    "42501": "does not let this role do that: the docs name the privileges that it needs.",
+    "42P05": _PROXY,
+}
 _UNAVAILABLE: Mapping[str, str] = {
     "08": "lost the connection.",
     "08P01": (
@@ -17,12 +24,7 @@ _UNAVAILABLE: Mapping[str, str] = {
         "Open the store with transaction_pooling=True."
     ),
     "25006": "is read-only: is it a standby? Name the primary, or all of them and target_session_attrs=read-write.",
-    "26": _PROXY,
-    "28": "refused the login: check the user, the password and pg_hba.conf.",
-    "3D": "has no such database.",
     "40": "undid the transaction again and again, because of others on the same rows.",
-    "42501": "does not let this role do that: the docs name the privileges that it needs.",
-    "42P05": _PROXY,
     "53100": "cannot write: its disk is full. Make room.",
     "53300": "has no free connection: raise max_connections, or lower what each worker takes (connections=).",
     "53": "lacks memory or another resource.",
@@ -72,7 +74,7 @@ def failure(error: BaseException, shown: str) -> MeshRefreshError:
     state = state_of(error)
     if state == _TOO_LONG:
         return InvalidRequest("A login id or a broker is too long for PostgreSQL: some 2,600 bytes are the most.")
-    for known, kind in ((_UNAVAILABLE, StoreUnavailable), (_DAMAGED, StoreDamaged)):
+    for known, kind in ((_REFUSED, StoreRefused), (_UNAVAILABLE, StoreUnavailable), (_DAMAGED, StoreDamaged)):
         for length in (5, 3, 2):
             if len(state) == 5 and (said := known.get(state[:length])) is not None:
                 return kind(f"The store {shown} {said} (SQLSTATE {state})")

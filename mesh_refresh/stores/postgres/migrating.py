@@ -1,17 +1,48 @@
 """Makes the schema, or brings it to this version: in one transaction, and one process at a time."""
 
+from datetime import timedelta
 from typing import Any
 
+from attrs import frozen
+
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
-from mesh_refresh.stores.postgres.connecting import Target
+from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
+from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.jobs import Jobs
+from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.queries import Queries, migrations
 
 _MOST_PARTITIONS = 1_024
 
 
-async def migrate(connection: Any, to: Target, partitions: int) -> int:
-    """Bring the schema to the newest version, which is given back. Others who do the same wait, and find it done."""
+@frozen
+class Migrated:
+    """What a schema was, and what it is."""
+
+    before: int
+    """The version that was found; 0 where there were no tables."""
+    version: int
+
+
+async def migrate_at(
+    url: str, *, schema: str | None = None, partitions: int = 0, timeout: timedelta = PATIENCE
+) -> Migrated:
+    """`migrate`, by a connection of its own to the database at `url`, which is to be masked."""
+    to = target(url, schema, timeout, pooled=None)
+    del url  # a traceback may be rendered with its locals
+    jobs = Jobs(Links(to, 1), to.shown)
+    try:
+        return await jobs.do(lambda connection: migrate(connection, to, partitions))
+    finally:
+        await jobs.aclose()
+
+
+async def migrate(connection: Any, to: Target, partitions: int) -> Migrated:
+    """Bring the schema to the newest version. Others who do the same wait, and find it done.
+
+    Raises `InvalidRequest`, and changes nothing, where `partitions` are asked for and the tables that are there have
+    others, or none.
+    """
     if not 0 <= partitions <= _MOST_PARTITIONS:
         raise InvalidRequest(f"partitions must lie between 0 and {_MOST_PARTITIONS}.")
     queries, steps = Queries(to.schema), migrations()
@@ -24,6 +55,8 @@ async def migrate(connection: Any, to: Target, partitions: int) -> int:
             await connection.execute(sql["make_version"])
             await connection.execute(sql["first_version"])
         found = _check(await connection.fetchval(sql["version"]), newest, to)
+        if found and partitions:
+            _check_partitions(await connection.fetchval(sql["partitions"], to.schema), partitions, to)
         for number in range(found + 1, newest + 1):
             partitioned = " PARTITION BY HASH (login_id)" if partitions else ""
             await connection.execute(queries.filled(steps[number]).replace("{partitioned}", partitioned))
@@ -31,20 +64,18 @@ async def migrate(connection: Any, to: Target, partitions: int) -> int:
             await _lay_out(connection, sql, partitions)
         if found < newest:
             await connection.execute(sql["put_version"].replace("{number}", str(newest)))
-    return newest
+    return Migrated(found, newest)
 
 
 async def check_version(connection: Any, to: Target) -> None:
-    """Raises `StoreUnavailable` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
+    """Raises `StoreRefused` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
     sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
     found = 0
     if await connection.fetchval(sql["has_version"], to.schema):
         found = _check(await connection.fetchval(sql["version"]), newest, to)
     if found < newest:
         have = f"is of version {found}, and this mesh_refresh needs {newest}" if found else "has no tables yet"
-        raise StoreUnavailable(
-            f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True."
-        )
+        raise StoreRefused(f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True.")
 
 
 def _check(found: int | None, newest: int, to: Target) -> int:
@@ -56,6 +87,14 @@ def _check(found: int | None, newest: int, to: Target) -> int:
             f"up to {newest}. Update mesh_refresh."
         )
     return found
+
+
+def _check_partitions(found: int, wanted: int, to: Target) -> None:
+    if found != wanted:
+        raise InvalidRequest(
+            f"The store {to.shown} has {found or 'no'} partitions, and {wanted} were asked for. That is decided when "
+            "its tables are made: make them in another schema, and copy the fleet into it. Nothing was changed."
+        )
 
 
 async def _lay_out(connection: Any, sql: dict[str, str], partitions: int) -> None:

@@ -27,6 +27,15 @@ INSERT INTO {schema}.version (number) VALUES (0);
 -- name: put_version
 UPDATE {schema}.version SET number = {number};
 
+-- name: partitions
+SELECT count(*)
+FROM pg_catalog.pg_inherits
+WHERE inhparent = (
+    SELECT class.oid
+    FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE namespace.nspname = $1 AND class.relname = 'login'
+);
+
 -- name: partition
 -- One of several tables that share the logins, by a hash of their ids.
 CREATE TABLE {schema}.{name} PARTITION OF {schema}.login FOR VALUES WITH (MODULUS {of}, REMAINDER {number});

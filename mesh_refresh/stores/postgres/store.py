@@ -10,7 +10,7 @@ from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
-from mesh_refresh.stores.postgres.connecting import Target, target
+from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
 from mesh_refresh.stores.postgres.jobs import Group, Jobs
 from mesh_refresh.stores.postgres.links import Links
@@ -24,7 +24,6 @@ from mesh_refresh.stores.store import Store
 
 _log = logging.getLogger("mesh_refresh.stores")
 
-_PATIENCE = timedelta(seconds=10)
 _NONE = timedelta()
 
 
@@ -66,20 +65,21 @@ class PostgresStore(Store):
         migrate: bool = False,
         partitions: int = 0,
         connections: int = 4,
-        timeout: timedelta = _PATIENCE,
+        timeout: timedelta = PATIENCE,
         transaction_pooling: bool | None = None,
     ) -> Self:
         """The store in the database at `url`, opened by ``async with`` or by ``await``.
 
         `schema` is where its tables are (else what ``?schema=`` in the URL says, else ``mesh_refresh``). `migrate`
         makes and updates them, for which the role needs more rights than for the work; `partitions` splits the table of
-        logins into so many when it is made. `connections` are the most that are opened, beside one that listens.
-        `timeout` is how long a connection or an answer may take. `transaction_pooling` (or, in the URL,
-        ``?transaction_pooling=yes``) is for a proxy that gives each transaction another connection, such as PgBouncer:
-        nothing is prepared, and nobody listens.
+        logins into so many when it is made, and is refused where it is there with others. `connections` are the most
+        that are opened, beside one that listens. `timeout` is how long a connection or an answer may take.
+        `transaction_pooling` (or, in the URL, ``?transaction_pooling=yes``) is for a proxy that gives each transaction
+        another connection, such as PgBouncer: nothing is prepared, and nobody listens.
 
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
-        the server cannot be reached or the tables are not there, `StoreDamaged` where they are of a newer version.
+        the server cannot be reached, `StoreRefused` where it refuses the login or the tables are not there, and
+        `StoreDamaged` where they are of a newer version.
         """
         url = MaskedStr(url if isinstance(url, str) else "")  # a traceback may be rendered with its locals
         to = target(url, schema, timeout, pooled=transaction_pooling)
@@ -91,19 +91,16 @@ class PostgresStore(Store):
 
     @staticmethod
     async def migrate(
-        url: str, *, schema: str | None = None, partitions: int = 0, timeout: timedelta = _PATIENCE
+        url: str, *, schema: str | None = None, partitions: int = 0, timeout: timedelta = PATIENCE
     ) -> int:
         """Make the tables, or bring them to this version, which is given back; no key is needed.
 
-        Raises as `open` does. Others may do the same at the same time.
+        Raises as `open` does, and `InvalidRequest` where the tables are there with other `partitions` than are asked
+        for. Others may do the same at the same time.
         """
-        to = target(MaskedStr(url) if isinstance(url, str) else url, schema, timeout, pooled=None)
-        del url  # a traceback may be rendered with its locals
-        jobs = Jobs(Links(to, 1), to.shown)
-        try:
-            return await jobs.do(lambda connection: migrating.migrate(connection, to, partitions))
-        finally:
-            await jobs.aclose()
+        url = MaskedStr(url if isinstance(url, str) else "")  # a traceback may be rendered with its locals
+        done = await migrating.migrate_at(url, schema=schema, partitions=partitions, timeout=timeout)
+        return done.version
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self._to.shown}>"

@@ -1,5 +1,6 @@
 """What SQLite says, as an error that tells what to do. Neither its messages nor any value gets into the text."""
 
+import errno
 import sqlite3
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,22 +8,24 @@ from pathlib import Path
 from types import TracebackType
 
 from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreUnavailable
+from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable
 
-_UNAVAILABLE: Mapping[int, str] = {
-    sqlite3.SQLITE_BUSY: "is locked by another program, for longer than {patience}. End that program, or its work.",
-    sqlite3.SQLITE_LOCKED: "is locked within this program.",
+_REFUSED: Mapping[int, str] = {
     sqlite3.SQLITE_READONLY: (
         "cannot be written: it is read-only. Check the owner and the mode of the file, of its -wal and -shm and of "
         "their folder, and how it is mounted."
     ),
     sqlite3.SQLITE_PERM: "may not be opened. Check the owner and the mode of the file.",
-    sqlite3.SQLITE_FULL: "cannot grow: the disk, or a limit on the file's size, is full. Make room.",
-    sqlite3.SQLITE_IOERR: "could not be read or written ({code}). Check the disk, and the limits on file sizes.",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened. Check that its folder is there and may be written to.",
-    sqlite3.SQLITE_NOMEM: "could not be used: there is no memory left.",
     sqlite3.SQLITE_NOLFS: "is too large for this system.",
     sqlite3.SQLITE_PROTOCOL: "is locked in a way that never ends. Is it on a network drive? It must be on a local one.",
+}
+_UNAVAILABLE: Mapping[int, str] = {
+    sqlite3.SQLITE_BUSY: "is locked by another program, for longer than {patience}. End that program, or its work.",
+    sqlite3.SQLITE_LOCKED: "is locked within this program.",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk, or a limit on the file's size, is full. Make room.",
+    sqlite3.SQLITE_IOERR: "could not be read or written ({code}). Check the disk, and the limits on file sizes.",
+    sqlite3.SQLITE_NOMEM: "could not be used: there is no memory left.",
 }
 _DAMAGED: Mapping[int, str] = {
     sqlite3.SQLITE_NOTADB: "is not a database, or its beginning was overwritten.",
@@ -31,17 +34,23 @@ _DAMAGED: Mapping[int, str] = {
     sqlite3.SQLITE_ERROR: "lacks tables or columns that its version has.",
 }
 
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What opening says where no file can be, or not by us."""
+
 
 def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefreshError:
     """`error` for the caller, without the frames it came through: their locals are rows."""
     if isinstance(error, MeshRefreshError):
         return error.for_another()
     if isinstance(error, OSError):
-        return StoreUnavailable(f"The store {path} cannot be opened: {error.strerror}. Check that file and its folder.")
+        what = f"The store {path} cannot be opened: {error.strerror}. Check that file and its folder."
+        return (StoreRefused if error.errno in _NOT_THERE else StoreUnavailable)(what)
     if isinstance(error, sqlite3.Error):
         # Errors of the module itself, for a wrong parameter, have no code.
         kind = getattr(error, "sqlite_errorcode", -1) & 0xFF
         known = {"patience": f"{patience.total_seconds():g} s", "code": getattr(error, "sqlite_errorname", "")}
+        if kind in _REFUSED:
+            return StoreRefused(f"The store {path} {_REFUSED[kind]}")
         if kind in _UNAVAILABLE:
             return StoreUnavailable(f"The store {path} {_UNAVAILABLE[kind].format_map(known)}")
         if kind in _DAMAGED:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from mesh_refresh.stores.errors import StoreDamaged, StoreUnavailable
+from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
 from mesh_refresh.stores.sqlite.queries import migrations
 
 APPLICATION_ID = 0x4D455348
@@ -67,7 +67,7 @@ def _keep_a_log(connection: sqlite3.Connection, path: str, patience: timedelta) 
             time.sleep(_PAUSE)
             continue
         if mode != "wal":
-            raise StoreUnavailable(f"The store {path} cannot keep a write-ahead log here. Put it on a local disk.")
+            raise StoreRefused(f"The store {path} cannot keep a write-ahead log here. Put it on a local disk.")
         return
 
 

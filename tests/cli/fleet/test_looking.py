@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,24 @@ def test_status_tells_what_is_late_and_paused(fleet: Fleet) -> None:
     assert document["late_seconds"] > timedelta(days=365).total_seconds()
     fleet("pause", "--all")
     assert "All brokers are paused" in fleet("status").out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("status", "--json"), ("logins",), ("key", "generate"), ("--help",), ("sandbox", "--port", "0")],
+)
+def test_an_output_that_is_full_is_no_bug(fleet: Fleet, command: tuple[str, ...], unbuffered: str) -> None:
+    fleet.add("user-7")
+    fleet.cli.monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with Path("/dev/full").open("w") as full, fleet.cli.start(*command, stdout=full) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == Exit.FAILED
+    assert err == (
+        "mesh-refresh: The output could not be written: No space left on device. "
+        "Nothing else failed: what was done stays done.\n"
+    )
 
 
 def test_a_line_for_each_account(mixed: Fleet) -> None:

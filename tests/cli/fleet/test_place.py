@@ -1,6 +1,7 @@
 """Which store, and with which key: what is missing or wrong is one clear line, and nothing is made or changed by it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,101 @@ def test_only_import_and_run_make_a_store(fleet: Fleet, command: tuple[str, ...]
         assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}:" in ran.err
 
 
-@pytest.mark.parametrize("name", ["A" * 43 + "=", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwbGFudGVkIn0.planted", "no/such.db"])
+@pytest.mark.parametrize(
+    "name", ["A" * 44, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwbGFudGVkIn0.planted", "no/such", "1//0secret"]
+)
 def test_what_may_be_no_path_is_not_shown(fleet: Fleet, name: str) -> None:
-    """A key that got into the wrong variable, say."""
+    """A token that got into the wrong variable, say."""
     ran = fleet("status", "--store", name)
     assert ran.code == Exit.INVALID
-    assert "There is no store at the path in --store:" in ran.err
+    assert "There is no store at the path in --store, which is not shown, since it may be a key:" in ran.err
     assert name not in ran.err
+
+
+@pytest.mark.parametrize(
+    "name", ["no/such.db", "folder/fleet", "folder/no/such", "./fleet", "fleet.data", "A" * 50 + ".db"]
+)
+def test_a_path_that_is_not_there_is_shown(fleet: Fleet, name: str) -> None:
+    Path("folder").mkdir()
+    for given in (name, f"sqlite:///{name}", Path(name).absolute()):
+        ran = fleet("status", "--store", given)
+        assert ran.code == Exit.INVALID
+        assert f"There is no store at the path in --store, {Path(name).absolute()}:" in ran.err
+
+
+NO_STORES = [
+    "host=db.internal user=fleet password=planted-secret",
+    " password = 'planted-secret' host=db",
+    "password=planted-secret",
+    "fleet password=planted-secret",
+    "Data Source=db;Password=planted-secret",
+    "db.internal/fleet?user=fleet&password=planted-secret",
+    "postgresql:/fleet:planted-secret@db/fleet",
+    "postgresql:fleet:planted-secret@db/fleet",
+    "postgres//planted-secret@db/fleet",
+    "postgres//db/planted-secret",
+    "postgresqlx://fleet:planted-secret@db/fleet",
+    "POSTGRESQL://fleet:planted-secret@db/fleet",
+    " postgresql://fleet:planted-secret@db/fleet",
+    "'postgresql://fleet:planted-secret@db/fleet'",
+    "postgresql+asyncpg://fleet:planted-secret@db/fleet",
+    "mysql://fleet:planted-secret@db/fleet",
+    "https://example.com/planted-secret",
+    "://fleet:planted-secret@db/fleet",
+    "//fleet:planted-secret@db/fleet",
+    "//planted-secret@db/fleet",
+    "fleet:planted-secret@db/fleet",
+    "planted-secret@db/fleet",
+    "db:5432/planted-secret",
+    "file:planted-secret.db",
+    "sqlite:///host=db password=planted-secret",
+    "sqlite:///",
+    "-planted-secret".ljust(43, "x") + "=",
+]
+
+
+@pytest.mark.parametrize("name", NO_STORES)
+def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, name: str) -> None:
+    """SQLite would make one of that name, with the password in it."""
+    for command in COMMANDS:
+        ran = fleet(*command, f"--store={name}")
+        assert ran.code == Exit.INVALID
+        assert re.fullmatch(r"\S+ What --store names looks like .*\./NAME.*postgresql://USER@HOST.*\n", ran.err)
+        assert "planted-secret" not in ran.err + ran.out
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", name)
+    ran = fleet("run", "--once")
+    assert ran.code == Exit.INVALID
+    assert "What MESH_REFRESH_STORE names looks like" in ran.err
+    for stores, which in (((name, "other.db"), "FROM"), (("fleet.db", name), "TO")):
+        ran = fleet("copy", "--", *stores)
+        assert ran.code == Exit.INVALID
+        assert f"What {which} names looks like" in ran.err
+        assert "planted-secret" not in ran.err
+    assert not list(fleet.cli.folder.iterdir())
+
+
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] not in ("import", "pause", "resume")])
+def test_a_connection_string_without_quotes_is_not_repeated(fleet: Fleet, command: tuple[str, ...]) -> None:
+    ran = fleet(*command, "--store", "host=db", "user=fleet", "password=planted-secret")
+    assert ran.code == Exit.INVALID
+    assert "unexpected extra arguments\n" in ran.err
+    assert "planted-secret" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fleet", "fleet.db", "my fleet.db", "fleet@prod.db", "fleet-2=.db", "folder/fleet@prod.db", "folder//fleet.db",
+        "postgres/fleet.db", "folder/host=1.db", "./host=1.db", "./a:b@c.db", "../{folder}/a=b.db", "./password=x y.db",
+        "{absolute}/host=1 password=2:3.db", "sqlite:///fleet.db", "sqlite:///{absolute}/host=1.db", "C:\\x.db",
+    ],
+)  # fmt: skip
+def test_a_path_is_one_whatever_it_is_called(fleet: Fleet, name: str) -> None:
+    for folder in ("folder", "postgres"):
+        Path(folder).mkdir()
+    name = name.format(absolute=fleet.cli.folder, folder=fleet.cli.folder.name)
+    assert fleet("migrate", "--store", name).code == 0
+    assert Path(name.removeprefix("sqlite:///")).is_file()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -150,9 +239,11 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(fleet: F
     assert "planted-secret" not in ran.err + ran.out
 
 
-def test_another_url_is_no_path(fleet: Fleet) -> None:
-    assert fleet("run", "--store", "https://example.com/fleet").code == Exit.INVALID
-    assert not list(fleet.cli.folder.iterdir())
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] in MAKERS])
+def test_a_folder_that_is_not_there_is_no_reason_to_run_it_again(fleet: Fleet, command: tuple[str, ...]) -> None:
+    ran = fleet(*command, "--store", "no/such.db")
+    assert ran.code == Exit.STORE
+    assert "No such file or directory" in ran.err
 
 
 def test_a_file_that_is_no_store_is_left_as_it_is(fleet: Fleet) -> None:

@@ -4,15 +4,19 @@ import asyncio
 import json
 import re
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.copying import _Progress
 from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.keeper import Copied
 from mesh_refresh.stores import Cipher, Page
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.queries import migrations
 from tests.cli.fleet.conftest import Fleet
 from tests.postgres_server import with_options
 from tests.stores.postgres.handles import new_schema
@@ -37,17 +41,63 @@ def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
     """The error says how; and making them twice does no harm."""
     for command in (("status",), ("import", "-"), ("run", "--once")):
         ran = fleet(*command, "--store", url)
-        assert ran.code == Exit.TRY_AGAIN
+        assert ran.code == Exit.STORE
         assert "mesh-refresh migrate" in ran.err
-    for _ in range(2):
+    for said in ("were made, of version 1.", "are there, and are of version 1: there was nothing to do."):
         ran = fleet("migrate", "--store", url)
-        assert (ran.code, ran.err) == (0, "mesh-refresh: the tables are there, and are of version 1.\n")
+        assert (ran.code, ran.err) == (0, f"mesh-refresh: the tables {said}\n")
     assert json.loads(fleet("status", "--json", "--store", url).out)["logins"] == 0
+
+
+@pytest.mark.parametrize("command", [("status",), ("run",), ("migrate",), ("copy", "fleet.db")])
+def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
+    fleet: Fleet, url: str, command: tuple[str, ...]
+) -> None:
+    """The role may not log in, there is no such database, or it may not use the tables."""
+    fleet.add("user-7")
+    parts = urlsplit(url)
+    wrong = {
+        "refused the login": parts._replace(netloc=f"no_such_role:planted-secret@{parts.netloc.rpartition('@')[2]}"),
+        "has no such database": parts._replace(path="/no_such_database"),
+    }
+    for text, store in wrong.items():
+        ran = fleet(*command, *([] if command[0] == "copy" else ["--store"]), store.geturl())
+        assert ran.code == Exit.STORE
+        assert text in ran.err
+        assert "somebody has to mend this" in ran.err
+        assert "planted-secret" not in ran.err
 
 
 def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     assert fleet("migrate", "--store", url, "--partitions", "3").code == 0
+
+
+def test_it_is_said_which_version_the_tables_had(fleet: Fleet, url: str) -> None:
+    assert fleet("migrate", "--store", url).code == 0
+    more = {**migrations(), 2: "CREATE TABLE {schema}.more (n int);"}
+    fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.migrating.migrations", lambda: more)
+    ran = fleet("migrate", "--store", url)
+    assert (ran.code, ran.err) == (0, "mesh-refresh: the tables were brought from version 1 to version 2.\n")
+
+
+@pytest.mark.parametrize(("made", "found"), [((), "no"), (("--partitions", "3"), "3")])
+def test_other_partitions_than_there_are_cannot_be_had(
+    fleet: Fleet, url: str, made: tuple[str, ...], found: str
+) -> None:
+    """They were passed over in silence. As many as there are, or not said how many, is as before."""
+    ran = fleet("migrate", "--store", url, *made)
+    assert ("with 3 partitions" in ran.err) is bool(made)
+    ran = fleet("migrate", "--store", url, "--partitions", "5")
+    assert ran.code == Exit.INVALID
+    assert f"has {found} partitions, and 5 were asked for." in ran.err
+    assert "Nothing was changed." in ran.err
+    assert fleet("migrate", "--store", url, *made).code == fleet("migrate", "--store", url).code == 0
+
+
+def test_a_file_is_made_or_there(fleet: Fleet) -> None:
+    for said in ("was made.", "is there, and is of this version."):
+        assert fleet("migrate").err == f"mesh-refresh: the file {said}\n"
 
 
 def test_a_file_has_no_partitions(fleet: Fleet) -> None:
@@ -121,6 +171,31 @@ def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
     assert "1 cannot be moved yet" in ran.err
 
 
+def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
+    """Again only where something has changed: the end of a lease comes out a little different at each look."""
+    now = datetime.now(UTC)
+    fleet.cli.monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=10))
+    fleet.add("user-7")
+
+    async def leased(store: object) -> None:
+        await store.claim_one("user-7", "somebody", timedelta(seconds=1))  # type: ignore[attr-defined]
+
+    fleet.store(leased)
+    told = fleet("copy", "--settle", "0s", "fleet.db", "other.db").err.splitlines()
+    assert len(told) == 2
+    assert re.fullmatch(
+        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: somebody is at work.*", told[0]
+    )
+    assert told[1] == "mesh-refresh: 1 login moved."
+
+    progress = _Progress(quiet=False)
+    fleet.cli.capsys.readouterr()
+    for seconds, left in ((60, 2), (61, 2), (60, 2), (60, 1), (180, 1), (182, 1)):
+        progress(Copied(left=left, until=now + timedelta(seconds=seconds)))
+        progress(Copied(left=left, until=now + timedelta(seconds=seconds), waits=True))
+    assert len(fleet.cli.capsys.readouterr().err.splitlines()) == 3
+
+
 def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     """Nothing is moved where one of them does not open."""
     fleet.add("user-7")
@@ -157,7 +232,7 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, numb
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
-    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n+"
+    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n"
     found = re.fullmatch(sign, told)
     assert found, told
     left = 1_000 - int(found[1])

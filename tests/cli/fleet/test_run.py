@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from datetime import timedelta
@@ -84,6 +85,20 @@ def test_all_that_a_fault_held_back_is_counted_and_it_is_said_what_to_do(
     assert "0 accounts refreshed" in ran.err
     assert "17 logins still due." in ran.err
     assert advice in ran.err.splitlines()[-1]
+
+
+def test_the_help_has_every_code_that_it_ends_with(fleet: Fleet) -> None:
+    """That of a store that does not open, of tokens that could not be written, and of a wrong command line, too."""
+    told = {int(code) for code in re.findall(r"^ {2,}(\d+)  ", fleet("run", "--help").out, re.MULTILINE)}
+    assert told == {*Exit} - {Exit.UNKNOWN, Exit.NOT_IN_REPLY, Exit.TERMINATED}, "a keeper waits by itself"
+    ends = {fleet.once("--store", "a:b").code, fleet.once("--plaintext").code, fleet.once("--store", "no/such.db").code}
+    for name, fault in Fault.all().items():
+        if "delay" not in name:
+            login = fleet.add(f"user {name}")
+            fleet.fake.fail(fault, login=login.id)
+            ends.add(fleet.once("-q").code)
+    assert ends <= told
+    assert len(ends) > 5
 
 
 def test_every_fault_has_its_advice() -> None:

@@ -60,7 +60,7 @@ async def test_a_worker_whose_network_is_gone_holds_up_nobody_for_long(postgres_
     url, cipher = server.tcp_url(new_schema()), Cipher([postgres_scene.key])
     async with PostgresStore.open(url, cipher=cipher, migrate=True) as store:
         shown = "SHOW tcp_user_timeout"
-        assert await store._open_jobs().do(lambda link: link.fetchval(shown)) == "30s"
+        assert await store._open_jobs().do(lambda link: link.fetchval(shown)) == "30000"
 
 
 CALLS: dict[str, tuple[str, Call]] = {

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from attrs import evolve
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores import PlainText, Row, StoreError, StoreUnavailable
+from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet, a_role
@@ -95,6 +96,29 @@ async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
         await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
         await fill(store, a_row("b"))
         assert await store.claim(a_demand(limit=1))
+
+
+async def test_what_only_a_person_can_mend_is_told_apart(fleet: Fleet) -> None:
+    """`StoreRefused`: no such database, no login, no rights. It is a `StoreUnavailable`, so that keepers ask again."""
+    elsewhere = urlsplit(fleet.url)._replace(path="/no_such_database").geturl()
+    with pytest.raises(StoreRefused, match="has no such database"):
+        _ = await fleet.store(url=elsewhere)
+    async with a_role(fleet) as url:
+        with pytest.raises(StoreRefused, match="does not let this role do that"):
+            _ = await fleet.store(url=url)
+    async with a_role(fleet, *_ALL) as url, fleet.store(url=url) as store:
+        await fill(store, a_row())
+        await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} NOLOGIN")
+        by_role = "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity WHERE usename = $1"
+        await fleet.ended(await fleet.sql(by_role, f"role_of_{fleet.schema}"))
+        with pytest.raises(StoreUnavailable):
+            await store.read("a")
+        with pytest.raises(StoreRefused, match="refused the login: check the user, the password") as caught:
+            await store.read("a")
+        assert isinstance(caught.value, StoreUnavailable)
+        assert caught.value.retryable
+        await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} LOGIN")
+        assert await store.read("a")
 
 
 async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:

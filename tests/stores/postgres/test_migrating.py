@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
-from mesh_refresh.stores import Page, StoreDamaged, StoreUnavailable
+from mesh_refresh.stores import Page, StoreDamaged, StoreRefused
 from mesh_refresh.stores.postgres import PostgresStore, migrating
 from mesh_refresh.stores.postgres.queries import migrations, quoted
 from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
@@ -61,8 +61,8 @@ async def removed(fleet: Fleet) -> None:
 
 
 async def test_an_empty_database_is_told_what_to_do(empty: Fleet) -> None:
-    """`StoreUnavailable`, and nothing is made."""
-    await refused(empty.store(), StoreUnavailable, r"has no tables yet: run `mesh-refresh migrate`, or .*migrate=True")
+    """`StoreRefused`, and nothing is made."""
+    await refused(empty.store(), StoreRefused, r"has no tables yet: run `mesh-refresh migrate`, or .*migrate=True")
     assert await tables(empty) == []
     assert not await empty.sql("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", empty.schema)
 
@@ -139,7 +139,7 @@ async def test_steps_run_in_order_and_once(fleet: Fleet, monkeypatch: pytest.Mon
     third = "INSERT INTO {schema}.more VALUES (2);"
     for step in ("INSERT INTO {schema}.nowhere VALUES (1);", third):
         monkeypatch.setattr(migrating, "migrations", lambda step=step: {**migrations(), 2: second, 3: step})
-        await refused(fleet.store(), StoreUnavailable, "is of version 1, and this mesh_refresh needs 3: run")
+        await refused(fleet.store(), StoreRefused, "is of version 1, and this mesh_refresh needs 3: run")
         if step is not third:
             await refused(fleet.store(migrate=True), StoreDamaged, "lacks tables")
             assert "more" not in await tables(fleet)
@@ -180,16 +180,31 @@ async def test_what_no_schema_can_be_called_is_refused(empty: Fleet, name: Any) 
 
 
 async def test_partitions_are_laid_out_once(empty: Fleet) -> None:
-    """As many as were asked for when the tables were made, and nothing later; the rows are spread over them."""
+    """As many as were asked for when the tables were made, and others are refused; the rows are spread over them."""
     async with empty.store(migrate=True, partitions=4) as store:
         await asyncio.gather(*(store.insert(a_row(str(number))) for number in range(100)))
-    async with empty.store(migrate=True, partitions=7) as store:
-        assert len(await store.rows(Page(1_000))) == 100
+    await refused(empty.store(migrate=True, partitions=7), InvalidRequest, "has 4 partitions, and 7 were asked for")
+    for same in (4, 0):
+        async with empty.store(migrate=True, partitions=same) as store:
+            assert len(await store.rows(Page(1_000))) == 100
     assert await tables(empty) == ["login", *(f"login_{number}" for number in range(4)), "pause", "seal", "version"]
     for number in range(4):
         assert await empty.sql(f"SELECT count(*) FROM {{schema}}.login_{number}") > 0
         fill_factor = "SELECT reloptions::text FROM pg_class WHERE oid = $1::regclass"
         assert "fillfactor=75" in await empty.sql(fill_factor, f"{quoted(empty.schema)}.login_{number}")
+
+
+async def test_tables_without_partitions_are_not_given_any_and_not_changed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version is not made of them either; without `partitions` it is."""
+    second = "CREATE TABLE {schema}.more (n int);"
+    monkeypatch.setattr(migrating, "migrations", lambda: {**migrations(), 2: second})
+    await refused(fleet.store(migrate=True, partitions=4), InvalidRequest, "has no partitions, and 4 were asked for")
+    assert await tables(fleet) == ["login", "pause", "seal", "version"]
+    assert await fleet.sql("SELECT number FROM {schema}.version") == 1
+    async with fleet.store(migrate=True):
+        assert "more" in await tables(fleet)
 
 
 @pytest.mark.parametrize("number", [-1, 1_025])

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from mesh_refresh.stores import PlainText, StoreUnavailable
+from mesh_refresh.stores import PlainText, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
@@ -69,7 +69,7 @@ async def test_each_transaction_meets_another_server(behind: tuple[str, Proxy]) 
 
 async def test_who_was_not_told_of_it_is_told_what_to_do(fleet: Fleet, behind: tuple[str, Proxy]) -> None:
     """A statement that was prepared is not there, or another is: the error names the option."""
-    with pytest.raises(StoreUnavailable, match="Open the store with transaction_pooling=True"):
+    with pytest.raises(StoreRefused, match="Open the store with transaction_pooling=True"):
         await _used(fleet.store(url=behind[0]))
     await _used(fleet.store(url=behind[0], transaction_pooling=True))
 

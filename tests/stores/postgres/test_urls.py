@@ -1,12 +1,17 @@
 """The URL of a store: what it may say, and that nothing of it is shown that may be secret."""
 
+import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncpg import connect_utils
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.connecting import _OURS
 from tests.leaks.witness import Witness, outcome_of, planted
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
@@ -59,7 +64,9 @@ async def test_a_wrong_option_does_not_show_the_url(wrong: dict[str, Any]) -> No
     assert witness.found == []
 
 
-@pytest.mark.parametrize("wrong", ["sslmode=perhaps", "target_session_attrs=some", "no_such_setting=1"])
+@pytest.mark.parametrize(
+    "wrong", ["sslmode=perhaps", "target_session_attrs=some", "no_such_setting=1", "connect_timeout=3"]
+)
 async def test_an_option_that_nobody_knows_is_told(fleet: Fleet, wrong: str) -> None:
     """By the driver, or by the server."""
     witness = Witness()
@@ -69,6 +76,15 @@ async def test_an_option_that_nobody_knows_is_told(fleet: Fleet, wrong: str) -> 
     assert "URL" in str(error)
     witness.look_at(error)
     assert witness.found == []
+
+
+def test_the_options_that_the_docs_list_are_read() -> None:
+    """By us, or by asyncpg; what neither of them reads, it sends to the server as a setting."""
+    page = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
+    ours, theirs, _ = page.partition("Behind the `?`")[2].split("\n- ")[1:4]
+    read = inspect.getsource(connect_utils)
+    assert set(re.findall(r"`(\w+)`", ours)) == set(_OURS)
+    assert [name for name in re.findall(r"`(\w+)`", theirs) if f"'{name}' in query" not in read] == []
 
 
 @pytest.mark.parametrize(
