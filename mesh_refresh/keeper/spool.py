@@ -35,6 +35,18 @@ class Spooled:
     kept: Kept
 
 
+def files(folder: Path) -> list[Path]:
+    """What is in a spool: also what was set aside, and what a crash left under its first name."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.suffix in (_SUFFIX, _ORPHAN) or path.name.startswith(_NEW)]
+
+
+def unsealed(cipher: Sealing, sealed: bytes) -> tuple[Attempt, Kept]:
+    """The content of a file. Raises `WrongKey`, and `InvalidRequest` where it is not whole."""
+    return from_text(MaskedStr(cipher.open(sealed, _CONTEXT)))
+
+
 class Spool:
     """A folder, mode 0700, with a sealed file (mode 0600) for each outcome that is not in the store yet."""
 
@@ -79,7 +91,7 @@ class Spool:
 
     def _opened(self, path: Path, sealed: bytes) -> tuple[Attempt, Kept]:
         try:
-            return from_text(MaskedStr(self._cipher.open(sealed, _CONTEXT)))
+            return unsealed(self._cipher, sealed)
         except WrongKey:
             raise WrongKey(f"The file {path} of the spool is not sealed with any of these keys.") from None
         except InvalidRequest as error:
@@ -103,12 +115,8 @@ class Spool:
         return final
 
     def _read(self) -> list[tuple[Path, MaskedBytes]]:
-        if not self._folder.is_dir():
-            return []
         found = []
-        for path in self._folder.iterdir():
-            if path.suffix not in (_SUFFIX, _ORPHAN) and not path.name.startswith(_NEW):
-                continue
+        for path in files(self._folder):
             try:
                 found.append((path.stat().st_mtime_ns, path, MaskedBytes(path.read_bytes())))
             except FileNotFoundError:

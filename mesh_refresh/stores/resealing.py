@@ -6,7 +6,7 @@ from attrs import evolve
 
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.row import Page, Row
-from mesh_refresh.stores.sealing import _context
+from mesh_refresh.stores.sealing import context_of
 from mesh_refresh.stores.store import Store
 
 _BATCH = 100
@@ -28,8 +28,8 @@ async def reseal(store: Store) -> int:
 async def _reseal(store: Store, row: Row | None) -> bool:
     """False where the row is gone."""
     while row is not None:
-        text = MaskedStr(store.cipher.open(row.sealed, _context(row.login_id)))
-        if await store.swap(evolve(row, sealed=store.cipher.seal(text, _context(row.login_id)))):
+        text = MaskedStr(store.cipher.open(row.sealed, context_of(row.login_id)))
+        if await store.swap(evolve(row, sealed=store.cipher.seal(text, context_of(row.login_id)))):
             return True
         row = await store.read(row.login_id)
     return False

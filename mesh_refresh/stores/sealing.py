@@ -40,7 +40,7 @@ def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
         min(due, default=None),
         min(ends, default=None),
         changed_at,
-        cipher.seal(MaskedStr(login_to_text(login)), _context(login.login_id)),
+        cipher.seal(MaskedStr(login_to_text(login)), context_of(login.login_id)),
         login.epoch,
         login.revision,
         login.attempt,
@@ -49,7 +49,7 @@ def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
 
 def opened(cipher: Sealing, row: Row) -> Login:
     """The login that `row` keeps. Raises `WrongKey` or `StoreDamaged`."""
-    text = MaskedStr(cipher.open(row.sealed, _context(row.login_id)))
+    text = MaskedStr(cipher.open(row.sealed, context_of(row.login_id)))
     try:
         return login_from_text(
             text,
@@ -64,5 +64,6 @@ def opened(cipher: Sealing, row: Row) -> Login:
         raise StoreDamaged(f"The row of a login cannot be read. {error}") from None
 
 
-def _context(login_id: str) -> str:
+def context_of(login_id: str) -> str:
+    """What a login is sealed to."""
     return f"login:{login_id}"

@@ -7,6 +7,7 @@ from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
 from mesh_refresh.cli.lines import Failure, counted, say
+from mesh_refresh.keeper.spool import files
 from mesh_refresh.stores import Cipher
 
 _EPILOG = f"""\b
@@ -53,12 +54,10 @@ def reseal(place: Place, spool: str | None) -> int:
     with Fleet(place) as fleet:
         number = fleet.run(fleet.store.reseal())
     say(f"{counted(number, 'login')} {'is' if number == 1 else 'are'} sealed with the first key.")
-    folder = place.spool(spool)
-    waiting = sum(1 for _ in folder.glob("*.settlement")) if folder.is_dir() else 0
-    if waiting:
+    if waiting := len(files(place.spool(spool))):
         verb = "waits" if waiting == 1 else "wait"
         say(
             f"note: {counted(waiting, 'outcome')} {verb} in the spool, perhaps sealed with an older key: keep that key "
-            "until a worker with this spool has taken them up."
+            "until a worker with this spool has taken them up, and what was set aside there is gone."
         )
     return Exit.REFRESHED

@@ -6,9 +6,7 @@ from attrs import define, field
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.lines import Failure, system_reason
-from mesh_refresh.keeper.attempts import from_text
-from mesh_refresh.keeper.spool import _CONTEXT, _ORPHAN, _SUFFIX
-from mesh_refresh.masking import MaskedStr
+from mesh_refresh.keeper.spool import files, unsealed
 from mesh_refresh.stores import Sealing, WrongKey
 
 
@@ -24,10 +22,9 @@ class Spooled:
     def found(cls, folder: Path, cipher: Sealing, login_id: str) -> "Spooled":
         """Those of `login_id`, and how many may be. Raises `Failure`."""
         spooled = cls()
-        for path in sorted(path for suffix in (_SUFFIX, _ORPHAN) for path in folder.glob(f"*{suffix}")):
+        for path in sorted(files(folder)):
             try:
-                text = MaskedStr(cipher.open(path.read_bytes(), _CONTEXT))
-                attempt, _ = from_text(text)
+                attempt, _ = unsealed(cipher, path.read_bytes())
             except FileNotFoundError:
                 continue  # a worker has written it into the store meanwhile
             except (WrongKey, InvalidRequest):

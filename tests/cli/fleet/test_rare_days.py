@@ -270,7 +270,7 @@ def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
     fleet.add("user-7")
     assert "spool" not in fleet("key", "reseal").err
     Path("fleet.db.spool").mkdir()
-    Path("fleet.db.spool/one.settlement").touch()
+    Path("fleet.db.spool/one.orphan").touch()  # set aside, and the last copy of something
     assert "1 outcome waits in the spool" in fleet("key", "reseal").err
 
 

@@ -287,6 +287,16 @@ def test_a_removed_login_leaves_nothing_in_the_spool(fleet: Fleet) -> None:
     assert "does not have" not in fleet.once().err
 
 
+def test_nor_does_it_leave_what_a_crash_left_under_its_first_name(fleet: Fleet) -> None:
+    """It was whole, and not renamed yet: the next start would have read it."""
+    fleet.add("user-7")
+    spool_something(fleet)
+    (whole,) = Path("fleet.db.spool").iterdir()
+    whole.rename(whole.with_name(".new-abc"))
+    assert "with 1 file of the spool." in fleet("remove", "user-7", "--yes").err
+    assert not list(Path("fleet.db.spool").iterdir())
+
+
 def test_what_was_set_aside_can_be_removed_later(fleet: Fleet) -> None:
     """The login went by another way, and a worker found no place for its new tokens."""
     fleet.add("user-7")
