@@ -101,7 +101,7 @@ def curves(panels: Sequence[Panel], rows: int, figure: Any) -> None:
             axes.plot(xs, ys, marker="o", markersize=4, color=_colour(name), label=name)
         axes.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
         axes.set_xscale("symlog" if panel.from_zero else "log", **({"linthresh": 1} if panel.from_zero else {}))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_major_formatter(lambda value, _: _short(value))
         if panel.y_log:
             axes.set_yscale("log")
             axes.set_ylim(*_decades([y for points in panel.lines.values() for y in points.values()]))
@@ -113,6 +113,14 @@ def curves(panels: Sequence[Panel], rows: int, figure: Any) -> None:
     handles = {label: handle for found, labels in legends for handle, label in zip(found, labels, strict=True)}
     if len(handles) > 1:
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+
+
+def _short(number: float) -> str:
+    """Of large numbers the decades are too narrow for all their zeros."""
+    for size, sign in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:g} {sign}"
+    return f"{number:g}"
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
