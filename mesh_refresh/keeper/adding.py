@@ -126,7 +126,7 @@ def _index(accounts: Sequence[Account], fresh: Tokens, *, alone: bool) -> int | 
         return named
     mark = fingerprints.identity(fresh)
     for index, account in enumerate(accounts):
-        if not contradicts(account.tokens, fresh) and _has_had(account, mark):
+        if not contradicts(account.tokens, fresh) and has_had(account, mark):
             return index
     if alone and len(accounts) == 1 and not (has_id(fresh) and has_id(accounts[0].tokens)):
         return 0  # one of them has no id: the login's only account is meant
@@ -135,7 +135,7 @@ def _index(accounts: Sequence[Account], fresh: Tokens, *, alone: bool) -> int | 
     return None
 
 
-def _has_had(account: Account, mark: str | None) -> bool:
+def has_had(account: Account, mark: str | None) -> bool:
     """Whether the account has a token of this fingerprint, or had it."""
     own = (account.tokens.refresh_token, account.tokens.auth_token)
     return fingerprints.seen(account.known, mark) or mark in [fingerprints.fingerprint(it) for it in own if it]
@@ -143,7 +143,7 @@ def _has_had(account: Account, mark: str | None) -> bool:
 
 def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) -> tuple[str, Account]:
     mark = fingerprints.identity(fresh)
-    if not _has_had(old, mark):
+    if not has_had(old, mark):
         return "replaced", _renewed(login_id, old, fresh, epoch, how)
     access = fresh.auth_token
     is_new = access is not None and not fingerprints.seen(old.known, fingerprints.fingerprint(access))

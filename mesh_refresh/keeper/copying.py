@@ -6,20 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper import failing, moving
-from mesh_refresh.keeper.adding import Adding
-from mesh_refresh.keeper.core import new_name
+from mesh_refresh.keeper.carrying import MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.standing import Now
-from mesh_refresh.logins import Login, Way
-from mesh_refresh.stores import Busy, Page, Row, Store, StoreDamaged, WrongKey, row_of
-from mesh_refresh.stores.row import QUIET
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.logins import Way
+from mesh_refresh.stores import Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
 
@@ -27,6 +22,8 @@ _log = logging.getLogger("mesh_refresh.keeper")
 
 _AT_A_TIME = 100
 _LONGEST_PAUSE = timedelta(seconds=5)
+_AWAY = {way.value for way in Way}
+"""The states of rows whose logins are not at home there."""
 
 
 @frozen
@@ -45,13 +42,8 @@ class Copied:
     """Logins that stay where they are: what is kept of them cannot be read, or contradicts what the other store has."""
     waits: bool = False
     """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
-
-
-@define
-class _Later(Exception):
-    """This one cannot be moved yet."""
-
-    until: datetime | None = None
+    paused: tuple[str, ...] = ()
+    """Brokers (``"*"``: all) that this run has paused in the new store, because they are in the old one."""
 
 
 async def copy_fleet(
@@ -69,27 +61,26 @@ async def copy_fleet(
     A login is exchanged in one of the stores at the most at each moment. It is moved when nobody is at work on it and
     nothing is unknown of it, which with `wait` is waited for; else what is `left` is told. What comes for a moved login
     in the old store afterwards is kept there, and taken over by the next run; with `wait`, a run ends when there is
-    nothing of that kind. Pauses are copied too. `policy` and `may_resend` (`MeshClient.may_resend`) should be those of
-    the keepers. A cancel comes through when the hundred logins that are under way are done, a second or so later.
+    nothing of that kind. A broker that is paused in the old store is paused in the new one, before the first login
+    is moved by this run; somebody must resume it there. `policy` and `may_resend` (`MeshClient.may_resend`)
+    should be those of the keepers. A cancel comes through when the hundred logins that are under way are done, a second
+    or so later.
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
     if await _are_one(source, target):
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
-    copying = _Copying(source, target, policy or Policy(), clock or SystemClock(), may_resend)
-    for broker in await source.paused():
-        await target.pause(broker)
+    carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend)
+    copying = _Copying(carrier, set(await source.paused()))
     return await copying.run(wait=wait, on_progress=on_progress or (lambda _: None))
 
 
-@frozen
+@define
 class _Copying:
-    source: Store
-    target: Store
-    policy: Policy
-    clock: Clock
-    may_resend: Callable[[Tokens], bool] | None
-    owner: str = field(factory=lambda: QUIET + new_name())
+    carrier: Carrier
+    to_pause: set[str]
+    """Brokers that are paused in the old store, as long as nothing was moved by this run."""
+    paused: tuple[str, ...] = ()
 
     async def run(self, *, wait: bool, on_progress: Callable[[Copied], object]) -> Copied:
         moved = taken = 0
@@ -104,20 +95,31 @@ class _Copying:
             moved, taken = done.moved, done.taken_over
 
     def _pause(self, until: datetime | None) -> timedelta:
-        left = _LONGEST_PAUSE if until is None else until - self.clock.now()
+        left = _LONGEST_PAUSE if until is None else until - self.carrier.clock.now()
         return min(max(left, timedelta(milliseconds=50)), _LONGEST_PAUSE)
 
     async def _pass(self, moved: int, taken: int, on_progress: Callable[[Copied], object]) -> Copied:
         """One look at every login."""
-        done, page = Copied(moved, taken), Page(_AT_A_TIME)
-        while rows := await self.source.rows(page):
+        done, page = Copied(moved, taken, paused=self.paused), Page(_AT_A_TIME)
+        while rows := await self.carrier.source.rows(page):
+            await self._pause_too(rows)
             ends, cancelled = await self._all(rows)
-            done = _counted(done, rows, ends)
+            done = evolve(_counted(done, rows, ends), paused=self.paused)
             on_progress(done)
             if cancelled is not None:
                 raise cancelled
             page = evolve(page, after=rows[-1].login_id)
         return done
+
+    async def _pause_too(self, rows: Sequence[Row]) -> None:
+        """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
+        if all(row.state in _AWAY for row in rows):
+            return
+        for broker in sorted(self.to_pause):
+            if broker not in await self.carrier.target.paused():
+                await self.carrier.target.pause(broker)
+                self.paused = (*self.paused, broker)
+            self.to_pause.discard(broker)
 
     async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
         """What came of each, done to its end whoever cancels; and the cancel, where one came.
@@ -129,7 +131,7 @@ class _Copying:
 
         async def one(row: Row) -> None:
             try:
-                ends[row.login_id] = await self._one(row)
+                ends[row.login_id] = await self.carrier.carry(row)
             except BaseException as error:  # noqa: BLE001 - `_counted` raises it
                 ends[row.login_id] = error
 
@@ -142,121 +144,6 @@ class _Copying:
             except asyncio.CancelledError as error:
                 cancelled = error
         return [ends[row.login_id] for row in rows], cancelled
-
-    async def _one(self, row: Row) -> str:
-        login = opened(self.source.cipher, row)
-        if login.moving is None:
-            return await self._move(login)
-        if login.moving.way is Way.ARRIVING:
-            raise _Later  # on its way into this store: the other copy must be finished first
-        more = moving.has_more(login)
-        if more:
-            await self._take_over(login)
-        await self._release(login.login_id)
-        return "taken_over" if more else ""
-
-    async def _move(self, login: Login) -> str:
-        row = await self._leased(login.login_id)
-        if row is None:
-            return ""
-        login = opened(self.source.cipher, row)
-        if login.moving is not None:
-            # Another copy was here in between.
-            await self._give_back(login, self.owner)
-            raise _Later
-        now = self.clock.now()
-        waits = [it.wait_until for it in login.accounts if it.wait_until is not None and it.wait_until > now]
-        if waits:
-            await self._give_back(login, self.owner)
-            raise _Later(max(waits))
-        await self._arrive(login)
-        if not await self._swap(self.source, moving.marked(login), owner=self.owner):
-            # Written meanwhile, by somebody without a lease: it is looked at anew.
-            await self._give_back(login, self.owner)
-            raise _Later(now)
-        await self._release(login.login_id)
-        return "moved"
-
-    async def _leased(self, login_id: str) -> Row | None:
-        """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
-        row = await self.source.claim_one(login_id, self.owner, self.policy.lease)
-        if isinstance(row, Busy) and not row.left:
-            await self._settle_open(login_id)
-            row = await self.source.claim_one(login_id, self.owner, self.policy.lease)
-        if isinstance(row, Busy):
-            raise _Later(self.clock.now() + row.left)
-        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
-            await self._stamp(opened(self.source.cipher, row), self.owner)
-        return row
-
-    async def _settle_open(self, login_id: str) -> None:
-        """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
-        owner = new_name()
-        row = await self.source.claim_one(login_id, owner, self.policy.lease)
-        if isinstance(row, Row):
-            login = opened(self.source.cipher, row)
-            if row.open_attempt:
-                await self._stamp(login, owner)
-            await self._give_back(login, owner)
-
-    async def _stamp(self, login: Login, owner: str) -> None:
-        """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        now = Now(self.clock.now(), self.policy, new_name)
-        may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-        stamped = failing.found_open(login, login, now, may).login
-        if stamped != login and login.moving is None:
-            await self._swap(self.source, stamped, owner=owner, hold=self.policy.settle)
-            raise _Later(now.at + self.policy.settle)
-
-    async def _give_back(self, login: Login, owner: str) -> None:
-        if not await self._swap(self.source, login, owner=owner):
-            found = await self.source.read(login.login_id)
-            if found is not None:
-                await self.source.swap(found, owner=owner)
-
-    async def _arrive(self, login: Login) -> None:
-        """Into the new store, where nobody exchanges it yet."""
-        while True:
-            row = await self.target.read(login.login_id)
-            if row is None:
-                new = moving.arriving(login, None, new_name())
-                if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
-                    return
-                continue
-            there = opened(self.target.cipher, row)
-            is_ours = there.moving is not None and there.moving.way is Way.ARRIVING
-            new = moving.arriving(login, there, "") if is_ours else moving.joined(login, there)
-            if await self._swap(self.target, new):
-                return
-
-    async def _release(self, login_id: str) -> None:
-        while True:
-            row = await self.target.read(login_id)
-            if row is None:
-                return
-            there = opened(self.target.cipher, row)
-            if there.moving is None or there.moving.way is not Way.ARRIVING:
-                return
-            if await self._swap(self.target, moving.released(there)):
-                return
-
-    async def _take_over(self, login: Login) -> None:
-        """What came for a moved login, into the store where it is now; then it is known to be there."""
-        while True:
-            row = await self.target.read(login.login_id)
-            if row is None:
-                break  # it was removed there, and stays so
-            there = opened(self.target.cipher, row)
-            how = Adding(self.clock.now(), self.policy, [new_name()])
-            if await self._swap(self.target, moving.taken_over(login, there, how)):
-                break
-        if not await self._swap(self.source, moving.marked(login)):
-            raise _Later(self.clock.now())
-
-    async def _swap(
-        self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
-    ) -> bool:
-        return await store.swap(row_of(store.cipher, login, self.clock.now()), owner=owner, hold=hold)
 
 
 async def _are_one(source: Store, target: Store) -> bool:
@@ -272,7 +159,7 @@ def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseExcepti
     number, until, unreadable = Counter(end for end in ends if isinstance(end, str)), done.until, list(done.unreadable)
     left = done.left
     for row, end in zip(rows, ends, strict=True):
-        if isinstance(end, _Later):
+        if isinstance(end, Later):
             left += 1
             until = end.until if until is None or (end.until is not None and end.until > until) else until
         elif isinstance(end, StoreDamaged | InvalidRequest) and not isinstance(end, WrongKey):
@@ -280,4 +167,4 @@ def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseExcepti
             unreadable.append(row.login_id)
         elif isinstance(end, BaseException):
             raise end
-    return Copied(done.moved + number["moved"], done.taken_over + number["taken_over"], left, until, tuple(unreadable))
+    return Copied(done.moved + number[MOVED], done.taken_over + number[TAKEN_OVER], left, until, tuple(unreadable))

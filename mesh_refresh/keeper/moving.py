@@ -2,34 +2,69 @@
 
 It is written to the new store as arriving, marked as moved in the old one, and then released in the new one. At each of
 these moments it is exchanged in one of them at the most. The numbers of attempts are each store's own: those of the old
-one become numbers that are lower than any of the new one's, in the same order.
+one become numbers that are lower than any of the new one's, in the same order. Where the new store has exchanged the
+login before, they become higher than those: a late reply to one of them is older than what comes back.
 """
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve
 
 from mesh_refresh.keeper import fingerprints
-from mesh_refresh.keeper.adding import Adding, added
+from mesh_refresh.keeper.adding import Adding, added, has_had
 from mesh_refresh.keeper.standing import replaced
 from mesh_refresh.logins import Account, Login, Moving, Way
-from mesh_refresh.logins.joining import same_account
+from mesh_refresh.logins.joining import contradicts, has_id, same_account
 
 
 def arriving(source: Login, target: Login | None, epoch: str) -> Login:
-    """What is written to the new store, which has `target`; `epoch` is the row's there where it has none."""
-    accounts = tuple(_rebased(account, source) for account in source.accounts)
+    """What is written to the new store, which has `target`; `epoch` is the row's there where it has none.
+
+    A target that has had attempts has had `room` for those of the source since.
+    """
     if target is None:
-        return evolve(source, accounts=accounts, moving=Moving(Way.ARRIVING), epoch=epoch, revision=0, attempt=0)
-    # What was added there meanwhile is the person's latest login.
-    own = tuple(it for it in target.accounts if source.by_epoch(it.epoch) is None)
-    kept = tuple(it for it in accounts if not any(_is_same(it, other) for other in own))
+        accounts = _rebased(source.accounts, source.attempt)
+        return evolve(source, accounts=accounts, moving=_on_its_way(accounts), epoch=epoch, revision=0, attempt=0)
+    accounts = _renumbered(source, target) if target.attempt else _rebased(source.accounts, source.attempt)
+    kept, latest = _sorted_out(accounts, _own(source, target))
     times = (source.round_at, source.succeeded_at)
-    return evolve(target, accounts=(*kept, *own), round_at=times[0], succeeded_at=times[1])
+    return evolve(
+        target,
+        accounts=(*kept, *latest),
+        moving=_on_its_way(kept),
+        round_at=times[0],
+        succeeded_at=times[1],
+    )
+
+
+def _own(source: Login, target: Login) -> list[Account]:
+    """What was added there since a copy has begun: it is the person's latest login.
+
+    What a copy has written there is the source's, or was: the person may have logged in anew at the source since. Of a
+    login that comes back, all that was added meanwhile is in the source already.
+    """
+    moving = target.moving
+    if moving is None or moving.way is Way.MOVED:
+        return []
+    copied = dict(moving.seen)
+    return [it for it in target.accounts if it.epoch not in copied and source.by_epoch(it.epoch) is None]
+
+
+def _on_its_way(copied: Iterable[Account]) -> Moving:
+    return Moving(Way.ARRIVING, seen=tuple((it.epoch, it.settled_by) for it in copied))
+
+
+def room(source: Login) -> int:
+    """How many attempts in which nothing was sent a store must have had, to have numbers for those of `source`."""
+    return len(_numbers(source.accounts))
 
 
 def joined(source: Login, target: Login) -> Login:
-    """`target`, a login that the new store got by itself, with the accounts that only the old one has."""
-    own = target.accounts
-    new = tuple(_rebased(it, source) for it in source.accounts if not any(_is_same(it, other) for other in own))
+    """`target`, a login that the new store got by itself, with the accounts that only the old one has.
+
+    Or it was moved there already, while who comes now was held up for longer than the lease.
+    """
+    new, own = _sorted_out(_rebased(source.accounts, source.attempt), target.accounts)
     return evolve(target, accounts=(*own, *new))
 
 
@@ -56,7 +91,7 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
         there = target.by_epoch(account.epoch)
         if there is not None:
             if seen.get(account.epoch) != account.settled_by and _is_later(account, there):
-                target = replaced(target, there, _rebased(account, source))
+                target = replaced(target, there, _rebased((account,), source.attempt)[0])
         elif account.epoch not in seen:
             target, _ = added(target, (account.tokens,), how)
     return target
@@ -64,20 +99,62 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
 
 def _is_later(account: Account, there: Account) -> bool:
     """Whether what came for it in the old store is later than what the new one has."""
-    if there.settled_by <= 0:
-        return True  # nothing has come of any exchange there
-    spent = there.tokens.refresh_token
-    return spent is not None and fingerprints.was_rotated(account.known, fingerprints.fingerprint(spent))
+    nothing_came = there.settled_by <= 0  # of any exchange there
+    return nothing_came or _was_spent(there, account)
 
 
-def _rebased(account: Account, source: Login) -> Account:
-    """Before every attempt of the new store; what was added stays so."""
-    base = source.attempt + 1
-    numbers = (account.produced_by, account.settled_by, account.failed_by)
-    produced, settled, failed = (number and number - base for number in numbers)
-    return evolve(account, produced_by=produced, settled_by=settled, failed_by=failed)
+def _was_spent(one: Account, by: Account) -> bool:
+    """Whether the refresh token of `one` is one that `by` had, and has spent."""
+    token = one.tokens.refresh_token
+    return token is not None and fingerprints.was_rotated(by.known, fingerprints.fingerprint(token))
 
 
-def _is_same(one: Account, other: Account) -> bool:
-    mark = fingerprints.identity(one.tokens)
-    return same_account(one.tokens, other.tokens) or fingerprints.identity(other.tokens) == mark
+def _sorted_out(old: Sequence[Account], own: Sequence[Account]) -> tuple[list[Account], list[Account]]:
+    """Of accounts that are in both stores, what stays: the new store's own, but where the old one has spent its token.
+
+    As for tokens that are added, the only account of a login is meant where one of both has no id.
+    """
+    lone = len(old) == len(own) == 1
+    latest = [it for it in own if not any(_is_same(it, other, lone=lone) and _was_spent(it, other) for other in old)]
+    return [it for it in old if not any(_is_same(it, other, lone=lone) for other in latest)], latest
+
+
+def _is_same(one: Account, other: Account, *, lone: bool) -> bool:
+    if one.epoch == other.epoch:
+        return True
+    if contradicts(one.tokens, other.tokens):
+        return False  # siblings may have one token
+    if lone and not (has_id(one.tokens) and has_id(other.tokens)):
+        return True
+    marks = fingerprints.identity(one.tokens), fingerprints.identity(other.tokens)
+    return same_account(one.tokens, other.tokens) or has_had(one, marks[1]) or has_had(other, marks[0])
+
+
+def _rebased(accounts: Iterable[Account], last: int) -> tuple[Account, ...]:
+    """Before every attempt of the new store, where `last` was the last one of the old; what was added stays so."""
+    found = tuple(accounts)
+    return _with_numbers(found, {number: number - last - 1 for number in _numbers(found)})
+
+
+def _renumbered(source: Login, target: Login) -> tuple[Account, ...]:
+    """The last ones of the attempts that the target has had."""
+    numbers = _numbers(source.accounts)
+    first = target.attempt - len(numbers) + 1
+    return _with_numbers(source.accounts, {number: first + place for place, number in enumerate(numbers)})
+
+
+def _numbers(accounts: Iterable[Account]) -> list[int]:
+    """Of all attempts that left a trace, in order."""
+    return sorted({n for it in accounts for n in (it.produced_by, it.settled_by, it.failed_by) if n})
+
+
+def _with_numbers(accounts: Iterable[Account], new: Mapping[int, int]) -> tuple[Account, ...]:
+    return tuple(
+        evolve(
+            it,
+            produced_by=new.get(it.produced_by, 0),
+            settled_by=new.get(it.settled_by, 0),
+            failed_by=new.get(it.failed_by, 0),
+        )
+        for it in accounts
+    )

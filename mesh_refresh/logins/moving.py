@@ -22,4 +22,5 @@ class Moving:
     revision: int = 0
     """Of a moved row: as it was when the other store took over what is in it. A later one was written since."""
     seen: tuple[tuple[str, int], ...] = ()
-    """Then, the epoch of every account, and the number of the attempt that had brought something for it last."""
+    """Then, the epoch of every account, and the number of the attempt that had brought something for it last. Of a row
+    that arrives: of every account that was copied."""

@@ -88,7 +88,7 @@ class LeaseCases(StoreKit):
         async with self.opened() as store:
             await fill(store, a_row())
             before = await take(store)
-            await self.pass_time(store, LEASE)
+            await self.pass_time(store, LEASE + SECOND)
             assert await store.claim_one("a", "~copy", LEASE) == Busy(timedelta())
             assert await kept(store) == before
             assert (await take(store, owner="somebody")).open_attempt is True

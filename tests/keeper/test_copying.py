@@ -267,9 +267,13 @@ async def test_a_login_that_another_copy_moves_meanwhile_is_moved_once(stage: St
 
 async def test_pauses_go_over(stage: Stage, target: MemoryStore) -> None:
     """Nothing that was paused begins to be refreshed by the move."""
-    await stage.store.pause("coinbase")
-    await copied(stage, target)
-    assert await target.paused() == {"coinbase"}
+    login = stage.fake.login("coinbase", access_lifetime=HOUR)
+    async with stage.keeper() as keeper, stage.keeper(store=target) as other:
+        await keeper.add("a", login.token)
+        await stage.store.pause("coinbase")
+        await copied(stage, target)
+        stage.clock.advance(2 * HOUR)
+        assert await other.refresh_due() == 0
 
 
 STEPS = ("insert", "swap", "read", "claim_one", "rows", "paused")

@@ -1,21 +1,23 @@
 """``mesh-refresh copy``."""
 
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, timedelta
 
 import click
 from attrs import define, evolve, field
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.exits import Exit, exit_for
+from mesh_refresh.cli.exits import OF_A_COPY, Exit, exit_for, listed
 from mesh_refresh.cli.fleet import opened
 from mesh_refresh.cli.fleet.options import duration
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
 from mesh_refresh.cli.lines import Failure, counted, one_line, say
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.keeper import Copied, Policy, copy_fleet
-from mesh_refresh.stores import WrongKey
+from mesh_refresh.stores import Store, WrongKey
+from mesh_refresh.stores.store import ALL_BROKERS
 
 TO_KEYS_VARIABLE = "MESH_REFRESH_TO_KEYS"
 
@@ -35,7 +37,11 @@ How to move a fleet without stopping it:
      on FROM where TO has no such login
   3. mesh-refresh copy FROM TO
   4. stop the workers on FROM, and run copy once more: it takes over what still came
-"""
+The way back is "copy TO FROM".
+
+\b
+Exit codes:
+{listed(OF_A_COPY)}"""
 
 
 @click.command(epilog=_EPILOG, short_help="Move every login to another store, while workers run on both.")
@@ -61,25 +67,27 @@ def copy(
     """Move every login from one store to another, login by login, while workers run on both. No token is in a file.
 
     A login that somebody is at work on, or of which nobody knows yet what became of its last exchange, is waited for.
-    It can be interrupted and begun again at any point. What is in FROM stays there, marked as moved.
+    It can be interrupted and begun again at any point. What is in FROM stays there, marked as moved. Brokers that are
+    paused in FROM are paused in TO, until you resume them there.
     """
-    if source == target:
-        raise click.UsageError("FROM and TO are the same store.")
     places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
+    if source == target or places[0].is_same_file(places[1]):
+        raise click.UsageError("FROM and TO are the same store.")
     policy = opened.policy(lease=lease, settle=settle)
     progress = _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
             done = loop.run(_copied(*places, policy, progress, wait=not no_wait))
         except MeshRefreshError as error:
-            more = f" Its keys are in {KEYS_VARIABLE}, those of TO perhaps in {TO_KEYS_VARIABLE}."
-            text = f"{error}{more if isinstance(error, WrongKey) else ''} {progress.standing()}"
-            raise Failure(text, Exit.STORE if isinstance(error, WrongKey) else exit_for(error)) from None
+            raise Failure(f"{error} {progress.standing()}", exit_for(error)) from None
         except KeyboardInterrupt:
-            text = f"interrupted. {_sentence(progress.latest)} {progress.standing()}"
+            text = f"interrupted. {progress.so_far()}{progress.standing()}"
             raise Failure(text, Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED) from None
     if not quiet or done.left or done.unreadable:
         say(_sentence(done))
+    if done.paused:
+        names = ", ".join("all together" if broker == ALL_BROKERS else one_line(broker) for broker in done.paused)
+        say(f"paused in TO as in FROM: {names}. `mesh-refresh resume` ends that.")
     for login_id in done.unreadable[:20]:
         say(f"it stays where it is, and was not moved: {one_line(login_id)}")
     return Exit.STORE if done.unreadable else Exit.TRY_AGAIN if done.left else Exit.REFRESHED
@@ -110,18 +118,41 @@ class _Progress:
 
     def standing(self) -> str:
         """What to make of an end that came early."""
-        is_any = self.latest.moved or self.latest.taken_over
-        return "What was moved is moved; run it again for the rest." if is_any else "Nothing was moved."
+        if not self._is_any:
+            return "Nothing was moved by this run."
+        return "What was moved is moved; run it again for the rest."
+
+    def so_far(self) -> str:
+        """How far it came, if anywhere."""
+        return f"{_sentence(self.latest)} " if self._is_any else ""
+
+    @property
+    def _is_any(self) -> bool:
+        return bool(self.latest.moved or self.latest.taken_over)
 
 
 async def _copied(source: Place, target: Place, policy: Policy, progress: _Progress, *, wait: bool) -> Copied:
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(source.opened(create=False))
-        second = await stack.enter_async_context(target.opened(create=True))
+        first = await stack.enter_async_context(_named(source, create=False))
+        second = await stack.enter_async_context(_named(target, create=True))
         return await copy_fleet(first, second, policy=policy, wait=wait, on_progress=progress)
 
 
+@asynccontextmanager
+async def _named(place: Place, *, create: bool) -> AsyncGenerator[Store]:
+    """The store; what is wrong with it is said with the name that it has here."""
+    try:
+        store = await place.opened(create=create)
+    except MeshRefreshError as error:
+        keys = f" Its keys are in {place.used_variable()}." if isinstance(error, WrongKey) else ""
+        raise Failure(f"{place.named_by}: {error}{keys} Nothing was moved by this run.", exit_for(error)) from None
+    async with store:
+        yield store
+
+
 def _sentence(done: Copied) -> str:
+    if not (done.moved or done.taken_over or done.left):
+        return "there was nothing to move."
     parts = [f"{counted(done.moved, 'login')} moved"]
     if done.taken_over:
         parts.append(f"news of {done.taken_over} moved before taken over")

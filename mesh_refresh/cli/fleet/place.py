@@ -80,9 +80,19 @@ class Place:
         variable = self.keys_variable
         return f"put the key that sealed it into {variable} too, behind the others. See mesh-refresh key --help."
 
+    def used_variable(self) -> str:
+        """Where its keys are looked for."""
+        return self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
+
+    def is_same_file(self, other: "Place") -> bool:
+        """Whether both are one file, by whatever names: a hard link, say."""
+        if self.in_postgres or other.in_postgres or not (self.has_file() and other.has_file()):
+            return False
+        return Path(self._file()).samefile(path_of(other.url()))
+
     def cipher(self) -> Cipher | PlainText:
         """What seals. Raises `Failure` where there is no key, and it was not said that there is none."""
-        variable = self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
+        variable = self.used_variable()
         keys = _keys(variable)
         if self.plaintext:
             if keys:

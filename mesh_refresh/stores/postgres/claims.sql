@@ -8,7 +8,7 @@
 -- name: wanted
 -- The brokers, one look into the index for each, because their rows are not to be walked over; and how many at the most.
 -- From the last to the first, and from the end of each: what was claimed lately has left the index full of dead entries at
--- the front of each.
+-- the front of each. (A copy into this store leaves some at the end, which the next vacuum takes away.)
 each_broker (broker) AS (
     SELECT max(broker) FROM {schema}.login
     UNION ALL

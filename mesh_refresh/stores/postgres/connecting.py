@@ -89,7 +89,7 @@ _ROOT = (
 )
 
 
-_NO_ANSWER = "SET tcp_user_timeout = '30s'"
+_NO_ANSWER = "SELECT set_config('tcp_user_timeout', '30s', FALSE) WHERE current_setting('tcp_user_timeout') = '0'"
 """A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for
 as long as the system tries to send: a quarter of an hour."""
 

@@ -13,7 +13,11 @@ _T = TypeVar("_T")
 Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
-_WITHIN = "SET LOCAL jit = off; SET LOCAL idle_in_transaction_session_timeout = '1min'"
+_WITHIN = """
+SET LOCAL jit = off;
+SELECT set_config('idle_in_transaction_session_timeout', '1min', TRUE)
+WHERE current_setting('idle_in_transaction_session_timeout') = '0';
+"""
 """Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes. And a
 worker that is cut off before its commit must not keep the rows of its claim from the others for hours."""
 _TIMES = 5

@@ -138,9 +138,10 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: 
     key = Cipher.generate_key()
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_TO_KEYS", key)
     assert fleet("migrate", "--store", url).code == 0
-    for moved in (5, 0):
+    paused = "mesh-refresh: paused in TO as in FROM: robinhood. `mesh-refresh resume` ends that.\n"
+    for said in (f"5 logins moved.\n{paused}", "there was nothing to move.\n"):
         ran = fleet("copy", "fleet.db", url)
-        assert (ran.code, ran.err) == (0, f"mesh-refresh: {moved} logins moved.\n")
+        assert (ran.code, ran.err) == (0, f"mesh-refresh: {said}")
     assert "Moved to another store: 5." in fleet("status").out
     assert {it["moving"] for it in fleet.listed()} == {"moved"}
     assert fleet.once().code == 0
@@ -150,9 +151,10 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: 
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", url)
     assert fleet.once().code == 0
     assert len(fleet.fake.requests) == 5
-    assert fleet("copy", url, "back.db").err == "mesh-refresh: 5 logins moved.\n"
+    assert fleet("copy", url, "fleet.db").err == "mesh-refresh: 5 logins moved.\n"
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
-    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", "back.db")
+    fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", "fleet.db")
+    assert {it["moving"] for it in fleet.listed()} == {None}
     assert set(fleet.states().values()) == {"active"}
     assert json.loads(fleet("status", "--json").out)["paused"] == ["robinhood"]
     assert not fleet.fake.sent_twice()
@@ -200,17 +202,25 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     """Nothing is moved where one of them does not open."""
     fleet.add("user-7")
     assert fleet("copy", "fleet.db", "fleet.db").code == Exit.INVALID
-    Path("other name.db").symlink_to("fleet.db")
-    ran = fleet("copy", "fleet.db", "other name.db")
-    assert ran.code == Exit.INVALID
-    assert "is one store" in ran.err
-    assert "Nothing was moved." in ran.err
+    Path("symlink.db").symlink_to("fleet.db")
+    Path("hardlink.db").hardlink_to("fleet.db")
+    Path("copied.db").write_bytes(Path("fleet.db").read_bytes())
+    for name, said in (
+        ("symlink", "are the same store"),
+        ("hardlink", "are the same store"),
+        ("copied", "is one store"),
+    ):
+        ran = fleet("copy", "fleet.db", f"{name}.db")
+        assert ran.code == Exit.INVALID
+        assert said in ran.err
+        Path(f"{name}.db").unlink()
     assert fleet("copy", "none.db", "other.db").code == Exit.INVALID
     assert fleet("copy", "fleet.db", "other.db", "--from-plaintext").code == Exit.INVALID
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", Cipher.generate_key())
     ran = fleet("copy", "fleet.db", "other.db")
     assert ran.code == Exit.STORE
-    assert "MESH_REFRESH_TO_KEYS" in ran.err
+    assert "mesh-refresh: FROM: What the store holds is not sealed with any of these keys." in ran.err
+    assert "Its keys are in MESH_REFRESH_KEYS. Nothing was moved by this run." in ran.err
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
     assert fleet.states() == {"user-7": "active"}
 
