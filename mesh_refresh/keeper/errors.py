@@ -6,6 +6,7 @@ from typing import Any
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, ReplyFacts
 from mesh_refresh.logins import Reason
 from mesh_refresh.outcomes import NotSaved
+from mesh_refresh.stores.errors import StoreError
 
 _WHY = {
     Reason.REFUSED: "the broker refused its tokens twice",
@@ -66,5 +67,6 @@ class LeftInSpool(NotSaved):
 
 
 def without_secrets(error: BaseException) -> dict[str, Any]:
-    """What a log record tells of `error`: its class, never its text."""
-    return {"error": type(error).__name__}
+    """What a log record tells of `error`: its class, and its text only where that is a store's, which has no secret."""
+    found = {"error": type(error).__name__}
+    return {**found, "reason": str(error)} if isinstance(error, StoreError) else found

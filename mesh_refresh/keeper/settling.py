@@ -106,6 +106,7 @@ class Saving:
     earlier: bool = False
     """It is of an earlier life, and was found in the spool."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
+    _has_failed: bool = field(default=False, init=False)
     _told: list[Event] = field(factory=list, init=False)
     _is_in_store: bool = field(default=False, init=False)
     _spilling: ExchangeTask | None = field(default=None, init=False)
@@ -186,7 +187,11 @@ class Saving:
 
     async def _failed(self, error: Exception) -> None:
         core = self.core
-        _log.error("new tokens could not be written; they are kept, and it is tried again", extra=self._known(error))
+        if not self._has_failed:
+            self._has_failed = True
+            _log.error(
+                "new tokens could not be written; they are kept, and it is tried again", extra=self._known(error)
+            )
         self._start_spilling()
         if self._spilling is not None:
             await asyncio.wait((self._spilling,), timeout=_PATIENCE)
@@ -205,11 +210,14 @@ class Saving:
             return
         if not self._is_in_store:
             self.path = path
+            _log.info("new tokens wait in the spool", extra=self._known(None))
         else:
             await run_foreign(lambda: spool.forget(path))  # it was written meanwhile
 
     async def _landed(self, *, there: bool) -> None:
         self._is_in_store = True
+        if self._has_failed and there:
+            _log.warning("the new tokens are written now", extra=self._known(None))  # as loud as what is over
         if not there:
             _log.warning("new tokens are of a login that the store does not have", extra=self._known(None))
         if self.path is None or self.core.spool is None:

@@ -4,7 +4,10 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 
 
 class StoreError(MeshRefreshError):
-    """The store did not do what it was asked for. Nothing that it held is lost by that."""
+    """The store did not do what it was asked for. Nothing that it held is lost by that.
+
+    Its text gets into logs: a store of your own puts no secret and no value into it.
+    """
 
     _what = "The store failed."
     _next = "What it holds is as it was."

@@ -1,5 +1,7 @@
 """A store that fails is asked again: at first as often as ever, then less and less often."""
 
+from collections import Counter
+
 import pytest
 
 from mesh_refresh.keeper import AccountRefreshed
@@ -59,3 +61,23 @@ async def test_a_claim_that_succeeds_ends_that(
             "the store works again",
         ]
         assert keeper.health().ok
+
+
+async def test_a_pair_that_cannot_be_written_is_logged_once_with_the_reason(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it is tried; and that it is written."""
+    store = FaultyStore(stage.store)
+    async with stage.keeper(store=store, background=True) as keeper:
+        for name in "ab":
+            await keeper.add(name, stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        store.lose("swap")
+        stage.clock.advance(2 * HOUR)
+        await store.has_failed("swap", 12)
+        store.come_back()
+        await stage.notes.until(AccountRefreshed, 2)
+    told = Counter((record.message, getattr(record, "reason", None)) for record in caplog.records)
+    assert told == {
+        ("new tokens could not be written; they are kept, and it is tried again", str(StoreUnavailable())): 2,
+        ("the new tokens are written now", None): 2,
+    }
