@@ -12,7 +12,7 @@ from attrs import field, frozen
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr, masked
 from mesh_refresh.stores.checks import check_text
-from mesh_refresh.stores.errors import StoreDamaged, StoreRefused, package_missing
+from mesh_refresh.stores.errors import StoreRefused, package_missing
 from mesh_refresh.stores.postgres.failures import state_of
 
 OLDEST = 140_000
@@ -95,7 +95,7 @@ as long as the system tries to send: a quarter of an hour."""
 
 
 async def connect(to: Target) -> Any:
-    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `StoreDamaged`."""
+    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `InvalidRequest`."""
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
@@ -134,9 +134,12 @@ async def _check(connection: Any, to: Target) -> None:
             "current_setting('synchronous_commit'), current_setting('fsync')"
         )
     if version < OLDEST:
-        raise StoreDamaged(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
+        raise StoreRefused(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
     if encoding != "UTF8":
-        raise StoreDamaged(f"The store {to.shown} needs a database with the encoding UTF8.")
+        raise StoreRefused(
+            f"The store {to.shown} needs a database with the encoding UTF8: "
+            "make one by CREATE DATABASE ... WITH ENCODING 'UTF8' TEMPLATE template0."
+        )
     if syncs == "off":
         raise StoreRefused(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
     if commits == "off":

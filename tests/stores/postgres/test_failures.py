@@ -121,6 +121,28 @@ async def test_what_only_a_person_can_mend_is_told_apart(fleet: Fleet) -> None:
         assert await store.read("a")
 
 
+async def test_a_database_of_another_encoding_is_no_damaged_store(fleet: Fleet) -> None:
+    """There is nothing to restore: another database has to be made."""
+    await fleet.sql(f"CREATE DATABASE {fleet.schema} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        elsewhere = urlsplit(fleet.url)._replace(path=f"/{fleet.schema}").geturl()
+        for migrate in (False, True):
+            store = fleet.store(url=elsewhere, migrate=migrate)
+            with pytest.raises(StoreRefused, match="encoding UTF8: make one by CREATE DATABASE") as caught:
+                _ = await store
+            assert "backup" not in str(caught.value)
+    finally:
+        await fleet.sql(f"DROP DATABASE {fleet.schema} WITH (FORCE)")
+
+
+async def test_a_server_that_is_too_old_is_no_damaged_store(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to be another one."""
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connecting.OLDEST", 990_000)
+    store = fleet.store()
+    with pytest.raises(StoreRefused, match="needs PostgreSQL 99 or newer"):
+        _ = await store
+
+
 async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:
     """A role that was told not to wait for that does so here, and behind a proxy is refused."""
     async with (
