@@ -1,6 +1,8 @@
 """What can be wrong with a server: each gives an error that says which and what to do, and loses nothing."""
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +18,7 @@ from attrs import evolve
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.failures import failure
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, a_role
@@ -145,6 +148,23 @@ async def test_a_server_that_is_not_there_is_told(host: str) -> None:
     store = a_store(f"postgresql://someone:a-secret@{host}/fleet")
     with pytest.raises(StoreUnavailable, match=r"cannot be reached|did not answer in time"):
         _ = await store
+
+
+def test_where_the_way_to_a_server_ends_is_told_in_words() -> None:
+    """And not by the name of an exception of Python's."""
+    refused = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
+    other = f"[Errno {errno.ENETUNREACH}] Connect call failed"
+    cases: dict[str, OSError] = {
+        ": the name of its host is not known here.": socket.gaierror(socket.EAI_NONAME, "not known"),
+        ": nobody listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        ": there is no socket of a server at its path and port.": FileNotFoundError(errno.ENOENT, "no such file"),
+        " (OSError).": OSError(f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {other} ('127.0.0.1', 9)"),
+    }
+    cases[": nobody listens at its address and port. "] = OSError(
+        f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {refused} ('127.0.0.1', 9)"
+    )
+    for words, error in cases.items():
+        assert f"The store x cannot be reached{words}" in str(failure(error, "x"))
 
 
 async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
