@@ -91,6 +91,15 @@ def test_an_output_that_is_full_is_no_bug(fleet: Fleet, command: tuple[str, ...]
     )
 
 
+def test_a_table_that_says_it_all_is_all(fleet: Fleet) -> None:
+    """An empty line parts it from sentences, where there are any."""
+    fleet.add("user-7")
+    assert fleet("status").out.count("\n\n") == 1
+    fleet.once()
+    ran = fleet("status")
+    assert [line.split()[0] for line in ran.out.removesuffix("\n").split("\n")] == ["broker", "coinbase"]
+
+
 def closed_output(*command: str) -> tuple[int, str]:
     """How `command` ends in a process of its own whose standard output is closed, and what it says."""
     ran = subprocess.run(
