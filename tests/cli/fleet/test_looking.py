@@ -130,6 +130,16 @@ def test_an_output_that_is_closed_is_told(fleet: Fleet, command: tuple[str, ...]
     )
 
 
+def test_a_body_that_nobody_gets_is_no_success(mixed: Fleet) -> None:
+    """It may hold the only live token; the store still has it."""
+    with mixed.cli.monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        ran = mixed("salvage", "odd", "--show")
+    assert ran.code == Exit.FAILED
+    assert "The output could not be written: standard output is closed." in ran.err
+    assert mixed("salvage", "odd", "--show", secret=True).out
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
 def test_what_writes_nothing_needs_no_output(fleet: Fleet) -> None:
     """As a service's manager may start it."""
