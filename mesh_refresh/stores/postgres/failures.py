@@ -1,4 +1,6 @@
-"""What PostgreSQL says, as an error that tells what to do. Neither its messages nor any value gets into the text."""
+"""What PostgreSQL says, as an error that tells what to do. Neither its messages nor any value gets into the text,
+except the name of a thing that a role may not use.
+"""
 
 import errno
 import re
