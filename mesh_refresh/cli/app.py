@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from mesh_refresh.cli.closed import writable_or_told
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
-from mesh_refresh.cli.lines import Failure, is_full, say, system_reason
+from mesh_refresh.cli.lines import Failure, is_of_output, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
 
@@ -65,7 +66,8 @@ for _command in (demo, refresh, sandbox, *FLEET):
 def run() -> int:
     """Run the command line, and give its exit code. Whatever goes wrong is one line, without a traceback."""
     try:
-        code = cli.main(prog_name="mesh-refresh", standalone_mode=False)
+        with writable_or_told():
+            code = cli.main(prog_name="mesh-refresh", standalone_mode=False)
     except Failure as failure:
         say(str(failure))
         return failure.code
@@ -77,7 +79,7 @@ def run() -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
-        if is_full(error):
+        if is_of_output(error):
             return _unwritten(error)
         say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
         return Exit.FAILED
@@ -106,7 +108,7 @@ def _closed_pipe() -> int:
 
 
 def _unwritten(error: OSError) -> int:
-    """Standard output is a file on a full disk, say. What writes to other files tells of them itself."""
+    """Standard output is closed, say, or a file on a full disk. What writes to other files tells of them itself."""
     sys.stdout = None  # Python would try it once more at its exit, and complain
     say(f"The output could not be written: {system_reason(error)}. Nothing else failed: what was done stays done.")
     return Exit.FAILED

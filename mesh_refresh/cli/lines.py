@@ -39,9 +39,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def is_full(error: BaseException) -> TypeGuard[OSError]:
-    """Whether it says that there is no room for what is written."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+def is_of_output(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it says that there is no room for what is written, or that nothing can be written there at all."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 
 def system_reason(error: OSError) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
+from mesh_refresh.cli.closed import is_closed
 from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
 from mesh_refresh.cli.documents import read_book
 from mesh_refresh.cli.exits import MEANINGS, listed
@@ -92,7 +93,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
     in_place = source is not None and path is not None and source == path
     if path is not None:
         check_writable(path, may_replace=in_place or flags["overwrite"])
-    elif sys.stdout is None:
+    elif is_closed(sys.stdout):
         raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
     with ExitStack() as stack:
         text, written_at = _read(source, stack)

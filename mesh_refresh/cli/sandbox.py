@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import click
 
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure, is_full, system_reason
+from mesh_refresh.cli.lines import Failure, is_of_output, system_reason
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.serve import serve
@@ -44,7 +44,7 @@ def sandbox(port: int, host: str, seed: int) -> int:
         with contextlib.suppress(OSError):
             click.echo(f"Stopped after {len(fake.requests)} requests.", err=True)
     except OSError as error:
-        if is_full(error):
+        if is_of_output(error):
             raise  # it listens, and could not say so
         raise Failure(f"Cannot listen on {host}, port {port}: {system_reason(error)}.", Exit.FAILED) from None
     return Exit.REFRESHED

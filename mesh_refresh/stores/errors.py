@@ -24,7 +24,8 @@ class StoreUnavailable(StoreError):
 class StoreRefused(StoreUnavailable):
     """The store will not have us as things are: a wrong password, no such database, no tables or no right to use them.
 
-    Somebody has to mend that. A keeper that runs asks again all the same: while a password is changed, say, that helps.
+    Or it will not do as it is: a database of another encoding, a server that is too old, one without TLS. Somebody
+    has to mend that. A keeper that runs asks again all the same: while a password is changed, say, that helps.
     """
 
     _what = "The store cannot be used like this."
@@ -36,6 +37,12 @@ class StoreDamaged(StoreError):
 
     _what = "The store cannot be read."
     _next = "It was left as it is: keep it, and restore a backup beside it."
+
+
+class StoreOfNewerVersion(StoreDamaged):
+    """Nothing is wrong with the store, only a newer mesh_refresh reads it. Callers catch `StoreDamaged`."""
+
+    _next = "Nothing in it was changed: update mesh_refresh here."
 
 
 class WrongKey(StoreError):

@@ -93,6 +93,18 @@ def test_a_closed_pipe_loses_nothing(cli: Cli) -> None:
     assert not cli.served.lost(kept)
 
 
+def test_a_closed_standard_output_is_found_before_anything_is_sent(cli: Cli) -> None:
+    """With ``--output`` it is not needed."""
+    payload = cli.payload(cli.served.fake.login("coinbase"))
+    cli.monkeypatch.setattr(sys, "stdout", None)
+    ran = cli("refresh", payload)
+    assert ran.code == Exit.INVALID
+    assert "the tokens would be lost" in ran.err
+    assert not cli.served.fake.requests
+    assert cli("refresh", payload, "-o", "out.json").code == Exit.REFRESHED
+    assert not cli.served.lost(cli.folder / "out.json")
+
+
 def test_two_runs_do_not_work_on_one_file(cli: Cli) -> None:
     """Cron jobs overlap; both would spend the same refresh token."""
     login = cli.served.fake.login("coinbase")

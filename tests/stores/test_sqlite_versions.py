@@ -26,7 +26,11 @@ async def test_a_newer_version_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    await refused(path, StoreDamaged, "newer mesh_refresh: its version is 99, and this one knows up to 1")
+    text = (
+        "newer mesh_refresh: its version is 99, and this one knows up to 1. "
+        "Nothing in it was changed: update mesh_refresh here.$"
+    )
+    await refused(path, StoreDamaged, text)
 
 
 async def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

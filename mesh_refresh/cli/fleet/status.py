@@ -62,6 +62,7 @@ def _states(it: Summary | BrokerSummary) -> dict[str, int]:
 
 
 def _print(summary: Summary) -> None:
+    lines = _lines(summary)
     if not summary.logins:
         click.echo("The store has no logins yet: mesh-refresh import FILE")
     else:
@@ -70,8 +71,9 @@ def _print(summary: Summary) -> None:
         if len(rows) > 1:
             rows.append(_row("all", summary))
         show(columns, rows, numbers=columns[1:], yielding=_YIELDING)
-        click.echo()
-    for line in _lines(summary):
+        if lines:
+            click.echo()
+    for line in lines:
         tell(line)
 
 

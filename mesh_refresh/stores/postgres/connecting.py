@@ -12,8 +12,8 @@ from attrs import field, frozen
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr, masked
 from mesh_refresh.stores.checks import check_text
-from mesh_refresh.stores.errors import StoreDamaged, StoreRefused, package_missing
-from mesh_refresh.stores.postgres.failures import state_of
+from mesh_refresh.stores.errors import StoreRefused, package_missing
+from mesh_refresh.stores.postgres.wishes import refusal
 
 OLDEST = 140_000
 """PostgreSQL 14, as ``server_version_num`` says it."""
@@ -23,7 +23,6 @@ _SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation"
 _SCHEMES = ("postgresql://", "postgres://")
 _OURS = ("schema", "transaction_pooling")
 _HOST = re.compile(r"(\[[\w:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
-_UNKNOWN_OPTION = ("42704", "22023")
 _YES, _NO = ("1", "on", "true", "yes"), ("0", "off", "false", "no")
 
 
@@ -83,19 +82,13 @@ class _Address:
     """Those of ours."""
 
 
-_ROOT = (
-    "To check the server's certificate, libpq's way, the one that signed it must be in ~/.postgresql/root.crt, "
-    "or in a file that sslrootcert=... names."
-)
-
-
 _NO_ANSWER = "SELECT set_config('tcp_user_timeout', '30s', FALSE) WHERE current_setting('tcp_user_timeout') = '0'"
 """A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for
 as long as the system tries to send: a quarter of an hour."""
 
 
 async def connect(to: Target) -> Any:
-    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `StoreDamaged`."""
+    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `InvalidRequest`."""
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
@@ -111,12 +104,8 @@ async def connect(to: Target) -> Any:
             server_settings={} if to.pooled else _SETTINGS,
         )
     except Exception as error:
-        if isinstance(error, ValueError) or state_of(error) in _UNKNOWN_OPTION:
-            by_certificate = "verify-ca" in str(to.url) or "verify-full" in str(to.url)
-            hint = f" {_ROOT}" if by_certificate else ""
-            raise InvalidRequest(
-                f"The URL of the store {to.shown} has an option that is not known, or not so.{hint}"
-            ) from None
+        if (told := refusal(error, MaskedStr(to.url), to.shown)) is not None:
+            raise told from None
         raise
     try:
         await _check(connection, to)
@@ -134,9 +123,12 @@ async def _check(connection: Any, to: Target) -> None:
             "current_setting('synchronous_commit'), current_setting('fsync')"
         )
     if version < OLDEST:
-        raise StoreDamaged(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
+        raise StoreRefused(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
     if encoding != "UTF8":
-        raise StoreDamaged(f"The store {to.shown} needs a database with the encoding UTF8.")
+        raise StoreRefused(
+            f"The store {to.shown} needs a database with the encoding UTF8: "
+            "make one by CREATE DATABASE ... WITH ENCODING 'UTF8' TEMPLATE template0."
+        )
     if syncs == "off":
         raise StoreRefused(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
     if commits == "off":

@@ -1,32 +1,38 @@
-"""What PostgreSQL says, as an error that tells what to do. Neither its messages nor any value gets into the text."""
+"""What PostgreSQL says, as an error that tells what to do. Neither its messages nor any value gets into the text,
+except the name of a thing that a role may not use.
+"""
 
+import errno
+import re
+import socket
 from collections.abc import Mapping
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable
 
 # By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), the whole of it or its beginning.
-_PROXY = (
-    "has other statements than those that were prepared on it: is there a transaction-pooling proxy before it? "
-    "Open the store with transaction_pooling=True."
+_POOLING = (
+    "is there a transaction-pooling proxy before it? "
+    "Open the store with ?transaction_pooling=yes in its URL, or with transaction_pooling=True."
 )
+_PROXY = f"has other statements than those that were prepared on it: {_POOLING}"
 _REFUSED: Mapping[str, str] = {
     "26": _PROXY,
     "28": "refused the login: check the user, the password and pg_hba.conf.",
     "3D": "has no such database.",
-    "42501": "does not let this role do that: the docs name the privileges that it needs.",
+    "42501": "does not let this role do that: docs/postgresql.md names under Rights what it needs.",
     "42P05": _PROXY,
 }
 _UNAVAILABLE: Mapping[str, str] = {
     "08": "lost the connection.",
-    "08P01": (
-        "did not understand what was sent: is there a transaction-pooling proxy before it? "
-        "Open the store with transaction_pooling=True."
-    ),
+    "08P01": f"did not understand what was sent: {_POOLING}",
     "25006": "is read-only: is it a standby? Name the primary, or all of them and target_session_attrs=read-write.",
     "40": "undid the transaction again and again, because of others on the same rows.",
     "53100": "cannot write: its disk is full. Make room.",
-    "53300": "has no free connection: raise max_connections, or lower what each worker takes (connections=).",
+    "53300": (
+        "has no free connection: raise max_connections, or run fewer workers. Each takes up to 5; "
+        "a program of yours takes fewer with connections=."
+    ),
     "53": "lacks memory or another resource.",
     "55P03": "has the rows locked by somebody else.",
     "57P": "is being started, stopped or repaired, or somebody ended the connection.",
@@ -40,6 +46,9 @@ _DAMAGED: Mapping[str, str] = {
     "XX001": "has pages that are damaged.",
     "XX002": "has an index that is damaged.",
 }
+_OBJECT = re.compile(r"permission denied for (?:schema|table|database|function|sequence) [\w$]{1,63}")
+"""The one message of the server's that is shown: it is made of the name of a thing, where it is in English."""
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 _TOO_LONG = "54000"
 _AGAIN = "40"
 _LOST = ("08", "25006", "26", "42P05", "57P")
@@ -77,14 +86,33 @@ def failure(error: BaseException, shown: str) -> MeshRefreshError:
     for known, kind in ((_REFUSED, StoreRefused), (_UNAVAILABLE, StoreUnavailable), (_DAMAGED, StoreDamaged)):
         for length in (5, 3, 2):
             if len(state) == 5 and (said := known.get(state[:length])) is not None:
-                return kind(f"The store {shown} {said} (SQLSTATE {state})")
+                return kind(f"The store {shown} {said} (SQLSTATE {state}{_object(error)})")
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"The store {shown} did not answer in time. Is the server there, or overloaded?")
     if not state and isinstance(error, OSError | EOFError):
-        return StoreUnavailable(f"The store {shown} cannot be reached ({type(error).__name__}).")
+        return StoreUnavailable(f"The store {shown} cannot be reached{_way(error)}.")
     name = f"SQLSTATE {state}" if state else type(error).__name__
     # Without a state, it is the driver's own: a connection that was closed under it.
     return (StoreError if state else StoreUnavailable)(f"The store {shown} failed ({name}).")
+
+
+def _object(error: BaseException) -> str:
+    """What the role may not use."""
+    said = _OBJECT.fullmatch(str(getattr(error, "message", "")))
+    return f", {said[0]}" if said else ""
+
+
+def _way(error: BaseException) -> str:
+    """Where the way to the server ends."""
+    if isinstance(error, socket.gaierror):
+        return ": the name of its host is not known here"
+    # Where a name has several addresses, asyncio gathers what came of each in one text.
+    codes = set(_ERRNO.findall(str(error)))
+    if isinstance(error, ConnectionRefusedError) or codes == {str(errno.ECONNREFUSED)}:
+        return ": nobody listens at its address and port"
+    if isinstance(error, FileNotFoundError):
+        return ": there is no socket of a server at its path and port"
+    return f" ({type(error).__name__})"
 
 
 def closed(shown: str) -> StoreUnavailable:

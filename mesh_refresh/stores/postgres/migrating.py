@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
+from mesh_refresh.stores.errors import StoreDamaged, StoreOfNewerVersion, StoreRefused
 from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
@@ -82,9 +82,9 @@ def _check(found: int | None, newest: int, to: Target) -> int:
     if found is None:
         raise StoreDamaged(f"The store {to.shown} does not say any more of which version it is.")
     if found > newest:
-        raise StoreDamaged(
+        raise StoreOfNewerVersion(
             f"The store {to.shown} was made by a newer mesh_refresh: its version is {found}, and this one knows "
-            f"up to {newest}. Update mesh_refresh."
+            f"up to {newest}."
         )
     return found
 

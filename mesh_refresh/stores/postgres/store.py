@@ -78,7 +78,7 @@ class PostgresStore(Store):
         another connection, such as PgBouncer: nothing is prepared, and nobody listens.
 
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
-        the server cannot be reached, `StoreRefused` where it refuses the login or the tables are not there, and
+        the server cannot be reached, `StoreRefused` where it refuses the login, is too old, or has no tables, and
         `StoreDamaged` where they are of a newer version.
         """
         url = MaskedStr(url if isinstance(url, str) else "")  # a traceback may be rendered with its locals

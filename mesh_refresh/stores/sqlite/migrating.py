@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
+from mesh_refresh.stores.errors import StoreDamaged, StoreOfNewerVersion, StoreRefused
 from mesh_refresh.stores.sqlite.queries import migrations
 
 APPLICATION_ID = 0x4D455348
@@ -48,9 +48,9 @@ def _check(connection: sqlite3.Connection, path: str, newest: int) -> int:
     if ours != APPLICATION_ID and (ours or version or tables):
         raise StoreDamaged(f"The file {path} is a database of another program.")
     if version > newest:
-        raise StoreDamaged(
+        raise StoreOfNewerVersion(
             f"The store {path} was written by a newer mesh_refresh: its version is {version}, and this one knows "
-            f"up to {newest}. Update mesh_refresh."
+            f"up to {newest}."
         )
     return int(version)
 

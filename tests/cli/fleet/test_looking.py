@@ -1,7 +1,9 @@
 """`mesh-refresh status` and `mesh-refresh logins`: what a fleet is like, and nothing secret."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,6 +89,75 @@ def test_an_output_that_is_full_is_no_bug(fleet: Fleet, command: tuple[str, ...]
         "mesh-refresh: The output could not be written: No space left on device. "
         "Nothing else failed: what was done stays done.\n"
     )
+
+
+def test_a_table_that_says_it_all_is_all(fleet: Fleet) -> None:
+    """An empty line parts it from sentences, where there are any."""
+    fleet.add("user-7")
+    assert fleet("status").out.count("\n\n") == 1
+    fleet.once()
+    ran = fleet("status")
+    assert [line.split()[0] for line in ran.out.removesuffix("\n").split("\n")] == ["broker", "coinbase"]
+
+
+def closed_output(*command: str) -> tuple[int, str]:
+    """How `command` ends in a process of its own whose standard output is closed, and what it says."""
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m mesh_refresh "$@" >&-', sys.executable, *command],
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",), ("status", "--json"), ("logins",), ("logins", "--json"), ("key", "generate"), ("--help",),
+        ("--version",), ("sandbox", "--port", "0"),
+    ],
+)  # fmt: skip
+def test_an_output_that_is_closed_is_told(fleet: Fleet, command: tuple[str, ...]) -> None:
+    """A key that nobody got is no success."""
+    fleet.add("user-7")
+    assert closed_output(*command) == (
+        Exit.FAILED,
+        (
+            "mesh-refresh: The output could not be written: standard output is closed. "
+            "Nothing else failed: what was done stays done.\n"
+        ),
+    )
+
+
+def test_a_body_that_nobody_gets_is_no_success(mixed: Fleet) -> None:
+    """It may hold the only live token; the store still has it."""
+    with mixed.cli.monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        ran = mixed("salvage", "odd", "--show")
+    assert ran.code == Exit.FAILED
+    assert "The output could not be written: standard output is closed." in ran.err
+    assert mixed("salvage", "odd", "--show", secret=True).out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
+def test_what_writes_nothing_needs_no_output(fleet: Fleet) -> None:
+    """As a service's manager may start it."""
+    fleet.add("user-7")
+    for command in (("run", "--once"), ("pause", "coinbase"), ("resume", "coinbase"), ("key", "reseal")):
+        assert closed_output(*command)[0] == Exit.REFRESHED
+    assert fleet.fake.requests
+    assert not fleet.lost()
+    assert closed_output("remove", "user-7", "--yes")[0] == Exit.REFRESHED
+
+
+def test_an_output_that_is_only_read_is_told(fleet: Fleet) -> None:
+    """As with ``1</dev/null``: Python takes it for open."""
+    fleet.add("user-7")
+    with Path(os.devnull).open() as unwritable, fleet.cli.start("status", stdout=unwritable) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == Exit.FAILED
+    assert "The output could not be written: Bad file descriptor." in err
 
 
 def test_a_line_for_each_account(mixed: Fleet) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import re
 import signal
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+import asyncpg
 import pytest
 
 from mesh_refresh.cli.exits import Exit
@@ -66,6 +68,39 @@ def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
         assert text in ran.err
         assert "somebody has to mend this" in ran.err
         assert "planted-secret" not in ran.err
+
+
+def test_without_its_driver_a_database_is_a_store_that_will_not_do(fleet: Fleet, url: str) -> None:
+    """The error names the extra."""
+    fleet.cli.monkeypatch.setitem(sys.modules, "asyncpg", None)
+    for command in ("status", "migrate"):
+        ran = fleet(command, "--store", url)
+        assert ran.code == Exit.INVALID
+        assert "the extra postgres brings" in ran.err
+
+
+def test_a_worker_may_migrate_where_there_is_nothing_to_do(fleet: Fleet, url: str) -> None:
+    """With the rights that the docs grant to it, and no others."""
+    assert fleet("migrate", "--store", url).code == 0
+    page = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
+    grants = page.partition("### Rights")[2].partition("```sql\n")[2].partition("```")[0]
+    parts = urlsplit(url)
+    schema = dict(parse_qsl(parts.query))["schema"]
+    role = f"worker_of_{schema}"
+
+    async def run(text: str) -> None:
+        connection = await asyncpg.connect(url.replace(f"&schema={schema}", "").replace(f"?schema={schema}", ""))
+        await connection.execute(text)
+        await connection.close()
+
+    granted = grants.replace("mesh_refresh", schema).replace("TO fleet", f"TO {role}")
+    asyncio.run(run(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; {granted}"))
+    try:
+        worker = parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}").geturl()
+        assert fleet("migrate", "--store", worker).code == 0
+        assert fleet("migrate", "--store", f"{worker}_other").code == Exit.STORE
+    finally:
+        asyncio.run(run(f"DROP OWNED BY {role}; DROP ROLE {role}"))
 
 
 def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:

@@ -1,19 +1,26 @@
 """What can be wrong with a server: each gives an error that says which and what to do, and loses nothing."""
 
 import asyncio
+import errno
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from attrs import evolve
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.failures import failure
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, a_role
 
 pytestmark = pytest.mark.once
@@ -40,8 +47,8 @@ async def listener(answer: Callable[[Any, Any], Any]) -> AsyncIterator[str]:
             writer.close()
 
 
-def a_store(url: str, **options: Any) -> PostgresStore:
-    return PostgresStore.open(url, cipher=PlainText(), timeout=_SOON, **options)
+def a_store(url: str, timeout: timedelta = _SOON) -> PostgresStore:
+    return PostgresStore.open(url, cipher=PlainText(), timeout=timeout)
 
 
 async def test_a_server_that_never_answers_is_told_at_the_time_out() -> None:
@@ -68,8 +75,71 @@ async def test_something_else_that_answers_is_told() -> None:
 
     async with listener(something) as url:
         store = a_store(url)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="what answers there is no PostgreSQL") as caught:
             _ = await asyncio.wait_for(store.__aenter__(), 10)
+        assert not isinstance(caught.value, StoreRefused)
+
+
+async def without_tls(reader: Any, writer: Any) -> None:
+    """As a PostgreSQL answers that has none."""
+    await reader.read(8)
+    writer.write(b"N")
+    await writer.drain()
+    await reader.read()
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-full"])
+async def test_a_server_without_tls_is_told(mode: str, tmp_path: Path) -> None:
+    """It was reached, and waiting does not help."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "root.crt")
+    async with listener(without_tls) as url:
+        store = a_store(f"{url}?sslmode={mode}&sslrootcert={tmp_path / 'root.crt'}")
+        with pytest.raises(StoreRefused, match="offers no TLS, and sslmode asks for it"):
+            _ = await asyncio.wait_for(store.__aenter__(), 10)
+
+
+async def test_a_server_that_wants_tls_where_none_was_made_is_told(fleet: Fleet) -> None:
+    """With ``sslmode=allow`` its own answer counts, and not that of the second attempt."""
+    refuses = b"SFATAL\0C28000\0Mno pg_hba.conf entry, no encryption\0\0"
+
+    async def first_plain(reader: Any, writer: Any) -> None:
+        asked = await reader.read(8)
+        code = int.from_bytes(asked[4:8], "big")
+        writer.write(b"N" if code == 80877103 else b"E" + (len(refuses) + 4).to_bytes(4, "big") + refuses)
+        await writer.drain()
+        writer.close()
+
+    async with listener(first_plain) as url:
+        store = a_store(f"{url}?sslmode=allow")
+        with pytest.raises(StoreRefused, match=r"refused the login: .* \(SQLSTATE 28000\)"):
+            _ = await asyncio.wait_for(store.__aenter__(), 10)
+
+
+async def test_a_certificate_that_does_not_hold_is_told(tmp_path: Path) -> None:
+    """Somebody else may be listening; it is no fault of the URL."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "root.crt")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def with_tls(reader: Any, writer: Any) -> None:
+        await reader.read(8)
+        writer.write(b"S")
+        with suppress(OSError):
+            await writer.start_tls(context)
+
+    async with listener(with_tls) as url:
+        options = f"sslmode=verify-full&sslrootcert={tmp_path / 'root.crt'}"
+        store = a_store(f"{url}?{options}", timeout=timedelta(seconds=5))
+        with pytest.raises(StoreRefused, match="certificate does not hold, or not for this host"):
+            _ = await asyncio.wait_for(store.__aenter__(), 10)
+
+
+async def test_no_server_as_it_was_asked_for_is_told(fleet: Fleet) -> None:
+    """One may become it."""
+    store = fleet.store(url=with_options(fleet.url, target_session_attrs="standby"))
+    with pytest.raises(StoreUnavailable, match="no server of its URL is as target_session_attrs asks") as caught:
+        _ = await store
+    assert not isinstance(caught.value, StoreRefused)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "no-such-host.invalid", "[::1]:9"])
@@ -78,6 +148,23 @@ async def test_a_server_that_is_not_there_is_told(host: str) -> None:
     store = a_store(f"postgresql://someone:a-secret@{host}/fleet")
     with pytest.raises(StoreUnavailable, match=r"cannot be reached|did not answer in time"):
         _ = await store
+
+
+def test_where_the_way_to_a_server_ends_is_told_in_words() -> None:
+    """And not by the name of an exception of Python's."""
+    refused = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
+    other = f"[Errno {errno.ENETUNREACH}] Connect call failed"
+    cases: dict[str, OSError] = {
+        ": the name of its host is not known here.": socket.gaierror(socket.EAI_NONAME, "not known"),
+        ": nobody listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        ": there is no socket of a server at its path and port.": FileNotFoundError(errno.ENOENT, "no such file"),
+        " (OSError).": OSError(f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {other} ('127.0.0.1', 9)"),
+    }
+    cases[": nobody listens at its address and port. "] = OSError(
+        f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {refused} ('127.0.0.1', 9)"
+    )
+    for words, error in cases.items():
+        assert f"The store x cannot be reached{words}" in str(failure(error, "x"))
 
 
 async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
@@ -119,6 +206,28 @@ async def test_what_only_a_person_can_mend_is_told_apart(fleet: Fleet) -> None:
         assert caught.value.retryable
         await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} LOGIN")
         assert await store.read("a")
+
+
+async def test_a_database_of_another_encoding_is_no_damaged_store(fleet: Fleet) -> None:
+    """There is nothing to restore: another database has to be made."""
+    await fleet.sql(f"CREATE DATABASE {fleet.schema} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        elsewhere = urlsplit(fleet.url)._replace(path=f"/{fleet.schema}").geturl()
+        for migrate in (False, True):
+            store = fleet.store(url=elsewhere, migrate=migrate)
+            with pytest.raises(StoreRefused, match="encoding UTF8: make one by CREATE DATABASE") as caught:
+                _ = await store
+            assert "backup" not in str(caught.value)
+    finally:
+        await fleet.sql(f"DROP DATABASE {fleet.schema} WITH (FORCE)")
+
+
+async def test_a_server_that_is_too_old_is_no_damaged_store(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to be another one."""
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connecting.OLDEST", 990_000)
+    store = fleet.store()
+    with pytest.raises(StoreRefused, match="needs PostgreSQL 99 or newer"):
+        _ = await store
 
 
 async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:

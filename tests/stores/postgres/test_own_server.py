@@ -89,7 +89,7 @@ async def test_a_full_server_is_told_and_works_again(fleet: Fleet, server: OwnSe
             found = await asyncio.gather(*verbs, return_exceptions=True)
             assert found[0] is None
             assert isinstance(found[1], StoreUnavailable)
-            assert "raise max_connections, or lower what each worker takes" in str(found[1])
+            assert "raise max_connections, or run fewer workers. Each takes up to 5;" in str(found[1])
             late = fleet.store(url=url)
             with pytest.raises(StoreUnavailable, match="no free connection"):
                 _ = await late

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 from attrs import evolve
 
 from mesh_refresh.stores import Page, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.failures import failure
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
 from tests.stores.postgres.fleet import Fleet, a_role
 
@@ -51,8 +53,21 @@ async def test_each_of_them_is_needed(fleet: Fleet) -> None:
     for missing in LEAST:
         grants = [grant for name, grant in LEAST.items() if name != missing]
         async with a_role(fleet, *grants) as url:
-            with pytest.raises(StoreUnavailable, match="does not let this role do that: the docs name the privileges"):
+            thing = f"schema {fleet.schema}" if missing == "schema" else f"table {missing}"
+            text = rf"does not let this role do that: .* \(SQLSTATE 42501, permission denied for {thing}\)"
+            with pytest.raises(StoreUnavailable, match=text):
                 await _open_and_use(fleet, url)
+
+
+def test_of_what_the_server_says_only_the_name_of_a_thing_is_shown() -> None:
+    """Other messages may have values in them, or be in another language."""
+    for said in (
+        "permission denied for table a planted value", "permission denied for table login\nplanted",
+        "permission denied to set parameter \"planted\"", "keine Berechtigung für Tabelle planted",
+    ):  # fmt: skip
+        error = asyncpg.InsufficientPrivilegeError(said)
+        error.message = said
+        assert "names under Rights what it needs. (SQLSTATE 42501)" in str(failure(error, "x"))
 
 
 async def _open_and_use(fleet: Fleet, url: str) -> None:

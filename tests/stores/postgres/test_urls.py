@@ -78,6 +78,50 @@ async def test_an_option_that_nobody_knows_is_told(fleet: Fleet, wrong: str) -> 
     assert witness.found == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "schma=x", "connect_timeout=3", "sslmode=verfy", "target_session_attrs=some", "statement_timeout=planted-x",
+        "datestyle=planted-x", "geqo=planted-x", "role=planted-x", "work_mem=1", "shared_buffers=16MB",
+        "ssl_min_protocol_version=TLSv9&sslmode=require&host=127.0.0.1",
+    ],
+)  # fmt: skip
+async def test_an_option_that_will_not_do_is_named(fleet: Fleet, wrong: str) -> None:
+    """Its name, and not its value."""
+    error = await outcome_of(fleet.store(url=f"{with_options(fleet.url)}&{wrong}").__aenter__())
+    assert isinstance(error, InvalidRequest), error
+    assert re.search(rf"(is not known|will not do): {wrong.partition('=')[0]}\.$", str(error))
+    assert "planted-x" not in str(error)
+
+
+@pytest.mark.parametrize("wrong", ["password=a&planted=b", "sslpassword=a&planted=b", "planted=b@host/db"])
+async def test_what_may_be_a_part_of_a_password_is_not_taken_for_a_name(fleet: Fleet, wrong: str) -> None:
+    """It was not percent-encoded."""
+    error = await outcome_of(fleet.store(url=f"{with_options(fleet.url)}&{wrong}").__aenter__())
+    assert isinstance(error, InvalidRequest), error
+    assert "planted" not in str(error)
+
+
+async def test_a_missing_root_certificate_is_told_alone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option is known, and is as it should be."""
+    monkeypatch.setenv("HOME", "/nowhere")
+    for mode in ("verify-ca", "verify-full"):
+        error = await outcome_of(fleet.store(url=f"postgresql://127.0.0.1:9/db?sslmode={mode}").__aenter__())
+        assert isinstance(error, InvalidRequest), error
+        assert re.search(r"was not asked yet\. To check .* must be in ~/\.postgresql/root\.crt, or", str(error))
+    url = "postgresql://127.0.0.1:9/db?sslmode=verify-full&sslrootcert=/nowhere/planted"
+    error = await outcome_of(fleet.store(url=url).__aenter__())
+    assert isinstance(error, InvalidRequest), error
+    assert str(error).endswith("names a file that is not there: sslrootcert.")
+
+
+async def test_a_host_that_can_be_no_name_is_told(fleet: Fleet) -> None:
+    """It cannot be looked up."""
+    error = await outcome_of(fleet.store(url="postgresql://a..b/db").__aenter__())
+    assert isinstance(error, InvalidRequest), error
+    assert "has a host that is no name of one" in str(error)
+
+
 def test_the_options_that_the_docs_list_are_read() -> None:
     """By us, or by asyncpg; what neither of them reads, it sends to the server as a setting."""
     page = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
