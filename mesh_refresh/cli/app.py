@@ -35,8 +35,12 @@ Tokens and keys are never shown, except where "refresh" writes the new tokens, "
 generate" a new key, and "salvage" a reply that could not be read.
 """
 
-_EXTRA = re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL)
-"""As click says it. In the brackets they stand: the password of a connection string without quotes, or an MFA code."""
+_TOLD = (
+    (re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL), r"\1"),
+    (re.compile(r"No such command '(?![\w-]{1,20}').*'", re.DOTALL), "No such command"),
+)
+"""As click says it, and what is left of that: it repeats what was typed, and that may be the password of a connection
+string without quotes, an MFA code, or a URL in the place of a command."""
 
 
 def _version() -> str:
@@ -87,10 +91,11 @@ def run() -> int:
 
 
 def _without_arguments(error: click.ClickException) -> click.ClickException:
-    """`error`, repeating none that were too many."""
-    if isinstance(error, click.UsageError) and (text := _EXTRA.sub(r"\1", error.message)) != error.message:
-        return click.UsageError(text, error.ctx)
-    return error
+    """`error`, repeating none that have no place."""
+    text = error.message
+    for told, left in _TOLD:
+        text = told.sub(left, text)
+    return error if text == error.message else click.UsageError(text, getattr(error, "ctx", None))
 
 
 def _origin(error: BaseException) -> str:

@@ -144,6 +144,14 @@ def test_a_connection_string_without_quotes_is_not_repeated(fleet: Fleet, comman
     assert "planted-secret" not in ran.err
 
 
+def test_a_url_in_the_place_of_the_command_is_not_repeated(fleet: Fleet) -> None:
+    ran = fleet("postgresql://fleet:planted-secret@db/fleet", "status")
+    assert ran.code == Exit.INVALID
+    assert "No such command.\n" in ran.err
+    assert "planted-secret" not in ran.err
+    assert "No such command 'statsu'. Did you mean 'status'?" in fleet("statsu").err
+
+
 @pytest.mark.parametrize(
     "name",
     [
