@@ -24,6 +24,8 @@ from mesh_refresh.cli.demo.rows import Board
 from mesh_refresh.testing import FakeMesh
 from tests.cli.conftest import Cli, Process
 
+pytestmark = pytest.mark.once
+
 PIPED, LARGER, COLOURED, COLOURLESS = "piped", "larger", "coloured", "colourless"
 
 
@@ -121,7 +123,6 @@ def shows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shows]:
             show.process.kill()
 
 
-@pytest.mark.once
 def test_it_loses_nothing_and_says_so_in_plain_lines(shows: Shows) -> None:
     show = shows[PIPED]
     assert show.process.returncode == 0, show.err

@@ -73,7 +73,7 @@ async def test_a_pair_that_cannot_be_written_is_logged_once_with_the_reason(
             await keeper.add(name, stage.fake.login("coinbase", access_lifetime=HOUR).token)
         store.lose("swap")
         stage.clock.advance(2 * HOUR)
-        await store.has_failed("swap", 12)
+        await store.has_failed("swap", 4)
         store.come_back()
         await stage.notes.until(AccountRefreshed, 2)
     told = Counter((record.message, getattr(record, "reason", None)) for record in caplog.records)

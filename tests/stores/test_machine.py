@@ -19,7 +19,7 @@ from tests.stores.postgres.handles import PostgresHandles
 
 pytestmark = pytest.mark.once
 
-MANY = settings(max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
 _BROKERS = ("one", "two", "*")
@@ -170,4 +170,4 @@ def test_postgres_does_what_memory_does(postgres: str) -> None:
         def made(self, folder: Path) -> Handles:
             return PostgresHandles(postgres)
 
-    run_state_machine_as_test(PostgresMachine, settings=settings(MANY, max_examples=60))
+    run_state_machine_as_test(PostgresMachine, settings=settings(MANY, max_examples=45))

@@ -15,6 +15,8 @@ from mesh_refresh.cli.fleet.tables import show
 from mesh_refresh.testing import Fault
 from tests.cli.fleet.conftest import Fleet
 
+pytestmark = pytest.mark.once
+
 SPREAD = {"obtained_at": datetime.now(UTC).isoformat()}
 
 

@@ -23,6 +23,8 @@ from tests.cli.fleet.conftest import Fleet
 from tests.postgres_server import with_options
 from tests.stores.postgres.handles import new_schema
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def url(postgres: str) -> str:

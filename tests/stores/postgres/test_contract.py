@@ -9,6 +9,8 @@ from mesh_refresh.stores import Store
 from mesh_refresh.testing import StoreConformance
 from tests.stores.postgres.handles import PartitionedHandles, PostgresHandles
 
+pytestmark = pytest.mark.once
+
 
 class TestPostgresStore(StoreConformance):
     kind: ClassVar[type[PostgresHandles]] = PostgresHandles
