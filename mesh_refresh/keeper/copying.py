@@ -124,8 +124,7 @@ class _Copying:
     async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
         """What came of each, done to its end whoever cancels; and the cancel, where one came.
 
-        A lease that is left behind looks like an exchange that nobody knows the end of: its login would be held up for
-        as long as that must be waited for.
+        A lease that is left behind would hold up its login until it runs out.
         """
         ends: dict[str, str | BaseException] = {}
 

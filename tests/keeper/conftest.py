@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
 from tests.watchdog import watch
@@ -18,6 +19,12 @@ async def stage() -> AsyncIterator[Stage]:
     clock = ManualClock()
     async with FakeMesh(clock=clock) as fake:
         yield Stage(clock, fake)
+
+
+@pytest.fixture
+def target(stage: Stage) -> MemoryStore:
+    """Where a copy of the fleet goes; sealed with another key."""
+    return MemoryStore(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,17 +21,11 @@ from mesh_refresh.keeper import (
     Way,
     copy_fleet,
 )
-from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, MemoryStore, Row, Store
 from mesh_refresh.testing import Sharing
 from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 
 LEASE = timedelta(minutes=3)
-
-
-@pytest.fixture
-def target(stage: Stage) -> MemoryStore:
-    """Where the fleet goes; sealed with another key."""
-    return MemoryStore(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))
 
 
 async def copied(stage: Stage, target: Store, source: Store | None = None) -> Copied:

@@ -9,16 +9,10 @@ import pytest
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Copied, Keeper, LoginMoved, Way, copy_fleet
-from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, MemoryStore, Row, Store
 from mesh_refresh.testing import Sharing
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
 from tests.keeper.test_copying import LEASE, Interrupted, Steps, assert_whole
-
-
-@pytest.fixture
-def target(stage: Stage) -> MemoryStore:
-    """Where the fleet goes, and comes back from."""
-    return MemoryStore(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))
 
 
 async def copied(stage: Stage, source: Store, target: Store) -> Copied:
@@ -246,15 +240,11 @@ async def test_a_copy_that_sleeps_on_the_way_back_undoes_nothing(stage: Stage, t
 
 async def test_a_copy_that_slept_longer_than_its_lease_changes_nothing(stage: Stage, target: MemoryStore) -> None:
     """Another one has moved the login meanwhile, and it was refreshed: what the first one has is spent."""
-    reads = 0
 
     async def meanwhile() -> None:
-        nonlocal reads
-        reads += 1
-        if reads == 2:  # the first one looks whether both are one store
-            stage.clock.advance(LEASE + MINUTE)
-            assert (await copied(stage, stage.store, target)).moved == 1
-            await other.refresh("a")
+        stage.clock.advance(LEASE + MINUTE)
+        assert (await copied(stage, stage.store, target)).moved == 1
+        await other.refresh("a")
 
     async with stage.keeper() as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", Tokens("coinbase", stage.fake.login("coinbase").token.refresh_token))
@@ -266,15 +256,11 @@ async def test_a_copy_that_slept_longer_than_its_lease_changes_nothing(stage: St
 
 async def test_nor_does_it_bring_back_what_was_removed_since(stage: Stage, target: MemoryStore) -> None:
     """Its own lease is over: what it knows may be out of date."""
-    reads = 0
 
     async def meanwhile() -> None:
-        nonlocal reads
-        reads += 1
-        if reads == 2:
-            stage.clock.advance(LEASE + MINUTE)
-            await copied(stage, stage.store, target)
-            await other.remove("a")
+        stage.clock.advance(LEASE + MINUTE)
+        await copied(stage, stage.store, target)
+        await other.remove("a")
 
     async with stage.keeper() as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", stage.fake.login("coinbase").token)
@@ -284,14 +270,16 @@ async def test_nor_does_it_bring_back_what_was_removed_since(stage: Stage, targe
 
 
 class Watched(FaultyStore):
-    """Does something before each of its reads."""
+    """Does something before its second read: at the first, a copy looks whether both are one store."""
 
     def __init__(self, of: MemoryStore, before: Callable[[], Any]) -> None:
         super().__init__(of)
-        self._before = before
+        self._before, self._reads = before, 0
 
     async def read(self, login_id: str) -> Row | None:
-        await self._before()
+        self._reads += 1
+        if self._reads == 2:
+            await self._before()
         return await super().read(login_id)
 
 

@@ -24,6 +24,10 @@ wanted AS (
         AND NOT EXISTS (SELECT FROM {schema}.pause WHERE pause.broker IN (each_broker.broker, '*'))
 )
 
+-- name: was_open
+-- Whether something may have been sent under the lease that ran out: see `is_open` in row.py.
+(owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
+
 -- name: lease
 -- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
@@ -60,7 +64,7 @@ found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
-        SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
+        SELECT login_id, {was_open}
         FROM {schema}.login
         WHERE login.broker = share.broker AND due_at <= $3 AND (until IS NULL OR until <= clock_timestamp())
         ORDER BY due_at
@@ -104,7 +108,7 @@ found AS MATERIALIZED (
     SELECT free.login_id, free.was_open
     FROM share
     CROSS JOIN LATERAL (
-        SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
+        SELECT login_id, {was_open}
         FROM {schema}.login
         WHERE login_id IN (
             SELECT login_id
@@ -127,7 +131,7 @@ found AS MATERIALIZED (
 -- No row at all where there is no login; without a login id where it is somebody's for a while yet, or has an open attempt
 -- and is wanted by somebody who sends nothing.
 WITH found AS MATERIALIZED (
-    SELECT login_id, (owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open, until, clock_timestamp() AS looked_at
+    SELECT login_id, {was_open}, until, clock_timestamp() AS looked_at
     FROM {schema}.login
     WHERE login_id = $1
     FOR UPDATE
