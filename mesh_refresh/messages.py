@@ -19,6 +19,10 @@ from mesh_refresh.masking import masked, masked_size, masked_values, scrubbed
 _LONGEST_HASH = 64
 
 
+def _nowhere(data: bytes) -> None:
+    """For a request of nobody's."""
+
+
 @frozen
 class HttpRequest:
     """What a transport sends, as one POST."""
@@ -29,6 +33,9 @@ class HttpRequest:
     before_send: Callable[[], Awaitable[None]] = field(repr=False, eq=False)
     """To be awaited once, with the connection in hand and before the first byte, or first of all by a transport that
     cannot tell. What it raises must go through: nothing is sent then."""
+    late: Callable[[bytes], None] = field(default=_nowhere, repr=False, eq=False)
+    """To be called, once at the most, with what came on the connection behind the reply, by a transport that can tell.
+    Such bytes may be the only copy of a token. It returns at once and raises nothing."""
 
 
 @frozen
@@ -36,11 +43,20 @@ class HttpReply:
     """What a transport brings back."""
 
     status: int
+    """0 where no status could be read."""
     headers: Mapping[str, str] = field(repr=masked_values)
     """Names may be in any case."""
     body: bytes = field(repr=masked_size)
     complete: bool = True
     """False where the connection was cut inside the body, or the body was over the limit: `body` is what came."""
+    raw: bytes = field(default=b"", repr=masked_size)
+    """All bytes of the reply as they came, its head too, where `body` may not be all that counts: the framing was
+    wrong, or there is a `surplus`. Empty otherwise, and from a transport that does not have them."""
+    surplus: bytes = field(default=b"", repr=masked_size)
+    """What came behind the reply, as the end of `raw`: the rest of a body that is longer than was said, or a second
+    reply."""
+    fault: str | None = None
+    """What was wrong with the framing, in words that quote nothing of the reply."""
 
 
 @frozen
@@ -174,6 +190,10 @@ class Reply:
     retry_after: timedelta | None = None
     """From ``Retry-After``, as a delay counted from the answer."""
     body: bytes = field(default=b"", repr=masked_size)
+    fault: str | None = None
+    """What was wrong with the framing, in words that quote nothing of the reply."""
+    salvaged: bool = False
+    """Whether the envelope was found whole in bytes that were no reply as they stood."""
 
     @property
     def says_something(self) -> bool:

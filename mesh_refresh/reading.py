@@ -40,7 +40,8 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
     Raises one of the errors of `mesh_refresh.errors` or `mesh_refresh.outcomes` where it is no success.
     """
     if reply.kind is BodyKind.CUT:
-        raise _unreadable("The reply was cut short, or is larger than a reply can be.", request, tokens, reply)
+        why = reply.fault or "its body breaks off, or is larger than a body can be"
+        raise _unreadable(f"The reply cannot be read as it came: {why}.", request, tokens, reply)
     if not 200 <= reply.http_status < 300:
         raise _refusal(request, tokens, reply)
     if reply.kind is BodyKind.COMPRESSED:

@@ -1,6 +1,6 @@
 """One caller's wish, and what a finished exchange means for it. Pure."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 from attrs import define, evolve, field, frozen
@@ -32,6 +32,9 @@ class SendOptions:
     exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
+    on_late: Callable[[UnreadableReply], Awaitable[object] | object] | None = None
+    """Told, instead of `on_outcome`, what comes on the connection behind the reply and may hold a token that the reply
+    did not bring; awaited where it can be. It may be called long after the exchange, and while the client closes."""
 
 
 DEFAULT_SENDING = SendOptions()
@@ -151,6 +154,47 @@ class Answered:
             may_hold_token=holds_new_token(self.request, call.tokens, self.reply),
             before=call.tokens,
         )
+
+
+class Behind(Answered):
+    """What came on the connection behind the reply to a request, and may hold a token: never more than unreadable."""
+
+    __slots__ = ("_body", "_key")
+
+    def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
+        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
+        self._body = body
+        self._key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
+
+    @property
+    def key(self) -> str:
+        """Its own: a late caller with the spent token is to get what the reply brought, and not this."""
+        return self._key
+
+    def outcome_for(self, call: Call) -> UnreadableReply:
+        """The bytes."""
+        return UnreadableReply(
+            "More came on the connection behind the reply to this request.",
+            body=self._body,
+            may_hold_token=True,
+            before=call.tokens,
+        )
+
+
+def may_be_news(data: bytes, known: Iterable[str]) -> bool:
+    """Whether `data`, which came behind a reply, has or may hide a token that is not `known`."""
+    found, hidden = codec.tokens_behind(data)
+    return hidden or not found <= {*known}
+
+
+def tokens_of(call: Call, result: Result) -> tuple[str, ...]:
+    """Every secret that is known after an exchange: what was sent, and what came."""
+    known = [*call.request.secrets, *call.tokens.secrets]
+    if not isinstance(result, MeshRefreshError):
+        known += (secret for tokens in result.all_tokens for secret in tokens.secrets)
+    if isinstance(result, MfaRequired) and result.access_token is not None:
+        known.append(result.access_token)
+    return tuple(known)
 
 
 def _is_outcome(value: object) -> bool:

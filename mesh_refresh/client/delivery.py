@@ -41,10 +41,11 @@ class Participant:
 class Delivery:
     """The callers of one exchange, and what became of their outcomes."""
 
-    __slots__ = ("_failures", "_participants", "_result_for", "_shell", "number", "reached", "told")
+    __slots__ = ("_failures", "_is_late", "_participants", "_result_for", "_shell", "number", "reached", "told")
 
-    def __init__(self, shell: Shell, result_for: Callable[[Call], Result]) -> None:
+    def __init__(self, shell: Shell, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
         self._shell = shell
+        self._is_late = is_late
         self._result_for = result_for
         self.number = next(_numbers)
         self._participants: list[Participant] = []
@@ -66,6 +67,10 @@ class Delivery:
         """Whether any caller still waits."""
         return any(not participant.gone for participant in self._participants)
 
+    def results(self) -> dict[Ref, tuple[Call, Result]]:
+        """Of each ref, a call and what came of it."""
+        return {participant.ref: (participant.call, self._result(participant)) for participant in self._participants}
+
     def first_result(self) -> Result:
         """That of the caller who began."""
         return self._result(self._participants[0])
@@ -77,10 +82,8 @@ class Delivery:
 
     async def save(self) -> None:
         """Tell the hook, once for each ref; callers who join meanwhile are counted in."""
-        hook = self._shell.on_outcome
-        if hook is not None:
-            while (participant := self._next_to_tell()) is not None:
-                await self._tell(hook, participant)
+        while (found := self._next_to_tell()) is not None:
+            await self._tell(*found)
 
     def hand_out(self) -> None:
         """Wake every caller. Nothing is awaited in here, so nobody can join in between."""
@@ -117,14 +120,19 @@ class Delivery:
             participant.result = self._result_for(participant.call)
         return participant.result
 
-    def _next_to_tell(self) -> Participant | None:
+    def _next_to_tell(self) -> tuple[Hook, Participant] | None:
         for participant in self._participants:
-            ref = participant.ref
-            if ref in self.told or ref in self._failures or not participant.call.sending.hook:
+            ref, hook = participant.ref, self._hook_of(participant.call)
+            if hook is None or ref in self.told or ref in self._failures:
                 continue
             if holds_live_token(self._result(participant)):
-                return participant
+                return hook, participant
         return None
+
+    def _hook_of(self, call: Call) -> Hook | None:
+        if call.sending.hook:
+            return self._shell.on_outcome
+        return call.sending.on_late if self._is_late else None
 
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
@@ -149,5 +157,7 @@ class Delivery:
         )
         failure = NotSaved(f"{came}, but on_outcome {why}.", (outcome,))
         failure.__cause__ = cause
+        for note in getattr(cause, "__notes__", ()):
+            failure.add_note(note)
         self._failures = {**self._failures, ref: failure}
         _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)

@@ -11,7 +11,7 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import Answered, Call, Result
+from mesh_refresh.client.calls import Answered, Behind, Call, Result
 from mesh_refresh.client.delivery import Delivery, Participant
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
@@ -42,6 +42,7 @@ class Exchange:
         "_entered",
         "_last",
         "_on_end",
+        "_on_late",
         "_sent_at",
         "_task",
         "_unknown",
@@ -57,7 +58,13 @@ class Exchange:
     )
 
     def __init__(
-        self, shell: Shell, call: Call, on_end: Callable[["Exchange"], None], answered: Answered | None = None
+        self,
+        shell: Shell,
+        call: Call,
+        on_end: Callable[["Exchange"], None],
+        answered: Answered | None = None,
+        *,
+        on_late: Callable[["Exchange", bytes], None] | None = None,
     ) -> None:
         self.call = call
         self.shell = shell
@@ -67,8 +74,9 @@ class Exchange:
         self.ended: Ended | None = None
         self.started = False
         """Whether bytes of the attempt under way may be out."""
-        self.delivery = Delivery(shell, self.result_for)
+        self.delivery = Delivery(shell, self.result_for, is_late=isinstance(answered, Behind))
         self._on_end = on_end
+        self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
         self._sent_at: datetime | None = None
         self._begun = shell.loop.time()
@@ -110,6 +118,11 @@ class Exchange:
             if self._entered and self._task is not None:
                 self._task.end()
 
+    def take_late(self, data: bytes) -> None:
+        """What came on the connection behind the reply. It is of this exchange, however long ago that was."""
+        if self._on_late is not None and data:
+            self._on_late(self, data)
+
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller."""
         if self.answered is not None:
@@ -141,6 +154,8 @@ class Exchange:
                 if not watcher.done():
                     watcher.set_result(None)
             self._on_end(self)
+            if self.answered is not None:
+                self.take_late(self.answered.http.surplus)
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
@@ -164,6 +179,8 @@ class Exchange:
             if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
                 return self._worst(error)
             _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
+            if self.answered is not None:
+                self.take_late(self.answered.http.surplus)
             self.answered, self.started = None, False
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
@@ -198,7 +215,9 @@ class Exchange:
         return result if isinstance(result, MeshRefreshError) else None
 
     async def _send(self, secret: MaskedStr) -> HttpReply:
-        request = HttpRequest(self.shell.url, self.shell.headers(secret), self._body(), self._before_send)
+        request = HttpRequest(
+            self.shell.url, self.shell.headers(secret), self._body(), self._before_send, self.take_late
+        )
         if self.shell.own_transport:
             return await self.shell.transport.send(request)
         reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)

@@ -9,7 +9,18 @@ from typing import Any, Self, Unpack
 
 from attrs import evolve
 
-from mesh_refresh.client.calls import DEFAULT_SENDING, Answered, Call, SendOptions, goes_ahead_after, key_of, own_tokens
+from mesh_refresh.client.calls import (
+    DEFAULT_SENDING,
+    Answered,
+    Behind,
+    Call,
+    SendOptions,
+    goes_ahead_after,
+    key_of,
+    may_be_news,
+    own_tokens,
+    tokens_of,
+)
 from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, checked_request, is_a
 from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.exchange import Ended, Exchange
@@ -29,7 +40,7 @@ from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed
+from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
@@ -204,16 +215,20 @@ class MeshClient:
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
-        while busy := [*self._running.values(), *self._memory.recalled]:
-            await busy[0].wait()
+        await self._until_idle()
         if self._shell is not None:
             self._shell.deadlines.stop()
             self._shell = None
             try:
-                await self._transport.aclose()
+                await self._transport.aclose()  # which may bring what came on its connections since
             finally:
+                await self._until_idle()
                 self._raise_unreached()
         self._raise_unreached()
+
+    async def _until_idle(self) -> None:
+        while busy := [*self._running.values(), *self._memory.recalled]:
+            await busy[0].wait()
 
     def _raise_unreached(self) -> None:
         unreached = self._memory.unreached()
@@ -245,7 +260,7 @@ class MeshClient:
                 continue
             running = self._running.get(call.key)
             if running is None:
-                running = self._running[call.key] = Exchange(shell, call, self._on_end)
+                running = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late)
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
@@ -297,6 +312,20 @@ class MeshClient:
         del self._running[exchange.call.key]
         self._memory.add(exchange)
         self._settle(exchange)
+
+    def _on_late(self, exchange: Exchange, data: bytes) -> None:
+        """Bytes came behind the reply of a finished exchange: they go to its hook, unless they are known."""
+        results = exchange.delivery.results()
+        known = [secret for call, result in results.values() for secret in tokens_of(call, result)]
+        is_kept = any(isinstance(result, UnreadableReply) and data in result.body for _, result in results.values())
+        if is_kept or not may_be_news(data, known):
+            return
+        behind = Behind(exchange.delivery.number, exchange.call, data, self._clock.now())
+        late = Exchange(exchange.shell, exchange.call, self._on_recalled, behind)
+        for call, _ in results.values():
+            late.join(call).gone = True  # nobody waits for it
+        self._memory.begin(behind, late)
+        late.start()
 
     def _on_recalled(self, exchange: Exchange) -> None:
         self._memory.end(exchange)

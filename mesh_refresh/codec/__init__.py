@@ -7,7 +7,8 @@ unknown enum values stay strings.
 from mesh_refresh.codec.compression import BODY_LIMIT
 from mesh_refresh.codec.documents import dumps, loads, read_link_payload
 from mesh_refresh.codec.replies import LONGEST_RETRY_AFTER, decode_reply
-from mesh_refresh.codec.search import token_like
+from mesh_refresh.codec.salvage import holds_envelope
+from mesh_refresh.codec.search import token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "decode_reply",
     "dumps",
     "encode_request",
+    "holds_envelope",
     "loads",
     "read_link_payload",
     "token_like",
+    "tokens_behind",
 ]

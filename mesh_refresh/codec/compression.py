@@ -2,21 +2,42 @@
 
 import zlib
 
-BODY_LIMIT = 1 << 20
+BODY_LIMIT = 16 << 20
 """The largest body that is read, in bytes, after decompression too."""
+
+_CODINGS = ("gzip", "x-gzip", "deflate")
+_MOST_CODINGS = 3
 
 
 def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
-    """What `body` was before compression, and whether that is all of it. None where nothing of it can be had."""
-    if encoding == "identity" or not body:
+    """What `body` was before compression, and whether that is all of it. None where nothing of it can be had.
+
+    `encoding` is the value of ``Content-Encoding``, which may name several codings, the last one applied last.
+    """
+    names = [name for name in (part.strip().lower() for part in encoding.split(",")) if name not in ("", "identity")]
+    if not names or not body:
         return body, True
-    if encoding not in ("gzip", "x-gzip", "deflate"):
+    if len(names) > _MOST_CODINGS or not set(names) <= set(_CODINGS):
         return None, False
-    for window in (47, -15):  # gzip or zlib by their header, then the raw form that some servers call deflate
-        found, whole = _inflated(body, window)
-        if found:
-            return found, whole
-    return None, False
+    whole = True
+    for _ in names:
+        for window in (47, -15):  # gzip or zlib by their header, then the raw form that some servers call deflate
+            found, whole = _inflated(body, window)
+            if found:
+                body = found
+                break
+        else:
+            return None, False
+        if not whole:
+            break
+    return body, whole
+
+
+def inflated(body: bytes) -> bytes | None:
+    """What is in `body`, as far as it goes, where it begins like gzip or zlib; else None."""
+    if body[:2] != b"\x1f\x8b" and body[:1] != b"\x78":
+        return None
+    return _inflated(body, 47)[0] or None
 
 
 def _inflated(body: bytes, window: int) -> tuple[bytes, bool]:

@@ -7,8 +7,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
+from attrs import evolve
 
-from mesh_refresh.codec.compression import decompressed
+from mesh_refresh.codec.compression import BODY_LIMIT, decompressed
+from mesh_refresh.codec.salvage import find_envelope, is_envelope, without_head
 from mesh_refresh.codec.structures import read_content
 from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
@@ -19,8 +21,6 @@ LONGEST_RETRY_AFTER = timedelta(hours=1)
 
 _TO_THE_BYTE = ("token", "id")
 """How the names of tokens and ids end."""
-_API_STATUSES = set(ApiStatus)
-_ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
 
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
@@ -28,15 +28,31 @@ def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     retry_after = _retry_after(reply.headers, at) if reply.headers else None
     body, whole = decompressed(_encoding(reply), reply.body) if reply.headers else (reply.body, True)
     if body is None:
-        return Reply(reply.status, BodyKind.COMPRESSED, retry_after=retry_after, body=reply.body)
-    if not (whole and reply.complete):
-        return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=body)
-    parsed, readable = _parsed(body)
-    if not readable:
-        return Reply(reply.status, _kind_of_text(body), retry_after=retry_after, body=body)
-    if type(parsed) is not dict:
-        return Reply(reply.status, BodyKind.OTHER_JSON, retry_after=retry_after, body=body)
-    return _envelope(reply.status, parsed, retry_after, body)
+        kind, body = BodyKind.COMPRESSED, reply.body
+    elif not (whole and reply.complete) or len(body) > BODY_LIMIT:
+        kind = BodyKind.CUT
+    else:
+        parsed, readable = _parsed(body)
+        if type(parsed) is dict and (not reply.surplus or is_envelope(parsed)):
+            return _envelope(reply.status, parsed, retry_after, body)
+        kind = BodyKind.OTHER_JSON if readable else _kind_of_text(body)
+    return _salvaged(reply, body, kind, retry_after)
+
+
+def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timedelta | None) -> Reply:
+    """What can still be made of a reply that is none as it stands: the one whole envelope in it, or its bytes."""
+    # More than the limit is not looked through.
+    text = None if len(reply.body) > BODY_LIMIT else find_envelope(body, reply.body, raw=reply.raw)
+    parsed, _ = (None, False) if text is None else _parsed(text)
+    body = (without_head(reply.raw) if reply.raw else body)[:BODY_LIMIT]
+    if text is None or type(parsed) is not dict:
+        return Reply(reply.status, kind, retry_after=retry_after, body=body, fault=reply.fault)
+    found = _envelope(reply.status, parsed, retry_after, body)
+    if not reply.status and found.content is not None and found.content.has_token:
+        found = evolve(found, http_status=200)
+    # A success is read again from its body, where a continuation is stored; an error keeps what came.
+    success = 200 <= found.http_status < 300
+    return evolve(found, body=text if success else body, fault=reply.fault, salvaged=True)
 
 
 def _kind_of_text(body: bytes) -> BodyKind:
@@ -68,10 +84,7 @@ def _envelope(http_status: int, parsed: dict[str, Any], retry_after: timedelta |
 
 
 def _kind_of_object(parsed: dict[str, Any]) -> BodyKind:
-    status = parsed.get("status")
-    if type(status) is str and status in _API_STATUSES:
-        return BodyKind.ENVELOPE
-    if (status is None or type(status) is str) and not _ENVELOPE_FIELDS.isdisjoint(parsed):
+    if is_envelope(parsed):
         return BodyKind.ENVELOPE
     return BodyKind.PROBLEM if "title" in parsed or "detail" in parsed else BodyKind.OTHER_JSON
 

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from mesh_refresh.codec.salvage import readings
 from mesh_refresh.messages import BodyKind, Reply
 
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
@@ -36,6 +37,19 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     hidden = _collect_tokens(parsed.pop("content", None), found, strict=True)
     hidden |= _collect_tokens(parsed, said, strict=False)
     return frozenset([*found, *filter(_looks_like_one, said)]), hidden
+
+
+def tokens_behind(raw: bytes) -> tuple[frozenset[str], bool]:
+    """The same of bytes that came behind a reply: often one more reply, head and all."""
+    found: set[str] = set()
+    hidden = False
+    for body in readings(raw):
+        tokens, hides = token_like(Reply(200, BodyKind.OTHER_JSON, body=body))
+        found |= tokens
+        hidden = hidden or hides
+        if not hides and tokens:
+            return frozenset(found), False  # read to its end
+    return frozenset(found), hidden
 
 
 def _looks_like_one(text: str) -> bool:

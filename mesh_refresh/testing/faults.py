@@ -135,7 +135,7 @@ class Fault:
 
     @classmethod
     def oversize(cls) -> "Fault":
-        """More than 1 MiB, after rotating, the pair at its beginning."""
+        """More than a client reads (16 MiB), after rotating, the pair at its beginning."""
         return cls("oversize", Delivery.BURIED, lambda answer, _: wire.oversize(answer))
 
     @classmethod

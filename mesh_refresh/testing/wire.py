@@ -7,12 +7,13 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from mesh_refresh.codec import BODY_LIMIT
 from mesh_refresh.masking import masked_size
 from mesh_refresh.testing.contract import Answer
 
 JSON_TYPE = "application/json; charset=utf-8"
-OVERSIZE = (1 << 20) + (1 << 16)
-"""More than the 1 MiB that a client should read."""
+OVERSIZE = BODY_LIMIT + (1 << 16)
+"""More than a client should read."""
 
 
 @frozen

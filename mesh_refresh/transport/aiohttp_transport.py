@@ -1,32 +1,54 @@
-"""The one door to HTTP: the only module that imports aiohttp's client, and that maps its exceptions."""
+"""The one door to HTTP: which way a request takes, and what an error on it means."""
 
-import asyncio
+import logging
+import re
 import ssl as tls
+from collections.abc import Mapping
+from typing import Literal
 
 import aiohttp
+from attrs import evolve
 from yarl import URL
 
-from mesh_refresh.codec import BODY_LIMIT
-from mesh_refresh.errors import MeshRefreshError, NotSent, OutcomeUnknown
-from mesh_refresh.masking import MaskedBuffer
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
+from mesh_refresh.masking import MaskedDict, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
-from mesh_refresh.transport import direct
-from mesh_refresh.transport.sending import Sending, TellingRequest, current
+from mesh_refresh.transport.by_session import post_by, reason_of
+from mesh_refresh.transport.direct import NO_TIMEOUT, Direct, Surprise
+from mesh_refresh.transport.resolver import SharedResolver
+from mesh_refresh.transport.wire import Wire
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-_READ_HEADERS = ("Content-Encoding", "Retry-After")
-_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_log = logging.getLogger("mesh_refresh")
+
+Way = Literal["direct", "session"]
+
+_KNOWN = ("3.14",)
+"""The versions of aiohttp on which the direct way was tried."""
+_SURPRISES = (Surprise, AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
+"""What connecting raises only where aiohttp is not as it was known."""
+
+_FRAMING = frozenset(
+    ("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+     "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "x-client-id", "x-client-secret")
+)  # fmt: skip
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class AiohttpTransport:
     """Requests by aiohttp, on a pool of at most `connections`.
 
-    TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed, no cookie kept,
-    and no proxy taken from the environment unless `trust_env` says so. There are no time-outs in it: the client ends
-    an exchange at its own deadline.
+    TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed and no cookie
+    kept. A proxy is used where `proxy` names one (``http://user:password@host:port``), or where `trust_env` says to
+    take the environment's. `headers` go with every request, for a gateway that wants some of its own. There are no
+    time-outs in it: the client ends an exchange at its own deadline.
 
-    With `session`, a `ClientSession` of yours is used as it is, and left open. Then it cannot be seen when a request
-    has its connection, so a request counts as sent from its start, except where aiohttp says that it could not connect.
+    What a reply brought is kept to the byte until it is understood, and a connection that brought anything else than
+    the reply to its request is not used again; `way` is "direct" then. With an aiohttp that this version does not know,
+    and with `session`, it is "session": requests go by `ClientSession.post`, and less can be promised (see
+    docs/decisions/a-transport-that-keeps-its-bytes.md). A `session` of yours is used as it is, and left open.
+
+    Raises `InvalidRequest` for options that cannot be right.
     """
 
     def __init__(
@@ -36,120 +58,130 @@ class AiohttpTransport:
         connections: int = 100,
         ssl: tls.SSLContext | None = None,
         trust_env: bool = False,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
     ) -> None:
+        self._headers = _checked_headers(headers)
+        self._proxy = _checked_proxy(proxy)
+        if session is not None and (ssl is not None or trust_env):
+            raise InvalidRequest("ssl and trust_env are the session's own: give them to the ClientSession.")
+        if type(connections) is not int or connections < 1:
+            raise InvalidRequest("connections must be a whole number above zero.")
         self._given = session
         self._own: aiohttp.ClientSession | None = None
         self._connections = connections
         self._ssl = ssl
         self._trust_env = trust_env
-        self._urls: dict[str, URL] = {}
-        self._directs: dict[str, direct.Direct] = {}
+        self._directs: dict[str, Direct] = {}
+        self._retired: dict[Wire, None] = {}
+        self._way: Way = "direct" if session is None else "session"
 
     def __repr__(self) -> str:
         kind = "a session of the caller's" if self._given else f"connections={self._connections}"
         return f"AiohttpTransport({kind})"
 
+    @property
+    def way(self) -> Way:
+        """How requests go out: "direct", or "session" where only aiohttp's own session can be relied on."""
+        if self._way == "direct" and ".".join(aiohttp.__version__.split(".")[:2]) not in _KNOWN:
+            self._take_the_session("is not known to this version of mesh_refresh")
+        return self._way
+
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send `request` once. Raises `NotSent` before its first byte, `OutcomeUnknown` after it."""
-        sending = Sending(request)
+        if self._headers is not None:
+            request = evolve(request, headers=MaskedDict({**request.headers, **self._headers}))
+        if self._given is not None:
+            return await post_by(self._given, request, self._proxy)
+        if self.way == "session":
+            return await post_by(self._opened(), request, self._proxy)
+        failure: MeshRefreshError
         try:
-            if self._given is not None:
-                await request.before_send()
-                response = await self._post(self._given, sending)
-            elif direct.KNOWN and not self._trust_env:
-                response = await self._direct(request.url).post(sending)
-            else:
-                response = await self._post(self._own or self._opened(), sending)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            failure = self._failure(error, sending)
+            direct = self._directs.get(request.url) or await self._direct(request.url)
+            conn, wire = await direct.connect()
+        except MeshRefreshError:
+            raise
+        except _SURPRISES as error:
+            self._take_the_session(f"is not as it was known ({type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 - whatever was raised, not one byte is out
+            failure = NotSent(f"The request was not sent: {reason_of(error)}.")
+            # Raised out here: aiohttp's errors hold its request, and would come along as the context.
         else:
-            return await _read(response)
-        # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.
+            return await direct.exchange(conn, wire, request)
+        if self._way == "session":
+            return await post_by(self._opened(), request, self._proxy)
         raise failure
 
-    async def _post(self, session: aiohttp.ClientSession, sending: Sending) -> aiohttp.ClientResponse:
-        reset = current.set(sending)
-        try:
-            return await session.post(
-                self._url(sending.request.url),
-                data=sending.request.body,
-                headers=sending.request.headers,
-                allow_redirects=False,
-                auto_decompress=False,
-                raise_for_status=False,
-                timeout=_NO_TIMEOUT,
-            )
-        finally:
-            current.reset(reset)
-
     async def aclose(self) -> None:
-        """Close the pool; a session of the caller's stays open."""
-        if self._own is not None:
-            await self._own.close()
-            self._own = None
-            self._directs.clear()
+        """Close the pool; a session of the caller's stays open. Safe to call twice."""
+        for wire in [*self._retired]:
+            wire.close()
+        own, self._own = self._own, None
+        self._directs.clear()
+        if own is not None:
+            await own.close()
 
-    def _direct(self, url: str) -> direct.Direct:
-        found = self._directs.get(url)
-        if found is None:
-            found = self._directs[url] = direct.Direct(self._own or self._opened(), url, _NO_TIMEOUT)
-        return found
-
-    def _url(self, url: str) -> URL:
-        if url not in self._urls:
-            self._urls[url] = URL(url)
-        return self._urls[url]
+    async def _direct(self, url: str) -> Direct:
+        found = await Direct.to(self._opened(), url, proxy=self._proxy, retired=self._retired)
+        return self._directs.setdefault(url, found)
 
     def _opened(self) -> aiohttp.ClientSession:
-        # Without aiohttp's DNS cache a name is looked up in our own task. With it, that is done in a helper task: one
-        # that a shutdown cancels before its first step leaves every later look-up of the name waiting for ever.
-        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl or True, use_dns_cache=False)
-        self._own = aiohttp.ClientSession(
-            connector=connector,
-            request_class=TellingRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_NO_TIMEOUT,
-            trust_env=self._trust_env,
-        )
+        if self._own is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._connections,
+                ssl=self._ssl or True,
+                # Without aiohttp's DNS cache a name is looked up in our own task. With it, that is done in a helper
+                # task: one that a shutdown cancels before its first step leaves every later look-up waiting for ever.
+                use_dns_cache=False,
+                resolver=SharedResolver(),
+                force_close=self._way == "session",
+            )
+            self._own = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=NO_TIMEOUT,
+                trust_env=self._trust_env,
+            )
         return self._own
 
-    def _failure(self, error: Exception, sending: Sending) -> MeshRefreshError:
-        never = not sending.begun if self._given is None else isinstance(error, _NEVER_SENT)
-        if never:
-            return NotSent(f"The request was not sent: {_reason(error)}.")
-        return OutcomeUnknown(f"The request was sent, but no answer came back: {_reason(error)}.")
+    def _take_the_session(self, why: str) -> None:
+        if self._way != "session":
+            self._way = "session"
+            # What is under way by the other way keeps its session; both are closed by the garbage collector at worst.
+            self._own = None
+            _log.warning(
+                "aiohttp %s %s: requests go by its session, which is slower and keeps fewer promises; "
+                "update mesh_refresh, or install another aiohttp",
+                aiohttp.__version__,
+                why,
+            )
 
 
-def _reason(error: Exception) -> str:
-    """What happened, in words without secrets: what aiohttp writes on connecting, else only the error's name."""
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError) and "\n" not in str(error):
-        return f"{type(error).__name__}, {error}"
-    return type(error).__name__
+def _checked_headers(headers: Mapping[str, str] | None) -> MaskedDict | None:
+    if headers is None:
+        return None
+    if not isinstance(headers, Mapping):
+        raise InvalidRequest("headers takes a mapping of names to values.")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidRequest("headers has a name that no header can have.")
+        if name.lower() in _FRAMING:
+            raise InvalidRequest(f"headers cannot set {name}: it is the client's own.")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise InvalidRequest(f"The value for {name} in headers must be ASCII text in one line.")
+    return MaskedDict(headers)
 
 
-def _unread(content: aiohttp.StreamReader) -> bytes:
-    """What has arrived but cannot be read any more, because the connection's error comes first."""
-    return b"".join(getattr(content, "_buffer", ()))
-
-
-async def _read(response: aiohttp.ClientResponse) -> HttpReply:
-    content = response.content
-    body = MaskedBuffer()
+def _checked_proxy(proxy: str | None) -> MaskedStr | None:
+    if proxy is None:
+        return None
+    wrong = "proxy takes a URL such as http://proxy.example:3128, as text."
     try:
-        while not content.at_eof() and len(body) <= BODY_LIMIT:
-            body += await content.readany()
-        complete = len(body) <= BODY_LIMIT
-    except (aiohttp.ClientError, OSError):
-        body += _unread(content)
-        complete = False
-    except asyncio.CancelledError:
-        # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
-        body += _unread(content)
-        complete = content.is_eof()
-        if not body:
-            raise
-    finally:
-        # Does nothing to a connection that went back to the pool when its reply ended.
-        response.close()
-    headers = {name: value for name in _READ_HEADERS if (value := response.headers.get(name)) is not None}
-    return HttpReply(response.status, headers, bytes(body), complete)
+        url = URL(proxy) if isinstance(proxy, str) else URL()
+        fits = url.scheme in ("http", "https") and bool(url.host) and not url.query_string and not url.fragment
+    except ValueError:
+        fits = False
+    if not fits:
+        del proxy
+        raise InvalidRequest(wrong)
+    return MaskedStr(proxy)

@@ -1,78 +1,133 @@
-"""The same exchange with aiohttp's connector, writer and response, but without its session's detours.
+"""Requests on connections of aiohttp's pool, past its session: aiohttp connects, through proxies and TLS, and keeps the
+pool; what goes over a connection is ours (`wire`, `incoming`).
 
-`ClientSession.post` merges headers, cookies, proxies, redirects and traces that a refresh never has, and on Python 3.11
-writes the body in a task of its own. Without that, a refresh takes a third less CPU and memory, there is no helper task
-that a shutdown could cancel in the middle of a request, and no object of aiohttp's ever holds the client secret.
-
-This steps on what aiohttp does not promise to keep. `KNOWN` says for which versions it was tried; with any other one
-the transport takes the session's way, which is slower and all public.
+All of aiohttp that this rests on is public, but for two undocumented arguments of `connect`, and all of it comes before
+the first byte: where another aiohttp differs, nothing was sent, and `Surprise` says so.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
 
 import aiohttp
-from aiohttp.helpers import TimerNoop
-from aiohttp.http import StreamWriter
-from yarl import URL
 
-from mesh_refresh.masking import MaskedDict
-from mesh_refresh.transport.sending import Sending
+from mesh_refresh.errors import InvalidRequest, NotSent, OutcomeUnknown
+from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.messages import HttpReply, HttpRequest
+from mesh_refresh.transport.incoming import Incoming
+from mesh_refresh.transport.wire import Wire
 
-KNOWN = aiohttp.__version__.split(".")[:2] == ["3", "14"]
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
-_NO_TIMER = TimerNoop()
+_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection"))
+_TRIES = 4
+"""How many connections are tried for one request, where each turns out not to be usable."""
+
+
+class Surprise(Exception):
+    """This aiohttp is not as it was known. Nothing was sent."""
+
+
+class Captured(Exception):
+    """Ends a `post` of aiohttp's as soon as it has made its request."""
 
 
 class Direct:
     """POSTs to one URL, on the connections of one session's pool."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, timeout: aiohttp.ClientTimeout) -> None:
-        self._session = session
-        self._connector: Any = session.connector
-        self._timeout = timeout
-        loop = asyncio.get_running_loop()
-        # What the connector finds connections by, and what a response says that it answers: alike for every request.
-        self._pattern = aiohttp.ClientRequest("POST", URL(url), loop=loop, session=session, timer=_NO_TIMER)
-        self._line = f"POST {self._pattern.url.raw_path_qs} HTTP/1.1"
-        self._host = self._pattern.headers["Host"]
+    def __init__(
+        self, session: aiohttp.ClientSession, pattern: aiohttp.ClientRequest, retired: dict[Wire, None]
+    ) -> None:
+        connector = session.connector
+        if connector is None:
+            raise Surprise("a session has no connector")
+        self._connector = connector
+        self._pattern = pattern
+        self._retired = retired
+        target = str(pattern.url) if pattern.proxy is not None and not pattern.is_ssl() else pattern.url.raw_path_qs
+        self._start = f"POST {target} HTTP/1.1\r\nHost: {pattern.headers['Host']}\r\n"
 
-    async def post(self, sending: Sending) -> aiohttp.ClientResponse:
-        """Send, and come back when the headers of the reply are there."""
-        conn: Any = await self._connector.connect(self._pattern, traces=[], timeout=self._timeout)
+    @classmethod
+    async def to(
+        cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: dict[Wire, None]
+    ) -> "Direct":
+        """Let aiohttp make its request for `url`, with the proxy and all, and keep that as the pattern."""
+        made: list[aiohttp.ClientRequest] = []
+
+        async def capture(request: aiohttp.ClientRequest, _: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            made.append(request)
+            raise Captured
+
         try:
-            protocol = conn.protocol
-            # Until the end: a reply without a length (HTTP/1.0, old proxies) has its body all the same.
-            protocol.set_response_params(timer=_NO_TIMER, auto_decompress=False, read_until_eof=True)
-            await sending.request.before_send()
-            if not protocol.is_connected():
-                # It broke while `before_send` was asked: there is nothing to write to.
-                raise aiohttp.ClientConnectionError
-            return await self._exchange(conn, protocol, sending)
-        except BaseException:
-            conn.close()
-            raise
+            await session.post(url, middlewares=(capture,), proxy=proxy, allow_redirects=False, timeout=NO_TIMEOUT)
+        except Captured:
+            return cls(session, made[0], retired)
+        raise Surprise("a session sent what was to be captured")
 
-    async def _exchange(self, conn: Any, protocol: Any, sending: Sending) -> aiohttp.ClientResponse:
-        pattern, body = self._pattern, sending.request.body
-        writer = StreamWriter(protocol, pattern.loop)
-        response = aiohttp.ClientResponse(
-            "POST",
-            pattern.url,
-            writer=None,
-            continue100=None,
-            timer=_NO_TIMER,
-            request_info=pattern.request_info,
-            traces=[],
-            loop=pattern.loop,
-            session=self._session,
-            stream_writer=writer,
-        )
-        # A plain mapping: nobody looks anything up in it, and it does not show the client secret.
-        headers: Any = MaskedDict(sending.request.headers)
-        headers["Host"] = self._host
-        headers["Content-Length"] = str(len(body))
-        await writer.write_headers(self._line, headers)
-        sending.begun = True
-        await writer.write_eof(body)
-        return await response.start(conn)
+    async def connect(self) -> tuple[aiohttp.connector.Connection, Wire]:
+        """A connection on which nothing but the reply to the next request can come."""
+        for _ in range(_TRIES):
+            try:
+                conn = await self._connector.connect(self._pattern, traces=[], timeout=NO_TIMEOUT)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                continue  # a shutdown hit one of aiohttp's helpers, and not this task
+            wire = self._wire_of(conn)
+            if wire.is_silent():
+                return conn, wire
+            # It was closed, or something came that nobody asked for: the exchange that it served last gets that.
+            wire.retire()
+            conn.close()
+        raise NotSent("The request was not sent: every connection was closed, or spoke before it was asked.")
+
+    def _wire_of(self, conn: aiohttp.connector.Connection) -> Wire:
+        transport, handler = conn.transport, conn.protocol
+        if transport is None or handler is None:
+            raise Surprise("a connection has no transport")
+        found = transport.get_protocol()
+        if isinstance(found, Wire):
+            return found
+        wire = Wire(transport, handler, self._retired)
+        if handler.should_close:
+            wire.retire()  # it has spoken already
+        return wire
+
+    async def exchange(self, conn: aiohttp.connector.Connection, wire: Wire, request: HttpRequest) -> HttpReply:
+        """Send, and bring the reply, or what came of it. Raises `OutcomeUnknown` where nothing came."""
+        sent = reusable = False
+        try:
+            data, incoming = self._written(request), Incoming()
+            await request.before_send()
+            if not wire.is_silent():
+                raise NotSent("The request was not sent: its connection was closed meanwhile.")
+            sent = True
+            wire.send(data, incoming, request.late)
+            try:
+                await wire.wait()
+            except asyncio.CancelledError:
+                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
+                reply, why, reusable = wire.take("the deadline passed")
+                if reply is None:
+                    raise
+            else:
+                reply, why, reusable = wire.take()
+        finally:
+            if reusable or not (sent or wire.is_lost):
+                conn.release()
+            else:
+                wire.retire()
+                conn.close()
+        if reply is None:
+            raise OutcomeUnknown(f"The request was sent, but no answer came: {why}.")
+        return reply
+
+    def _written(self, request: HttpRequest) -> bytes:
+        headers: Mapping[str, str] = request.headers
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in _OURS]
+        if (proxy := self._pattern.headers.get("Proxy-Authorization")) is not None:
+            lines.append(f"Proxy-Authorization: {proxy}\r\n")
+        head = MaskedStr("".join((self._start, *lines, f"Content-Length: {len(request.body)}\r\n\r\n")))
+        if head.count("\n") != len(lines) + 4 or head.count("\r") != len(lines) + 4:
+            raise InvalidRequest("A header of the request has a line break in it; nothing was sent.")
+        return MaskedBytes(head.encode() + request.body)

@@ -11,7 +11,7 @@ import pytest
 from mesh_refresh import MeshClient, NotSaved, Outcome, Refreshed, RetryPolicy, Tokens
 from mesh_refresh.testing import FakeMesh
 from tests.exchange.stepping import at_every_step, looping
-from tests.exchange.transports import LongWay, PlainTransport
+from tests.exchange.transports import BySession, PlainTransport
 
 PATIENT = RetryPolicy(deadline=timedelta(hours=1))
 
@@ -53,7 +53,7 @@ CLIENTS = {
     "plain": given(),
     "a slow hook": with_slow_hook,
     "a secret to be awaited": with_secret,
-    "the long way through aiohttp": given(transport=LongWay),
+    "the long way through aiohttp": given(transport=BySession),
     "a transport of the user's": given(transport=PlainTransport),
     "a name to be looked up": with_name,
 }

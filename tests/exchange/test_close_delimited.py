@@ -9,12 +9,12 @@ import aiohttp
 import pytest
 
 from mesh_refresh import AiohttpTransport, MeshClient, Refreshed, Tokens, UnreadableReply
-from tests.exchange.transports import LongWay
+from tests.exchange.transports import BySession
 
 PAIR = {"accessToken": "fake-access-new", "refreshToken": "fake-refresh-new"}
 BODY = json.dumps({"status": "ok", "content": {"status": "succeeded", "brokerAccountTokens": [PAIR]}}).encode()
 HEADS = [b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"]
-WAYS: list[Callable[[], AiohttpTransport]] = [AiohttpTransport, LongWay]
+WAYS: list[Callable[[], AiohttpTransport]] = [AiohttpTransport, BySession]
 
 
 @asynccontextmanager

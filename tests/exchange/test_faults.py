@@ -20,7 +20,7 @@ from mesh_refresh import (
     UnreadableReply,
 )
 from mesh_refresh.testing import Delivery, FakeMesh, Fault
-from tests.exchange.transports import LongWay
+from tests.exchange.transports import BySession
 
 ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
 THRICE = RetryPolicy(attempts=3, deadline=timedelta(hours=1), backoff=timedelta(), settle=timedelta())
@@ -133,7 +133,7 @@ def listening(fake: FakeMesh, told: list[Any], **options: Any) -> Any:
 
 
 @every_fault
-@pytest.mark.parametrize("way", [AiohttpTransport, LongWay])
+@pytest.mark.parametrize("way", [AiohttpTransport, BySession])
 async def test_new_connection(fake: FakeMesh, fault: Fault, way: type[AiohttpTransport]) -> None:
     """A fault on a new connection gives the table's error either way, and on_outcome has whatever token came."""
     told: list[Any] = []

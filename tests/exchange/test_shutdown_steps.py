@@ -10,7 +10,7 @@ import pytest
 
 from mesh_refresh import MeshClient, Refreshed, RetryPolicy
 from tests.exchange.stepping import FarMesh, Hangs, SteppingLoop, far_mesh, looping, watchdog
-from tests.exchange.transports import LongWay, PlainTransport
+from tests.exchange.transports import BySession, PlainTransport
 
 # A program that ends without closing its client leaves its connections to the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -53,7 +53,7 @@ def with_secret(far: FarMesh) -> MeshClient:
 
 
 def the_long_way(far: FarMesh) -> MeshClient:
-    return plain(far, transport=LongWay())
+    return plain(far, transport=BySession())
 
 
 def with_transport(far: FarMesh) -> MeshClient:

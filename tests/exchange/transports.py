@@ -3,8 +3,6 @@
 import asyncio
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from mesh_refresh import AiohttpTransport, HttpReply, HttpRequest
 
 
@@ -40,16 +38,9 @@ class PlainTransport:
         self.closed += 1
 
 
-class LongWay(AiohttpTransport):
-    """The way through `ClientSession.post`, as with `trust_env`, but without a proxy that the machine may name."""
+class BySession(AiohttpTransport):
+    """The way of an aiohttp that is not known: `ClientSession.post`, on a connection for each request."""
 
-    def __init__(self, session: aiohttp.ClientSession | None = None, *, connections: int = 100) -> None:
-        super().__init__(session, connections=connections)
-        self._trust_env = True
-
-    def _opened(self) -> aiohttp.ClientSession:
-        self._trust_env = False
-        try:
-            return super()._opened()
-        finally:
-            self._trust_env = True
+    def __init__(self, *, connections: int = 100) -> None:
+        super().__init__(connections=connections)
+        self._way = "session"

@@ -19,6 +19,16 @@ def raw_deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+def inflate(name: str, data: bytes) -> bytes:
+    """What an inflater of the standard library has after `data`, and no more."""
+    for window in (47, -15):
+        try:
+            return zlib.decompressobj(window).decompress(data)
+        except zlib.error:
+            continue
+    return b""
+
+
 PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
     ("gzip", gzip.compress),
     (" GZIP ", gzip.compress),
@@ -39,10 +49,17 @@ def test_compressed_bodies_are_read(name: str, pack: Callable[[bytes], bytes]) -
 
 @pytest.mark.parametrize(("name", "pack"), COMPRESSING)
 def test_truncated(name: str, pack: Callable[[bytes], bytes]) -> None:
-    """A compressed success that breaks off anywhere may hide a token: its bytes are kept."""
+    """A compressed success that breaks off inside its JSON may hide a token: its bytes are kept.
+
+    Where it breaks off behind that, in the trailer, it is read.
+    """
     packed = pack(BODY)
-    for end in range(1, len(packed)):
-        for complete in (True, False):
+    whole = [end for end in range(1, len(packed)) if inflate(name, packed[:end]) == BODY]
+    for complete in (True, False):
+        for end in whole:
+            reply = decoded(200, packed[:end], {"Content-Encoding": name}, complete=complete)
+            assert read(reply).all_tokens[0].refresh_token == PAIR["refreshToken"]
+        for end in set(range(1, len(packed))) - {*whole}:
             error = refusal(decoded(200, packed[:end], {"Content-Encoding": name}, complete=complete))
             assert isinstance(error, UnreadableReply)
             assert error.may_hold_token, end
@@ -61,13 +78,39 @@ def test_a_truncated_error(name: str, pack: Callable[[bytes], bytes]) -> None:
     assert b"refreshToken" in last.body
 
 
-def test_a_name_without_its_content() -> None:
-    """A body that is not compressed as its header says may hide a token: its bytes are kept."""
-    for name in ("gzip", "deflate", "br", "zstd", "gzip, br", "nonsense"):
-        error = refusal(decoded(200, BODY, {"Content-Encoding": name}))
-        assert isinstance(error, UnreadableReply)
-        assert error.may_hold_token
-        assert error.body == BODY
+NAMES = ("gzip", "deflate", "br", "zstd", "gzip, br", "gzip, gzip", "nonsense")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_without_its_coding(name: str) -> None:
+    """A body that is in plain JSON is read, whatever coding its header names."""
+    assert read(decoded(200, BODY, {"Content-Encoding": name})).all_tokens[0].refresh_token == PAIR["refreshToken"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_without_its_coding_cut(name: str) -> None:
+    """Where such a body breaks off, its bytes are kept."""
+    error = refusal(decoded(200, BODY[:-5], {"Content-Encoding": name}, complete=False))
+    assert isinstance(error, UnreadableReply)
+    assert error.may_hold_token
+    assert error.body == BODY[:-5]
+
+
+def test_a_coding_without_its_name() -> None:
+    """A body that came as gzip or zlib and does not say so is read."""
+    for pack in (gzip.compress, zlib.compress):
+        assert read(decoded(200, pack(BODY))).all_tokens[0].refresh_token == PAIR["refreshToken"]
+
+
+def test_coded_twice() -> None:
+    """Codings are undone in their order, the last one first."""
+    for name, packed in (
+        ("gzip, gzip", gzip.compress(gzip.compress(BODY))),
+        ("deflate, gzip", gzip.compress(zlib.compress(BODY))),
+    ):
+        assert (
+            read(decoded(200, packed, {"Content-Encoding": name})).all_tokens[0].refresh_token == PAIR["refreshToken"]
+        )
 
 
 def test_empty_is_empty() -> None:
@@ -80,7 +123,7 @@ def test_empty_is_empty() -> None:
 
 @pytest.mark.parametrize(("name", "pack"), COMPRESSING)
 def test_bombs(name: str, pack: Callable[[bytes], bytes]) -> None:
-    """What swells beyond 1 MiB is not read to its end, and counts as cut short."""
+    """What swells beyond the limit is not read to its end, and counts as cut short."""
     bomb = pack(b'{"refreshToken": "fake-refresh-new", "padding": "' + b"0" * (64 << 20) + b'"}')
     assert len(bomb) < BODY_LIMIT
     reply = decoded(200, bomb, {"Content-Encoding": name})
@@ -92,7 +135,7 @@ def test_bombs(name: str, pack: Callable[[bytes], bytes]) -> None:
 
 
 def test_as_large_as_may_be() -> None:
-    """A body of 1 MiB to the byte is read, compressed or not."""
+    """A body of the limit to the byte is read, compressed or not."""
     whole = BODY + b" " * (BODY_LIMIT - len(BODY))
     assert read(decoded(200, whole)).all_tokens
     assert read(decoded(200, gzip.compress(whole), {"Content-Encoding": "gzip"})).all_tokens

@@ -171,9 +171,20 @@ def test_informational_codes_are_no_answer() -> None:
 
 @pytest.mark.parametrize("http", [200, 302, 400, 401, 429, 500, 503])
 def test_a_cut_body_is_unreadable_under_every_code(http: int) -> None:
-    """A body cut short says nothing for certain, even where what came can be read."""
-    for body in (b"", b'{"content": {"sta', success(PAIR), envelope(None, "badRequest")):
+    """A body cut short says nothing for certain, even where what came can be read: a refusal would cost a login."""
+    bodies: list[Any] = [b"", b'{"content": {"sta', envelope(None, "badRequest")]
+    for body in (*bodies, success(PAIR)) if http != 200 else bodies:
         assert type(refusal(decoded(http, body, complete=False))) is UnreadableReply
+
+
+def test_a_whole_success_in_a_cut_body_is_read() -> None:
+    """An object that closes is whole, whatever its framing said: its tokens are taken."""
+    for body in (
+        success(PAIR),
+        json.dumps(success(PAIR)).encode() + b"\r\n",
+        b"\r\n" + json.dumps(success(PAIR)).encode(),
+    ):
+        assert read(decoded(200, body, complete=False)).all_tokens[0].refresh_token == PAIR["refreshToken"]
 
 
 @pytest.mark.parametrize("http", sorted({200, 400, 422, *BY_CODE}))

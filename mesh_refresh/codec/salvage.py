@@ -1,0 +1,115 @@
+"""Looking for Mesh's envelope in bytes that are no reply as they stand: cut, framed wrongly, coded otherwise than said.
+
+An object that closes is whole, however it was framed: where it brings tokens, or a question, it is the answer. An error
+in such bytes is not believed, since a refusal would cost a login. Only strict JSON counts, and only one envelope: where
+two different ones are found, nothing tells which of them is the answer, and none is taken.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mesh_refresh.codec.compression import BODY_LIMIT, inflated
+from mesh_refresh.codec.structures import read_content
+from mesh_refresh.enums import ApiStatus, AuthStatus
+
+_API_STATUSES = set(ApiStatus)
+_ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_CHUNK_LINE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
+_CHUNK_LINE_INSIDE = re.compile(rb"\r?\n[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
+_MOST_FAILURES = 100
+"""How many opening braces that close nowhere are tried: hostile bytes must not hold up the event loop."""
+
+
+def is_envelope(value: dict[str, Any]) -> bool:
+    """Whether a JSON object has the form of Mesh's envelope."""
+    status = value.get("status")
+    if type(status) is str and status in _API_STATUSES:
+        return True
+    return (status is None or type(status) is str) and not _ENVELOPE_FIELDS.isdisjoint(value)
+
+
+def holds_envelope(raw: bytes) -> bool:
+    """Whether one whole envelope that brings something is in `raw`, which are the bytes of a reply as they came."""
+    return find_envelope(raw=raw) is not None
+
+
+def find_envelope(*bodies: bytes, raw: bytes) -> bytes | None:
+    """The text of the one envelope in what may be the body of a reply, or in all that came of it.
+
+    None where there is none, where there are two different ones, and where the one brings nothing.
+    """
+    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+    for text in readings(raw, *bodies):
+        for value, written in _objects(text):
+            if is_envelope(value):
+                found.setdefault(json.dumps(value, sort_keys=True), (value, written))
+        if len(found) > 1:
+            return None
+    return next((written for value, written in found.values() if _brings_something(value)), None)
+
+
+def _brings_something(envelope: dict[str, Any]) -> bool:
+    content = read_content(envelope.get("content"))
+    return content is not None and (content.has_token or content.status == AuthStatus.MFA_REQUIRED)
+
+
+def without_head(raw: bytes) -> bytes:
+    """What is behind the head of a reply as it came; all of it where no head is to be seen."""
+    end = None if raw.lstrip().startswith(b"{") else _HEAD_END.search(raw)
+    return raw if end is None else raw[end.end() :]
+
+
+def readings(raw: bytes, *bodies: bytes) -> Iterator[bytes]:
+    """What the bytes may be meant to be. Of a coding that was named and is not there, the plain bytes are one."""
+    for coded in dict.fromkeys((*bodies, *_bodies_in(raw))):
+        yield coded
+        if (plain := inflated(coded)) is not None:
+            yield plain
+
+
+def _bodies_in(raw: bytes) -> Iterator[bytes]:
+    """What may be the body in a reply as it came, with and without the lines between chunks."""
+    body = without_head(raw)
+    yield body
+    if (first := _CHUNK_LINE.match(body)) is not None:
+        yield _joined(body)
+        yield _CHUNK_LINE_INSIDE.sub(b"", body[first.end() :])
+
+
+def _joined(body: bytes) -> bytes:
+    """The chunks of `body`, as far as their sizes are right."""
+    chunks, at = [], 0
+    while (line := _CHUNK_LINE.match(body, at)) is not None:
+        size = int(re.split(rb"[;\s]", line[0], maxsplit=1)[0], 16)
+        at = line.end() + size
+        chunks.append(body[line.end() : at])
+        if body[at : at + 2] == b"\r\n":
+            at += 2
+    return b"".join(chunks)
+
+
+def _objects(text: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Every JSON object in `text` that closes, with its own text, but for those inside of another one that closes."""
+    readable = text[: BODY_LIMIT + 1].decode("utf-8", "surrogateescape")
+    at, failures = readable.find("{"), 0
+    while at >= 0 and failures < _MOST_FAILURES:
+        try:
+            value, end = _STRICT.raw_decode(readable, at)
+            written = readable[at:end].encode()
+        except (ValueError, RecursionError):
+            failures += 1
+            at = readable.find("{", at + 1)
+        else:
+            yield value, written
+            at = readable.find("{", end)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,223 @@
+"""One reply while it comes in. No I/O.
+
+llhttp (by httptools) tells where the reply ends and whether its connection may be used again, nothing more. Every byte
+is kept until the reply is understood: what a parser refuses may be the only copy of a token, and the codec looks for
+the envelope in the raw bytes then. `docs/decisions/a-transport-that-keeps-its-bytes.md` has the reasons and what lost.
+"""
+
+import re
+from bisect import bisect_left
+
+import httptools
+
+from mesh_refresh.codec import BODY_LIMIT, holds_envelope
+from mesh_refresh.messages import HttpReply
+
+HEADER_LIMIT = 64 << 10
+"""The longest header, in bytes. Longer ones are refused as framing; the bytes are kept all the same."""
+HEADERS_LIMIT = 1000
+HEAD_LIMIT = 1 << 20
+"""All headers together, in bytes."""
+RAW_LIMIT = HEAD_LIMIT + BODY_LIMIT
+"""What is read of one reply at the most, in bytes, where nothing tells its head from its body."""
+
+QUIET = 0.3
+"""Seconds of silence after which a reply that looks whole is taken, though its framing says otherwise."""
+LONG_QUIET = 10.0
+"""Seconds of silence after which a reply without usable framing is taken as it is."""
+
+KEPT_HEADERS = {b"content-encoding": "Content-Encoding", b"retry-after": "Retry-After"}
+_LENGTHS = (b"content-length", b"transfer-encoding")
+_STATUS_LINE = re.compile(rb"HTTP/\S* +([1-9]\d\d)\b")
+
+
+class Incoming:
+    """Reads one reply; the calls of httptools come to it, too."""
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_chunked",
+        "_has_length",
+        "_headers",
+        "_headers_seen",
+        "_in_body",
+        "_in_next_message",
+        "_keep_alive",
+        "_parser",
+        "_segments",
+        "_status",
+        "_surplus",
+        "complete",
+        "fault",
+        "size",
+    )
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._segments: list[bytes] = []
+        self.size = 0
+        """How many bytes have come."""
+        self.complete = False
+        """Whether the parser has seen the end."""
+        self.fault: str | None = None
+        """What was wrong with the framing, in words and without a byte of it."""
+        self._surplus = False
+        self._in_next_message = False
+        self._keep_alive = False
+        self._start()
+
+    def _start(self) -> None:
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._headers_seen = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._chunked = self._has_length = self._in_body = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Never raises: what the parser says of them is in `complete` and `fault`."""
+        self._segments.append(data)
+        self.size += len(data)
+        was_complete, was_faulty = self.complete, self.fault is not None
+        if was_complete:
+            self._surplus = True
+        if was_complete or was_faulty:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.fault = "it switches to another protocol"
+        except Exception as error:  # noqa: BLE001 - a parser may raise anything, and must not cost the bytes
+            if self.complete:
+                self._surplus = True
+            elif self.fault is None:
+                self.fault = str(error) if isinstance(error, httptools.HttpParserError) else type(error).__name__
+            return
+        if self.complete:
+            # Without looking for it: what ends the reply must also end the bytes.
+            end = b"0\r\n\r\n" if self._chunked else self._body[-1] if self._body else b"\r\n\r\n"
+            self._surplus = self._surplus or not data.endswith(end)
+        elif not self._in_body and self.size > HEAD_LIMIT:
+            self.fault = f"its headers are longer than {HEAD_LIMIT} bytes"
+
+    def next_wait(self, silent: float) -> float | None:
+        """After `silent` seconds in which nothing came: the seconds of further silence after which to ask again.
+
+        0.0: what there is, is the reply. None: only the end of the connection, or the caller's deadline, ends it.
+        """
+        if self.complete:
+            return 0.0 if silent or self._is_sound() else QUIET
+        if self._body_size > BODY_LIMIT or self.size > RAW_LIMIT:
+            return 0.0
+        if not silent:
+            return QUIET if self._ends_like_a_reply() else LONG_QUIET if self.fault else None
+        if silent >= LONG_QUIET or holds_envelope(self.raw):
+            return 0.0
+        return LONG_QUIET - silent if self.fault else None
+
+    @property
+    def raw(self) -> bytes:
+        """Everything that came."""
+        return b"".join(self._segments)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another reply may come on the same connection and be told from this one."""
+        return self._keep_alive and self.complete and not self._surplus and 200 <= self._status < 300
+
+    def reply(self, ended: str | None = None) -> HttpReply:
+        """What came, as a reply. `ended` says why no more of it comes; None: its connection was closed in order."""
+        status, headers, body = self._status, self._headers, b"".join(self._body)
+        if self.complete and not self._surplus:
+            return HttpReply(status, headers, body)
+        raw = self.raw
+        if self.complete:
+            return HttpReply(status, headers, body, raw=raw, surplus=raw[self._end(raw) :].strip())
+        if self.fault is None and self._in_body and not self._has_length and ended is None:
+            return HttpReply(status, headers, body)  # a reply without a length ends with its connection
+        if not status and (line := _STATUS_LINE.search(raw, 0, 1024)) is not None:
+            status = int(line[1])
+        fault = self.fault or ended or "its connection was closed inside of it"
+        # Where it only breaks off, what the parser made of it is all that counts.
+        return HttpReply(status, headers, body, complete=False, raw=raw if self.fault else b"", fault=fault)
+
+    def _is_sound(self) -> bool:
+        """Whether the end that the parser saw is believed at once.
+
+        A length that counts characters, or is too small, ends a success inside its JSON: the rest may be on its way.
+        """
+        if not 200 <= self._status < 300 or "Content-Encoding" in self._headers:
+            return True
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return body.endswith((b"}", b"}\n", b"}\r\n")) and body.count(b"{") == body.count(b"}")
+
+    def _ends_like_a_reply(self) -> bool:
+        end = self._segments[-1][-64:].rstrip(b" \t\r\n0")
+        return end.endswith((b"}", b">"))
+
+    @staticmethod
+    def _end(raw: bytes) -> int:
+        """Where in `raw` the reply ends. Seldom asked, so it costs what it costs: the parser does not tell."""
+
+        def completes(length: int) -> bool:
+            again = Incoming()
+            again.feed(raw[:length])
+            return again.complete
+
+        return bisect_left(range(len(raw)), 1, key=completes)
+
+    def forget_parser(self) -> None:
+        """Nothing more is fed. The parser and this hold one another: without it, the garbage collector has to come."""
+        del self._parser
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        """Bytes behind a complete reply look like one more."""
+        self._in_next_message = self._surplus = self.complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer."""
+        if self._in_next_message or self._in_body:
+            return
+        self._headers_seen += 1
+        if len(name) + len(value) > HEADER_LIMIT:
+            self.fault = f"it has a header of more than {HEADER_LIMIT} bytes"
+        elif self._headers_seen > HEADERS_LIMIT:
+            self.fault = f"it has more than {HEADERS_LIMIT} headers"
+        name = name.lower()
+        if (kept := KEPT_HEADERS.get(name)) is not None:
+            text = value.decode("latin-1")
+            self._headers[kept] = f"{self._headers[kept]}, {text}" if kept in self._headers else text
+        elif name in _LENGTHS:
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        if not self._in_next_message:
+            self._status = self._parser.get_status_code()
+            self._in_body = True
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._chunked = self._chunked or not self._in_next_message
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        if self._in_next_message:
+            return
+        self._body.append(data)
+        self._body_size += len(data)
+        if self._body_size > BODY_LIMIT:
+            self.fault = f"it is larger than {BODY_LIMIT >> 20} MiB"
+
+    def on_message_complete(self) -> None:
+        """The parser has seen the end."""
+        if self._in_next_message or self.fault is not None:
+            return
+        if self._status < 200 and self._status != 101:
+            self._start()  # an interim reply: the real one follows
+            return
+        self.complete = True
+        self._keep_alive = self._parser.should_keep_alive()

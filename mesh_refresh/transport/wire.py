@@ -1,0 +1,193 @@
+"""Our protocol on a connection of aiohttp's, for as long as that lives.
+
+A connection serves one exchange at a time. What it brings while it serves none belongs to the exchange that it served
+last: it leaves aiohttp's pool, is read for a while, and what came is handed to that exchange.
+"""
+
+import asyncio
+import logging
+import select
+from collections.abc import Callable
+from typing import Any
+
+from mesh_refresh.codec import BODY_LIMIT
+from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.messages import HttpReply
+from mesh_refresh.transport.incoming import Incoming
+
+_log = logging.getLogger("mesh_refresh")
+
+LINGER = 1.0
+"""Seconds of silence after which a connection that is not used again is closed."""
+
+_MOST_RETIRED = 100
+
+Late = Callable[[bytes], None]
+"""Takes what came behind a reply."""
+
+
+class Wire(asyncio.Protocol):
+    """Sends the bytes of a request, and brings back the reply to it and nothing else."""
+
+    __slots__ = (
+        "_ended",
+        "_has_served",
+        "_incoming",
+        "_late",
+        "_loop",
+        "_poll",
+        "_pool",
+        "_retired",
+        "_stray",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "is_lost",
+    )
+
+    def __init__(self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: dict["Wire", None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._pool = pool
+        """aiohttp's protocol, by which its pool knows the connection. It must learn of the end."""
+        self._retired = retired
+        self._poll = _poll_for(transport)
+        self.is_lost = False
+        """Whether nothing more can come or go."""
+        self._has_served = False
+        self._incoming: Incoming | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._late: Late | None = None
+        self._stray: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended: str | None = None
+        transport.set_protocol(self)
+
+    # One exchange.
+
+    def is_silent(self) -> bool:
+        """Whether nothing has come, in the kernel neither, so that what comes next can only answer the next request.
+
+        A TLS connection that is new may have session tickets to read: those are no bytes of a reply.
+        """
+        if self.is_lost or self in self._retired or self._transport.is_closing():
+            return False
+        if not self._has_served and self._transport.get_extra_info("sslcontext") is not None:
+            return True
+        return not self._poll()
+
+    def send(self, data: bytes, incoming: Incoming, late: Late) -> None:
+        """Write the request in one piece; `incoming` reads the reply, `late` gets what comes behind that."""
+        self._incoming, self._late = incoming, late
+        self._waiter = self._loop.create_future()
+        self._has_served, self._ended = True, None
+        self._transport.write(data)
+
+    async def wait(self) -> None:
+        """Until the reply is there, or no more of it will come."""
+        if self._waiter is not None:
+            await self._waiter
+
+    def take(self, ended: str | None = None) -> tuple[HttpReply | None, str, bool]:
+        """End the exchange: the reply, or None where no byte came; why no more comes; whether to use it again."""
+        incoming, self._incoming, self._waiter = self._incoming, None, None
+        self._stop_timer()
+        why = ended or self._ended or "its connection was closed"
+        if incoming is not None:
+            incoming.forget_parser()
+        if incoming is None or not incoming.size:
+            return None, why, False
+        return incoming.reply(ended or self._ended), why, incoming.reusable and not self.is_lost
+
+    # What comes in.
+
+    def data_received(self, data: bytes) -> None:
+        """Of the exchange under way, or stray."""
+        incoming = self._incoming
+        if incoming is None:
+            self._take_stray(data)
+            return
+        incoming.feed(data)
+        self._look(0.0)
+
+    def _look(self, silent: float) -> None:
+        """Is that all? After `silent` seconds without a byte."""
+        self._stop_timer()
+        if self._incoming is None:
+            return
+        wait = self._incoming.next_wait(silent)
+        if wait == 0.0:
+            self._wake()
+        elif wait is not None:
+            self._timer = self._loop.call_later(wait, self._look, silent + wait)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end of it, in order or not."""
+        has_left = self.is_lost or self in self._retired
+        self.is_lost = True
+        self._ended = None if exc is None else f"its connection was lost ({type(exc).__name__})"
+        if self._incoming is None:
+            self._stop_timer()
+            self._hand_over()
+        self._wake()
+        if not has_left:
+            self._pool.connection_lost(exc)
+        self._retired.pop(self, None)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # After the last exchange.
+
+    def retire(self) -> None:
+        """Leave aiohttp's pool. What still comes is read until nothing came for a second, and handed over."""
+        if self.is_lost or self in self._retired:
+            return
+        if len(self._retired) == _MOST_RETIRED:
+            next(iter(self._retired)).close()
+        self._retired[self] = None
+        self._pool.connection_lost(None)
+        self._stop_timer()
+        self._timer = self._loop.call_later(LINGER, self.close)
+
+    def close(self) -> None:
+        """Hand over what came, and close."""
+        self._stop_timer()
+        self._hand_over()
+        self._retired.pop(self, None)
+        self.is_lost = True
+        self._transport.abort()
+
+    def _take_stray(self, data: bytes) -> None:
+        self._stray.append(MaskedBytes(data))
+        self.retire()
+        if sum(map(len, self._stray)) > BODY_LIMIT:
+            self.close()
+        elif not self.is_lost:
+            self._stop_timer()
+            self._timer = self._loop.call_later(LINGER, self.close)
+
+    def _hand_over(self) -> None:
+        late, self._late = self._late, None
+        came, self._stray = MaskedBytes(b"".join(self._stray).strip()), []
+        if not came:
+            return
+        _log.error("%d bytes came on a connection behind its reply; it is not used again", len(came))
+        if late is not None:
+            late(came)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _poll_for(transport: asyncio.BaseTransport) -> Callable[[], Any]:
+    """A look whether there is anything to read from a connection, its end included. It takes half a microsecond."""
+    fd = transport.get_extra_info("socket").fileno()
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: select.select([fd], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return lambda: poll.poll(0)
