@@ -50,7 +50,7 @@ class FakeMesh(Observed):
         self.clock = clock or SystemClock()
         random = Random(seed)  # noqa: S311 - the same tokens every time is what a test wants
         super().__init__(MeshModel(self.clock, random, extra_brokers=frozenset(extra_brokers)), Traffic())
-        self.faults = FaultQueue()
+        self.faults = FaultQueue[Fault]()
         self.server = MeshServer(self.model, self.traffic, self.faults, host, port)
         self._access_lifetime, self._refresh_lifetime = access_lifetime, refresh_lifetime
 
@@ -183,9 +183,12 @@ class FakeMesh(Observed):
         """Note that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
 
         Takes what has `all_tokens` (`Refreshed`, `MfaRequired`) and what has a `body` (`UnreadableReply`): every whole
-        token in the body counts.
+        token in the body counts. What is in `all_tokens` is held for the login whose tokens `outcome.before` has: see
+        `misplaced`.
         """
-        self.hold_tokens(getattr(outcome, "all_tokens", ()))
+        saved: tuple[Tokens, ...] = getattr(outcome, "all_tokens", ())
+        self.hold_tokens(saved)
+        self.model.place(getattr(outcome, "before", None), saved)
         body = getattr(outcome, "body", None)
         if isinstance(body, bytes | bytearray):
             self.hold_body(bytes(body))
