@@ -126,10 +126,6 @@ class Ledger:
         """Note that somebody holds these."""
         self.held.update(value for value in values if value)
 
-    def hold_found(self, text: str) -> None:
-        """Note that somebody holds every token that stands whole in `text`."""
-        self.hold(_TOKEN.findall(text))
-
     def found_in(self, text: bytes) -> set[str]:
         """Every token that was issued and stands whole in `text`."""
         return {value for value in _TOKEN.findall(text.decode("utf-8", "replace")) if value in self.tokens}

@@ -18,6 +18,7 @@ from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.model import MeshModel
 from mesh_refresh.testing.observed import Observed
 from mesh_refresh.testing.options import LoginChoices, options_of
+from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.server import MeshServer
 from mesh_refresh.testing.traffic import FaultQueue, Traffic
 from mesh_refresh.tokens import Tokens
@@ -198,8 +199,9 @@ class FakeMesh(Observed):
         self.model.hold(tokens)
 
     def hold_body(self, body: bytes) -> None:
-        """Note that somebody has kept these bytes: every whole token in them counts."""
-        self.ledger.hold_found(body.decode("utf-8", "replace"))
+        """Note that somebody has kept these bytes: every whole token in them counts, chunked or compressed too."""
+        for text in texts(body):
+            self.ledger.hold(self.ledger.found_in(text))
 
     def __repr__(self) -> str:
         return f"FakeMesh({self.base_url}, logins={len(self.logins)}, requests={len(self.requests)})"

@@ -1,6 +1,7 @@
 """Edge: a proxy in front of a FakeMesh that damages replies byte by byte."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import cycle
 from types import TracebackType
 from typing import Self
@@ -12,13 +13,14 @@ from mesh_refresh.testing.contract import REFRESH_PATH
 from mesh_refresh.testing.edge.connection import Connection, Ended, ask, script_of
 from mesh_refresh.testing.edge.faults import EdgeFault
 from mesh_refresh.testing.edge.message import Message
-from mesh_refresh.testing.edge.reach import Reach, measured, texts
+from mesh_refresh.testing.edge.reach import Reach, measured
 from mesh_refresh.testing.edge.requests import READ_LIMIT, Request
 from mesh_refresh.testing.edge.steps import Context, NextRequest, Script, Wait, Write, written_by
 from mesh_refresh.testing.ledger import Withheld, counted
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.mesh import FakeMesh
 from mesh_refresh.testing.rules import repeated
+from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.traffic import FaultQueue
 
 
@@ -36,7 +38,9 @@ class Relay:
     size: int = 0
     """How many bytes were written to the client."""
     reach: Reach = Reach.UNTOUCHED
-    """What that leaves to a client."""
+    """What is left to a client that does not hang up."""
+    hung_up: bool = False
+    """The client closed the connection before everything was written."""
     done: bool = False
 
 
@@ -80,8 +84,7 @@ class Edge:
         self._server: asyncio.Server | None = None
         self._serving: dict[asyncio.Task[None], Connection] = {}
         self._busy = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._changed = asyncio.Event()
         self._replies: dict[str, Message] = {}
         self._stranger: Message | None = None
 
@@ -137,7 +140,15 @@ class Edge:
 
     async def idle(self) -> None:
         """Wait until every request is answered, as far as that goes without another request."""
-        await self._quiet.wait()
+        await self._until(lambda: not self._busy)
+
+    async def received(self, count: int) -> None:
+        """Wait until `count` requests have come in, counted from the start."""
+        await self._until(lambda: self.requests >= count)
+
+    async def _until(self, met: Callable[[], bool]) -> None:
+        while not met():
+            await self._changed.wait()
 
     # One connection.
 
@@ -153,6 +164,7 @@ class Edge:
         try:
             while True:
                 request = await connection.next_request()
+                self.requests += 1
                 self._count_busy(1)
                 try:
                     await self._exchange(connection, request)
@@ -167,13 +179,10 @@ class Edge:
 
     def _count_busy(self, by: int) -> None:
         self._busy += by
-        if self._busy:
-            self._quiet.clear()
-        else:
-            self._quiet.set()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _exchange(self, connection: Connection, request: Request) -> None:
-        self.requests += 1
         if request.path != REFRESH_PATH:
             reply, whole = await ask(self.fake.server.host, self.fake.server.port, request)
             for step in script_of(None, reply, Context(), whole=whole):
@@ -201,6 +210,9 @@ class Edge:
                 await connection.play(step)
                 if isinstance(step, Write):
                     written += step.data
+        except Ended:
+            relay.hung_up = len(written) < len(planned)
+            raise
         except asyncio.CancelledError:
             planned = bytes(written)  # the edge was stopped: the client is not to blame
             raise
@@ -226,7 +238,7 @@ class Edge:
     def _account(self, relay: Relay, written: bytes, planned: bytes) -> None:
         """Correct the fake's ledger by what was written; what was planned and is not is the client's doing."""
         relay.size = len(written)
-        relay.reach = measured(relay.fault.reach if relay.fault else Reach.WHOLE, relay.new, written)
+        relay.reach = measured(relay.fault.reach if relay.fault else Reach.WHOLE, relay.new, planned)
         came, was_to_come = b"\n".join(texts(written)), b"\n".join(texts(planned))
         for value in relay.new:
             withheld = Withheld.HUNG_UP if value.encode() in was_to_come else Withheld.BY_FAULT

@@ -67,7 +67,7 @@ class EdgeFault:
     @classmethod
     def long_header(cls, size: int = 20_000) -> "EdgeFault":
         """A header line of so many bytes; many parsers stop at 8,190."""
-        return cls.header(b"X-Long: ".ljust(size, b"x"), f"header of {size} bytes")
+        return cls.header(b"X-Long: ".ljust(size, b"x"), f"long header of {size} bytes")
 
     @classmethod
     def many_headers(cls, count: int = 200) -> "EdgeFault":
@@ -218,13 +218,17 @@ class EdgeFault:
 
     @classmethod
     def named(cls, name: str) -> "EdgeFault":
-        """The fault of that name in `all`. Raises `ValueError`, which names those that are close."""
+        """The fault of that name in `all`; of several, joined by ``+`` with a blank on each side, all at once.
+
+        Raises `ValueError`, with the names that are close.
+        """
         faults = cls.all()
-        if name in faults:
-            return faults[name]
-        close = get_close_matches(name, faults, 5, 0.4)
-        hint = f" Close to it: {'; '.join(close)}." if close else ""
-        raise ValueError(f"There is no edge fault {name!r}.{hint}")
+        first, *others = name.split(" + ")
+        if first not in faults:
+            close = get_close_matches(first, faults, 5, 0.4)
+            hint = f" Close to it: {'; '.join(close)}." if close else ""
+            raise ValueError(f"There is no edge fault {first!r}.{hint}")
+        return faults[first] | cls.named(" + ".join(others)) if others else faults[first]
 
 
 def _of_message(name: str, stage: Stage, change: Callable[[Message], Message], reach: Reach = Reach.WHOLE) -> EdgeFault:

@@ -125,7 +125,7 @@ def _transfer_encodings() -> Iterator[EdgeFault]:
     yield EdgeFault.chunked(Chunks(), "chunks unannounced", coding=None)
     yield EdgeFault.chunked(Chunks(), "chunks unannounced, with a length", coding=None, lengths=("{n}",))
     yield _named("unknown transfer coding over plain", EdgeFault.no_length(close=False) | _transfer("zip"))
-    yield _named("identity transfer coding over plain", EdgeFault.no_length(close=True) | _transfer("identity"))
+    yield _named("identity transfer coding over plain, closed", EdgeFault.no_length(close=True) | _transfer("identity"))
     yield _named("chunked over plain", EdgeFault.no_length(close=False) | _transfer("chunked"))
     yield _named("chunked over plain, with its length", _transfer("chunked"))
 

@@ -6,8 +6,7 @@ from typing import Self
 from attrs import evolve, field, frozen
 
 from mesh_refresh.masking import masked_size
-
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[^\r\n]*)?\r\n")
+from mesh_refresh.testing.salvage import without_chunks
 
 
 @frozen
@@ -74,13 +73,3 @@ class Message:
     def with_payload(self, payload: bytes, *lines: bytes) -> Self:
         """The reply with this body, its length, and these header lines."""
         return self.with_body(payload, b"Content-Length: %d" % len(payload), *lines)
-
-
-def without_chunks(body: bytes) -> bytes:
-    """The data of a chunked body; what cannot be read as chunks ends it."""
-    parts: list[bytes] = []
-    at = 0
-    while (line := _SIZE_LINE.match(body, at)) and (size := min(int(line[1], 16), len(body))):
-        parts.append(body[line.end() : line.end() + size])
-        at = line.end() + size + 2
-    return b"".join(parts)

@@ -1,19 +1,10 @@
 """What can be made of the bytes that an edge wrote: by a client, and by the ledger. Pure."""
 
 import json
-import re
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Collection
 from enum import Enum
 
-from mesh_refresh.testing.edge.message import without_chunks
-
-_CHUNK_LINE = re.compile(rb"\r\n[0-9A-Fa-f]+[ \t]*(?:;[^\r\n]*)?\r\n")
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_GZIP = re.compile(rb"\x1f\x8b\x08")
-_MOST_HEADS = 50
-_GZIP_HEADER, _ZLIB_HEADER = 10, 2
+from mesh_refresh.testing.salvage import texts
 
 
 class Reach(Enum):
@@ -53,19 +44,6 @@ def measured(at_best: Reach, new: Collection[str], written: bytes) -> Reach:
     return at_best
 
 
-def texts(written: bytes) -> Iterator[bytes]:
-    """The bytes as they are, without chunk lines, and decompressed as far as that goes."""
-    yield written
-    yield _CHUNK_LINE.sub(b"", written)
-    ends = [found.end() for found in _HEAD_END.finditer(written)][:_MOST_HEADS]
-    for body in (written[end:] for end in ends):
-        unchunked = without_chunks(body)
-        if unchunked:
-            yield unchunked
-        for coded in (body, unchunked):
-            yield from _inflated(coded)
-
-
 def has_envelope(text: bytes, wanted: Collection[bytes]) -> bool:
     """Whether an envelope of Mesh's that closes stands in `text`, with all that is `wanted` in it."""
     decoder, shown = json.JSONDecoder(), text.decode("utf-8", "replace")
@@ -80,23 +58,3 @@ def has_envelope(text: bytes, wanted: Collection[bytes]) -> bool:
             return True
         begin = shown.find("{", end)
     return False
-
-
-def _inflated(coded: bytes) -> Iterator[bytes]:
-    # The headers of gzip and zlib are skipped, and so their check sums are not asked for.
-    found = _GZIP.search(coded)
-    for data in (coded[found.start() + _GZIP_HEADER :] if found else b"", coded[_ZLIB_HEADER:], coded):
-        text = _inflate(data)
-        if text:
-            yield text
-            if _GZIP.match(text):
-                yield _inflate(text[_GZIP_HEADER:])
-
-
-def _inflate(data: bytes) -> bytes:
-    """Raw deflate data decompressed, up to where it ends or is damaged."""
-    stream, text = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
-    with suppress(zlib.error):
-        for at in range(len(data)):
-            text += stream.decompress(data[at : at + 1])
-    return bytes(text)
