@@ -8,8 +8,11 @@ import click
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.lines import Failure, is_of_output, system_reason
 from mesh_refresh.cli.loop import Loop
-from mesh_refresh.testing import FakeMesh
+from mesh_refresh.testing import Edge, EdgeFault, FakeMesh
 from mesh_refresh.testing.serve import serve
+
+_BEAT = 0.001
+"""Of an edge: the client is another process, and does not read by the turns of this one's event loop."""
 
 _EPILOG = """\b
 Its keys are fake-client-id and fake-client-secret, and its tokens are fake. It
@@ -31,14 +34,28 @@ Beside the refresh endpoint it has:
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens.")
-def sandbox(port: int, host: str, seed: int) -> int:
+@click.option(
+    "--edge",
+    "edges",
+    metavar="FAULT",
+    multiple=True,
+    help="Damage replies on the way, as a broken proxy does. Several take turns; 'A + B' is both at once; "
+    "'list' prints the names of all.",
+)
+def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> int:
     """Serve a fake Mesh with its brokers, for a program in any language, until Ctrl-C."""
+    if "list" in edges:
+        for name, fault in EdgeFault.all().items():
+            click.echo(f"{name:56} {fault.reach.name.lower()}")
+        return Exit.REFRESHED
     if not _is_loopback(host):
         raise Failure("The sandbox listens on loopback only: --host 127.0.0.1 or localhost.")
-    fake = FakeMesh(host=host, port=port, seed=seed)
+    faults = _named(edges)
+    fake = FakeMesh(host=host, port=0 if faults else port, seed=seed)
+    edge = Edge(fake, *faults, host=host, port=port, beat=_BEAT) if faults else None
     try:
         with Loop() as loop:
-            loop.run(serve(fake, on_ready=_greet))
+            loop.run(serve(fake, edge=edge, on_ready=lambda _: _greet(fake, (edge or fake).base_url)))
     except KeyboardInterrupt:
         # The way in which it is meant to end, by Ctrl-C or SIGTERM.
         with contextlib.suppress(OSError):
@@ -57,8 +74,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _greet(fake: FakeMesh) -> None:
-    url = fake.base_url
+def _named(edges: tuple[str, ...]) -> list[EdgeFault]:
+    try:
+        return [EdgeFault.named(name) for name in edges]
+    except ValueError as error:
+        raise Failure(f"{error} `mesh-refresh sandbox --edge list` prints all of them.") from None
+
+
+def _greet(fake: FakeMesh, url: str) -> None:
     click.echo(f"""A fake Mesh is listening. Stop it with Ctrl-C.
 
   MESH_BASE_URL={url}

@@ -100,6 +100,8 @@ class Ledger:
     held: set[str] = field(factory=set, repr=counted)
     """Values that somebody has said to have written down."""
     reuses: list[Reuse] = field(factory=list)
+    placed: set[tuple[str, str]] = field(factory=set, repr=counted)
+    """Logins, each with a value that somebody has said to keep for it."""
     undelivered: dict[str, Undelivered] = field(factory=dict, repr=counted)
     """By value; a value that goes out whole after all is struck from it."""
 
@@ -124,9 +126,9 @@ class Ledger:
         """Note that somebody holds these."""
         self.held.update(value for value in values if value)
 
-    def hold_found(self, text: str) -> None:
-        """Note that somebody holds every token that stands whole in `text`."""
-        self.hold(_TOKEN.findall(text))
+    def found_in(self, text: bytes) -> set[str]:
+        """Every token that was issued and stands whole in `text`."""
+        return {value for value in _TOKEN.findall(text.decode("utf-8", "replace")) if value in self.tokens}
 
     def live(self, kind: Kind, now: datetime) -> Iterator[Issued]:
         """All that are good at `now`."""

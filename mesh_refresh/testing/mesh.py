@@ -18,6 +18,7 @@ from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.model import MeshModel
 from mesh_refresh.testing.observed import Observed
 from mesh_refresh.testing.options import LoginChoices, options_of
+from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.server import MeshServer
 from mesh_refresh.testing.traffic import FaultQueue, Traffic
 from mesh_refresh.tokens import Tokens
@@ -50,7 +51,7 @@ class FakeMesh(Observed):
         self.clock = clock or SystemClock()
         random = Random(seed)  # noqa: S311 - the same tokens every time is what a test wants
         super().__init__(MeshModel(self.clock, random, extra_brokers=frozenset(extra_brokers)), Traffic())
-        self.faults = FaultQueue()
+        self.faults = FaultQueue[Fault]()
         self.server = MeshServer(self.model, self.traffic, self.faults, host, port)
         self._access_lifetime, self._refresh_lifetime = access_lifetime, refresh_lifetime
 
@@ -183,9 +184,12 @@ class FakeMesh(Observed):
         """Note that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
 
         Takes what has `all_tokens` (`Refreshed`, `MfaRequired`) and what has a `body` (`UnreadableReply`): every whole
-        token in the body counts.
+        token in the body counts. What is in `all_tokens` is held for the login whose tokens `outcome.before` has: see
+        `misplaced`.
         """
-        self.hold_tokens(getattr(outcome, "all_tokens", ()))
+        saved: tuple[Tokens, ...] = getattr(outcome, "all_tokens", ())
+        self.hold_tokens(saved)
+        self.model.place(getattr(outcome, "before", None), saved)
         body = getattr(outcome, "body", None)
         if isinstance(body, bytes | bytearray):
             self.hold_body(bytes(body))
@@ -195,8 +199,9 @@ class FakeMesh(Observed):
         self.model.hold(tokens)
 
     def hold_body(self, body: bytes) -> None:
-        """Note that somebody has kept these bytes: every whole token in them counts."""
-        self.ledger.hold_found(body.decode("utf-8", "replace"))
+        """Note that somebody has kept these bytes: every whole token in them counts, chunked or compressed too."""
+        for text in texts(body):
+            self.ledger.hold(self.ledger.found_in(text))
 
     def __repr__(self) -> str:
         return f"FakeMesh({self.base_url}, logins={len(self.logins)}, requests={len(self.requests)})"

@@ -65,11 +65,17 @@ class MeshModel:
     def deliver(self, answer: Answer, sent: bytes | None) -> None:
         """Note which of the answer's new refresh tokens went out whole in `sent`; None: the client had hung up."""
         why = Withheld.HUNG_UP if sent is None else Withheld.BY_FAULT
-        for value in answer.issued:
-            if sent is not None and value.encode() in sent:
+        self.note_delivery(answer.issued, sent or b"", why)
+
+    def note_delivery(self, values: Iterable[str], sent: bytes, why: Withheld) -> None:
+        """Note which of these refresh tokens went out whole in `sent`, and why the others did not."""
+        for value in values:
+            if value.encode() in sent:
                 self.ledger.undelivered.pop(value, None)
                 continue
             record = self.ledger.tokens[value]
+            if record.kind is not Kind.REFRESH:
+                continue
             broker = self.logins[record.login].broker
             self.ledger.undelivered[value] = Undelivered(record.login, record.account, broker, why, value)
 
@@ -77,6 +83,18 @@ class MeshModel:
         """Note that somebody has written these down."""
         for tokens in held:
             self.ledger.hold((tokens.refresh_token, tokens.access_token, tokens.token_id))
+
+    def place(self, before: Tokens | None, kept: Iterable[Tokens]) -> None:
+        """Note that `kept` are kept for the login that the tokens `before` were issued to."""
+        login = self.owner_of(before)
+        if login is not None:
+            self.ledger.placed.update((login, value) for tokens in kept for value in values_of(tokens))
+
+    def owner_of(self, tokens: Tokens | None) -> str | None:
+        """The id of the login that these were issued to: the refresh token's, where there is one."""
+        values = values_of(tokens) if tokens is not None else ()
+        records = (self.ledger.tokens.get(value) for value in values)
+        return next((record.login for record in records if record is not None), None)
 
     def _checked(self, body: object) -> Answer | None:
         refusal = check_body(body, self.extra_brokers)
@@ -91,6 +109,12 @@ class MeshModel:
         fields: dict[str, Any] = body
         record = self.ledger.tokens[fields["refreshToken"]]
         return exchange(login, record, fields, self.clock.now())
+
+
+def values_of(tokens: Tokens) -> tuple[str, ...]:
+    """All its secrets, the refresh token first."""
+    values = (tokens.refresh_token, tokens.access_token, tokens.token_id, tokens.trade_token)
+    return tuple(value for value in values if value)
 
 
 def refresh_tokens_of(held: Iterable[Tokens]) -> Collection[str]:

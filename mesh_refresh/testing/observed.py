@@ -1,12 +1,13 @@
 """What a test may ask a FakeMesh when the dust has settled."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mesh_refresh.testing.ledger import Ledger, Reuse, Undelivered, Withheld
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason, lost
-from mesh_refresh.testing.model import MeshModel, refresh_tokens_of
+from mesh_refresh.testing.misplacements import Misplaced, misplaced
+from mesh_refresh.testing.model import MeshModel, refresh_tokens_of, values_of
 from mesh_refresh.testing.traffic import SentRequest, Traffic
 from mesh_refresh.tokens import Tokens
 
@@ -27,6 +28,18 @@ class Observed:
         values = self.ledger.held if held is None else refresh_tokens_of(held)
         found = list(lost(self.model.logins.values(), self.ledger, values, self.model.clock.now()))
         return [item for item in found if not (ignoring_undelivered and item.reason is Reason.UNDELIVERED)]
+
+    def misplaced(self, held: Mapping[FakeLogin | str, Iterable[Tokens]] | None = None) -> list[Misplaced]:
+        """Every token that is kept for a login and was issued to another one: one person's tokens as another's.
+
+        Kept is what `saved` was told of, for the login of `outcome.before`; with `held`, only that: the tokens that
+        your database has for each login, by the `FakeLogin` or its id.
+        """
+        if held is None:
+            return list(misplaced(sorted(self.ledger.placed), self.ledger, self.logins))
+        names = ((login.id if isinstance(login, FakeLogin) else login, kept) for login, kept in held.items())
+        placed = ((name, value) for name, kept in names for tokens in kept for value in values_of(tokens))
+        return list(misplaced(placed, self.ledger, self.logins))
 
     @property
     def undelivered(self) -> list[Undelivered]:

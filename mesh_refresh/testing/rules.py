@@ -46,6 +46,11 @@ def missing_access_token(body: Mapping[str, Any]) -> Answer | None:
     return None
 
 
+def repeated(login: FakeLogin) -> Answer:
+    """A success with the tokens of `login` that are in force; nothing is renewed."""
+    return Answer(200, _succeeded(login, _listed(login, login.seats.all), with_refresh=True), "repeated")
+
+
 # A refresh token after its end.
 
 

@@ -18,6 +18,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from enum import Enum
 from typing import Any, cast
@@ -25,6 +26,7 @@ from typing import Any, cast
 from aiohttp import web
 from attrs import fields
 
+from mesh_refresh.testing.edge import Edge
 from mesh_refresh.testing.faults import Fault
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason
@@ -43,10 +45,15 @@ _OPTIONS = {field.name for field in fields(LoginOptions)}
 _MOST_ACCOUNTS = 1000
 
 
-async def serve(fake: FakeMesh, *, on_ready: Callable[[FakeMesh], object] | None = None) -> None:
-    """Run `fake` with the control routes until cancelled; `on_ready` is called once it listens."""
+async def serve(
+    fake: FakeMesh, *, edge: Edge | None = None, on_ready: Callable[[FakeMesh], object] | None = None
+) -> None:
+    """Run `fake` with the control routes, and perhaps an `edge` before it, until cancelled.
+
+    `on_ready` is called once they listen.
+    """
     add_control_routes(fake)
-    async with fake:
+    async with fake, edge or nullcontext():
         if on_ready is not None:
             on_ready(fake)
         await asyncio.Event().wait()

@@ -24,7 +24,7 @@ _NO_ANSWER = Answer(200, {}, "")
 class MeshServer:
     """Serves a `MeshModel` on one address; it can be stopped and started there again."""
 
-    def __init__(self, model: MeshModel, traffic: Traffic, faults: FaultQueue, host: str, port: int) -> None:
+    def __init__(self, model: MeshModel, traffic: Traffic, faults: FaultQueue[Fault], host: str, port: int) -> None:
         self._model, self._traffic, self._faults = model, traffic, faults
         self.host, self.port = host, port
         self._runner: web.AppRunner | None = None
@@ -67,7 +67,7 @@ class MeshServer:
         raw = await http.read()
         body = parse(raw) if is_json(http.headers.get("Content-Type")) else None
         request = self._record(http.headers, body)
-        fault = self._faults.take(request)
+        fault = self._faults.take(request.login, request.broker)
         self._traffic.enter(request)
         self._tell()
         try:

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
 from mesh_refresh.masking import masked_values
-from mesh_refresh.testing.faults import Fault
 from mesh_refresh.testing.login import FakeLogin
 
 
@@ -74,35 +73,39 @@ class Traffic:
                 del self._running[token]
 
 
+F = TypeVar("F")
+"""A fault of the fake, or of an edge."""
+
+
 @define(eq=False)
-class Rule:
+class Rule(Generic[F]):
     """A fault that waits for requests."""
 
-    fault: Fault
+    fault: F
     times: int | None
     """How many requests it still meets; None: all."""
     login: str | None
     broker: str | None
 
-    def fits(self, request: SentRequest) -> bool:
+    def fits(self, login: str | None, broker: str | None) -> bool:
         """Whether it is meant for this request."""
-        return self.login in (None, request.login) and self.broker in (None, request.broker)
+        return self.login in (None, login) and self.broker in (None, broker)
 
 
 @define(eq=False)
-class FaultQueue:
+class FaultQueue(Generic[F]):
     """Faults in the order in which they were asked for."""
 
-    rules: list[Rule] = field(factory=list)
+    rules: list[Rule[F]] = field(factory=list)
 
-    def add(self, fault: Fault, times: int | None, login: FakeLogin | str | None, broker: str | None) -> None:
+    def add(self, fault: F, times: int | None, login: FakeLogin | str | None, broker: str | None) -> None:
         """Put `fault` at the end of the queue."""
         name = login.id if isinstance(login, FakeLogin) else login
         self.rules.append(Rule(fault, times, name, None if broker is None else str(broker)))
 
-    def take(self, request: SentRequest) -> Fault | None:
-        """The first fault that is meant for `request`; it is used up by so much."""
-        rule = next((rule for rule in self.rules if rule.fits(request)), None)
+    def take(self, login: str | None, broker: str | None) -> F | None:
+        """The first fault that is meant for a request of this login and broker; it is used up by so much."""
+        rule = next((rule for rule in self.rules if rule.fits(login, broker)), None)
         if rule is None:
             return None
         if rule.times is not None:
