@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+_CLEANING_UP = 1.0
+"""Seconds that code of the user's may take to end itself after its time-out."""
+
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
@@ -20,9 +23,18 @@ class ExchangeTask(asyncio.Task[None]):
     not ours runs in a `ForeignTask`.
     """
 
+    refused_now = False
+    """Whether it was asked to be cancelled in this step of the loop."""
+
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002
         """Refused; see `end`."""
+        self.refused_now = True
+        # On a loop that does not run, as at the end of `asyncio.run`, this is never called, and nothing asks for it.
+        self.get_loop().call_soon(self._forget)
         return False
+
+    def _forget(self) -> None:
+        self.refused_now = False
 
     def end(self) -> None:
         """What `cancel` does for other tasks."""
@@ -37,9 +49,14 @@ class ExchangeTask(asyncio.Task[None]):
 class ForeignTask(asyncio.Task[None]):
     """Runs code of the user's: time-outs inside it work, and a shutdown does not reach it.
 
-    A time-out cancels from a callback of the running loop, or from within the task. `asyncio.run` cancels while no
-    loop is running, and a "cancel all tasks" from another task: both are refused.
+    A time-out cancels this task alone, from a callback of the running loop or from within the task. A shutdown cancels
+    all tasks: `asyncio.run` does it while no loop is running, other programs from a task, or from a signal handler,
+    which is a callback too. So a cancel from a callback waits for a step of the loop, and is refused where the exchange
+    that this task works for was to be cancelled in the same step.
     """
+
+    owner: "asyncio.Task[Any] | None" = None
+    _asked = 0
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Granted to time-outs, refused to shutdowns."""
@@ -47,7 +64,33 @@ class ForeignTask(asyncio.Task[None]):
             current = asyncio.current_task()
         except RuntimeError:
             return False
-        return super().cancel(msg) if current is None or current is self else False
+        if current is self:
+            return super().cancel(msg)
+        if current is not None or self.done() or self._is_shutdown():
+            return False
+        self._asked += 1
+        self.get_loop().call_soon(self._grant, msg)
+        return True
+
+    def _is_shutdown(self) -> bool:
+        return isinstance(self.owner, ExchangeTask) and self.owner.refused_now
+
+    def _grant(self, msg: Any | None) -> None:
+        if self._asked:
+            self._asked -= 1
+            if not self._is_shutdown():
+                super().cancel(msg)
+
+    def cancelling(self) -> int:
+        """As `asyncio.timeout` reads it: with the cancels that wait to be granted."""
+        return super().cancelling() + self._asked
+
+    def uncancel(self) -> int:
+        """A cancel that waits to be granted is taken back first: what it was for has ended by itself."""
+        if self._asked:
+            self._asked -= 1
+            return self.cancelling()
+        return super().uncancel()
 
     def end(self) -> None:
         """Cancel it whatever the caller is."""
@@ -69,6 +112,7 @@ async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, 
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
         results: list[Any] = []
         task = ForeignTask(_into(results, call), loop=loop, **_EAGER)
+        task.owner = asyncio.current_task()
         if not task.done():
             await _ended(task, timeout)
         if not task.cancelled():
@@ -79,6 +123,28 @@ async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, 
 
 async def _ended(task: ForeignTask, timeout: float | None) -> None:
     """Wait for `task`, or end it: at the time-out, which raises `TimeoutError`, or with the exchange."""
+    try:
+        await _waited(task, timeout)
+        if task.done():
+            return
+        task.end()
+        await _waited(task, _CLEANING_UP)
+    except asyncio.CancelledError:
+        task.end()
+        task.add_done_callback(_error_of)
+        raise
+    late = TimeoutError()
+    if not task.done():
+        task.add_done_callback(_error_of)
+    elif (error := _error_of(task)) is not None:
+        late.add_note(f"Ended at its time-out, it raised {type(error).__name__}.")
+    raise late
+
+
+async def _waited(task: ForeignTask, timeout: float | None) -> None:
+    """Until `task` is done, or for so many seconds."""
+    if task.done():
+        return
     waiter: asyncio.Future[None] = task.get_loop().create_future()
 
     def wake(_: object = None) -> None:
@@ -89,15 +155,15 @@ async def _ended(task: ForeignTask, timeout: float | None) -> None:
     timer = task.get_loop().call_later(timeout, wake) if timeout is not None else None
     try:
         await waiter
-        if not task.done():
-            task.end()
-            raise TimeoutError
-    except asyncio.CancelledError:
-        task.end()
-        raise
     finally:
+        task.remove_done_callback(wake)
         if timer is not None:
             timer.cancel()
+
+
+def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
+    """What it raised, which nobody else asks for: without this, asyncio complains that it was never retrieved."""
+    return None if task.cancelled() else task.exception()
 
 
 async def _into(results: list[Any], call: Callable[[], Any]) -> None:

@@ -7,6 +7,7 @@ BODY_LIMIT = 16 << 20
 
 _CODINGS = ("gzip", "x-gzip", "deflate")
 _MOST_CODINGS = 3
+_BLOCK = 4096
 
 
 def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
@@ -48,9 +49,25 @@ def _inflated(body: bytes, window: int) -> tuple[bytes, bool]:
         try:
             found += inflate.decompress(body, BODY_LIMIT + 1 - len(found))
         except zlib.error:
-            return found, False
+            return found + _as_far_as_it_goes(body, window, BODY_LIMIT - len(found)), False
         if not inflate.eof or len(found) > BODY_LIMIT:
             return found[:BODY_LIMIT], False
         body = inflate.unused_data
         if not body:
             return found, True
+
+
+def _as_far_as_it_goes(body: bytes, window: int, limit: int) -> bytes:
+    """What comes before a fault in `body`, such as a check sum that does not fit: zlib gives none of it in one call."""
+    inflate, found, at, size = zlib.decompressobj(window), b"", 0, _BLOCK
+    while at < len(body) and len(found) < limit:
+        before = inflate.copy()
+        try:
+            found += inflate.decompress(body[at : at + size], limit - len(found))
+        except zlib.error:
+            if size == 1:
+                break
+            inflate, size = before, 1  # byte by byte through the block that has the fault
+        else:
+            at += size
+    return found

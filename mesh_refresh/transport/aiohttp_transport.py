@@ -1,5 +1,6 @@
 """The one door to HTTP: which way a request takes, and what an error on it means."""
 
+import asyncio
 import logging
 import re
 import ssl as tls
@@ -24,6 +25,7 @@ Way = Literal["direct", "session"]
 
 _KNOWN = ("3.14",)
 """The versions of aiohttp on which the direct way was tried."""
+_TURNS = 3
 _SURPRISES = (Surprise, AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
 """What connecting raises only where aiohttp is not as it was known."""
 
@@ -114,6 +116,8 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the pool; a session of the caller's stays open. Safe to call twice."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)  # what has arrived already is read
         for wire in [*self._retired]:
             wire.close()
         own, self._own = self._own, None

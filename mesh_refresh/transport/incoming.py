@@ -86,8 +86,6 @@ class Incoming:
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.fault = "it switches to another protocol"
         except Exception as error:  # noqa: BLE001 - a parser may raise anything, and must not cost the bytes
             if self.complete:
                 self._surplus = True
@@ -111,7 +109,7 @@ class Incoming:
         if self._body_size > BODY_LIMIT or self.size > RAW_LIMIT:
             return 0.0
         if not silent:
-            return QUIET if self._ends_like_a_reply() else LONG_QUIET if self.fault else None
+            return QUIET if self.fault or self._ends_like_a_reply() else None
         if silent >= LONG_QUIET or holds_envelope(self.raw):
             return 0.0
         return LONG_QUIET - silent if self.fault else None
@@ -123,8 +121,14 @@ class Incoming:
 
     @property
     def reusable(self) -> bool:
-        """Whether another reply may come on the same connection and be told from this one."""
-        return self._keep_alive and self.complete and not self._surplus and 200 <= self._status < 300
+        """Whether the reply to another request may come on the same connection, and nothing else of this one.
+
+        Not behind a reply that is no plain success, with a token in it: an edge that answers early, or for the server,
+        may send the real reply later, and that would be taken for the next one's.
+        """
+        if not self._keep_alive or self._surplus or not 200 <= self._status < 300:
+            return False
+        return "Content-Encoding" in self._headers or any(b"oken" in part for part in self._body)
 
     def reply(self, ended: str | None = None) -> HttpReply:
         """What came, as a reply. `ended` says why no more of it comes; None: its connection was closed in order."""
@@ -216,7 +220,10 @@ class Incoming:
         """The parser has seen the end."""
         if self._in_next_message or self.fault is not None:
             return
-        if self._status < 200 and self._status != 101:
+        if self._status == 101:
+            self.fault = "it switches to another protocol"
+            return
+        if self._status < 200:
             self._start()  # an interim reply: the real one follows
             return
         self.complete = True

@@ -17,8 +17,10 @@ from mesh_refresh.transport.incoming import Incoming
 
 _log = logging.getLogger("mesh_refresh")
 
-LINGER = 1.0
-"""Seconds of silence after which a connection that is not used again is closed."""
+LINGER = 5.0
+"""How many seconds a connection that is not used again is read on, for a reply that comes late."""
+HAND_OVER = 1.0
+"""Seconds of silence after which what came late is handed over."""
 
 _MOST_RETIRED = 100
 
@@ -141,7 +143,7 @@ class Wire(asyncio.Protocol):
     # After the last exchange.
 
     def retire(self) -> None:
-        """Leave aiohttp's pool. What still comes is read until nothing came for a second, and handed over."""
+        """Leave aiohttp's pool. What still comes is read for some seconds, and handed over."""
         if self.is_lost or self in self._retired:
             return
         if len(self._retired) == _MOST_RETIRED:
@@ -166,7 +168,7 @@ class Wire(asyncio.Protocol):
             self.close()
         elif not self.is_lost:
             self._stop_timer()
-            self._timer = self._loop.call_later(LINGER, self.close)
+            self._timer = self._loop.call_later(HAND_OVER, self.close)
 
     def _hand_over(self) -> None:
         late, self._late = self._late, None

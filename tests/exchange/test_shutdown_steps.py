@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh import MeshClient, Refreshed, RetryPolicy
+from mesh_refresh import AiohttpTransport, MeshClient, Refreshed, RetryPolicy
 from tests.exchange.stepping import FarMesh, Hangs, SteppingLoop, far_mesh, looping, watchdog
-from tests.exchange.transports import BySession, PlainTransport
+from tests.exchange.transports import BySession, PlainTransport, Wrapping
 
 # A program that ends without closing its client leaves its connections to the garbage collector, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -40,8 +40,8 @@ def plain(far: FarMesh, **options: Any) -> MeshClient:
         await asyncio.sleep(0)
         far.fake.hold_tokens(outcome.all_tokens)
 
-    values = {"client_secret": far.fake.client_secret, "base_url": far.fake.base_url, **options}
-    return MeshClient(far.fake.client_id, on_outcome=save, retry=PATIENT, **values)
+    values = {"client_secret": far.fake.client_secret, "base_url": far.fake.base_url, "retry": PATIENT, **options}
+    return MeshClient(far.fake.client_id, on_outcome=save, **values)
 
 
 def with_name(far: FarMesh) -> MeshClient:
@@ -52,20 +52,27 @@ def with_secret(far: FarMesh) -> MeshClient:
     return plain(far, client_secret=secret_of_a_vault)
 
 
-def the_long_way(far: FarMesh) -> MeshClient:
-    return plain(far, transport=BySession())
+def by_session(far: FarMesh) -> MeshClient:
+    # aiohttp writes the body in a task of its own. Where a shutdown cancels that, nothing is sent and no error comes:
+    # the request waits for the deadline, and ends as unknown. This is the difference to the direct way.
+    return plain(far, transport=BySession(), retry=RetryPolicy(attempts=1, deadline=timedelta(seconds=2)))
 
 
 def with_transport(far: FarMesh) -> MeshClient:
     return plain(far, transport=PlainTransport())
 
 
+def wrapped(far: FarMesh) -> MeshClient:
+    return plain(far, transport=Wrapping(AiohttpTransport()))
+
+
 CLIENTS = {
     "plain": plain,
     "a name": with_name,
     "a secret": with_secret,
-    "the long way": the_long_way,
+    "by session": by_session,
     "a transport": with_transport,
+    "a wrapped one": wrapped,
 }
 
 
@@ -177,7 +184,7 @@ def others() -> None:
             task.cancel()
 
 
-@pytest.mark.parametrize("name", [name for name in CLIENTS if name != "a transport"])
+@pytest.mark.parametrize("name", CLIENTS)
 @pytest.mark.parametrize("cancel", [everybody, others])
 def test_all_tasks_cancelled(far: FarMesh, name: str, cancel: Callable[[], None]) -> None:
     """Tasks that are cancelled at any step while the loop goes on cost nothing, and the client is good after it."""
@@ -192,7 +199,7 @@ def test_all_tasks_cancelled(far: FarMesh, name: str, cancel: Callable[[], None]
                 looping().arm(k, cancel)
                 await asyncio.wait((caller,))
                 beyond = looping().disarm()
-                if cancel is others:
+                if cancel is others and (name != "by session" or caller.exception() is None):
                     assert isinstance(caller.result(), Refreshed)
                 sent = len(far.fake.requests)
                 assert isinstance(await mesh.refresh(second.token), Refreshed)

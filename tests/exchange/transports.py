@@ -1,7 +1,10 @@
 """Transports as a user may write them."""
 
 import asyncio
+from typing import Any
 from urllib.parse import urlsplit
+
+from attrs import evolve
 
 from mesh_refresh import AiohttpTransport, HttpReply, HttpRequest
 
@@ -44,3 +47,18 @@ class BySession(AiohttpTransport):
     def __init__(self, *, connections: int = 100) -> None:
         super().__init__(connections=connections)
         self._way = "session"
+
+
+class Wrapping:
+    """Adds a header to every request."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        reply = await self.inner.send(evolve(request, headers={**request.headers, "X-Gateway": "fake-gateway"}))
+        assert isinstance(reply, HttpReply)
+        return reply
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

@@ -1,5 +1,6 @@
 """The design's table of replies, row by row and in every combination."""
 
+import json
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
