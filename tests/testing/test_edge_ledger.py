@@ -188,7 +188,7 @@ async def test_the_login_of_an_outcome_is_told_by_an_access_token_too(fake: Fake
 async def test_what_a_database_holds_can_be_asked_about(fake: FakeMesh) -> None:
     """By the login or its id; what the fake has not issued is nobody's."""
     anna, ben = fake.login("weBull"), fake.login("weBull")
-    assert fake.misplaced({anna: anna.tokens, ben.id: [*ben.tokens, Tokens("weBull", "not-of-the-fake")]}) == []
+    assert fake.misplaced({anna: anna.tokens, ben: [*ben.tokens, Tokens("weBull", "not-of-the-fake")]}) == []
     swapped = evolve(anna.token, refresh_token=ben.token.refresh_token)
     (found,) = fake.misplaced({anna: [swapped]})
     assert (found.kept_for, found.login, found.value) == (anna.id, ben.id, ben.token.refresh_token)
