@@ -114,14 +114,22 @@ from mesh_refresh.stores import (
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import (
+    Body,
+    Chunks,
     Delivery,
+    Edge,
+    EdgeFault,
     FakeLogin,
     FakeMesh,
     Fault,
     Gate,
     Lost,
     ManualClock,
+    Misplaced,
+    Moment,
+    Reach,
     Reason,
+    Relay,
     Reuse,
     SentRequest,
     Sharing,
@@ -690,3 +698,24 @@ async def testing() -> None:
         assert_type(fake.undelivered, list[Undelivered])
         assert_type(fake.is_live("r"), bool)
         assert_type(fake.base_url, str)
+        assert_type(fake.misplaced(), list[Misplaced])
+        assert_type(fake.misplaced({login: login.live}), list[Misplaced])
+        assert_type(fake.misplaced({login.id: list(login.live)}), list[Misplaced])
+        await edges(fake, login, gate)
+
+
+async def edges(fake: FakeMesh, login: FakeLogin, gate: Gate) -> None:
+    """A test of a transport of a user's."""
+    fault = EdgeFault.coding("gzip", body=Body.GZIP_CUT) | EdgeFault.chunked(Chunks(each=1), "chunks of one byte")
+    assert_type(fault, EdgeFault)
+    assert_type(fault.reach, Reach)
+    assert_type(EdgeFault.all(), dict[str, EdgeFault])
+    async with Edge(fake, fault, EdgeFault.repeat(when=Moment.IDLE), times=2) as edge:
+        assert_type(edge, Edge)
+        edge.fail(EdgeFault.early(503, when=gate), times=None, login=login, broker=BrokerType.ETORO)
+        assert_type(edge.base_url, str)
+        assert_type(edge.relays, list[Relay])
+        assert_type(edge.relays[0].reach, Reach)
+        await edge.received(1)
+        await edge.idle()
+        edge.heal()

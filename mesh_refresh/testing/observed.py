@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from mesh_refresh.testing.ledger import Ledger, Reuse, Undelivered, Withheld
 from mesh_refresh.testing.login import FakeLogin
@@ -10,6 +11,8 @@ from mesh_refresh.testing.misplacements import Misplaced, misplaced
 from mesh_refresh.testing.model import MeshModel, refresh_tokens_of, values_of
 from mesh_refresh.testing.traffic import SentRequest, Traffic
 from mesh_refresh.tokens import Tokens
+
+L = TypeVar("L", bound=FakeLogin | str)
 
 
 class Observed:
@@ -29,7 +32,7 @@ class Observed:
         found = list(lost(self.model.logins.values(), self.ledger, values, self.model.clock.now()))
         return [item for item in found if not (ignoring_undelivered and item.reason is Reason.UNDELIVERED)]
 
-    def misplaced(self, held: Mapping[FakeLogin | str, Iterable[Tokens]] | None = None) -> list[Misplaced]:
+    def misplaced(self, held: Mapping[L, Iterable[Tokens]] | None = None) -> list[Misplaced]:
         """Every token that is kept for a login and was issued to another one: one person's tokens as another's.
 
         Kept is what `saved` was told of, for the login of `outcome.before`; with `held`, only that: the tokens that

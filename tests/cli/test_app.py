@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import sys
 import urllib.request
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import mesh_refresh.cli.app
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.testing import EdgeFault
 from tests.cli.conftest import Cli, held
 
 
@@ -93,6 +95,43 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(cli: Cli, number: int) -> N
         _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in err
+
+
+def test_the_sandbox_behind_edges(cli: Cli) -> None:
+    """Refreshes meet the faults in turn, by the address that is printed; the sandbox's own routes are not damaged."""
+    faults = ("--edge", "no reason", "--edge", "status of two digits + segments of 7")
+    with cli.start("sandbox", "--port", "0", *faults) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "/sandbox/ledger" not in printed:
+            printed += process.stdout.readline()
+        url = re.findall(r"MESH_BASE_URL=(\S+)", printed)[0]
+        starts = [begin_of_reply(url) for _ in range(3)]
+        assert starts == [b"HTTP/1.1 401\r\n", b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 401\r\n"]
+        assert ask(f"{url}/sandbox/ledger")["requests"] == 3
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "Stopped after 3 requests.\n")
+
+
+def begin_of_reply(url: str) -> bytes:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as reader:
+        connection.sendall(b"POST /api/v1/token/refresh HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        return reader.readline()
+
+
+def test_the_edges_of_the_sandbox_are_listed_by_name(cli: Cli) -> None:
+    ran = cli("sandbox", "--edge", "list")
+    assert ran.code == 0
+    assert [re.split(r"  +", line)[0] for line in ran.out.splitlines()] == list(EdgeFault.all())
+    assert "cut at 0".ljust(57) + "gone\n" in ran.out
+
+
+def test_an_unknown_edge_is_refused_with_names_that_are_close(cli: Cli) -> None:
+    ran = cli("sandbox", "--edge", "ICY", "--edge", "folded heder")
+    assert ran.code == Exit.INVALID
+    assert "'folded heder'. Close to it: folded header" in ran.err
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::1", "mesh.example"])  # noqa: S104 - it is refused

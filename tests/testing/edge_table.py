@@ -260,7 +260,7 @@ CODINGS: dict[str, Makes] = {
     "coding br over gzip": _coded("br", body=_gzip),
 }
 
-_WHILE = ("same segment", "next segment", "while the connection is idle")
+_WHILE = ("at once", "in the next segment", "while idle")
 REPLIES: dict[str, Makes] = {
     **{f"the reply 2 times, {when}": lambda it: it.raw * 2 for when in _WHILE},
     **{f"the reply 3 times, {when}": lambda it: it.raw * 3 for when in (_WHILE[0], _WHILE[2])},

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import ClassVar, Self, cast
 
 from mesh_refresh.testing import Edge, FakeLogin, FakeMesh, Relay
@@ -15,7 +17,7 @@ class RawClient(asyncio.Protocol):
 
     transport: asyncio.Transport
     opened: ClassVar[list["RawClient"]] = []
-    """For the fixture that closes them."""
+    """For `closing`."""
 
     def __init__(self) -> None:
         self.segments: list[bytes] = []
@@ -72,6 +74,16 @@ class RawClient(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.half_closed.set()
         self.over.set_result(error)
+
+
+@asynccontextmanager
+async def closing() -> AsyncIterator[None]:
+    """Every connection that is opened within is closed at its end, also where a test fails."""
+    yield
+    while RawClient.opened:
+        client = RawClient.opened.pop()
+        client.transport.abort()
+        await client.over
 
 
 def undated(reply: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
 from tests.testing.edge_table import AFTER_THE_NEXT, ALL, Plain
-from tests.testing.raw import RawClient
+from tests.testing.raw import RawClient, closing
 
 FAULTS = EdgeFault.all()
 LATER = Moment.NEXT_REQUEST.value
@@ -17,12 +17,8 @@ LATER = Moment.NEXT_REQUEST.value
 
 @pytest.fixture(autouse=True)
 async def closed() -> AsyncIterator[None]:
-    """Every connection that a test has opened is closed after it, also where the test fails."""
-    yield
-    while RawClient.opened:
-        client = RawClient.opened.pop()
-        client.transport.abort()
-        await client.over
+    async with closing():
+        yield
 
 
 @pytest.fixture
@@ -92,7 +88,7 @@ async def test_what_comes_after_the_next_request_comes_before_its_reply(
         edge.fail(FAULTS[f"{name}, {LATER}"])
         client = await RawClient.connect(edge)
         first = await exchanged(edge, client)
-        assert len(first) < len(ALL["the reply 2 times, same segment"](plain))
+        assert len(first) < len(ALL["the reply 2 times, at once"](plain))
         both = await exchanged(edge, client)
         after = both[both.rindex(b"HTTP/1.1 200 OK") :]
         assert b"fake-refresh-" in after
@@ -151,7 +147,7 @@ async def test_every_border_can_be_between_segments(fake: FakeMesh, plain: Plain
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("the reply 2 times, same segment", 1), ("the reply 2 times, next segment", 2), ("interim 100, 100, 103", 2)],
+    [("the reply 2 times, at once", 1), ("the reply 2 times, in the next segment", 2), ("interim 100, 100, 103", 2)],
 )
 async def test_what_is_said_to_be_one_segment_is_one(fake: FakeMesh, name: str, count: int) -> None:
     async with Edge(fake, FAULTS[name]) as edge:

@@ -241,4 +241,4 @@ def _ended(fault: EdgeFault, *, close: bool) -> EdgeFault:
 
 
 def _moment(when: Moment | Gate) -> str:
-    return "at the gate" if isinstance(when, Gate) else when.value.removeprefix("in the ")
+    return "at the gate" if isinstance(when, Gate) else when.value

@@ -19,10 +19,13 @@ _EMPTY_OBJECT = b"{}"
 class Moment(Enum):
     """When something comes that nobody has asked for."""
 
-    AT_ONCE = "in the same segment"
+    AT_ONCE = "at once"
+    """In the same segment."""
     NEXT_SEGMENT = "in the next segment"
-    IDLE = "while the connection is idle"
-    NEXT_REQUEST = "after the next request was written"
+    IDLE = "while idle"
+    """Once a client that reads has read the reply."""
+    NEXT_REQUEST = "after the next request"
+    """Once that has come on the same connection, and before its own reply."""
 
 
 def waiting(when: Moment | Gate) -> Script:
