@@ -14,6 +14,7 @@ from mesh_refresh.testing.misplacements import Misplaced
 from mesh_refresh.testing.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.testing.store_conformance import StoreConformance
 from mesh_refresh.testing.traffic import SentRequest
+from mesh_refresh.testing.transport_conformance import Shortfall, TransportConformance
 
 __all__ = [
     "Body",
@@ -39,8 +40,10 @@ __all__ = [
     "Reuse",
     "SentRequest",
     "Sharing",
+    "Shortfall",
     "StoreConformance",
     "StrategyConformance",
+    "TransportConformance",
     "Undelivered",
     "WrongCode",
 ]
