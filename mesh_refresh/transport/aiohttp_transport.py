@@ -71,6 +71,7 @@ class AiohttpTransport:
             raise InvalidRequest("connections must be a whole number above zero.")
         self._given = session
         self._own: aiohttp.ClientSession | None = None
+        self._sessions: list[aiohttp.ClientSession] = []
         self._connections = connections
         self._ssl = ssl
         self._trust_env = trust_env
@@ -120,10 +121,10 @@ class AiohttpTransport:
             await asyncio.sleep(0)  # what has arrived already is read
         for wire in [*self._retired]:
             wire.close()
-        own, self._own = self._own, None
+        sessions, self._sessions, self._own = self._sessions, [], None
         self._directs.clear()
-        if own is not None:
-            await own.close()
+        for session in sessions:
+            await session.close()
 
     async def _direct(self, url: str) -> Direct:
         found = await Direct.to(self._opened(), url, proxy=self._proxy, retired=self._retired)
@@ -146,13 +147,13 @@ class AiohttpTransport:
                 timeout=NO_TIMEOUT,
                 trust_env=self._trust_env,
             )
+            self._sessions.append(self._own)
         return self._own
 
     def _take_the_session(self, why: str) -> None:
         if self._way != "session":
             self._way = "session"
-            # What is under way by the other way keeps its session; both are closed by the garbage collector at worst.
-            self._own = None
+            self._own = None  # a session of the other way may have requests under way: `aclose` closes both
             _log.warning(
                 "aiohttp %s %s: requests go by its session, which is slower and keeps fewer promises; "
                 "update mesh_refresh, or install another aiohttp",

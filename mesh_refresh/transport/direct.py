@@ -73,9 +73,13 @@ class Direct:
                 if task is None or task.cancelling():
                     raise
                 continue  # a shutdown hit one of aiohttp's helpers, and not this task
-            wire = self._wire_of(conn)
-            if wire.is_silent():
-                return conn, wire
+            try:
+                wire = self._wire_of(conn)
+                if wire.is_silent():
+                    return conn, wire
+            except BaseException:
+                conn.close()
+                raise
             # It was closed, or something came that nobody asked for: the exchange that it served last gets that.
             wire.retire()
             conn.close()

@@ -1,8 +1,8 @@
 """What `ClientSession.post` does not do behind an edge: the difference to the direct way, by the fault's name.
 
 aiohttp's parser raises before a byte of a body is seen, so what it refuses is gone. It ends a reply where the head says
-so, and drops what comes behind that. On a session of the caller's, an idle connection is not looked at before it is used
-again: what came on it is taken for the next answer.
+so, and drops what comes behind that. On a session of the caller's, an idle connection is not looked at before it is
+used again: what came on it is taken for the next answer.
 """
 
 import sys
