@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from mesh_refresh.masking import MaskedList
+
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
@@ -67,7 +69,7 @@ async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, 
     loop = asyncio.get_running_loop()
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
-        results: list[Any] = []
+        results = MaskedList()
         task = ForeignTask(_into(results, call), loop=loop, **_EAGER)
         if not task.done():
             await _ended(task, timeout)
@@ -100,6 +102,6 @@ async def _ended(task: ForeignTask, timeout: float | None) -> None:
             timer.cancel()
 
 
-async def _into(results: list[Any], call: Callable[[], Any]) -> None:
+async def _into(results: MaskedList, call: Callable[[], Any]) -> None:
     value = call()
     results.append(await value if inspect.isawaitable(value) else value)
