@@ -1,7 +1,25 @@
-"""How secrets look wherever an object is shown: not at all."""
+"""How secrets look wherever an object is shown: not at all.
 
-from collections.abc import Mapping
-from typing import Any, SupportsIndex, overload
+Error trackers render the frames of a traceback with their locals. A frame that can raise holds raw secrets in a masked
+type of this module, and a tracker finds nothing secret in it, whichever way it looks:
+
+- `repr` of a value: `logging`, `traceback` with ``capture_locals``, rich, structlog, `pprint`. It is masked.
+- ``__sentry_repr__``: Sentry asks for it before it looks at a value itself. Without it, Sentry shows text and bytes raw
+  in ``extra`` and in breadcrumbs, and walks every `Mapping` by its items.
+- The items of a mapping or a list, whatever its `repr` says: `items`, `values` and iteration of the masked containers
+  give masked values, of any depth. `document["key"]`, `get`, ``**document`` and C code (orjson) get the values as they
+  are. What is masked equals what it masks, so code that walks such a container is still right.
+
+A masked document stays a `dict`, because orjson and aiohttp read dicts in C, at no cost; the masks are made only where
+somebody walks. `MaskedStr` stays a `str` for the same reason: a tracker that shows the characters of every string,
+without `repr`, would show it. The trackers that the tests ask do not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_values
 
 MASK = "'***'"
 
@@ -16,7 +34,7 @@ def masked(value: object) -> str:
     return "None" if value is None else MASK
 
 
-def masked_size(value: bytes) -> str:
+def masked_size(value: bytes | bytearray) -> str:
     """A `repr` of a body: its size, which helps in a bug report, and none of it."""
     return f"<{len(value)} bytes>"
 
@@ -45,10 +63,6 @@ def scrubbed(value: object, secrets: tuple[str, ...], depth: int = 0) -> object:
     return [scrubbed(item, secrets, depth + 1) for item in value]
 
 
-# Locals are shown too: error trackers render the frames of a traceback with them. Raw secrets in a frame that can
-# raise are held in one of these.
-
-
 class MaskedStr(str):
     """Text that shows itself masked."""
 
@@ -56,6 +70,8 @@ class MaskedStr(str):
 
     def __repr__(self) -> str:
         return MASK
+
+    __sentry_repr__ = __repr__
 
     def __getitem__(self, key: SupportsIndex | slice) -> "MaskedStr":
         # Renderers cut long text before they show it: a part of a secret is one too.
@@ -70,6 +86,8 @@ class MaskedBytes(bytes):
     def __repr__(self) -> str:
         return masked_size(self)
 
+    __sentry_repr__ = __repr__
+
     @overload
     def __getitem__(self, key: SupportsIndex) -> int: ...
     @overload
@@ -83,11 +101,71 @@ class MaskedBuffer(bytearray):
     """Bytes that are being collected, shown by their number."""
 
     def __repr__(self) -> str:
-        return masked_size(bytes(self))
+        return masked_size(self)
+
+    __sentry_repr__ = __repr__
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> "MaskedBuffer": ...
+    def __getitem__(self, key: SupportsIndex | slice) -> "int | MaskedBuffer":
+        found = super().__getitem__(key)
+        return MaskedBuffer(found) if isinstance(found, bytearray) else found
 
 
 class MaskedDict(dict[str, Any]):
-    """A document that holds secrets, shown by its keys."""
+    """A document that holds secrets, shown by its keys. Whoever walks it finds masked values."""
 
     def __repr__(self) -> str:
         return masked_values(self)
+
+    __sentry_repr__ = __repr__
+
+    def items(self) -> "dict_items[str, Any]":
+        """Its keys with masked values, for whoever walks it."""
+        return self._walked().items()
+
+    def values(self) -> "dict_values[str, Any]":
+        """Its values, masked, for whoever walks it."""
+        return self._walked().values()
+
+    def copy(self) -> "MaskedDict":
+        """A copy that masks itself too."""
+        return MaskedDict(self)
+
+    def _walked(self) -> dict[str, Any]:
+        # Most values are text: not to ask `concealed` for these halves the time.
+        return {key: MaskedStr(value) if type(value) is str else concealed(value) for key, value in super().items()}
+
+
+class MaskedList(list[Any]):
+    """A list that holds secrets, shown by its length. Whoever walks it finds masked values."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} items>"
+
+    __sentry_repr__ = __repr__
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(concealed, super().__iter__())
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(key)
+        return MaskedList(found) if isinstance(key, slice) else found
+
+
+def concealed(value: Any) -> Any:
+    """`value`, or where it is text, bytes or a container: one that equals it and masks itself."""
+    mask = _MASKS.get(type(value))
+    return value if mask is None else mask(value)
+
+
+_MASKS: Mapping[type, Callable[[Any], Any]] = {
+    str: MaskedStr,
+    bytes: MaskedBytes,
+    bytearray: MaskedBuffer,
+    dict: MaskedDict,
+    list: MaskedList,
+    tuple: lambda value: tuple(map(concealed, value)),
+}

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from mesh_refresh.masking import MaskedList
+
 _CLEANING_UP = 1.0
 """Seconds that code of the user's may take to end itself after its time-out."""
 
@@ -110,7 +112,7 @@ async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, 
     loop = asyncio.get_running_loop()
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
-        results: list[Any] = []
+        results = MaskedList()
         task = ForeignTask(_into(results, call), loop=loop, **_EAGER)
         task.owner = asyncio.current_task()
         if not task.done():
@@ -166,6 +168,6 @@ def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-async def _into(results: list[Any], call: Callable[[], Any]) -> None:
+async def _into(results: MaskedList, call: Callable[[], Any]) -> None:
     value = call()
     results.append(await value if inspect.isawaitable(value) else value)

@@ -9,7 +9,7 @@ from attrs import field, fields, frozen
 from mesh_refresh import codec
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedDict, masked, masked_values
+from mesh_refresh.masking import MaskedDict, MaskedStr, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
 from mesh_refresh.validation import (
     MOMENTS,
@@ -214,8 +214,9 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
 
 
 def _read_moment(name: str, value: object) -> datetime:
+    value = MaskedStr(value) if isinstance(value, str) else ""
     try:
-        return datetime.fromisoformat(value if isinstance(value, str) else "")
+        return datetime.fromisoformat(value)
     except ValueError:
         raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.") from None
 

@@ -10,6 +10,7 @@ from attrs import evolve
 from mesh_refresh import InvalidRequest, MfaRequired, Tokens
 from mesh_refresh.cli.book import Book, Entry, with_ref
 from mesh_refresh.cli.lines import Failure
+from mesh_refresh.masking import concealed
 
 _LOGIN = "login"
 """The key by which accounts of one login are known to belong together, beside the fields of a tokens document."""
@@ -20,7 +21,7 @@ def read_book(text: bytes, obtained_at: datetime) -> Book:
 
     Lifetimes in a Link payload count from `obtained_at`. Raises `Failure`, which shows nothing of the text.
     """
-    value = _parsed(text)
+    value = concealed(_parsed(text))
     documents = value if isinstance(value, list) else [value]
     book = Book()
     for number, document in enumerate(documents, 1):

@@ -18,6 +18,7 @@ from mesh_refresh.cli.files import check_writable, open_locked
 from mesh_refresh.cli.lines import Failure, say
 from mesh_refresh.cli.output import Output
 from mesh_refresh.cli.session import Session
+from mesh_refresh.masking import MaskedBytes
 
 _EPILOG = f"""\b
 Examples:
@@ -147,11 +148,11 @@ def _client(base_url: str | None, retry: RetryPolicy, saver: Output) -> MeshClie
         raise Failure(str(error)) from None
 
 
-def _read(source: Path | None, stack: ExitStack) -> tuple[bytes, datetime]:
+def _read(source: Path | None, stack: ExitStack) -> tuple[MaskedBytes, datetime]:
     """The input and when it was written. A file stays open, and so locked, until the end of `stack`."""
     now = datetime.now(UTC)
     if source is None:
-        return sys.stdin.buffer.read(), now
+        return MaskedBytes(sys.stdin.buffer.read()), now
     handle = open_locked(source)
     stack.callback(os.close, handle)
     status = os.fstat(handle)
@@ -160,4 +161,4 @@ def _read(source: Path | None, stack: ExitStack) -> tuple[bytes, datetime]:
     if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
         say("note: others can read the input file; chmod 600 it.")
     with os.fdopen(os.dup(handle), "rb") as file:
-        return file.read(), min(now, datetime.fromtimestamp(status.st_mtime, UTC))
+        return MaskedBytes(file.read()), min(now, datetime.fromtimestamp(status.st_mtime, UTC))

@@ -8,6 +8,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from mesh_refresh.codec.values import amount, auth_status, flag, identifier, lifetime, text
+from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import (
     BrokerAccount,
     BrokerAccountTokens,
@@ -94,7 +95,7 @@ _unstructure_request = make_dict_unstructure_fn(
 )
 
 
-def encode_request(request: RefreshRequest) -> bytes:
+def encode_request(request: RefreshRequest) -> MaskedBytes:
     """The request's body, as JSON. What is unset is left out: the contract does not want it sent as null."""
     # Copied, because orjson's own bytes sit in a buffer of four kilobytes, and thousands of refreshes may be waiting.
-    return bytes(memoryview(orjson.dumps(_unstructure_request(request))))
+    return MaskedBytes(memoryview(orjson.dumps(_unstructure_request(request))))

@@ -10,7 +10,7 @@ from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.logins.joining import has_id, same_account
-from mesh_refresh.masking import MaskedDict, masked, masked_size
+from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
 from mesh_refresh.messages import BrokerRefreshTokenResponse, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.tokens import Tokens, check_format
@@ -255,10 +255,11 @@ def _kept(document: MaskedDict) -> Kept:
         return Unreadable(base64.b64decode(unreadable["body"]), unreadable["display_message"])
     entries = tuple(
         Entry(Tokens.from_document(it["tokens"]), it["own_refresh_token"], it["brought_access"], it["asked"])
-        for it in document["entries"]
+        for it in MaskedList(document["entries"])
     )
     if "code" not in document:
         return Success(entries)
     code = MaskedDict(document["code"])
-    ends = code.pop("refresh_token_expires_at")
-    return CodeWanted(entries, refresh_token_expires_at=None if ends is None else datetime.fromisoformat(ends), **code)
+    if code["refresh_token_expires_at"] is not None:
+        code["refresh_token_expires_at"] = datetime.fromisoformat(code["refresh_token_expires_at"])
+    return CodeWanted(entries, **code)

@@ -97,9 +97,9 @@ def _account(account: Account) -> MaskedDict:
 
 def _read_account(document: MaskedDict) -> Account:
     values = MaskedDict()
-    for name, value in document.items():
+    for name in document:
         if name in _READ:
-            values[name] = _READ[name](value)
+            values[name] = _READ[name](document[name])
     if "pending" in document:
         asked = MaskedDict(document["pending"])
         asked["asked_at"] = datetime.fromisoformat(asked["asked_at"])

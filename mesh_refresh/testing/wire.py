@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from mesh_refresh.codec import BODY_LIMIT
-from mesh_refresh.masking import masked_size
+from mesh_refresh.masking import masked_size, masked_values
 from mesh_refresh.testing.contract import Answer
 
 JSON_TYPE = "application/json; charset=utf-8"
@@ -22,7 +22,7 @@ class Wire:
 
     status: int = 200
     body: bytes = field(default=b"", repr=masked_size)
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict, repr=masked_values)
     written: int | None = None
     """How many bytes of the body go out before the connection is cut; None: all, and it is not cut."""
     silent: bool = False

@@ -128,7 +128,8 @@ class Direct:
 
     def _written(self, request: HttpRequest) -> bytes:
         headers: Mapping[str, str] = request.headers
-        lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in _OURS]
+        # Not by `items`, which a MaskedDict gives masked: this is on the way of every refresh.
+        lines = [f"{name}: {headers[name]}\r\n" for name in headers if name.lower() not in _OURS]
         if (proxy := self._pattern.headers.get("Proxy-Authorization")) is not None:
             lines.append(f"Proxy-Authorization: {proxy}\r\n")
         head = MaskedStr("".join((self._start, *lines, f"Content-Length: {len(request.body)}\r\n\r\n")))

@@ -75,7 +75,7 @@ async def test_headers_of_the_transport(fake: FakeMesh) -> None:
     """`headers` go with every request, on the direct way and by a session."""
     for way in ("direct", "session"):
         transport = AiohttpTransport(headers={"X-Gateway": "fake-gateway", "User-Agent": "mine/1"})
-        transport._way = way  # type: ignore[assignment]
+        transport._way = way  # as for an aiohttp that is not known
         async with fake.client(transport=transport) as mesh:
             await mesh.refresh(fake.login("coinbase").token)
         sent = {name.lower(): value for name, value in fake.requests[-1].headers.items()}

@@ -5,16 +5,15 @@ import copy
 import logging
 import pickle
 import re
+import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
-from rich.traceback import Traceback
-
 from mesh_refresh import Tokens
+from tests.leaks import trackers
 
 MARK = "cAnArY"
 """Stands at both ends of every planted secret."""
@@ -46,6 +45,11 @@ class _Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._witness.saw("log", f"{self.format(record)} {record.args!r}")
+        if record.name.startswith("mesh_refresh"):
+            for place, text in trackers.frames_of(sys._getframe()):
+                self._witness.saw(f"log, locals of {place}", text)
+        if record.exc_info and record.exc_info[1] is not None:
+            self._witness.look_at_error(record.exc_info[1], "logged error")
 
 
 class Witness:
@@ -84,12 +88,16 @@ class Witness:
         self.saw(f"{where} rendered", "".join(traceback.format_exception(error)))
         for link in _chain(error):
             self.saw(f"{where} in chain", f"{link!r} {link} {link.args!r}")
-            for frame, text in _own_locals(link.__traceback__):
-                self.saw(f"{where} locals of {frame}", text)
-            for frame, text in _rich_locals(link):
-                self.saw(f"{where} rich locals of {frame}", text)
+            for place, text in trackers.all_of(link):
+                self.saw(f"{where} {place}", text)
             if type(link).__module__.startswith("mesh_refresh"):
                 self._copies(link, where)
+
+    def look_at_context(self, context: dict[str, Any]) -> None:
+        """What the loop reports: an error that nobody retrieved, say."""
+        self.saw("loop's exception handler", repr(context))
+        if isinstance(error := context.get("exception"), BaseException):
+            self.look_at_error(error, "error of the loop's")
 
     def _copies(self, error: BaseException, where: str) -> None:
         packed = pickle.dumps(error)
@@ -120,39 +128,6 @@ def _chain(error: BaseException | None, seen: frozenset[int] = frozenset()) -> I
             yield from _chain(other, seen)
 
 
-def _is_ours(filename: str) -> bool:
-    """Frames of the package, and of the code that attrs generated for it."""
-    return "mesh_refresh" in filename and "/tests/" not in filename
-
-
-def _own_locals(trace: TracebackType | None) -> Iterable[tuple[str, str]]:
-    for frame, _ in traceback.walk_tb(trace):
-        if _is_ours(frame.f_code.co_filename):
-            for name, value in frame.f_locals.items():
-                yield f"{frame.f_code.co_qualname}.{name}", _shown(value)
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - half-made objects cannot be shown
-        return f"<{type(error).__name__}>"
-
-
-def _rich_locals(error: BaseException) -> Iterable[tuple[str, str]]:
-    for longest in (80, None):
-        trace = Traceback.extract(
-            type(error), error, error.__traceback__, show_locals=True,
-            locals_max_string=longest or 10_000, locals_max_length=10_000,
-        )  # fmt: skip
-        for stack in trace.stacks:
-            for frame in stack.frames:
-                if not _is_ours(frame.filename):
-                    continue
-                for name, node in (frame.locals or {}).items():
-                    yield f"{frame.name}.{name}", "".join(str(token) for token in node.iter_tokens())
-
-
 @contextmanager
 def watching(witness: Witness) -> Iterator[Witness]:
     """All logging at DEBUG, asyncio's of every handle and task too, all warnings, and whatever the loop reports."""
@@ -163,7 +138,7 @@ def watching(witness: Witness) -> Iterator[Witness]:
     root.setLevel(logging.DEBUG)
     loop.set_debug(True)
     loop.slow_callback_duration = 0
-    loop.set_exception_handler(lambda _, context: witness.saw("loop's exception handler", repr(context)))
+    loop.set_exception_handler(lambda _, context: witness.look_at_context(context))
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.lines import Failure
+from mesh_refresh.masking import MaskedDict
 
 Told = Callable[[Mapping[str, Any]], None]
 
@@ -28,7 +29,7 @@ class Worker:
         self._folder, self._fast = folder, fast
         # The import path of this process, whatever made it: the worker runs in another folder.
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        self._environment = {**os.environ, **environment, "PYTHONPATH": path}
+        self._environment = MaskedDict({**os.environ, **environment, "PYTHONPATH": path})
         self._process: Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ends = False

@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh import InvalidRequest, MfaRequired, Tokens
 from mesh_refresh.keeper.adding import checked
+from mesh_refresh.masking import concealed
 
 _IDS = ("login", "login_id")
 _WRAPPERS = ("tokens", "link", "payload", "accessTokenPayload", "accessToken", "delayedAuth")
@@ -40,13 +41,13 @@ class BadLine:
 
 def entries(number: int, document: Any, now: datetime) -> list[Line | BadLine]:
     """Those in a document: one, or an array of them."""
-    return [_entry(number, item, now) for item in (document if isinstance(document, list) else [document])]
+    return [_entry(number, concealed(item), now) for item in (document if isinstance(document, list) else [document])]
 
 
 def parsed(text: bytes | str) -> Any:
-    """The JSON of `text`. Raises `InvalidRequest`."""
+    """The JSON of `text`, masked. Raises `InvalidRequest`."""
     try:
-        return json.loads(text)
+        return concealed(json.loads(text))
     except (ValueError, RecursionError):
         del text
     raise InvalidRequest("it is not JSON.")
@@ -100,7 +101,7 @@ def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tup
         return [MfaRequired.from_json(json.dumps(document)).tokens], True
     found: Any = document
     if kind is None:
-        found = next((document[name] for name in _WRAPPERS if document.get(name) is not None), document)
+        found = concealed(next((document[name] for name in _WRAPPERS if document.get(name) is not None), document))
     if isinstance(found, str):
         found = parsed(found)
     if isinstance(found, dict) and "format" in found:

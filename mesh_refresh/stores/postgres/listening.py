@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores.postgres.connecting import Target, connect
 from mesh_refresh.stores.postgres.failures import failure
 
@@ -52,6 +53,7 @@ class Ears:
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE
         while True:
+            failed: MeshRefreshError | None = None
             try:
                 connection = await connect(self._to)
                 try:
@@ -64,8 +66,11 @@ class Ears:
                 finally:
                     connection.terminate()
             except Exception as error:  # noqa: BLE001 - keepers poll meanwhile
+                failed = failure(error, self._to.shown)
+            if failed is not None:
+                # Out here: error trackers show the frames of a log line too, and the driver's error may quote the URL.
                 if pause == _FIRST_PAUSE:
-                    _log.warning("not listening: %s", failure(error, self._to.shown))
+                    _log.warning("not listening: %s", failed)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
