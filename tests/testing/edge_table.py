@@ -93,14 +93,14 @@ def _each(count: int, size: str) -> Callable[[bytes], bytes]:
     return make
 
 
-def _within(name: str) -> Callable[[bytes], bytes]:
+def _within(name: str, by: int = 0) -> Callable[[bytes], bytes]:
     """Two chunks, with their border in the middle of a token."""
 
     def make(body: bytes) -> bytes:
         token = json.loads(body)["content"]["brokerAccountTokens"][0][name].encode()
         at = body.index(token) + len(token) // 2
         one, two = body[:at], body[at:]
-        return b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(one), one, len(two), two)
+        return b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(one) + by, one, len(two) + by, two)
 
     return make
 
@@ -227,6 +227,7 @@ CHUNKS: dict[str, Makes] = {
     "chunk sizes with spaces": _chunked(body=_each(50, "%x  ")),
     "chunk size too small": _chunked(body=_one(by=-3)),
     "chunk size too large": _chunked(body=_one(by=9)),
+    "chunk sizes too large, within the refresh token": _chunked(body=_within("refreshToken", 2)),
     "chunk size with 0x": _chunked(body=_one("0x%x")),
     "chunk size that is no number": _chunked(body=_one("zz")),
     "negative chunk size": _chunked(body=_one("-%x")),

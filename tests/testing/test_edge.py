@@ -8,6 +8,8 @@ from itertools import pairwise
 import pytest
 
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
+from mesh_refresh.testing.edge.message import Message
+from mesh_refresh.testing.edge.steps import Pause, Send, Write, as_bytes
 from tests.testing.edge_table import AFTER_THE_NEXT, ALL, Plain
 from tests.testing.raw import RawClient, closing
 
@@ -282,6 +284,19 @@ async def test_faults_combine_in_any_order(fake: FakeMesh) -> None:
     ]
 
 
+async def test_a_split_counts_the_bytes_of_every_reply(fake: FakeMesh, plain: Plain) -> None:
+    async with Edge(fake, EdgeFault.split_at(-3) | EdgeFault.repeat()) as edge:
+        client = await RawClient.connect(edge)
+        assert await exchanged(edge, client) == plain.raw * 2
+        assert list(map(len, client.segments)) == [2 * len(plain.raw) - 3, 3]
+
+
+def test_what_goes_out_in_one_segment_is_written_at_once() -> None:
+    """Else the system may make two of it."""
+    script = (Write(b"a"), Send(Message(b"HTTP/1.1 200 OK")), Pause(), Write(b"c"))
+    assert as_bytes(script) == (Write(b"aHTTP/1.1 200 OK\r\n\r\n"), Pause(), Write(b"c"))
+
+
 def test_a_name_finds_its_fault() -> None:
     assert EdgeFault.named("ICY") == FAULTS["ICY"]
     assert EdgeFault.named("ICY + cut at -1 + interim 100").name == "ICY + cut at -1 + interim 100"
@@ -358,3 +373,15 @@ async def test_nothing_is_left_behind(fake: FakeMesh) -> None:
         client = await RawClient.connect(edge)
         client.close()
         await client.over
+
+
+async def test_a_client_that_does_not_read_stops_no_edge(fake: FakeMesh) -> None:
+    """The system takes some of the bytes; the rest is dropped."""
+    edge = Edge(fake, EdgeFault.stray(bytes(50_000_000), "much", when=Moment.AT_ONCE) | EdgeFault.end("closed"))
+    await edge.start()
+    client = await RawClient.connect(edge)
+    client.refresh(fake, fake.login("coinbase"))
+    await client.has(1)
+    client.transport.pause_reading()
+    await edge.stop()
+    assert edge.relays[0].done

@@ -174,6 +174,10 @@ def _chunks() -> Iterator[EdgeFault]:
     }
     for name, chunks in shapes.items():
         yield EdgeFault.chunked(chunks, name)
+    lying = EdgeFault.chunked(
+        Chunks(cuts=("refreshToken",), off_by=2), "chunk sizes too large, within the refresh token"
+    )
+    yield evolve(lying, reach=Reach.BYTES)
     open_end = EdgeFault.chunked(Chunks(last=b"", over=b""), "last chunk missing")
     yield _named("last chunk missing, kept alive", open_end | EdgeFault.end("kept"))
     yield _named("last chunk missing, closed", open_end | EdgeFault.end("closed"))
