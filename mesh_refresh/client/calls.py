@@ -32,6 +32,9 @@ class SendOptions:
     exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
+    on_late: Callable[[UnreadableReply], Awaitable[object] | object] | None = None
+    """Called with bytes that came on the connection after the exchange had ended (a second reply, stray bytes) and that
+    may hold a token which its outcome has not; awaited, in a protected task, where it can be."""
 
 
 DEFAULT_SENDING = SendOptions()

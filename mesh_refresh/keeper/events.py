@@ -29,6 +29,8 @@ class Fault(StrEnum):
     """The request as such is not accepted."""
     UNKNOWN_OUTCOMES = "unknown_outcomes"
     """A run of them."""
+    UNREADABLE = "unreadable"
+    """A run of replies that cannot be read: what stands between you and Mesh damages them."""
     REFUSALS = "refusals"
     """More logins of one broker were refused than can be their own fault."""
 
