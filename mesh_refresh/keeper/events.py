@@ -81,7 +81,7 @@ class ReconnectRequired(AccountEvent):
 
 @frozen
 class AccountUnreadable(AccountEvent):
-    """A reply that cannot be read is kept, sealed: it may hold the only live token. `mesh-refresh salvage` shows it."""
+    """A reply that cannot be taken is kept, sealed, for `mesh-refresh salvage`: it may hold the only live token."""
 
 
 @frozen
