@@ -1,20 +1,20 @@
 """What came of an exchange: outcomes that are expected are values, and the errors here carry one."""
 
-import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen, has
 
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
-from mesh_refresh.messages import HttpReply, Reply
+from mesh_refresh.messages import BodyKind, HttpReply, Reply
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.mfa_required"
 _VERSION = 1
-_SAID = ("message", "display_message", "error_hash", "error_type", "error_data", "team_code")
+_MOST_BITS = 63
+"""Of a whole number that every JSON writer can write."""
 
 
 @frozen
@@ -71,7 +71,8 @@ class MfaRequired:
         raise MfaPending(self)
 
     def to_json(self) -> str:
-        """The continuation as a JSON document, secrets in plain text."""
+        """The continuation as a JSON document, secrets in plain text. It has the reply's envelope, not its body."""
+        reply: Reply | None = self.reply  # none where a strategy of the user's has made this without one
         document = MaskedDict(
             format=_DOCUMENT,
             version=_VERSION,
@@ -79,11 +80,7 @@ class MfaRequired:
             tokens=self.tokens.to_document(),
             all_tokens=[tokens.to_document() for tokens in self.all_tokens],
             access_token=self.access_token,
-            http_status=self.reply.http_status,
-            retry_after=None if self.reply.retry_after is None else int(self.reply.retry_after.total_seconds()),
-            body=base64.b64encode(self.reply.body).decode(),
-            said={name: getattr(self.reply, name) for name in _SAID},
-            error_message=self.reply.content and self.reply.content.error_message,
+            reply=_reply_document(Reply(200, BodyKind.EMPTY) if reply is None else reply),
         )
         return codec.dumps(document)
 
@@ -103,13 +100,6 @@ class MfaRequired:
 
 
 def _continuation(document: MaskedDict) -> MfaRequired:
-    body = base64.b64decode(document["body"])
-    headers = {} if document["retry_after"] is None else {"Retry-After": str(int(document["retry_after"]))}
-    http = HttpReply(int(document["http_status"]), headers, body)
-    reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))
-    # The body is as it came; what the envelope says was scrubbed of the secrets that it quoted.
-    content = reply.content and evolve(reply.content, error_message=document["error_message"])
-    reply = evolve(reply, content=content, **{name: document["said"][name] for name in _SAID})
     access_token = document["access_token"]
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError
@@ -117,9 +107,62 @@ def _continuation(document: MaskedDict) -> MfaRequired:
         Tokens.from_document(document["before"]),
         Tokens.from_document(document["tokens"]),
         tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"]),
-        reply,
+        _read_reply(MaskedDict(document["reply"])),
         access_token,
     )
+
+
+def _reply_document(reply: Reply) -> MaskedDict:
+    """What is known of `reply` without its body, which may be of 16 MiB: the envelope again, with what was read of it.
+
+    What the envelope says is scrubbed already of the secrets that it quoted.
+    """
+    names = ("status", "message", "display_message", "error_hash", "error_type", "team_code", "content")
+    envelope = MaskedDict({_wire_name(name): _wire_value(getattr(reply, name)) for name in names})
+    if _can_be_written(reply.error_data):
+        envelope["errorData"] = reply.error_data
+    return MaskedDict(
+        http_status=reply.http_status,
+        kind=reply.kind.name,
+        retry_after=None if reply.retry_after is None else int(reply.retry_after.total_seconds()),
+        envelope=envelope,
+    )
+
+
+def _read_reply(document: MaskedDict) -> Reply:
+    kind, status, retry_after = BodyKind[document["kind"]], int(document["http_status"]), document["retry_after"]
+    headers = {} if retry_after is None else {"Retry-After": str(int(retry_after))}
+    envelope = MaskedBytes(codec.dumps(MaskedDict(document["envelope"])).encode())
+    reply = codec.decode_reply(HttpReply(status, headers, envelope), at=datetime.min.replace(tzinfo=UTC))
+    return evolve(reply, kind=kind, body=b"")
+
+
+def _can_be_written(value: object) -> bool:
+    """Whether `value`, which has any shape, is JSON that can be written: what it is beside is worth more."""
+    try:
+        codec.dumps({"": value})
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _wire_value(value: Any) -> Any:
+    """A message, or a part of one, as Mesh writes it; what is None is left out."""
+    if has(type(value)):
+        parts = ((it.name, getattr(value, it.name)) for it in fields(type(value)))
+        return MaskedDict({_wire_name(name): _wire_value(part) for name, part in parts if part is not None})
+    if isinstance(value, tuple):
+        return [_wire_value(part) for part in value]
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if type(value) is int and value.bit_length() > _MOST_BITS:
+        return str(value)  # an amount, which is read from text too
+    return value
+
+
+def _wire_name(name: str) -> str:
+    first, *rest = (f"{name}_seconds" if name.endswith("expires_in") else name).split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 class UnreadableReply(OutcomeUnknown):

@@ -177,7 +177,7 @@ def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding
     if kept.refresh_token is None or kept.refresh_token != old.tokens.refresh_token:
         return account
     # An exchange that is in flight spends this very token, and what comes of it is of this account.
-    return _with_its_past(evolve(account, epoch=old.epoch), old)
+    return _with_its_past(evolve(account, epoch=old.epoch, body=old.body), old)
 
 
 def _with_its_past(account: Account, old: Account) -> Account:

@@ -5,13 +5,13 @@ and what came of it.
 from attrs import evolve
 
 from mesh_refresh.keeper import events, fingerprints
-from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success, Unreadable
+from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success
 from mesh_refresh.keeper.due import paced
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.renewing import taken
 from mesh_refresh.keeper.siblings import left_out
-from mesh_refresh.keeper.standing import Applied, Now, cleared, concerned, is_newer, replaced, told_of
-from mesh_refresh.logins import AccountState, Login, Pending, Reason
+from mesh_refresh.keeper.standing import Applied, Now, cleared, is_newer, replaced, told_of
+from mesh_refresh.logins import AccountState, Login, Pending
 
 
 def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> Applied:
@@ -67,30 +67,3 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
     )
     told.append(events.MfaNeeded(*told_of(login, parked, now), pending.id, wanted.display_message))
     return Applied(replaced(login, account, parked), tuple(told))
-
-
-def unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
-    """The reply is kept. Accounts that it may have renewed too are parked: what they have could end what is inside."""
-    told: list[Event] = []
-    if login.epoch != attempt.login_epoch:
-        return Applied(login)
-    for account in concerned(login, attempt):
-        own = account.epoch == attempt.epoch
-        if not is_newer(account, attempt, account.tokens.refresh_token):
-            continue
-        parked = evolve(
-            account,
-            state=AccountState.UNREADABLE,
-            due_at=None,
-            parked_at=now.at,
-            reason=Reason.UNREADABLE,
-            display_message=reply.display_message,
-            body=reply.body if own else None,
-            settled_by=max(account.settled_by, attempt.number),
-            unknown_since=account.unknown_since or now.at,
-            pending=None,
-            last_error="UnreadableReply",
-        )
-        login = replaced(login, account, parked)
-        told.append(events.AccountUnreadable(*told_of(login, parked, now)))
-    return Applied(login, tuple(told))

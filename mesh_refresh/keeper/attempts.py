@@ -1,6 +1,5 @@
 """One attempt, and what came of it, as values that can be written down: what is spooled when a store is gone."""
 
-import base64
 from collections.abc import Callable
 from datetime import datetime
 
@@ -9,6 +8,7 @@ from attrs import field, frozen
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Account, Login
+from mesh_refresh.logins.bodies import body_from_text, body_to_text
 from mesh_refresh.logins.joining import has_id, same_account
 from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
 from mesh_refresh.messages import BrokerRefreshTokenResponse, Reply
@@ -97,6 +97,8 @@ class Unreadable:
 
     body: bytes = field(repr=masked_size)
     display_message: str | None = None
+    late: bool = False
+    """It came after the exchange of the attempt, which has an outcome of its own."""
 
 
 Kept = Success | CodeWanted | Unreadable
@@ -193,7 +195,7 @@ def to_text(attempt: Attempt, kept: Kept) -> str:
     )
     if isinstance(kept, Unreadable):
         document["unreadable"] = MaskedDict(
-            body=base64.b64encode(kept.body).decode(), display_message=kept.display_message
+            body=body_to_text(kept.body), display_message=kept.display_message, late=kept.late
         )
         return codec.dumps(document)
     document["entries"] = [
@@ -252,7 +254,9 @@ def _attempt(document: MaskedDict) -> Attempt:
 def _kept(document: MaskedDict) -> Kept:
     if "unreadable" in document:
         unreadable = MaskedDict(document["unreadable"])
-        return Unreadable(base64.b64decode(unreadable["body"]), unreadable["display_message"])
+        return Unreadable(
+            body_from_text(unreadable["body"]), unreadable["display_message"], late=unreadable["late"] is True
+        )
     entries = tuple(
         Entry(Tokens.from_document(it["tokens"]), it["own_refresh_token"], it["brought_access"], it["asked"])
         for it in MaskedList(document["entries"])

@@ -12,7 +12,7 @@ from mesh_refresh.keeper.events import Fault
 from mesh_refresh.keeper.failing import Failed, Failure, Refused, Unknown
 from mesh_refresh.keeper.gate import Place
 from mesh_refresh.logins import Account
-from mesh_refresh.outcomes import CodeRefused
+from mesh_refresh.outcomes import CodeRefused, UnreadableReply
 
 _FAULTS: dict[type[MeshRefreshError], Fault] = {
     errors.ClientRefused: Fault.CLIENT_REFUSED,
@@ -39,6 +39,9 @@ def blame(core: Core, error: MeshRefreshError, account: Account, login_id: str, 
         blamed, events = breakers.refused(broker, login_id, now, at, probe, account=account.epoch, expected=expected)
         core.teller.tell(events)
         return Refused(error.display_message, blamed, breakers.forgiven_until(broker))
+    if isinstance(error, UnreadableReply):
+        core.teller.tell(breakers.unreadable(broker, login_id, now, at, probe))
+        return Unknown(name, core.mesh.may_resend(account.tokens))
     if isinstance(error, OutcomeUnknown):
         core.teller.tell(breakers.unknown(broker, login_id, now, at, probe))
         return Unknown(name, core.mesh.may_resend(account.tokens))

@@ -54,6 +54,8 @@ class Breakers:
         self._unknown: dict[Scope, set[str]] = {}
         """The logins whose outcomes are unknown, since the last that was not."""
         self._unknown_brokers: set[str] = set()
+        self._unreadable: dict[str, set[str]] = {}
+        """By broker, the logins whose replies could not be read, since the last that could."""
         self._probed: list[str] = []
 
     # What may be sent.
@@ -187,6 +189,23 @@ class Breakers:
             if len(run) >= enough and (scope is not None or len(self._unknown_brokers) > 1):
                 yield from self._trip(scope, Fault.UNKNOWN_OUTCOMES, now, at)
 
+    def unreadable(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+        """A reply came that cannot be read, whether or not it may hold a token.
+
+        A run of them opens the breaker of the broker, and that of all where a second broker says the same meanwhile.
+        """
+        for _, breaker in self._mine(broker, probe):
+            self._again(breaker, now, probe)
+        if broker in self._open:
+            return
+        run = self._unreadable.setdefault(broker, set())
+        run.add(login_id)
+        if len(run) < self._policy.unreadable_run:
+            return
+        yield from self._trip(broker, Fault.UNREADABLE, now, at)
+        if None not in self._open and sum(it.fault is Fault.UNREADABLE for it in self._open.values()) > 1:
+            yield from self._trip(None, Fault.UNREADABLE, now, at)
+
     def nobodys(
         self,
         broker: str,
@@ -237,6 +256,7 @@ class Breakers:
         pause = max(pause, retry_after.total_seconds() if retry_after is not None else 0.0)
         self._open[scope] = Breaker(fault, now, at, pause, now + pause)
         self._unknown.pop(scope, None)
+        self._unreadable.pop(scope or "", None)
         yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
 
     def _instead(self, scope: Scope, fault: Fault, now: float, at: datetime) -> Iterator[Event]:
@@ -271,6 +291,7 @@ class Breakers:
         return longest.total_seconds()
 
     def _heard(self, broker: str) -> None:
+        self._unreadable.pop(broker, None)
         self._unknown.pop(broker, None)
         self._unknown.pop(None, None)
         self._unknown_brokers.clear()

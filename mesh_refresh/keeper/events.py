@@ -29,6 +29,8 @@ class Fault(StrEnum):
     """The request as such is not accepted."""
     UNKNOWN_OUTCOMES = "unknown_outcomes"
     """A run of them."""
+    UNREADABLE = "unreadable"
+    """A run of replies that cannot be read: what stands between you and Mesh damages them."""
     REFUSALS = "refusals"
     """More logins of one broker were refused than can be their own fault."""
 
@@ -79,7 +81,7 @@ class ReconnectRequired(AccountEvent):
 
 @frozen
 class AccountUnreadable(AccountEvent):
-    """A reply that cannot be read is kept, sealed: it may hold the only live token. `mesh-refresh salvage` shows it."""
+    """A reply that cannot be taken is kept, sealed, for `mesh-refresh salvage`: it may hold the only live token."""
 
 
 @frozen

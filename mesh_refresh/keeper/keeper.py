@@ -120,9 +120,11 @@ class Keeper:
     async def _read_spool(self, core: Core, spool: Spool) -> None:
         core.reading_spool, core.unread = True, core.unread + 1
         try:
+            latest: dict[str, asyncio.Future[None]] = {}
             for file in await spool.read():
-                saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True)
-                _ = core.start(_take_up(core, saving))
+                login_id = file.attempt.login_id
+                saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id))
+                latest[login_id] = core.protect(_take_up(core, saving))
             core.reading_spool = False
         except BaseException:
             self._entered, core.closing = None, True
@@ -143,6 +145,7 @@ class Keeper:
             cancelled = await whatever_happens(drain(core, self._loop, self._policy.drain), core.loop)
         finally:
             self._left.set()
+            core.left = True
         _raise_unsaved(core)
         if cancelled:
             raise asyncio.CancelledError

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.late import give_up
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -34,6 +35,8 @@ async def drain(core: Core, claims: "asyncio.Task[None] | None", within: timedel
     for unit in list(core.units.values()):
         if unit.outcome is not None:
             unit.give_up(unit.outcome)
+    for saving in list(core.late):
+        give_up(core, saving)
     for task in list(core.tasks):
         _log.warning("the store does not answer; what it was asked for is left to itself")
         task.end()

@@ -13,6 +13,7 @@ from attrs import evolve
 from mesh_refresh.keeper import fingerprints
 from mesh_refresh.keeper.adding import Adding, added, has_had
 from mesh_refresh.keeper.standing import replaced
+from mesh_refresh.keeper.unreadable import with_body
 from mesh_refresh.logins import Account, Login, Moving, Way
 from mesh_refresh.logins.joining import contradicts, has_id, same_account
 
@@ -90,8 +91,10 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
     for account in source.accounts:
         there = target.by_epoch(account.epoch)
         if there is not None:
-            if seen.get(account.epoch) != account.settled_by and _is_later(account, there):
-                target = replaced(target, there, _rebased((account,), source.attempt)[0])
+            body = there.body if account.body is None else with_body(there.body, account.body)
+            news = seen.get(account.epoch) != account.settled_by or body != there.body
+            taken = _rebased((account,), source.attempt)[0] if news and _is_later(account, there) else there
+            target = replaced(target, there, evolve(taken, body=body))
         elif account.epoch not in seen:
             target, _ = added(target, (account.tokens,), how)
     return target

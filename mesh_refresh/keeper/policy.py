@@ -63,6 +63,8 @@ class Policy:
     """How often it is tried whether refused client keys, or a redirect, are a thing of the past."""
     unknown_run: int = 10
     """So many unknown outcomes of a broker without a success between cool it down."""
+    unreadable_run: int = 5
+    """Replies to so many logins of a broker that cannot be read, without one between that can, cool it down."""
     refusal_logins: int = 20
     """Refusals of at least so many distinct logins of a broker..."""
     refusal_share: float = 0.5
@@ -105,7 +107,7 @@ def _check(name: str, value: object) -> None:
     elif name in ("spread", "rate", "rate_each"):
         if not _is_number(value) or value < 0 or (name != "spread" and value == 0):
             raise InvalidRequest(f"Policy.{name} must be a positive number.")
-    elif name in ("concurrency", "concurrency_each", "unknown_run", "refusal_logins", "event_queue"):
+    elif name in ("concurrency", "concurrency_each", "unknown_run", "unreadable_run", "refusal_logins", "event_queue"):
         if type(value) is not int or value < 1:
             raise InvalidRequest(f"Policy.{name} must be a whole number above zero.")
     elif not isinstance(value, timedelta):

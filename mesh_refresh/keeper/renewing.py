@@ -94,6 +94,7 @@ def _refreshed(
         last_error="no access token" if slow else None,
         needs_code=needs_code or attempt.with_code is not None,
         renewal_stuck=_is_stuck(account, entry, attempt),
+        body=account.body,
         known=fingerprints.rotated(account.known, old, tokens),
     )
     fresh, chance = made(), chance_of(login.login_id, attempt.number)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from mesh_refresh.keeper.applying import code_wanted, succeeded, unreadable
-from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Kept, Success
+from mesh_refresh.keeper.applying import code_wanted, succeeded
+from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Kept, Success, Unreadable
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.failing import stuck
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Applied, Now
+from mesh_refresh.keeper.unreadable import keep_unreadable
 from mesh_refresh.logins import Login
 from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
 from mesh_refresh.tasks import ExchangeTask, run_foreign
@@ -88,7 +89,7 @@ def change_for(attempt: Attempt, kept: Kept) -> Change:
             return succeeded(login, attempt, kept, now)
         if isinstance(kept, CodeWanted):
             return code_wanted(login, attempt, kept, now)
-        return unreadable(login, attempt, kept, now)
+        return keep_unreadable(login, attempt, kept, now)
 
     return change
 
@@ -105,6 +106,9 @@ class Saving:
     """Where it is spooled."""
     earlier: bool = False
     """It is of an earlier life, and was found in the spool."""
+    after: "asyncio.Future[None] | None" = None
+    """What must be over before it is written: the exchange of which it is a late reply, or an older file of the spool.
+    It is spooled meanwhile where that takes long."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
     _has_failed: bool = field(default=False, init=False)
     _told: list[Event] = field(factory=list, init=False)
@@ -142,6 +146,8 @@ class Saving:
 
     async def _tried(self, login: Login | None) -> Settled:
         core, change = self.core, change_for(self.attempt, self.kept)
+        if self.after is not None:
+            await asyncio.wait((self.after,))
         while True:
             try:
                 login = login or await self._read()
@@ -161,8 +167,15 @@ class Saving:
                 return settled
 
     def _is_mine(self, number: int) -> bool:
-        """Of this attempt, or of a claim that waits for what this one brought."""
-        return number in (self.attempt.number, self.core.resting.get(self.attempt.login_id))
+        """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
+        if number == self.core.resting.get(self.attempt.login_id):
+            return True
+        return number == self.attempt.number and not self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it came after the exchange of its attempt, whose own outcome is written first."""
+        return isinstance(self.kept, Unreadable) and self.kept.late
 
     def spill_meanwhile(self) -> None:
         """The store takes long: into the spool with it, beside."""

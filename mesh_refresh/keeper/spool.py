@@ -11,7 +11,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.attempts import Attempt, Kept, from_text, to_text
+from mesh_refresh.keeper.attempts import Attempt, Kept, Unreadable, from_text, to_text
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
 from mesh_refresh.syncing import sync_folder
@@ -63,7 +63,9 @@ class Spool:
         return await _in_thread(lambda: self._write(sealed))
 
     async def read(self) -> list[Spooled]:
-        """Everything that is in it, the oldest first. Raises `WrongKey` or `StoreDamaged`, and changes nothing then.
+        """Everything that is in it, the oldest first, and late replies last.
+
+        Raises `WrongKey` or `StoreDamaged`, and changes nothing then.
 
         That is also what was set aside, and what a crash left under its first name, as far as these can be read.
         """
@@ -75,7 +77,7 @@ class Spool:
                 if path.suffix == _SUFFIX:
                     raise
                 _log.warning("a file of the spool is not whole, or of another key: %s", path.name)
-        return spooled
+        return sorted(spooled, key=lambda it: isinstance(it.kept, Unreadable) and it.kept.late)
 
     async def forget(self, path: Path) -> None:
         """It is in the store now."""

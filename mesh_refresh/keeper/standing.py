@@ -97,7 +97,7 @@ def concerned(login: Login, attempt: Attempt) -> list[Account]:
 
 
 def cleared(account: Account) -> Account:
-    """`account` without anything that a success ends."""
+    """`account` without anything that a success ends. A body stays: see `mesh_refresh.keeper.unreadable`."""
     return evolve(
         account,
         hold_until=None,
@@ -113,5 +113,4 @@ def cleared(account: Account) -> Account:
         sibling_renewed=False,
         behind=False,
         pending=None,
-        body=None,
     )

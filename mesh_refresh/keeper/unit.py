@@ -18,9 +18,11 @@ from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.failing import Unknown
 from mesh_refresh.keeper.gate import Place
+from mesh_refresh.keeper.late import late_replies
 from mesh_refresh.keeper.planning import Exchange, next_exchange, put_off
 from mesh_refresh.keeper.settling import GivenUp, Saving, Settled, swap
 from mesh_refresh.keeper.standing import Applied, Now, replaced
+from mesh_refresh.keeper.unreadable import judge
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.outcomes import MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.stores import Row, StoreError, StoreUnavailable
@@ -187,7 +189,8 @@ class Unit:
                 await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
                 return
             login = marked
-        sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False)
+        late = late_replies(self.core, self.broker, attempt, self.done)
+        sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
             outcome = await self._sent(wish, sending)
@@ -243,6 +246,8 @@ class Unit:
         def look() -> None:
             if core.closing:
                 raise HeldBack("the keeper is being left")
+            if self.login_id in core.unsaved:
+                raise HeldBack("what came for this login is not in the store yet", pause=True)
             now = core.clock.monotonic()
             if now - self._claimed_at + core.mesh.retry.deadline.total_seconds() > policy.lease.total_seconds():
                 raise HeldBack("too little is left of the lease", pause=True)
@@ -269,7 +274,13 @@ class Unit:
         """Into the store, before anything else."""
         core = self.core
         self.answered, self.outcome = True, outcome
+        breakers, probe = core.gate.breakers, self._place.probe
         try:
+            outcome = self.outcome = self._judged(login, outcome)
+            if isinstance(outcome, UnreadableReply):
+                # Before the write, which may take long: meanwhile, others would go the same way.
+                now, at = core.clock.monotonic(), core.at()
+                core.teller.tell(breakers.unreadable(self.broker, self.login_id, now, at, probe))
             self.saving = Saving(core, attempt, kept_of(outcome, core.names))
             settled = await self.saving.save(login)
         except Exception as error:
@@ -282,13 +293,19 @@ class Unit:
         finally:
             self.outcome = None
         self._settled(settled)
-        now, at = core.clock.monotonic(), core.at()
-        breakers = core.gate.breakers
-        if isinstance(outcome, UnreadableReply):
-            core.teller.tell(breakers.answered(self.broker, now, at, self._place.probe))
-        else:
-            probe, name = self._place.probe, attempt.epoch
+        if not isinstance(outcome, UnreadableReply):
+            now, at, name = core.clock.monotonic(), core.at(), attempt.epoch
             core.teller.tell(breakers.succeeded(self.broker, self.login_id, now, at, probe, account=name))
+
+    def _judged(self, login: Login, outcome: Refreshed | MfaRequired | UnreadableReply) -> Outcome:
+        """`outcome`, or the reply to keep in its place, where it cannot be of this login."""
+        if isinstance(outcome, UnreadableReply):
+            return outcome
+        judged = judge(login, outcome)
+        if isinstance(judged, UnreadableReply):
+            _log.error("a reply names no account of its login", extra={"login_id": self.login_id})
+            self.error = judged
+        return judged
 
     def give_up(self, outcome: Outcome) -> None:
         """The store does not take it until the keeper is left."""

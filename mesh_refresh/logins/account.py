@@ -19,7 +19,7 @@ class AccountState(StrEnum):
     RECONNECT_REQUIRED = "reconnect_required"
     """Only the person logging in again will help; `Account.reason` says why."""
     UNREADABLE = "unreadable"
-    """A reply came that cannot be read and may hold its only live token: `Account.body` has the bytes."""
+    """A reply came that cannot be taken and may hold its only live token: `Account.body` has the bytes."""
     NOT_REFRESHABLE = "not_refreshable"
     """There is no refresh token: what it has is good until it ends."""
 
@@ -37,7 +37,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
     """They were sent without an answer, and their strategy allows no second request."""
     UNREADABLE = "unreadable"
-    """A reply that cannot be read may hold the only live token."""
+    """A reply that cannot be read, is another person's or came late may hold the only live token."""
     NOT_REFRESHABLE = "not_refreshable"
     """There is no refresh token: nothing can be exchanged."""
     EXPIRED = "expired"
@@ -89,7 +89,7 @@ class Account:
     """Why it is parked."""
     parked_at: datetime | None = None
     display_message: str | None = None
-    """What Mesh suggests to show to the person."""
+    """What Mesh suggests to show to the person, or why a reply was not taken."""
     failed_by: int = 0
     """The number of the last attempt whose failure was counted: each counts once, however often it is written."""
     refused_at: datetime | None = None
@@ -106,7 +106,7 @@ class Account:
     """Asking for a new refresh token did not move that token's end."""
     pending: Pending | None = None
     body: bytes | None = field(default=None, repr=lambda value: "None" if value is None else masked_size(value))
-    """The reply that could not be read."""
+    """The replies that could not be taken: kept until the person logs in anew, or what is in them is added."""
     known: tuple[str, ...] = field(default=(), repr=lambda value: f"<{len(value)}>")
     """Fingerprints of tokens that this account has or had, so that adding one of them again is no news."""
 

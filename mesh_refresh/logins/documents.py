@@ -3,7 +3,6 @@
 Only what differs from its default is written: most rows are a healthy account, and there are millions.
 """
 
-import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,9 +12,10 @@ from attrs import fields
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
+from mesh_refresh.logins.bodies import body_from_text, body_to_text
 from mesh_refresh.logins.login import Login
 from mesh_refresh.logins.moving import Moving, Way
-from mesh_refresh.masking import MaskedBytes, MaskedDict
+from mesh_refresh.masking import MaskedDict
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.login"
@@ -89,7 +89,7 @@ def _account(account: Account) -> MaskedDict:
             display_message=pending.display_message,
         )
     if account.body is not None:
-        document["body"] = base64.b64encode(account.body).decode()
+        document["body"] = body_to_text(account.body)
     if account.known:
         document["known"] = list(account.known)
     return document
@@ -105,7 +105,7 @@ def _read_account(document: MaskedDict) -> Account:
         asked["asked_at"] = datetime.fromisoformat(asked["asked_at"])
         values["pending"] = Pending(**asked)
     if "body" in document:
-        values["body"] = MaskedBytes(base64.b64decode(document["body"]))
+        values["body"] = body_from_text(document["body"])
     if "known" in document:
         values["known"] = tuple(document["known"])
     return Account(Tokens.from_document(document["tokens"]), **values)

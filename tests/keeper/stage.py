@@ -14,6 +14,7 @@ from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
 from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreError, StoreUnavailable
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import FakeMesh, ManualClock
+from tests.belonging import of_others
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NOTHING = timedelta()
@@ -198,7 +199,11 @@ class Stage:
         return self.fake.lost(None if bodies else await self.held(), **options)
 
     async def assert_whole(self) -> None:
-        """Nothing is lost, and no token was sent twice or after its end."""
+        """Nothing is lost, no token was sent twice or after its end, and no login has tokens of two."""
+        for row in await self.store.rows(Page(1_000_000)):
+            found = await self.login(row.login_id)
+            owners = {it.login for account in found.accounts for it in of_others(self.fake.ledger.tokens, "", account)}
+            assert len(owners) <= 1, f"{row.login_id} holds tokens of {sorted(owners)}"
         assert not await self.lost()
         assert not self.fake.reuses
         assert not self.fake.sent_twice()

@@ -205,11 +205,14 @@ async def test_a_reply_that_cannot_hold_a_token_is_as_any_unknown_outcome(stage:
 
 
 async def test_a_reply_without_the_account_asked_for_loses_nothing_and_does_not_loop(stage: Stage) -> None:
-    """`AccountNotInReply`: what came joins the login, and the account that was asked for goes on by itself."""
+    """`AccountNotInReply`: what came joins the login, and the account that was asked for goes on by itself.
+
+    The reply names another account that is known, so that it is one of this login.
+    """
     login = stage.fake.login("etoro", accounts=2)
     stranger = evolve(login.tokens[0], account_id="somebody else", mesh_account_id="another id")
     async with stage.keeper(min_interval=MINUTE) as keeper:
-        await keeper.add("a", stranger)
+        await keeper.add("a", (stranger, login.tokens[1]))
         stage.clock.advance(2 * HOUR)
         assert await keeper.refresh_due() == 1
         ids = {account.tokens.account_id for account in (await stage.login()).accounts}

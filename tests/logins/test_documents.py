@@ -129,6 +129,15 @@ def test_damage(name: str) -> None:
     assert witness.found == []
 
 
+def test_a_body_is_compressed() -> None:
+    """It may be of 16 MiB, and a row is written whole each time."""
+    body = b'{"accessToken":"' + b"fake" * 100_000 + b'"}'
+    login = evolve(FULL, accounts=(evolve(FULL.accounts[0], body=body),))
+    text = login_to_text(login)
+    assert len(text) < len(body) / 50
+    assert back(login, text).accounts[0].body == body
+
+
 def test_other_documents() -> None:
     """Text that is none, is cut short, or is of a newer version."""
     text = login_to_text(FULL)

@@ -10,8 +10,10 @@ from mesh_refresh import BrokerType, RetryPolicy
 from mesh_refresh.keeper import Policy
 from mesh_refresh.testing import Delivery, Fault, MfaToken, Replies, Sharing, WrongCode
 
-KINDS = ("calm", "stormy", "outages", "jumps", "long outages")
-"""Of worlds. In the last one, stores stay away for longer than keepers wait, so that tokens may die."""
+MIXED_UP = "mixed-up replies"
+KINDS = ("calm", "stormy", "outages", "jumps", "long outages", MIXED_UP)
+"""Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. In the last one, a
+proxy answers some requests with a reply to somebody else."""
 
 _BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
 

@@ -14,6 +14,7 @@ from mesh_refresh.stores import MemoryStore, Row
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import End, FakeMesh
 from mesh_refresh.testing.ledger import Issued, Kind
+from tests.belonging import of_others
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
 from tests.simulation.loop import Loop
@@ -218,6 +219,8 @@ class Judge:
         self.excuses.stored |= _tokens_in(login)
         for account in login.accounts:
             self.covered[f"state: {account.state}"] += 1
+            for record in of_others(self.fake.ledger.tokens, login.login_id, account):
+                self.violated(f"{login.login_id} holds a {record.kind.value} token of {record.login}")
         if before is None or before.epoch != after.epoch:
             return
         known = self._seen.get(login.login_id)

@@ -62,7 +62,7 @@ class Parking:
             # The one with the body has been renewed, or logged into anew: then at least there was such a reply.
             return UNREADABLE_REPLY if self._was_unreadable(login.login_id) else None
         known = any(
-            it.body is not None and sent.startswith(it.body)
+            it.body is not None and (sent.startswith(it.body) or sent in it.body)
             for it in held
             for sent in self.unreadable.get(it.tokens.refresh_token or "", ())
         )

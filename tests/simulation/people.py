@@ -15,7 +15,8 @@ from mesh_refresh.stores import StoreError
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
 from mesh_refresh.testing.upstream import end_of
-from tests.simulation.choices import login_choices, seconds
+from tests.belonging import give_own_ids
+from tests.simulation.choices import MIXED_UP, login_choices, seconds
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class People:
         world = self.world
         broker, choices = login_choices(world.choices.deadline, self.chance)
         login = world.fake.login(broker, **choices)
+        if world.kind == MIXED_UP:
+            give_own_ids(world.fake, login)
         process = await world.some_process()
         if await self._added(process, login, linked(world, login, process)):
             self.members[login.id] = login

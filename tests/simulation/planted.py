@@ -1,4 +1,4 @@
-"""Six bugs to plant into a keeper, for as long as a block runs: a simulation must find each of them."""
+"""Seven bugs to plant into a keeper, for as long as a block runs: a simulation must find each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -116,6 +116,13 @@ def an_add_that_fences_off() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_stranger_joins() -> Iterator[None]:
+    """Whatever a reply names is of the login that it answers."""
+    with patch.object(unit, "judge", lambda _, outcome: outcome):
+        yield
+
+
 def _names(login: Any, how: Any) -> list[str]:
     return [f"{how.epochs[0]}/{index}" for index, _ in enumerate(login.accounts)]
 
@@ -127,4 +134,5 @@ BUGS: dict[str, Callable[[], Any]] = {
     "a null that erases a token": a_null_erases,
     "an open attempt that its own keeper erases": an_open_attempt_erased,
     "an add that fences off what it keeps": an_add_that_fences_off,
+    "a stranger who joins a login": a_stranger_joins,
 }

@@ -10,7 +10,7 @@ import pytest
 if sys.version_info < (3, 12):
     pytest.skip("simloop, on which the simulation runs, needs Python 3.12", allow_module_level=True)
 
-from tests.simulation.choices import KINDS
+from tests.simulation.choices import KINDS, MIXED_UP
 from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
 from tests.simulation.world import run
@@ -25,6 +25,7 @@ PLANTED = {
     "a null that erases a token": ("calm", range(2, 7), "was erased"),
     "an open attempt that its own keeper erases": ("outages", (12, *range(51, 91)), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
+    "a stranger who joins a login": (MIXED_UP, range(5), "token of"),
 }
 
 
@@ -57,6 +58,7 @@ def test_a_world_is_not_tame() -> None:
         "processes that stood still",
         "writes that were stuck",
         "access tokens from elsewhere",
+        "replies to somebody else",
     ):
         assert covered[what], what
     # What they excuse is little all the same: in the end most logins are fresh, or wait to be asked for.

@@ -2,6 +2,7 @@
 minds."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ from attrs import evolve
 from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.contract import Answer
 from mesh_refresh.testing.delivery import Sent
-from mesh_refresh.testing.wire import Wire
-from tests.simulation.choices import fault, seconds
+from mesh_refresh.testing.wire import JSON_TYPE, Wire
+from tests.simulation.choices import MIXED_UP, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
 if TYPE_CHECKING:
+    from mesh_refresh.testing.traffic import SentRequest
     from tests.simulation.world import World
 
 
@@ -27,6 +29,7 @@ class Weather:
         self.world, self.chance = world, chance
         self._tasks: set[asyncio.Task[None]] = set()
         self._storm_until = 0.0
+        self._answers: dict[str, bytes] = {}
 
     async def passes(self) -> None:
         """Until it is over, and everything it broke is whole again."""
@@ -39,6 +42,7 @@ class Weather:
             (choices.outages, self._outage),
             (4.0 * (world.kind == "outages"), self._stuck),
             (4.0 * choices.jumps, self._jump),
+            (30.0 * (world.kind == MIXED_UP), self._mix_up),
             (2.0, self._join),
             (2.0, self._log_in_again),
             (2.0, self._repeat),
@@ -72,6 +76,38 @@ class Weather:
             world.fake.fail(found, times=times, broker=chance.choice(members).broker)
         else:
             world.fake.fail(found, times=times)
+
+    async def _mix_up(self) -> None:
+        """A proxy answers the next request of a login with what another one was answered, and Mesh never sees it.
+
+        Both have ids of their own: without any, nobody could tell.
+        """
+        world, chance = self.world, self.chance
+        members = [it for it in world.people.members.values() if it.options.named]
+        if not members:
+            return
+        login = chance.choice(members)
+
+        def shape(_: Answer, sent: Sent) -> Wire:
+            others = [body for name, body in sorted(self._answers.items()) if name != login.id]
+            if not others:
+                return Wire(502)
+            wire = Wire(200, chance.choice(others), {"Content-Type": JSON_TYPE})
+            world.judge.parking.unreadable.setdefault(str(sent.body.get("refreshToken")), []).append(wire.sent)
+            world.judge.covered["replies to somebody else"] += 1
+            return wire
+
+        world.fake.fail(Fault("a reply to somebody else", Delivery.UNTOUCHED, shape), login=login)
+
+    def answered(self, request: "SentRequest", answer: Any) -> None:
+        """Keep the last reply to each login that names accounts only, for `_mix_up`."""
+        body = getattr(answer, "body", None)
+        succeeded = request.outcome == "succeeded" and request.fault is None and request.login is not None
+        if self.world.kind == MIXED_UP and succeeded and isinstance(body, bytes):
+            content = json.loads(body)["content"]
+            entries = content.get("brokerAccountTokens") or [content]
+            if all(entry.get("account") for entry in entries):
+                self._answers[str(request.login)] = body
 
     def _seen(self, found: Fault) -> Fault:
         """The same, and the judge is shown what goes out in place of a reply that was to bring a new pair."""

@@ -194,6 +194,7 @@ class World:
             finally:
                 if sent is not None:
                     self.judge.ended(sent, self.fake.requests[number])
+            self.weather.answered(self.fake.requests[number], answer)
             return answer
 
         self.fake.server.routes[0] = web.post(route.path, watched)

@@ -11,7 +11,8 @@ from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import account_option, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.lines import Failure, one_line, say, system_reason
-from mesh_refresh.keeper import Account, Login
+from mesh_refresh.keeper import Account, AccountState, Login
+from mesh_refresh.keeper.unreadable import ONLY_STRANGERS
 
 _EPILOG = """\b
 A token that is found in the body goes back into the store by an import of one line:
@@ -76,7 +77,15 @@ def _tell(login: Login, account: Account) -> None:
     when = f" on {account.parked_at:%Y-%m-%d at %H:%M:%S} UTC" if account.parked_at else ""
     size = len(account.body or b"")
     say(f"{login.login_id}: {login.broker}, account {_name(account)}: a reply of {size} bytes came{when}.")
-    say("it could not be read, and may hold the only live token of the account; what was stored before is kept too.")
+    say(f"{_why(account)}, and may hold the only live token of the account; what was stored before is kept too.")
+    if account.state is not AccountState.UNREADABLE:
+        say(f"the account is {account.state} by now. The reply is kept until the person logs in anew.")
+
+
+def _why(account: Account) -> str:
+    if account.display_message == ONLY_STRANGERS:
+        return "it names only accounts that this login does not have, so that it is most likely another person's"
+    return "it could not be taken"
 
 
 def _write(path: Path, body: bytes) -> None:

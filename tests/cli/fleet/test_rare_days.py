@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.cli.exits import Exit
@@ -187,6 +188,31 @@ def test_the_body_is_shown_only_where_that_is_asked_for(fleet: Fleet, odd: FakeL
     assert "bytes came on 20" in ran.err
     assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == fleet.account("user-7").body
     assert fleet("salvage", "user-7", "--show", "-o", "body").code == Exit.INVALID
+
+
+def test_a_reply_that_is_another_persons_says_so(fleet: Fleet) -> None:
+    """A proxy has answered with what was meant for somebody else; its bytes can be brought out too."""
+    body = (
+        b'{"status":"ok","content":{"brokerAccountTokens":[{"account":{"accountId":"theirs"},"accessToken":"fake-a"}]}}'
+    )
+    fleet.add("user-7", named=True)
+    fleet.fake.fail(Fault.status(200, body))
+    assert fleet.once("-q").code == Exit.UNREADABLE
+    ran = fleet("salvage", "user-7")
+    assert "names only accounts that this login does not have" in ran.err
+    assert "by now" not in ran.err
+    assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == body
+
+
+def test_what_is_kept_of_an_account_that_goes_on(fleet: Fleet) -> None:
+    """It was woken by an access token from elsewhere, or renewed since."""
+    fleet.add("user-7")
+    fleet.fake.fail(Fault.all()["broken json"])
+    assert fleet.once("-q").code == Exit.UNREADABLE
+    old = fleet.account("user-7").tokens
+    woken = evolve(old, access_token="fake-from-elsewhere").to_document()
+    assert fleet("import", "-q", "-", stdin=json.dumps({"login": "user-7", "tokens": [woken]})).code == 0
+    assert "the account is active by now" in fleet("salvage", "user-7").err
 
 
 def test_no_file_is_replaced(fleet: Fleet, odd: FakeLogin) -> None:

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from mesh_refresh.keeper import Account, AccountState, Reason
 from mesh_refresh.testing import FakeLogin, SentRequest
+from tests.belonging import of_others
 from tests.keeper.processes.book import Book, has_rotated, is_cut
 from tests.keeper.processes.handle import Worker
 from tests.keeper.processes.measured import WORKER
@@ -53,6 +54,8 @@ class ChaosBook(Book):
         lost = {item.login for item in self.fake.lost(tokens_in(accounts))}
         parked: dict[str, list[Account]] = {}
         for login_id, account in accounts:
+            strange = [(it.kind, it.login) for it in of_others(self.fake.ledger.tokens, login_id, account)]
+            assert not strange, f"{login_id} holds tokens of others: {strange}"
             assert account.state in (AccountState.ACTIVE, AccountState.RECONNECT_REQUIRED), (login_id, account.state)
             in_doubt = account.unknown_since is not None and not account.parked
             assert not in_doubt, f"{login_id} is still in doubt since {account.unknown_since}; {self.story(login_id)}"

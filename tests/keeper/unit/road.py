@@ -19,6 +19,7 @@ class Said(Enum):
     REFUSED = "refused"
     LOCKED = "locked"
     UNKNOWN = "unknown"
+    UNREADABLE = "unreadable"
 
 
 Answer = Said | Fault
@@ -111,6 +112,8 @@ class Road:
             self.events += breakers.answered(broker, now, at(now), probe)
         elif said is Said.UNKNOWN:
             self.events += breakers.unknown(broker, login, now, at(now), probe)
+        elif said is Said.UNREADABLE:
+            self.events += breakers.unreadable(broker, login, now, at(now), probe)
         elif isinstance(said, Fault):
             self.events += breakers.nobodys(broker, said, now, at(now), probe, retry_after=self.retry_after)
 

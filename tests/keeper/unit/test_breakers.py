@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.breakers import Breakers
 from mesh_refresh.keeper.events import Fault
+from mesh_refresh.keeper.gate import Place
 from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
 from tests.unit.bounded import bounded
@@ -49,7 +50,7 @@ def test_one_event_and_few_probes(fault: Fault) -> None:
     assert road.blamed == 0
 
 
-@pytest.mark.parametrize("fault", [*FOR_ALL, *HALTS, *OF_ONE, Said.UNKNOWN])
+@pytest.mark.parametrize("fault", [*FOR_ALL, *HALTS, *OF_ONE, Said.UNKNOWN, Said.UNREADABLE])
 def test_callers_are_held_to_the_same_probes(fault: Answer) -> None:
     """However many ask at once: one probe at a time, and no more of them than without callers."""
     road = Road(Policy(concurrency=50), step=0.25, delay=8)
@@ -179,6 +180,53 @@ def test_one_login_makes_no_run() -> None:
         if number % 9 == 8:
             list(breakers.succeeded("two", "x", 1.0, START, ()))
     assert breakers.open == {}
+
+
+@pytest.mark.parametrize("run", [1, 5])
+def test_a_run_of_unreadable_replies(run: int) -> None:
+    """So many of distinct logins cool their broker down; a second broker that says so meanwhile, all of them."""
+    breakers = Breakers(Policy(unreadable_run=run))
+    for number in range(run):
+        assert breakers.open == {}
+        for _ in range(3):
+            list(breakers.unreadable("one", f"login-{number}", 1.0, START, ()))
+    assert breakers.open == {"one": Fault.UNREADABLE}
+    assert breakers.blocked("two", 1.0) is None
+    for number in range(run):
+        assert None not in breakers.open
+        list(breakers.unreadable("two", f"login-{number}", 1.0, START, ()))
+    assert breakers.open == dict.fromkeys(("one", "two", None), Fault.UNREADABLE)
+
+
+@pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])
+def test_what_can_be_read_ends_a_run_of_its_broker(said: Answer) -> None:
+    """And of no other. An unknown outcome does not: nobody has read anything."""
+    road = Road(Policy(refusal_logins=1000), "one", "two")
+    for number in range(40):
+        between = said if number % 4 == 3 else Said.UNREADABLE
+        road.tell(Place("one", ()), f"login-{number}", between)
+        road.tell(Place("two", ()), f"login-{number}", said)
+    assert road.opened == []
+    for number in range(5):
+        road.tell(Place("two", ()), f"login-{number}", Said.UNREADABLE)
+        road.tell(Place("two", ()), f"login-{number}", Said.UNKNOWN)
+        road.tell(Place("one", ()), f"login-{number}", said)
+    assert road.opened == [("two", Fault.UNREADABLE)]
+
+
+def test_probes_that_cannot_be_read_keep_it_open() -> None:
+    """They grow rarer, whatever opened it, and the first that can be read closes it."""
+    road = Road(POLICY)
+    road.run(600, always(Said.UNREADABLE))
+    assert road.opened == [("coinbase", Fault.UNREADABLE)]
+    probes = road.since(road.begun[0][0] + 5.5)
+    assert len(probes) <= 15
+    assert 55 <= max(later - sooner for sooner, later in itertools.pairwise(probes)) <= 65
+    road.run(70, always(Said.LOCKED))
+    assert road.closed == road.opened
+    road = Road(POLICY).run(5, always(Fault.UNAVAILABLE)).run(600, always(Said.UNREADABLE))
+    assert road.opened == [(None, Fault.UNAVAILABLE), ("coinbase", Fault.UNREADABLE)]
+    assert road.closed == []
 
 
 _ANSWERS: list[Answer] = [*Said, *Fault]

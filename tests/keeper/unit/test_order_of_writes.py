@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh.keeper.applying import code_wanted, succeeded, unreadable
+from mesh_refresh.keeper.applying import code_wanted, succeeded
 from mesh_refresh.keeper.attempts import Unreadable
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.failing import Failed, Failure, Refused, Unknown, failed
+from mesh_refresh.keeper.unreadable import keep_unreadable
 from mesh_refresh.logins import AccountState, Login, Reason
 from tests.keeper.unit.making import at, attempt, beside, brought, changed, made, now, question, success, tokens
 
@@ -131,7 +132,7 @@ def test_a_login_made_anew(failure: Failure) -> None:
     assert failed(login, flying, failure, now(5)).login == login
     assert succeeded(login, flying, success(brought(tokens("r-1"))), now(5)).login == login
     assert code_wanted(login, flying, question(), now(5)).login == login
-    assert unreadable(login, flying, Unreadable(b"?"), now(5)).login == login
+    assert keep_unreadable(login, flying, Unreadable(b"?"), now(5)).login == login
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -165,29 +166,29 @@ def test_an_unreadable_reply_is_kept_once() -> None:
     """It parks the account with its body; a newer success, or the same reply again, is not undone by it."""
     login = made()
     flying = attempt(login, 1)
-    parked = unreadable(login, flying, Unreadable(b"half a to"), now(5))
+    parked = keep_unreadable(login, flying, Unreadable(b"half a to"), now(5))
     account = parked.login.accounts[0]
     assert (account.state, account.body, account.reason) == (AccountState.UNREADABLE, b"half a to", Reason.UNREADABLE)
     assert account.tokens == login.accounts[0].tokens
-    again = unreadable(parked.login, flying, Unreadable(b"half a to"), now(9))
+    again = keep_unreadable(parked.login, flying, Unreadable(b"half a to"), now(9))
     assert (again.login, again.told) == (parked.login, ())
     for refresh in ("r-0", "r-2"):
         newer = renewed(login, 2, refresh, "a-2")
-        assert unreadable(newer, flying, Unreadable(b"half a to"), now(9)).login.accounts == newer.accounts
+        assert keep_unreadable(newer, flying, Unreadable(b"half a to"), now(9)).login.accounts == newer.accounts
 
 
 def test_an_unreadable_reply_parks_who_shares_the_token() -> None:
     """And who was renewed by the same reply as that; nobody else: sending it could end the one inside."""
     login = made(tokens(account="A"), tokens(account="B"), tokens("r-c", account="C"))
     login = changed(login, 2, produced_by=3)
-    after = unreadable(login, attempt(login, 4), Unreadable(b"?"), now(1)).login
+    after = keep_unreadable(login, attempt(login, 4), Unreadable(b"?"), now(1)).login
     states = [it.state for it in after.accounts]
     assert states == [AccountState.UNREADABLE, AccountState.UNREADABLE, AccountState.ACTIVE]
     assert [it.body for it in after.accounts] == [b"?", None, None]
 
 
 def test_a_success_ends_everything_that_was_wrong() -> None:
-    """Failures, waits and warnings; and the event says what it ended."""
+    """Failures, waits and warnings; and the event says what it ended. A body stays: it may hold another token."""
     login = changed(made(), failures=7, failing_since=at(), last_error="Locked", refused_at=at(), sibling_renewed=True)
     login = changed(login, unknown_since=at(), hold_until=at(50), behind=True, display_message="!", body=b"?")
     after = succeeded(login, attempt(login, 1), success(brought(tokens("r-1", "a-1"))), now(60))
@@ -195,5 +196,5 @@ def test_a_success_ends_everything_that_was_wrong() -> None:
     left = (account.failing_since, account.last_error, account.refused_at, account.unknown_since, account.hold_until)
     assert left == (None,) * 5
     assert (account.failures, account.sibling_renewed, account.behind) == (0, False, False)
-    assert (account.body, account.display_message) == (None, None)
+    assert (account.body, account.display_message) == (b"?", None)
     assert [getattr(it, "failures", None) for it in after.told] == [7]

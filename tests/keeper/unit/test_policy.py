@@ -17,7 +17,7 @@ from tests.keeper.unit.making import at, changed, made, now, tokens
 SPANS = [it.name for it in fields(Policy) if isinstance(it.default, timedelta)]
 MAY_BE_ZERO = {"min_interval", "settle", "max_wait", "refresh_before", "hard_margin", "drain"}
 FRACTIONS = ["refresh_fraction", "hard_fraction", "refusal_share"]
-COUNTS = ["concurrency", "concurrency_each", "unknown_run", "refusal_logins", "event_queue"]
+COUNTS = ["concurrency", "concurrency_each", "unknown_run", "unreadable_run", "refusal_logins", "event_queue"]
 RATES = ["rate", "rate_each", "spread"]
 
 

@@ -33,7 +33,7 @@ ENTRIES = st.lists(st.builds(Entry, TOKENS, st.booleans(), st.booleans(), st.boo
 KEPT = (
     st.builds(Success, ENTRIES)
     | st.builds(CodeWanted, ENTRIES, st.none() | UNICODE, st.none() | MOMENTS, UNICODE, UNICODE, st.none() | UNICODE)
-    | st.builds(Unreadable, st.binary(max_size=50), st.none() | UNICODE)
+    | st.builds(Unreadable, st.binary(max_size=50), st.none() | UNICODE, st.booleans())
 )
 
 
@@ -88,6 +88,14 @@ def test_damage(text: str) -> None:
             from_text(text[:size])
         witness.look_at(caught.value)
     assert witness.found == []
+
+
+def test_a_body_is_compressed() -> None:
+    """It may be of 16 MiB."""
+    body = b'{"accessToken":"' + b"fake" * 100_000 + b'"}'
+    text = to_text(SENT, Unreadable(body))
+    assert len(text) < len(body) / 50
+    assert from_text(text) == (SENT, Unreadable(body))
 
 
 def test_nothing_is_shown() -> None:
