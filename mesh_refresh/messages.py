@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from mesh_refresh.blank import some
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.errors import ReplyFacts
 from mesh_refresh.masking import masked, masked_size, masked_values, scrubbed
@@ -101,9 +102,10 @@ class BrokerAccountTokens:
     """The tokens of one account."""
 
     account: BrokerAccount | None = None
-    access_token: str | None = field(default=None, repr=masked)
-    refresh_token: str | None = field(default=None, repr=masked)
-    token_id: str | None = field(default=None, repr=masked)
+    access_token: str | None = field(default=None, repr=masked, converter=some)
+    """None where it is blank, as the two below."""
+    refresh_token: str | None = field(default=None, repr=masked, converter=some)
+    token_id: str | None = field(default=None, repr=masked, converter=some)
     """Stands where Mesh manages the token itself, and is passed where an access token would be."""
 
     @property
@@ -120,8 +122,8 @@ class BrokerRefreshTokenResponse:
     error_message: str | None = field(default=None, repr=masked)
     account: BrokerAccount | None = None
     """Deprecated by Mesh, and the only one that some brokers fill; so are the two tokens below."""
-    access_token: str | None = field(default=None, repr=masked)
-    refresh_token: str | None = field(default=None, repr=masked)
+    access_token: str | None = field(default=None, repr=masked, converter=some)
+    refresh_token: str | None = field(default=None, repr=masked, converter=some)
     expires_in: timedelta | None = None
     """``expiresInSeconds``, one for all tokens of the reply; None where it was absent, zero or negative."""
     refresh_token_expires_in: timedelta | None = None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from attrs import evolve, field, frozen
 
 from mesh_refresh import codec
+from mesh_refresh.blank import some
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
 from mesh_refresh.messages import HttpReply, Reply
@@ -118,7 +119,7 @@ def _continuation(document: MaskedDict) -> MfaRequired:
         Tokens.from_document(document["tokens"]),
         tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"]),
         reply,
-        access_token,
+        some(access_token),
     )
 
 

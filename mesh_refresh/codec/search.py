@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from mesh_refresh.blank import is_blank, some
 from mesh_refresh.messages import BodyKind, Reply
 
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
@@ -49,7 +50,8 @@ def _is_prose(body: bytes) -> bool:
 
 
 def _named_in(text: bytes) -> list[str]:
-    return [match.decode(errors="replace") for match in _TOKEN_FIELD.findall(text)]
+    named = (match.decode(errors="replace") for match in _TOKEN_FIELD.findall(text))
+    return [token for token in named if not is_blank(token)]
 
 
 def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 0) -> bool:
@@ -65,10 +67,10 @@ def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 
         return False
     hidden = False
     for key, item in value.items():
-        named = bool(item) and key.replace("_", "").lower() in _TOKEN_NAMES
+        named = bool(some(item) if type(item) is str else item) and key.replace("_", "").lower() in _TOKEN_NAMES
         if named and type(item) in (dict, list):
             hidden |= strict  # a token in a form of its own, or what an error says of one
-            found += [text for text in item if type(text) is str]
+            found += [text for text in item if type(text) is str and not is_blank(text)]
         elif named and type(item) is not bool:
             found.append(str(item))
         if not named or type(item) in (dict, list):
