@@ -136,12 +136,14 @@ class BrokerRefreshTokenResponse:
         return BrokerAccountTokens(self.account, self.access_token, self.refresh_token)
 
     @property
+    def all_entries(self) -> tuple[BrokerAccountTokens, ...]:
+        """Every place of it where a token may stand: the listed entries, then the deprecated top level."""
+        return (*self.broker_account_tokens, self.top_level)
+
+    @property
     def has_token(self) -> bool:
         """Whether there is any token in it, at any place."""
-        for entry in self.broker_account_tokens:
-            if entry.has_token:
-                return True
-        return bool(self.access_token or self.refresh_token)
+        return any(entry.has_token for entry in self.all_entries)
 
 
 class BodyKind(Enum):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh import MfaRequired, TokensRefused, Tokens, UnreadableReply
+from mesh_refresh import MfaRequired, Tokens, TokensRefused, UnreadableReply
 from mesh_refresh.blank import some
 from mesh_refresh.messages import BrokerAccountTokens, BrokerRefreshTokenResponse
 from tests.unit.replies import AT, OLD, PAIR, content, decoded, entry, envelope, pending, refreshed, refusal, success

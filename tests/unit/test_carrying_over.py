@@ -78,10 +78,10 @@ def test_an_old_access_token_keeps_its_end() -> None:
 
 
 def test_the_same_token_again_keeps_its_end() -> None:
-    """A token that comes back unchanged and without a lifetime ends when it did."""
+    """A token that comes back unchanged, beside a new one and without a lifetime, ends when it did."""
     same = {"accessToken": "fake-access-old", "refreshToken": "fake-refresh-old"}
-    fresh = after(same)
-    assert (fresh.expires_at, fresh.refresh_token_expires_at) == (SOON, LATER)
+    assert after({**same, "accessToken": "fake-access-new"}).refresh_token_expires_at == LATER
+    assert after({**same, "refreshToken": "fake-refresh-new"}).expires_at == SOON
     fresh = after(same, expiresInSeconds=60, refreshTokenExpiresInSeconds=90)
     assert (fresh.expires_at, fresh.refresh_token_expires_at) == (in_seconds(60), in_seconds(90))
 
