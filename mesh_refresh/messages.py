@@ -176,8 +176,10 @@ class Reply:
     team_code: str | None = field(default=None, repr=masked)
     content: BrokerRefreshTokenResponse | None = None
     retry_after: timedelta | None = None
-    """From ``Retry-After``, as a delay counted from the answer."""
+    """From ``Retry-After``, as a delay counted from the answer; None too where that cannot be read."""
     body: bytes = field(default=b"", repr=masked_size)
+    asked_to_wait: bool = False
+    """Whether there was a ``Retry-After``, in whatever form."""
 
     @property
     def says_something(self) -> bool:

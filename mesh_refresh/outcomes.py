@@ -1,7 +1,7 @@
 """What came of an exchange: outcomes that are expected are values, and the errors here carry one."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from attrs import evolve, field, frozen
@@ -81,7 +81,8 @@ class MfaRequired:
             all_tokens=[tokens.to_document() for tokens in self.all_tokens],
             access_token=self.access_token,
             http_status=self.reply.http_status,
-            retry_after=None if self.reply.retry_after is None else int(self.reply.retry_after.total_seconds()),
+            retry_after=None if self.reply.retry_after is None else self.reply.retry_after.total_seconds(),
+            asked_to_wait=self.reply.asked_to_wait,
             body=base64.b64encode(self.reply.body).decode(),
             said={name: getattr(self.reply, name) for name in _SAID},
             error_message=self.reply.content and self.reply.content.error_message,
@@ -98,19 +99,26 @@ class MfaRequired:
         check_format(document, _DOCUMENT, _VERSION)
         try:
             return _continuation(document)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             wrong = type(error).__name__
         raise InvalidRequest(f"This continuation is damaged ({wrong}): a part of it is missing or of another type.")
 
 
 def _continuation(document: MaskedDict) -> MfaRequired:
     body = base64.b64decode(document["body"])
-    headers = {} if document["retry_after"] is None else {"Retry-After": str(int(document["retry_after"]))}
-    http = HttpReply(int(document["http_status"]), headers, body)
-    reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))
+    http = HttpReply(int(document["http_status"]), {}, body)
+    reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))  # without headers, no time matters
+    wait = None if document["retry_after"] is None else timedelta(seconds=document["retry_after"])
     # The body is as it came; what the envelope says was scrubbed of the secrets that it quoted.
     content = reply.content and evolve(reply.content, error_message=document["error_message"])
-    reply = evolve(reply, content=content, **{name: document["said"][name] for name in _SAID})
+    asked_to_wait = bool(document["asked_to_wait"])
+    reply = evolve(
+        reply,
+        content=content,
+        retry_after=wait,
+        asked_to_wait=asked_to_wait,
+        **{name: document["said"][name] for name in _SAID},
+    )
     access_token = document["access_token"]
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError

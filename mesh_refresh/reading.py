@@ -121,7 +121,7 @@ def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefre
         return errors.RedirectRefused(facts=facts)
     if code in _BY_HTTP:
         return _made(_BY_HTTP[code], facts, reply)
-    if code == 503 and (reply.kind is BodyKind.ENVELOPE or reply.retry_after is not None):
+    if code == 503 and (reply.kind is BodyKind.ENVELOPE or reply.asked_to_wait):
         return _made(errors.Unavailable, facts, reply)
     if code >= 500:
         return errors.ServerFailure(facts=facts)

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+from attrs import evolve
 
 from mesh_refresh.codec.compression import decompressed
+from mesh_refresh.codec.retry_after import read_retry_after
 from mesh_refresh.codec.structures import read_content
 from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
-
-LONGEST_RETRY_AFTER = timedelta(hours=1)
-"""A longer ``Retry-After`` is cut to this: a mistake in a header must not stop refreshing for a year."""
 
 _TO_THE_BYTE = ("token", "id")
 """How the names of tokens and ids end."""
@@ -25,7 +23,13 @@ _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "erro
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
-    retry_after = _retry_after(reply.headers, at) if reply.headers else None
+    asked = _header(reply.headers, "Retry-After") if reply.headers else None
+    if asked is None:
+        return _decoded(reply, None)
+    return evolve(_decoded(reply, read_retry_after(asked, at)), asked_to_wait=True)
+
+
+def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
     body, whole = decompressed(_encoding(reply), reply.body) if reply.headers else (reply.body, True)
     if body is None:
         return Reply(reply.status, BodyKind.COMPRESSED, retry_after=retry_after, body=reply.body)
@@ -124,20 +128,3 @@ def _header(headers: Mapping[str, str], name: str) -> str | None:
 
 def _encoding(reply: HttpReply) -> str:
     return (_header(reply.headers, "Content-Encoding") or "identity").strip().lower()
-
-
-def _retry_after(headers: Mapping[str, str], at: datetime) -> timedelta | None:
-    """RFC 9110, section 10.2.3: seconds, or an HTTP date."""
-    value = _header(headers, "Retry-After")
-    if value is None:
-        return None
-    value = value.strip()
-    try:
-        if value.isascii() and value.isdigit():
-            wait = timedelta(seconds=min(int(value.lstrip("0")[:9] or 0), LONGEST_RETRY_AFTER.total_seconds()))
-        else:
-            moment = parsedate_to_datetime(value)
-            wait = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - at
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait, timedelta()), LONGEST_RETRY_AFTER)

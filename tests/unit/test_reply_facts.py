@@ -1,11 +1,8 @@
 """What errors tell of the reply: facts, waiting times, and a text that a person can act on."""
 
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mesh_refresh import (
     ApiStatus,
@@ -13,11 +10,9 @@ from mesh_refresh import (
     RequestRejected,
     Throttled,
     TokensRefused,
-    Unavailable,
     UnreadableReply,
 )
-from tests.unit.bounded import bounded
-from tests.unit.replies import AT, CODE, OLD, PAIR, content, decoded, envelope, read, refusal
+from tests.unit.replies import CODE, OLD, PAIR, content, decoded, envelope, read, refusal
 
 FACTS = {
     "message": "Unauthorized token",
@@ -27,12 +22,6 @@ FACTS = {
     "errorData": {"why": ["because", None]},
     "teamCode": "A7",
 }
-
-
-def asked_to_wait(header: str, status: int = 429, at: datetime = AT) -> timedelta | None:
-    error = refusal(decoded(status, envelope(None, "tooManyRequest"), {"retry-AFTER": header}, at=at))
-    assert isinstance(error, Throttled | Unavailable)
-    return error.retry_after
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 409, 418, 423, 429, 451, 500, 503])
@@ -124,38 +113,6 @@ def test_new_tokens_quoted_in_a_message_are_blotted_out() -> None:
     error = refusal(decoded(500, envelope(content(PAIR), "serverFailure", message=said, errorData={"said": said})))
     assert isinstance(error, UnreadableReply)
     assert PAIR["refreshToken"] not in repr((str(error), error.facts, error.error_data))
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("0", 0), ("7", 7), (" 30 ", 30), ("3600", 3600), ("3601", 3600), ("9" * 40, 3600), ("000000000000007", 7)],
-)
-def test_retry_after_in_seconds(header: str, seconds: int) -> None:
-    """Seconds are honoured, up to an hour."""
-    assert asked_to_wait(header) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(("offset", "seconds"), [(0, 0), (90, 90), (-90, 0), (86_400, 3600)])
-def test_retry_after_as_a_date(offset: int, seconds: int) -> None:
-    """An HTTP date counts from when the answer came; the past is now, and far ahead is an hour."""
-    moment = AT + timedelta(seconds=offset)
-    assert asked_to_wait(format_datetime(moment, usegmt=True)) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    "header", ["", "soon", "-5", "1.5", "७", "1e3", "Thu, 99 Jan 2026 12:00:00 GMT", "Thu, 01 Jan 99999 12:00:00 GMT"]
-)
-def test_garbage_is_no_retry_after(header: str) -> None:
-    """A Retry-After that is neither is as good as none."""
-    assert asked_to_wait(header) is None
-
-
-@bounded(300)
-@given(st.text() | st.from_regex(r"\A[A-Za-z]{3}, \d{1,3} [A-Za-z]{3} \d{1,5} \d{1,3}:\d{1,3}(:\d{1,3})? \S{0,6}\Z"))
-def test_any_retry_after(header: str) -> None:
-    """Whatever stands in Retry-After, the wait is none or lies between zero and an hour."""
-    wait = asked_to_wait(header)
-    assert wait is None or timedelta() <= wait <= timedelta(hours=1)
 
 
 def test_no_retry_after() -> None:
