@@ -8,6 +8,7 @@ from attrs import evolve, field, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.blank import some
+from mesh_refresh.enums import ApiStatus, AuthStatus, known
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
 from mesh_refresh.messages import HttpReply, Reply
@@ -15,7 +16,8 @@ from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.mfa_required"
 _VERSION = 1
-_SAID = ("message", "display_message", "error_hash", "error_type", "error_data", "team_code")
+_SAID = ("status", "message", "display_message", "error_hash", "error_type", "error_data", "team_code")
+_CONTENT_SAID = ("status", "error_message")
 
 
 @frozen
@@ -73,6 +75,7 @@ class MfaRequired:
 
     def to_json(self) -> str:
         """The continuation as a JSON document, secrets in plain text."""
+        content = self.reply.content
         document = MaskedDict(
             format=_DOCUMENT,
             version=_VERSION,
@@ -85,7 +88,7 @@ class MfaRequired:
             asked_to_wait=self.reply.asked_to_wait,
             body=base64.b64encode(self.reply.body).decode(),
             said={name: getattr(self.reply, name) for name in _SAID},
-            error_message=self.reply.content and self.reply.content.error_message,
+            content_said=content and {name: getattr(content, name) for name in _CONTENT_SAID},
         )
         return codec.dumps(document)
 
@@ -110,15 +113,14 @@ def _continuation(document: MaskedDict) -> MfaRequired:
     reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))  # without headers, no time matters
     wait = None if document["retry_after"] is None else timedelta(seconds=document["retry_after"])
     # The body is as it came; what the envelope says was scrubbed of the secrets that it quoted.
-    content = reply.content and evolve(reply.content, error_message=document["error_message"])
+    said, content = {name: document["said"][name] for name in _SAID}, reply.content
+    said["status"] = _open(ApiStatus, said["status"])
+    in_content = document["content_said"]
+    if content is not None:
+        status = _open(AuthStatus, in_content["status"])
+        content = evolve(content, status=status, error_message=in_content["error_message"])
     asked_to_wait = bool(document["asked_to_wait"])
-    reply = evolve(
-        reply,
-        content=content,
-        retry_after=wait,
-        asked_to_wait=asked_to_wait,
-        **{name: document["said"][name] for name in _SAID},
-    )
+    reply = evolve(reply, content=content, retry_after=wait, asked_to_wait=asked_to_wait, **said)
     access_token = document["access_token"]
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError
@@ -129,6 +131,10 @@ def _continuation(document: MaskedDict) -> MfaRequired:
         reply,
         some(access_token),
     )
+
+
+def _open(enum: type[ApiStatus] | type[AuthStatus], value: str | None) -> Any:
+    return None if value is None else known(enum, value)
 
 
 class UnreadableReply(OutcomeUnknown):
