@@ -10,8 +10,7 @@ _BLANK_LETTERS = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
 
 def is_blank(text: str) -> bool:
     """Whether `text` is empty, or has no character that anybody can see: such a text is no token and no id."""
-    # Nearly every token begins with a letter or a digit.
-    if text[:1].isascii() and text[:1].isalnum():
+    if "!" <= text < "\x7f":  # it begins with a character of ASCII that is seen, as nearly every token does
         return False
     return all(category(character) in _UNSEEN or character in _BLANK_LETTERS for character in text)
 

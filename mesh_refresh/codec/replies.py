@@ -1,22 +1,19 @@
 """A reply's bytes to the typed envelope."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 from attrs import evolve
 
 from mesh_refresh.codec.compression import decompressed
+from mesh_refresh.codec.lenient_json import read_json
 from mesh_refresh.codec.retry_after import read_retry_after
 from mesh_refresh.codec.structures import read_content
 from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
 
-_TO_THE_BYTE = ("token", "id")
-"""How the names of tokens and ids end."""
 _API_STATUSES = set(ApiStatus)
 _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
 
@@ -35,7 +32,7 @@ def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
         return Reply(reply.status, BodyKind.COMPRESSED, retry_after=retry_after, body=reply.body)
     if not (whole and reply.complete):
         return Reply(reply.status, BodyKind.CUT, retry_after=retry_after, body=body)
-    parsed, readable = _parsed(body)
+    parsed, readable = read_json(body)
     if not readable:
         return Reply(reply.status, _kind_of_text(body), retry_after=retry_after, body=body)
     if type(parsed) is not dict:
@@ -78,45 +75,6 @@ def _kind_of_object(parsed: dict[str, Any]) -> BodyKind:
     if (status is None or type(status) is str) and not _ENVELOPE_FIELDS.isdisjoint(parsed):
         return BodyKind.ENVELOPE
     return BodyKind.PROBLEM if "title" in parsed or "detail" in parsed else BodyKind.OTHER_JSON
-
-
-def _parsed(body: bytes) -> tuple[Any, bool]:
-    """The JSON value of `body`, and whether it has one."""
-    try:
-        return orjson.loads(body), True
-    except orjson.JSONDecodeError:
-        pass
-    # What orjson refuses and others write all the same (NaN, a byte order mark, UTF-16) must not cost a token.
-    try:
-        value = json.loads(body)
-        if not _is_writable(value):
-            value = _mended(value)
-        return (value, True) if _is_writable(value) else (None, False)
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _is_writable(value: object) -> bool:
-    """Whether it can be stored and sent again: a lone surrogate can be neither."""
-    try:
-        orjson.dumps(value)
-    except (ValueError, TypeError, RecursionError):
-        return False
-    return True
-
-
-def _mended(value: Any, name: str = "") -> Any:
-    """`value` with lone surrogates replaced: half a character of somebody's name must not cost a token.
-
-    A token or an id that has one is left as it is, since another one would be no better: such a reply is not read.
-    """
-    if type(value) is dict:
-        return {_mended(key): _mended(item, key) for key, item in value.items()}
-    if type(value) is list:
-        return [_mended(item, name) for item in value]
-    if type(value) is not str or name.lower().endswith(_TO_THE_BYTE):
-        return value
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:

@@ -1,10 +1,10 @@
 """Looking for tokens in a body that is no plain success: they may be the only copy."""
 
-import json
 import re
 from typing import Any
 
 from mesh_refresh.blank import is_blank, some
+from mesh_refresh.codec.lenient_json import parse_json
 from mesh_refresh.messages import BodyKind, Reply
 
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
@@ -25,7 +25,7 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
         return frozenset(), success
     found: list[str] = []
     try:
-        parsed = json.loads(reply.body) if reply.kind is not BodyKind.CUT else None
+        parsed = parse_json(reply.body, _all_of_them) if reply.kind is not BodyKind.CUT else None
     except (ValueError, RecursionError):
         parsed = None
     if parsed is None:
@@ -37,6 +37,14 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     hidden = _collect_tokens(parsed.pop("content", None), found, strict=True)
     hidden |= _collect_tokens(parsed, said, strict=False)
     return frozenset([*found, *filter(_looks_like_one, said)]), hidden
+
+
+def _all_of_them(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, and beside it what stands under a key that comes again: a parser keeps only the last."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        value["twice"] = [{key: item} for key, item in pairs]
+    return value
 
 
 def _looks_like_one(text: str) -> bool:
