@@ -52,9 +52,9 @@ class ReplyFacts:
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.http_status}"] if self.http_status is not None else []
-        parts += [f"status {self.status}"] if self.status else []
-        parts += [f"errorType {self.error_type}"] if self.error_type else []
-        parts += [f"errorHash {self.error_hash}"] if self.error_hash else []
+        parts += [f"status {self.status[:_LONGEST_QUOTE]}"] if self.status else []
+        parts += [f"errorType {self.error_type[:_LONGEST_QUOTE]}"] if self.error_type else []
+        parts += [f"errorHash {self.error_hash[:_LONGEST_QUOTE]}"] if self.error_hash else []
         parts += [f'message "{self.message[:_LONGEST_QUOTE]}"'] if self.message else []
         return ", ".join(parts)
 

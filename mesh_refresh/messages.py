@@ -12,11 +12,21 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from mesh_refresh.blank import some
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.errors import ReplyFacts
 from mesh_refresh.masking import masked, masked_size, masked_values, scrubbed
 
-_LONGEST_HASH = 64
+_LONGEST_HASH = 16
+
+
+def _shown_if_known(status: ApiStatus | AuthStatus | str | None) -> str:
+    """A `repr` of an open enumeration: a member is shown, and text that is none may quote anything."""
+    return masked(status) if type(status) is str else repr(status)
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) <= _LONGEST_HASH and text.isalnum()
 
 
 def _nowhere(data: bytes) -> None:
@@ -89,7 +99,8 @@ class BrokerFiatBalance:
     float shows up to 15 significant digits exactly as the reply wrote them.
     """
 
-    symbol: str | None = None
+    symbol: str | None = field(default=None, repr=masked)
+    """Masked in reprs, as all text is that a server can write freely: some quote what they were sent."""
     buying_power: float | None = None
     crypto_buying_power: float | None = None
     cash: float | None = None
@@ -100,10 +111,10 @@ class BrokerAccount:
     """An account at a broker. Amounts are floats; `BrokerFiatBalance` says why."""
 
     mesh_account_id: str | None = None
-    front_account_id: str | None = None
+    front_account_id: str | None = field(default=None, repr=masked)
     """Deprecated by Mesh."""
     account_id: str | None = None
-    account_name: str | None = None
+    account_name: str | None = field(default=None, repr=masked)
     fund: float | None = None
     """Buying power: cash and, for a margin account, the margin."""
     cash: float | None = None
@@ -117,9 +128,10 @@ class BrokerAccountTokens:
     """The tokens of one account."""
 
     account: BrokerAccount | None = None
-    access_token: str | None = field(default=None, repr=masked)
-    refresh_token: str | None = field(default=None, repr=masked)
-    token_id: str | None = field(default=None, repr=masked)
+    access_token: str | None = field(default=None, repr=masked, converter=some)
+    """None where it is blank, as the two below."""
+    refresh_token: str | None = field(default=None, repr=masked, converter=some)
+    token_id: str | None = field(default=None, repr=masked, converter=some)
     """Stands where Mesh manages the token itself, and is passed where an access token would be."""
 
     @property
@@ -132,12 +144,12 @@ class BrokerAccountTokens:
 class BrokerRefreshTokenResponse:
     """The ``content`` of a reply (the page's ``B2BBrokerRefreshTokenResponse``)."""
 
-    status: AuthStatus | str | None = None
+    status: AuthStatus | str | None = field(default=None, repr=_shown_if_known)
     error_message: str | None = field(default=None, repr=masked)
     account: BrokerAccount | None = None
     """Deprecated by Mesh, and the only one that some brokers fill; so are the two tokens below."""
-    access_token: str | None = field(default=None, repr=masked)
-    refresh_token: str | None = field(default=None, repr=masked)
+    access_token: str | None = field(default=None, repr=masked, converter=some)
+    refresh_token: str | None = field(default=None, repr=masked, converter=some)
     expires_in: timedelta | None = None
     """``expiresInSeconds``, one for all tokens of the reply; None where it was absent, zero or negative."""
     refresh_token_expires_in: timedelta | None = None
@@ -150,12 +162,14 @@ class BrokerRefreshTokenResponse:
         return BrokerAccountTokens(self.account, self.access_token, self.refresh_token)
 
     @property
+    def all_entries(self) -> tuple[BrokerAccountTokens, ...]:
+        """Every place of it where a token may stand: the listed entries, then the deprecated top level."""
+        return (*self.broker_account_tokens, self.top_level)
+
+    @property
     def has_token(self) -> bool:
         """Whether there is any token in it, at any place."""
-        for entry in self.broker_account_tokens:
-            if entry.has_token:
-                return True
-        return bool(self.access_token or self.refresh_token)
+        return any(entry.has_token for entry in self.all_entries)
 
 
 class BodyKind(Enum):
@@ -177,7 +191,7 @@ class Reply:
 
     http_status: int
     kind: BodyKind
-    status: ApiStatus | str | None = None
+    status: ApiStatus | str | None = field(default=None, repr=_shown_if_known)
     message: str | None = field(default=None, repr=masked)
     """In reprs all that a server can write freely is masked: some quote what they were sent."""
     display_message: str | None = field(default=None, repr=masked)
@@ -188,8 +202,10 @@ class Reply:
     team_code: str | None = field(default=None, repr=masked)
     content: BrokerRefreshTokenResponse | None = None
     retry_after: timedelta | None = None
-    """From ``Retry-After``, as a delay counted from the answer."""
+    """From ``Retry-After``, as a delay counted from the answer; None too where that cannot be read."""
     body: bytes = field(default=b"", repr=masked_size)
+    asked_to_wait: bool = False
+    """Whether there was a ``Retry-After``, in whatever form."""
     fault: str | None = None
     """What was wrong with the framing, in words that quote nothing of the reply."""
     salvaged: bool = False
@@ -197,26 +213,38 @@ class Reply:
 
     @property
     def says_something(self) -> bool:
-        """Whether there is text of the server's own in it, which may quote what it should not."""
-        texts = self.message or self.display_message or self.error_data or self.error_type or self.team_code
-        return (
-            bool(texts)
-            or len(self.error_hash or "") > _LONGEST_HASH
-            or bool(self.content and self.content.error_message)
-        )
+        """Whether there is text of the server's own in it, which may quote what it should not.
+
+        A status that has a name is no such text, nor is a short hash: an ordinary success says nothing.
+        """
+        if self.message or self.display_message or self.error_data or self.error_type or self.team_code:
+            return True
+        if type(self.status) is str or (self.error_hash and not _is_hash(self.error_hash)):
+            return True
+        content = self.content
+        return content is not None and (type(content.status) is str or bool(content.error_message))
 
     def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
         """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
         if not self.says_something:
             return self
 
+        # The longest first: a secret may begin with another one, and the rest of it would be left.
+        secrets = tuple(sorted(secrets, key=len, reverse=True))
+
         def clean(value: Any) -> Any:
             return scrubbed(value, secrets)
 
+        def clean_status(status: Any) -> Any:
+            return clean(status) if type(status) is str else status  # a member decides what the reply means
+
         content = self.content
+        if content is not None:
+            content = evolve(content, status=clean_status(content.status), error_message=clean(content.error_message))
         return evolve(
             self,
-            content=content and evolve(content, error_message=clean(content.error_message)),
+            content=content,
+            status=clean_status(self.status),
             message=clean(self.message),
             display_message=clean(self.display_message),
             error_hash=clean(self.error_hash),

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 from attrs import evolve, field, fields, frozen, has
 
 from mesh_refresh import codec
+from mesh_refresh.blank import some
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
@@ -94,7 +95,7 @@ class MfaRequired:
         check_format(document, _DOCUMENT, _VERSION)
         try:
             return _continuation(document)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             wrong = type(error).__name__
         raise InvalidRequest(f"This continuation is damaged ({wrong}): a part of it is missing or of another type.")
 
@@ -108,7 +109,7 @@ def _continuation(document: MaskedDict) -> MfaRequired:
         Tokens.from_document(document["tokens"]),
         tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"]),
         _read_reply(MaskedDict(document["reply"])),
-        access_token,
+        some(access_token),
     )
 
 
@@ -124,17 +125,19 @@ def _reply_document(reply: Reply) -> MaskedDict:
     return MaskedDict(
         http_status=reply.http_status,
         kind=reply.kind.name,
-        retry_after=None if reply.retry_after is None else int(reply.retry_after.total_seconds()),
+        retry_after=None if reply.retry_after is None else reply.retry_after.total_seconds(),
+        asked_to_wait=reply.asked_to_wait,
         envelope=envelope,
     )
 
 
 def _read_reply(document: MaskedDict) -> Reply:
-    kind, status, retry_after = BodyKind[document["kind"]], int(document["http_status"]), document["retry_after"]
-    headers = {} if retry_after is None else {"Retry-After": str(int(retry_after))}
     envelope = MaskedBytes(codec.dumps(MaskedDict(document["envelope"])).encode())
-    reply = codec.decode_reply(HttpReply(status, headers, envelope), at=datetime.min.replace(tzinfo=UTC))
-    return evolve(reply, kind=kind, body=b"")
+    http = HttpReply(int(document["http_status"]), {}, envelope)
+    reply = codec.decode_reply(http, at=datetime.min.replace(tzinfo=UTC))  # without headers, no time matters
+    wait = None if document["retry_after"] is None else timedelta(seconds=document["retry_after"])
+    kind, asked = BodyKind[document["kind"]], bool(document["asked_to_wait"])
+    return evolve(reply, kind=kind, body=b"", retry_after=wait, asked_to_wait=asked)
 
 
 def _can_be_written(value: object) -> bool:

@@ -51,10 +51,40 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
     if content is not None:
         if content.status == AuthStatus.MFA_REQUIRED:
             return _continuation(tokens, content, reply, at)
-        if content.has_token and content.status != AuthStatus.FAILED:
+        if content.status != AuthStatus.FAILED and _renews(request, tokens, reply, content):
             merged = merge(tokens, content, at)
             return Refreshed(tokens, merged.all_tokens, reply, merged.asked)
     raise _no_success(request, tokens, reply)
+
+
+def _renews(request: RefreshRequest, tokens: Tokens, reply: Reply, content: BrokerRefreshTokenResponse) -> bool:
+    """Whether `content` brings a token that was not sent, or says for how long one that was sent is good from now on.
+
+    A proxy or a failing broker can repeat what it was sent. Such an echo is a renewal only under statuses that all
+    say success, and with a lifetime: some brokers prolong a token and give no new one.
+    """
+    sent, entries = _sent(request, tokens), content.all_entries
+    for entry in entries:
+        for token in (entry.access_token, entry.refresh_token, entry.token_id):
+            if token is not None and token not in sent:
+                return True
+    if reply.status != ApiStatus.OK or content.status != AuthStatus.SUCCEEDED:
+        return False
+    access = {token for entry in entries for token in (entry.access_token, entry.token_id)} - {None}
+    refresh = {entry.refresh_token for entry in entries} - {None}
+    if not (access or refresh):
+        return False
+    if not access <= {request.access_token, tokens.access_token, tokens.token_id}:
+        return False  # a refresh token at an access token's place would be handed out as one
+    if not refresh <= {request.refresh_token, tokens.refresh_token}:
+        return False
+    # An end of the refresh token says nothing of an access token that came beside it.
+    return bool(content.expires_in or (content.refresh_token_expires_in and not access))
+
+
+def _sent(request: RefreshRequest, tokens: Tokens) -> set[str]:
+    """Every secret that Mesh was sent, or that is stored for the account: none of them is news."""
+    return {*request.secrets, *tokens.secrets}
 
 
 def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Reply, at: datetime) -> MfaRequired:
@@ -76,9 +106,10 @@ def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRe
         return _refused(request, facts)
     if reply.status == ApiStatus.BAD_REQUEST:
         return errors.RequestRejected(facts=facts) if reply.error_type == _MISSING_FIELD else _refused(request, facts)
-    return _unreadable(
-        f"The reply claims success but brings no token: its body is {reply.kind.value}.", request, tokens, reply
-    )
+    what = f"brings no token: its body is {reply.kind.value}"
+    if reply.content is not None and reply.content.has_token:
+        what = "only repeats tokens that were sent"
+    return _unreadable(f"The reply claims success but {what}.", request, tokens, reply)
 
 
 def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
@@ -91,7 +122,7 @@ def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefre
         return errors.RedirectRefused(facts=facts)
     if code in _BY_HTTP:
         return _made(_BY_HTTP[code], facts, reply)
-    if code == 503 and (reply.kind is BodyKind.ENVELOPE or reply.retry_after is not None):
+    if code == 503 and (reply.kind is BodyKind.ENVELOPE or reply.asked_to_wait):
         return _made(errors.Unavailable, facts, reply)
     if code >= 500:
         return errors.ServerFailure(facts=facts)
@@ -130,7 +161,7 @@ def _unreadable(what: str, request: RefreshRequest, tokens: Tokens, reply: Reply
 def holds_new_token(request: RefreshRequest, tokens: Tokens, reply: Reply) -> bool:
     """Whether the body has, or may hide, a token that was not sent: an error that echoes the request has none."""
     found, hidden = codec.token_like(reply)
-    return hidden or not found <= {*request.secrets, *tokens.secrets}
+    return hidden or not found <= _sent(request, tokens)
 
 
 def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, fields, frozen
 
 from mesh_refresh import codec
+from mesh_refresh.blank import some
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, MaskedStr, masked, masked_values
@@ -15,7 +16,6 @@ from mesh_refresh.validation import (
     MOMENTS,
     NO_MOMENTS,
     in_utc,
-    some,
     wrong_broker,
     wrong_metadata,
     wrong_moments,
@@ -34,7 +34,7 @@ _VERSION = 1
 class Tokens:
     """The tokens of one account at one broker, and what is needed to refresh them. Secrets are masked in its `repr`.
 
-    Everything but the broker is optional. Datetimes are aware, in UTC. An empty string counts as None. A wrong type
+    Everything but the broker is optional. Datetimes are aware, in UTC. A blank string counts as None. A wrong type
     raises `InvalidRequest`, which is a `ValueError`.
     """
 
@@ -98,8 +98,8 @@ class Tokens:
             some(trade_token),
             some(token_id),
             None if metadata is None else {str(key): value for key, value in metadata.items()},
-            account_id or None,
-            mesh_account_id or None,
+            some(account_id),
+            some(mesh_account_id),
             ref,
             *(moments if moments == NO_MOMENTS else map(in_utc, moments)),
         )

@@ -11,11 +11,6 @@ MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before"
 NO_MOMENTS = (None, None, None, None)
 
 
-def some(text: str | None) -> str | None:
-    """None for what is empty or blank, which is how many databases spell nothing; else the text, to the byte."""
-    return text if text and not text.isspace() else None
-
-
 def wrong_broker(broker: object) -> str | None:
     """For a `BrokerType` or another string that says something."""
     if isinstance(broker, str) and broker.strip():

@@ -6,7 +6,8 @@ unknown enum values stay strings.
 
 from mesh_refresh.codec.compression import BODY_LIMIT
 from mesh_refresh.codec.documents import dumps, loads, read_link_payload
-from mesh_refresh.codec.replies import LONGEST_RETRY_AFTER, decode_reply
+from mesh_refresh.codec.replies import decode_reply
+from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
 from mesh_refresh.codec.salvage import holds_envelope
 from mesh_refresh.codec.search import token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request

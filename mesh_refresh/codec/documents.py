@@ -46,7 +46,7 @@ def read_link_payload(payload: Mapping[str, Any] | str | bytes) -> LinkPayload |
         if isinstance(found.get(wrapper), Mapping):
             found = dict(found[wrapper])
     broker = identifier(found.get("brokerType"))
-    if broker is None or not broker.strip():
+    if broker is None:
         return "This is not a Link payload: brokerType is missing."
     listed = found.get("accountTokens")
     tokens = tuple(entry for entry in many(read_entry)(listed or [], None) if entry.has_token)

@@ -1,9 +1,10 @@
 """Looking for tokens in a body that is no plain success: they may be the only copy."""
 
-import json
 import re
 from typing import Any
 
+from mesh_refresh.blank import is_blank, some
+from mesh_refresh.codec.lenient_json import parse_json
 from mesh_refresh.codec.salvage import readings
 from mesh_refresh.messages import BodyKind, Reply
 
@@ -25,7 +26,7 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
         return frozenset(), success
     found: list[str] = []
     try:
-        parsed = json.loads(reply.body) if reply.kind is not BodyKind.CUT else None
+        parsed = parse_json(reply.body, _all_of_them) if reply.kind is not BodyKind.CUT else None
     except (ValueError, RecursionError):
         parsed = None
     if parsed is None:
@@ -52,6 +53,14 @@ def tokens_behind(raw: bytes) -> tuple[frozenset[str], bool]:
     return frozenset(found), hidden
 
 
+def _all_of_them(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, and beside it what stands under a key that comes again: a parser keeps only the last."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        value["twice"] = [{key: item} for key, item in pairs]
+    return value
+
+
 def _looks_like_one(text: str) -> bool:
     return len(text) >= _SHORTEST and not any(map(str.isspace, text))
 
@@ -63,7 +72,8 @@ def _is_prose(body: bytes) -> bool:
 
 
 def _named_in(text: bytes) -> list[str]:
-    return [match.decode(errors="replace") for match in _TOKEN_FIELD.findall(text)]
+    named = (match.decode(errors="replace") for match in _TOKEN_FIELD.findall(text))
+    return [token for token in named if not is_blank(token)]
 
 
 def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 0) -> bool:
@@ -79,10 +89,10 @@ def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 
         return False
     hidden = False
     for key, item in value.items():
-        named = bool(item) and key.replace("_", "").lower() in _TOKEN_NAMES
+        named = bool(some(item) if type(item) is str else item) and key.replace("_", "").lower() in _TOKEN_NAMES
         if named and type(item) in (dict, list):
             hidden |= strict  # a token in a form of its own, or what an error says of one
-            found += [text for text in item if type(text) is str]
+            found += [text for text in item if type(text) is str and not is_blank(text)]
         elif named and type(item) is not bool:
             found.append(str(item))
         if not named or type(item) in (dict, list):

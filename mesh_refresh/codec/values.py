@@ -4,8 +4,10 @@ Each reader takes what cattrs hands to a hook, the value and its type.
 """
 
 from datetime import timedelta
+from math import isfinite
 from typing import Any
 
+from mesh_refresh.blank import some
 from mesh_refresh.enums import AuthStatus, known
 
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
@@ -17,20 +19,21 @@ def text(value: Any, _: Any = None) -> str | None:
 
 
 def identifier(value: Any, _: Any = None) -> str | None:
-    """An id or a token: text that is not empty. One written as a number is still one."""
+    """An id or a token: text that is not blank. One written as a number is still one."""
     if type(value) is str:
-        return value or None
+        return some(value)
     return str(value) if type(value) is int else None
 
 
 def amount(value: Any, _: Any = None) -> float | None:
-    """A number, or text that is one."""
-    if type(value) is float or type(value) is int:
+    """A number, or text that is one; None for an infinite one, and for what is not a number."""
+    if type(value) is int:
         return value
     try:
-        return float(value) if type(value) is str else None
+        number = float(value) if type(value) is float or type(value) is str else None
     except ValueError:
         return None
+    return number if number is not None and isfinite(number) else None
 
 
 def flag(value: Any, _: Any = None) -> bool | None:

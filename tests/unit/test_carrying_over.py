@@ -42,7 +42,7 @@ def test_everything_left_out_is_carried_over() -> None:
     assert fresh == evolve(FULL, access_token="fake-access-new", obtained_at=AT, expires_at=None, not_before=None)
 
 
-@pytest.mark.parametrize("absent", [None, "", 0.5, True, [], {}])
+@pytest.mark.parametrize("absent", [None, "", " ", "\x00", 0.5, True, [], {}])
 def test_absent_is_not_erased(absent: object) -> None:
     """A null, an empty string or a wrong type where a token should be never replaces a stored one."""
     fresh = after({"accessToken": "fake-access-new", "refreshToken": absent, "tokenId": absent})
@@ -78,10 +78,10 @@ def test_an_old_access_token_keeps_its_end() -> None:
 
 
 def test_the_same_token_again_keeps_its_end() -> None:
-    """A token that comes back unchanged and without a lifetime ends when it did."""
+    """A token that comes back unchanged, beside a new one and without a lifetime, ends when it did."""
     same = {"accessToken": "fake-access-old", "refreshToken": "fake-refresh-old"}
-    fresh = after(same)
-    assert (fresh.expires_at, fresh.refresh_token_expires_at) == (SOON, LATER)
+    assert after({**same, "accessToken": "fake-access-new"}).refresh_token_expires_at == LATER
+    assert after({**same, "refreshToken": "fake-refresh-new"}).expires_at == SOON
     fresh = after(same, expiresInSeconds=60, refreshTokenExpiresInSeconds=90)
     assert (fresh.expires_at, fresh.refresh_token_expires_at) == (in_seconds(60), in_seconds(90))
 
@@ -121,7 +121,7 @@ def test_a_new_token_id_beside_an_old_access_token() -> None:
     assert fresh.auth_token == "fake-id-new"
 
 
-@pytest.mark.parametrize("token", ["a|b/c#d+=", " spaced ", "ünï-çødé", "\t", "0", "x" * 100_000])
+@pytest.mark.parametrize("token", ["a|b/c#d+=", " spaced ", "ünï-çødé", "\t.", "0", "x" * 100_000])
 def test_tokens_are_byte_exact(token: str) -> None:
     """Tokens are opaque: whatever characters they have, they are kept to the byte."""
     fresh = after({"accessToken": token, "refreshToken": token})

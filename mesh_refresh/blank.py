@@ -1,0 +1,20 @@
+"""What counts as no text: said once, for replies, for stored documents and for what callers hand in."""
+
+from unicodedata import category
+
+_UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+"""Controls (NUL too), formats (zero-width spaces, byte order marks) and separators: categories of Unicode."""
+_BLANK_LETTERS = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
+"""The Hangul fillers and the empty Braille pattern: letters and a symbol by their category, and white on paper."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether `text` is empty, or has no character that anybody can see: such a text is no token and no id."""
+    if "!" <= text < "\x7f":  # it begins with a character of ASCII that is seen, as nearly every token does
+        return False
+    return all(category(character) in _UNSEEN or character in _BLANK_LETTERS for character in text)
+
+
+def some(text: str | None) -> str | None:
+    """`text` to the byte; None where it is blank, which is how many servers and databases spell nothing."""
+    return None if text is None or is_blank(text) else text
