@@ -24,7 +24,8 @@ def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
     for _ in names:
         for window in (47, -15):  # gzip or zlib by their header, then the raw form that some servers call deflate
             found, whole = _inflated(body, window)
-            if found:
+            # Plain bytes may be taken for the raw form for some bytes' length: what comes of it is not JSON.
+            if found and (whole or window > 0 or found.lstrip()[:1] in (b"{", b"[")):
                 body = found
                 break
         else:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from mesh_refresh import (
     DefaultStrategy,
@@ -85,3 +86,8 @@ def pending(tokens: Tokens = OLD, **fields: Any) -> MfaRequired:
     outcome = read(decoded(200, envelope(content(status="mfaRequired", **fields))), tokens)
     assert isinstance(outcome, MfaRequired)
     return outcome
+
+
+def without_body(asked: MfaRequired) -> MfaRequired:
+    """What a document keeps of a continuation: all but the bytes that it was read from."""
+    return evolve(asked, reply=evolve(asked.reply, body=b""))

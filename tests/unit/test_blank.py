@@ -7,7 +7,20 @@ import pytest
 from mesh_refresh import MfaRequired, Tokens, TokensRefused, UnreadableReply
 from mesh_refresh.blank import some
 from mesh_refresh.messages import BrokerAccountTokens, BrokerRefreshTokenResponse
-from tests.unit.replies import AT, OLD, PAIR, content, decoded, entry, envelope, pending, refreshed, refusal, success
+from tests.unit.replies import (
+    AT,
+    OLD,
+    PAIR,
+    content,
+    decoded,
+    entry,
+    envelope,
+    pending,
+    refreshed,
+    refusal,
+    success,
+    without_body,
+)
 
 BLANKS = [
     "", " ", "  ", "\t\r\n", "\v\f", "\x00", "\x00\x00", "\x1c", "\x7f", "\x85", "\u00a0", "\u00ad", "\u1680", "\u180e",
@@ -78,7 +91,7 @@ def test_a_question_with_blank_tokens_keeps_those_in_force(blank: str) -> None:
     """The second request carries the access token in force where the first reply has a blank."""
     asked = pending(brokerAccountTokens=[{"accessToken": blank, "refreshToken": blank}], accessToken=blank)
     assert (asked.tokens, asked.all_tokens, asked.access_token) == (OLD, (), OLD.access_token)
-    assert MfaRequired.from_json(asked.to_json()) == asked
+    assert MfaRequired.from_json(asked.to_json()) == without_body(asked)
 
 
 @blank

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshRefreshError, MfaRequired, Tokens, TokensRefused, UnreadableReply
-from tests.unit.replies import PAIR, content, decoded, entry, envelope, read, refreshed, refusal, success
+from tests.unit.replies import PAIR, content, decoded, entry, envelope, read, refreshed, refusal, success, without_body
 
 NEW = ("fake-access-new", "fake-refresh-new")
 BIG = 2**70 + 1
@@ -55,7 +55,7 @@ def test_what_is_kept_of_it_can_be_written(place: str, odd: bytes) -> None:
     body = with_odd(PLACES[place], odd).replace(b'"succeeded"', b'"mfaRequired"')
     asked = read(decoded(200, body))
     assert isinstance(asked, MfaRequired)
-    assert MfaRequired.from_json(asked.to_json()) == asked
+    assert MfaRequired.from_json(asked.to_json()) == without_body(asked)
 
 
 @pytest.mark.parametrize("number", [BIG, -BIG, 2**64, -(2**63) - 1, 10**30 + 7, 2**64 - 1, 1234567890123456789, 7])

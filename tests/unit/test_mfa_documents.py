@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh import BrokerAccount, InvalidRequest, MfaPending, MfaRequired, Refreshed, Tokens
 from tests.unit.bounded import bounded
-from tests.unit.replies import OLD, content, decoded, entry, envelope, pending, read
+from tests.unit.replies import OLD, content, decoded, entry, envelope, pending, read, without_body
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
 pytestmark = pytest.mark.once
@@ -29,10 +29,6 @@ ENTRIES = st.lists(
     ),
     max_size=3,
 )
-
-
-def without_body(asked: MfaRequired) -> MfaRequired:
-    return evolve(asked, reply=evolve(asked.reply, body=b""))
 
 
 @bounded(150)

@@ -14,7 +14,7 @@ from mesh_refresh import (
     TokensRefused,
     UnreadableReply,
 )
-from tests.unit.replies import CODE, OLD, PAIR, content, decoded, envelope, read, refusal
+from tests.unit.replies import CODE, OLD, PAIR, content, decoded, envelope, read, refusal, without_body
 
 FACTS = {
     "message": "Unauthorized token",
@@ -145,7 +145,7 @@ def test_a_continuation_keeps_no_token_that_a_status_quotes() -> None:
     assert isinstance(asked, MfaRequired)
     assert asked.reply.status == "wait, ***"
     again = MfaRequired.from_json(asked.to_json())
-    assert (again, again.reply.status) == (asked, "wait, ***")
+    assert (again, again.reply.status) == (without_body(asked), "wait, ***")
 
 
 def test_a_secret_that_begins_with_another() -> None:

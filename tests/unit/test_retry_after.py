@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh import MfaRequired, ServerFailure, Throttled, Unavailable
 from tests.unit.bounded import bounded
-from tests.unit.replies import AT, content, decoded, envelope, read, refusal
+from tests.unit.replies import AT, content, decoded, envelope, read, refusal, without_body
 
 HOUR = 3600.0
 
@@ -98,7 +98,7 @@ def test_a_continuation_keeps_what_it_was_asked() -> None:
         asked = read(decoded(200, envelope(content(status="mfaRequired")), {"Retry-After": header}))
         assert isinstance(asked, MfaRequired)
         assert asked.reply.asked_to_wait
-        assert MfaRequired.from_json(asked.to_json()) == asked
+        assert MfaRequired.from_json(asked.to_json()) == without_body(asked)
 
 
 _FORM = r"\A[A-Za-z]{3}, \d{1,3} [A-Za-z]{3} \d{1,5} \d{1,3}:\d{1,3}(:\d{1,3})? \S{0,6}\Z"
