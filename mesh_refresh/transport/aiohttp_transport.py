@@ -98,7 +98,7 @@ class AiohttpTransport:
             return await post_by(self._given, request, self._proxy)
         if self.way == "session":
             return await post_by(self._opened(), request, self._proxy)
-        failure: MeshRefreshError
+        failure: MeshRefreshError | None = None
         try:
             direct = self._directs.get(request.url) or await self._direct(request.url)
             conn, wire = await direct.connect()
@@ -111,7 +111,7 @@ class AiohttpTransport:
             # Raised out here: aiohttp's errors hold its request, and would come along as the context.
         else:
             return await direct.exchange(conn, wire, request)
-        if self._way == "session":
+        if failure is None:
             return await post_by(self._opened(), request, self._proxy)
         raise failure
 
