@@ -63,11 +63,13 @@ def _renews(request: RefreshRequest, tokens: Tokens, reply: Reply, content: Brok
     A proxy or a failing broker can repeat what it was sent. Such an echo is a renewal only under statuses that all
     say success, and with a lifetime: some brokers prolong a token and give no new one.
     """
-    sent, entries = _sent(request, tokens), content.all_entries
-    for entry in entries:
-        for token in (entry.access_token, entry.refresh_token, entry.token_id):
-            if token is not None and token not in sent:
-                return True
+    sent = {None, *_sent(request, tokens)}
+    for entry in content.broker_account_tokens:
+        if not (entry.access_token in sent and entry.refresh_token in sent and entry.token_id in sent):
+            return True
+    if not (content.access_token in sent and content.refresh_token in sent):
+        return True
+    entries = content.all_entries
     if reply.status != ApiStatus.OK or content.status != AuthStatus.SUCCEEDED:
         return False
     access = {token for entry in entries for token in (entry.access_token, entry.token_id)} - {None}

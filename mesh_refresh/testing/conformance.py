@@ -10,11 +10,11 @@ from attrs import evolve
 
 from mesh_refresh.codec import decode_reply, encode_request
 from mesh_refresh.enums import BrokerType
-from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, Throttled, Unavailable
 from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
-from mesh_refresh.testing.odd_replies import NEW_TOKEN, odd_replies
+from mesh_refresh.testing.odd_replies import BLANK_REPLIES, NEW_TOKEN, SPOILT_REPLIES, WAITS, odd_replies
 from mesh_refresh.tokens import Tokens
 
 _AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -186,6 +186,53 @@ class StrategyConformance:
                 kept = any(tokens.refresh_token == NEW_TOKEN for tokens in outcome.all_tokens)
             assert kept or NEW_TOKEN.encode() not in body, f"HTTP {code}, {body!r}: the new token is lost"
 
+    def test_a_blank_token_erases_none(self) -> None:
+        """A blank in the place of a token is absent: the refresh token in force stays."""
+        for body in BLANK_REPLIES:
+            outcome = self._interpret(decode_reply(HttpReply(200, {}, body), at=_AT))
+            assert isinstance(outcome, Refreshed)
+            found = [(tokens.access_token, tokens.refresh_token) for tokens in outcome.all_tokens]
+            assert found == [("new-access", _REFRESH)], f"{body!r} made {len(found)} accounts, or erased a token"
+
+    def test_an_echo_is_not_a_renewal(self) -> None:
+        """A reply that only repeats what was sent is no success, unless all statuses say so and a lifetime is given."""
+        tokens = self.make_tokens()
+        echo = {"accessToken": tokens.access_token, "refreshToken": tokens.refresh_token}
+        for status, inner, seconds in (("ok", "succeeded", None), ("badRequest", "succeeded", 60), ("ok", None, 60)):
+            content = {"status": inner, "brokerAccountTokens": [echo], "expiresInSeconds": seconds}
+            error = _raised(partial(self._interpret, _enveloped(status, content)))
+            assert isinstance(error, MeshRefreshError), f"an echo under {status} and {inner} was taken for a success"
+            assert not (isinstance(error, UnreadableReply) and error.may_hold_token)
+        outcome = self._interpret(_success(brokerAccountTokens=[echo], expiresInSeconds=60))
+        assert isinstance(outcome, Refreshed)
+        assert outcome.tokens.expires_at == _AT + timedelta(seconds=60)
+
+    def test_what_breaks_the_rules_of_json_costs_no_token(self) -> None:
+        """Numbers, texts and nestings that strict parsers refuse leave the pair beside them readable."""
+        for body in SPOILT_REPLIES:
+            outcome = self._interpret(decode_reply(HttpReply(200, {}, body), at=_AT))
+            assert [tokens.refresh_token for tokens in outcome.all_tokens] == [NEW_TOKEN], f"{body[:120]!r}"
+
+    def test_a_status_shows_no_token(self) -> None:
+        """A status that is none of the published ones may quote what was sent: neither outcome nor error shows it."""
+        secrets, said = self.make_tokens().secrets, " and ".join(self.make_tokens().secrets)
+        for code, content in ((200, {"accessToken": "new-access"}), (200, {"status": said}), (400, {"status": said})):
+            reply = _enveloped(said, content, code).scrubbed(self._request().secrets)  # as the client does
+            try:
+                shown: object = (reply, self._interpret(reply).reply)
+            except MeshRefreshError as error:
+                shown = (reply, str(error), error.facts)
+            assert not _shown(shown, secrets)
+
+    def test_a_wait_in_any_form_is_heeded(self) -> None:
+        """What asks to wait has spent nothing, and says for how long."""
+        for code in (429, 503):
+            for header in WAITS:
+                reply = decode_reply(HttpReply(code, {"Retry-After": header}, b""), at=_AT)
+                error = _raised(partial(self._interpret, reply))
+                assert isinstance(error, Throttled | Unavailable), f"{code} with Retry-After: {header} is {error!r}"
+                assert error.retry_after, f"Retry-After: {header} was not read"
+
     # What the tests are made of.
 
     def _request(self) -> RefreshRequest:
@@ -207,8 +254,12 @@ def evolve_tokens(tokens: Tokens, **changes: Any) -> Tokens:
 
 
 def _content(**content: object) -> Reply:
-    body = json.dumps({"status": "ok", "content": content}).encode()
-    return decode_reply(HttpReply(200, {"Content-Type": "application/json"}, body), at=_AT)
+    return _enveloped("ok", content)
+
+
+def _enveloped(status: str, content: object, code: int = 200) -> Reply:
+    body = json.dumps({"status": status, "content": content}).encode()
+    return decode_reply(HttpReply(code, {"Content-Type": "application/json"}, body), at=_AT)
 
 
 def _success(**content: object) -> Reply:

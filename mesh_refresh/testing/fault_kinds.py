@@ -18,7 +18,11 @@ def kinds() -> Iterable[Fault]:
     yield evolve(cls.throttle(0), name="throttle with seconds")
     yield evolve(cls.throttle(0, enveloped=False), name="throttle, bare")
     yield evolve(cls.throttle("Thu, 01 Jan 2026 12:00:00 GMT"), name="throttle with a date")
+    yield evolve(cls.throttle("0.001"), name="throttle with a fraction")
+    yield evolve(cls.throttle("soon"), name="throttle with words")
     yield cls.unavailable(0)
+    yield evolve(cls.unavailable("0.001", enveloped=False), name="unavailable with a fraction, bare")
+    yield evolve(cls.unavailable("soon", enveloped=False), name="unavailable with words, bare")
     yield cls.refuse()
     yield cls.missing_field()
     yield cls.client_refused()
@@ -49,6 +53,12 @@ def kinds() -> Iterable[Fault]:
         yield cls.enveloped(status, with_pair=True)
     yield cls.novelties()
     yield cls.wrong_types()
+    yield cls.blanks()
+    yield cls.odd_numbers()
+    for status in (ApiStatus.OK, ApiStatus.BAD_REQUEST):
+        yield cls.repeats(status)
+    for code in (200, 400):
+        yield cls.quotes(code)
     yield cls.gzip()
     for code in (302, 307):
         yield cls.redirect(code=code)

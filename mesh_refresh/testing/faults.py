@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from attrs import evolve, field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus
-from mesh_refresh.testing import wire
+from mesh_refresh.testing import echoes, wire
 from mesh_refresh.testing.contract import Answer, bad_request, client_refused, envelope, failed_content, success
 from mesh_refresh.testing.delivery import Delivery, Sent
 from mesh_refresh.testing.gate import Gate
@@ -75,9 +75,11 @@ class Fault:
         return cls.status(429, body, headers=_retry_after(retry_after), name="throttle")
 
     @classmethod
-    def unavailable(cls, retry_after: float | timedelta | datetime | str | None = 30) -> "Fault":
-        """503 with a Retry-After, before anything was done."""
-        body = envelope(ApiStatus.SERVER_FAILURE, "Temporarily unavailable")
+    def unavailable(
+        cls, retry_after: float | timedelta | datetime | str | None = 30, *, enveloped: bool = True
+    ) -> "Fault":
+        """503 with a Retry-After, before anything was done; with or without the envelope."""
+        body = envelope(ApiStatus.SERVER_FAILURE, "Temporarily unavailable") if enveloped else None
         return cls.status(503, body, headers=_retry_after(retry_after), name="unavailable")
 
     @classmethod
@@ -190,6 +192,26 @@ class Fault:
         return cls("wrong types", Delivery.WHOLE, lambda answer, _: wire.with_wrong_types(answer))
 
     @classmethod
+    def blanks(cls) -> "Fault":
+        """A success with blanks wherever a token could stand and none does: they are no tokens."""
+        return cls("blanks", Delivery.WHOLE, lambda answer, _: wire.with_blanks(answer))
+
+    @classmethod
+    def odd_numbers(cls) -> "Fault":
+        """A success with NaN, infinity and integers of 70 bits beside its pair."""
+        return cls("odd numbers", Delivery.WHOLE, lambda answer, _: wire.with_odd_numbers(answer))
+
+    @classmethod
+    def repeats(cls, status: str = ApiStatus.OK) -> "Fault":
+        """200, ``succeeded``, with the tokens that were sent and no others: nothing was renewed."""
+        return cls(f"repeats under {status}", Delivery.UNTOUCHED, lambda _, sent: echoes.repeated(status, sent.body))
+
+    @classmethod
+    def quotes(cls, code: int = 400) -> "Fault":
+        """An error whose statuses, which nobody has published, repeat every secret that was sent."""
+        return cls(f"quotes {code}", Delivery.UNTOUCHED, lambda _, sent: echoes.quoting(code, sent.secrets))
+
+    @classmethod
     def gzip(cls) -> "Fault":
         """A success, compressed though nobody asked for it."""
         return cls("gzip", Delivery.WHOLE, lambda answer, _: wire.gzipped(answer))
@@ -202,7 +224,7 @@ class Fault:
     @classmethod
     def echo(cls, code: int = 400) -> "Fault":
         """An error whose messages repeat every secret that was sent."""
-        return cls(f"echo {code}", Delivery.UNTOUCHED, lambda _, sent: _echo(code, sent.secrets))
+        return cls(f"echo {code}", Delivery.UNTOUCHED, lambda _, sent: echoes.echoing(code, sent.secrets))
 
     @classmethod
     def all(cls) -> dict[str, "Fault"]:
@@ -214,14 +236,6 @@ class Fault:
 
 def _when(*, after_rotation: bool) -> str:
     return " after rotation" if after_rotation else ""
-
-
-def _echo(code: int, secrets: tuple[str, ...]) -> Wire:
-    said = "You sent " + " and ".join(secrets)
-    payload = envelope(
-        ApiStatus.BAD_REQUEST, said, displayMessage=said, errorType="badRequest", errorData={"sent": list(secrets)}
-    )
-    return wire.json_reply(code, payload)
 
 
 def _reply(code: int, body: object, headers: Mapping[str, str]) -> Wire:

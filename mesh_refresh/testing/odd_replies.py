@@ -48,6 +48,34 @@ _BODIES_WITH_THE_TOKEN = tuple(
     )
 )
 
+BLANK_REPLIES = tuple(
+    text.replace("BLANK", blank).encode()
+    for blank in ("", " ", "\\t", "\\u0000", "\\u200b", "\\ufeff ")
+    for text in (
+        '{"status":"ok","content":{"status":"succeeded","accessToken":"new-access","refreshToken":"BLANK"}}',
+        '{"status":"ok","content":{"brokerAccountTokens":[{"accessToken":"new-access","refreshToken":"BLANK"}]}}',
+        '{"status":"ok","content":{"refreshToken":"BLANK","brokerAccountTokens":[{"accessToken":"new-access"}]}}',
+    )
+)
+"""Successes with a new access token, in which a blank stands where the refresh token would be."""
+
+SPOILT_REPLIES = tuple(
+    text.replace("PAIR", _PAIR).encode("latin-1")
+    for text in (
+        '{"status":"ok","content":{"status":"succeeded","brokerAccountTokens":[PAIR]},"errorData":[NaN,-Infinity]}',
+        '{"status":"ok","content":{"status":"succeeded","cash":1e999,"brokerAccountTokens":[PAIR]}}',
+        '{"status":"ok","content":{"brokerAccountTokens":[PAIR]},"errorData":1180591620717411303425,"message":NaN}',
+        '{"status":"ok","content":{"brokerAccountTokens":[PAIR]},"message":"two\nlines"}',
+        '{"status":"ok","content":{"brokerAccountTokens":[PAIR]},"message":"caf\u00e9"}',
+        '{"status":"ok","content":{"brokerAccountTokens":[PAIR],"brokerAccountTokens":null},"content":null}',
+        '{"status":"ok","content":{"brokerAccountTokens":[PAIR]},"novelty":' + "[" * 2000 + "]" * 2000 + "}",
+    )
+)
+"""Successes with a new pair beside something that strict parsers refuse."""
+
+WAITS = ("7", "1.5", '"30"', " 30 ", "30s", "30 seconds", "+30", "30, 60", "1e1", "PT30S", "2026-01-01T12:00:30Z")
+"""Forms of ``Retry-After``, in a reply of 2026-01-01T12:00:00Z."""
+
 _CODES = (200, 201, 204, 302, 400, 401, 403, 404, 408, 409, 418, 423, 429, 451, 500, 503)
 
 

@@ -124,6 +124,30 @@ def with_wrong_types(answer: Answer) -> Wire:
     return with_envelope(answer, content=content, message=[], displayMessage={}, errorHash=9, errorData="free form")
 
 
+def with_blanks(answer: Answer) -> Wire:
+    """The reply with blanks wherever a token could stand and none does."""
+    content = dict(answer.payload.get("content") or {})
+    blanks = {"accessToken": " ", "refreshToken": "\t", "tokenId": "\u200b"}
+    entries = [{**blanks, **entry} for entry in content.get("brokerAccountTokens") or []]
+    if entries:
+        content["brokerAccountTokens"] = entries
+    return with_envelope(answer, content={"accessToken": "\x00", "refreshToken": "", **content})
+
+
+def with_odd_numbers(answer: Answer) -> Wire:
+    """The reply with numbers that JSON has not, or that are too long for most who read it."""
+    content = dict(answer.payload.get("content") or {})
+    odd = {"fund": float("nan"), "cash": float("-inf"), "balances": [{"symbol": "USD", "cash": 2**70}]}
+    entries = [
+        {**entry, "account": {**entry["account"], **odd}} if "account" in entry else entry
+        for entry in content.get("brokerAccountTokens") or []
+    ]
+    content |= {"traceId": 2**70, "refreshTokenExpiresInSeconds": content.get("refreshTokenExpiresInSeconds", 10**40)}
+    if entries:
+        content["brokerAccountTokens"] = entries
+    return with_envelope(answer, content=content, errorData={"score": float("nan"), "ids": [2**70, -(2**70)]})
+
+
 def _mistyped(entry: dict[str, Any]) -> dict[str, Any]:
     if "account" not in entry:
         return entry

@@ -307,3 +307,16 @@ async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, cra
         Reason.UNKNOWN,
     )
     assert stage.sent() == sent
+
+
+async def test_an_echo_is_no_success(stage: Stage) -> None:
+    """A reply that only repeats what was sent ends no failure, moves no end, and parks nothing: its fate is unknown."""
+    async with stage.keeper(settle=SETTLE) as keeper:
+        made = await unknown(stage, keeper, Fault.repeats())
+        account = await stage.account()
+        assert (account.state, account.tokens) == (AccountState.ACTIVE, made.token)
+        assert account.wait_until is not None
+        assert account.refreshed_at is None
+        stage.clock.advance(HOUR)
+        assert (await keeper.tokens("a")).refresh_token != made.token.refresh_token
+    await stage.assert_whole()

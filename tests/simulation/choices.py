@@ -166,5 +166,7 @@ def fault(unit: float, chance: Random, most: float, *, jumps: bool) -> Fault:
     return Fault.throttle(3) if jumps and found.name == "throttle with a date" else found
 
 
-REFUSING = frozenset({"refuse", "failed", "envelope badRequest", "echo 400"})
+REFUSING = frozenset({
+    "refuse", "failed", "envelope badRequest", "echo 400", "quotes 400", "repeats under badRequest",
+})  # fmt: skip
 """Faults by which good tokens are refused, so that a keeper may rightly park the account."""

@@ -117,6 +117,17 @@ async def test_gzip_is_gzip(fake: FakeMesh) -> None:
     assert not fake.undelivered
 
 
+async def test_blanks_erase_no_token_of_a_broker_that_does_not_rotate(fake: FakeMesh) -> None:
+    """Where the reply leaves the refresh token out, a blank in its place leaves the stored one as it is."""
+    login = fake.login("tdAmeritrade")
+    fake.fail(Fault.blanks())
+    async with fake.client() as mesh:
+        fresh = (await mesh.refresh(login.token)).unwrap().tokens
+        assert fresh.refresh_token == login.token.refresh_token
+        assert fake.is_live(fresh.access_token)
+        assert (await mesh.refresh(fresh)).unwrap().tokens.access_token != fresh.access_token
+
+
 async def test_a_redirect_says_where_to(fake: FakeMesh, caller: Caller) -> None:
     """The redirect names its host."""
     fake.fail(Fault.redirect("http://127.0.0.1:1/x", 302))

@@ -1,6 +1,7 @@
 """Whatever bytes come back: an outcome or a `MeshRefreshError`, and no token that stood in its place is dropped."""
 
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.once
 NAMES = ["content", "status", "brokerAccountTokens", "account", "accessToken", "refreshToken", "tokenId", "accountId",
          "meshAccountId", "expiresInSeconds", "refreshTokenExpiresInSeconds", "errorData", "message", "errorType",
          "balances", "cash", "title", "teamCode"]  # fmt: skip
-WORDS = ["ok", "failed", "succeeded", "mfaRequired", "badRequest", "serverFailure", "missingField", "A", "B", ""]
+WORDS = ["ok", "failed", "succeeded", "mfaRequired", "badRequest", "serverFailure", "missingField", "A", "B", "",
+         " ", "\x00", "\u200b\t", *OLD.secrets, f"unheard of: {OLD.refresh_token}", CODE]  # fmt: skip
 LEAVES = (
     st.none() | st.booleans() | st.floats() | st.integers() | st.integers(-(10**40), 10**40)
     | st.sampled_from(WORDS) | st.text(st.characters(), max_size=5)
@@ -55,39 +57,75 @@ VALID: dict[str, Any] = envelope(
 )  # fmt: skip
 
 
+def parsed(body: bytes) -> dict[str, Any]:
+    """`body` as the standard library reads it; nothing where it is no object with content."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) and isinstance(value.get("content"), dict) else {}
+
+
 def planted(body: bytes) -> set[str]:
     """The oracle: every token that stands in its place in `body`, read with nothing but the standard library."""
-    try:
-        inner = json.loads(body)["content"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return set()
-    if not isinstance(inner, dict):
-        return set()
+    inner = parsed(body).get("content", {})
     entries = inner.get("brokerAccountTokens")
-    places = [inner, *(entries if isinstance(entries, list) else [entries])]
-    names = ("accessToken", "refreshToken")
-    found = [place.get(name) for place in places if isinstance(place, dict) for name in names]
-    return {token for token in found if isinstance(token, str) and token}
+    listed = entries if isinstance(entries, list) else [entries]
+    named = [(inner, "accessToken"), (inner, "refreshToken")]
+    named += [
+        (it, name) for it in listed if isinstance(it, dict) for name in ("accessToken", "refreshToken", "tokenId")
+    ]
+    found = [place.get(name) for place, name in named]
+    found = [str(token) if type(token) is int else token for token in found]
+    return {token for token in found if isinstance(token, str) and is_seen(token)}
+
+
+def is_seen(text: str) -> bool:
+    """Whether anybody can see something of `text`."""
+    white = ("Cc", "Cf", "Zs", "Zl", "Zp")
+    return any(unicodedata.category(it) not in white and it not in "\u115f\u1160\u2800\u3164\uffa0" for it in text)
+
+
+def is_whole(body: bytes) -> bool:
+    """Whether every character in `body` is a whole one."""
+    try:
+        json.dumps(parsed(body), ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+SECRETS = (*OLD.secrets, CODE)
 
 
 def check(http: int, body: bytes, *, code: str | None = None) -> None:
     """Read `body` under `http`, and see that nothing breaks and nothing is dropped."""
     strategy = DefaultStrategy()
     request = strategy.build(OLD, RefreshOptions()) if code is None else strategy.build_mfa(pending(), code)
+    sent = {*request.secrets, *OLD.secrets}
     reply = codec.decode_reply(HttpReply(http, {}, body), at=AT)
     assert isinstance(reply, Reply)
     try:
         outcome = strategy.interpret(request, OLD, reply, AT)
     except MeshRefreshError as error:
-        assert isinstance(str(error), str)  # noqa: PT017 - an outcome is right too
-        if planted(body) - set(request.secrets):
+        shown = repr((str(error), error.facts, reply.scrubbed(request.secrets)))
+        assert not [secret for secret in SECRETS if secret in shown]
+        if planted(body) - sent:
+            failed = parsed(body)["content"].get("status") == "failed"
+            assert failed or not 200 <= http < 300 or not is_whole(body)
             assert isinstance(error, UnreadableReply)  # noqa: PT017 - an outcome is right too
             assert error.may_hold_token  # noqa: PT017
             assert error.body == body  # noqa: PT017
         return
     assert isinstance(outcome, Refreshed | MfaRequired)
-    kept = {token for tokens in outcome.all_tokens for token in (tokens.access_token, tokens.refresh_token)}
+    assert not [secret for secret in SECRETS if secret in repr((outcome.reply, outcome.reply.facts))]
+    kept = {token for tokens in outcome.all_tokens for token in tokens.secrets}
     assert planted(body) <= kept
+    assert all(map(is_seen, kept))
+    said = parsed(body)
+    if said and isinstance(outcome, Refreshed) and not planted(body) - sent:
+        assert (said.get("status"), said["content"].get("status")) == ("ok", "succeeded")
+        assert {"expiresInSeconds", "refreshTokenExpiresInSeconds"} & set(said["content"])
     if isinstance(outcome, MfaRequired):
         assert MfaRequired.from_json(outcome.to_json()) == outcome
 
@@ -168,6 +206,42 @@ def test_a_valid_reply_with_bytes_exchanged(http: int, start: int, length: int, 
     """A reply with any bytes of it exchanged, its keys doubled too, drops no token that can still be read."""
     body = written(VALID)
     check(http, body[:start] + new + body[start + length :])
+
+
+TOKEN = st.sampled_from(["fake-1", "fake-2", 2**70, 7, None, "", " ", "\x00", "\u200b", *OLD.secrets])
+STATUS = st.sampled_from(["ok", "succeeded", "succeeded", None, "badRequest", f"unheard of: {OLD.refresh_token}"])
+PLAUSIBLE_ENTRY = st.fixed_dictionaries(
+    {}, optional={"accessToken": TOKEN, "refreshToken": TOKEN, "tokenId": TOKEN, "account": st.just({"accountId": "A"})}
+)
+PLAUSIBLE = st.builds(
+    lambda said, entries, top, lifetime: content(*entries, status=said, **top, expiresInSeconds=lifetime),
+    STATUS, st.lists(PLAUSIBLE_ENTRY, max_size=2), PLAUSIBLE_ENTRY, st.sampled_from([None, 60]),
+)  # fmt: skip
+ODD = st.sampled_from([b"null", b"NaN", b"-Infinity", b"1e999", b"%d" % 2**70, b'"\n"', b'"caf\xe9"'])
+TWICE = st.sampled_from([b"", b'"refreshToken": null, ', b'"accessToken": " ", '])
+
+
+@bounded(500)
+@given(STATUS, PLAUSIBLE, ODD, TWICE)
+def test_a_plausible_reply(status: str | None, inner: dict[str, Any], odd: bytes, twice: bytes) -> None:
+    """Blank, repeated and new tokens under any statuses are what they are, beside whatever strict parsers refuse."""
+    clean = written(envelope(inner, status))
+    check(200, clean)
+    spoilt = clean.replace(b'"errorType"', b'"errorData": ' + odd + b', "errorType"')
+    doubled = spoilt.replace(b'"expiresInSeconds"', twice + b'"expiresInSeconds"')
+    assert accounts(clean) == accounts(spoilt) == accounts(doubled)
+
+
+def accounts(body: bytes) -> object:
+    """What came of `body`: the tokens of each account, or the class of the error."""
+    try:
+        outcome = DefaultStrategy().interpret(REQUEST, OLD, codec.decode_reply(HttpReply(200, {}, body), at=AT), AT)
+    except MeshRefreshError as error:
+        return type(error)
+    return type(outcome), outcome.all_tokens
+
+
+REQUEST = DefaultStrategy().build(OLD, RefreshOptions())
 
 
 @pytest.mark.parametrize("http", [200, 400, 500])
