@@ -94,6 +94,10 @@ class Memory:
             call, found = evolve(call, tokens=own), after
             seen.add(found)
 
+    def forget(self) -> None:
+        """The client is closed, and nobody brings a spent token any more: only what reached nobody is kept."""
+        self._spent = OrderedDict((key, answered) for key, answered in self._spent.items() if answered in self._kept)
+
     def unreached(self) -> tuple[Outcome, ...]:
         """Every outcome that is with nobody."""
         outcomes = [answered.outcome_for(call) for answered in self._kept for call in answered.unreached]

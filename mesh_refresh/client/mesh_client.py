@@ -1,13 +1,13 @@
 """`MeshClient`: what a user types."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
-
-from attrs import evolve
 
 from mesh_refresh.client.calls import (
     DEFAULT_SENDING,
@@ -15,15 +15,17 @@ from mesh_refresh.client.calls import (
     Behind,
     Call,
     SendOptions,
+    as_told,
     goes_ahead_after,
     key_of,
     may_be_news,
     own_tokens,
     tokens_of,
 )
-from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, checked_request, is_a
+from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, is_a
 from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.exchange import Ended, Exchange
+from mesh_refresh.client.guarded_clock import guarded
 from mesh_refresh.client.keys import (
     PRODUCTION_URL,
     ClientSecret,
@@ -36,16 +38,24 @@ from mesh_refresh.client.keys import (
 )
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, check_options, registry_of
+from mesh_refresh.client.requests import built
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
-from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
+from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
+
+_log = logging.getLogger("mesh_refresh")
+
+_being_closed: ContextVar[int | None] = ContextVar("mesh_refresh_being_closed", default=None)
+"""The `id` of the client whose transport is being closed: it cannot wait for itself. An `id`, because timers keep the
+context in which they were made, and with it all that is in there."""
 
 
 class MeshClient:
@@ -96,10 +106,12 @@ class MeshClient:
         self._on_outcome = on_outcome
         self._on_outcome_timeout = on_outcome_timeout
         self._clock = clock or SystemClock()
+        self._time = guarded(self._clock)
         self._shell: Shell | None = None
-        self._memory = Memory(self._clock)
+        self._memory = Memory(self._time)
         self._running: dict[str, Exchange] = {}
         self._closed = False
+        self._closing: ExchangeTask | None = None
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -141,11 +153,11 @@ class MeshClient:
         """
         strategy = self._registry[tokens.broker]
         try:
-            request = checked_request(strategy.build(tokens, RefreshOptions()))
-        except Exception:  # noqa: BLE001 - of a strategy of the user's
+            request = built(lambda: strategy.build(tokens, RefreshOptions()))
+        except InvalidRequest:
             return True  # it is not sent at all
         try:
-            return bool(strategy.may_resend(request))
+            return strategy.may_resend(request) is True
         except Exception:  # noqa: BLE001 - the same
             return False
 
@@ -180,9 +192,8 @@ class MeshClient:
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        return await self._exchange(
-            Call(strategy, tokens, checked_request(strategy.build(tokens, options)), options, sending)
-        )
+        request = built(lambda: strategy.build(tokens, options))
+        return await self._exchange(Call(strategy, tokens, request, options, sending))
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -198,36 +209,57 @@ class MeshClient:
         check_sending(sending)
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
-        request = checked_request(strategy.build_mfa(pending, code))
+        request = built(lambda: strategy.build_mfa(pending, code))
         return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
 
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
+
+        All of this is done before it returns or raises, also where its caller is cancelled meanwhile, once or again
+        and again; the `CancelledError` comes at its end. A transport may take `on_outcome_timeout` to close.
 
         Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
         at each call, until somebody brings their tokens. Safe to call twice.
         """
         for exchange in (*self._running.values(), *self._memory.recalled):
             check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
+        if _being_closed.get() == id(self):
+            raise InvalidRequest("The transport asked to close the client that closes it: it is being closed.")
         self._closed = True
         if self._shell is not None:
             self._shell.closing = True
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
+        if self._closing is None:
+            self._closing = ExchangeTask.of(self._close(), asyncio.get_running_loop())
+        elif self._closing.done():
+            self._raise_unreached()
+            return
+        try:
+            cancelled = await wait_to_end(self._closing)
+        finally:
+            self._raise_unreached()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
         await self._until_idle()
         if self._shell is not None:
             self._shell.deadlines.stop()
             self._shell = None
-            try:
-                await self._transport.aclose()  # which may bring what came on its connections since
-            finally:
-                await self._until_idle()
-                self._raise_unreached()
-        self._raise_unreached()
+        _being_closed.set(id(self))
+        try:
+            # It may bring what came on its connections since.
+            await run_foreign(self._transport.aclose, timeout=self._on_outcome_timeout.total_seconds(), again=False)
+        except CancelledForGood:
+            _log.error("the transport cancelled its own aclose; its connections may be open")
+        finally:
+            await self._until_idle()
+            self._memory.forget()
 
     async def _until_idle(self) -> None:
-        while busy := [*self._running.values(), *self._memory.recalled]:
+        while busy := [one for one in (*self._running.values(), *self._memory.recalled) if not one.finished]:
             await busy[0].wait()
 
     def _raise_unreached(self) -> None:
@@ -237,13 +269,15 @@ class MeshClient:
 
     def _check(self, tokens: Tokens) -> None:
         check_broker_fits(self._base_url, tokens.broker)
-        if tokens.not_before is not None and tokens.not_before > self._clock.now():
+        if tokens.not_before is not None and tokens.not_before > self._time.now():
             raise InvalidRequest(
                 f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
             )
 
     async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
         shell = self._bound()
+        came, again = shell.loop.time(), False
+        until = came + self._retry.deadline.total_seconds()
         while True:
             if self._closed:
                 raise InvalidRequest("This client is closed; nothing was sent.")
@@ -256,16 +290,20 @@ class MeshClient:
                     return await self._recall(shell, answered, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 check_not_waiting_for_itself(busy)
-                await busy.wait()
+                await self._wait(busy, until)
+                again = True
                 continue
             running = self._running.get(call.key)
             if running is None:
-                running = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late)
+                running = self._running[call.key] = Exchange(
+                    shell, call, self._on_end, on_late=self._on_late, begun=came if again else None
+                )
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
                 return await self._share(running, running.join(call))
-            await running.wait()
+            await self._wait(running, until)
+            again = True
             result = running.result_for(call)
             own = own_tokens(result)
             if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
@@ -279,6 +317,11 @@ class MeshClient:
             if running.answered is not None:
                 return await self._recall(shell, running.answered, call, brought=call)
 
+    async def _wait(self, exchange: Exchange, until: float) -> None:
+        """Until it is finished. Raises `NotSent` at the deadline of the caller who waits."""
+        if not await exchange.wait(until):
+            raise NotSent("The request was not sent: another one with the same token took all the time.")
+
     async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
         """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
         exchange = self._memory.recall(answered)
@@ -289,7 +332,7 @@ class MeshClient:
         else:
             check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
-        return outcome if call is brought else evolve(outcome, before=brought.tokens)
+        return outcome if call is brought else as_told(outcome, brought.tokens)
 
     async def _share(
         self, exchange: Exchange, participant: Participant, *, starts: bool = False
@@ -309,21 +352,21 @@ class MeshClient:
         return result
 
     def _on_end(self, exchange: Exchange) -> None:
-        del self._running[exchange.call.key]
+        self._running.pop(exchange.call.key, None)
         self._memory.add(exchange)
         self._settle(exchange)
 
     def _on_late(self, exchange: Exchange, data: bytes) -> None:
         """Bytes came behind the reply of a finished exchange: they go to its hook, unless they are known."""
-        results = exchange.delivery.results()
-        known = [secret for call, result in results.values() for secret in tokens_of(call, result)]
-        is_kept = any(isinstance(result, UnreadableReply) and data in result.body for _, result in results.values())
+        callers = exchange.delivery.by_ref().values()
+        known = [secret for caller, result in callers for secret in tokens_of(caller.call, result)]
+        is_kept = any(isinstance(result, UnreadableReply) and data in result.body for _, result in callers)
         if is_kept or not may_be_news(data, known):
             return
-        behind = Behind(exchange.delivery.number, exchange.call, data, self._clock.now())
+        behind = Behind(exchange.delivery.number, exchange.call, data, self._time.now())
         late = Exchange(exchange.shell, exchange.call, self._on_recalled, behind)
-        for call, _ in results.values():
-            late.join(call).gone = True  # nobody waits for it
+        for caller, _ in callers:
+            late.delivery.join(caller.call, caller.context).gone = True  # nobody waits for it
         self._memory.begin(behind, late)
         late.start()
 
@@ -345,7 +388,7 @@ class MeshClient:
                 transport=self._transport,
                 on_outcome=self._on_outcome,
                 on_outcome_timeout=self._on_outcome_timeout,
-                clock=self._clock,
+                clock=self._time,
                 expire=lambda exchange: exchange.end(Ended.DEADLINE),
             )
         elif self._shell.loop is not asyncio.get_running_loop():

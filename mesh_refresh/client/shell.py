@@ -38,10 +38,14 @@ class Deadlines:
         self._length = length.total_seconds()
         self._expire = expire
         self._ends: dict[Exchange, float] = {}
+        self._own: dict[Exchange, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, exchange: "Exchange") -> None:
-        """The clock starts now."""
+    def add(self, exchange: "Exchange", begun: float | None = None) -> None:
+        """The clock starts now, or has `begun`: those few have timers of their own, because they end out of order."""
+        if begun is not None:
+            self._own[exchange] = self._loop.call_at(begun + self._length, self._expire_after, _LOOKS, exchange)
+            return
         end = self._loop.time() + self._length
         self._ends[exchange] = end
         if self._timer is None:
@@ -50,6 +54,8 @@ class Deadlines:
     def remove(self, exchange: "Exchange") -> None:
         """It is over."""
         self._ends.pop(exchange, None)
+        if self._own and (timer := self._own.pop(exchange, None)) is not None:
+            timer.cancel()
 
     def stop(self) -> None:
         """Let go of the timer."""
@@ -98,7 +104,7 @@ class Shell:
         self.url = base_url + REFRESH_PATH
         self.retry = retry
         self.transport = transport
-        self.own_transport = isinstance(transport, AiohttpTransport)
+        self.own_transport = getattr(type(transport), "send", None) is AiohttpTransport.send
         """Ours ends when its task is ended, and so may run in the exchange's task itself."""
         self.on_outcome = on_outcome
         self.hook_timeout = on_outcome_timeout.total_seconds()

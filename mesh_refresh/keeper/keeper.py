@@ -26,7 +26,7 @@ from mesh_refresh.keeper.checks import (
 )
 from mesh_refresh.keeper.core import Core, new_name
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
-from mesh_refresh.keeper.leaving import drain, whatever_happens
+from mesh_refresh.keeper.leaving import drain
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
@@ -39,6 +39,7 @@ from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
+from mesh_refresh.tasks import run_to_end
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -142,13 +143,13 @@ class Keeper:
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
         core.wake()
         try:
-            cancelled = await whatever_happens(drain(core, self._loop, self._policy.drain), core.loop)
+            cancelled = await run_to_end(drain(core, self._loop, self._policy.drain), core.loop)
         finally:
             self._left.set()
             core.left = True
         _raise_unsaved(core)
-        if cancelled:
-            raise asyncio.CancelledError
+        if cancelled is not None:
+            raise cancelled
 
     async def run(self) -> None:
         """Work until cancelled, then drain: for a process that does nothing else."""
