@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
 from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedDict, MaskedStr
+from mesh_refresh.outcomes import Outcome
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
@@ -16,8 +17,8 @@ from mesh_refresh.transport import AiohttpTransport
 if TYPE_CHECKING:
     from mesh_refresh.client.exchange import Exchange
 
-Hook = Callable[[Any], Awaitable[object] | object]
-"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token."""
+Hook = Callable[[Outcome], Awaitable[object] | object]
+"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token, each of them."""
 
 
 _LOOKS = 10
