@@ -12,6 +12,7 @@ from attrs import evolve
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
+from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.asking import Asking
@@ -318,19 +319,21 @@ class Keeper:
         login that does not open with the keys at hand hides none of the others: it is logged as an error and left out.
         """
         check_filters(state, broker, changed_since, after, limit)
-        page = page_of(_AT_A_TIME, state=state, broker=broker, changed_since=changed_since, after=after)
+        page = page_of(
+            _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
+        )
         return _pages(self._core(), page, limit)
 
     async def pause(self, broker: str = "*") -> None:
         """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
         check_broker(broker)
-        await self._core().store.pause(str(broker))
+        await self._core().store.pause(str(named_broker(broker)))
 
     async def resume(self, broker: str = "*") -> None:
         """Go on with `broker`. A pause of all is ended only by resuming all."""
         check_broker(broker)
         core = self._core()
-        await core.store.pause(str(broker), paused=False)
+        await core.store.pause(str(named_broker(broker)), paused=False)
         core.wake()
 
     async def summary(self) -> Summary:
