@@ -49,6 +49,7 @@ from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import DefaultStrategy, StrategyRegistry, VanguardStrategy, WeBullStrategy
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
+from mesh_refresh.version import VERSION
 
 __all__ = [
     "BODY_LIMIT",
@@ -106,3 +107,5 @@ __all__ = [
     "VanguardStrategy",
     "WeBullStrategy",
 ]
+
+__version__ = VERSION

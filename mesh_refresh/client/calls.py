@@ -68,6 +68,15 @@ class Call:
         tokens = self.tokens
         return tokens.ref if tokens.ref is not None else (tokens.account_id, tokens.mesh_account_id)
 
+    @property
+    def name(self) -> str:
+        """Whose it is, for log lines: the broker and the user's own key, or Mesh's id where there is none."""
+        tokens = self.tokens
+        whose = (
+            f"ref {tokens.ref!r}" if tokens.ref is not None else f"Mesh account {tokens.mesh_account_id or 'unknown'}"
+        )
+        return f"{tokens.broker}, {whose}"
+
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
         return self.request == other.request and self.sending == other.sending

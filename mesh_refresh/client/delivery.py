@@ -216,4 +216,4 @@ class Delivery:
         for note in getattr(cause, "__notes__", ()):
             failure.add_note(note)
         self._failures = {**self._failures, ref: failure}
-        _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)
+        _log.error("on_outcome %s; the outcome goes to its caller, or is kept (%s)", why, participant.call.name)

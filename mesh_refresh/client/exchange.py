@@ -146,7 +146,8 @@ class Exchange:
         try:
             self._on_late(self, data)
         except Exception as error:  # noqa: BLE001 - a transport calls it, which can do nothing about that
-            _log.error("%d bytes that came behind a reply are lost: %s", len(data), type(error).__name__)
+            why = type(error).__name__
+            _log.error("%d bytes that came behind a reply are lost: %s (%s)", len(data), why, self.call.name)
 
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller. Never raises."""
@@ -194,7 +195,7 @@ class Exchange:
         try:
             self._on_end(self)
         except Exception as error:  # noqa: BLE001 - the callers have their results
-            _log.error("an exchange is not remembered: %s", type(error).__name__)
+            _log.error("an exchange is not remembered: %s (%s)", type(error).__name__, self.call.name)
         early, self._early = self._early, ()
         for data in (*early, self.answered.http.surplus if self.answered is not None else b""):
             self.take_late(data)
@@ -220,7 +221,8 @@ class Exchange:
             self._last = error
             if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
                 return self._worst(error)
-            _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
+            failure, seconds = type(error).__name__, pause.total_seconds()
+            _log.info("refresh failed with %s; next attempt in %.1f s (%s)", failure, seconds, self.call.name)
             if self.answered is not None:
                 self.take_late(self.answered.http.surplus)
             self.answered, self.started = None, False

@@ -13,6 +13,7 @@ from mesh_refresh.outcomes import Outcome
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
+from mesh_refresh.version import VERSION
 
 if TYPE_CHECKING:
     from mesh_refresh.client.exchange import Exchange
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Hook = Callable[[Outcome], Awaitable[object] | object]
 """``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token, each of them."""
 
+
+_USER_AGENT = f"mesh_refresh/{VERSION}"
 
 _LOOKS = 10
 """How often the loop looks for an answer before an exchange is ended: for bytes, TLS, a body in pieces, the task."""
@@ -130,7 +133,7 @@ class Shell:
                 "X-Client-Secret": secret,
                 "Content-Type": "application/json",
                 "Accept": "application/json",
-                "User-Agent": "mesh_refresh",
+                "User-Agent": _USER_AGENT,
                 # Replies are a kilobyte: inflating one costs more than reading it.
                 "Accept-Encoding": "identity",
             }

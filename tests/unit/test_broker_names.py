@@ -11,7 +11,7 @@ def test_known_but_for_its_case(name: str) -> None:
     """In tokens, in what they are read from, and in a registry."""
     tokens = Tokens(name, "fake-refresh")
     assert tokens.broker is BrokerType.WE_BULL
-    payload = {"brokerType": name, "accountTokens": [{"refreshToken": "fake-refresh"}]}
+    payload = {"brokerType": str(name), "accountTokens": [{"refreshToken": "fake-refresh"}]}
     assert Tokens.from_link(payload)[0].broker is BrokerType.WE_BULL
     assert Tokens.from_document({**tokens.to_document(), "broker": str(name)}).broker is BrokerType.WE_BULL
     assert isinstance(StrategyRegistry()[name], WeBullStrategy)
