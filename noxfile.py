@@ -156,6 +156,14 @@ def torture(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/exchange/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
 
 
+@nox.session
+def parts(session: nox.Session) -> None:
+    """Two thousand stories of parts that misbehave, with fresh randomness, in place of forty: some half an hour."""
+    session.install("-e", ".[dev]")
+    env = {"MESH_REFRESH_PARTS_EXAMPLES": "2000"}
+    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", "tests/exchange/test_parts_fuzz.py", env=env)
+
+
 @nox.session(python=SIMULATING)
 def simulate(session: nox.Session) -> None:
     """A million exchanges of keepers in simulated worlds, on all cores: some twenty minutes on two."""
