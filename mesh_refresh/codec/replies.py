@@ -16,21 +16,36 @@ from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
 from mesh_refresh.messages import REQUEST_IDS, BodyKind, HttpReply, Reply
 
-_REQUEST_IDS = {name.lower(): name for name in REQUEST_IDS}
+_ENCODING, _RETRY_AFTER = "Content-Encoding", "Retry-After"
+_NAMES = {name.lower(): name for name in (_ENCODING, _RETRY_AFTER, *REQUEST_IDS)}
 _ID = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
+_NONE: Mapping[str, str] = {}
 
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
     if not reply.headers:
-        return _decoded(reply, None)
-    asked = _header(reply.headers, "Retry-After")
+        return _decoded(reply, "identity", None, asked=False, ids=_NONE)
+    found = _known_headers(reply.headers)
+    encoding, asked = found.pop(_ENCODING, "identity"), found.pop(_RETRY_AFTER, None)
     wait = None if asked is None else read_retry_after(asked, at)
-    return evolve(_decoded(reply, wait), asked_to_wait=asked is not None, request_ids=_request_ids(reply.headers))
+    # A header is free text: what does not look like an id is left out.
+    ids = {name: value for name, value in found.items() if _ID.fullmatch(value)}
+    return _decoded(reply, encoding, wait, asked=asked is not None, ids=ids)
 
 
-def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
-    body, whole = decompressed(_encoding(reply), reply.body) if reply.headers else (reply.body, True)
+def _known_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that are read, by the names that they have here."""
+    found: dict[str, str] = {}
+    for key in headers:
+        name = _NAMES.get(key.lower())
+        if name is not None and (name not in found or key == name):
+            found[name] = headers[key]
+    return found
+
+
+def _decoded(reply: HttpReply, encoding: str, wait: timedelta | None, *, asked: bool, ids: Mapping[str, str]) -> Reply:
+    body, whole = (reply.body, True) if encoding == "identity" else decompressed(encoding.strip().lower(), reply.body)
     if body is None:
         kind, body = BodyKind.COMPRESSED, reply.body
     elif not (whole and reply.complete) or len(body) > BODY_LIMIT:
@@ -38,9 +53,9 @@ def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
     else:
         parsed, readable = read_json(body)
         if type(parsed) is dict and (not reply.surplus or is_envelope(parsed)):
-            return _envelope(reply.status, parsed, retry_after, body)
+            return _envelope(reply.status, parsed, wait, body, asked=asked, ids=ids)
         kind = BodyKind.OTHER_JSON if readable else _kind_of_text(body)
-    return _salvaged(reply, body, kind, retry_after)
+    return evolve(_salvaged(reply, body, kind, wait), asked_to_wait=asked, request_ids=ids)
 
 
 def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timedelta | None) -> Reply:
@@ -62,7 +77,15 @@ def _kind_of_text(body: bytes) -> BodyKind:
     return BodyKind.EMPTY if not start else BodyKind.BROKEN if start in b"{[" else BodyKind.TEXT
 
 
-def _envelope(http_status: int, parsed: dict[str, Any], retry_after: timedelta | None, body: bytes) -> Reply:
+def _envelope(
+    http_status: int,
+    parsed: dict[str, Any],
+    retry_after: timedelta | None,
+    body: bytes,
+    *,
+    asked: bool = False,
+    ids: Mapping[str, str] = _NONE,
+) -> Reply:
     get = parsed.get
     status = get("status")
     kind = _kind_of_object(parsed)
@@ -82,6 +105,8 @@ def _envelope(http_status: int, parsed: dict[str, Any], retry_after: timedelta |
         read_content(get("content")),
         retry_after,
         body,
+        asked,
+        request_ids=ids,
     )
 
 
@@ -89,24 +114,3 @@ def _kind_of_object(parsed: dict[str, Any]) -> BodyKind:
     if is_envelope(parsed):
         return BodyKind.ENVELOPE
     return BodyKind.PROBLEM if "title" in parsed or "detail" in parsed else BodyKind.OTHER_JSON
-
-
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    value = headers.get(name)
-    if value is None:
-        value = next((item for key, item in headers.items() if key.lower() == name.lower()), None)
-    return value
-
-
-def _request_ids(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that look like ids: a header is free text."""
-    found: dict[str, str] = {}
-    for key in headers:
-        name, value = _REQUEST_IDS.get(key.lower()), headers[key]
-        if name is not None and _ID.fullmatch(value):
-            found[name] = value
-    return found
-
-
-def _encoding(reply: HttpReply) -> str:
-    return (_header(reply.headers, "Content-Encoding") or "identity").strip().lower()
