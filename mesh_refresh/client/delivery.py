@@ -104,8 +104,8 @@ class Delivery:
         Where there are several refs, nobody waits for the hook of another one's.
         """
         self._begun = NOBODY
-        first = self._participants[0]
-        if all(participant.ref == first.ref for participant in self._participants):
+        first, *others = self._participants
+        if not others or all(participant.ref == first.ref for participant in others):
             hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
             if hook is not None:
                 self._begun = frozenset((first.ref,))

@@ -174,17 +174,17 @@ class Exchange:
 
     async def _send_until_ended(self) -> None:
         """Leaves `answered` or `failed`, whatever happens in it."""
-        failed: MeshRefreshError | None = OutcomeUnknown("The exchange broke off.")
         try:
-            failed = await self._attempts()
+            self.failed = await self._attempts()
         except asyncio.CancelledError:
             # Between two attempts, what the last one said is worth more than that there was no other.
-            failed = self._worst(self._last or self._end_error())
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers must not hang
-            failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
-            failed.__cause__ = error
+            self.failed = self._worst(self._last or self._end_error())
+        except BaseException as error:
+            self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
+            self.failed.__cause__ = error
+            if not isinstance(error, Exception):
+                raise  # it ends the program
         finally:
-            self.failed = failed
             self.shell.deadlines.remove(self)
 
     def _finish(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
+from mesh_refresh.enums import BrokerType
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.messages import RefreshRequest
 from mesh_refresh.validation import wrong_broker, wrong_metadata, wrong_text
@@ -39,6 +40,10 @@ def _wrong_request(request: object) -> str | None:
     # Of any type: type checkers believe the declaration.
     refresh_token: object = request.refresh_token
     create: object = request.create_new_refresh_token
+    if type(request.type) is BrokerType and create is None and request.metadata is None and refresh_token is not None:
+        texts = (refresh_token, request.access_token, request.trade_token, request.mfa_code)
+        if all(map(_is_plain, texts)):
+            return None  # nearly always, and it is on the way of every refresh
     wrong = (
         (wrong_broker(request.type) and "type must be a BrokerType or another non-empty string")
         or (not isinstance(refresh_token, str) and "refresh_token must be a string")
@@ -51,3 +56,7 @@ def _wrong_request(request: object) -> str | None:
         or (request.metadata is not None and wrong_metadata(request.metadata))
     )
     return f"a request that cannot be sent: {wrong.rstrip('.')}" if wrong else None
+
+
+def _is_plain(text: object) -> bool:
+    return text is None or (isinstance(text, str) and text.isascii())
