@@ -113,7 +113,7 @@ class Unit:
         now = core.now()
         wish = self._choose(login, now) if login.moving is None else None
         if wish is None:
-            await self._write(login, _nothing_to_send)
+            await self._write(login, nothing_to_send)
             return
         if self._code is None and self._may_be_spent(wish.account):
             await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
@@ -339,10 +339,13 @@ def loop_choice(login: Login, now: Now) -> Exchange | None:
     return next_exchange(login, now.at, now.policy)
 
 
-def _nothing_to_send(stored: Login, now: Now) -> Applied:
-    """The lease goes back; whatever is due and may not be sent is put off."""
+def nothing_to_send(stored: Login, now: Now) -> Applied:
+    """The lease goes back; whatever is due and may not be sent is put off, to the next look at the soonest.
+
+    What has expired may have held up another account until now: that one is not claimed again at once either.
+    """
     applied = failing.expired(stored, now)
-    return Applied(put_off(applied.login, now.at, now.policy), applied.told)
+    return Applied(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
 
 
 def _untouched(stored: Login, attempt: Attempt, now: Now, *, pause: bool = False) -> Applied:

@@ -117,14 +117,16 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the pool; a session of the caller's stays open. Safe to call twice."""
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)  # what has arrived already is read
-        for wire in [*self._retired]:
-            wire.close()
         sessions, self._sessions, self._own = self._sessions, [], None
         self._directs.clear()
-        for session in sessions:
-            await session.close()
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)  # what has arrived already is read
+        finally:
+            for wire in [*self._retired]:
+                wire.close()
+            for session in sessions:
+                await session.close()
 
     async def _direct(self, url: str) -> Direct:
         found = await Direct.to(self._opened(), url, proxy=self._proxy, retired=self._retired)

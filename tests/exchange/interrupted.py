@@ -33,17 +33,12 @@ def wait_for_word() -> None:
 
 
 FILE = Path(TOLD["file"])
-HOOKED: list[object] = []
 
 
 async def save(outcome: Any) -> None:
     say("saving")
-    HOOKED.append(outcome)
     if PHASE == "in the hook":
         await asyncio.to_thread(wait_for_word)
-    elif PHASE == "in the hook, cancelled" and len(HOOKED) == 1:
-        # Gone for good the first time; it is started once more.
-        await asyncio.Event().wait()
     await asyncio.sleep(0)
     write(outcome)
 

@@ -35,6 +35,7 @@ _REFUSED_BODIES = (
 )  # fmt: skip
 _BEHIND_ANOTHER_REPLY = (
     "304 with a body", "early 200, at once", "early 408, at once", "early 503, at once", "interim 101",
+    "chunk sizes too large, within the refresh token",
 )  # fmt: skip
 _BOTH = {
     **dict.fromkeys((*_REFUSED_HEADS, *_REFUSED_BODIES), _GONE),
