@@ -11,6 +11,7 @@ from mesh_refresh.messages import BodyKind, Reply
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
+_CHUNK_OF_JSON = re.compile(rb"[^\r\n]{0,64}\r?\n\s*[{\[]")
 _DEEPEST = 50
 _SHORTEST = 12
 
@@ -66,8 +67,10 @@ def _looks_like_one(text: str) -> bool:
 
 
 def _is_prose(body: bytes) -> bool:
-    """Whether a body is nothing, text or HTML, and not the beginning of JSON."""
+    """Whether a body is nothing, text or HTML, and not the beginning of JSON, nor of JSON in a chunk."""
     start = body.lstrip()[:1]
+    if _CHUNK_OF_JSON.match(body) is not None:
+        return False
     return not start or (start not in b"{[" and 0x20 < start[0] < 0x7F)
 
 

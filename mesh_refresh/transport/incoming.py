@@ -27,6 +27,7 @@ LONG_QUIET = 10.0
 """Seconds of silence after which a reply without usable framing is taken as it is."""
 
 KEPT_HEADERS = {b"content-encoding": "Content-Encoding", b"retry-after": "Retry-After"}
+_LONG_HEAD = f"its headers are longer than {HEAD_LIMIT} bytes"
 _LENGTHS = (b"content-length", b"transfer-encoding")
 _STATUS_LINE = re.compile(rb"HTTP/\S* +([1-9]\d\d)\b")
 
@@ -39,6 +40,7 @@ class Incoming:
         "_body_size",
         "_chunked",
         "_has_length",
+        "_head_size",
         "_headers",
         "_headers_seen",
         "_in_body",
@@ -70,7 +72,7 @@ class Incoming:
     def _start(self) -> None:
         self._status = 0
         self._headers: dict[str, str] = {}
-        self._headers_seen = 0
+        self._headers_seen = self._head_size = 0
         self._body: list[bytes] = []
         self._body_size = 0
         self._chunked = self._has_length = self._in_body = False
@@ -95,9 +97,10 @@ class Incoming:
         if self.complete:
             # Without looking for it: what ends the reply must also end the bytes.
             end = b"0\r\n\r\n" if self._chunked else self._body[-1] if self._body else b"\r\n\r\n"
-            self._surplus = self._surplus or not data.endswith(end)
+            last = data if len(data) >= len(end) else self.raw
+            self._surplus = self._surplus or not last.endswith(end)
         elif not self._in_body and self.size > HEAD_LIMIT:
-            self.fault = f"its headers are longer than {HEAD_LIMIT} bytes"
+            self.fault = _LONG_HEAD
 
     def next_wait(self, silent: float) -> float | None:
         """After `silent` seconds in which nothing came: the seconds of further silence after which to ask again.
@@ -186,8 +189,12 @@ class Incoming:
         if self._in_next_message or self._in_body:
             return
         self._headers_seen += 1
-        if len(name) + len(value) > HEADER_LIMIT:
+        size = len(name) + len(value)
+        self._head_size += size
+        if size > HEADER_LIMIT:
             self.fault = f"it has a header of more than {HEADER_LIMIT} bytes"
+        elif self._head_size > HEAD_LIMIT:
+            self.fault = _LONG_HEAD
         elif self._headers_seen > HEADERS_LIMIT:
             self.fault = f"it has more than {HEADERS_LIMIT} headers"
         name = name.lower()
