@@ -9,7 +9,7 @@ from mesh_refresh import codec
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
-from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
@@ -32,9 +32,10 @@ class SendOptions:
     exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
-    on_late: Callable[[UnreadableReply], Awaitable[object] | object] | None = None
-    """Told, instead of `on_outcome`, what comes on the connection behind the reply and may hold a token that the reply
-    did not bring; awaited where it can be. It may be called long after the exchange, and while the client closes."""
+    on_late: Callable[[Outcome], Awaitable[object] | object] | None = None
+    """Told, instead of `on_outcome`, what came too late and may hold a token: the outcome of a reply behind its
+    deadline, or an `UnreadableReply` with what came on the connection behind the reply. Awaited where it can be. It may
+    be called long after the exchange, and while the client closes."""
 
 
 DEFAULT_SENDING = SendOptions()

@@ -11,7 +11,7 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import Answered, Behind, Call, Result
+from mesh_refresh.client.calls import Answered, Call, Result
 from mesh_refresh.client.delivery import Delivery, Participant
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
@@ -21,6 +21,8 @@ from mesh_refresh.retry import RetryPolicy, pause_before_retry
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
+
+_NO_SECRET = MaskedStr()
 
 
 class Ended(Enum):
@@ -43,6 +45,7 @@ class Exchange:
         "_last",
         "_on_end",
         "_on_late",
+        "_secret",
         "_sent_at",
         "_task",
         "_unknown",
@@ -64,7 +67,8 @@ class Exchange:
         on_end: Callable[["Exchange"], None],
         answered: Answered | None = None,
         *,
-        on_late: Callable[["Exchange", bytes], None] | None = None,
+        on_late: Callable[["Exchange", HttpReply], None] | None = None,
+        is_late: bool = False,
     ) -> None:
         self.call = call
         self.shell = shell
@@ -74,11 +78,12 @@ class Exchange:
         self.ended: Ended | None = None
         self.started = False
         """Whether bytes of the attempt under way may be out."""
-        self.delivery = Delivery(shell, self.result_for, is_late=isinstance(answered, Behind))
+        self.delivery = Delivery(shell, self.result_for, is_late=is_late)
         self._on_end = on_end
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
         self._sent_at: datetime | None = None
+        self._secret = _NO_SECRET
         self._begun = shell.loop.time()
         self._task: ExchangeTask | None = None
         self._entered = False
@@ -118,10 +123,15 @@ class Exchange:
             if self._entered and self._task is not None:
                 self._task.end()
 
-    def take_late(self, data: bytes) -> None:
-        """What came on the connection behind the reply. It is of this exchange, however long ago that was."""
-        if self._on_late is not None and data:
-            self._on_late(self, data)
+    def take_late(self, reply: HttpReply) -> None:
+        """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
+        if self._on_late is not None:
+            self._on_late(self, reply)
+
+    def answer_of(self, reply: HttpReply) -> Answered:
+        """A reply to the last request, however late it is."""
+        now = self.shell.clock.now()
+        return Answered(self.call, reply, self._sent_at or now, now, self._secret)
 
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller."""
@@ -154,8 +164,12 @@ class Exchange:
                 if not watcher.done():
                     watcher.set_result(None)
             self._on_end(self)
-            if self.answered is not None:
-                self.take_late(self.answered.http.surplus)
+            self._pass_surplus_on()
+
+    def _pass_surplus_on(self) -> None:
+        """What came behind the reply in the same breath: it is no part of the answer."""
+        if self.answered is not None and self.answered.http.surplus:
+            self.take_late(HttpReply.behind(self.answered.http.surplus))
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
@@ -179,8 +193,7 @@ class Exchange:
             if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
                 return self._worst(error)
             _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
-            if self.answered is not None:
-                self.take_late(self.answered.http.surplus)
+            self._pass_surplus_on()
             self.answered, self.started = None, False
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
@@ -199,8 +212,8 @@ class Exchange:
         """Send once; None where the answer is a success."""
         self.started, self._sent_at = False, None
         try:
-            secret = await self.shell.secret()
-            http = await self._send(secret)
+            self._secret = await self.shell.secret()
+            http = await self._send(self._secret)
         except asyncio.CancelledError:
             return self._end_error()
         except MeshRefreshError as error:
@@ -209,8 +222,7 @@ class Exchange:
             unknown = OutcomeUnknown(f"The transport broke off: {type(error).__name__}.")
             unknown.__cause__ = error
             return unknown
-        now = self.shell.clock.now()
-        self.answered = Answered(self.call, http, self._sent_at or now, now, secret)
+        self.answered = self.answer_of(http)
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 

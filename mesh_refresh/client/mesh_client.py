@@ -40,6 +40,7 @@ from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.messages import HttpReply
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
 from mesh_refresh.retry import RetryPolicy
@@ -219,11 +220,15 @@ class MeshClient:
         if self._shell is not None:
             self._shell.deadlines.stop()
             self._shell = None
+            failure: BaseException | None = None
             try:
                 await self._transport.aclose()  # which may bring what came on its connections since
-            finally:
-                await self._until_idle()
-                self._raise_unreached()
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps
+                failure = error
+            await self._until_idle()
+            self._raise_unreached()
+            if failure is not None:
+                raise failure
         self._raise_unreached()
 
     async def _until_idle(self) -> None:
@@ -313,18 +318,22 @@ class MeshClient:
         self._memory.add(exchange)
         self._settle(exchange)
 
-    def _on_late(self, exchange: Exchange, data: bytes) -> None:
-        """Bytes came behind the reply of a finished exchange: they go to its hook, unless they are known."""
+    def _on_late(self, exchange: Exchange, reply: HttpReply) -> None:
+        """The reply came after its exchange was given up, or bytes came behind it: the hook is told of news."""
         results = exchange.delivery.results()
-        known = [secret for call, result in results.values() for secret in tokens_of(call, result)]
-        is_kept = any(isinstance(result, UnreadableReply) and data in result.body for _, result in results.values())
-        if is_kept or not may_be_news(data, known):
-            return
-        behind = Behind(exchange.delivery.number, exchange.call, data, self._clock.now())
-        late = Exchange(exchange.shell, exchange.call, self._on_recalled, behind)
+        answered = exchange.answer_of(reply)
+        if reply.is_behind:
+            known = [secret for call, result in results.values() for secret in tokens_of(call, result)]
+            kept = (result.body for _, result in results.values() if isinstance(result, UnreadableReply))
+            if any(reply.surplus in body for body in kept) or not may_be_news(reply.surplus, known):
+                return
+            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._clock.now())
+        late = Exchange(exchange.shell, exchange.call, self._on_recalled, answered, is_late=True)
         for call, _ in results.values():
             late.join(call).gone = True  # nobody waits for it
-        self._memory.begin(behind, late)
+        if not reply.is_behind:
+            self._memory.add(late)  # before the hook has it: a caller with the spent token is to wait for that
+        self._memory.begin(answered, late)
         late.start()
 
     def _on_recalled(self, exchange: Exchange) -> None:

@@ -189,7 +189,7 @@ class Unit:
                 await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
                 return
             login = marked
-        late = late_replies(self.core, self.broker, attempt, self.done)
+        late = late_replies(self.core, login, attempt, self.done)
         sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:

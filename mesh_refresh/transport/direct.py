@@ -114,10 +114,12 @@ class Direct:
             try:
                 await wire.wait()
             except asyncio.CancelledError:
-                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
-                reply, why, reusable = wire.take("the deadline passed")
-                if reply is None:
+                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped;
+                # what comes after it, later.
+                if not wire.has_begun:
+                    wire.give_up()
                     raise
+                reply, why, reusable = wire.take("the deadline passed")
             else:
                 reply, why, reusable = wire.take()
         finally:

@@ -1,13 +1,23 @@
-"""What comes on a connection behind the reply belongs to the exchange that the connection served last."""
+"""What comes late, behind the deadline or behind the reply, belongs to the exchange that the connection served last."""
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from mesh_refresh import MeshClient, NotSaved, Refreshed, RetryPolicy, SendOptions, UnreadableReply
-from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Gate, Moment
+from mesh_refresh import (
+    MeshClient,
+    NotSaved,
+    Outcome,
+    OutcomeUnknown,
+    Refreshed,
+    RetryPolicy,
+    SendOptions,
+    UnreadableReply,
+)
+from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
 
 ONCE = RetryPolicy(attempts=1)
 EARLY = EdgeFault.early(200, when=Moment.IDLE)
@@ -123,9 +133,9 @@ async def test_a_late_caller_gets_what_the_reply_brought(fake: FakeMesh) -> None
 
 async def test_code_that_keeps_tokens_itself(fake: FakeMesh) -> None:
     """`SendOptions.on_late` is told in the hook's place, and awaited before the client is closed."""
-    told: list[UnreadableReply] = []
+    told: list[Outcome] = []
 
-    async def keep(late: UnreadableReply) -> None:
+    async def keep(late: Outcome) -> None:
         await asyncio.sleep(0)
         told.append(late)
 
@@ -166,4 +176,65 @@ async def test_while_the_client_is_closed(fake: FakeMesh) -> None:
         await edge.idle()
         await mesh.aclose()
     assert [type(outcome) for outcome in told] == [UnreadableReply]
+    assert fake.lost() == []
+
+
+SOON = RetryPolicy(attempts=1, deadline=timedelta(milliseconds=60))
+
+
+async def test_a_reply_after_the_deadline(fake: FakeMesh) -> None:
+    """A reply that comes after the deadline is read all the same, and the hook is told; nothing is sent again."""
+    told: list[Any] = []
+    gate, login = fake.hold(), fake.login("coinbase", ref="user-7")
+    came = asyncio.Event()
+
+    def save(outcome: object) -> None:
+        told.append(outcome)
+        came.set()
+
+    async with fake.client(retry=SOON, on_outcome=save) as mesh:
+        with pytest.raises(OutcomeUnknown):
+            await mesh.refresh(login.token)
+        assert told == []
+        gate.release()
+        await came.wait()
+        again = await mesh.refresh(login.token)
+    (late,) = told
+    assert isinstance(late, Refreshed)
+    assert late.before == login.token
+    assert again.all_tokens == late.all_tokens, "who brings the spent token gets what came for it"
+    assert len(fake.requests) == 1
+    assert fake.lost() == []
+
+
+async def test_a_reply_that_is_cut_after_the_deadline(fake: FakeMesh) -> None:
+    """What comes of a reply after the deadline is kept as bytes where it cannot be read; a late error tells nothing."""
+    for fault, kinds in ((Fault.half_body(keep_pair=True), [UnreadableReply]), (Fault.refuse(), [])):
+        told: list[Any] = []
+        gate = fake.hold(fault, after_rotation=True)
+        async with fake.client(retry=SOON, on_outcome=told.append) as mesh:
+            with pytest.raises(OutcomeUnknown):
+                await mesh.refresh(fake.login("coinbase").token)
+            gate.release()
+            await fake.idle()
+        assert [type(outcome) for outcome in told] == kinds
+    assert fake.lost() == []
+
+
+async def test_a_reply_after_the_deadline_that_the_hook_does_not_take(fake: FakeMesh) -> None:
+    """It is kept, and raised when the client is closed."""
+
+    def refuse(_: object) -> None:
+        raise OSError
+
+    gate = fake.hold()
+    mesh = MeshClient(fake.client_id, fake.client_secret, base_url=fake.base_url, retry=SOON, on_outcome=refuse)
+    with pytest.raises(OutcomeUnknown):
+        await mesh.refresh(fake.login("coinbase").token)
+    gate.release()
+    await fake.idle()
+    with pytest.raises(NotSaved) as caught:
+        await mesh.aclose()
+    assert isinstance(caught.value.outcome, Refreshed)
+    await fake.saved(caught.value.outcome)
     assert fake.lost() == []
