@@ -1,9 +1,11 @@
 """The files of an import, read line by line."""
 
+import io
+import json
 import os
 import stat
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +41,41 @@ def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
         yield file
 
 
-def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
+class Recoded:
+    """A file in UTF-16 or UTF-32, as PowerShell writes it, read as UTF-8. Raises `Failure` where it is not."""
+
+    def __init__(self, file: io.BufferedReader, encoding: str) -> None:
+        self._text = io.TextIOWrapper(file, encoding, newline="\n")
+
+    def readline(self, limit: int) -> bytes:
+        """The next line, of `limit` characters at the most."""
+        return self._read(self._text.readline, limit)
+
+    def read(self, limit: int) -> bytes:
+        """The next `limit` characters."""
+        return self._read(self._text.read, limit)
+
+    def _read(self, read: Callable[[int], str], limit: int) -> bytes:
+        try:
+            return read(limit).encode()
+        except UnicodeError:
+            pass
+        raise Failure("A file begins like UTF-16 or UTF-32 text, and is none.")
+
+
+def _in_utf8(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
+    if not isinstance(file, io.BufferedReader):
+        return file
+    encoding = json.detect_encoding(file.peek(4)[:4])
+    return file if encoding.startswith("utf-8") else Recoded(file, encoding)
+
+
+def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
     """What its lines say, from line number `first` on; empty lines are passed over.
 
     A file that is one JSON document over many lines, as `mesh-refresh refresh` writes them, is read whole.
     """
+    file = _in_utf8(file)
     number = 0
     while text := file.readline(_LONGEST + 1):
         number += 1
@@ -65,7 +97,7 @@ def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | Ba
         raise Failure(f"The input has only {number} lines: --from-line {first} is past its end.")
 
 
-def _whole(text: bytes, file: BinaryIO) -> object:
+def _whole(text: bytes, file: BinaryIO | Recoded) -> object:
     """The document that begins with the line `text`; None where there is none, and what was read is put back."""
     if text.strip() not in (b"[", b"{", b"[{"):
         return None
