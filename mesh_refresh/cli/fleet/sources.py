@@ -1,11 +1,12 @@
 """The files of an import, read line by line."""
 
+import codecs
 import io
 import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from mesh_refresh.cli.lines import Failure, say, system_reason
 
 _LONGEST = 16 * 1024 * 1024
 """Bytes of one line, or of a file that is one document and not lines."""
+_CHUNK = 64 * 1024
 
 
 @contextmanager
@@ -42,24 +44,40 @@ def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
 
 
 class Recoded:
-    """A file in UTF-16 or UTF-32, as PowerShell writes it, read as UTF-8. Raises `Failure` where it is not."""
+    """A file in another encoding than UTF-8, as PowerShell writes it, read as UTF-8. Raises `Failure`."""
 
-    def __init__(self, file: io.BufferedReader, encoding: str) -> None:
-        self._text = io.TextIOWrapper(file, encoding, newline="\n")
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._read_ahead = b""
+        self._ended = False
 
     def readline(self, limit: int) -> bytes:
-        """The next line, of `limit` characters at the most."""
-        return self._read(self._text.readline, limit)
+        """The next line, or the first `limit` bytes of it."""
+        while b"\n" not in self._read_ahead and len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        end = self._read_ahead.find(b"\n") + 1
+        return self._taken(min(end, limit) if end else limit)
 
     def read(self, limit: int) -> bytes:
-        """The next `limit` characters."""
-        return self._read(self._text.read, limit)
+        """The next `limit` bytes, or all there are."""
+        while len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        return self._taken(limit)
 
-    def _read(self, read: Callable[[int], str], limit: int) -> bytes:
+    def _taken(self, size: int) -> bytes:
+        taken, self._read_ahead = self._read_ahead[:size], self._read_ahead[size:]
+        return taken
+
+    def _read_more(self) -> None:
+        data = self._file.read(_CHUNK)
+        self._ended = not data
         try:
-            return read(limit).encode()
+            self._read_ahead += self._decoder.decode(data, final=self._ended).encode()
         except UnicodeError:
-            pass
+            del data
+        else:
+            return
         raise Failure("A file begins like UTF-16 or UTF-32 text, and is none.")
 
 
@@ -67,7 +85,7 @@ def _in_utf8(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
     if not isinstance(file, io.BufferedReader):
         return file
     encoding = json.detect_encoding(file.peek(4)[:4])
-    return file if encoding.startswith("utf-8") else Recoded(file, encoding)
+    return file if encoding == "utf-8" else Recoded(file, encoding)
 
 
 def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
