@@ -247,7 +247,7 @@ def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | 
     if found != name:
         return f'This is not a {name} document: its "format" says otherwise.'
     number = document.get("version")
-    if isinstance(number, str):
+    if isinstance(number, str | bytes):
         return f'This {name} document cannot be read: its "version" has become text.'
     # Databases give numbers back in types of their own: `Decimal`, or a float.
     whole = codec.whole_of(number)
