@@ -199,6 +199,8 @@ class Tokens:
         # A mapping of a foreign type does not mask itself: no frame that raises may hold one.
         del document
         made = f"This is not a tokens document: it {found}." if isinstance(found, str) else cls._made(found)
+        if isinstance(made, str) and not isinstance(found, str) and (name := codec.repeated(found)):
+            made = f"This tokens document cannot be read: {name} stands there twice, with different values."
         del found
         if isinstance(made, str):
             raise InvalidRequest(made)

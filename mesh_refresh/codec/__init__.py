@@ -5,7 +5,7 @@ unknown enum values stay strings.
 """
 
 from mesh_refresh.codec.compression import BODY_LIMIT
-from mesh_refresh.codec.documents import dumps, loads, read_document, read_mapping
+from mesh_refresh.codec.documents import dumps, loads, read_document, read_mapping, repeated
 from mesh_refresh.codec.link import is_link_payload, read_link_payload
 from mesh_refresh.codec.plain import Wrong, json_of, text_of, whole_of
 from mesh_refresh.codec.replies import decode_reply
@@ -28,6 +28,7 @@ __all__ = [
     "read_document",
     "read_link_payload",
     "read_mapping",
+    "repeated",
     "text_of",
     "token_like",
     "tokens_behind",

@@ -54,10 +54,12 @@ def _said(found: MaskedDict | Wrong | None) -> MaskedDict | str:
         return "is empty"
     if isinstance(found, Wrong):
         return found.why
-    for name in found:
-        if type(found[name]) is Wrong:
-            return f"cannot be read: {name} {found[name].why}"
     return found
+
+
+def repeated(document: Mapping[str, Any]) -> str | None:
+    """The name of a key that stood twice in it, with different values: it is in the place of both as a `Wrong`."""
+    return next((name for name in document if type(document[name]) is Wrong), None)
 
 
 def dumps(value: Mapping[str, Any]) -> str:
