@@ -291,3 +291,5 @@ class LinkPayload:
     refresh_token_expires_in: timedelta | None = None
     delayed: bool = False
     """True for ``delayedAuth``: the refresh token can be exchanged after 24 hours, and there is no access token."""
+    trade_token: str | None = field(default=None, repr=masked)
+    """WeBull's. Link does not hand it over; programs store it beside the rest."""

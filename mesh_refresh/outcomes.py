@@ -86,12 +86,12 @@ class MfaRequired:
         return codec.dumps(document)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "MfaRequired":
+    def from_json(cls, text: str | bytes | bytearray | memoryview) -> "MfaRequired":
         """The continuation that `to_json` wrote. Raises `InvalidRequest` for anything else."""
-        document = codec.loads(text)
+        document = codec.read_document(text)
         del text
-        if document is None:
-            raise InvalidRequest("This is not a continuation: it is not a JSON object.")
+        if isinstance(document, str):
+            raise InvalidRequest(f"This is not a continuation: it {document}.")
         check_format(document, _DOCUMENT, _VERSION)
         try:
             return _continuation(document)
