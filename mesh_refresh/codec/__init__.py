@@ -8,7 +8,7 @@ from mesh_refresh.codec.compression import BODY_LIMIT
 from mesh_refresh.codec.documents import dumps, loads, read_link_payload
 from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
-from mesh_refresh.codec.salvage import holds_envelope
+from mesh_refresh.codec.salvage import holds_envelope, status_in
 from mesh_refresh.codec.search import token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request
 
@@ -21,6 +21,7 @@ __all__ = [
     "holds_envelope",
     "loads",
     "read_link_payload",
+    "status_in",
     "token_like",
     "tokens_behind",
 ]
