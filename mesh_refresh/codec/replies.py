@@ -41,7 +41,7 @@ def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
 def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timedelta | None) -> Reply:
     """What can still be made of a reply that is none as it stands: the one whole envelope in it, or its bytes."""
     # More than the limit is not looked through.
-    text = None if len(reply.body) > BODY_LIMIT else _envelope_in(reply, body)
+    text = None if len(reply.body) > BODY_LIMIT else _envelope_in(reply, body, kind)
     parsed, _ = (None, False) if text is None else read_json(text)
     body = (without_head(reply.raw) if reply.raw else body)[:BODY_LIMIT]
     if text is None or type(parsed) is not dict:
@@ -50,10 +50,11 @@ def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timede
     return found if reply.status else evolve(found, http_status=200)
 
 
-def _envelope_in(reply: HttpReply, body: bytes) -> bytes | None:
-    # What came behind a reply that ends in order is not asked, where that has an envelope itself.
+def _envelope_in(reply: HttpReply, body: bytes, kind: BodyKind) -> bytes | None:
+    """The reply's own, or that behind an early one which says nothing; behind any other, it may be somebody else's."""
     own = find_envelope(body, reply.body) if reply.complete else None
-    return own or find_envelope(body, reply.body, raw=reply.raw, surplus=reply.surplus)
+    surplus = reply.surplus if kind is BodyKind.OTHER_JSON else b""
+    return own or find_envelope(body, reply.body, raw=reply.raw, surplus=surplus)
 
 
 def _kind_of_text(body: bytes) -> BodyKind:

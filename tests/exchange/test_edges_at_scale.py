@@ -32,6 +32,7 @@ FOUND = (
     "chunks of one byte + no body + another login's reply, at once",
     "another login's reply, in the next segment + chunk sizes too large, within the refresh token / chunked",
     "no body + another login's reply, at once",
+    "another login's reply, at once + chunk size with 0x + chunk extensions / own id",
 )
 
 
