@@ -156,6 +156,16 @@ def torture(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/exchange/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
 
 
+@nox.session
+def edges(session: nox.Session) -> None:
+    """Every edge fault with its reply split and cut at each byte, and faults in pairs: some forty minutes on two cores.
+
+    ``-- --every 20 --pairs 500`` for a first look.
+    """
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
+
+
 @nox.session(python=SIMULATING)
 def simulate(session: nox.Session) -> None:
     """A million exchanges of keepers in simulated worlds, on all cores: some twenty minutes on two."""

@@ -10,7 +10,7 @@ from mesh_refresh.codec.link import is_link_payload, read_link_payload
 from mesh_refresh.codec.plain import Wrong, json_of, text_of, whole_of
 from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
-from mesh_refresh.codec.salvage import holds_envelope
+from mesh_refresh.codec.salvage import holds_envelope, status_in
 from mesh_refresh.codec.search import token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request
 
@@ -29,6 +29,7 @@ __all__ = [
     "read_link_payload",
     "read_mapping",
     "repeated",
+    "status_in",
     "text_of",
     "token_like",
     "tokens_behind",

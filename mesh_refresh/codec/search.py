@@ -11,7 +11,7 @@ from mesh_refresh.messages import BodyKind, Reply
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
-_CHUNK_OF_JSON = re.compile(rb"[^\r\n]{0,64}\r?\n\s*[{\[]")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _DEEPEST = 50
 _SHORTEST = 12
 
@@ -22,7 +22,7 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     Errors say which field was wrong, and so name tokens that they do not hold: outside of an error's ``content``, only
     what looks like a token counts.
     """
-    success = 200 <= reply.http_status < 300
+    success = 200 <= reply.http_status < 300 or not reply.http_status  # 0: its head could not be read
     if reply.kind is BodyKind.COMPRESSED:
         return frozenset(), success
     found: list[str] = []
@@ -31,7 +31,9 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     except (ValueError, RecursionError):
         parsed = None
     if parsed is None:
-        return frozenset(_named_in(reply.body)), success and not _is_prose(reply.body)
+        texts = [*readings(b"", reply.body)]
+        named = frozenset(token for text in texts for token in _named_in(text))
+        return named, success and not all(map(_is_prose, texts))
     if success or type(parsed) is not dict:
         hidden = _collect_tokens(parsed, found, strict=success)
         return frozenset(found), hidden
@@ -67,11 +69,9 @@ def _looks_like_one(text: str) -> bool:
 
 
 def _is_prose(body: bytes) -> bool:
-    """Whether a body is nothing, text or HTML, and not the beginning of JSON, nor of JSON in a chunk."""
+    """Whether a body is nothing, text or HTML, and neither the beginning of JSON nor compressed."""
     start = body.lstrip()[:1]
-    if _CHUNK_OF_JSON.match(body) is not None:
-        return False
-    return not start or (start not in b"{[" and 0x20 < start[0] < 0x7F)
+    return not start or (start not in b"{[" and 0x20 < start[0] < 0x7F and _BINARY.search(body) is None)
 
 
 def _named_in(text: bytes) -> list[str]:

@@ -40,6 +40,8 @@ _BEHIND_ANOTHER_REPLY = (
 _BOTH = {
     **dict.fromkeys((*_REFUSED_HEADS, *_REFUSED_BODIES), _GONE),
     **dict.fromkeys(_BEHIND_ANOTHER_REPLY, _LOST),
+    # Without the raw bytes, what the sizes say is all there is: the line end of a chunk stands inside the token.
+    "chunk sizes too large, within the refresh token": _LOST,
 }
 
 OF_AN_UNKNOWN_VERSION: Mapping[str, frozenset[Shortfall]] = {
