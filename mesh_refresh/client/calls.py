@@ -12,6 +12,7 @@ from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.reading import holds_new_token
+from mesh_refresh.replies.brought import Brought, changed_fields
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]
@@ -52,6 +53,9 @@ class Call:
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
+    gained: frozenset[str] = frozenset()
+    """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
+    reply leaves them out."""
 
     key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
@@ -71,7 +75,8 @@ class Call:
 
     def successor(self, tokens: Tokens) -> "Call":
         """The same wish for the tokens that came after these."""
-        return evolve(self, tokens=tokens, request=self.strategy.build(tokens, self.options))
+        gained = self.gained | changed_fields(self.tokens, tokens)
+        return evolve(self, tokens=tokens, request=self.strategy.build(tokens, self.options), gained=gained)
 
 
 class Answered:
@@ -142,7 +147,7 @@ class Answered:
             unreadable.__cause__ = error
             return unreadable
         if _is_outcome(outcome):
-            return outcome
+            return _with_gained(outcome, call.gained)
         return self._not_understood(call, f"made {type(outcome).__name__} of the reply, not Refreshed or MfaRequired")
 
     def _not_understood(self, call: Call, what: str) -> UnreadableReply:
@@ -195,6 +200,17 @@ def tokens_of(call: Call, result: Result) -> tuple[str, ...]:
     if isinstance(result, MfaRequired) and result.access_token is not None:
         known.append(result.access_token)
     return tuple(known)
+
+
+def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Refreshed | MfaRequired:
+    """`outcome` with what the caller's tokens had `gained` before as news of the account asked for."""
+    if not gained or outcome.asked is None:
+        return outcome
+    read = tuple(
+        Brought(names | gained if index == outcome.asked else names, tokens)
+        for index, (names, tokens) in enumerate(zip(outcome.brought, outcome.all_tokens, strict=True))
+    )
+    return evolve(outcome, read=read)
 
 
 def _is_outcome(value: object) -> bool:

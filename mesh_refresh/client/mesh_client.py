@@ -42,6 +42,7 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tokens import Tokens
@@ -199,7 +200,10 @@ class MeshClient:
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
         request = checked_request(strategy.build_mfa(pending, code))
-        return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
+        # The access token of the first reply is for this request only.
+        gained = changed_fields(pending.before, pending.tokens) & {"refresh_token", "refresh_token_expires_at"}
+        call = Call(strategy, pending.tokens, request, sending=sending, pending=pending, gained=gained)
+        return await self._exchange(call)
 
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.

@@ -10,7 +10,7 @@ from mesh_refresh.keeper import fingerprints
 from mesh_refresh.keeper.due import chance_of, next_due
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.logins.joining import contradicts, has_id, same_account, whose
+from mesh_refresh.replies.identity import contradicts, has_id, same_account, whose
 from mesh_refresh.tokens import Tokens
 
 

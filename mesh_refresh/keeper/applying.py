@@ -9,7 +9,7 @@ from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success
 from mesh_refresh.keeper.due import paced
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.renewing import taken
-from mesh_refresh.keeper.siblings import left_out
+from mesh_refresh.keeper.siblings import left_out, successor_of
 from mesh_refresh.keeper.standing import Applied, Now, cleared, is_newer, replaced, told_of
 from mesh_refresh.logins import AccountState, Login, Pending
 
@@ -23,7 +23,8 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
     begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
-    fresh = left_out(taken(begun, attempt, success.entries, now, told), attempt, success.entries, now)
+    entries = success.entries
+    fresh = left_out(taken(begun, attempt, entries, now, told, new=successor_of(entries)), attempt, entries, now)
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
         return Applied(fresh.succeeding(login.round_at, login.succeeded_at))
@@ -36,7 +37,7 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         return Applied(login)
     told: list[Event] = []
     siblings = tuple(entry for entry in wanted.entries if not entry.asked)
-    login = taken(login, attempt, siblings, now, told, asks=True)
+    login = taken(login, attempt, siblings, now, told, new=successor_of(wanted.entries), asks=True)
     shared = None if wanted.refresh_token == attempt.spent else wanted.refresh_token
     login = left_out(login, attempt, wanted.entries, now, shared=shared)
     account = login.by_epoch(attempt.epoch)

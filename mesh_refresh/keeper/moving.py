@@ -15,7 +15,7 @@ from mesh_refresh.keeper.adding import Adding, added, has_had
 from mesh_refresh.keeper.standing import replaced
 from mesh_refresh.keeper.unreadable import with_body
 from mesh_refresh.logins import Account, Login, Moving, Way
-from mesh_refresh.logins.joining import contradicts, has_id, same_account
+from mesh_refresh.replies.identity import contradicts, has_id, same_account
 
 
 def arriving(source: Login, target: Login | None, epoch: str) -> Login:

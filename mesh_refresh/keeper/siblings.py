@@ -7,7 +7,8 @@ from mesh_refresh.keeper.attempts import Attempt, Entry
 from mesh_refresh.keeper.due import backed_off, chance_of, held, next_due, settled
 from mesh_refresh.keeper.standing import Now, cleared, counts, replaced, shares
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.logins.joining import same_account
+from mesh_refresh.replies.identity import same_account
+from mesh_refresh.replies.saving import successor
 from mesh_refresh.tokens import Tokens
 
 
@@ -18,8 +19,8 @@ def left_out(
 
     `shared` is that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
     """
-    successor = _successor(entries)
-    new = shared if shared is not None else (successor.refresh_token if successor else None)
+    latest = successor_of(entries)
+    new = shared if shared is not None else (latest.refresh_token if latest else None)
     renewed = bool(entries) or new not in (None, attempt.spent)
     for account in login.accounts:
         own = account.epoch == attempt.epoch
@@ -31,7 +32,7 @@ def left_out(
             if attempt.number > account.settled_by and not account.sibling_renewed:
                 login = replaced(login, account, evolve(account, sibling_renewed=True))
         elif new is not None and new != attempt.spent:
-            ends = successor.refresh_token_expires_at if successor is not None else None
+            ends = latest.refresh_token_expires_at if latest is not None else None
             tokens = evolve(account.tokens, refresh_token=new, refresh_token_expires_at=ends)
             login = replaced(login, account, _caught_up(login, account, tokens, attempt, now))
         elif new is None:
@@ -92,10 +93,7 @@ def _without_successor(login: Login, account: Account, attempt: Attempt, now: No
     return evolve(counted, wait_until=wait, hold_until=again, due_at=due_at)
 
 
-def _successor(entries: tuple[Entry, ...]) -> Tokens | None:
-    """Whose refresh token came after the spent one: that of the account asked for, or the only one there is."""
-    for entry in entries:
-        if entry.asked and entry.tokens.refresh_token is not None:
-            return entry.tokens
-    found = {entry.tokens.refresh_token: entry.tokens for entry in entries if entry.tokens.refresh_token is not None}
-    return next(iter(found.values())) if len(found) == 1 else None
+def successor_of(entries: tuple[Entry, ...]) -> Tokens | None:
+    """Whose refresh token came after the spent one, by the rule of `mesh_refresh.replies.saving`."""
+    asked = next((index for index, entry in enumerate(entries) if entry.asked), None)
+    return successor([entry.tokens for entry in entries], asked)

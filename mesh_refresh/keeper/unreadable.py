@@ -15,10 +15,10 @@ from mesh_refresh.keeper.attempts import Attempt, Unreadable
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.standing import Applied, Now, concerned, is_newer, replaced, told_of
 from mesh_refresh.logins import Account, AccountState, Login, Reason
-from mesh_refresh.logins.joining import has_id
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.replies.identity import has_id
 from mesh_refresh.tokens import Tokens
 
 ONLY_STRANGERS = "The reply names only accounts that this login does not have."

@@ -15,6 +15,7 @@ from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.testing.odd_replies import NEW_TOKEN, odd_replies
+from mesh_refresh.testing.strategy_keeping import login_after
 from mesh_refresh.tokens import Tokens
 
 _AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -167,6 +168,31 @@ class StrategyConformance:
         assert found == {name: (f"access of {name}", f"refresh of {name}") for name in names}
         assert outcome.tokens.account_id == "acc-1"
 
+    def test_a_keeper_keeps_every_pair(self) -> None:
+        """A keeper stores all that `interpret` made of a reply: no account of the login loses the pair that came."""
+        accounts = self._two_accounts()
+        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2", "refresh 2")]
+        outcomes: list[Refreshed | MfaRequired] = []
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes))
+        given = {it.account_id: it for outcome in outcomes for it in outcome.all_tokens}
+        for old in accounts:
+            assert old.account_id in given, f"the pair of {old.account_id} is lost"
+            kept, came = login.account(old.account_id).tokens, given[old.account_id]
+            assert (kept.refresh_token, kept.access_token) == (came.refresh_token, came.access_token)
+            assert kept.refresh_token != old.refresh_token, f"the new refresh token of {old.account_id} is lost"
+            assert kept.access_token != old.access_token, f"the new access token of {old.account_id} is lost"
+
+    def test_a_keeper_keeps_what_a_reply_leaves_out(self) -> None:
+        """A sibling that is given an access token only keeps its refresh token, in a keeper and with `onto`."""
+        accounts = self._two_accounts()
+        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2")]
+        outcomes: list[Refreshed | MfaRequired] = []
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes))
+        for kept in (login.account("acc-2").tokens, outcomes[0].onto(accounts[1])):
+            assert kept.refresh_token == accounts[1].refresh_token, "a sibling's refresh token is lost"
+            assert kept.access_token != accounts[1].access_token, "a sibling's new access token is lost"
+            assert (kept.metadata, kept.ref) == (accounts[1].metadata, accounts[1].ref)
+
     def test_any_reply_may_ask_for_a_code(self) -> None:
         """``mfaRequired`` gives `MfaRequired`, which holds the tokens that are still good."""
         outcome = self._interpret(_content(status="mfaRequired"))
@@ -194,6 +220,27 @@ class StrategyConformance:
     def _interpret(self, reply: Reply) -> Refreshed | MfaRequired:
         return self.make_strategy().interpret(self._request(), self.make_tokens(), reply, _AT)
 
+    def _two_accounts(self) -> tuple[Tokens, Tokens]:
+        first = self.make_tokens()
+        second = evolve_tokens(
+            first,
+            refresh_token="old-refresh-2",
+            access_token="old-access-2",
+            metadata={"key": "metadata of the other"},
+            account_id="acc-2",
+            mesh_account_id=None,
+            ref="another",
+        )
+        return first, second
+
+    def _exchanged(
+        self, sent: Tokens, entries: list[dict[str, Any]], outcomes: list[Refreshed | MfaRequired]
+    ) -> Refreshed | MfaRequired:
+        strategy = self.make_strategy()
+        request = strategy.build(sent, RefreshOptions())
+        outcomes.append(strategy.interpret(request, sent, _success(brokerAccountTokens=entries), _AT))
+        return outcomes[-1]
+
     def _pending(self, **entry: str) -> MfaRequired:
         entries = [{"accessToken": "mfa-access", **entry}]
         outcome = self._interpret(_content(status="mfaRequired", brokerAccountTokens=entries))
@@ -204,6 +251,18 @@ class StrategyConformance:
 def evolve_tokens(tokens: Tokens, **changes: Any) -> Tokens:
     """`tokens` with some of their fields changed."""
     return evolve(tokens, **changes)
+
+
+def _entry(account_id: str, access_token: str, refresh_token: str | None = None) -> dict[str, Any]:
+    tokens = (
+        {"accessToken": access_token}
+        if refresh_token is None
+        else {
+            "accessToken": access_token,
+            "refreshToken": refresh_token,
+        }
+    )
+    return {"account": {"accountId": account_id}, **tokens}
 
 
 def _content(**content: object) -> Reply:

@@ -58,6 +58,35 @@ class Forgets(DefaultStrategy):
         return evolve(outcome, all_tokens=outcome.all_tokens[:1]) if isinstance(outcome, Refreshed) else outcome
 
 
+class Empties(DefaultStrategy):
+    """Gives siblings no refresh token, so that theirs is lost."""
+
+    def interpret(self, *args: Any, **kwargs: Any) -> Refreshed | MfaRequired:
+        outcome = super().interpret(*args, **kwargs)
+        own = outcome.tokens
+        return evolve(
+            outcome, all_tokens=tuple(it if it == own else evolve(it, refresh_token=None) for it in outcome.all_tokens)
+        )
+
+
+class Spreads(DefaultStrategy):
+    """Gives the refresh token of the account asked for to all of them."""
+
+    def interpret(self, *args: Any, **kwargs: Any) -> Refreshed | MfaRequired:
+        outcome = super().interpret(*args, **kwargs)
+        token = outcome.tokens.refresh_token
+        return evolve(outcome, all_tokens=tuple(evolve(it, refresh_token=token) for it in outcome.all_tokens))
+
+
+class Decorates(DefaultStrategy):
+    """Changes every token that came: nothing is wrong with that."""
+
+    def interpret(self, *args: Any, **kwargs: Any) -> Refreshed | MfaRequired:
+        outcome = super().interpret(*args, **kwargs)
+        changed = tuple(evolve(it, metadata={**(it.metadata or {}), "seen": "yes"}) for it in outcome.all_tokens)
+        return evolve(outcome, all_tokens=changed)
+
+
 class Trips(DefaultStrategy):
     """Counts on a reply to have content."""
 
@@ -72,11 +101,14 @@ class Trips(DefaultStrategy):
         (Trims, "test_build_keeps_the_refresh_token_to_the_byte"),
         (Resends, "test_a_code_is_never_sent_again"),
         (Forgets, "test_every_entry_is_kept"),
+        (Forgets, "test_a_keeper_keeps_every_pair"),
+        (Empties, "test_a_keeper_keeps_every_pair"),
+        (Spreads, "test_a_keeper_keeps_what_a_reply_leaves_out"),
         (Trips, "test_odd_replies_raise_nothing_but_our_errors"),
     ],
 )
 def test_a_broken_strategy_is_found_out(broken: type[DefaultStrategy], check: str) -> None:
-    """The suite fails for a strategy that trims, resends, forgets or trips."""
+    """The suite fails for a strategy that trims, resends, forgets, empties, spreads or trips."""
 
     class Suite(StrategyConformance):
         def make_strategy(self) -> Strategy:
