@@ -221,7 +221,8 @@ class UnreadableReply(OutcomeUnknown):
 
     _carriers: ClassVar[tuple[str, ...]] = ("body", "before")
     all_tokens: ClassVar[tuple[Tokens, ...]] = ()
-    """Empty: none could be read. It is here so that an `on_outcome` can treat all outcomes alike."""
+    """Empty: none could be read. Like `brought` and `onto`, it is here so that hooks can treat all outcomes alike."""
+    brought: ClassVar[tuple[frozenset[str], ...]] = ()
 
     def __init__(
         self,
@@ -240,6 +241,10 @@ class UnreadableReply(OutcomeUnknown):
         """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
         self.before: Tokens = before  # type: ignore[assignment]
         """What was sent. (None in a pickle, as all that carries tokens.)"""
+
+    def onto(self, stored: Tokens) -> Tokens:
+        """`stored` as they are: no token could be read. What is to be kept is `body`."""
+        return stored
 
 
 class CodeRefused(MeshRefreshError):

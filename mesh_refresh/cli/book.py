@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.replies.brought import adopt
-from mesh_refresh.replies.saving import pass_on, successor
+from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 
 
 @define(eq=False)
@@ -41,7 +41,8 @@ class Entry:
     def take(self, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> None:
         """Put what was `brought` of `fresh` in place of the tokens. The rest is kept: absent is not erased."""
         spent = outcome.before.refresh_token
-        stored = pass_on(self.tokens, spent, successor(outcome.all_tokens, outcome.asked))
+        new = successor(outcome.all_tokens, outcome.asked, refresh_token_of)
+        stored = pass_on(self.tokens, spent, new, refresh_token_of)
         self.tokens = adopt(stored, fresh, brought, own=fresh.ref == self.number)
         if isinstance(outcome, Refreshed):
             self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
@@ -142,10 +143,10 @@ class Book:
 
     def _pass_on(self, asked: Entry, outcome: Refreshed | MfaRequired, taken: set[Entry]) -> None:
         """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
-        spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked)
+        spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
         for entry in self.entries:
             if entry not in taken and entry.tokens.broker == asked.tokens.broker:
-                entry.tokens = pass_on(entry.tokens, spent, new)
+                entry.tokens = pass_on(entry.tokens, spent, new, refresh_token_of)
 
     def _label(self, login: int) -> None:
         """A name for a login of several accounts: drawn at random, so that files can be put together."""

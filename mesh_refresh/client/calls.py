@@ -10,7 +10,7 @@ from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy
+from mesh_refresh.protocols import RefreshOptions, Strategy, credential_of
 from mesh_refresh.reading import holds_new_token
 from mesh_refresh.replies.brought import Brought, changed_fields
 from mesh_refresh.tokens import Tokens
@@ -61,7 +61,12 @@ class Call:
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = key_of(self.request.type, self.request.refresh_token)
+        self.key = self.key_for(self.tokens) or key_of(self.request.type, self.request.refresh_token)
+
+    def key_for(self, tokens: Tokens) -> str | None:
+        """The key of a call with `tokens`; None where they cannot be exchanged."""
+        credential = credential_of(self.strategy, tokens)
+        return None if credential is None else key_of(self.request.type, credential)
 
     @property
     def ref(self) -> Ref:
@@ -87,6 +92,7 @@ class Answered:
         "_reply",
         "at",
         "http",
+        "key",
         "pending",
         "received_at",
         "request",
@@ -98,6 +104,8 @@ class Answered:
     def __init__(
         self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: MaskedStr
     ) -> None:
+        self.key = call.key
+        """That of the calls that it answers."""
         self.request = call.request
         self.pending = call.pending
         """The continuation, where the request has a code."""
@@ -113,11 +121,6 @@ class Answered:
         """The refs whose outcome the hook has."""
         self.unreached: tuple[Call, ...] = ()
         """The calls whose outcome is with nobody."""
-
-    @property
-    def key(self) -> str:
-        """That of the calls that it answers."""
-        return key_of(self.request.type, self.request.refresh_token)
 
     @property
     def reply(self) -> Reply:
@@ -164,17 +167,13 @@ class Answered:
 class Behind(Answered):
     """What came on the connection behind the reply to a request, and may hold a token: never more than unreadable."""
 
-    __slots__ = ("_body", "_key")
+    __slots__ = ("_body",)
 
     def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
         super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
         self._body = body
-        self._key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
-
-    @property
-    def key(self) -> str:
-        """Its own: a late caller with the spent token is to get what the reply brought, and not this."""
-        return self._key
+        # Its own: a late caller with the spent token is to get what the reply brought, and not this.
+        self.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
 
     def outcome_for(self, call: Call) -> UnreadableReply:
         """The bytes."""
@@ -225,9 +224,9 @@ def holds_live_token(outcome: Result) -> bool:
     return not isinstance(outcome, MeshRefreshError)
 
 
-def key_of(broker: str, refresh_token: str) -> str:
-    """What a refresh token is found by. Text and not a tuple, which the garbage collector would have to visit."""
-    return MaskedStr(f"{broker}\0{refresh_token}")
+def key_of(broker: str, credential: str) -> str:
+    """What a credential is found by. Text and not a tuple, which the garbage collector would have to visit."""
+    return MaskedStr(f"{broker}\0{credential}")
 
 
 def goes_ahead_after(error: MeshRefreshError) -> bool:
@@ -246,11 +245,9 @@ def own_tokens(outcome: Result) -> Tokens | None:
     return outcome.tokens if isinstance(outcome, MfaRequired) else None
 
 
-def rotated(outcome: Result, spent: str) -> bool:
-    """Whether the exchange replaced the refresh token that it sent, as far as its reply tells."""
+def rotated(outcome: Result, call: Call) -> bool:
+    """Whether the exchange of `call` replaced the credential that it spent, as far as its reply tells."""
     if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
     own = own_tokens(outcome)
-    if own is not None:
-        return own.refresh_token != spent
-    return all(tokens.refresh_token != spent for tokens in outcome.all_tokens)
+    return all(call.key_for(tokens) != call.key for tokens in (outcome.all_tokens if own is None else (own,)))

@@ -16,7 +16,6 @@ from mesh_refresh.client.calls import (
     Call,
     SendOptions,
     goes_ahead_after,
-    key_of,
     may_be_news,
     own_tokens,
     tokens_of,
@@ -41,7 +40,7 @@ from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, credential_of
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
@@ -150,6 +149,13 @@ class MeshClient:
         except Exception:  # noqa: BLE001 - the same
             return False
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends, by their broker's strategy. None: they cannot be exchanged.
+
+        Where the strategy's `credential` raises, it is the refresh token.
+        """
+        return credential_of(self._registry[tokens.broker], tokens)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -181,9 +187,10 @@ class MeshClient:
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        return await self._exchange(
-            Call(strategy, tokens, checked_request(strategy.build(tokens, options)), options, sending)
-        )
+        request = checked_request(strategy.build(tokens, options))
+        if credential_of(strategy, tokens) is None:
+            raise InvalidRequest(f"There is nothing to refresh this {tokens.broker} account with; nothing was sent.")
+        return await self._exchange(Call(strategy, tokens, request, options, sending))
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -255,7 +262,7 @@ class MeshClient:
             if found is not None:
                 answered, latest = found
                 after = own_tokens(answered.outcome_for(latest))
-                busy = self._running.get(key_of(after.broker, after.refresh_token or "")) if after is not None else None
+                busy = None if after is None else self._running.get(latest.key_for(after) or "")
                 if busy is None:
                     return await self._recall(shell, answered, latest, brought=call)
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.

@@ -12,6 +12,7 @@ from mesh_refresh.logins.bodies import body_from_text, body_to_text
 from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.replies.brought import ACCESS, FIELDS
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.settlement"
@@ -29,9 +30,9 @@ class Attempt:
     epoch: str
     """That of the account which is exchanged."""
     spent: str | None = field(repr=masked)
-    """The refresh token that is sent."""
+    """The credential that is sent: what this exchange spends."""
     seen: tuple[tuple[str, str | None], ...] = field(repr=lambda value: f"<{len(value)}>")
-    """Epoch and refresh token of every account of the login at that time."""
+    """Epoch and credential of every account of the login at that time."""
     begun_at: datetime
     with_code: str | None = None
     """The id of the question that is answered, where this is the second request of an MFA."""
@@ -40,16 +41,23 @@ class Attempt:
 
     @classmethod
     def of(
-        cls, login: Login, account: Account, now: datetime, *, code_for: str | None = None, renew: bool = False
+        cls,
+        login: Login,
+        account: Account,
+        now: datetime,
+        *,
+        code_for: str | None = None,
+        renew: bool = False,
+        credential: Credential = refresh_token_of,
     ) -> "Attempt":
         """The attempt to exchange `account` of `login`, which was just claimed."""
-        seen = tuple((it.epoch, it.tokens.refresh_token) for it in login.accounts)
+        seen = tuple((it.epoch, credential(it.tokens)) for it in login.accounts)
         return cls(
             login.login_id,
             login.epoch,
             login.attempt,
             account.epoch,
-            account.tokens.refresh_token,
+            credential(account.tokens),
             seen,
             now,
             code_for,
@@ -85,7 +93,7 @@ class CodeWanted:
 
     entries: tuple[Entry, ...]
     refresh_token: str | None = field(repr=masked)
-    """The account's refresh token from here on."""
+    """The account's refresh token from here on; None where it stays."""
     refresh_token_expires_at: datetime | None
     document: str = field(repr=masked)
     """The continuation."""
@@ -114,10 +122,11 @@ def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[
     entries = _entries(outcome)
     if isinstance(outcome, Refreshed):
         return Success(entries)
+    is_new = outcome.tokens.refresh_token != outcome.before.refresh_token
     return CodeWanted(
         entries,
-        outcome.tokens.refresh_token,
-        outcome.tokens.refresh_token_expires_at,
+        outcome.tokens.refresh_token if is_new else None,
+        outcome.tokens.refresh_token_expires_at if is_new else None,
         outcome.to_json(),
         names(),
         outcome.display_message,

@@ -78,8 +78,8 @@ def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now)
     told: list[Event] = []
     if login.epoch != attempt.login_epoch:
         return Applied(login)
-    for account in concerned(login, attempt):
-        if not is_newer(account, attempt, account.tokens.refresh_token):
+    for account in concerned(login, attempt, now):
+        if not is_newer(account, attempt, now.credential(account.tokens), now):
             continue
         parked = evolve(
             _parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number), pending=None
@@ -100,7 +100,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
     if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
         return Applied(login)
     told: list[Event] = []
-    for account in concerned(login, attempt):
+    for account in concerned(login, attempt, now):
         kept = account
         if account.state is not AccountState.MFA_REQUIRED and not _has_succeeded_since(account, attempt):
             kept = _parked(account, attempt, reply, now)

@@ -15,10 +15,11 @@ from mesh_refresh.tokens import Tokens
 
 ACCESS = frozenset({"access_token", "token_id"})
 """What the next call to Mesh may need as its auth token."""
-_SECRETS = ("refresh_token", "access_token", "token_id")
+SECRETS = ("refresh_token", "access_token", "token_id")
+"""The fields of `Tokens` that an exchange may renew."""
 FIELDS = frozenset(
     {
-        *_SECRETS,
+        *SECRETS,
         "trade_token",
         "metadata",
         "account_id",
@@ -74,7 +75,7 @@ def _readings(all_tokens: Sequence[Tokens], read: Sequence[Brought]) -> list[Bro
 
 
 def _share_a_secret(one: Tokens, other: Tokens) -> bool:
-    return any(getattr(one, name) == getattr(other, name) is not None for name in _SECRETS)
+    return any(getattr(one, name) == getattr(other, name) is not None for name in SECRETS)
 
 
 _Sign = Callable[[Tokens, Tokens | None, bool], bool]

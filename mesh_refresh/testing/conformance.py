@@ -73,10 +73,24 @@ class StrategyConformance:
         assert tokens == self.make_tokens()
 
     def test_build_keeps_the_refresh_token_to_the_byte(self) -> None:
-        """The refresh token goes out as it came, blanks and all."""
-        request = self._request()
-        assert request.refresh_token == _REFRESH
-        assert json.loads(encode_request(request))["refreshToken"] == _REFRESH
+        """What is spent, mostly the refresh token, goes out as it came, blanks and all."""
+        self._assert_spends(self._request(), self.make_tokens())
+
+    def test_credential_is_pure(self) -> None:
+        """What an exchange spends is text, the same each time. Tokens without any token have none."""
+        tokens, strategy = self.make_tokens(), self.make_strategy()
+        spent = strategy.credential(tokens)
+        assert isinstance(spent, str), f"these tokens can be refreshed, but credential gives {type(spent).__name__}"
+        assert spent == strategy.credential(self.make_tokens()) == self.make_strategy().credential(tokens)
+        assert strategy.credential(Tokens(self.broker)) is None, (
+            "there is nothing to spend, but credential gives something"
+        )
+
+    def test_a_new_pair_is_another_credential(self) -> None:
+        """After a reply with a new pair, an exchange spends another token than before."""
+        pair = {"accessToken": "new-access", "refreshToken": NEW_TOKEN}
+        outcome, strategy = self._interpret(_success(brokerAccountTokens=[pair])), self.make_strategy()
+        assert strategy.credential(outcome.tokens) not in (None, strategy.credential(self.make_tokens()))
 
     def test_build_keeps_the_contract(self) -> None:
         """The body has the broker and no field that the contract does not know, nor a null."""
@@ -93,8 +107,10 @@ class StrategyConformance:
         assert self._request().mfa_code is None
 
     def test_build_refuses_tokens_without_a_refresh_token(self) -> None:
-        """Without a refresh token nothing can be sent: `InvalidRequest`, a `ValueError`, before any I/O."""
-        tokens = evolve_tokens(self.make_tokens(), refresh_token=None)
+        """Without what is spent nothing can be sent: `InvalidRequest`, a `ValueError`, before any I/O."""
+        strategy, tokens = self.make_strategy(), evolve_tokens(self.make_tokens(), refresh_token=None)
+        if strategy.credential(tokens) is not None:
+            tokens = evolve_tokens(tokens, access_token=None, token_id=None)
         error = _raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
         assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
         assert isinstance(error, ValueError)
@@ -112,14 +128,14 @@ class StrategyConformance:
         """The second request has the code, the access token of the first reply and the refresh token in force."""
         request = self.make_strategy().build_mfa(self._pending(), _CODE)
         assert request.mfa_code == _CODE
-        assert request.refresh_token == _REFRESH
+        self._assert_spends(request, self._pending().tokens)
         assert request.access_token == "mfa-access"
         assert request.type == self.broker
 
     def test_the_request_with_a_code_carries_a_renewed_refresh_token(self) -> None:
         """Where the first reply renewed the refresh token, the second request carries the new one."""
-        request = self.make_strategy().build_mfa(self._pending(refreshToken="renewed"), _CODE)
-        assert request.refresh_token == "renewed"
+        pending = self._pending(refreshToken="renewed")
+        self._assert_spends(self.make_strategy().build_mfa(pending, _CODE), pending.tokens)
 
     def test_an_empty_code_is_refused(self) -> None:
         """An empty code is `InvalidRequest`, before any I/O."""
@@ -173,7 +189,7 @@ class StrategyConformance:
         accounts = self._two_accounts()
         entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2", "refresh 2")]
         outcomes: list[Refreshed | MfaRequired] = []
-        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes))
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
         given = {it.account_id: it for outcome in outcomes for it in outcome.all_tokens}
         for old in accounts:
             assert old.account_id in given, f"the pair of {old.account_id} is lost"
@@ -187,7 +203,7 @@ class StrategyConformance:
         accounts = self._two_accounts()
         entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2")]
         outcomes: list[Refreshed | MfaRequired] = []
-        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes))
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
         for kept in (login.account("acc-2").tokens, outcomes[0].onto(accounts[1])):
             assert kept.refresh_token == accounts[1].refresh_token, "a sibling's refresh token is lost"
             assert kept.access_token != accounts[1].access_token, "a sibling's new access token is lost"
@@ -220,6 +236,11 @@ class StrategyConformance:
     def _interpret(self, reply: Reply) -> Refreshed | MfaRequired:
         return self.make_strategy().interpret(self._request(), self.make_tokens(), reply, _AT)
 
+    def _assert_spends(self, request: RefreshRequest, tokens: Tokens) -> None:
+        spent, body = self.make_strategy().credential(tokens), json.loads(encode_request(request))
+        assert spent in (request.refresh_token, request.access_token), "the request does not carry what credential says"
+        assert spent in (body.get("refreshToken"), body.get("accessToken"))
+
     def _two_accounts(self) -> tuple[Tokens, Tokens]:
         first = self.make_tokens()
         second = evolve_tokens(
@@ -232,6 +253,9 @@ class StrategyConformance:
             ref="another",
         )
         return first, second
+
+    def _credential(self, tokens: Tokens) -> str | None:
+        return self.make_strategy().credential(tokens)
 
     def _exchanged(
         self, sent: Tokens, entries: list[dict[str, Any]], outcomes: list[Refreshed | MfaRequired]

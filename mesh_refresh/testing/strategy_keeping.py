@@ -13,19 +13,23 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import MfaRequired, Refreshed
+from mesh_refresh.replies.lineage import Credential
 from mesh_refresh.tokens import Tokens
 
 
 def login_after(
-    accounts: Sequence[Tokens], at: datetime, exchange: Callable[[Tokens], Refreshed | MfaRequired]
+    accounts: Sequence[Tokens],
+    at: datetime,
+    exchange: Callable[[Tokens], Refreshed | MfaRequired],
+    credential: Credential,
 ) -> Login:
     """A login with these accounts after an `exchange` of the first of them, which was sent `at`."""
     numbers, policy = itertools.count(1), Policy()
     names = [f"epoch-{next(numbers)}" for _ in accounts]
-    login = evolve(made("login", "row", accounts, Adding(at, policy, names))[0], attempt=1)
+    login = evolve(made("login", "row", accounts, Adding(at, policy, names, credential=credential))[0], attempt=1)
     asked = login.accounts[0]
-    attempt = Attempt.of(login, asked, at)
-    now = Now(at, policy, lambda: f"epoch-{next(numbers)}")
+    attempt = Attempt.of(login, asked, at, credential=credential)
+    now = Now(at, policy, lambda: f"epoch-{next(numbers)}", credential)
     match kept_of(exchange(asked.tokens), now.epochs):
         case Success() as success:
             return succeeded(login, attempt, success, now).login
