@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Collection
 
-from attrs import evolve
-
 from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.clock import Clock
@@ -92,7 +90,7 @@ class Memory:
             after = self._find(key)
             if after is None or after in seen:
                 return found, call
-            call, found = evolve(call, tokens=own), after
+            call, found = call.after(own), after
             seen.add(found)
 
     def unreached(self) -> tuple[Outcome, ...]:

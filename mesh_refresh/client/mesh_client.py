@@ -255,16 +255,22 @@ class MeshClient:
 
     async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
         shell = self._bound()
+        used: set[Answered] = set()
         while True:
             if self._closed:
                 raise InvalidRequest("This client is closed; nothing was sent.")
             found = self._memory.newest(call)
-            if found is not None:
+            if found is not None and found[0] not in used:
                 answered, latest = found
                 after = own_tokens(answered.outcome_for(latest))
                 busy = None if after is None else self._running.get(latest.key_for(after) or "")
                 if busy is None:
-                    return await self._recall(shell, answered, latest, brought=call)
+                    outcome = await self._recall(shell, answered, latest, brought=call)
+                    if not answered.leaves_out(latest, outcome):
+                        return outcome
+                    used.add(answered)
+                    call = _left_out(latest, outcome)
+                    continue
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 check_not_waiting_for_itself(busy)
                 await busy.wait()
@@ -275,10 +281,18 @@ class MeshClient:
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
-                return await self._share(running, running.join(call))
+                outcome = await self._share(running, running.join(call))
+                if running.answered is None or not running.answered.leaves_out(call, outcome):
+                    return outcome
+                used.add(running.answered)
+                call = _left_out(call, outcome)
+                continue
             await running.wait()
             result = running.result_for(call)
             own = own_tokens(result)
+            if own is None and running.answered is not None and running.answered.leaves_out(call, result):
+                used.add(running.answered)
+                continue
             if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
                 continue
             # After one with a code it is not built anew: that would ask the person for another code at once.
@@ -364,3 +378,9 @@ class MeshClient:
                 "This client belongs to another event loop, the one in which it was first used: make one for each loop."
             )
         return self._shell
+
+
+def _left_out(call: Call, outcome: Refreshed | MfaRequired) -> Call:
+    """The call to make after `outcome`, which is of another account's exchange and has no access token for `call`."""
+    own = own_tokens(outcome)
+    return call if own is None else call.successor(own)

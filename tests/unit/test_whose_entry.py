@@ -202,10 +202,47 @@ def test_top_level_completes_a_single_entry() -> None:
 
 
 def test_top_level_names_the_account_of_a_nameless_entry() -> None:
-    """The account at the top level is that of a single entry without one."""
-    found = outcome(pair("B"), account={"accountId": "B"}, old=A)
-    assert found.all_tokens[0].account_id in ("A", "B")
-    assert found.all_tokens[0].refresh_token == "fake-refresh-B"
+    """The account at the top level is that of a single entry without one: the account asked for gets none of it."""
+    for mine in ({}, pair("B"), {"refreshToken": "fake-refresh-B"}):
+        for old in (A, ONLY_ID):
+            found = outcome(pair("B"), account={"accountId": "B"}, old=old, **mine)
+            assert all_of(found) == [("B", "fake-access-B", "fake-refresh-B")]
+            assert found.all_tokens[0].ref is None
+            with pytest.raises(AccountNotInReply):
+                _ = found.tokens
+    same = outcome(pair("A"), account={"meshAccountId": "MA"})
+    assert same.tokens.access_token == "fake-access-A"
+    nobody = outcome(pair("A"), account={"accountName": "checking"})
+    assert all_of(nobody) == [("A", "fake-access-A", "fake-refresh-A")]
+
+
+@pytest.mark.parametrize("old", [A, ONLY_ID, ONLY_MESH, NAMELESS])
+@pytest.mark.parametrize("account", [None, {"accountId": "A"}, {"meshAccountId": "MA"}, {"accountName": "checking"}])
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"accessToken": "fake-access-top", "refreshToken": "fake-refresh-top"},
+        {"accessToken": "fake-access-top"},
+        {"refreshToken": "fake-refresh-top"},
+    ],
+)
+def test_one_account_stays_one(old: Tokens, account: dict[str, str] | None, top: dict[str, str]) -> None:
+    """A list with one entry without ids, and a deprecated top level with other strings: still one account."""
+    fields: dict[str, Any] = {**top, **({} if account is None else {"account": account})}
+    found = outcome(pair("listed"), old=old, **fields)
+    (only,) = found.all_tokens
+    assert found.tokens == only
+    assert (only.access_token, only.refresh_token) == ("fake-access-listed", "fake-refresh-listed")
+    named = entry(None, None, **pair("listed")) | {"account": {"accountName": "checking"}}
+    assert len(outcome(named, old=old, **fields).all_tokens) == 1
+
+
+def test_a_top_level_of_another_account_with_tokens_of_its_own() -> None:
+    """It is kept beside the listed entry, and nothing of either goes to the account asked for."""
+    found = outcome(pair("listed"), **TOP, account={"accountId": "B"})
+    assert all_of(found) == [("B", "fake-access-listed", "fake-refresh-listed"), ("B", *TOP_ROW)]
+    with pytest.raises(AccountNotInReply):
+        _ = found.tokens
 
 
 def test_a_refresh_token_at_the_top_level_is_the_logins() -> None:
