@@ -16,7 +16,6 @@ from mesh_refresh.client.calls import (
     Call,
     SendOptions,
     goes_ahead_after,
-    key_of,
     may_be_news,
     own_tokens,
     tokens_of,
@@ -42,7 +41,8 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, credential_of
+from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tokens import Tokens
@@ -150,6 +150,13 @@ class MeshClient:
         except Exception:  # noqa: BLE001 - the same
             return False
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends, by their broker's strategy. None: they cannot be exchanged.
+
+        Where the strategy's `credential` raises, it is the refresh token.
+        """
+        return credential_of(self._registry[tokens.broker], tokens)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -181,9 +188,10 @@ class MeshClient:
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        return await self._exchange(
-            Call(strategy, tokens, checked_request(strategy.build(tokens, options)), options, sending)
-        )
+        request = checked_request(strategy.build(tokens, options))
+        if credential_of(strategy, tokens) is None:
+            raise InvalidRequest(f"There is nothing to refresh this {tokens.broker} account with; nothing was sent.")
+        return await self._exchange(Call(strategy, tokens, request, options, sending))
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -200,7 +208,10 @@ class MeshClient:
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
         request = checked_request(strategy.build_mfa(pending, code))
-        return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
+        # The access token of the first reply is for this request only.
+        gained = changed_fields(pending.before, pending.tokens) & {"refresh_token", "refresh_token_expires_at"}
+        call = Call(strategy, pending.tokens, request, sending=sending, pending=pending, gained=gained)
+        return await self._exchange(call)
 
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
@@ -249,16 +260,22 @@ class MeshClient:
 
     async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
         shell = self._bound()
+        used: set[Answered] = set()
         while True:
             if self._closed:
                 raise InvalidRequest("This client is closed; nothing was sent.")
             found = self._memory.newest(call)
-            if found is not None:
+            if found is not None and found[0] not in used:
                 answered, latest = found
                 after = own_tokens(answered.outcome_for(latest))
-                busy = self._running.get(key_of(after.broker, after.refresh_token or "")) if after is not None else None
+                busy = None if after is None else self._running.get(latest.key_for(after) or "")
                 if busy is None:
-                    return await self._recall(shell, answered, latest, brought=call)
+                    outcome = await self._recall(shell, answered, latest, brought=call)
+                    if not answered.leaves_out(latest, outcome):
+                        return outcome
+                    used.add(answered)
+                    call = _left_out(latest, outcome)
+                    continue
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 check_not_waiting_for_itself(busy)
                 await busy.wait()
@@ -269,10 +286,18 @@ class MeshClient:
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
-                return await self._share(running, running.join(call))
+                outcome = await self._share(running, running.join(call))
+                if running.answered is None or not running.answered.leaves_out(call, outcome):
+                    return outcome
+                used.add(running.answered)
+                call = _left_out(call, outcome)
+                continue
             await running.wait()
             result = running.result_for(call)
             own = own_tokens(result)
+            if own is None and running.answered is not None and running.answered.leaves_out(call, result):
+                used.add(running.answered)
+                continue
             if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
                 continue
             # After one with a code it is not built anew: that would ask the person for another code at once.
@@ -362,3 +387,9 @@ class MeshClient:
                 "This client belongs to another event loop, the one in which it was first used: make one for each loop."
             )
         return self._shell
+
+
+def _left_out(call: Call, outcome: Refreshed | MfaRequired) -> Call:
+    """The call to make after `outcome`, which is of another account's exchange and has no access token for `call`."""
+    own = own_tokens(outcome)
+    return call if own is None else call.successor(own)

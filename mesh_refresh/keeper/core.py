@@ -93,7 +93,7 @@ class Core:
 
     def now(self) -> Now:
         """What pure code is told."""
-        return Now(self.clock.now(), self.policy, self.names)
+        return Now(self.clock.now(), self.policy, self.names, self.mesh.credential)
 
     def at(self) -> datetime:
         """The wall clock."""

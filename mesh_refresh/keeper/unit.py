@@ -182,7 +182,7 @@ class Unit:
     async def _exchange(self, login: Login, wish: Exchange, now: Now) -> None:
         account = wish.account
         asks = account.pending.id if account.pending is not None and self._code is not None else None
-        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew)
+        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew, credential=now.credential)
         if asks is not None:
             marked = await self._mark_answering(login, account.epoch)
             if marked is None or marked.by_epoch(account.epoch) is None:
@@ -336,7 +336,7 @@ class Unit:
 
 def loop_choice(login: Login, now: Now) -> Exchange | None:
     """What the loop exchanges."""
-    return next_exchange(login, now.at, now.policy)
+    return next_exchange(login, now.at, now.policy, now.credential)
 
 
 def nothing_to_send(stored: Login, now: Now) -> Applied:

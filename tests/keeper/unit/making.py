@@ -72,14 +72,17 @@ def attempt(
     return Attempt.of(evolve(login, attempt=number), chosen, at(seconds), code_for=code_for, renew=renew)
 
 
-def brought(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
-    """An entry of the account that was asked for."""
-    return Entry(given, own, access, asked=True)
+def brought(given: Tokens, *, own: bool = True, access: bool = True, asked: bool = True) -> Entry:
+    """An entry of the account that was asked for, with a refresh token of its `own` and an `access` token."""
+    names = {"account_id": True, "refresh_token": own, "refresh_token_expires_at": own}
+    names |= {"access_token": access, "token_id": access, "expires_at": access}
+    found = {name for name, there in names.items() if there and getattr(given, name) is not None}
+    return Entry(given, frozenset(found), asked=asked)
 
 
 def beside(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
     """An entry of another account of the login."""
-    return Entry(given, own, access)
+    return brought(given, own=own, access=access, asked=False)
 
 
 def success(*entries: Entry) -> Success:
