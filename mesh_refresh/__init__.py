@@ -50,6 +50,7 @@ from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import DefaultStrategy, StrategyRegistry, VanguardStrategy, WeBullStrategy
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
+from mesh_refresh.version import VERSION
 
 __all__ = [
     "BODY_LIMIT",
@@ -108,3 +109,5 @@ __all__ = [
     "VanguardStrategy",
     "WeBullStrategy",
 ]
+
+__version__ = VERSION

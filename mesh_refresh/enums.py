@@ -111,3 +111,18 @@ def known(enum: type[_E], value: str) -> _E | str:
     """The member of `enum` that `value` names, or `value` itself where none does."""
     # pylint-style `value in enum` needs 3.12; the private map is what Enum's own lookup uses on every version.
     return enum._value2member_map_.get(value, value)  # type: ignore[return-value]
+
+
+_BROKERS_BY_FOLDED_NAME = {str(member).casefold(): member for member in BrokerType}
+
+
+def named_broker(name: str) -> BrokerType | str:
+    """The broker that `name` means: a member, also where only the case is another, or `name` itself.
+
+    Strategies go by the name. "webull" as a broker of its own would get the default one, and spend a token on a request
+    that WeBull refuses. Wherever somebody names a broker, this reads it: `Tokens`, a registry, `Keeper.pause`.
+    """
+    member = BrokerType._value2member_map_.get(name)
+    if member is None:
+        return _BROKERS_BY_FOLDED_NAME.get(name.casefold(), name)
+    return member  # type: ignore[return-value]

@@ -27,6 +27,7 @@
 Those that carry an outcome live beside the outcomes, so that imports go one way only.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
@@ -35,6 +36,7 @@ from attrs import field, frozen
 from mesh_refresh.enums import ApiStatus
 
 _LONGEST_QUOTE = 300
+_MOST_IDS = 2
 
 
 @frozen
@@ -49,6 +51,8 @@ class ReplyFacts:
     message: str | None = None
     display_message: str | None = None
     error_data: object = field(default=None, repr=False)
+    request_ids: Mapping[str, str] = field(factory=dict, repr=False, hash=False)
+    """What identifies the request for Mesh's support, by the header's name."""
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.http_status}"] if self.http_status is not None else []
@@ -56,6 +60,7 @@ class ReplyFacts:
         parts += [f"errorType {self.error_type[:_LONGEST_QUOTE]}"] if self.error_type else []
         parts += [f"errorHash {self.error_hash[:_LONGEST_QUOTE]}"] if self.error_hash else []
         parts += [f'message "{self.message[:_LONGEST_QUOTE]}"'] if self.message else []
+        parts += [f"{name} {value}" for name, value in self.request_ids.items() if name != "Date"][:_MOST_IDS]
         return ", ".join(parts)
 
 
@@ -101,6 +106,11 @@ class MeshRefreshError(Exception):
     def error_hash(self) -> str | None:
         """The envelope's ``errorHash``: quote it to Mesh's support."""
         return self.facts.error_hash
+
+    @property
+    def request_ids(self) -> Mapping[str, str]:
+        """The reply's headers that identify the request, such as ``X-Request-Id``: quote them to Mesh's support."""
+        return self.facts.request_ids
 
     @property
     def team_code(self) -> str | None:

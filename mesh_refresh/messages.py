@@ -17,6 +17,12 @@ from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.errors import ReplyFacts
 from mesh_refresh.masking import masked, masked_size, masked_values, scrubbed
 
+REQUEST_IDS = (
+    "X-Request-Id", "Request-Id", "X-Correlation-Id", "X-Ms-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id",
+    "traceparent", "CF-Ray", "X-Azure-Ref", "X-Cloud-Trace-Context", "Date",
+)  # fmt: skip
+"""Headers by which Mesh's support, or who runs what stands before it, finds a request; and when it was."""
+
 _LONGEST_HASH = 16
 
 
@@ -221,6 +227,8 @@ class Reply:
     """What was wrong with the framing, in words that quote nothing of the reply."""
     salvaged: bool = False
     """Whether the envelope was found whole in bytes that were no reply as they stood."""
+    request_ids: Mapping[str, str] = field(factory=dict, repr=masked_values, hash=False)
+    """What identifies the request for Mesh's support, by the header's name, and the ``Date`` of the answer."""
 
     @property
     def says_something(self) -> bool:
@@ -237,7 +245,8 @@ class Reply:
 
     def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
         """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
-        if not self.says_something:
+        shown = self.request_ids.values()
+        if not (self.says_something or any(secret in value for value in shown for secret in secrets)):
             return self
 
         # The longest first: a secret may begin with another one, and the rest of it would be left.
@@ -262,13 +271,14 @@ class Reply:
             error_type=clean(self.error_type),
             error_data=clean(self.error_data),
             team_code=clean(self.team_code),
+            request_ids={name: clean(value) for name, value in self.request_ids.items()},
         )
 
     @property
     def facts(self) -> ReplyFacts:
         """What errors tell of it."""
         if self.kind not in (BodyKind.ENVELOPE, BodyKind.PROBLEM, BodyKind.OTHER_JSON):
-            return ReplyFacts(self.http_status)
+            return ReplyFacts(self.http_status, request_ids=self.request_ids)
         return ReplyFacts(
             self.http_status,
             self.status,
@@ -278,6 +288,7 @@ class Reply:
             self.message or (self.content.error_message if self.content else None),
             self.display_message,
             self.error_data,
+            self.request_ids,
         )
 
 

@@ -318,6 +318,6 @@ class NotSaved(MeshRefreshError):
         """Each of them, the oldest first."""
 
     @property
-    def outcome(self) -> Any:
-        """The one, or the first, of `outcomes`."""
-        return self.outcomes[0] if self.outcomes else None
+    def outcome(self) -> Outcome:
+        """The one, or the first, of `outcomes`. (None in a pickle, as all that carries tokens.)"""
+        return self.outcomes[0] if self.outcomes else None  # type: ignore[return-value]

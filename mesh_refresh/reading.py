@@ -168,12 +168,12 @@ def holds_new_token(request: RefreshRequest, tokens: Tokens, reply: Reply) -> bo
 
 
 def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:
-    return _quiet(request, tokens, reply).facts
+    return _quiet(request, tokens, reply, is_error=True).facts
 
 
-def _quiet(request: RefreshRequest, tokens: Tokens, reply: Reply) -> Reply:
+def _quiet(request: RefreshRequest, tokens: Tokens, reply: Reply, *, is_error: bool = False) -> Reply:
     """`reply` without the secrets that its texts may quote: those that were sent, and those that came."""
-    if not reply.says_something:
+    if not (reply.says_something or is_error):
         return reply
     found, _ = codec.token_like(reply)
     return reply.scrubbed((*request.secrets, *tokens.secrets, *found))

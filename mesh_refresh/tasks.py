@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 from mesh_refresh.masking import MaskedList
@@ -103,24 +104,62 @@ class CancelledForGood(Exception):
     """Foreign code was cancelled from outside more than once."""
 
 
-async def run_foreign(call: Callable[[], Any], *, timeout: float | None = None, again: bool = True) -> Any:
+class EndsTheProgram(Exception):
+    """Foreign code raised `SystemExit` or `KeyboardInterrupt`. The loop has it; who called the code goes on."""
+
+
+async def run_foreign(
+    call: Callable[[], Any], *, timeout: float | None = None, again: bool = True, context: Context | None = None
+) -> Any:
     """What `call()` gives, awaited where it can be, in a task of its own and for at most `timeout` seconds.
 
-    Where something outside cancels that task, `call` is started once more if `again`, else `CancelledForGood` is
-    raised. Raises `TimeoutError` at the time-out, and whatever `call` raises.
+    It runs in `context`, or in a copy of this one. Where something outside cancels that task, `call` is started once
+    more if `again`, else `CancelledForGood` is raised. Raises `TimeoutError` at the time-out, and whatever `call`
+    raises; what would end the program goes to the loop, and `EndsTheProgram` is raised here.
     """
     loop = asyncio.get_running_loop()
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
         results = MaskedList()
-        task = ForeignTask(_into(results, call), loop=loop, **_EAGER)
+        try:
+            task = ForeignTask(_into(results, call), loop=loop, context=context, **_EAGER)
+        except (SystemExit, KeyboardInterrupt) as error:  # in a first step that is taken at once
+            loop.call_soon(_raise, error)
+            raise EndsTheProgram(type(error).__name__) from error
         task.owner = asyncio.current_task()
         if not task.done():
             await _ended(task, timeout)
         if not task.cancelled():
-            task.result()
+            try:
+                task.result()
+            except (SystemExit, KeyboardInterrupt) as error:  # the loop was told by the task
+                raise EndsTheProgram(type(error).__name__) from error
             return results.pop()
     raise CancelledForGood
+
+
+async def run_to_end(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.CancelledError | None:
+    """Run `work` to its end, although the task that waits for it is cancelled, once or again and again.
+
+    Gives the cancellation, to be raised by the caller, who has perhaps something worse to raise. It is the one that
+    came: cancel scopes, like anyio's, know theirs by its text. Raises what `work` raises.
+    """
+    return await wait_to_end(ExchangeTask.of(work, loop))
+
+
+async def wait_to_end(task: "asyncio.Task[None]") -> asyncio.CancelledError | None:
+    """The same for a task that runs already, perhaps for several who wait."""
+    first: asyncio.CancelledError | None = None
+    last: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            first, last = first or error, error
+    task.result()
+    if last is not None and last is not first:
+        last.__context__ = first  # the scopes of both look for theirs
+    return last and last.with_traceback(None)
 
 
 async def _ended(task: ForeignTask, timeout: float | None) -> None:
@@ -166,6 +205,10 @@ async def _waited(task: ForeignTask, timeout: float | None) -> None:
 def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
     """What it raised, which nobody else asks for: without this, asyncio complains that it was never retrieved."""
     return None if task.cancelled() else task.exception()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 async def _into(results: MaskedList, call: Callable[[], Any]) -> None:

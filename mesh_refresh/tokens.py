@@ -8,7 +8,7 @@ from attrs import field, fields, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.blank import some
-from mesh_refresh.enums import BrokerType, known
+from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, MaskedStr, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
@@ -39,7 +39,8 @@ class Tokens:
     """
 
     broker: BrokerType | str
-    """A `BrokerType`, or any other non-empty string: Mesh adds brokers faster than anyone releases."""
+    """A `BrokerType`, or any other non-empty string: Mesh adds brokers faster than anyone releases. A known name in
+    another case, such as "webull", is that broker."""
     refresh_token: str | None = field(repr=masked)
     """Opaque, and kept to the byte, as all tokens are."""
     access_token: str | None = field(repr=masked)
@@ -92,7 +93,7 @@ class Tokens:
             del self, broker, refresh_token, access_token, trade_token, token_id, metadata, ref
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
-            known(BrokerType, broker),
+            named_broker(broker),
             some(refresh_token),
             some(access_token),
             some(trade_token),

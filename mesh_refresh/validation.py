@@ -20,14 +20,19 @@ def wrong_broker(broker: object) -> str | None:
 
 def wrong_texts(values: tuple[object, ...]) -> str | None:
     """For the tokens and ids, in the order of the fields."""
-    for value in values:
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            return f"{_TEXTS[values.index(value)]} must be a string or None, not {type(value).__name__}."
-        if not _writable(value):
-            return f"{_TEXTS[values.index(value)]} is not Unicode text."
+    for name, value in zip(_TEXTS, values, strict=True):
+        if value is not None and (wrong := wrong_text(name, value)) is not None:
+            return wrong
     return None
+
+
+def wrong_text(name: str, value: object) -> str | None:
+    """For one of them, or another text that may be absent."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return f"{name} must be a string or None, not {type(value).__name__}."
+    return None if _writable(value) else f"{name} is not Unicode text."
 
 
 def _writable(text: str) -> bool:

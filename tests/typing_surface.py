@@ -1,5 +1,7 @@
 """What users' code looks like to a type checker. Never run: mypy and pyright read it, and it pins the public types."""
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -211,6 +213,23 @@ async def any_hook(outcome: Any) -> int:
     return len(outcome.all_tokens)
 
 
+async def narrow_hook(outcome: Refreshed) -> None:
+    """One that would lose the bytes of an `UnreadableReply`, and a continuation."""
+    assert_type(outcome.tokens, Tokens)
+
+
+def without_bodies(outcome: Refreshed | MfaRequired) -> None:
+    """One that would lose the bytes."""
+    assert_type(outcome.tokens, Tokens)
+
+
+def refused_hooks() -> None:
+    """What takes only some of the outcomes is refused, by mypy and by pyright: a needless comment is an error there."""
+    MeshClient("id", "secret", on_outcome=narrow_hook)  # type: ignore[arg-type]
+    MeshClient("id", "secret", on_outcome=without_bodies)  # type: ignore[arg-type]
+    MeshClient.from_env(on_outcome=narrow_hook)  # type: ignore[arg-type]
+
+
 def hooks() -> None:
     """Each is taken."""
     MeshClient("id", "secret", on_outcome=hook)
@@ -301,6 +320,7 @@ async def errors(mesh: MeshClient, one: Tokens) -> None:
         assert_type(error.outcome, Refreshed | None)
     except NotSaved as error:
         assert_type(error.outcomes, tuple[Refreshed | MfaRequired | UnreadableReply, ...] | None)
+        assert_type(error.outcome, Refreshed | MfaRequired | UnreadableReply)
     except UnreadableReply as error:
         assert_type(error.body, bytes)
         assert_type(error.may_hold_token, bool)

@@ -3,7 +3,6 @@
 import re
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -15,6 +14,7 @@ from mesh_refresh.cli.fleet import COMMANDS as FLEET
 from mesh_refresh.cli.lines import Failure, is_of_output, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
+from mesh_refresh.version import VERSION
 
 _EPILOG = """\b
 Start here:
@@ -43,19 +43,12 @@ _TOLD = (
 string without quotes, an MFA code, or a URL in the place of a command."""
 
 
-def _version() -> str:
-    try:
-        return version("mesh-refresh")
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
 @click.group(
     invoke_without_command=True,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(_version(), "-V", "--version", message="mesh-refresh %(version)s")
+@click.version_option(VERSION, "-V", "--version", message="mesh-refresh %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Refresh brokerage and crypto tokens at Mesh, and lose none of them."""

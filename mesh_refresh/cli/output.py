@@ -4,7 +4,7 @@ import base64
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
@@ -12,6 +12,9 @@ from mesh_refresh.cli.book import Book
 from mesh_refresh.cli.documents import documents_of, text_of
 from mesh_refresh.cli.files import write_atomically, write_new
 from mesh_refresh.cli.lines import say, system_reason
+
+_REFUGES: tuple[Callable[[], Path], ...] = (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir()))
+"""Folders for tokens that could not be written where they should be. Each may be missing."""
 
 
 class Output:
@@ -80,10 +83,10 @@ class Output:
         wanted = "standard output" if self.path is None else "--output"
         if self.path is None:
             _silence_stdout()
-        for folder in _refuges():
+        for refuge in _REFUGES:
             try:
-                kept = write_new(folder, "mesh-refresh-rescued-", ".json", text)
-            except OSError:
+                kept = write_new(refuge(), "mesh-refresh-rescued-", ".json", text)
+            except (OSError, RuntimeError):  # there may be no working directory, and no home
                 continue
             say(
                 f"The tokens could not be written to {wanted} ({why}). They are in {kept} (mode 0600): take them there."
@@ -106,9 +109,3 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):
         return
-
-
-def _refuges() -> Iterator[Path]:
-    yield Path.cwd()
-    yield Path.home()
-    yield Path(tempfile.gettempdir())

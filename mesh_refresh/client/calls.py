@@ -1,14 +1,17 @@
 """One caller's wish, and what a finished exchange means for it. Pure."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
 from mesh_refresh import codec
+from mesh_refresh.client.requests import built
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
+from mesh_refresh.messages import BodyKind, HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, credential_of
 from mesh_refresh.reading import holds_new_token
@@ -81,6 +84,15 @@ class Call:
         tokens = self.tokens
         return tokens.ref if tokens.ref is not None else (tokens.account_id, tokens.mesh_account_id)
 
+    @property
+    def name(self) -> str:
+        """Whose it is, for log lines: the broker and the user's own key, or Mesh's id where there is none."""
+        tokens = self.tokens
+        whose = (
+            f"ref {tokens.ref!r}" if tokens.ref is not None else f"Mesh account {tokens.mesh_account_id or 'unknown'}"
+        )
+        return f"{tokens.broker}, {whose}"
+
     def equals(self, other: "Call") -> bool:
         """Whether one exchange can serve both."""
         return self.request == other.request and self.sending == other.sending
@@ -91,7 +103,8 @@ class Call:
 
     def successor(self, tokens: Tokens) -> "Call":
         """The same wish for the tokens that came after these."""
-        return evolve(self.after(tokens), request=self.strategy.build(tokens, self.options))
+        request = built(lambda: self.strategy.build(tokens, self.options))
+        return evolve(self.after(tokens), request=request)
 
 
 class Answered:
@@ -140,8 +153,12 @@ class Answered:
     def reply(self) -> Reply:
         """The typed envelope, without what it may echo of the request."""
         if self._reply is None:
-            reply = codec.decode_reply(self.http, at=self.received_at)
-            self._reply = reply.scrubbed((*self.request.secrets, self._client_secret))
+            try:
+                reply = codec.decode_reply(self.http, at=self.received_at)
+                self._reply = reply.scrubbed((*self.request.secrets, self._client_secret))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the bytes are there
+                fault = f"reading it raised {type(error).__name__}"
+                self._reply = Reply(self.http.status, BodyKind.CUT, body=self.http.raw or self.http.body, fault=fault)
         return self._reply
 
     def compact(self) -> None:
@@ -149,26 +166,20 @@ class Answered:
         self._reply = None
 
     def outcome_for(self, call: Call) -> Result:
-        """What the answer means for the account of `call`."""
+        """What the answer means for the account of `call`. Never raises."""
         try:
             outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
-        except CodeRefused as error:
-            pending = call.pending or self.pending
-            if pending is not None:
-                error.pending = pending
-            return error
+            if is_outcome(outcome):
+                if self._is_of_another(call) and _is_nameless(outcome):
+                    self._is_nameless = True
+                    outcome = _without_asked(outcome, call)
+                return _with_gained(outcome, call.gained)
+            what = f"made {_named(outcome)} of the reply, not Refreshed or MfaRequired of Tokens"
+            return self._not_understood(call, what, None)
         except MeshRefreshError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a bug in a strategy must not cost a token that came
-            unreadable = self._not_understood(call, f"raised {type(error).__name__} while it read the reply")
-            unreadable.__cause__ = error
-            return unreadable
-        if _is_outcome(outcome):
-            if self._is_of_another(call) and _is_nameless(outcome):
-                self._is_nameless = True
-                outcome = _without_asked(outcome, call)
-            return _with_gained(outcome, call.gained)
-        return self._not_understood(call, f"made {type(outcome).__name__} of the reply, not Refreshed or MfaRequired")
+            return self._with_pending(call, error)
+        except BaseException as error:  # noqa: BLE001 - nothing that a strategy raises may cost a token that came
+            return self._not_understood(call, f"raised {type(error).__name__} while it read the reply", error)
 
     def leaves_out(self, call: Call, outcome: Result) -> bool:
         """Whether `outcome`, that of `call`, is of another account's exchange, and `call` needs one of its own."""
@@ -181,15 +192,43 @@ class Answered:
         sent = self.request.access_token
         return contradicts(self._asker, call.tokens) or (sent is not None and sent != call.tokens.auth_token)
 
-    def _not_understood(self, call: Call, what: str) -> UnreadableReply:
+    def _with_pending(self, call: Call, error: MeshRefreshError) -> MeshRefreshError:
+        """A refused code leaves the continuation good, and a strategy does not know it."""
+        pending = call.pending or self.pending
+        if isinstance(error, CodeRefused) and pending is not None:
+            error.pending = pending
+        return error
+
+    def _not_understood(self, call: Call, what: str, cause: BaseException | None) -> UnreadableReply:
         """The bytes are kept, like those of any odd reply."""
-        return UnreadableReply(
+        try:
+            may_hold_token = holds_new_token(self.request, call.tokens, self.reply)
+        except Exception:  # noqa: BLE001 - of a body of any shape
+            may_hold_token = True
+        unreadable = UnreadableReply(
             f"The strategy {what}.",
             facts=self.reply.facts,
             body=self.reply.body,
-            may_hold_token=holds_new_token(self.request, call.tokens, self.reply),
+            may_hold_token=may_hold_token,
             before=call.tokens,
         )
+        unreadable.__cause__ = cause
+        return unreadable
+
+
+class Unusable(Answered):
+    """A transport of the user's brought something that cannot be used as a reply: never more than unreadable."""
+
+    __slots__ = ("_body", "_what")
+
+    def __init__(self, call: Call, what: str, body: bytes, at: datetime) -> None:
+        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
+        self._what = what
+        self._body = body
+
+    def outcome_for(self, call: Call) -> UnreadableReply:
+        """What was returned."""
+        return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
 
 
 class Behind(Answered):
@@ -211,6 +250,14 @@ class Behind(Answered):
             may_hold_token=True,
             before=call.tokens,
         )
+
+
+def as_told(outcome: Refreshed | MfaRequired, before: Tokens) -> Refreshed | MfaRequired:
+    """`outcome` as that of the tokens that a caller brought."""
+    try:
+        return evolve(outcome, before=before)
+    except Exception:  # noqa: BLE001 - a class of the user's that cannot be made anew
+        return outcome
 
 
 def may_be_news(data: bytes, known: Iterable[str]) -> bool:
@@ -264,9 +311,30 @@ def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Re
     return evolve(outcome, read=read)
 
 
-def _is_outcome(value: object) -> bool:
-    # Of any value: type checkers believe that a strategy gives nothing else.
-    return isinstance(value, Refreshed | MfaRequired)
+def is_outcome(value: object) -> bool:
+    """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
+    if isinstance(value, Refreshed):
+        asked: Any = value.asked
+        if not value.all_tokens or not (asked is None or (type(asked) is int and 0 <= asked < len(value.all_tokens))):
+            return False
+    elif not isinstance(value, MfaRequired) or not _is_a(value.tokens, Tokens):
+        return False
+    parts = value.all_tokens
+    return type(parts) is tuple and all(_is_a(tokens, Tokens) for tokens in (value.before, *parts))
+
+
+def _is_a(value: object, cls: type) -> bool:
+    return isinstance(value, cls)
+
+
+def _named(value: object) -> str:
+    """The type of what a strategy gave. A coroutine is closed, which would complain that nobody awaited it."""
+    if inspect.iscoroutine(value):
+        value.close()
+        return "a coroutine (its interpret must not be async)"
+    if isinstance(value, Refreshed | MfaRequired):
+        return f"{type(value).__name__} with other parts"
+    return type(value).__name__
 
 
 def holds_live_token(outcome: Result) -> bool:

@@ -6,7 +6,6 @@ from mesh_refresh.client.calls import SendOptions
 from mesh_refresh.client.delivery import being_told
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.messages import RefreshRequest
 
 
 def check_not_waiting_for_itself(
@@ -21,13 +20,6 @@ def check_sending(sending: object) -> None:
     """Raises `InvalidRequest` for anything but `SendOptions`."""
     if not isinstance(sending, SendOptions):
         raise InvalidRequest("sending takes SendOptions.")
-
-
-def checked_request(request: RefreshRequest) -> RefreshRequest:
-    """`request`, which came from a strategy, perhaps of the user's."""
-    if not is_a(request, RefreshRequest):
-        raise InvalidRequest(f"The strategy built no RefreshRequest, but {type(request).__name__}; nothing was sent.")
-    return request
 
 
 def is_a(value: object, cls: Any) -> bool:

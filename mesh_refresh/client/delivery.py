@@ -4,14 +4,14 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
 from typing import cast
 
 from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
-from mesh_refresh.tasks import CancelledForGood, run_foreign
+from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -26,22 +26,32 @@ _numbers = itertools.count()
 class Participant:
     """One caller of an exchange."""
 
-    __slots__ = ("call", "done", "gone", "ref", "result")
+    __slots__ = ("call", "context", "done", "gone", "ref", "result")
 
-    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, context: Context | None) -> None:
         self.call = call
         self.ref = call.ref
+        self.context = context
+        """The context variables that its hook sees: its own, as they were when it joined."""
         self.done: asyncio.Future[None] = loop.create_future()
         self.result: Result | None = None
         """What the exchange means for its account, once somebody asked."""
         self.gone = False
         """It was cancelled, or has its result."""
 
+    def wake(self) -> None:
+        """Its result is made, and with the hook where that is to be told."""
+        if not self.done.done():
+            self.done.set_result(None)
+
 
 class Delivery:
     """The callers of one exchange, and what became of their outcomes."""
 
-    __slots__ = ("_failures", "_is_late", "_participants", "_result_for", "_shell", "number", "reached", "told")
+    __slots__ = (
+        "_begun", "_failures", "_is_late", "_participants", "_result_for", "_shell", "_tellings", "number", "reached",
+        "told",
+    )  # fmt: skip
 
     def __init__(self, shell: Shell, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
         self._shell = shell
@@ -51,15 +61,22 @@ class Delivery:
         self._participants: list[Participant] = []
         # Empty until needed: thousands of pending refreshes have none of these.
         self._failures: Mapping[Ref, NotSaved] = _NONE
+        self._begun: frozenset[Ref] | None = None
+        """The refs whose hook was called, from the time on at which hooks are called."""
+        self._tellings: frozenset[asyncio.Task[None]] = frozenset()
         self.told: frozenset[Ref] = NOBODY
         """The refs whose outcome is with the hook."""
         self.reached: frozenset[Ref] = NOBODY
         """The refs whose outcome is with the hook or a caller."""
 
-    def join(self, call: Call) -> Participant:
-        """Count a caller in."""
-        participant = Participant(call, self._shell.loop)
+    def join(self, call: Call, context: Context | None = None) -> Participant:
+        """Count a caller in; what it has its hook told is told in `context`, which is this one unless given."""
+        if context is None and self._hook_of(call) is not None:
+            context = copy_context()
+        participant = Participant(call, self._shell.loop, context)
         self._participants.append(participant)
+        if self._begun is not None:
+            self._serve(participant)
         return participant
 
     @property
@@ -67,9 +84,9 @@ class Delivery:
         """Whether any caller still waits."""
         return any(not participant.gone for participant in self._participants)
 
-    def results(self) -> dict[Ref, tuple[Call, Result]]:
-        """Of each ref, a call and what came of it."""
-        return {participant.ref: (participant.call, self._result(participant)) for participant in self._participants}
+    def by_ref(self) -> dict[Ref, tuple[Participant, Result]]:
+        """Of each ref, a caller and what came of the exchange for it."""
+        return {participant.ref: (participant, self._result(participant)) for participant in self._participants}
 
     def first_result(self) -> Result:
         """That of the caller who began."""
@@ -81,16 +98,30 @@ class Delivery:
             participant.result = None
 
     async def save(self) -> None:
-        """Tell the hook, once for each ref; callers who join meanwhile are counted in."""
-        while (found := self._next_to_tell()) is not None:
-            await self._tell(*found)
+        """Tell the hook, once for each ref and all refs at the same time. Callers who join meanwhile are counted in.
+
+        Where there are several refs, nobody waits for the hook of another one's.
+        """
+        self._begun = NOBODY
+        first = self._participants[0]
+        if all(participant.ref == first.ref for participant in self._participants):
+            hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
+            if hook is not None:
+                self._begun = frozenset((first.ref,))
+                await self._tell(hook, first)
+            if self._tellings:
+                self._wake(first.ref)
+        else:
+            for participant in self._participants:
+                self._serve(participant)
+        while self._tellings:
+            await asyncio.wait(self._tellings)
 
     def hand_out(self) -> None:
         """Wake every caller. Nothing is awaited in here, so nobody can join in between."""
         for participant in self._participants:
             self._result(participant)
-            if not participant.done.done():
-                participant.done.set_result(None)
+            participant.wake()
         # Every result is made now. Without this, exchange and delivery hold each other, and a refresh leaves two dozen
         # objects to the garbage collector: four per cent of its CPU.
         del self._result_for
@@ -120,14 +151,40 @@ class Delivery:
             participant.result = self._result_for(participant.call)
         return participant.result
 
-    def _next_to_tell(self) -> tuple[Hook, Participant] | None:
+    def _hook_to_call(self, participant: Participant) -> Hook | None:
+        """The hook, where it is to be told of this caller's outcome and was not yet."""
+        hook, ref = self._hook_of(participant.call), participant.ref
+        if hook is None or ref in self.told or ref in self._failures or ref in (self._begun or NOBODY):
+            return None
+        return hook if holds_live_token(self._result(participant)) else None
+
+    def _serve(self, participant: Participant) -> None:
+        """Tell the hook in a task of its own, while other refs' are told; or wake it, where nothing is to be told."""
+        ref, hook = participant.ref, self._hook_to_call(participant)
+        if hook is not None:
+            self._begun = (self._begun or NOBODY) | {ref}
+            task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._shell.loop)
+            if not task.done():
+                self._tellings |= {task}
+                task.add_done_callback(self._told_one)
+        elif ref in self.told or ref in self._failures or ref not in (self._begun or NOBODY):
+            participant.wake()
+
+    async def _tell_and_wake(self, hook: Hook, participant: Participant) -> None:
+        try:
+            await self._tell(hook, participant)
+        finally:
+            self._wake(participant.ref)
+
+    def _told_one(self, task: "asyncio.Task[None]") -> None:
+        self._tellings -= {task}
+        task.exception()  # a handler of the user's that logs may raise
+
+    def _wake(self, ref: Ref) -> None:
         for participant in self._participants:
-            ref, hook = participant.ref, self._hook_of(participant.call)
-            if hook is None or ref in self.told or ref in self._failures:
-                continue
-            if holds_live_token(self._result(participant)):
-                return hook, participant
-        return None
+            if participant.ref == ref:
+                self._result(participant)
+                participant.wake()
 
     def _hook_of(self, call: Call) -> Hook | None:
         if call.sending.hook:
@@ -137,9 +194,10 @@ class Delivery:
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
         cause: Exception | None = None
-        reset = being_told.set(self.number)
+        context = participant.context or copy_context()
+        context.run(being_told.set, self.number)
         try:
-            await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout)
+            await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout, context=context)
         except (asyncio.CancelledError, CancelledForGood):
             why = "was cancelled"
         except TimeoutError as error:
@@ -150,8 +208,6 @@ class Delivery:
             self.told |= {ref}
             self.reached |= {ref}
             return
-        finally:
-            being_told.reset(reset)
         came = (
             "A reply that may hold a token came" if isinstance(outcome, UnreadableReply) else "The exchange succeeded"
         )
@@ -160,4 +216,4 @@ class Delivery:
         for note in getattr(cause, "__notes__", ()):
             failure.add_note(note)
         self._failures = {**self._failures, ref: failure}
-        _log.error("on_outcome %s; the outcome goes to its caller, or is kept", why)
+        _log.error("on_outcome %s; the outcome goes to its caller, or is kept (%s)", why, participant.call.name)

@@ -11,17 +11,19 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import Answered, Call, Result
+from mesh_refresh.client.calls import Answered, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant
+from mesh_refresh.client.received import as_reply
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
-from mesh_refresh.masking import MaskedStr
+from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.retry import RetryPolicy, pause_before_retry
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
 
+_NO_REPLY = "The transport brought something that cannot be used as a reply."
 _NO_SECRET = MaskedStr()
 
 
@@ -41,7 +43,9 @@ class Exchange:
 
     __slots__ = (
         "_begun",
+        "_early",
         "_entered",
+        "_is_late_start",
         "_last",
         "_on_end",
         "_on_late",
@@ -69,6 +73,7 @@ class Exchange:
         *,
         on_late: Callable[["Exchange", HttpReply], None] | None = None,
         is_late: bool = False,
+        begun: float | None = None,
     ) -> None:
         self.call = call
         self.shell = shell
@@ -82,9 +87,13 @@ class Exchange:
         self._on_end = on_end
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
+        self._early: tuple[HttpReply, ...] = ()
+        """What came behind a reply before the exchange was over."""
         self._sent_at: datetime | None = None
         self._secret = _NO_SECRET
-        self._begun = shell.loop.time()
+        self._is_late_start = begun is not None
+        self._begun = shell.loop.time() if begun is None else begun
+        """When its first caller came, who may have waited for another exchange before."""
         self._task: ExchangeTask | None = None
         self._entered = False
         self._last: MeshRefreshError | None = None
@@ -93,7 +102,7 @@ class Exchange:
     def start(self) -> None:
         """Begin. The first caller has joined before, so that nothing can end without one."""
         if self.answered is None:
-            self.shell.deadlines.add(self)
+            self.shell.deadlines.add(self, self._begun if self._is_late_start else None)
         self._task = ExchangeTask.of(self._run(), self.shell.loop)
 
     # Callers.
@@ -108,12 +117,19 @@ class Exchange:
         if not self.started and not self.delivery.wanted:
             self.end(Ended.ABANDONED)
 
-    async def wait(self) -> None:
-        """Until it is finished, without a share in it."""
+    async def wait(self, until: float | None = None) -> bool:
+        """Until it is finished, without a share in it; whether it is, where `until`, in the loop's time, came first."""
         if not self.finished:
-            watcher: asyncio.Future[None] = self.shell.loop.create_future()
+            loop = self.shell.loop
+            watcher: asyncio.Future[None] = loop.create_future()
             self._watchers += (watcher,)
-            await watcher
+            timer = None if until is None else loop.call_at(until, _wake, watcher)
+            try:
+                await watcher
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return self.finished
 
     def end(self, reason: Ended) -> None:
         """End it now. Once it has started only the deadline may, and once there is an answer nothing does."""
@@ -125,8 +141,17 @@ class Exchange:
 
     def take_late(self, reply: HttpReply) -> None:
         """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
-        if self._on_late is not None:
+        if self._on_late is None:
+            return
+        came = as_reply(reply)
+        reply = came if isinstance(came, HttpReply) else HttpReply.behind(came)
+        if not self.finished:
+            self._early += (reply,)
+            return
+        try:
             self._on_late(self, reply)
+        except Exception as error:  # noqa: BLE001 - a transport calls it, which can do nothing about that
+            _log.error("what came after an exchange is lost: %s (%s)", type(error).__name__, self.call.name)
 
     def answer_of(self, reply: HttpReply) -> Answered:
         """A reply to the last request, however late it is."""
@@ -134,37 +159,56 @@ class Exchange:
         return Answered(self.call, reply, self._sent_at or now, now, self._secret)
 
     def result_for(self, call: Call) -> Result:
-        """The outcome, or the error, for one caller."""
+        """The outcome, or the error, for one caller. Never raises."""
         if self.answered is not None:
             return self.answered.outcome_for(call)
-        return (self.failed or NotSent()).for_another()
+        failed = self.failed or NotSent()
+        try:
+            return failed.for_another()
+        except Exception:  # noqa: BLE001 - an error of the user's that cannot be copied
+            return failed
 
     # The task.
 
     async def _run(self) -> None:
         self._entered = True
-        if self.answered is None:
-            try:
-                self.failed = await self._attempts()
-            except asyncio.CancelledError:
-                # Between two attempts, what the last one said is worth more than that there was no other.
-                self.failed = self._worst(self._last or self._end_error())
-            except Exception as error:  # noqa: BLE001 - a strategy's `may_resend` may raise, and callers must not hang
-                self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
-                self.failed.__cause__ = error
-            self.shell.deadlines.remove(self)
-        self.started = False
         try:
+            if self.answered is None:
+                await self._send_until_ended()
+            self.started = False
             await self.delivery.save()
         finally:
-            # Whatever went wrong: nobody is left waiting.
-            self.finished = True
-            self.delivery.hand_out()
-            for watcher in self._watchers:
-                if not watcher.done():
-                    watcher.set_result(None)
+            self._finish()
+
+    async def _send_until_ended(self) -> None:
+        """Leaves `answered` or `failed`, whatever happens in it."""
+        failed: MeshRefreshError | None = OutcomeUnknown("The exchange broke off.")
+        try:
+            failed = await self._attempts()
+        except asyncio.CancelledError:
+            # Between two attempts, what the last one said is worth more than that there was no other.
+            failed = self._worst(self._last or self._end_error())
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers must not hang
+            failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
+            failed.__cause__ = error
+        finally:
+            self.failed = failed
+            self.shell.deadlines.remove(self)
+
+    def _finish(self) -> None:
+        """Whatever went wrong: nobody is left waiting."""
+        self.finished = True
+        self.delivery.hand_out()
+        for watcher in self._watchers:
+            _wake(watcher)
+        try:
             self._on_end(self)
-            self._pass_surplus_on()
+        except Exception as error:  # noqa: BLE001 - the callers have their results
+            _log.error("an exchange is not remembered: %s (%s)", type(error).__name__, self.call.name)
+        early, self._early = self._early, ()
+        for reply in early:
+            self.take_late(reply)
+        self._pass_surplus_on()
 
     def _pass_surplus_on(self) -> None:
         """What came behind the reply in the same breath: it is no part of the answer."""
@@ -184,7 +228,7 @@ class Exchange:
                 error,
                 attempt=attempt,
                 elapsed=self._elapsed,
-                may_resend=self.call.strategy.may_resend(self.call.request),
+                may_resend=self._may_resend(),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
             if isinstance(error, OutcomeUnknown):
@@ -192,7 +236,8 @@ class Exchange:
             self._last = error
             if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
                 return self._worst(error)
-            _log.info("refresh failed with %s; next attempt in %.1f s", type(error).__name__, pause.total_seconds())
+            failure, seconds = type(error).__name__, pause.total_seconds()
+            _log.info("refresh failed with %s; next attempt in %.1f s (%s)", failure, seconds, self.call.name)
             self._pass_surplus_on()
             self.answered, self.started = None, False
             self.delivery.forget_results()
@@ -222,20 +267,29 @@ class Exchange:
             unknown = OutcomeUnknown(f"The transport broke off: {type(error).__name__}.")
             unknown.__cause__ = error
             return unknown
-        self.answered = self.answer_of(http)
+        if isinstance(http, HttpReply):
+            self.answered = self.answer_of(http)
+        else:
+            self.answered = Unusable(self.call, _NO_REPLY, http, self.shell.clock.now())
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 
-    async def _send(self, secret: MaskedStr) -> HttpReply:
+    async def _send(self, secret: MaskedStr) -> HttpReply | MaskedBytes:
         request = HttpRequest(
             self.shell.url, self.shell.headers(secret), self._body(), self._before_send, self.take_late
         )
         if self.shell.own_transport:
             return await self.shell.transport.send(request)
         reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
-        if isinstance(reply, HttpReply):
-            return reply
-        raise OutcomeUnknown(f"The transport brought no HttpReply, but {type(reply).__name__}.")
+        if reply is None:
+            raise OutcomeUnknown("The transport brought no HttpReply, but None.")
+        return as_reply(reply)
+
+    def _may_resend(self) -> bool:
+        try:
+            return self.call.strategy.may_resend(self.call.request) is True
+        except Exception:  # noqa: BLE001 - a strategy that cannot tell does not allow it
+            return False
 
     @property
     def _policy(self) -> RetryPolicy:
@@ -279,3 +333,8 @@ class Exchange:
         if self.started:
             return OutcomeUnknown(f"The request was sent, but no answer came back: {reason}.")
         return NotSent(f"The request was not sent: {reason}.")
+
+
+def _wake(watcher: "asyncio.Future[None]") -> None:
+    if not watcher.done():
+        watcher.set_result(None)

@@ -1,7 +1,10 @@
 """Answers that still count after their exchange: of those that spent a token lately, and those that reached nobody."""
 
+import asyncio
+import weakref
 from collections import OrderedDict
 from collections.abc import Collection
+from contextvars import Context
 
 from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
 from mesh_refresh.client.exchange import Exchange
@@ -22,6 +25,7 @@ class Memory:
         self._spent: OrderedDict[str, Answered] = OrderedDict()
         self._kept: dict[Answered, None] = {}
         self._recalled: dict[Answered, Exchange] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, exchange: Exchange) -> None:
         """Remember a finished exchange, where it spent a token or a code. Its callers do not have their results yet."""
@@ -39,6 +43,8 @@ class Memory:
             answered.until = now + REMEMBERED
             self._spent[key] = answered
             self._spent.move_to_end(key)
+            if self._timer is None:
+                self._forget_in(REMEMBERED)
 
     @property
     def recalled(self) -> Collection[Exchange]:
@@ -93,6 +99,13 @@ class Memory:
             call, found = call.after(own), after
             seen.add(found)
 
+    def forget(self) -> None:
+        """The client is closed, and nobody brings a spent token any more: only what reached nobody is kept."""
+        self._spent = OrderedDict((key, answered) for key, answered in self._spent.items() if answered in self._kept)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def unreached(self) -> tuple[Outcome, ...]:
         """Every outcome that is with nobody."""
         outcomes = [answered.outcome_for(call) for answered in self._kept for call in answered.unreached]
@@ -107,6 +120,8 @@ class Memory:
         else:
             self._kept.pop(answered, None)
             self._drop_what_came_before(answered)
+            if self._timer is None and answered.key in self._spent:
+                self._forget_in(0.0)
 
     def _drop_what_came_before(self, answered: Answered) -> None:
         """What reached nobody and was refreshed on since is out of date: saving it would undo what came after."""
@@ -122,9 +137,22 @@ class Memory:
     def _lives(self, answered: Answered, now: float) -> bool:
         return now < answered.until or answered in self._recalled or answered in self._kept
 
-    def _forget_old(self, now: float) -> None:
+    def _forget_in(self, seconds: float) -> None:
+        """For a client that is idle: its answers hold live tokens. In a context of its own, because timers keep it."""
+        loop, me = asyncio.get_running_loop(), weakref.ref(self)
+        self._timer = loop.call_later(max(seconds, REMEMBERED / 30), _forget_all_old, me, context=Context())
+
+    def forget_all_old(self) -> None:
+        """What the half minute is over for, and come again when it is for the next."""
+        self._timer, now = None, self._clock.monotonic()
+        self._forget_old(now, len(self._spent))
+        oldest = next(iter(self._spent.values()), None)
+        if oldest is not None and now < oldest.until:
+            self._forget_in(oldest.until - now)
+
+    def _forget_old(self, now: float, most: int = 2) -> None:
         # Two from the old end for each new one: it never grows beyond half a minute's exchanges, and no step is long.
-        for _ in range(2):
+        for _ in range(most):
             key = next(iter(self._spent), None)
             if key is None or now < self._spent[key].until:
                 return
@@ -137,3 +165,10 @@ class Memory:
 def _code_key(call: Call) -> str | None:
     code = call.request.mfa_code
     return MaskedStr(f"{call.key}\0{code}") if code is not None else None
+
+
+def _forget_all_old(memory: "weakref.ref[Memory]") -> None:
+    """Of a client that is still there."""
+    found = memory()
+    if found is not None:
+        found.forget_all_old()

@@ -1,13 +1,13 @@
 """`MeshClient`: what a user types."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
-
-from attrs import evolve
 
 from mesh_refresh.client.calls import (
     DEFAULT_SENDING,
@@ -15,14 +15,16 @@ from mesh_refresh.client.calls import (
     Behind,
     Call,
     SendOptions,
+    as_told,
     goes_ahead_after,
     may_be_news,
     own_tokens,
     tokens_of,
 )
-from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, checked_request, is_a
+from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, is_a
 from mesh_refresh.client.delivery import Participant
 from mesh_refresh.client.exchange import Ended, Exchange
+from mesh_refresh.client.guarded_clock import guarded
 from mesh_refresh.client.keys import (
     PRODUCTION_URL,
     ClientSecret,
@@ -35,9 +37,10 @@ from mesh_refresh.client.keys import (
 )
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, check_options, registry_of
+from mesh_refresh.client.requests import built
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
-from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
@@ -45,8 +48,15 @@ from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, credenti
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
+from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
+
+_log = logging.getLogger("mesh_refresh")
+
+_being_closed: ContextVar[int | None] = ContextVar("mesh_refresh_being_closed", default=None)
+"""The `id` of the client whose transport is being closed: it cannot wait for itself. An `id`, because timers keep the
+context in which they were made, and with it all that is in there."""
 
 
 class MeshClient:
@@ -97,10 +107,12 @@ class MeshClient:
         self._on_outcome = on_outcome
         self._on_outcome_timeout = on_outcome_timeout
         self._clock = clock or SystemClock()
+        self._time = guarded(self._clock)
         self._shell: Shell | None = None
-        self._memory = Memory(self._clock)
+        self._memory = Memory(self._time)
         self._running: dict[str, Exchange] = {}
         self._closed = False
+        self._closing: ExchangeTask | None = None
 
     @classmethod
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
@@ -142,11 +154,11 @@ class MeshClient:
         """
         strategy = self._registry[tokens.broker]
         try:
-            request = checked_request(strategy.build(tokens, RefreshOptions()))
-        except Exception:  # noqa: BLE001 - of a strategy of the user's
+            request = built(lambda: strategy.build(tokens, RefreshOptions()))
+        except InvalidRequest:
             return True  # it is not sent at all
         try:
-            return bool(strategy.may_resend(request))
+            return strategy.may_resend(request) is True
         except Exception:  # noqa: BLE001 - the same
             return False
 
@@ -188,7 +200,7 @@ class MeshClient:
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
-        request = checked_request(strategy.build(tokens, options))
+        request = built(lambda: strategy.build(tokens, options))
         if credential_of(strategy, tokens) is None:
             raise InvalidRequest(f"There is nothing to refresh this {tokens.broker} account with; nothing was sent.")
         return await self._exchange(Call(strategy, tokens, request, options, sending))
@@ -207,7 +219,7 @@ class MeshClient:
         check_sending(sending)
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
-        request = checked_request(strategy.build_mfa(pending, code))
+        request = built(lambda: strategy.build_mfa(pending, code))
         # The access token of the first reply is for this request only.
         gained = changed_fields(pending.before, pending.tokens) & {"refresh_token", "refresh_token_expires_at"}
         call = Call(strategy, pending.tokens, request, sending=sending, pending=pending, gained=gained)
@@ -216,34 +228,55 @@ class MeshClient:
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
 
+        All of this is done before it returns or raises, also where its caller is cancelled meanwhile, once or again
+        and again; the `CancelledError` comes at its end. A transport may take `on_outcome_timeout` to close.
+
         Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
         at each call, until somebody brings their tokens. Safe to call twice.
         """
         for exchange in (*self._running.values(), *self._memory.recalled):
             check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
+        if _being_closed.get() == id(self):
+            raise InvalidRequest("The transport asked to close the client that closes it: it is being closed.")
         self._closed = True
         if self._shell is not None:
             self._shell.closing = True
         for exchange in list(self._running.values()):
             if not exchange.started:
                 exchange.end(Ended.CLOSING)
+        if self._closing is None:
+            self._closing = ExchangeTask.of(self._close(), asyncio.get_running_loop())
+        elif self._closing.done():
+            self._raise_unreached()
+            return
+        try:
+            cancelled = await wait_to_end(self._closing)
+        finally:
+            self._raise_unreached()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
         await self._until_idle()
         if self._shell is not None:
             self._shell.deadlines.stop()
             self._shell = None
-            failure: BaseException | None = None
-            try:
-                await self._transport.aclose()  # which may bring what came on its connections since
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps
-                failure = error
-            await self._until_idle()
-            self._raise_unreached()
-            if failure is not None:
-                raise failure
-        self._raise_unreached()
+        _being_closed.set(id(self))
+        failure: BaseException | None = None
+        try:
+            # It may bring what came on its connections since.
+            await run_foreign(self._transport.aclose, timeout=self._on_outcome_timeout.total_seconds(), again=False)
+        except CancelledForGood:
+            _log.error("the transport cancelled its own aclose; its connections may be open")
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps
+            failure = error
+        await self._until_idle()
+        self._memory.forget()
+        if failure is not None:
+            raise failure
 
     async def _until_idle(self) -> None:
-        while busy := [*self._running.values(), *self._memory.recalled]:
+        while busy := [one for one in (*self._running.values(), *self._memory.recalled) if not one.finished]:
             await busy[0].wait()
 
     def _raise_unreached(self) -> None:
@@ -253,13 +286,15 @@ class MeshClient:
 
     def _check(self, tokens: Tokens) -> None:
         check_broker_fits(self._base_url, tokens.broker)
-        if tokens.not_before is not None and tokens.not_before > self._clock.now():
+        if tokens.not_before is not None and tokens.not_before > self._time.now():
             raise InvalidRequest(
                 f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
             )
 
     async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
         shell = self._bound()
+        came, again = shell.loop.time(), False
+        until = came + self._retry.deadline.total_seconds()
         used: set[Answered] = set()
         while True:
             if self._closed:
@@ -278,11 +313,14 @@ class MeshClient:
                     continue
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 check_not_waiting_for_itself(busy)
-                await busy.wait()
+                await self._wait(busy, until)
+                again = True
                 continue
             running = self._running.get(call.key)
             if running is None:
-                running = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late)
+                running = self._running[call.key] = Exchange(
+                    shell, call, self._on_end, on_late=self._on_late, begun=came if again else None
+                )
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
             if running.ended is None and running.call.equals(call):
@@ -292,7 +330,8 @@ class MeshClient:
                 used.add(running.answered)
                 call = _left_out(call, outcome)
                 continue
-            await running.wait()
+            await self._wait(running, until)
+            again = True
             result = running.result_for(call)
             own = own_tokens(result)
             if own is None and running.answered is not None and running.answered.leaves_out(call, result):
@@ -309,6 +348,11 @@ class MeshClient:
             if running.answered is not None:
                 return await self._recall(shell, running.answered, call, brought=call)
 
+    async def _wait(self, exchange: Exchange, until: float) -> None:
+        """Until it is finished. Raises `NotSent` at the deadline of the caller who waits."""
+        if not await exchange.wait(until):
+            raise NotSent("The request was not sent: another one with the same token took all the time.")
+
     async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
         """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
         exchange = self._memory.recall(answered)
@@ -319,7 +363,7 @@ class MeshClient:
         else:
             check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(call), starts=starts)
-        return outcome if call is brought else evolve(outcome, before=brought.tokens)
+        return outcome if call is brought else as_told(outcome, brought.tokens)
 
     async def _share(
         self, exchange: Exchange, participant: Participant, *, starts: bool = False
@@ -339,23 +383,23 @@ class MeshClient:
         return result
 
     def _on_end(self, exchange: Exchange) -> None:
-        del self._running[exchange.call.key]
+        self._running.pop(exchange.call.key, None)
         self._memory.add(exchange)
         self._settle(exchange)
 
     def _on_late(self, exchange: Exchange, reply: HttpReply) -> None:
         """The reply came after its exchange was given up, or bytes came behind it: the hook is told of news."""
-        results = exchange.delivery.results()
+        callers = exchange.delivery.by_ref().values()
         answered = exchange.answer_of(reply)
         if reply.is_behind:
-            known = [secret for call, result in results.values() for secret in tokens_of(call, result)]
-            kept = (result.body for _, result in results.values() if isinstance(result, UnreadableReply))
+            known = [secret for caller, result in callers for secret in tokens_of(caller.call, result)]
+            kept = (result.body for _, result in callers if isinstance(result, UnreadableReply))
             if any(reply.surplus in body for body in kept) or not may_be_news(reply.surplus, known):
                 return
-            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._clock.now())
+            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._time.now())
         late = Exchange(exchange.shell, exchange.call, self._on_recalled, answered, is_late=True)
-        for call, _ in results.values():
-            late.join(call).gone = True  # nobody waits for it
+        for caller, _ in callers:
+            late.delivery.join(caller.call, caller.context).gone = True  # nobody waits for it
         if not reply.is_behind:
             self._memory.add(late)  # before the hook has it: a caller with the spent token is to wait for that
         self._memory.begin(answered, late)
@@ -379,7 +423,7 @@ class MeshClient:
                 transport=self._transport,
                 on_outcome=self._on_outcome,
                 on_outcome_timeout=self._on_outcome_timeout,
-                clock=self._clock,
+                clock=self._time,
                 expire=lambda exchange: exchange.end(Ended.DEADLINE),
             )
         elif self._shell.loop is not asyncio.get_running_loop():

@@ -4,22 +4,26 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
 from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedDict, MaskedStr
+from mesh_refresh.outcomes import Outcome
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
+from mesh_refresh.version import VERSION
 
 if TYPE_CHECKING:
     from mesh_refresh.client.exchange import Exchange
 
-Hook = Callable[[Any], Awaitable[object] | object]
-"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token."""
+Hook = Callable[[Outcome], Awaitable[object] | object]
+"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token, each of them."""
 
+
+_USER_AGENT = f"mesh_refresh/{VERSION}"
 
 _LOOKS = 10
 """How often the loop looks for an answer before an exchange is ended: for bytes, TLS, a body in pieces, the task."""
@@ -39,10 +43,14 @@ class Deadlines:
         self._length = length.total_seconds()
         self._expire = expire
         self._ends: dict[Exchange, float] = {}
+        self._own: dict[Exchange, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, exchange: "Exchange") -> None:
-        """The clock starts now."""
+    def add(self, exchange: "Exchange", begun: float | None = None) -> None:
+        """The clock starts now, or has `begun`: those few have timers of their own, because they end out of order."""
+        if begun is not None:
+            self._own[exchange] = self._loop.call_at(begun + self._length, self._expire_after, _LOOKS, exchange)
+            return
         end = self._loop.time() + self._length
         self._ends[exchange] = end
         if self._timer is None:
@@ -51,6 +59,8 @@ class Deadlines:
     def remove(self, exchange: "Exchange") -> None:
         """It is over."""
         self._ends.pop(exchange, None)
+        if self._own and (timer := self._own.pop(exchange, None)) is not None:
+            timer.cancel()
 
     def stop(self) -> None:
         """Let go of the timer."""
@@ -99,7 +109,7 @@ class Shell:
         self.url = base_url + REFRESH_PATH
         self.retry = retry
         self.transport = transport
-        self.own_transport = isinstance(transport, AiohttpTransport)
+        self.own_transport = getattr(type(transport), "send", None) is AiohttpTransport.send
         """Ours ends when its task is ended, and so may run in the exchange's task itself."""
         self.on_outcome = on_outcome
         self.hook_timeout = on_outcome_timeout.total_seconds()
@@ -129,7 +139,7 @@ class Shell:
                         "X-Client-Secret": secret,
                         "Content-Type": "application/json",
                         "Accept": "application/json",
-                        "User-Agent": "mesh_refresh",
+                        "User-Agent": _USER_AGENT,
                         # Replies are a kilobyte: inflating one costs more than reading it.
                         "Accept-Encoding": "identity",
                     }

@@ -1,5 +1,6 @@
 """A reply's bytes to the typed envelope."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,15 +14,19 @@ from mesh_refresh.codec.salvage import find_envelope, is_envelope, without_head
 from mesh_refresh.codec.structures import read_content
 from mesh_refresh.codec.values import text
 from mesh_refresh.enums import ApiStatus, known
-from mesh_refresh.messages import BodyKind, HttpReply, Reply
+from mesh_refresh.messages import REQUEST_IDS, BodyKind, HttpReply, Reply
+
+_REQUEST_IDS = {name.lower(): name for name in REQUEST_IDS}
+_ID = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
-    asked = _header(reply.headers, "Retry-After") if reply.headers else None
-    if asked is None:
+    if not reply.headers:
         return _decoded(reply, None)
-    return evolve(_decoded(reply, read_retry_after(asked, at)), asked_to_wait=True)
+    asked = _header(reply.headers, "Retry-After")
+    wait = None if asked is None else read_retry_after(asked, at)
+    return evolve(_decoded(reply, wait), asked_to_wait=asked is not None, request_ids=_request_ids(reply.headers))
 
 
 def _decoded(reply: HttpReply, retry_after: timedelta | None) -> Reply:
@@ -96,6 +101,16 @@ def _header(headers: Mapping[str, str], name: str) -> str | None:
     if value is None:
         value = next((item for key, item in headers.items() if key.lower() == name.lower()), None)
     return value
+
+
+def _request_ids(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that look like ids: a header is free text."""
+    found: dict[str, str] = {}
+    for key in headers:
+        name, value = _REQUEST_IDS.get(key.lower()), headers[key]
+        if name is not None and _ID.fullmatch(value):
+            found[name] = value
+    return found
 
 
 def _encoding(reply: HttpReply) -> str:

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
+from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.asking import Asking
@@ -26,7 +27,7 @@ from mesh_refresh.keeper.checks import (
 )
 from mesh_refresh.keeper.core import Core, new_name
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
-from mesh_refresh.keeper.leaving import drain, whatever_happens
+from mesh_refresh.keeper.leaving import drain
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
@@ -39,6 +40,7 @@ from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
+from mesh_refresh.tasks import run_to_end
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -142,13 +144,13 @@ class Keeper:
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
         core.wake()
         try:
-            cancelled = await whatever_happens(drain(core, self._loop, self._policy.drain), core.loop)
+            cancelled = await run_to_end(drain(core, self._loop, self._policy.drain), core.loop)
         finally:
             self._left.set()
             core.left = True
         _raise_unsaved(core)
-        if cancelled:
-            raise asyncio.CancelledError
+        if cancelled is not None:
+            raise cancelled
 
     async def run(self) -> None:
         """Work until cancelled, then drain: for a process that does nothing else."""
@@ -317,19 +319,21 @@ class Keeper:
         login that does not open with the keys at hand hides none of the others: it is logged as an error and left out.
         """
         check_filters(state, broker, changed_since, after, limit)
-        page = page_of(_AT_A_TIME, state=state, broker=broker, changed_since=changed_since, after=after)
+        page = page_of(
+            _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
+        )
         return _pages(self._core(), page, limit)
 
     async def pause(self, broker: str = "*") -> None:
         """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
         check_broker(broker)
-        await self._core().store.pause(str(broker))
+        await self._core().store.pause(str(named_broker(broker)))
 
     async def resume(self, broker: str = "*") -> None:
         """Go on with `broker`. A pause of all is ended only by resuming all."""
         check_broker(broker)
         core = self._core()
-        await core.store.pause(str(broker), paused=False)
+        await core.store.pause(str(named_broker(broker)), paused=False)
         core.wake()
 
     async def summary(self) -> Summary:

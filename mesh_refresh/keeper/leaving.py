@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
 
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.late import give_up
-from mesh_refresh.tasks import ExchangeTask, run_foreign
+from mesh_refresh.tasks import run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -41,16 +39,3 @@ async def drain(core: Core, claims: "asyncio.Task[None] | None", within: timedel
         _log.warning("the store does not answer; what it was asked for is left to itself")
         task.end()
     await run_foreign(lambda: core.teller.finish(within))
-
-
-async def whatever_happens(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> bool:
-    """Run `work` to its end, although the task that waits for it is cancelled; whether that was."""
-    task = ExchangeTask.of(work, loop)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    return cancelled

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from attrs import field, frozen
 
-from mesh_refresh.enums import BrokerType
+from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.protocols import Strategy
 from mesh_refresh.strategies.default import DefaultStrategy
 from mesh_refresh.strategies.vanguard import VanguardStrategy
@@ -17,7 +17,7 @@ def _shipped() -> Mapping[str, Strategy]:
 
 
 def _frozen(strategies: Mapping[str, Strategy]) -> Mapping[str, Strategy]:
-    return MappingProxyType(dict(strategies))
+    return MappingProxyType({named_broker(broker): strategy for broker, strategy in strategies.items()})
 
 
 @frozen(eq=False)
@@ -29,11 +29,11 @@ class StrategyRegistry:
     default: Strategy = field(factory=DefaultStrategy)
 
     def __getitem__(self, broker: BrokerType | str) -> Strategy:
-        return self.strategies.get(broker, self.default)
+        return self.strategies.get(named_broker(broker), self.default)
 
     def with_strategy(self, broker: BrokerType | str, strategy: Strategy) -> "StrategyRegistry":
         """A registry in which `strategy` serves `broker`, and all else is as in this one."""
-        return StrategyRegistry({**self.strategies, broker: strategy}, self.default)
+        return StrategyRegistry({**self.strategies, named_broker(broker): strategy}, self.default)
 
     def with_default(self, strategy: Strategy) -> "StrategyRegistry":
         """A registry in which `strategy` serves every broker that has none of its own."""

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock, SystemClock
-from mesh_refresh.enums import BrokerType
+from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.testing.faults import Fault
 from mesh_refresh.testing.gate import Gate
 from mesh_refresh.testing.login import FakeLogin
@@ -122,6 +122,7 @@ class FakeMesh(Observed):
         Where not said: all brokers but ``tdAmeritrade`` rotate, all but ``eTrade`` give refresh tokens, several
         accounts are named and a single one is not. `ref` becomes the `ref` of its tokens.
         """
+        broker = named_broker(broker)
         choices.setdefault("access_lifetime", self._access_lifetime)
         choices.setdefault("refresh_lifetime", self._refresh_lifetime)
         return self.model.login(broker, options_of(broker, choices), ref)

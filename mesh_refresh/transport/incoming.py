@@ -10,7 +10,7 @@ from bisect import bisect_left
 import httptools
 
 from mesh_refresh.codec import BODY_LIMIT, holds_envelope, status_in
-from mesh_refresh.messages import HttpReply
+from mesh_refresh.messages import REQUEST_IDS, HttpReply
 
 HEADER_LIMIT = 64 << 10
 """The longest header, in bytes. Longer ones are refused as framing; the bytes are kept all the same."""
@@ -25,7 +25,7 @@ QUIET = 0.3
 LONG_QUIET = 10.0
 """Seconds of silence after which a reply without usable framing is taken as it is."""
 
-KEPT_HEADERS = {b"content-encoding": "Content-Encoding", b"retry-after": "Retry-After"}
+KEPT_HEADERS = {name.lower().encode(): name for name in ("Content-Encoding", "Retry-After", *REQUEST_IDS)}
 _LONG_HEAD = f"its headers are longer than {HEAD_LIMIT} bytes"
 _LENGTHS = (b"content-length", b"transfer-encoding")
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import select
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from mesh_refresh.codec import BODY_LIMIT
@@ -24,6 +25,9 @@ UNANSWERED = 60.0
 HAND_OVER = 1.0
 """Seconds of silence after which what came late is handed over."""
 
+BELONGS = 30.0
+"""Seconds after a reply for which what comes on an idle connection goes to its exchange, which is kept for that."""
+
 _MOST_RETIRED = 100
 
 Late = Callable[[HttpReply], None]
@@ -35,6 +39,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_ended",
+        "_forgetting",
         "_has_served",
         "_incoming",
         "_late",
@@ -42,6 +47,7 @@ class Wire(asyncio.Protocol):
         "_poll",
         "_pool",
         "_retired",
+        "_served_at",
         "_stray",
         "_timer",
         "_transport",
@@ -65,6 +71,9 @@ class Wire(asyncio.Protocol):
         self._stray: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._ended: str | None = None
+        self._served_at = 0.0
+        self._forgetting: asyncio.TimerHandle | None = None
+        """One for many exchanges: it comes again where the connection has served another one meanwhile."""
         transport.set_protocol(self)
 
     # One exchange.
@@ -101,6 +110,9 @@ class Wire(asyncio.Protocol):
         """End the exchange: the reply, or None where no byte came; why no more comes; whether to use it again."""
         incoming, self._incoming, self._waiter = self._incoming, None, None
         self._stop_timer()
+        self._served_at = self._loop.time()
+        if self._forgetting is None and not self.is_lost:
+            self._forgetting = self._loop.call_later(BELONGS, self._forget, context=Context())
         why = ended or self._ended or "its connection was closed"
         if incoming is not None:
             incoming.forget_parser()
@@ -178,6 +190,15 @@ class Wire(asyncio.Protocol):
         self.is_lost = True
         self._transport.abort()
 
+    def _forget(self) -> None:
+        """Let go of the exchange that was served last, and of its tokens."""
+        left = self._served_at + BELONGS - self._loop.time()
+        self._forgetting = None
+        if not self.is_lost and (self._incoming is not None or left > 0):
+            self._forgetting = self._loop.call_later(max(left, BELONGS / 30), self._forget, context=Context())
+        elif self not in self._retired:
+            self._late = None
+
     def _take_stray(self, data: bytes) -> None:
         self._stray.append(MaskedBytes(data))
         self.retire()
@@ -188,6 +209,10 @@ class Wire(asyncio.Protocol):
             self._timer = self._loop.call_later(HAND_OVER, self.close)
 
     def _hand_over(self) -> None:
+        """What came to whom it belongs to. The connection is over."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
         late, self._late = self._late, None
         incoming, self._incoming = self._incoming, None
         came, self._stray = MaskedBytes(b"".join(self._stray).strip()), []

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from mesh_refresh.cli.exits import MEANINGS, Exit
+from mesh_refresh.cli.files import write_new
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 
@@ -172,6 +174,37 @@ def test_an_interrupted_disk_is_told_and_the_tokens_are_elsewhere(cli: Cli) -> N
     (kept,) = cli.folder.glob("mesh-refresh-rescued-*.json")
     assert f"No space left on device). They are in {kept}" in ran.err
     assert mode(kept) == 0o600
+    assert not cli.served.lost(kept)
+
+
+def test_the_rescue_needs_no_home(cli: Cli) -> None:
+    """Without HOME and without an entry for the user, as in many containers, the other folders are tried."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def nobody(_: int) -> NoReturn:
+        raise KeyError
+
+    tried = list[Path]()
+
+    def only_temporary(folder: Path, *rest: Any) -> Path:
+        tried.append(folder)
+        if folder != cli.folder / "temporary":
+            full()
+        return write_new(folder, *rest)
+
+    (cli.folder / "temporary").mkdir()
+    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_atomically", full)
+    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_new", only_temporary)
+    cli.monkeypatch.setattr("tempfile.tempdir", str(cli.folder / "temporary"))
+    cli.monkeypatch.setattr("pwd.getpwuid", nobody)
+    cli.monkeypatch.delenv("HOME", raising=False)
+    login = cli.served.fake.login("coinbase")
+    ran = cli("refresh", cli.payload(login), "-o", "out.json")
+    assert ran.code == Exit.NOT_SAVED
+    assert tried == [Path.cwd(), cli.folder / "temporary"]
+    (kept,) = (cli.folder / "temporary").glob("mesh-refresh-rescued-*.json")
     assert not cli.served.lost(kept)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from mesh_refresh import AiohttpTransport, MeshClient, Refreshed, Tokens, UnreadableReply
+from mesh_refresh import AiohttpTransport, MeshClient, Outcome, Refreshed, Tokens, UnreadableReply
 from tests.exchange.transports import BySession
 
 PAIR = {"accessToken": "fake-access-new", "refreshToken": "fake-refresh-new"}
@@ -43,7 +43,7 @@ async def test_whole(head: bytes, way: Callable[[], AiohttpTransport]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_cut(way: Callable[[], AiohttpTransport]) -> None:
     """Where such a body is cut, its bytes are kept: a token may be in them."""
-    seen: list[UnreadableReply] = []
+    seen: list[Outcome] = []
     async with (
         answering(HEADS[1] + BODY[:-20]) as url,
         MeshClient("id", "fake", base_url=url, transport=way(), on_outcome=seen.append) as mesh,
@@ -51,6 +51,7 @@ async def test_cut(way: Callable[[], AiohttpTransport]) -> None:
         with pytest.raises(UnreadableReply) as caught:
             await mesh.refresh(Tokens("coinbase", "fake-refresh-old"))
     assert caught.value.may_hold_token
+    assert isinstance(seen[0], UnreadableReply)
     assert seen[0].body == BODY[:-20]
 
 

@@ -15,7 +15,8 @@ from mesh_refresh import Tokens
 from mesh_refresh.testing import FakeLogin, FakeMesh, Fault
 
 ROOT = Path(__file__).parents[2]
-WATCHDOG = 15
+WATCHDOG = 120
+"""Seconds for the other program: minutes, because it may have to share the machine."""
 
 
 class Program:

@@ -179,24 +179,24 @@ def test_registry() -> None:
     registry = StrategyRegistry()
     assert isinstance(registry[BrokerType.WE_BULL], WeBullStrategy)
     assert isinstance(registry["vanguard"], VanguardStrategy)
-    assert registry["coinbase"] is registry["brokerOfTomorrow"] is registry.default
+    assert registry["brokerOfTomorrow"] is registry["brokerOfNoOne"] is registry.default
 
 
 def test_registry_is_a_value() -> None:
     """with_strategy and with_default give new registries and leave the old one as it was."""
     mine, registry = DefaultStrategy(), StrategyRegistry()
-    changed = registry.with_strategy(BrokerType("paxos"), mine).with_default(VanguardStrategy())
-    assert changed["paxos"] is mine
-    assert isinstance(changed["coinbase"], VanguardStrategy)
+    changed = registry.with_strategy("brokerOfTomorrow", mine).with_default(VanguardStrategy())
+    assert changed["brokerOfTomorrow"] is mine
+    assert isinstance(changed["brokerOfNoOne"], VanguardStrategy)
     assert isinstance(changed["weBull"], WeBullStrategy)
-    assert registry["paxos"] is registry.default
+    assert registry["brokerOfTomorrow"] is registry.default
     with pytest.raises(TypeError):
-        registry.strategies["paxos"] = mine  # type: ignore[index]
+        registry.strategies["brokerOfTomorrow"] = mine  # type: ignore[index]
 
 
 def test_registry_does_not_see_later_changes_of_its_mapping() -> None:
     """A registry keeps the strategies it was made of."""
-    given: dict[str, Strategy] = {"paxos": VanguardStrategy()}
+    given: dict[str, Strategy] = {"brokerOfTomorrow": VanguardStrategy()}
     registry = StrategyRegistry(given)
     given.clear()
-    assert isinstance(registry["paxos"], VanguardStrategy)
+    assert isinstance(registry["brokerOfTomorrow"], VanguardStrategy)

@@ -69,7 +69,10 @@ class Place:
             return Path(folder)
         if not self.in_postgres:
             return Path(f"{self._file()}.spool")
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        try:
+            home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        except RuntimeError:
+            raise Failure("There is no home folder for the spool: name a place with --spool, or set HOME.") from None
         shown = repr(PostgresStore.open(self.url(), cipher=PlainText()))
         return home / "mesh-refresh" / f"{hashlib.sha256(shown.encode()).hexdigest()[:16]}.spool"
 

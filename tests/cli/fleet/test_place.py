@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -275,3 +276,19 @@ def test_looking_needs_no_keys_of_mesh(fleet: Fleet) -> None:
         assert ran.code == Exit.INVALID
         assert "MESH_CLIENT_ID and MESH_CLIENT_SECRET" in ran.err
     assert fleet("remove", "user-7").code == 0
+
+
+def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:
+    """Without HOME and without an entry for the user, there is no place for the spool of a database."""
+
+    def nobody(_: int) -> NoReturn:
+        raise KeyError
+
+    fleet.cli.monkeypatch.setattr("pwd.getpwuid", nobody)
+    for variable in ("HOME", "XDG_STATE_HOME"):
+        fleet.cli.monkeypatch.delenv(variable, raising=False)
+    ran = fleet("remove", "user-7", "--yes", "--plaintext", "--store", "postgres://u:planted@127.0.0.1:9/fleet")
+    assert ran.code == Exit.INVALID
+    assert "--spool" in ran.err
+    assert "Traceback" not in ran.err
+    assert "bug" not in ran.err

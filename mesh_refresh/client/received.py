@@ -1,0 +1,120 @@
+"""What a transport of the user's returned, as a reply. Pure, and it never raises.
+
+It comes after the token is spent, so nothing is refused for its type: a reply that can be used but for that is used,
+and of anything else the bytes are kept.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from mesh_refresh import codec
+from mesh_refresh.masking import MaskedBytes, MaskedDict
+from mesh_refresh.messages import HttpReply
+
+_EXACT: tuple[tuple[str, type], ...] = (
+    ("status", int), ("headers", dict), ("body", bytes), ("complete", bool), ("raw", bytes), ("surplus", bytes)
+)  # fmt: skip
+
+
+def as_reply(value: object) -> HttpReply | MaskedBytes:
+    """`value` as an `HttpReply` with nothing but the types that it declares, or the bytes of what cannot be one.
+
+    Text is encoded, "200" is 200, pairs become headers, and a body that was parsed already is JSON again.
+    """
+    if isinstance(value, HttpReply):
+        if _is_exact(value):
+            return value
+        try:
+            return _converted(value)
+        except Exception:  # noqa: BLE001 - what the user's own types raise when they are read
+            return _kept(value)
+    return bytes_of(value)
+
+
+def bytes_of(value: object) -> MaskedBytes:
+    """All of `value` that can be had: its bytes, its text or its JSON, else what its `repr` shows."""
+    try:
+        found = _bytes_in(value)
+        return MaskedBytes(repr(value).encode(errors="replace") if found is None else found)
+    except Exception as error:  # noqa: BLE001 - a `repr` of the user's may raise anything
+        return MaskedBytes(f"<{type(value).__name__}, which raised {type(error).__name__}>".encode())
+
+
+def _is_exact(reply: HttpReply) -> bool:
+    if reply.fault is not None and type(reply.fault) is not str:
+        return False
+    if not all(type(getattr(reply, name)) is kind for name, kind in _EXACT):
+        return False
+    headers = reply.headers
+    return all(type(name) is str and type(headers[name]) is str for name in headers)
+
+
+def _converted(reply: HttpReply) -> HttpReply | MaskedBytes:
+    status, body = _status(reply.status), b"" if _is_none(reply.body) else _bytes_in(reply.body)
+    if status is None or body is None:
+        return _kept(reply)
+    return HttpReply(
+        status,
+        _headers(reply.headers),
+        body,
+        _is_none(reply.complete) or bool(reply.complete),
+        bytes_of(reply.raw or b""),
+        bytes_of(reply.surplus or b""),
+        reply.fault if type(reply.fault) is str else None,
+    )
+
+
+def _kept(reply: HttpReply) -> MaskedBytes:
+    """The part of an unusable reply that may hold a token."""
+    parts = [bytes_of(part) for part in (reply.raw, reply.body, reply.surplus) if not _is_none(part)]
+    return MaskedBytes(b"\n".join(part for part in parts if part))
+
+
+def _is_none(value: object) -> bool:
+    # Of any value: type checkers believe the declaration.
+    return value is None
+
+
+def _bytes_in(value: object) -> bytes | None:
+    """Exactly bytes; None where there are none in it."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        return value.encode(errors="surrogatepass")
+    if isinstance(value, Mapping | list | tuple):
+        try:
+            return codec.dumps(cast("Any", dict(value) if isinstance(value, Mapping) else value)).encode()
+        except TypeError:
+            return None
+    return None
+
+
+def _status(value: object) -> int | None:
+    if isinstance(value, bytes | bytearray):
+        value = bytes(value).decode("latin-1")
+    if isinstance(value, str):
+        first = value.split(maxsplit=1)[:1]  # "200 OK"
+        value = int(first[0]) if first and first[0].isascii() and first[0].isdigit() and len(first[0]) == 3 else None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _headers(value: object) -> MaskedDict:
+    """Names and values as text; what comes twice is joined. No header is worth a reply: what is odd is left out."""
+    found = MaskedDict()
+    try:
+        items = value.items() if isinstance(value, Mapping) else cast("Iterable[Any]", value or ())
+        for name, item in items:
+            key = _text(name)
+            for one in item if isinstance(item, list | tuple) else (item,):
+                found[key] = f"{found[key]}, {_text(one)}" if key in found else _text(one)
+    except Exception:  # noqa: BLE001 - an iteration of the user's may raise anything
+        return found
+    return found
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode("latin-1")
+    return "" if value is None else str(value)

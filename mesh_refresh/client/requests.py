@@ -1,0 +1,52 @@
+"""What a strategy built, checked before any I/O. Pure.
+
+A strategy may be the user's, and what is wrong with a request must not be found out when the token is spent.
+"""
+
+import inspect
+from collections.abc import Callable
+
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.messages import RefreshRequest
+from mesh_refresh.validation import wrong_broker, wrong_metadata, wrong_text
+
+
+def built(build: Callable[[], object]) -> RefreshRequest:
+    """The request that `build` makes. Raises `InvalidRequest` where it raises, or makes something that cannot be sent.
+
+    The error names the field that is wrong, and never shows what is in it.
+    """
+    try:
+        request = build()
+        wrong = _wrong_request(request)
+    except MeshRefreshError:
+        raise
+    except Exception as error:
+        what = f"The strategy raised {type(error).__name__}, and built no request; nothing was sent."
+        raise InvalidRequest(what) from error
+    if wrong is None and isinstance(request, RefreshRequest):
+        return request
+    raise InvalidRequest(f"The strategy built {wrong}; nothing was sent.")
+
+
+def _wrong_request(request: object) -> str | None:
+    """What is wrong with it, or None."""
+    if not isinstance(request, RefreshRequest):
+        if inspect.iscoroutine(request):
+            request.close()  # nobody will await it
+        return f"no RefreshRequest, but {type(request).__name__}"
+    # Of any type: type checkers believe the declaration.
+    refresh_token: object = request.refresh_token
+    create: object = request.create_new_refresh_token
+    wrong = (
+        (wrong_broker(request.type) and "type must be a BrokerType or another non-empty string")
+        or (not isinstance(refresh_token, str) and "refresh_token must be a string")
+        or (not (create is None or isinstance(create, bool)) and "create_new_refresh_token must be a bool or None")
+        or wrong_text("type", request.type)
+        or wrong_text("refresh_token", request.refresh_token)
+        or wrong_text("access_token", request.access_token)
+        or wrong_text("trade_token", request.trade_token)
+        or wrong_text("mfa_code", request.mfa_code)
+        or (request.metadata is not None and wrong_metadata(request.metadata))
+    )
+    return f"a request that cannot be sent: {wrong.rstrip('.')}" if wrong else None
