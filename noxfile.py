@@ -166,6 +166,13 @@ def edges(session: nox.Session) -> None:
     session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
 
 
+def parts(session: nox.Session) -> None:
+    """Two thousand stories of parts that misbehave, with fresh randomness, in place of forty: some half an hour."""
+    session.install("-e", ".[dev]")
+    env = {"MESH_REFRESH_PARTS_EXAMPLES": "2000"}
+    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", "tests/exchange/test_parts_fuzz.py", env=env)
+
+
 @nox.session(python=SIMULATING)
 def simulate(session: nox.Session) -> None:
     """A million exchanges of keepers in simulated worlds, on all cores: some twenty minutes on two."""

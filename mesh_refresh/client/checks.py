@@ -3,17 +3,18 @@
 from typing import Any
 
 from mesh_refresh.client.calls import SendOptions
-from mesh_refresh.client.delivery import being_told
+from mesh_refresh.client.delivery import working_for
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.errors import InvalidRequest
 
 
 def check_not_waiting_for_itself(
-    exchange: Exchange, what: str = "to refresh the very tokens that it is being told of"
+    exchange: Exchange, what: str = "to refresh the very tokens that it works for"
 ) -> None:
-    """Raises `InvalidRequest` in a hook that would wait for the exchange that waits for it."""
-    if exchange.delivery.number == being_told.get():
-        raise InvalidRequest(f"on_outcome asked {what}.")
+    """Raises `InvalidRequest` in code of the user's that would wait for the exchange that waits for it."""
+    if exchange.delivery.number == working_for.get():
+        part = "on_outcome" if exchange.answered is not None else "The transport, the secret or before_send"
+        raise InvalidRequest(f"{part} asked {what}.")
 
 
 def check_sending(sending: object) -> None:

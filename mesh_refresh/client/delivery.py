@@ -17,9 +17,10 @@ _log = logging.getLogger("mesh_refresh")
 
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
-being_told: ContextVar[int | None] = ContextVar("mesh_refresh_being_told", default=None)
-"""The number of the delivery whose hook this is: waiting for it would be waiting for oneself. Not the delivery itself,
-because timers keep the context in which they were made, and with it all that is in there."""
+working_for: ContextVar[int | None] = ContextVar("mesh_refresh_working_for", default=None)
+"""The number of the delivery for which this code of the user's works: its hook, its transport, its secret. Waiting for
+that would be waiting for oneself. Not the delivery itself, because timers keep the context in which they were made, and
+with it all that is in there."""
 _numbers = itertools.count()
 
 
@@ -195,7 +196,7 @@ class Delivery:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
         cause: Exception | None = None
         context = participant.context or copy_context()
-        context.run(being_told.set, self.number)
+        context.run(working_for.set, self.number)
         try:
             await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout, context=context)
         except (asyncio.CancelledError, CancelledForGood):

@@ -11,9 +11,15 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
+<<<<<<< HEAD
 from mesh_refresh.client.calls import Answered, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant
 from mesh_refresh.client.received import as_reply
+=======
+from mesh_refresh.client.calls import Answered, Behind, Call, Result, Unusable
+from mesh_refresh.client.delivery import Delivery, Participant, working_for
+from mesh_refresh.client.received import as_reply, bytes_of
+>>>>>>> parts-f
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
@@ -172,6 +178,7 @@ class Exchange:
 
     async def _run(self) -> None:
         self._entered = True
+        working_for.set(self.delivery.number)
         try:
             if self.answered is None:
                 await self._send_until_ended()

@@ -229,7 +229,8 @@ class MeshClient:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
 
         All of this is done before it returns or raises, also where its caller is cancelled meanwhile, once or again
-        and again; the `CancelledError` comes at its end. A transport may take `on_outcome_timeout` to close.
+        and again; the `CancelledError` comes at its end. A transport of yours may take `on_outcome_timeout` to
+        close.
 
         Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
         at each call, until somebody brings their tokens. Safe to call twice.
@@ -264,8 +265,9 @@ class MeshClient:
         _being_closed.set(id(self))
         failure: BaseException | None = None
         try:
-            # It may bring what came on its connections since.
-            await run_foreign(self._transport.aclose, timeout=self._on_outcome_timeout.total_seconds(), again=False)
+            # It may bring what came on its connections since. Ours needs no time-out: it waits for nobody.
+            limit = None if type(self._transport) is AiohttpTransport else self._on_outcome_timeout.total_seconds()
+            await run_foreign(self._transport.aclose, timeout=limit, again=False)
         except CancelledForGood:
             _log.error("the transport cancelled its own aclose; its connections may be open")
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps

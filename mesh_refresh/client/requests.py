@@ -3,6 +3,7 @@
 A strategy may be the user's, and what is wrong with a request must not be found out when the token is spent.
 """
 
+import asyncio
 import inspect
 from collections.abc import Callable
 
@@ -21,7 +22,7 @@ def built(build: Callable[[], object]) -> RefreshRequest:
         wrong = _wrong_request(request)
     except MeshRefreshError:
         raise
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:  # nothing is awaited here, so nobody cancelled
         what = f"The strategy raised {type(error).__name__}, and built no request; nothing was sent."
         raise InvalidRequest(what) from error
     if wrong is None and isinstance(request, RefreshRequest):
