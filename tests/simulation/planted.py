@@ -11,6 +11,7 @@ from attrs import evolve
 from mesh_refresh.keeper import adding, applying, attempts, planning, renewing, settling, standing, storing, unit
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.replies import brought
 
 
 @contextmanager
@@ -57,11 +58,11 @@ def a_late_settle_wins() -> Iterator[None]:
 @contextmanager
 def a_null_erases() -> Iterator[None]:
     """What a reply leaves out does not stay as it is stored."""
-    right = renewing.adopt
+    right = brought.adopt
 
-    def adopt(stored: Any, fresh: Any, brought: Any, *, own: bool) -> Any:
-        kept = right(stored, fresh, brought, own=own)
-        return kept if "refresh_token" in brought else evolve(kept, refresh_token=None)
+    def adopt(stored: Any, fresh: Any, news: Any, *, own: bool) -> Any:
+        kept = right(stored, fresh, news, own=own)
+        return kept if "refresh_token" in news else evolve(kept, refresh_token=None)
 
     with patch.object(renewing, "adopt", adopt):
         yield
