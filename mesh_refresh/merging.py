@@ -32,6 +32,8 @@ class _Entries:
     """How many of them were listed: the deprecated top level may add one."""
     shared: str | None
     """A new refresh token that is of the login and of no one account."""
+    is_nameless: bool = False
+    """Whether the reply gives that without an account. Else it is of several, and perhaps not of the one asked for."""
 
 
 def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> Merged:
@@ -41,7 +43,9 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
     sibling = Tokens(tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata)
     all_tokens = tuple(
         [
-            _renewed(tokens if index == asked else sibling, entry, entries.shared, content, at)
+            _renewed(tokens, entry, entries.shared if entries.is_nameless else None, content, at)
+            if index == asked
+            else _renewed(sibling, entry, entries.shared, content, at)
             for index, entry in enumerate(entries.all)
         ]
     )
@@ -80,15 +84,15 @@ def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
         found = _one_listed(tokens, listed[0], top)
         return _Entries(found, 1, None)
     filled = tuple([_filled(entry, top) for entry in listed])
-    shared = _shared(tokens, filled, top)
+    shared, is_nameless = _shared(tokens, filled, top)
     if shared is not None and any(entry.refresh_token is None for entry in filled):
         # It is at its place in an entry, so it is no account of its own.
         filled = tuple([entry for entry in filled if not _is_only(shared, entry)])
     elif top.refresh_token is not None and all(top.refresh_token != entry.refresh_token for entry in filled):
-        return _Entries((*filled, top), len(filled), shared)
+        return _Entries((*filled, top), len(filled), shared, is_nameless)
     if top.access_token in (None, *(entry.access_token for entry in filled)):
-        return _Entries(filled, len(filled), shared)
-    return _Entries((*filled, top), len(filled), shared)
+        return _Entries(filled, len(filled), shared, is_nameless)
+    return _Entries((*filled, top), len(filled), shared, is_nameless)
 
 
 def _is_only(refresh_token: str, entry: BrokerAccountTokens) -> bool:
@@ -132,15 +136,18 @@ def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens) -> BrokerAccou
     )
 
 
-def _shared(tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens) -> str | None:
-    """The new refresh token of the login: the one that the reply gives without an account, or to several of them."""
+def _shared(
+    tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens
+) -> tuple[str | None, bool]:
+    """The new refresh token of the login: the one that the reply gives without an account (True), or to several."""
     loose = [top] if not _has_id(top.account) else []
     loose += [it for it in entries if it.refresh_token is not None and _is_only(it.refresh_token, it)]
     found = {it.refresh_token for it in loose} - {None, tokens.refresh_token}
-    if not found:
-        all_found = [it.refresh_token for it in entries if it.refresh_token not in (None, tokens.refresh_token)]
-        found = {token for token in all_found if all_found.count(token) > 1}
-    return found.pop() if len(found) == 1 else None
+    if found:
+        return (found.pop(), True) if len(found) == 1 else (None, True)
+    all_found = [it.refresh_token for it in entries if it.refresh_token not in (None, tokens.refresh_token)]
+    several = {token for token in all_found if all_found.count(token) > 1}
+    return several.pop() if len(several) == 1 else None, False
 
 
 _NOBODY = BrokerAccount()

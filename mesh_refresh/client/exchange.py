@@ -11,15 +11,9 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-<<<<<<< HEAD
 from mesh_refresh.client.calls import Answered, Call, Result, Unusable
-from mesh_refresh.client.delivery import Delivery, Participant
-from mesh_refresh.client.received import as_reply
-=======
-from mesh_refresh.client.calls import Answered, Behind, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant, working_for
-from mesh_refresh.client.received import as_reply, bytes_of
->>>>>>> parts-f
+from mesh_refresh.client.received import as_reply
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr

@@ -25,7 +25,9 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
     entries = success.entries
-    fresh = left_out(taken(begun, attempt, entries, now, told, new=successor_of(entries, now)), attempt, entries, now)
+    fresh = left_out(
+        taken(begun, attempt, entries, now, told, new=successor_of(login, attempt, entries, now)), attempt, entries, now
+    )
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
         return Applied(fresh.succeeding(login.round_at, login.succeeded_at))
@@ -38,7 +40,7 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         return Applied(login)
     told: list[Event] = []
     siblings = tuple(entry for entry in wanted.entries if not entry.asked)
-    login = taken(login, attempt, siblings, now, told, new=successor_of(wanted.entries, now), asks=True)
+    login = taken(login, attempt, siblings, now, told, new=successor_of(login, attempt, wanted.entries, now), asks=True)
     shared = None
     if wanted.refresh_token not in (None, attempt.spent):
         ends = wanted.refresh_token_expires_at

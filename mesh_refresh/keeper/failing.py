@@ -132,7 +132,12 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
             continue
         if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
             continue
-        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
+        was_sent = account.epoch == attempt.epoch or shares(account, attempt, now)
+        may_resend = failure.may_resend or not was_sent
+        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=may_resend)
+        if not was_sent and not failure.may_resend:
+            # Its own token never went out, so sending it is no second request. A refusal has that reason then.
+            stamped = evolve(stamped, unknown_since=account.unknown_since, sibling_renewed=True)
         login = replaced(login, account, stamped)
         if stamped.parked or account.epoch == attempt.epoch:
             told += _told_unknown(login, account, stamped, now)

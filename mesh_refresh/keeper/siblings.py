@@ -7,7 +7,7 @@ from mesh_refresh.keeper.attempts import Attempt, Entry
 from mesh_refresh.keeper.due import backed_off, chance_of, held, next_due, settled
 from mesh_refresh.keeper.standing import Now, cleared, counts, replaced, shares
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.replies.identity import same_account
+from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
 from mesh_refresh.tokens import Tokens
 
@@ -19,7 +19,7 @@ def left_out(
 
     `shared` has that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
     """
-    latest = successor_of(entries, now) if shared is None else shared
+    latest = successor_of(login, attempt, entries, now) if shared is None else shared
     new = None if latest is None else now.credential(latest)
     renewed = bool(entries) or new not in (None, attempt.spent)
     for account in login.accounts:
@@ -92,7 +92,21 @@ def _without_successor(login: Login, account: Account, attempt: Attempt, now: No
     return evolve(counted, wait_until=wait, hold_until=again, due_at=due_at)
 
 
-def successor_of(entries: tuple[Entry, ...], now: Now) -> Tokens | None:
-    """Whose tokens came after the spent ones."""
+def successor_of(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now) -> Tokens | None:
+    """Whose tokens came after the spent ones.
+
+    Where the account asked for was given none, those of the accounts that shared the spent ones.
+    """
     asked = next((index for index, entry in enumerate(entries) if entry.asked), None)
-    return successor([entry.tokens for entry in entries], asked, now.credential)
+    latest = successor([entry.tokens for entry in entries], asked, now.credential)
+    if latest is not None and now.credential(latest) != attempt.spent:
+        return latest
+    seen, accounts = dict(attempt.seen), [account.tokens for account in login.accounts]
+    all_shared = set(seen.values()) <= {attempt.spent, None}
+    found: dict[str, Tokens] = {}
+    for entry in entries:
+        index, token = whose(entry.tokens, accounts), now.credential(entry.tokens)
+        shared = all_shared or (index is not None and seen.get(login.accounts[index].epoch) == attempt.spent)
+        if shared and token not in (None, attempt.spent):
+            found[token or ""] = entry.tokens
+    return next(iter(found.values())) if len(found) == 1 else latest

@@ -56,7 +56,7 @@ def brought_fields(
     readings = _readings(all_tokens, read)
     return tuple(
         [
-            _news(before, tokens, is_asked=index == asked) if found is None else _changed(tokens, found)
+            _news(before, tokens, is_asked=index == asked) if found is None else _changed(before, tokens, found)
             for index, (tokens, found) in enumerate(zip(all_tokens, readings, strict=True))
         ]
     )
@@ -88,9 +88,17 @@ _SIGNS: tuple[_Sign, ...] = (
 )
 
 
-def _changed(tokens: Tokens, read: Brought) -> frozenset[str]:
-    """The fields that the reply had, and those that a strategy has changed."""
-    names = read.fields if read.tokens is None else read.fields | changed_fields(read.tokens, tokens)
+def _changed(before: Tokens, tokens: Tokens, read: Brought) -> frozenset[str]:
+    """The fields that the reply had, and those that a strategy has changed.
+
+    A refresh token of the whole login, which no entry had, stays that in whatever form a strategy gives it.
+    """
+    names = read.fields
+    if read.tokens is not None:
+        changed = changed_fields(read.tokens, tokens)
+        if "refresh_token" not in names and read.tokens.refresh_token not in (None, before.refresh_token):
+            changed -= {"refresh_token"}
+        names |= changed
     return frozenset(name for name in names if getattr(tokens, name) is not None)
 
 
