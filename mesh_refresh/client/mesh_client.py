@@ -325,7 +325,8 @@ class MeshClient:
                 )
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
-            if running.ended is None and running.call.equals(call):
+            # One whose answer left this account out already is waited for: its other callers may still be told.
+            if running.ended is None and running.call.equals(call) and running.answered not in used:
                 outcome = await self._share(running, running.join(call))
                 if running.answered is None or not running.answered.leaves_out(call, outcome):
                     return outcome

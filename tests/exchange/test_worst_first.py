@@ -123,7 +123,7 @@ async def test_a_hook_cannot_close_its_client(fake: FakeMesh) -> None:
 
 
 async def test_two_accounts_without_a_ref(fake: FakeMesh) -> None:
-    """Accounts that have no ref are told apart by their ids: the hook is told of each, and each gets a reply of its own."""
+    """Accounts that have no ref are told apart by their ids: the hook is told of each, and each asks."""
     told: list[str | None] = []
     login = fake.login("coinbase")
     assert login.token.refresh_token is not None
