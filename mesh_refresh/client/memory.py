@@ -139,7 +139,8 @@ class Memory:
 
     def _forget_in(self, seconds: float) -> None:
         """For a client that is idle: its answers hold live tokens. In a context of its own, because timers keep it."""
-        loop, me = asyncio.get_running_loop(), weakref.ref(self)
+        loop = asyncio.get_running_loop()
+        me: weakref.ref[Memory] = weakref.ref(self)
         self._timer = loop.call_later(max(seconds, REMEMBERED / 30), _forget_all_old, me, context=Context())
 
     def forget_all_old(self) -> None:
