@@ -54,6 +54,9 @@ from mesh_refresh.transport import AiohttpTransport
 
 _log = logging.getLogger("mesh_refresh")
 
+_GRACE = 1.0
+"""Seconds beyond its own deadline for which a caller waits for another's exchange."""
+
 _being_closed: ContextVar[int | None] = ContextVar("mesh_refresh_being_closed", default=None)
 """The `id` of the client whose transport is being closed: it cannot wait for itself. An `id`, because timers keep the
 context in which they were made, and with it all that is in there."""
@@ -353,7 +356,8 @@ class MeshClient:
 
     async def _wait(self, exchange: Exchange, until: float) -> None:
         """Until it is finished. Raises `NotSent` at the deadline of the caller who waits."""
-        if not await exchange.wait(until):
+        # One that began earlier ends earlier, but for some steps of the loop: its outcome is worth more than `NotSent`.
+        if not await exchange.wait(until + _GRACE):
             raise NotSent("The request was not sent: another one with the same token took all the time.")
 
     async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
