@@ -163,6 +163,7 @@ def edges(session: nox.Session) -> None:
     ``-- --every 20 --pairs 500`` for a first look.
     """
     session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.keeper.behind_edges")
     session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
 
 

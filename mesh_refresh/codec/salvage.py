@@ -8,6 +8,7 @@ two different ones are found, nothing tells which of them is the answer, and non
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from mesh_refresh.codec.compression import BODY_LIMIT, inflated
@@ -93,6 +94,12 @@ def _up_to_another(raw: bytes, begin: int, surplus: bytes) -> bytes:
         if not surplus or another.start() != behind:
             return raw[: another.start()]
     return raw
+
+
+def each_reply(raw: bytes) -> Iterator[bytes]:
+    """The replies in what came: one begins at each first line of one."""
+    begins = [0, *(found.start() for found in _STATUS_LINE.finditer(raw)), len(raw)]
+    return (raw[begin:end] for begin, end in pairwise(begins) if raw[begin:end].strip())
 
 
 def readings(raw: bytes, *bodies: bytes) -> Iterator[bytes]:

@@ -103,7 +103,7 @@ def everything(seed: int, every: int, pairs: int, only: str) -> list[str]:
 def run(names: list[str]) -> tuple[list[str], Counter[str]]:
     """What is wrong, and what the clients could have had at best."""
     logging.disable(logging.CRITICAL)
-    incoming.LONG_QUIET = 2.0
+    incoming.LONG_QUIET = 5.0
     found = asyncio.run(go_behind([case_named(name) for name in names], lanes=_LANES, deadline=_DEADLINE))
     return list(found.wrong), Counter(reach.name for reach in found.reached)
 

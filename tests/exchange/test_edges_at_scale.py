@@ -7,6 +7,7 @@ import pytest
 from mesh_refresh.testing import EdgeFault
 from tests.exchange.behind_edges import LOGINS, Case, go_behind
 from tests.exchange.edges_at_scale import at_byte, bytes_of, case_named, drawn, size_behind
+from tests.exchange.planted import BUGS
 
 FOUND = (
     # A code of 199, or of a reply that came behind, was taken for the one that could not be read.
@@ -28,6 +29,8 @@ FOUND = (
     # The reply behind an early one was cut in two, and each half handed over by itself.
     "early 200, at once + split at 430",
     "early 503, at once + split at 433 / top level",
+    # Behind an error in the same bytes, no token was looked for.
+    "early 408, at once + interim 101 + chunk sizes with zeros",
     # A reply to another login was all that closes, and was taken for the answer.
     "chunks of one byte + no body + another login's reply, at once",
     "another login's reply, in the next segment + chunk sizes too large, within the refresh token / chunked",
@@ -70,3 +73,20 @@ async def test_some_faults_together() -> None:
     seed = Random().randrange(1 << 32)
     found = await go_behind(drawn(Random(seed), 150), lanes=50)
     assert not found.wrong, f"seed {seed}"
+
+
+# Each with faults behind which it shows, and what must be said of it.
+PLANTED = {
+    "what the parser refuses is dropped": ("space before the colon", "and no success"),
+    "a connection that has spoken is used": ("another login's reply, while idle", "has a token of"),
+    "what comes late is dropped": ("early 200, while idle", "nobody has the tokens"),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_planted_bug_is_found(bug: str) -> None:
+    """A few logins after one another are enough."""
+    name, sign = PLANTED[bug]
+    with BUGS[bug]():
+        found = await go_behind([case_named(name)] * 3, lanes=1)
+    assert any(sign in what for what in found.wrong)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mesh_refresh.codec import decode_reply, token_like
+from mesh_refresh.codec import decode_reply, token_like, tokens_behind
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -97,3 +97,18 @@ def test_what_may_hide_a_token_is_no_prose(status: int, what: str) -> None:
 def test_prose_hides_nothing(body: bytes) -> None:
     """A page of a proxy's parks nobody."""
     assert token_like(Reply(200, BodyKind.TEXT, body=body)) == (frozenset(), False)
+
+
+def test_several_replies_behind_one() -> None:
+    """Each is read by itself, so that what they repeat is known to be nothing new."""
+    assert tokens_behind(HEAD + BODY + HEAD + BODY) == (frozenset({"fake-access", "fake-refresh"}), False)
+
+
+ODD = {"garbage": (b"\x16\x03\x01\0garbage", False), "without its begin": (zlib.compress(BODY)[4:], True)}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_few_odd_bytes_hide_nothing(what: str) -> None:
+    """Nobody is parked for bytes that are too few for a token; what is compressed may have one."""
+    behind, hides = ODD[what]
+    assert tokens_behind(behind)[1] is hides
