@@ -200,7 +200,11 @@ class Unit:
                 return
             outcome, self.error = error, error
         except MeshRefreshError as error:
-            await self._failed(login, attempt, error, account)
+            cause = error.__cause__
+            if isinstance(error, InvalidRequest) and not self.sent and isinstance(cause, Exception):
+                await self._not_made(login, attempt, cause)
+            else:
+                await self._failed(login, attempt, error, account)
             return
         except Exception as error:
             if self.sent:

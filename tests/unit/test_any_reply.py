@@ -72,7 +72,7 @@ def planted(body: bytes) -> set[str]:
     entries = inner.get("brokerAccountTokens")
     listed = entries if isinstance(entries, list) else [entries]
     entries_with = [found for it in listed if isinstance(it, dict) and (found := _tokens_at(it))]
-    top = _tokens_at(inner)
+    top = {name: token for name, token in _tokens_at(inner).items() if name != "tokenId"}  # has no place there
     if len(entries_with) == 1 and all(_is_nameless(it) for it in listed if isinstance(it, dict) and _tokens_at(it)):
         # One account without a name, written twice: where the strings differ, those of the list count.
         top = {name: token for name, token in top.items() if name not in entries_with[0]}
