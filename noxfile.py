@@ -157,6 +157,16 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def edges(session: nox.Session) -> None:
+    """Every edge fault with its reply split and cut at each byte, and faults in pairs: some forty minutes on two cores.
+
+    ``-- --every 20 --pairs 500`` for a first look.
+    """
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.keeper.behind_edges")
+    session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
+
+
 def parts(session: nox.Session) -> None:
     """Two thousand stories of parts that misbehave, with fresh randomness, in place of forty: some half an hour."""
     session.install("-e", ".[dev]")

@@ -45,6 +45,7 @@ from mesh_refresh.outcomes import (
     UnreadableReply,
 )
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.replies.brought import Brought
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import DefaultStrategy, StrategyRegistry, VanguardStrategy, WeBullStrategy
 from mesh_refresh.tokens import Tokens
@@ -65,6 +66,7 @@ __all__ = [
     "BrokerFiatBalance",
     "BrokerRefreshTokenResponse",
     "BrokerType",
+    "Brought",
     "ClientRefused",
     "Clock",
     "CodeRefused",

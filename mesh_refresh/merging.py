@@ -1,6 +1,7 @@
-"""What a reply's tokens make of the tokens in hand: whose entry it is, and what is carried over.
+"""What a reply's tokens make of the tokens in hand: whose entry it is, what it brought, and what is carried over.
 
-Absent is not erased. A lifetime belongs to the token that it came with.
+Absent is not erased. A lifetime belongs to the token that it came with. What belongs to one account is carried to no
+other: the entry of a sibling has the tokens that the reply gives it, and no refresh token where the reply has none.
 """
 
 from datetime import datetime
@@ -8,6 +9,7 @@ from datetime import datetime
 from attrs import evolve, frozen
 
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
+from mesh_refresh.replies.brought import Brought
 from mesh_refresh.tokens import Tokens
 
 
@@ -17,53 +19,142 @@ class Merged:
 
     all_tokens: tuple[Tokens, ...]
     asked: int | None
+    read: tuple[Brought, ...]
+    """For each of `all_tokens`, which of its fields the reply had."""
+
+
+@frozen
+class _Entries:
+    """The entries of a reply that have a token."""
+
+    all: tuple[BrokerAccountTokens, ...]
+    listed: int
+    """How many of them were listed: the deprecated top level may add one."""
+    shared: str | None
+    """A new refresh token that is of the login and of no one account."""
+    is_nameless: bool = False
+    """Whether the reply gives that without an account. Else it is of several, and perhaps not of the one asked for."""
 
 
 def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> Merged:
     """Every entry of `content` that has a token, complete, after a request with `tokens` that was sent at `at`."""
-    entries, listed = _entries(content)
-    asked = _asked(tokens, entries, listed)
-    if asked == 0 and len(entries) == 1:
-        return Merged((_renewed(tokens, entries[0], content, at),), 0)
-    shared = _shared_refresh_token(entries, asked)
-    return Merged(
-        tuple(
-            _renewed(tokens, entry, content, at)
+    entries = _entries(tokens, content)
+    asked = _asked(tokens, entries.all, entries.listed)
+    sibling = Tokens(tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata)
+    all_tokens = tuple(
+        [
+            _renewed(tokens, entry, entries.shared if entries.is_nameless else None, content, at)
             if index == asked
-            else _renewed(_sibling(tokens, shared, content, at), entry, content, at)
-            for index, entry in enumerate(entries)
-        ),
-        asked,
+            else _renewed(sibling, entry, entries.shared, content, at)
+            for index, entry in enumerate(entries.all)
+        ]
     )
+    read = tuple(
+        [
+            Brought(_fields(entry, content, tokens if index == asked else None), all_tokens[index])
+            for index, entry in enumerate(entries.all)
+        ]
+    )
+    return Merged(all_tokens, asked, read)
 
 
-def _entries(content: BrokerRefreshTokenResponse) -> tuple[tuple[BrokerAccountTokens, ...], int]:
-    """The entries with a token, and how many of them are listed: the deprecated top level may add one."""
+def _fields(entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, sent: Tokens | None) -> frozenset[str]:
+    """The fields of `Tokens` that the reply had for `entry`. `sent`: it is of the account whose tokens these are, and
+    an echo of their refresh token is no news.
+    """
+    account = entry.account or _NOBODY
+    values = {
+        "refresh_token": entry.refresh_token if sent is None or entry.refresh_token != sent.refresh_token else None,
+        "access_token": entry.access_token,
+        "token_id": entry.token_id,
+        "account_id": account.account_id,
+        "mesh_account_id": account.mesh_account_id,
+        "expires_at": content.expires_in and (entry.access_token or entry.token_id),
+        "refresh_token_expires_at": content.refresh_token_expires_in and entry.refresh_token,
+    }
+    return frozenset([name for name, value in values.items() if value])
+
+
+def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
     listed = tuple([entry for entry in content.broker_account_tokens if entry.has_token])
-    if not (content.access_token or content.refresh_token):
-        return listed, len(listed)
     top = content.top_level
     if not listed:
-        return (top,), 1
-    filled = tuple(_filled(entry, top, alone=len(listed) == 1) for entry in listed)
-    kept = {token for entry in filled for token in (entry.access_token, entry.refresh_token)}
-    if {top.access_token, top.refresh_token} - {None} <= kept:
-        return filled, len(filled)
-    return (*filled, top), len(filled)
+        return _Entries((top,) if top.has_token else (), int(top.has_token), None)
+    if len(listed) == 1:
+        found = _one_listed(tokens, listed[0], top)
+        return _Entries(found, 1, None)
+    filled = tuple([_filled(entry, top) for entry in listed])
+    shared, is_nameless = _shared(tokens, filled, top)
+    if shared is not None and any(entry.refresh_token is None for entry in filled):
+        # It is at its place in an entry, so it is no account of its own.
+        filled = tuple([entry for entry in filled if not _is_only(shared, entry)])
+    elif top.refresh_token is not None and all(top.refresh_token != entry.refresh_token for entry in filled):
+        return _Entries((*filled, top), len(filled), shared, is_nameless)
+    if top.access_token in (None, *(entry.access_token for entry in filled)):
+        return _Entries(filled, len(filled), shared, is_nameless)
+    return _Entries((*filled, top), len(filled), shared, is_nameless)
 
 
-def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens, *, alone: bool) -> BrokerAccountTokens:
-    """`entry` with what only the top level has, where that is about the same account."""
-    named = top.account is not None
-    if named and not _same_account(entry.account, top.account) and not (alone and entry.account is None):
+def _is_only(refresh_token: str, entry: BrokerAccountTokens) -> bool:
+    """Whether `entry` has this token, and neither an account nor another token."""
+    alone = entry.access_token is None and entry.token_id is None
+    return alone and entry.refresh_token == refresh_token and not _has_id(entry.account)
+
+
+def _one_listed(
+    tokens: Tokens, entry: BrokerAccountTokens, top: BrokerAccountTokens
+) -> tuple[BrokerAccountTokens, ...]:
+    """One listed entry and the deprecated top level: mostly they are of one account, whatever strings both have."""
+    nameless = not _has_id(entry.account)
+    if not nameless and _has_id(top.account) and not _same_account(entry.account, top.account):
+        return (entry, top) if _has_more(top, entry) else (entry,)
+    filled = evolve(
+        entry,
+        account=top.account if nameless else entry.account,
+        access_token=entry.access_token or top.access_token,
+        refresh_token=entry.refresh_token or top.refresh_token,
+    )
+    own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
+    if not _has_more(top, filled) or (nameless and not _contradicts(top.account, own)):
+        return (filled,)
+    return filled, top
+
+
+def _has_more(top: BrokerAccountTokens, entry: BrokerAccountTokens) -> bool:
+    """Whether the top level has a token that is not in `entry`."""
+    return bool({top.access_token, top.refresh_token} - {None, entry.access_token, entry.refresh_token})
+
+
+def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens) -> BrokerAccountTokens:
+    """`entry`, one of several, with what only the top level has, where that names the same account."""
+    if not _has_id(top.account) or not _same_account(entry.account, top.account):
         return entry
     return evolve(
         entry,
-        account=entry.account or (top.account if alone or named else None),
-        # Without an account to go by, an access token is of one account, a refresh token of the whole login.
-        access_token=entry.access_token or (top.access_token if alone or named else None),
+        access_token=entry.access_token or top.access_token,
         refresh_token=entry.refresh_token or top.refresh_token,
     )
+
+
+def _shared(
+    tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens
+) -> tuple[str | None, bool]:
+    """The new refresh token of the login: the one that the reply gives without an account (True), or to several."""
+    loose = [top] if not _has_id(top.account) else []
+    loose += [it for it in entries if it.refresh_token is not None and _is_only(it.refresh_token, it)]
+    found = {it.refresh_token for it in loose} - {None, tokens.refresh_token}
+    if found:
+        return (found.pop(), True) if len(found) == 1 else (None, True)
+    all_found = [it.refresh_token for it in entries if it.refresh_token not in (None, tokens.refresh_token)]
+    several = {token for token in all_found if all_found.count(token) > 1}
+    return several.pop() if len(several) == 1 else None, False
+
+
+_NOBODY = BrokerAccount()
+
+
+def _has_id(account: BrokerAccount | None) -> bool:
+    return account is not None and bool(account.account_id or account.mesh_account_id)
 
 
 def _same_account_id(one: BrokerAccount | None, other: BrokerAccount) -> bool:
@@ -99,29 +190,9 @@ def _contradicts(one: BrokerAccount | None, other: BrokerAccount) -> bool:
     return bool(one.mesh_account_id and other.mesh_account_id and one.mesh_account_id != other.mesh_account_id)
 
 
-def _shared_refresh_token(entries: tuple[BrokerAccountTokens, ...], asked: int | None) -> str | None:
-    """The new refresh token that a sibling without one of its own takes, because the login's old one is spent."""
-    if asked is not None and entries[asked].refresh_token:
-        return entries[asked].refresh_token
-    found = {entry.refresh_token for entry in entries if entry.refresh_token}
-    return found.pop() if len(found) == 1 else None
-
-
-def _sibling(tokens: Tokens, shared: str | None, content: BrokerRefreshTokenResponse, at: datetime) -> Tokens:
-    """What another account of the same login starts from: what belongs to the login, not to the account."""
-    ends = tokens.refresh_token_expires_at
-    if shared:
-        ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else None
-    return Tokens(
-        tokens.broker,
-        shared or tokens.refresh_token,
-        trade_token=tokens.trade_token,
-        metadata=tokens.metadata,
-        refresh_token_expires_at=ends,
-    )
-
-
-def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, at: datetime) -> Tokens:
+def _renewed(
+    old: Tokens, entry: BrokerAccountTokens, shared: str | None, content: BrokerRefreshTokenResponse, at: datetime
+) -> Tokens:
     account, ids = entry.account, (old.account_id, old.mesh_account_id)
     if account is not None:
         ids = (account.account_id or ids[0], account.mesh_account_id or ids[1])
@@ -129,15 +200,16 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
     if (new := entry.access_token or entry.token_id) is not None:
         known_end = old.expires_at if new == old.auth_token else None
         expires_at = at + content.expires_in if content.expires_in else known_end
-    if entry.refresh_token is not None:
-        known_end = old.refresh_token_expires_at if entry.refresh_token == old.refresh_token else None
+    refresh = entry.refresh_token or shared
+    if refresh is not None:
+        known_end = old.refresh_token_expires_at if refresh == old.refresh_token else None
         refresh_ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else known_end
     access_token = entry.access_token
     if access_token is None and entry.token_id in (None, old.token_id):
         # A new token id stands in its place: carried over, the old access token would be taken for the newer one.
         access_token = old.access_token
     return old.renewed(
-        entry.refresh_token or old.refresh_token,
+        refresh or old.refresh_token,
         access_token,
         entry.token_id or old.token_id,
         ids,
@@ -147,7 +219,7 @@ def _renewed(old: Tokens, entry: BrokerAccountTokens, content: BrokerRefreshToke
 
 def continuation_token(tokens: Tokens, content: BrokerRefreshTokenResponse, merged: Merged) -> str | None:
     """The access token for the second request of an MFA: the first reply's, wherever it is, else the one in force."""
-    entries, _ = _entries(content)
+    entries = _entries(tokens, content).all
     own = entries[merged.asked] if merged.asked is not None else None
     candidates = (own, content.top_level, *(entries if own is None else ()))
     found = (entry.access_token or entry.token_id for entry in candidates if entry is not None)

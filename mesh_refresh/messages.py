@@ -35,7 +35,7 @@ def _is_hash(text: str) -> bool:
     return len(text) <= _LONGEST_HASH and text.isalnum()
 
 
-def _nowhere(data: bytes) -> None:
+def _nowhere(reply: "HttpReply") -> None:
     """For a request of nobody's."""
 
 
@@ -49,9 +49,10 @@ class HttpRequest:
     before_send: Callable[[], Awaitable[None]] = field(repr=False, eq=False)
     """To be awaited once, with the connection in hand and before the first byte, or first of all by a transport that
     cannot tell. What it raises must go through: nothing is sent then."""
-    late: Callable[[bytes], None] = field(default=_nowhere, repr=False, eq=False)
-    """To be called, once at the most, with what came on the connection behind the reply, by a transport that can tell.
-    Such bytes may be the only copy of a token. It returns at once and raises nothing."""
+    late: Callable[["HttpReply"], None] = field(default=_nowhere, repr=False, eq=False)
+    """To be called, by a transport that can tell, with what came too late: the reply itself, after `send` was cancelled
+    with nothing to bring, or what came on the connection behind the reply, as a `HttpReply.behind`. Either may be the
+    only copy of a token. It returns at once and raises nothing."""
 
 
 @frozen
@@ -73,6 +74,16 @@ class HttpReply:
     reply."""
     fault: str | None = None
     """What was wrong with the framing, in words that quote nothing of the reply."""
+
+    @classmethod
+    def behind(cls, data: bytes) -> "HttpReply":
+        """Bytes that came on a connection behind a reply."""
+        return cls(0, {}, b"", complete=False, surplus=data)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is nothing but bytes that came behind a reply."""
+        return bool(self.surplus) and not (self.status or self.body or self.raw)
 
 
 @frozen
@@ -291,3 +302,5 @@ class LinkPayload:
     refresh_token_expires_in: timedelta | None = None
     delayed: bool = False
     """True for ``delayedAuth``: the refresh token can be exchanged after 24 hours, and there is no access token."""
+    trade_token: str | None = field(default=None, repr=masked)
+    """WeBull's. Link does not hand it over; programs store it beside the rest."""

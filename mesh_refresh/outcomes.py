@@ -10,6 +10,9 @@ from mesh_refresh.blank import some
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
+from mesh_refresh.replies.brought import FIELDS, Brought, brought_fields
+from mesh_refresh.replies.identity import contradicts, whose
+from mesh_refresh.replies.saving import onto
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.mfa_required"
@@ -20,7 +23,7 @@ _MOST_BITS = 63
 
 @frozen
 class Refreshed:
-    """The exchange succeeded. Save every one of `all_tokens`: the old ones may be spent."""
+    """The exchange succeeded. Save every one of `all_tokens`, each with `onto`: the old ones may be spent."""
 
     before: Tokens
     """What was sent."""
@@ -30,6 +33,25 @@ class Refreshed:
     """The typed envelope, with accounts and balances."""
     asked: int | None = field(default=0, repr=False)
     """Where in `all_tokens` the account asked for is; None where the reply has it not."""
+    read: tuple[Brought, ...] = field(default=(), repr=False)
+    """For each of `all_tokens`, which of its fields the reply had. Reading the reply fills it in. See `brought`."""
+
+    @property
+    def brought(self) -> tuple[frozenset[str], ...]:
+        """For each of `all_tokens`, the names of its fields that are news; all others were carried over.
+
+        News is what the reply had, and what a strategy has changed since.
+        """
+        return brought_fields(self.before, self.all_tokens, self.asked, self.read)
+
+    def onto(self, stored: Tokens) -> Tokens:
+        """What to save for the account of `stored`, which are the tokens that you keep for it.
+
+        What the reply brought for this account replaces what is stored, and the rest of `stored` stays. A stored
+        refresh token that equals the one just spent becomes the new one, also where the reply left the account out.
+        Where you have nothing of an account yet, give its entry of `all_tokens`: that comes back as it is.
+        """
+        return onto(stored, self.before, self.all_tokens, self.asked, self.brought)
 
     @property
     def tokens(self) -> Tokens:
@@ -61,6 +83,28 @@ class MfaRequired:
     access_token: str | None = field(default=None, repr=masked)
     """What the second request carries: the access token of the first reply, wherever the reply put it, or the one in
     force where the reply had none."""
+    read: tuple[Brought, ...] = field(default=(), repr=False)
+    """For each of `all_tokens`, which of its fields the reply had. Reading the reply fills it in. See `brought`."""
+
+    @property
+    def asked(self) -> int | None:
+        """Where in `all_tokens` the account asked for is; None where the first reply has it not."""
+        for index, tokens in enumerate(self.all_tokens):
+            if tokens == self.tokens:
+                return index
+        named = whose(self.tokens, self.all_tokens)
+        if named is None and len(self.all_tokens) == 1 and not contradicts(self.tokens, self.all_tokens[0]):
+            return 0
+        return named
+
+    @property
+    def brought(self) -> tuple[frozenset[str], ...]:
+        """For each of `all_tokens`, the names of its fields that are news, as in `Refreshed.brought`."""
+        return brought_fields(self.before, self.all_tokens, self.asked, self.read)
+
+    def onto(self, stored: Tokens) -> Tokens:
+        """What to save for the account of `stored`, as in `Refreshed.onto`. Often the first reply renews nothing."""
+        return onto(stored, self.before, self.all_tokens, self.asked, self.brought)
 
     @property
     def display_message(self) -> str | None:
@@ -80,18 +124,19 @@ class MfaRequired:
             before=self.before.to_document(),
             tokens=self.tokens.to_document(),
             all_tokens=[tokens.to_document() for tokens in self.all_tokens],
+            brought=[sorted(names) for names in self.brought],
             access_token=self.access_token,
             reply=_reply_document(Reply(200, BodyKind.EMPTY) if reply is None else reply),
         )
         return codec.dumps(document)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "MfaRequired":
+    def from_json(cls, text: str | bytes | bytearray | memoryview) -> "MfaRequired":
         """The continuation that `to_json` wrote. Raises `InvalidRequest` for anything else."""
-        document = codec.loads(text)
+        document = codec.read_document(text)
         del text
-        if document is None:
-            raise InvalidRequest("This is not a continuation: it is not a JSON object.")
+        if isinstance(document, str):
+            raise InvalidRequest(f"This is not a continuation: it {document}.")
         check_format(document, _DOCUMENT, _VERSION)
         try:
             return _continuation(document)
@@ -104,12 +149,15 @@ def _continuation(document: MaskedDict) -> MfaRequired:
     access_token = document["access_token"]
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError
+    all_tokens = tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"])
+    brought: list[list[str]] = document.get("brought") or []  # documents of before have none
     return MfaRequired(
         Tokens.from_document(document["before"]),
         Tokens.from_document(document["tokens"]),
-        tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"]),
+        all_tokens,
         _read_reply(MaskedDict(document["reply"])),
         some(access_token),
+        tuple(Brought(FIELDS.intersection(names), it) for names, it in zip(brought, all_tokens, strict=False)),
     )
 
 
@@ -173,7 +221,8 @@ class UnreadableReply(OutcomeUnknown):
 
     _carriers: ClassVar[tuple[str, ...]] = ("body", "before")
     all_tokens: ClassVar[tuple[Tokens, ...]] = ()
-    """Empty: none could be read. It is here so that an `on_outcome` can treat all outcomes alike."""
+    """Empty: none could be read. Like `brought` and `onto`, it is here so that hooks can treat all outcomes alike."""
+    brought: ClassVar[tuple[frozenset[str], ...]] = ()
 
     def __init__(
         self,
@@ -192,6 +241,10 @@ class UnreadableReply(OutcomeUnknown):
         """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
         self.before: Tokens = before  # type: ignore[assignment]
         """What was sent. (None in a pickle, as all that carries tokens.)"""
+
+    def onto(self, stored: Tokens) -> Tokens:
+        """`stored` as they are: no token could be read. What is to be kept is `body`."""
+        return stored
 
 
 class CodeRefused(MeshRefreshError):
@@ -227,11 +280,17 @@ class MfaPending(MeshRefreshError):
 
 
 class AccountNotInReply(MeshRefreshError):
-    """The exchange succeeded, but its reply renewed only other accounts of the login. Save `outcome.all_tokens`."""
+    """The exchange succeeded, but its reply renewed only other accounts of the login.
+
+    Save `outcome.all_tokens`, each with `outcome.onto`.
+    """
 
     token_may_be_spent = True
     _what = "The exchange succeeded, but the reply does not name the account that was asked for."
-    _next = "The refresh token that was sent may be spent. Save .outcome.all_tokens, and give Tokens an account_id."
+    _next = (
+        "The refresh token that was sent may be spent. Save .outcome.all_tokens, each with .outcome.onto, "
+        "and give Tokens an account_id."
+    )
     _carriers: ClassVar[tuple[str, ...]] = ("outcome",)
 
     def __init__(self, outcome: Refreshed) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from mesh_refresh.blank import some
 from mesh_refresh.messages import HttpReply, HttpRequest, RefreshRequest, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed
 from mesh_refresh.tokens import Tokens
@@ -54,6 +55,27 @@ class Strategy(Protocol):
         """
         ...
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends: the refresh token, for most brokers. None: they cannot be exchanged.
+
+        Tokens with the same credential are never in two exchanges at once. Which outcome is newer than which, and which
+        accounts share a token, is told by it too.
+        """
+        ...
+
     def may_resend(self, request: RefreshRequest) -> bool:
         """Whether `request` may be sent again when the first's fate is unknown. No, for each request with a code."""
         ...
+
+
+def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:
+    """What an exchange of `tokens` spends. Where `strategy` raises, has no such method, or gives no text:
+    the refresh token.
+    """
+    try:
+        found: object = strategy.credential(tokens)
+    except Exception:  # noqa: BLE001 - of a strategy of the user's: tokens must be kept and answered all the same
+        return tokens.refresh_token
+    if found is not None and not isinstance(found, str):
+        return tokens.refresh_token
+    return some(found)

@@ -53,7 +53,7 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
             return _continuation(tokens, content, reply, at)
         if content.status != AuthStatus.FAILED and _renews(request, tokens, reply, content):
             merged = merge(tokens, content, at)
-            return Refreshed(tokens, merged.all_tokens, reply, merged.asked)
+            return Refreshed(tokens, merged.all_tokens, reply, merged.asked, merged.read)
     raise _no_success(request, tokens, reply)
 
 
@@ -92,7 +92,8 @@ def _sent(request: RefreshRequest, tokens: Tokens) -> set[str]:
 def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Reply, at: datetime) -> MfaRequired:
     merged = merge(tokens, content, at)
     own = tokens if merged.asked is None else merged.all_tokens[merged.asked]
-    return MfaRequired(tokens, own, merged.all_tokens, reply, continuation_token(tokens, content, merged))
+    access_token = continuation_token(tokens, content, merged)
+    return MfaRequired(tokens, own, merged.all_tokens, reply, access_token, merged.read)
 
 
 def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:

@@ -119,16 +119,18 @@ class Tokens:
     @classmethod
     def from_link(
         cls,
-        payload: Mapping[str, Any] | str | bytes,
+        payload: Mapping[str, Any] | str | bytes | bytearray | memoryview,
         *,
         obtained_at: datetime | None = None,
         ref: str | int | None = None,
     ) -> tuple["Tokens", ...]:
         """The tokens in what Link handed over: one for each account, each with `ref`.
 
-        `payload` is Link's ``accessTokenPayload`` or ``delayedAuth``, as a mapping or JSON text, bare or inside the
-        event of the SDKs. Lifetimes count from `obtained_at`, which is now unless you say otherwise. Delayed
-        authentication gets a `not_before`. Raises `InvalidRequest` where there is no broker or no token in it.
+        `payload` is Link's ``accessTokenPayload`` or ``delayedAuth``, or a single account with its tokens beside
+        ``brokerType``: as a mapping of any type, or as JSON text, bare or inside the event of the SDKs. Lifetimes count
+        from `obtained_at`, which is now unless you say otherwise. Delayed authentication gets a `not_before`. Raises
+        `InvalidRequest` where there is no broker or no token in it, and where a token, an id or a lifetime is there and
+        cannot be read; the message names it. A lifetime that is absent, zero or negative is unknown.
 
         Source: https://docs.meshconnect.com/guides/web-sdk
         """
@@ -174,12 +176,12 @@ class Tokens:
         return codec.dumps(self.to_document())
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "Tokens":
+    def from_json(cls, text: str | bytes | bytearray | memoryview) -> "Tokens":
         """The tokens that `to_json` wrote. Raises `InvalidRequest` for anything else."""
-        document = codec.loads(text)
+        document = codec.read_document(text)
         del text
-        if document is None:
-            raise InvalidRequest("This is not a tokens document: it is not a JSON object.")
+        if isinstance(document, str):
+            raise InvalidRequest(f"This is not a tokens document: it {document}.")
         return cls.from_document(document)
 
     def to_document(self) -> dict[str, Any]:
@@ -193,14 +195,34 @@ class Tokens:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Tokens":
-        """The tokens that `to_document` wrote. Raises `InvalidRequest` for anything else."""
-        document = MaskedDict(document)
-        check_format(document, _DOCUMENT, _VERSION)
+        """The tokens that `to_document` wrote, in a mapping of any type. Raises `InvalidRequest` for anything else."""
+        found = codec.read_mapping(document)
+        # A mapping of a foreign type does not mask itself: no frame that raises may hold one.
+        del document
+        made = f"This is not a tokens document: it {found}." if isinstance(found, str) else cls._made(found)
+        if isinstance(made, str) and not isinstance(found, str) and (name := codec.repeated(found)):
+            made = f"This tokens document cannot be read: {name} stands there twice, with different values."
+        del found
+        if isinstance(made, str):
+            raise InvalidRequest(made)
+        return made
+
+    @classmethod
+    def _made(cls, document: MaskedDict) -> "Tokens | str":
+        """The tokens in a document, or a sentence that says why there are none."""
+        wrong = wrong_format(document, _DOCUMENT, _VERSION)
+        if wrong:
+            return wrong
         values = MaskedDict({name: document[name] for name in _FIELDS if document.get(name) is not None})
-        for name in MOMENTS:
-            if name in values:
-                values[name] = _read_moment(name, values[name])
-        return cls(values.pop("broker", ""), **values)
+        if "ref" in values:
+            values["ref"] = _read_ref(values["ref"])
+        try:
+            for name in MOMENTS:
+                if name in values:
+                    values[name] = _read_moment(name, values[name])
+            return cls(values.pop("broker", ""), **values)
+        except InvalidRequest as error:
+            return str(error)
 
 
 _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
@@ -208,18 +230,50 @@ _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
 
 def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
-    if document.get("format") != name:
-        raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
-    if type(document.get("version")) is not int or not 1 <= document["version"] <= version:
-        raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
+    wrong = wrong_format(document, name, version)
+    del document
+    if wrong:
+        raise InvalidRequest(wrong)
+
+
+def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | None:
+    """What is wrong with what `document` says of itself, as a sentence."""
+    found = document.get("format")
+    if type(found) is not str:
+        found = codec.text_of(found)
+    if isinstance(found, codec.Wrong):
+        return f'This is not a {name} document: its "format" {found.why}.'
+    if found is None and codec.is_link_payload(document):
+        return f"This is not a {name} document, but a Link payload: Tokens.from_link reads it."
+    if found is None:
+        return f'This is not a {name} document: it has no "format".'
+    if found != name:
+        return f'This is not a {name} document: its "format" says otherwise.'
+    number = document.get("version")
+    if isinstance(number, str | bytes):
+        return f'This {name} document cannot be read: its "version" has become text.'
+    # Databases give numbers back in types of their own: `Decimal`, or a float.
+    whole = codec.whole_of(number)
+    if whole is None or not 1 <= whole <= version:
+        return f"This {name} document is of a version that this mesh_refresh cannot read: update it."
+    return None
 
 
 def _read_moment(name: str, value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value  # a time without a zone is refused where it is checked
     value = MaskedStr(value) if isinstance(value, str) else ""
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.") from None
+        del value
+    raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.")
+
+
+def _read_ref(value: object) -> object:
+    """A whole number of another type as `int`; anything else as it is, to be refused where it is checked."""
+    whole = None if isinstance(value, str | int) else codec.whole_of(value)
+    return value if whole is None else whole
 
 
 def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime, ref: str | int | None) -> Tokens:
@@ -229,6 +283,7 @@ def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime, ref: st
         link.broker_type,
         entry.refresh_token,
         access_token=entry.access_token,
+        trade_token=link.trade_token,
         token_id=entry.token_id,
         account_id=account.account_id,
         mesh_account_id=account.mesh_account_id,

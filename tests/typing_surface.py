@@ -174,11 +174,14 @@ async def client() -> None:
         assert_type(mesh.retry, RetryPolicy)
         assert_type(mesh.clock, Clock)
         assert_type(mesh.may_resend(Tokens("coinbase", "r")), bool)
+        assert_type(mesh.credential(Tokens("coinbase", "r")), str | None)
         outcome = await mesh.refresh(Tokens("coinbase", "r"))
         assert_type(outcome, Refreshed | MfaRequired)
         assert_type(outcome.unwrap(), Refreshed)
         assert_type(outcome.before, Tokens)
         assert_type(outcome.all_tokens, tuple[Tokens, ...])
+        assert_type(outcome.brought, tuple[frozenset[str], ...])
+        assert_type(outcome.onto(outcome.before), Tokens)
         assert_type(outcome.reply, Reply)
         assert_type(await mesh.refresh(outcome.tokens, create_new_refresh_token=True), Refreshed | MfaRequired)
         await mesh.aclose()
@@ -188,6 +191,8 @@ async def hook(outcome: Outcome) -> None:
     """An async `on_outcome`."""
     assert_type(outcome, Refreshed | MfaRequired | UnreadableReply)
     assert_type(outcome.all_tokens, tuple[Tokens, ...])
+    assert_type(outcome.brought, tuple[frozenset[str], ...])
+    assert_type(outcome.onto(outcome.before), Tokens)
 
 
 def sync_hook(outcome: Outcome) -> None:
@@ -401,6 +406,10 @@ class WholeStrategy:
         """As most do."""
         return DefaultStrategy().interpret(request, tokens, reply, at)
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """Another one than most."""
+        return tokens.access_token
+
     def may_resend(self, request: RefreshRequest) -> bool:
         """Never."""
         return False
@@ -463,7 +472,8 @@ async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
         ) as store,
         SqliteStore.open("fleet.db", cipher=Cipher([key])) as old,
     ):
-        done = await copy_fleet(old, store, policy=Policy(), wait=False, may_resend=mesh.may_resend)
+        strategies: dict[str, Any] = {"may_resend": mesh.may_resend, "credential": mesh.credential}
+        done = await copy_fleet(old, store, policy=Policy(), wait=False, **strategies)
         assert_type(done, Copied)
         assert_type(done.moved, int)
         assert_type(done.until, datetime | None)

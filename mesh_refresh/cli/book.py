@@ -1,13 +1,14 @@
 """The accounts of one run: what the input held, and what came of each. Pure."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from attrs import define, evolve, field
 
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.logins import adopted
+from mesh_refresh.replies.brought import adopt
+from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 
 
 @define(eq=False)
@@ -37,9 +38,12 @@ class Entry:
         account = self.tokens.account_id or self.tokens.mesh_account_id
         return " ".join(str(part) for part in (self.tokens.broker, account or self.ref) if part is not None)
 
-    def take(self, fresh: Tokens, outcome: Refreshed | MfaRequired) -> None:
-        """Put `fresh` in place of the tokens. What it lacks is kept: absent is not erased."""
-        self.tokens = adopted(self.tokens, evolve(fresh, ref=self.number))
+    def take(self, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> None:
+        """Put what was `brought` of `fresh` in place of the tokens. The rest is kept: absent is not erased."""
+        spent = outcome.before.refresh_token
+        new = successor(outcome.all_tokens, outcome.asked, refresh_token_of)
+        stored = pass_on(self.tokens, spent, new, refresh_token_of)
+        self.tokens = adopt(stored, fresh, brought, own=fresh.ref == self.number)
         if isinstance(outcome, Refreshed):
             self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
 
@@ -78,11 +82,11 @@ class Book:
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
         taken = {entry}
-        for fresh in outcome.all_tokens:
+        for fresh, brought in zip(outcome.all_tokens, outcome.brought, strict=True):
             if fresh.ref == entry.number:
-                entry.take(fresh, outcome)
+                entry.take(fresh, brought, outcome)
             else:
-                taken.add(self._sibling(entry, fresh, outcome))
+                taken.add(self._sibling(entry, fresh, brought, outcome))
         self._pass_on(entry, outcome, taken)
         self._label(entry.login)
 
@@ -121,15 +125,11 @@ class Book:
             if entry.login == login:
                 entry.login = other
 
-    def _sibling(self, asked: Entry, fresh: Tokens, outcome: Refreshed | MfaRequired) -> Entry:
+    def _sibling(self, asked: Entry, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> Entry:
         """Another account of the same login, renewed by the same reply; a new one where it was not known."""
         for entry in self.entries:
             if entry is not asked and entry.tokens.broker == fresh.broker and _same_account(asked, entry, fresh):
-                own = entry.tokens.refresh_token
-                if own and own != outcome.before.refresh_token and not _brings_refresh_token(outcome, fresh):
-                    # It has one of its own, and what stands here was carried over from the account asked for.
-                    fresh = evolve(fresh, refresh_token=None)
-                entry.take(fresh, outcome)
+                entry.take(fresh, brought, outcome)
                 return entry
         return self._append(asked, fresh, outcome)
 
@@ -143,18 +143,10 @@ class Book:
 
     def _pass_on(self, asked: Entry, outcome: Refreshed | MfaRequired, taken: set[Entry]) -> None:
         """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
-        spent = outcome.before.refresh_token
-        successor = _successor(asked, outcome)
-        if successor is None or successor.refresh_token == spent:
-            return
+        spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
         for entry in self.entries:
-            if entry in taken or entry.tokens.broker != successor.broker or entry.tokens.refresh_token != spent:
-                continue
-            entry.tokens = evolve(
-                entry.tokens,
-                refresh_token=successor.refresh_token,
-                refresh_token_expires_at=successor.refresh_token_expires_at,
-            )
+            if entry not in taken and entry.tokens.broker == asked.tokens.broker:
+                entry.tokens = pass_on(entry.tokens, spent, new, refresh_token_of)
 
     def _label(self, login: int) -> None:
         """A name for a login of several accounts: drawn at random, so that files can be put together."""
@@ -171,24 +163,6 @@ def _same_account(asked: Entry, entry: Entry, fresh: Tokens) -> bool:
     if known.account_id and fresh.account_id and entry.login == asked.login:
         return known.account_id == fresh.account_id
     return bool(known.mesh_account_id) and known.mesh_account_id == fresh.mesh_account_id
-
-
-def _brings_refresh_token(outcome: Refreshed | MfaRequired, fresh: Tokens) -> bool:
-    """Whether the reply's entry for the account of `fresh` has a refresh token."""
-    entries = outcome.reply.content.broker_account_tokens if outcome.reply.content else ()
-    return any(
-        entry.account is not None
-        and (entry.account.account_id, entry.account.mesh_account_id) == (fresh.account_id, fresh.mesh_account_id)
-        and entry.refresh_token is not None
-        for entry in entries
-    )
-
-
-def _successor(asked: Entry, outcome: Refreshed | MfaRequired) -> Tokens | None:
-    """Whose refresh token came after the spent one: that of the account asked for, or the only one there is."""
-    own: Sequence[Tokens] = [tokens for tokens in outcome.all_tokens if tokens.ref == asked.number]
-    found = {tokens.refresh_token: tokens for tokens in own or outcome.all_tokens if tokens.refresh_token}
-    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import evolve
 
-from mesh_refresh import InvalidRequest, MfaRequired, Tokens
+from mesh_refresh import InvalidRequest, MfaRequired, Tokens, codec
 from mesh_refresh.cli.book import Book, Entry, with_ref
 from mesh_refresh.cli.lines import Failure
-from mesh_refresh.masking import concealed
+from mesh_refresh.masking import MaskedStr, concealed
 
 _LOGIN = "login"
 """The key by which accounts of one login are known to belong together, beside the fields of a tokens document."""
@@ -46,28 +46,39 @@ def text_of(documents: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _parsed(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if not text.strip():
+    value = codec.json_of(text)
+    if value is None:
         raise Failure("The input is empty: it should be a Link payload or a tokens document, as JSON.")
-    raise Failure("The input is not JSON: it should be a Link payload or a tokens document.")
+    if isinstance(value, codec.Wrong):
+        raise Failure("The input is not JSON: it should be a Link payload or a tokens document.")
+    return value
 
 
 def _add(book: Book, document: Any, obtained_at: datetime) -> None:
-    if not isinstance(document, dict):
+    found = codec.read_document(document) if isinstance(document, str) else document
+    if not isinstance(found, dict):
         raise InvalidRequest("it is not a JSON object.")
-    label = _label(document.get(_LOGIN))
-    kind = document.get("format")
+    label = _label(found.get(_LOGIN))
+    kind = found.get("format")
     if kind == "mesh_refresh.mfa_required":
-        pending = MfaRequired.from_json(json.dumps(document))
+        pending = continuation(found)
         book.add([pending.tokens], label, pending)
-    elif kind is not None or "refresh_token" in document:
-        book.add([Tokens.from_document(document)], label)
+    elif kind is not None or ("refresh_token" in found and not codec.is_link_payload(found)):
+        book.add([Tokens.from_document(found)], label)
     else:
         # A sandbox wraps the payload and calls the login by its id, which is a label as good as any.
-        book.add(list(Tokens.from_link(document, obtained_at=obtained_at)), label)
+        book.add(list(Tokens.from_link(found, obtained_at=obtained_at)), label)
+
+
+def continuation(document: dict[str, Any]) -> MfaRequired:
+    """What `MfaRequired.to_json` wrote, and something has parsed. Raises `InvalidRequest`."""
+    try:
+        text = MaskedStr(json.dumps(document))
+    except TypeError:
+        text = None
+    if text is None:
+        raise InvalidRequest("This continuation cannot be read: a key stands there twice, with different values.")
+    return MfaRequired.from_json(text)
 
 
 def _label(value: object) -> str | None:

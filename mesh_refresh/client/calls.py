@@ -12,9 +12,12 @@ from mesh_refresh.client.requests import built
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import BodyKind, HttpReply, RefreshRequest, Reply
-from mesh_refresh.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy
+from mesh_refresh.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
+from mesh_refresh.protocols import RefreshOptions, Strategy, credential_of
 from mesh_refresh.reading import holds_new_token
+from mesh_refresh.replies.brought import Brought, changed_fields
+from mesh_refresh.replies.identity import contradicts, same_account
+from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]
@@ -35,9 +38,10 @@ class SendOptions:
     exchange as `NotSent`."""
     hook: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
-    on_late: Callable[[UnreadableReply], Awaitable[object] | object] | None = None
-    """Told, instead of `on_outcome`, what comes on the connection behind the reply and may hold a token that the reply
-    did not bring; awaited where it can be. It may be called long after the exchange, and while the client closes."""
+    on_late: Callable[[Outcome], Awaitable[object] | object] | None = None
+    """Told, instead of `on_outcome`, what came too late and may hold a token: the outcome of a reply behind its
+    deadline, or an `UnreadableReply` with what came on the connection behind the reply. Awaited where it can be. It may
+    be called long after the exchange, and while the client closes."""
 
 
 DEFAULT_SENDING = SendOptions()
@@ -55,12 +59,24 @@ class Call:
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
+    gained: frozenset[str] = frozenset()
+    """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
+    reply leaves them out."""
 
     key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = key_of(self.request.type, self.request.refresh_token)
+        self.key = self.key_for(self.tokens) or key_of(self.request.type, self.request.refresh_token)
+
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends."""
+        return credential_of(self.strategy, tokens)
+
+    def key_for(self, tokens: Tokens) -> str | None:
+        """The key of a call with `tokens`; None where they cannot be exchanged."""
+        credential = self.credential(tokens)
+        return None if credential is None else key_of(self.request.type, credential)
 
     @property
     def ref(self) -> Ref:
@@ -81,19 +97,27 @@ class Call:
         """Whether one exchange can serve both."""
         return self.request == other.request and self.sending == other.sending
 
+    def after(self, tokens: Tokens) -> "Call":
+        """The same call, as it stands with the tokens that came after these; its request is the same."""
+        return evolve(self, tokens=tokens, gained=self.gained | changed_fields(self.tokens, tokens))
+
     def successor(self, tokens: Tokens) -> "Call":
         """The same wish for the tokens that came after these."""
-        return evolve(self, tokens=tokens, request=built(lambda: self.strategy.build(tokens, self.options)))
+        request = built(lambda: self.strategy.build(tokens, self.options))
+        return evolve(self.after(tokens), request=request)
 
 
 class Answered:
     """Mesh answered. Each caller reads the answer for its own account."""
 
     __slots__ = (
+        "_asker",
         "_client_secret",
+        "_is_nameless",
         "_reply",
         "at",
         "http",
+        "key",
         "pending",
         "received_at",
         "request",
@@ -105,7 +129,11 @@ class Answered:
     def __init__(
         self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: MaskedStr
     ) -> None:
+        self.key = call.key
+        """That of the calls that it answers."""
         self.request = call.request
+        self._asker = call.tokens
+        self._is_nameless = False
         self.pending = call.pending
         """The continuation, where the request has a code."""
         self.http = http
@@ -120,11 +148,6 @@ class Answered:
         """The refs whose outcome the hook has."""
         self.unreached: tuple[Call, ...] = ()
         """The calls whose outcome is with nobody."""
-
-    @property
-    def key(self) -> str:
-        """That of the calls that it answers."""
-        return key_of(self.request.type, self.request.refresh_token)
 
     @property
     def reply(self) -> Reply:
@@ -147,13 +170,27 @@ class Answered:
         try:
             outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
             if is_outcome(outcome):
-                return outcome
+                if self._is_of_another(call) and _is_nameless(outcome):
+                    self._is_nameless = True
+                    outcome = _without_asked(outcome, call)
+                return _with_gained(outcome, call.gained)
             what = f"made {_named(outcome)} of the reply, not Refreshed or MfaRequired of Tokens"
             return self._not_understood(call, what, None)
         except MeshRefreshError as error:
             return self._with_pending(call, error)
         except BaseException as error:  # noqa: BLE001 - nothing that a strategy raises may cost a token that came
             return self._not_understood(call, f"raised {type(error).__name__} while it read the reply", error)
+
+    def leaves_out(self, call: Call, outcome: Result) -> bool:
+        """Whether `outcome`, that of `call`, is of another account's exchange, and `call` needs one of its own."""
+        return isinstance(outcome, Refreshed) and self._is_nameless and self._is_of_another(call)
+
+    def _is_of_another(self, call: Call) -> bool:
+        """Whether the request is known to be for another account than that of `call`, which has the same credential."""
+        if call.tokens is self._asker or same_account(self._asker, call.tokens):
+            return False
+        sent = self.request.access_token
+        return contradicts(self._asker, call.tokens) or (sent is not None and sent != call.tokens.auth_token)
 
     def _with_pending(self, call: Call, error: MeshRefreshError) -> MeshRefreshError:
         """A refused code leaves the continuation good, and a strategy does not know it."""
@@ -197,17 +234,13 @@ class Unusable(Answered):
 class Behind(Answered):
     """What came on the connection behind the reply to a request, and may hold a token: never more than unreadable."""
 
-    __slots__ = ("_body", "_key")
+    __slots__ = ("_body",)
 
     def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
         super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
         self._body = body
-        self._key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
-
-    @property
-    def key(self) -> str:
-        """Its own: a late caller with the spent token is to get what the reply brought, and not this."""
-        return self._key
+        # Its own: a late caller with the spent token is to get what the reply brought, and not this.
+        self.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
 
     def outcome_for(self, call: Call) -> UnreadableReply:
         """The bytes."""
@@ -243,6 +276,41 @@ def tokens_of(call: Call, result: Result) -> tuple[str, ...]:
     return tuple(known)
 
 
+def _is_nameless(outcome: Refreshed | MfaRequired) -> bool:
+    """Whether the reply did not say of which account the entry is that was taken for the one asked for."""
+    return outcome.asked is not None and outcome.brought[outcome.asked].isdisjoint(("account_id", "mesh_account_id"))
+
+
+def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | MfaRequired:
+    """`outcome` of another account's exchange for the account of `call`: of the entry asked for it takes the new
+    credential only, which both share. The access token is the other account's.
+    """
+    asked = outcome.asked
+    own = pass_on(call.tokens, call.credential(call.tokens), own_tokens(outcome), call.credential)
+    kept = [
+        (tokens, Brought(names, tokens))
+        for index, (tokens, names) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True))
+        if index != asked
+    ]
+    if own is not call.tokens:
+        kept.insert(0, (own, Brought(changed_fields(call.tokens, own), own)))
+    all_tokens, read = tuple(tokens for tokens, _ in kept), tuple(brought for _, brought in kept)
+    if isinstance(outcome, MfaRequired):
+        return evolve(outcome, tokens=own, all_tokens=all_tokens, read=read)
+    return evolve(outcome, all_tokens=all_tokens, asked=None if own is call.tokens else 0, read=read)
+
+
+def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Refreshed | MfaRequired:
+    """`outcome` with what the caller's tokens had `gained` before as news of the account asked for."""
+    if not gained or outcome.asked is None:
+        return outcome
+    read = tuple(
+        Brought(names | gained if index == outcome.asked else names, tokens)
+        for index, (names, tokens) in enumerate(zip(outcome.brought, outcome.all_tokens, strict=True))
+    )
+    return evolve(outcome, read=read)
+
+
 def is_outcome(value: object) -> bool:
     """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
     if isinstance(value, Refreshed):
@@ -273,12 +341,14 @@ def holds_live_token(outcome: Result) -> bool:
     """Whether losing `outcome` could lose a token."""
     if isinstance(outcome, UnreadableReply):
         return outcome.may_hold_token
-    return not isinstance(outcome, MeshRefreshError)
+    if isinstance(outcome, Refreshed):
+        return bool(outcome.all_tokens)
+    return isinstance(outcome, MfaRequired)
 
 
-def key_of(broker: str, refresh_token: str) -> str:
-    """What a refresh token is found by. Text and not a tuple, which the garbage collector would have to visit."""
-    return MaskedStr(f"{broker}\0{refresh_token}")
+def key_of(broker: str, credential: str) -> str:
+    """What a credential is found by. Text and not a tuple, which the garbage collector would have to visit."""
+    return MaskedStr(f"{broker}\0{credential}")
 
 
 def goes_ahead_after(error: MeshRefreshError) -> bool:
@@ -297,11 +367,9 @@ def own_tokens(outcome: Result) -> Tokens | None:
     return outcome.tokens if isinstance(outcome, MfaRequired) else None
 
 
-def rotated(outcome: Result, spent: str) -> bool:
-    """Whether the exchange replaced the refresh token that it sent, as far as its reply tells."""
+def rotated(outcome: Result, call: Call) -> bool:
+    """Whether the exchange of `call` replaced the credential that it spent, as far as its reply tells."""
     if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
     own = own_tokens(outcome)
-    if own is not None:
-        return own.refresh_token != spent
-    return all(tokens.refresh_token != spent for tokens in outcome.all_tokens)
+    return all(call.key_for(tokens) != call.key for tokens in (outcome.all_tokens if own is None else (own,)))

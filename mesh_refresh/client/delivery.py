@@ -190,7 +190,7 @@ class Delivery:
     def _hook_of(self, call: Call) -> Hook | None:
         if call.sending.hook:
             return self._shell.on_outcome
-        return cast("Hook | None", call.sending.on_late) if self._is_late else None
+        return call.sending.on_late if self._is_late else None
 
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))

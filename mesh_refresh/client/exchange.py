@@ -11,9 +11,9 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import Answered, Behind, Call, Result, Unusable
+from mesh_refresh.client.calls import Answered, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant, working_for
-from mesh_refresh.client.received import as_reply, bytes_of
+from mesh_refresh.client.received import as_reply
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
@@ -24,6 +24,7 @@ from mesh_refresh.tasks import ExchangeTask, run_foreign
 _log = logging.getLogger("mesh_refresh")
 
 _NO_REPLY = "The transport brought something that cannot be used as a reply."
+_NO_SECRET = MaskedStr()
 
 
 class Ended(Enum):
@@ -48,6 +49,7 @@ class Exchange:
         "_last",
         "_on_end",
         "_on_late",
+        "_secret",
         "_sent_at",
         "_task",
         "_unknown",
@@ -69,7 +71,8 @@ class Exchange:
         on_end: Callable[["Exchange"], None],
         answered: Answered | None = None,
         *,
-        on_late: Callable[["Exchange", bytes], None] | None = None,
+        on_late: Callable[["Exchange", HttpReply], None] | None = None,
+        is_late: bool = False,
         begun: float | None = None,
     ) -> None:
         self.call = call
@@ -80,13 +83,14 @@ class Exchange:
         self.ended: Ended | None = None
         self.started = False
         """Whether bytes of the attempt under way may be out."""
-        self.delivery = Delivery(shell, self.result_for, is_late=isinstance(answered, Behind))
+        self.delivery = Delivery(shell, self.result_for, is_late=is_late)
         self._on_end = on_end
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
-        self._early: tuple[bytes, ...] = ()
+        self._early: tuple[HttpReply, ...] = ()
         """What came behind a reply before the exchange was over."""
         self._sent_at: datetime | None = None
+        self._secret = _NO_SECRET
         self._is_late_start = begun is not None
         self._begun = shell.loop.time() if begun is None else begun
         """When its first caller came, who may have waited for another exchange before."""
@@ -135,19 +139,24 @@ class Exchange:
             if self._entered and self._task is not None:
                 self._task.end()
 
-    def take_late(self, data: bytes) -> None:
-        """What came on the connection behind the reply. It is of this exchange, however long ago that was."""
-        if self._on_late is None or not data:
+    def take_late(self, reply: HttpReply) -> None:
+        """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
+        if self._on_late is None:
             return
-        data = bytes_of(data)
+        came = as_reply(reply)
+        reply = came if isinstance(came, HttpReply) else HttpReply.behind(came)
         if not self.finished:
-            self._early += (data,)
+            self._early += (reply,)
             return
         try:
-            self._on_late(self, data)
+            self._on_late(self, reply)
         except Exception as error:  # noqa: BLE001 - a transport calls it, which can do nothing about that
-            why = type(error).__name__
-            _log.error("%d bytes that came behind a reply are lost: %s (%s)", len(data), why, self.call.name)
+            _log.error("what came after an exchange is lost: %s (%s)", type(error).__name__, self.call.name)
+
+    def answer_of(self, reply: HttpReply) -> Answered:
+        """A reply to the last request, however late it is."""
+        now = self.shell.clock.now()
+        return Answered(self.call, reply, self._sent_at or now, now, self._secret)
 
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller. Never raises."""
@@ -198,8 +207,14 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - the callers have their results
             _log.error("an exchange is not remembered: %s (%s)", type(error).__name__, self.call.name)
         early, self._early = self._early, ()
-        for data in (*early, self.answered.http.surplus if self.answered is not None else b""):
-            self.take_late(data)
+        for reply in early:
+            self.take_late(reply)
+        self._pass_surplus_on()
+
+    def _pass_surplus_on(self) -> None:
+        """What came behind the reply in the same breath: it is no part of the answer."""
+        if self.answered is not None and self.answered.http.surplus:
+            self.take_late(HttpReply.behind(self.answered.http.surplus))
 
     async def _attempts(self) -> MeshRefreshError | None:
         """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
@@ -224,8 +239,7 @@ class Exchange:
                 return self._worst(error)
             failure, seconds = type(error).__name__, pause.total_seconds()
             _log.info("refresh failed with %s; next attempt in %.1f s (%s)", failure, seconds, self.call.name)
-            if self.answered is not None:
-                self.take_late(self.answered.http.surplus)
+            self._pass_surplus_on()
             self.answered, self.started = None, False
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
@@ -244,8 +258,8 @@ class Exchange:
         """Send once; None where the answer is a success."""
         self.started, self._sent_at = False, None
         try:
-            secret = await self.shell.secret()
-            http = await self._send(secret)
+            self._secret = await self.shell.secret()
+            http = await self._send(self._secret)
         except asyncio.CancelledError:
             return self._end_error()
         except MeshRefreshError as error:
@@ -254,11 +268,10 @@ class Exchange:
             unknown = OutcomeUnknown(f"The transport broke off: {type(error).__name__}.")
             unknown.__cause__ = error
             return unknown
-        now = self.shell.clock.now()
         if isinstance(http, HttpReply):
-            self.answered = Answered(self.call, http, self._sent_at or now, now, secret)
+            self.answered = self.answer_of(http)
         else:
-            self.answered = Unusable(self.call, _NO_REPLY, http, now)
+            self.answered = Unusable(self.call, _NO_REPLY, http, self.shell.clock.now())
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 

@@ -6,9 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from contextvars import Context
 
-from attrs import evolve
-
-from mesh_refresh.client.calls import Answered, Call, key_of, own_tokens, rotated
+from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedStr
@@ -19,7 +17,7 @@ REMEMBERED = 30.0
 
 
 class Memory:
-    """Maps spent refresh tokens to the answers that came for them."""
+    """Maps spent credentials to the answers that came for them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -38,8 +36,8 @@ class Memory:
         self._forget_old(now)
         result = exchange.delivery.first_result()
         key: str | None = call.key
-        if not rotated(result, call.request.refresh_token):
-            # The refresh token may still be good while the code is used up: bringing it again gets the same answer.
+        if not rotated(result, call):
+            # The credential may still be good while the code is used up: bringing it again gets the same answer.
             key = _code_key(call) if isinstance(result, Refreshed) else None
         if key is not None:
             answered.until = now + REMEMBERED
@@ -92,12 +90,13 @@ class Memory:
         seen = {found}
         while True:
             own = own_tokens(found.outcome_for(call))
-            if own is None or own.refresh_token is None:
+            key = None if own is None else call.key_for(own)
+            if own is None or key is None:
                 return found, call
-            after = self._find(key_of(own.broker, own.refresh_token))
+            after = self._find(key)
             if after is None or after in seen:
                 return found, call
-            call, found = evolve(call, tokens=own), after
+            call, found = call.after(own), after
             seen.add(found)
 
     def forget(self) -> None:
@@ -127,9 +126,8 @@ class Memory:
     def _drop_what_came_before(self, answered: Answered) -> None:
         """What reached nobody and was refreshed on since is out of date: saving it would undo what came after."""
         for kept in list(self._kept):
-            outcomes = [kept.outcome_for(call) for call in kept.unreached]
-            spent = answered.request.refresh_token
-            if any(own.refresh_token == spent for own in map(own_tokens, outcomes) if own is not None):
+            after = [(call, own_tokens(kept.outcome_for(call))) for call in kept.unreached]
+            if any(own is not None and call.key_for(own) == answered.key for call, own in after):
                 del self._kept[kept]
 
     def _find(self, key: str) -> Answered | None:

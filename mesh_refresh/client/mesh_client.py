@@ -17,7 +17,6 @@ from mesh_refresh.client.calls import (
     SendOptions,
     as_told,
     goes_ahead_after,
-    key_of,
     may_be_news,
     own_tokens,
     tokens_of,
@@ -43,8 +42,10 @@ from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.messages import HttpReply
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, credential_of
+from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
@@ -52,6 +53,9 @@ from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
 
 _log = logging.getLogger("mesh_refresh")
+
+_GRACE = 1.0
+"""Seconds beyond its own deadline for which a caller waits for another's exchange."""
 
 _being_closed: ContextVar[int | None] = ContextVar("mesh_refresh_being_closed", default=None)
 """The `id` of the client whose transport is being closed: it cannot wait for itself. An `id`, because timers keep the
@@ -161,6 +165,13 @@ class MeshClient:
         except Exception:  # noqa: BLE001 - the same
             return False
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends, by their broker's strategy. None: they cannot be exchanged.
+
+        Where the strategy's `credential` raises, it is the refresh token.
+        """
+        return credential_of(self._registry[tokens.broker], tokens)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -193,6 +204,8 @@ class MeshClient:
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
         request = built(lambda: strategy.build(tokens, options))
+        if credential_of(strategy, tokens) is None:
+            raise InvalidRequest(f"There is nothing to refresh this {tokens.broker} account with; nothing was sent.")
         return await self._exchange(Call(strategy, tokens, request, options, sending))
 
     async def submit_mfa(
@@ -210,7 +223,10 @@ class MeshClient:
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
         request = built(lambda: strategy.build_mfa(pending, code))
-        return await self._exchange(Call(strategy, pending.tokens, request, sending=sending, pending=pending))
+        # The access token of the first reply is for this request only.
+        gained = changed_fields(pending.before, pending.tokens) & {"refresh_token", "refresh_token_expires_at"}
+        call = Call(strategy, pending.tokens, request, sending=sending, pending=pending, gained=gained)
+        return await self._exchange(call)
 
     async def aclose(self) -> None:
         """Wait for every exchange whose bytes may be out, end the others, close the transport.
@@ -250,15 +266,19 @@ class MeshClient:
             self._shell.deadlines.stop()
             self._shell = None
         _being_closed.set(id(self))
+        failure: BaseException | None = None
         try:
             # It may bring what came on its connections since. Ours needs no time-out: it waits for nobody.
             limit = None if type(self._transport) is AiohttpTransport else self._on_outcome_timeout.total_seconds()
             await run_foreign(self._transport.aclose, timeout=limit, again=False)
         except CancelledForGood:
             _log.error("the transport cancelled its own aclose; its connections may be open")
-        finally:
-            await self._until_idle()
-            self._memory.forget()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps
+            failure = error
+        await self._until_idle()
+        self._memory.forget()
+        if failure is not None:
+            raise failure
 
     async def _until_idle(self) -> None:
         while busy := [one for one in (*self._running.values(), *self._memory.recalled) if not one.finished]:
@@ -280,16 +300,22 @@ class MeshClient:
         shell = self._bound()
         came, again = shell.loop.time(), False
         until = came + self._retry.deadline.total_seconds()
+        used: set[Answered] = set()
         while True:
             if self._closed:
                 raise InvalidRequest("This client is closed; nothing was sent.")
             found = self._memory.newest(call)
-            if found is not None:
+            if found is not None and found[0] not in used:
                 answered, latest = found
                 after = own_tokens(answered.outcome_for(latest))
-                busy = self._running.get(key_of(after.broker, after.refresh_token or "")) if after is not None else None
+                busy = None if after is None else self._running.get(latest.key_for(after) or "")
                 if busy is None:
-                    return await self._recall(shell, answered, latest, brought=call)
+                    outcome = await self._recall(shell, answered, latest, brought=call)
+                    if not answered.leaves_out(latest, outcome):
+                        return outcome
+                    used.add(answered)
+                    call = _left_out(latest, outcome)
+                    continue
                 # The newest of the chain is being renewed this moment: what comes of that is newer still.
                 check_not_waiting_for_itself(busy)
                 await self._wait(busy, until)
@@ -302,12 +328,21 @@ class MeshClient:
                 )
                 return await self._share(running, running.join(call), starts=True)
             check_not_waiting_for_itself(running)
-            if running.ended is None and running.call.equals(call):
-                return await self._share(running, running.join(call))
+            # One whose answer left this account out already is waited for: its other callers may still be told.
+            if running.ended is None and running.call.equals(call) and running.answered not in used:
+                outcome = await self._share(running, running.join(call))
+                if running.answered is None or not running.answered.leaves_out(call, outcome):
+                    return outcome
+                used.add(running.answered)
+                call = _left_out(call, outcome)
+                continue
             await self._wait(running, until)
             again = True
             result = running.result_for(call)
             own = own_tokens(result)
+            if own is None and running.answered is not None and running.answered.leaves_out(call, result):
+                used.add(running.answered)
+                continue
             if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
                 continue
             # After one with a code it is not built anew: that would ask the person for another code at once.
@@ -321,7 +356,8 @@ class MeshClient:
 
     async def _wait(self, exchange: Exchange, until: float) -> None:
         """Until it is finished. Raises `NotSent` at the deadline of the caller who waits."""
-        if not await exchange.wait(until):
+        # One that began earlier ends earlier, but for some steps of the loop: its outcome is worth more than `NotSent`.
+        if not await exchange.wait(until + _GRACE):
             raise NotSent("The request was not sent: another one with the same token took all the time.")
 
     async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
@@ -358,18 +394,22 @@ class MeshClient:
         self._memory.add(exchange)
         self._settle(exchange)
 
-    def _on_late(self, exchange: Exchange, data: bytes) -> None:
-        """Bytes came behind the reply of a finished exchange: they go to its hook, unless they are known."""
+    def _on_late(self, exchange: Exchange, reply: HttpReply) -> None:
+        """The reply came after its exchange was given up, or bytes came behind it: the hook is told of news."""
         callers = exchange.delivery.by_ref().values()
-        known = [secret for caller, result in callers for secret in tokens_of(caller.call, result)]
-        is_kept = any(isinstance(result, UnreadableReply) and data in result.body for _, result in callers)
-        if is_kept or not may_be_news(data, known):
-            return
-        behind = Behind(exchange.delivery.number, exchange.call, data, self._time.now())
-        late = Exchange(exchange.shell, exchange.call, self._on_recalled, behind)
+        answered = exchange.answer_of(reply)
+        if reply.is_behind:
+            known = [secret for caller, result in callers for secret in tokens_of(caller.call, result)]
+            kept = (result.body for _, result in callers if isinstance(result, UnreadableReply))
+            if any(reply.surplus in body for body in kept) or not may_be_news(reply.surplus, known):
+                return
+            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._time.now())
+        late = Exchange(exchange.shell, exchange.call, self._on_recalled, answered, is_late=True)
         for caller, _ in callers:
             late.delivery.join(caller.call, caller.context).gone = True  # nobody waits for it
-        self._memory.begin(behind, late)
+        if not reply.is_behind:
+            self._memory.add(late)  # before the hook has it: a caller with the spent token is to wait for that
+        self._memory.begin(answered, late)
         late.start()
 
     def _on_recalled(self, exchange: Exchange) -> None:
@@ -398,3 +438,9 @@ class MeshClient:
                 "This client belongs to another event loop, the one in which it was first used: make one for each loop."
             )
         return self._shell
+
+
+def _left_out(call: Call, outcome: Refreshed | MfaRequired) -> Call:
+    """The call to make after `outcome`, which is of another account's exchange and has no access token for `call`."""
+    own = own_tokens(outcome)
+    return call if own is None else call.successor(own)

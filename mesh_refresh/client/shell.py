@@ -1,8 +1,9 @@
 """What the exchanges of one client share: clocks, keys, the transport, and one timer for all deadlines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
@@ -119,22 +120,29 @@ class Shell:
         self._base_url = base_url
         self._client_id = client_id
         self._client_secret = client_secret
+        self._secret_in_headers = MaskedStr()
+        self._headers: Mapping[str, str] = MappingProxyType(MaskedDict())
 
     async def secret(self) -> MaskedStr:
         """The client secret in force."""
         secret = self._client_secret
         return secret if isinstance(secret, MaskedStr) else await current_secret(secret, self._base_url)
 
-    def headers(self, secret: str) -> MaskedDict:
-        """The headers of one request."""
-        return MaskedDict(
-            {
-                "X-Client-Id": self._client_id,
-                "X-Client-Secret": secret,
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "User-Agent": _USER_AGENT,
-                # Replies are a kilobyte: inflating one costs more than reading it.
-                "Accept-Encoding": "identity",
-            }
-        )
+    def headers(self, secret: str) -> Mapping[str, str]:
+        """The headers of one request: the same object as long as the secret is, so that a transport can know them."""
+        if secret != self._secret_in_headers:
+            self._secret_in_headers = MaskedStr(secret)
+            self._headers = MappingProxyType(
+                MaskedDict(
+                    {
+                        "X-Client-Id": self._client_id,
+                        "X-Client-Secret": secret,
+                        "Content-Type": "application/json",
+                        "Accept": "application/json",
+                        "User-Agent": _USER_AGENT,
+                        # Replies are a kilobyte: inflating one costs more than reading it.
+                        "Accept-Encoding": "identity",
+                    }
+                )
+            )
+        return self._headers

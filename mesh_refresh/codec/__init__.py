@@ -5,22 +5,33 @@ unknown enum values stay strings.
 """
 
 from mesh_refresh.codec.compression import BODY_LIMIT
-from mesh_refresh.codec.documents import dumps, loads, read_link_payload
+from mesh_refresh.codec.documents import dumps, loads, read_document, read_mapping, repeated
+from mesh_refresh.codec.link import is_link_payload, read_link_payload
+from mesh_refresh.codec.plain import Wrong, json_of, text_of, whole_of
 from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
-from mesh_refresh.codec.salvage import holds_envelope
+from mesh_refresh.codec.salvage import holds_envelope, status_in
 from mesh_refresh.codec.search import token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request
 
 __all__ = [
     "BODY_LIMIT",
     "LONGEST_RETRY_AFTER",
+    "Wrong",
     "decode_reply",
     "dumps",
     "encode_request",
     "holds_envelope",
+    "is_link_payload",
+    "json_of",
     "loads",
+    "read_document",
     "read_link_payload",
+    "read_mapping",
+    "repeated",
+    "status_in",
+    "text_of",
     "token_like",
     "tokens_behind",
+    "whole_of",
 ]

@@ -36,10 +36,14 @@ def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
 
 
 def inflated(body: bytes) -> bytes | None:
-    """What is in `body`, as far as it goes, where it begins like gzip or zlib; else None."""
-    if body[:2] != b"\x1f\x8b" and body[:1] != b"\x78":
-        return None
-    return _inflated(body, 47)[0] or None
+    """What is in `body`, as far as it goes, where it begins like gzip or zlib, or is JSON in the raw form.
+
+    None where it is none of these.
+    """
+    if body[:2] == b"\x1f\x8b" or body[:1] == b"\x78":
+        return _inflated(body, 47)[0] or None
+    found, _ = _inflated(body, -15)
+    return found if found.lstrip()[:1] in (b"{", b"[") else None
 
 
 def _inflated(body: bytes, window: int) -> tuple[bytes, bool]:

@@ -1,4 +1,4 @@
-"""Documents: what users hand in and what this package stores.
+"""Documents: what this package stores, and reads again after a program has stored it.
 
 Nothing here raises, because a frame that raises shows its locals to error trackers, and these are made of secrets: what
 is wrong comes back as None, or as a sentence.
@@ -9,55 +9,59 @@ from typing import Any
 
 import orjson
 
-from mesh_refresh.codec.structures import many, read_entry
-from mesh_refresh.codec.values import identifier, lifetime
-from mesh_refresh.enums import BrokerType, known
+from mesh_refresh.codec.plain import Wrong, instead, is_text, object_of
 from mesh_refresh.masking import MaskedDict
-from mesh_refresh.messages import BrokerAccountTokens, LinkPayload
 
 
 def loads(text: object) -> MaskedDict | None:
     """The JSON object in `text`, or None where it is not the text of one."""
+    found = read_document(text)
+    return None if isinstance(found, str) else found
+
+
+def read_document(text: object) -> MaskedDict | str:
+    """The JSON object in `text`, or what `text` is instead: the rest of a sentence about it."""
+    if not is_text(text):
+        return instead(text, "not JSON text").why
     if isinstance(text, str | bytes | bytearray):
         try:
             # orjson takes no subclasses, such as text that masks itself.
-            value = orjson.loads(str(text) if isinstance(text, str) else bytes(text))
+            value = orjson.loads(str.__str__(text) if isinstance(text, str) else bytes(text))
         except orjson.JSONDecodeError:
-            return None
-        if type(value) is dict:
-            return MaskedDict(value)
-    return None
+            pass
+        else:
+            if type(value) is dict:
+                return MaskedDict(value)
+    return _said(object_of(text))
+
+
+def read_mapping(document: object) -> MaskedDict | str:
+    """The names and values of a mapping of any type, likewise."""
+    if type(document) is dict and "format" in document:
+        return _said(MaskedDict(document))
+    if type(document) is MaskedDict:
+        return _said(MaskedDict(document))
+    if is_text(document):
+        return "is text, and not a mapping"
+    try:
+        return _said(object_of(document))
+    except Exception as error:  # noqa: BLE001 - a mapping of the caller's may raise anything, with secrets in its frames
+        return f"cannot be read: its type raised {type(error).__name__}"
+
+
+def _said(found: MaskedDict | Wrong | None) -> MaskedDict | str:
+    if found is None:
+        return "is empty"
+    if isinstance(found, Wrong):
+        return found.why
+    return found
+
+
+def repeated(document: Mapping[str, Any]) -> str | None:
+    """The name of a key that stood twice in it, with different values: it is in the place of both as a `Wrong`."""
+    return next((name for name in document if type(document[name]) is Wrong), None)
 
 
 def dumps(value: Mapping[str, Any]) -> str:
     """`value` as JSON text."""
     return orjson.dumps(value).decode()
-
-
-def read_link_payload(payload: Mapping[str, Any] | str | bytes) -> LinkPayload | str:
-    """Link's ``accessTokenPayload`` or ``delayedAuth``, bare or inside the object that the SDKs hand over.
-
-    Where it is neither, names no broker, or has no token: a sentence that says so.
-    """
-    found = dict(payload) if isinstance(payload, Mapping) else loads(payload)
-    if found is None:
-        return "This is not a Link payload: it is not a JSON object."
-    for wrapper in ("payload", "accessTokenPayload", "accessToken", "delayedAuth"):
-        if isinstance(found.get(wrapper), Mapping):
-            found = dict(found[wrapper])
-    broker = identifier(found.get("brokerType"))
-    if broker is None:
-        return "This is not a Link payload: brokerType is missing."
-    listed = found.get("accountTokens")
-    tokens = tuple(entry for entry in many(read_entry)(listed or [], None) if entry.has_token)
-    alone = BrokerAccountTokens(refresh_token=identifier(found.get("refreshToken")))
-    delayed = not listed and alone.has_token
-    if not tokens and not delayed:
-        return "The Link payload holds no token: accountTokens is missing or empty, and so is refreshToken."
-    return LinkPayload(
-        known(BrokerType, broker),
-        (alone,) if delayed else tokens,
-        lifetime(found.get("expiresInSeconds")),
-        lifetime(found.get("refreshTokenExpiresInSeconds")),
-        delayed,
-    )

@@ -61,15 +61,20 @@ def _decoded(reply: HttpReply, encoding: str, wait: timedelta | None, *, asked: 
 def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timedelta | None) -> Reply:
     """What can still be made of a reply that is none as it stands: the one whole envelope in it, or its bytes."""
     # More than the limit is not looked through.
-    text = None if len(reply.body) > BODY_LIMIT else find_envelope(body, reply.body, raw=reply.raw)
+    text = None if len(reply.body) > BODY_LIMIT else _envelope_in(reply, body, kind)
     parsed, _ = (None, False) if text is None else read_json(text)
     body = (without_head(reply.raw) if reply.raw else body)[:BODY_LIMIT]
     if text is None or type(parsed) is not dict:
         return Reply(reply.status, kind, retry_after=retry_after, body=body, fault=reply.fault)
     found = evolve(_envelope(reply.status, parsed, retry_after, body), fault=reply.fault, salvaged=True)
-    if not reply.status and found.content is not None and found.content.has_token:
-        return evolve(found, http_status=200)
-    return found
+    return found if reply.status else evolve(found, http_status=200)
+
+
+def _envelope_in(reply: HttpReply, body: bytes, kind: BodyKind) -> bytes | None:
+    """The reply's own, or that behind an early one which says nothing; behind any other, it may be somebody else's."""
+    own = find_envelope(body, reply.body) if reply.complete else None
+    surplus = reply.surplus if kind is BodyKind.OTHER_JSON else b""
+    return own or find_envelope(body, reply.body, raw=reply.raw, surplus=surplus)
 
 
 def _kind_of_text(body: bytes) -> BodyKind:

@@ -8,6 +8,7 @@ two different ones are found, nothing tells which of them is the answer, and non
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from mesh_refresh.codec.compression import BODY_LIMIT, inflated
@@ -17,9 +18,14 @@ from mesh_refresh.enums import ApiStatus, AuthStatus
 _API_STATUSES = set(ApiStatus)
 _ENVELOPE_FIELDS = {"content", "errorHash", "errorType", "displayMessage", "errorData", "teamCode"}
 
+_BEFORE = re.compile(rb"\s*(?:HTTP/\S* +1\d\d\b.*?\r?\n\r?\n\s*)*", re.DOTALL)
+_STATUS_LINE = re.compile(rb"HTTP/\S* +([2-9]\d\d)\b")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK_LINE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHUNK_LINE_INSIDE = re.compile(rb"\r?\n[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
+_ODD_LINE = re.compile(rb"[^\r\n{]{1,40}\r?\n")
+"""A first line that may be meant for the size of a chunk."""
+_MOST_CODINGS = 2
 _MOST_FAILURES = 100
 """How many opening braces that close nowhere are tried: hostile bytes must not hold up the event loop."""
 
@@ -37,13 +43,16 @@ def holds_envelope(raw: bytes) -> bool:
     return find_envelope(raw=raw) is not None
 
 
-def find_envelope(*bodies: bytes, raw: bytes) -> bytes | None:
+def find_envelope(*bodies: bytes, raw: bytes = b"", surplus: bytes = b"") -> bytes | None:
     """The text of the one envelope in what may be the body of a reply, or in all that came of it.
 
-    None where there is none, where there are two different ones, and where the one brings nothing.
+    `surplus` is the end of `raw` where that is known to come behind the reply. None where there is no envelope, where
+    there are two different ones, where the one brings nothing, and where it stands in another reply: that begins inside
+    of this one, which is not all there, and may be the answer to somebody else.
     """
     found: dict[str, tuple[dict[str, Any], bytes]] = {}
-    for text in readings(raw, *bodies):
+    own = _up_to_another(raw, raw.find(b"\n", _begin(raw)) + 1, surplus)
+    for text in readings(own, *(_up_to_another(body, 0, b"") for body in bodies)):
         for value, written in _objects(text):
             if is_envelope(value):
                 found.setdefault(json.dumps(value, sort_keys=True), (value, written))
@@ -57,27 +66,62 @@ def _brings_something(envelope: dict[str, Any]) -> bool:
     return content is not None and (content.has_token or content.status == AuthStatus.MFA_REQUIRED)
 
 
+def status_in(raw: bytes) -> int:
+    """The HTTP code in the first line of the reply, behind interim ones; 0 where that has none."""
+    begin = _begin(raw)
+    end = raw.find(b"\n", begin)
+    found = _STATUS_LINE.search(raw, begin, len(raw) if end < 0 else end)
+    return int(found[1]) if found else 0
+
+
 def without_head(raw: bytes) -> bytes:
     """What is behind the head of a reply as it came; all of it where no head is to be seen."""
-    end = None if raw.lstrip().startswith(b"{") else _HEAD_END.search(raw)
-    return raw if end is None else raw[end.end() :]
+    begin = _begin(raw)
+    end = None if raw.startswith(b"{", begin) else _HEAD_END.search(raw, begin)
+    return raw[begin if end is None else end.end() :]
+
+
+def _begin(raw: bytes) -> int:
+    """Where the reply begins: behind blanks, and behind interim replies."""
+    found = _BEFORE.match(raw)
+    return found.end() if found else 0
+
+
+def _up_to_another(raw: bytes, begin: int, surplus: bytes) -> bytes:
+    """`raw` up to where one more reply begins, from `begin` on, but for one that is all of `surplus`."""
+    behind = len(raw.rstrip()) - len(surplus)
+    for another in _STATUS_LINE.finditer(raw, begin):
+        if not surplus or another.start() != behind:
+            return raw[: another.start()]
+    return raw
+
+
+def each_reply(raw: bytes) -> Iterator[bytes]:
+    """The replies in what came: one begins at each first line of one."""
+    begins = [0, *(found.start() for found in _STATUS_LINE.finditer(raw)), len(raw)]
+    return (raw[begin:end] for begin, end in pairwise(begins) if raw[begin:end].strip())
 
 
 def readings(raw: bytes, *bodies: bytes) -> Iterator[bytes]:
     """What the bytes may be meant to be. Of a coding that was named and is not there, the plain bytes are one."""
-    for coded in dict.fromkeys((*bodies, *_bodies_in(raw))):
-        yield coded
-        if (plain := inflated(coded)) is not None:
-            yield plain
+    for body in dict.fromkeys((*bodies, without_head(raw))):
+        for coded in _unchunked(body):
+            text: bytes | None = coded
+            for _ in range(1 + _MOST_CODINGS):
+                if text is None:
+                    break
+                yield text
+                text = inflated(text)
 
 
-def _bodies_in(raw: bytes) -> Iterator[bytes]:
-    """What may be the body in a reply as it came, with and without the lines between chunks."""
-    body = without_head(raw)
+def _unchunked(body: bytes) -> Iterator[bytes]:
+    """A body with and without the lines between chunks."""
     yield body
     if (first := _CHUNK_LINE.match(body)) is not None:
         yield _joined(body)
         yield _CHUNK_LINE_INSIDE.sub(b"", body[first.end() :])
+    elif (odd := _ODD_LINE.match(body)) is not None:
+        yield body[odd.end() :]
 
 
 def _joined(body: bytes) -> bytes:

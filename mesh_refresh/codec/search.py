@@ -5,12 +5,15 @@ from typing import Any
 
 from mesh_refresh.blank import is_blank, some
 from mesh_refresh.codec.lenient_json import parse_json
-from mesh_refresh.codec.salvage import readings
+from mesh_refresh.codec.salvage import each_reply, readings
 from mesh_refresh.messages import BodyKind, Reply
 
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_SMALLEST = 20
+"""Bytes of something compressed, its frame and a token in it: fewer hide none."""
 _DEEPEST = 50
 _SHORTEST = 12
 
@@ -21,7 +24,7 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     Errors say which field was wrong, and so name tokens that they do not hold: outside of an error's ``content``, only
     what looks like a token counts.
     """
-    success = 200 <= reply.http_status < 300
+    success = 200 <= reply.http_status < 300 or not reply.http_status  # 0: its head could not be read
     if reply.kind is BodyKind.COMPRESSED:
         return frozenset(), success
     found: list[str] = []
@@ -30,7 +33,7 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
     except (ValueError, RecursionError):
         parsed = None
     if parsed is None:
-        return frozenset(_named_in(reply.body)), success and not _is_prose(reply.body)
+        return _in_bytes(reply.body, success=success)
     if success or type(parsed) is not dict:
         hidden = _collect_tokens(parsed, found, strict=success)
         return frozenset(found), hidden
@@ -41,7 +44,22 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
 
 
 def tokens_behind(raw: bytes) -> tuple[frozenset[str], bool]:
-    """The same of bytes that came behind a reply: often one more reply, head and all."""
+    """The same of bytes that came behind a reply: often more replies, head and all."""
+    several = [_tokens_in_one(part) for part in each_reply(raw)]
+    return frozenset().union(*(tokens for tokens, _ in several)), any(hides for _, hides in several)
+
+
+def _in_bytes(body: bytes, *, success: bool) -> tuple[frozenset[str], bool]:
+    """The same of a body that is no JSON; in a reply that begins inside of it, whatever its own head says."""
+    own, *others = [*each_reply(body)] or [b""]
+    texts = [*readings(b"", own)]
+    named = frozenset(token for text in texts for token in _named_in(text))
+    behind = [_tokens_in_one(other) for other in others]
+    hidden = (success and not all(map(_is_prose, texts))) or any(hides for _, hides in behind)
+    return named.union(*(tokens for tokens, _ in behind)), hidden
+
+
+def _tokens_in_one(raw: bytes) -> tuple[frozenset[str], bool]:
     found: set[str] = set()
     hidden = False
     for body in readings(raw):
@@ -66,9 +84,11 @@ def _looks_like_one(text: str) -> bool:
 
 
 def _is_prose(body: bytes) -> bool:
-    """Whether a body is nothing, text or HTML, and not the beginning of JSON."""
+    """Whether a body is nothing, text or HTML, and neither the beginning of JSON nor compressed."""
     start = body.lstrip()[:1]
-    return not start or (start not in b"{[" and 0x20 < start[0] < 0x7F)
+    if not start or start in b"{[":
+        return not start
+    return len(body) < _SMALLEST or (0x20 < start[0] < 0x7F and _BINARY.search(body) is None)
 
 
 def _named_in(text: bytes) -> list[str]:

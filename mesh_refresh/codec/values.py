@@ -21,7 +21,7 @@ def text(value: Any, _: Any = None) -> str | None:
 def identifier(value: Any, _: Any = None) -> str | None:
     """An id or a token: text that is not blank. One written as a number is still one."""
     if type(value) is str:
-        return some(value)
+        return value if "!" <= value < "\x7f" else some(value)  # as `is_blank` does, without its call
     return str(value) if type(value) is int else None
 
 

@@ -10,7 +10,8 @@ from mesh_refresh.keeper import fingerprints
 from mesh_refresh.keeper.due import chance_of, next_due
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.logins.joining import contradicts, has_id, same_account, whose
+from mesh_refresh.replies.identity import contradicts, has_id, same_account, whose
+from mesh_refresh.replies.lineage import Credential, pass_on, refresh_token_of
 from mesh_refresh.tokens import Tokens
 
 
@@ -46,6 +47,8 @@ class Adding:
     """What is due at once is spread over this."""
     at_once: bool = False
     """Due now, whatever the lifetimes say: nobody knows how old the tokens are."""
+    credential: Credential = field(default=refresh_token_of, repr=False, eq=False)
+    """What an exchange of tokens spends. It never raises."""
 
 
 def checked(login_id: object, tokens: Sequence[Tokens], broker: str | None = None) -> None:
@@ -67,7 +70,7 @@ def _wrong(login_id: object, tokens: Sequence[object], broker: str | None) -> st
     brokers = {str(it.broker) for it in given} | ({broker} if broker is not None else set())
     if len(brokers) > 1:
         return "A login has one broker: remove it first, if the person has changed to another."
-    if any(fingerprints.identity(it) is None for it in given):
+    if any(it.refresh_token is None and it.auth_token is None for it in given):
         return "An account without any token cannot be kept."
     if len(given) > 1:
         if not all(map(has_id, given)):
@@ -105,14 +108,14 @@ def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, A
     accounts = list(login.accounts)
     done: dict[str, list[str | None]] = {"new": [], "replaced": [], "woken": [], "unchanged": []}
     for fresh, epoch in zip(tokens, how.epochs, strict=False):
-        index = _index(accounts, fresh, alone=len(tokens) == 1)
+        index = _index(accounts, fresh, how, alone=len(tokens) == 1)
         if index is None:
-            accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts))
+            accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts, how))
             done["new"].append(_id(fresh))
             continue
         what, account = _given(login.login_id, accounts[index], fresh, epoch, how)
         if account.epoch == epoch:
-            account = _with_a_siblings(account, [*accounts[:index], *accounts[index + 1 :]])
+            account = _with_a_siblings(account, [*accounts[:index], *accounts[index + 1 :]], how)
         accounts[index] = account
         done[what].append(_id(account.tokens))
     return evolve(login, accounts=tuple(accounts)), Added(
@@ -120,13 +123,13 @@ def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, A
     )
 
 
-def _index(accounts: Sequence[Account], fresh: Tokens, *, alone: bool) -> int | None:
+def _index(accounts: Sequence[Account], fresh: Tokens, how: Adding, *, alone: bool) -> int | None:
     named = whose(fresh, [account.tokens for account in accounts])
     if named is not None:
         return named
-    mark = fingerprints.identity(fresh)
+    mark = fingerprints.identity(fresh, how.credential)
     for index, account in enumerate(accounts):
-        if not contradicts(account.tokens, fresh) and has_had(account, mark):
+        if not contradicts(account.tokens, fresh) and has_had(account, mark, how.credential):
             return index
     if alone and len(accounts) == 1 and not (has_id(fresh) and has_id(accounts[0].tokens)):
         return 0  # one of them has no id: the login's only account is meant
@@ -135,15 +138,15 @@ def _index(accounts: Sequence[Account], fresh: Tokens, *, alone: bool) -> int | 
     return None
 
 
-def has_had(account: Account, mark: str | None) -> bool:
+def has_had(account: Account, mark: str | None, credential: Credential) -> bool:
     """Whether the account has a token of this fingerprint, or had it."""
-    own = (account.tokens.refresh_token, account.tokens.auth_token)
+    own = (account.tokens.refresh_token, account.tokens.auth_token, credential(account.tokens))
     return fingerprints.seen(account.known, mark) or mark in [fingerprints.fingerprint(it) for it in own if it]
 
 
 def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) -> tuple[str, Account]:
-    mark = fingerprints.identity(fresh)
-    if not has_had(old, mark):
+    mark = fingerprints.identity(fresh, how.credential)
+    if not has_had(old, mark, how.credential):
         return "replaced", _renewed(login_id, old, fresh, epoch, how)
     access = fresh.auth_token
     is_new = access is not None and not fingerprints.seen(old.known, fingerprints.fingerprint(access))
@@ -172,9 +175,10 @@ def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding
         mesh_account_id=fresh.mesh_account_id or old.tokens.mesh_account_id,
         ref=old.tokens.ref if fresh.ref is None else fresh.ref,
     )
-    known = fingerprints.added(old.known, old.tokens)
+    known = fingerprints.added(old.known, old.tokens, how.credential)
     account = _new(login_id, kept, epoch, how, known)
-    if kept.refresh_token is None or kept.refresh_token != old.tokens.refresh_token:
+    credential = how.credential(kept)
+    if credential is None or credential != how.credential(old.tokens):
         return account
     # An exchange that is in flight spends this very token, and what comes of it is of this account.
     return _with_its_past(evolve(account, epoch=old.epoch, body=old.body), old)
@@ -206,30 +210,28 @@ def _with_its_past(account: Account, old: Account) -> Account:
     return evolve(account, due_at=max(moment for moment in moments if moment is not None))
 
 
-def _with_a_siblings(account: Account, accounts: Sequence[Account]) -> Account:
-    """`account`, which is news, with the refresh token that came after its own, where a sibling has spent that.
+def _with_a_siblings(account: Account, accounts: Sequence[Account], how: Adding) -> Account:
+    """`account`, which is news, with the token that came after its own, where a sibling has spent that.
 
     Accounts of one login may share a token: what a sibling has, or had, it has with all that is known of it.
     """
-    token = account.tokens.refresh_token
+    token = how.credential(account.tokens)
     if token is None:
         return account
     mark = fingerprints.fingerprint(token)
-    having = [it for it in accounts if it.tokens.refresh_token == token]
-    having += [it for it in accounts if it.tokens.refresh_token is not None and fingerprints.seen(it.known, mark)]
+    having = [it for it in accounts if how.credential(it.tokens) == token]
+    having += [it for it in accounts if how.credential(it.tokens) is not None and fingerprints.seen(it.known, mark)]
     if not having:
         return account
-    kept = having[0].tokens
-    if kept.refresh_token != token:
-        ends = kept.refresh_token_expires_at
-        tokens = evolve(account.tokens, refresh_token=kept.refresh_token, refresh_token_expires_at=ends)
+    tokens = pass_on(account.tokens, token, having[0].tokens, how.credential)
+    if tokens is not account.tokens:
         account = evolve(account, tokens=tokens)
     return _with_its_past(account, having[0])
 
 
 def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:
     now, unknown_age = how.now, tokens.obtained_at is None
-    state = AccountState.ACTIVE if tokens.refresh_token is not None else AccountState.NOT_REFRESHABLE
+    state = AccountState.ACTIVE if how.credential(tokens) is not None else AccountState.NOT_REFRESHABLE
     if unknown_age:
         # Margins are fractions of a lifetime: without a beginning there is none.
         tokens = evolve(tokens, obtained_at=now)
@@ -238,7 +240,7 @@ def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[st
         state,
         epoch=epoch,
         renewed_at=tokens.obtained_at if tokens.refresh_token is not None else None,
-        known=fingerprints.added(known, tokens),
+        known=fingerprints.added(known, tokens, how.credential),
     )
     chance = chance_of(login_id, 0)
     due = next_due(account, how.policy, chance=chance, now=now)

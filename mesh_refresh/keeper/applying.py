@@ -9,9 +9,10 @@ from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success
 from mesh_refresh.keeper.due import paced
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.renewing import taken
-from mesh_refresh.keeper.siblings import left_out
+from mesh_refresh.keeper.siblings import left_out, successor_of
 from mesh_refresh.keeper.standing import Applied, Now, cleared, is_newer, replaced, told_of
 from mesh_refresh.logins import AccountState, Login, Pending
+from mesh_refresh.tokens import Tokens
 
 
 def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> Applied:
@@ -23,7 +24,10 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
     begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
-    fresh = left_out(taken(begun, attempt, success.entries, now, told), attempt, success.entries, now)
+    entries = success.entries
+    fresh = left_out(
+        taken(begun, attempt, entries, now, told, new=successor_of(login, attempt, entries, now)), attempt, entries, now
+    )
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
         return Applied(fresh.succeeding(login.round_at, login.succeeded_at))
@@ -36,20 +40,22 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         return Applied(login)
     told: list[Event] = []
     siblings = tuple(entry for entry in wanted.entries if not entry.asked)
-    login = taken(login, attempt, siblings, now, told, asks=True)
-    shared = None if wanted.refresh_token == attempt.spent else wanted.refresh_token
+    login = taken(login, attempt, siblings, now, told, new=successor_of(login, attempt, wanted.entries, now), asks=True)
+    shared = None
+    if wanted.refresh_token not in (None, attempt.spent):
+        ends = wanted.refresh_token_expires_at
+        shared = Tokens(login.broker, wanted.refresh_token, refresh_token_expires_at=ends)
     login = left_out(login, attempt, wanted.entries, now, shared=shared)
     account = login.by_epoch(attempt.epoch)
-    if account is None or not is_newer(account, attempt, wanted.refresh_token):
+    if account is None:
         return Applied(login, tuple(told))
     tokens = account.tokens
-    if wanted.refresh_token is not None and wanted.refresh_token != tokens.refresh_token:
+    if shared is not None and shared.refresh_token != tokens.refresh_token:
         # The access token of a first reply is for the second request only: it stays in the continuation.
-        tokens = evolve(
-            tokens,
-            refresh_token=wanted.refresh_token,
-            refresh_token_expires_at=wanted.refresh_token_expires_at,
-        )
+        ends = shared.refresh_token_expires_at
+        tokens = evolve(tokens, refresh_token=shared.refresh_token, refresh_token_expires_at=ends)
+    if not is_newer(account, attempt, now.credential(tokens), now):
+        return Applied(login, tuple(told))
     pending = Pending(wanted.pending_id, wanted.document, now.at, display_message=wanted.display_message)
     parked = evolve(
         cleared(account),
@@ -60,7 +66,7 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         produced_by=account.produced_by if tokens is account.tokens else attempt.number,
         settled_by=max(account.settled_by, attempt.number),
         renewed_at=account.renewed_at if tokens is account.tokens else attempt.begun_at,
-        known=fingerprints.rotated(account.known, account.tokens, tokens),
+        known=fingerprints.rotated(account.known, account.tokens, tokens, now.credential),
         needs_code=True,
         pending=pending,
         display_message=wanted.display_message,

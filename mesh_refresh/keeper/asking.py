@@ -58,7 +58,7 @@ class Asking(Reaching):
         """Fresh tokens, refreshed first where they must be."""
 
         def judge(_: Wish, login: Login, account: Account, now: Now) -> Answer:
-            return answer(login, account, now.at, now.policy, rejected=rejected)
+            return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
 
         return await self._fresh(Wish(login_id, account_id, judge), Deadline(self.core, wait))
 
@@ -69,10 +69,11 @@ class Asking(Reaching):
         def judge(wish: Wish, login: Login, account: Account, now: Now) -> Answer:
             if _is_fresher(account, before) and is_good(account.tokens, now.at, now.policy):
                 return Good(account.tokens)
-            found = forced(login, account, now.at, now.policy)
+            found = forced(login, account, now.at, now.policy, credential=now.credential)
             if wish.tried and isinstance(found, Exchange):
                 # A second one is sent only where `tokens` would send it.
-                return answer(login, account, now.at, now.policy, rejected=account.tokens)
+                rejected = account.tokens
+                return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
             return found
 
         return await self._fresh(Wish(login_id, account_id, judge), Deadline(self.core, wait))
@@ -87,7 +88,7 @@ class Asking(Reaching):
         def judge(_: Wish, __: Login, account: Account, now: Now) -> Answer:
             if account.pending is None or account.pending.id != before.id:
                 # Asked anew, or refreshed without a question; or refused, which is no answer.
-                refused = parked_for(account) if account.pending is None else None
+                refused = parked_for(account, now.credential) if account.pending is None else None
                 return refused or Good(account.tokens)
             for until in (account.wait_until, account.hold_until):
                 if until is not None and now.at < until:

@@ -9,10 +9,10 @@ from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.logins.bodies import body_from_text, body_to_text
-from mesh_refresh.logins.joining import has_id, same_account
 from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
-from mesh_refresh.messages import BrokerRefreshTokenResponse, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.replies.brought import ACCESS, FIELDS
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.settlement"
@@ -30,9 +30,9 @@ class Attempt:
     epoch: str
     """That of the account which is exchanged."""
     spent: str | None = field(repr=masked)
-    """The refresh token that is sent."""
+    """The credential that is sent: what this exchange spends."""
     seen: tuple[tuple[str, str | None], ...] = field(repr=lambda value: f"<{len(value)}>")
-    """Epoch and refresh token of every account of the login at that time."""
+    """Epoch and credential of every account of the login at that time."""
     begun_at: datetime
     with_code: str | None = None
     """The id of the question that is answered, where this is the second request of an MFA."""
@@ -41,16 +41,23 @@ class Attempt:
 
     @classmethod
     def of(
-        cls, login: Login, account: Account, now: datetime, *, code_for: str | None = None, renew: bool = False
+        cls,
+        login: Login,
+        account: Account,
+        now: datetime,
+        *,
+        code_for: str | None = None,
+        renew: bool = False,
+        credential: Credential = refresh_token_of,
     ) -> "Attempt":
         """The attempt to exchange `account` of `login`, which was just claimed."""
-        seen = tuple((it.epoch, it.tokens.refresh_token) for it in login.accounts)
+        seen = tuple((it.epoch, credential(it.tokens)) for it in login.accounts)
         return cls(
             login.login_id,
             login.epoch,
             login.attempt,
             account.epoch,
-            account.tokens.refresh_token,
+            credential(account.tokens),
             seen,
             now,
             code_for,
@@ -63,11 +70,14 @@ class Entry:
     """One account's tokens in a reply."""
 
     tokens: Tokens
-    own_refresh_token: bool
-    """Whether the reply's entry for it had a refresh token, or took that of the login."""
-    brought_access: bool
-    """Whether the reply had an access token (or token id) for it."""
+    brought: frozenset[str]
+    """The fields of `tokens` that are news; the others were carried over."""
     asked: bool = False
+
+    @property
+    def brought_access(self) -> bool:
+        """Whether the reply had an access token (or token id) for it."""
+        return not self.brought.isdisjoint(ACCESS)
 
 
 @frozen
@@ -83,7 +93,7 @@ class CodeWanted:
 
     entries: tuple[Entry, ...]
     refresh_token: str | None = field(repr=masked)
-    """The account's refresh token from here on."""
+    """The account's refresh token from here on; None where it stays."""
     refresh_token_expires_at: datetime | None
     document: str = field(repr=masked)
     """The continuation."""
@@ -112,10 +122,11 @@ def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[
     entries = _entries(outcome)
     if isinstance(outcome, Refreshed):
         return Success(entries)
+    is_new = outcome.tokens.refresh_token != outcome.before.refresh_token
     return CodeWanted(
         entries,
-        outcome.tokens.refresh_token,
-        outcome.tokens.refresh_token_expires_at,
+        outcome.tokens.refresh_token if is_new else None,
+        outcome.tokens.refresh_token_expires_at if is_new else None,
         outcome.to_json(),
         names(),
         outcome.display_message,
@@ -123,55 +134,10 @@ def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[
 
 
 def _entries(outcome: Refreshed | MfaRequired) -> tuple[Entry, ...]:
-    asked = outcome.asked if isinstance(outcome, Refreshed) else _asked(outcome)
+    asked = outcome.asked
     return tuple(
-        Entry(
-            tokens,
-            index == asked or _brings_refresh_token(outcome, tokens),
-            _brings_access(outcome, tokens),
-            index == asked,
-        )
-        for index, tokens in enumerate(outcome.all_tokens)
-    )
-
-
-def _content(outcome: Refreshed | MfaRequired) -> BrokerRefreshTokenResponse | None:
-    """None too where a strategy of the user's has made an outcome without a reply."""
-    reply: Reply | None = outcome.reply
-    return None if reply is None else reply.content
-
-
-def _asked(outcome: MfaRequired) -> int | None:
-    """Where in ``all_tokens`` the account asked for is: it was put there as ``outcome.tokens``."""
-    return next((index for index, tokens in enumerate(outcome.all_tokens) if tokens == outcome.tokens), None)
-
-
-def _brings_refresh_token(outcome: Refreshed | MfaRequired, tokens: Tokens) -> bool:
-    content = _content(outcome)
-    if content is None:
-        return False
-    listed, top = content.broker_account_tokens, content.top_level
-    # Without an account, the top level is about the login, unless there is nothing else.
-    for entry in (*listed, top) if top.account is not None or not listed else listed:
-        if entry.refresh_token is None or entry.refresh_token != tokens.refresh_token:
-            continue
-        account = entry.account
-        if account is None:
-            if not has_id(tokens):
-                return True
-        elif same_account(
-            Tokens("any", account_id=account.account_id, mesh_account_id=account.mesh_account_id), tokens
-        ):
-            return True
-    return False
-
-
-def _brings_access(outcome: Refreshed | MfaRequired, tokens: Tokens) -> bool:
-    content = _content(outcome)
-    return content is not None and any(
-        token is not None and token in (entry.access_token, entry.token_id)
-        for entry in (*content.broker_account_tokens, content.top_level)
-        for token in (tokens.auth_token,)
+        Entry(tokens, brought, index == asked)
+        for index, (tokens, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True))
     )
 
 
@@ -199,13 +165,7 @@ def to_text(attempt: Attempt, kept: Kept) -> str:
         )
         return codec.dumps(document)
     document["entries"] = [
-        MaskedDict(
-            tokens=it.tokens.to_document(),
-            own_refresh_token=it.own_refresh_token,
-            brought_access=it.brought_access,
-            asked=it.asked,
-        )
-        for it in kept.entries
+        MaskedDict(tokens=it.tokens.to_document(), brought=sorted(it.brought), asked=it.asked) for it in kept.entries
     ]
     if isinstance(kept, CodeWanted):
         ends = kept.refresh_token_expires_at
@@ -258,7 +218,7 @@ def _kept(document: MaskedDict) -> Kept:
             body_from_text(unreadable["body"]), unreadable["display_message"], late=unreadable["late"] is True
         )
     entries = tuple(
-        Entry(Tokens.from_document(it["tokens"]), it["own_refresh_token"], it["brought_access"], it["asked"])
+        Entry(Tokens.from_document(it["tokens"]), FIELDS.intersection(it["brought"]), it["asked"])
         for it in MaskedList(document["entries"])
     )
     if "code" not in document:

@@ -12,6 +12,7 @@ from mesh_refresh.keeper.core import new_name
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Login, Way
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, row_of
 from mesh_refresh.stores.row import QUIET
 from mesh_refresh.stores.sealing import opened
@@ -36,6 +37,7 @@ class Carrier:
     policy: Policy
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
+    credential: Credential = refresh_token_of
     owner: str = field(factory=lambda: QUIET + new_name())
 
     async def carry(self, row: Row) -> str:
@@ -111,7 +113,7 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        now = Now(self.clock.now(), self.policy, new_name)
+        now = Now(self.clock.now(), self.policy, new_name, self.credential)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = failing.found_open(login, login, now, may).login
         if stamped != login and login.moving is None:
@@ -137,16 +139,16 @@ class Carrier:
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
-                new = moving.arriving(login, None, new_name())
+                new = moving.arriving(login, None, new_name(), self.credential)
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
                     return login
                 continue
             there = opened(self.target.cipher, row)
             if there.moving is None:
-                new = moving.joined(login, there)
+                new = moving.joined(login, there, self.credential)
             else:
                 login = await self._with_news(login, there)
-                new = moving.arriving(login, await self._with_room(there, moving.room(login)), "")
+                new = moving.arriving(login, await self._with_room(there, moving.room(login)), "", self.credential)
             if await self._swap(self.target, new):
                 return login
 
@@ -154,7 +156,7 @@ class Carrier:
         """A login that comes back, with what came for it there while it was away; that is written down here first."""
         if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
             return login
-        with_news = moving.taken_over(there, login, Adding(self.clock.now(), self.policy, [new_name()]))
+        with_news = moving.taken_over(there, login, self._adding())
         if with_news == login:
             return login
         if not await self._swap(self.source, with_news):
@@ -192,11 +194,13 @@ class Carrier:
             if row is None:
                 break  # it was removed there, and stays so
             there = opened(self.target.cipher, row)
-            how = Adding(self.clock.now(), self.policy, [new_name()])
-            if await self._swap(self.target, moving.taken_over(login, there, how)):
+            if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
                 break
         if not await self._swap(self.source, moving.marked(login)):
             raise Later(self.clock.now())
+
+    def _adding(self) -> Adding:
+        return Adding(self.clock.now(), self.policy, [new_name()], credential=self.credential)
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

@@ -10,7 +10,7 @@ from mesh_refresh.logins import AccountState
 from mesh_refresh.stores import MemoryStore
 
 _OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "rows", "counts", "pause", "paused")
-_OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "retry", "clock", "closed")
+_OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "credential", "retry", "clock", "closed")
 
 
 def check_parts(mesh: object, store: object, **options: object) -> None:

@@ -14,6 +14,7 @@ from mesh_refresh.keeper.carrying import MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Way
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
@@ -54,6 +55,7 @@ async def copy_fleet(
     wait: bool = True,
     on_progress: Callable[[Copied], object] | None = None,
     may_resend: Callable[[Tokens], bool] | None = None,
+    credential: Credential = refresh_token_of,
     clock: Clock | None = None,
 ) -> Copied:
     """Move every login of `source` to `target`, while keepers run on both. Stop it and begin it again as you like.
@@ -62,15 +64,15 @@ async def copy_fleet(
     nothing is unknown of it, which with `wait` is waited for; else what is `left` is told. What comes for a moved login
     in the old store afterwards is kept there, and taken over by the next run; with `wait`, a run ends when there is
     nothing of that kind. A broker that is paused in the old store is paused in the new one, before the first login
-    is moved by this run; somebody must resume it there. `policy` and `may_resend` (`MeshClient.may_resend`)
-    should be those of the keepers. A cancel comes through when the hundred logins that are under way are done, a second
-    or so later.
+    is moved by this run; somebody must resume it there. `policy`, `may_resend` (`MeshClient.may_resend`) and
+    `credential` (`MeshClient.credential`) should be those of the keepers. A cancel comes through when the hundred
+    logins that are under way are done, a second or so later.
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
     if await _are_one(source, target):
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
-    carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend)
+    carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     copying = _Copying(carrier, set(await source.paused()))
     return await copying.run(wait=wait, on_progress=on_progress or (lambda _: None))
 

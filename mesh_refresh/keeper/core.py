@@ -15,7 +15,7 @@ from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
 from mesh_refresh.logins import Login
-from mesh_refresh.outcomes import Outcome, UnreadableReply
+from mesh_refresh.outcomes import Outcome
 from mesh_refresh.stores import Row, Store
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tasks import ExchangeTask, run_foreign
@@ -57,7 +57,7 @@ class Core:
         """Exchanges under way, by login."""
         self.saving: set[Saving] = set()
         """Outcomes on their way into the store."""
-        self.late: dict[Saving, UnreadableReply] = {}
+        self.late: dict[Saving, Outcome] = {}
         """Those of them that came after their exchanges, and what they save."""
         self.claiming: dict[str, asyncio.Future[None]] = {}
         """Claims for a caller that are under way, by login: others wait for them."""
@@ -93,7 +93,7 @@ class Core:
 
     def now(self) -> Now:
         """What pure code is told."""
-        return Now(self.clock.now(), self.policy, self.names)
+        return Now(self.clock.now(), self.policy, self.names, self.mesh.credential)
 
     def at(self) -> datetime:
         """The wall clock."""

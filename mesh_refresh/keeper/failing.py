@@ -49,7 +49,7 @@ def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applie
     if login.epoch != attempt.login_epoch:
         return Applied(login)
     account = login.by_epoch(attempt.epoch)
-    if account is None or account.tokens.refresh_token != attempt.spent or account.failed_by >= attempt.number:
+    if account is None or now.credential(account.tokens) != attempt.spent or account.failed_by >= attempt.number:
         return Applied(login)
     if isinstance(failure, Unknown):
         return _unknown(login, attempt, failure, now)
@@ -95,17 +95,18 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
 
     `found` is the login as the claim found it. What has changed since was written by that somebody after all.
     """
-    then = {it.epoch: (it.tokens.refresh_token, it.settled_by) for it in found.accounts}
+    then = {it.epoch: (now.credential(it.tokens), it.settled_by) for it in found.accounts}
     told: list[Event] = []
     holds = False
     for account in login.accounts:
-        if account.tokens.refresh_token is None or account.failed_by >= found.attempt:
+        credential = now.credential(account.tokens)
+        if credential is None or account.failed_by >= found.attempt:
             continue
         if account.settled_by >= found.attempt - 1:
             # What came of the open attempt was written after all, but could not give the lease back. If it was that of
             # the attempt before, this one may have found it and sent the next token: nobody knows.
             continue
-        if then.get(account.epoch) != (account.tokens.refresh_token, account.settled_by):
+        if then.get(account.epoch) != (credential, account.settled_by):
             continue
         allowed = (may_resend or {}).get(account.epoch, True)
         stamped = _stamped(login, account, ("lease ran out", found.attempt), now, may_resend=allowed)
@@ -117,7 +118,7 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
 
 def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
     told: list[Event] = []
-    for account in concerned(login, attempt):
+    for account in concerned(login, attempt, now):
         if attempt.with_code is not None and account.epoch == attempt.epoch:
             # The code is used up, or not: only a new question can tell. The account stays parked. No reply can come any
             # more, and a person waits for that question: the long wait is for pairs that somebody may hold.
@@ -131,7 +132,12 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
             continue
         if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
             continue
-        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=failure.may_resend)
+        was_sent = account.epoch == attempt.epoch or shares(account, attempt, now)
+        may_resend = failure.may_resend or not was_sent
+        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=may_resend)
+        if not was_sent and not failure.may_resend:
+            # Its own token never went out, so sending it is no second request. A refusal has that reason then.
+            stamped = evolve(stamped, unknown_since=account.unknown_since, sibling_renewed=True)
         login = replaced(login, account, stamped)
         if stamped.parked or account.epoch == attempt.epoch:
             told += _told_unknown(login, account, stamped, now)
@@ -144,7 +150,9 @@ def not_sent_twice(login: Login, due: Account, now: Now) -> Applied:
     Most are parked by the outcome itself. Others waited for a code then, or it is the strategy that has changed.
     """
     account = login.by_epoch(due.epoch)
-    if account is None or account.unknown_since is None or account.tokens.refresh_token != due.tokens.refresh_token:
+    if account is None or account.unknown_since is None:
+        return Applied(login)
+    if now.credential(account.tokens) != now.credential(due.tokens):
         return Applied(login)
     parked = _parked(account, Reason.UNKNOWN, None, now)
     login = replaced(login, account, parked)
@@ -179,7 +187,7 @@ def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused,
         return Applied(replaced(login, account, evolve(account, due_at=_loop(account, again))))
     told: list[Event] = []
     for refused in login.accounts:
-        if refused is not account and not shares(refused, attempt):
+        if refused is not account and not shares(refused, attempt, now):
             continue  # it has another token
         counted = _counted(refused, "TokensRefused", attempt.number, now)
         after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
@@ -211,11 +219,13 @@ def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
 
 
 def expired(login: Login, now: Now) -> Applied:
-    """Accounts without a refresh token whose access token has ended."""
+    """Accounts that cannot be refreshed and whose access token has ended. With another strategy they may be since."""
     told: list[Event] = []
     for account in login.accounts:
         ends = account.tokens.expires_at
-        if account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
+        if account.state is AccountState.NOT_REFRESHABLE and now.credential(account.tokens) is not None:
+            login = replaced(login, account, evolve(account, state=AccountState.ACTIVE, due_at=_loop(account, now.at)))
+        elif account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
             parked = _parked(account, Reason.EXPIRED, None, now)
             login = replaced(login, account, parked)
             told += _told_parked(login, account, parked, now)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 
+from mesh_refresh.replies.lineage import Credential
 from mesh_refresh.tokens import Tokens
 
 ROTATED = 12
@@ -16,20 +17,21 @@ def fingerprint(token: str) -> str:
     return base64.b64encode(hashlib.sha256(token.encode()).digest()[:16]).decode().rstrip("=")
 
 
-def identity(tokens: Tokens) -> str | None:
-    """The fingerprint by which tokens are known: of the refresh token or, without one, of the access token or id."""
-    token = tokens.refresh_token or tokens.access_token or tokens.token_id
+def identity(tokens: Tokens, credential: Credential) -> str | None:
+    """The fingerprint by which tokens are known: of what an exchange spends or, without that, of any token."""
+    token = credential(tokens) or tokens.refresh_token or tokens.access_token or tokens.token_id
     return None if token is None else fingerprint(token)
 
 
-def added(known: tuple[str, ...], tokens: Tokens) -> tuple[str, ...]:
+def added(known: tuple[str, ...], tokens: Tokens, credential: Credential) -> tuple[str, ...]:
     """`known`, with every token that was added."""
-    return _appended(known, _ADDED, (tokens.refresh_token, tokens.auth_token))
+    return _appended(known, _ADDED, (tokens.refresh_token, tokens.auth_token, credential(tokens)))
 
 
-def rotated(known: tuple[str, ...], old: Tokens, new: Tokens) -> tuple[str, ...]:
+def rotated(known: tuple[str, ...], old: Tokens, new: Tokens, credential: Credential) -> tuple[str, ...]:
     """`known`, with what `new` has taken the place of. Of these, only the last few are remembered."""
     gone = (
+        credential(old) if credential(old) != credential(new) else None,
         old.refresh_token if old.refresh_token != new.refresh_token else None,
         old.auth_token if old.auth_token != new.auth_token else None,
     )

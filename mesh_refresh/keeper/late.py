@@ -1,4 +1,4 @@
-"""Bytes that come on a connection after the reply of an exchange, into the row of the login that it was for.
+"""What comes after an exchange has ended, into the row of the login that it was for: its reply, or bytes behind that.
 
 The exchange is over by then and its lease is given back, so the row is read, merged and swapped without a lease.
 """
@@ -7,33 +7,47 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from mesh_refresh.keeper.attempts import Attempt, Unreadable
+from attrs import evolve
+
+from mesh_refresh.keeper.attempts import Attempt, Unreadable, kept_of
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.settling import GivenUp, Saving
-from mesh_refresh.outcomes import NotSaved, UnreadableReply
+from mesh_refresh.keeper.unreadable import judge
+from mesh_refresh.logins import Login
+from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
 
 def late_replies(
-    core: Core, broker: str, attempt: Attempt, ended: "asyncio.Future[None]"
-) -> Callable[[UnreadableReply], Awaitable[None] | None]:
-    """What the client is to call with the bytes that come after the reply of `attempt`; `ended`: its exchange is over.
+    core: Core, login: Login, attempt: Attempt, ended: "asyncio.Future[None]"
+) -> Callable[[Outcome], Awaitable[None] | None]:
+    """What the client is to call with what comes after the exchange of `attempt`; `ended`: that is over.
 
     What it gives back is done when the bytes are in the store, in the spool, or among what leaving the keeper raises.
     It raises `NotSaved` only after the keeper was left, where neither the store nor the spool takes them. The client
     may keep the function for as long as the connection lives, so it holds nothing large.
     """
 
-    def keep(reply: UnreadableReply) -> Awaitable[None] | None:
-        if not reply.may_hold_token:
+    def keep(came: Outcome) -> Awaitable[None] | None:
+        if not isinstance(came, UnreadableReply):
+            came = judge(login, came)
+            late = False  # the answer to the request, which is merged as any other
+        elif came.may_hold_token:
+            late = True
+        else:
             return None
-        _log.error("bytes came after the reply of an exchange", extra={"login_id": attempt.login_id})
-        core.teller.tell(core.gate.breakers.unreadable(broker, attempt.login_id, core.clock.monotonic(), core.at(), ()))
-        kept = Unreadable(reply.body, reply.display_message, late=True)
+        kept = kept_of(came, core.names)
+        if isinstance(came, UnreadableReply) and isinstance(kept, Unreadable):
+            _log.error("what came after an exchange cannot be read", extra={"login_id": attempt.login_id})
+            now, at = core.clock.monotonic(), core.at()
+            core.teller.tell(core.gate.breakers.unreadable(login.broker, attempt.login_id, now, at, ()))
+            kept = evolve(kept, late=late)
+        else:
+            _log.info("a reply came after its deadline", extra={"login_id": attempt.login_id})
         # Made at once: from here on, nothing is sent or answered of the login before this is written.
         saving = Saving(core, attempt, kept, after=ended)
-        core.late[saving] = reply
+        core.late[saving] = came
         return core.protect(_save(core, saving))
 
     return keep

@@ -15,10 +15,11 @@ from mesh_refresh.keeper.adding import Adding, added, has_had
 from mesh_refresh.keeper.standing import replaced
 from mesh_refresh.keeper.unreadable import with_body
 from mesh_refresh.logins import Account, Login, Moving, Way
-from mesh_refresh.logins.joining import contradicts, has_id, same_account
+from mesh_refresh.replies.identity import contradicts, has_id, same_account
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
-def arriving(source: Login, target: Login | None, epoch: str) -> Login:
+def arriving(source: Login, target: Login | None, epoch: str, credential: Credential = refresh_token_of) -> Login:
     """What is written to the new store, which has `target`; `epoch` is the row's there where it has none.
 
     A target that has had attempts has had `room` for those of the source since.
@@ -27,7 +28,7 @@ def arriving(source: Login, target: Login | None, epoch: str) -> Login:
         accounts = _rebased(source.accounts, source.attempt)
         return evolve(source, accounts=accounts, moving=_on_its_way(accounts), epoch=epoch, revision=0, attempt=0)
     accounts = _renumbered(source, target) if target.attempt else _rebased(source.accounts, source.attempt)
-    kept, latest = _sorted_out(accounts, _own(source, target))
+    kept, latest = _sorted_out(accounts, _own(source, target), credential)
     times = (source.round_at, source.succeeded_at)
     return evolve(
         target,
@@ -60,12 +61,12 @@ def room(source: Login) -> int:
     return len(_numbers(source.accounts))
 
 
-def joined(source: Login, target: Login) -> Login:
+def joined(source: Login, target: Login, credential: Credential = refresh_token_of) -> Login:
     """`target`, a login that the new store got by itself, with the accounts that only the old one has.
 
     Or it was moved there already, while who comes now was held up for longer than the lease.
     """
-    new, own = _sorted_out(_rebased(source.accounts, source.attempt), target.accounts)
+    new, own = _sorted_out(_rebased(source.accounts, source.attempt), target.accounts, credential)
     return evolve(target, accounts=(*own, *new))
 
 
@@ -93,44 +94,54 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
         if there is not None:
             body = there.body if account.body is None else with_body(there.body, account.body)
             news = seen.get(account.epoch) != account.settled_by or body != there.body
-            taken = _rebased((account,), source.attempt)[0] if news and _is_later(account, there) else there
+            taken = (
+                _rebased((account,), source.attempt)[0] if news and _is_later(account, there, how.credential) else there
+            )
             target = replaced(target, there, evolve(taken, body=body))
         elif account.epoch not in seen:
             target, _ = added(target, (account.tokens,), how)
     return target
 
 
-def _is_later(account: Account, there: Account) -> bool:
+def _is_later(account: Account, there: Account, credential: Credential) -> bool:
     """Whether what came for it in the old store is later than what the new one has."""
     nothing_came = there.settled_by <= 0  # of any exchange there
-    return nothing_came or _was_spent(there, account)
+    return nothing_came or _was_spent(there, account, credential)
 
 
-def _was_spent(one: Account, by: Account) -> bool:
-    """Whether the refresh token of `one` is one that `by` had, and has spent."""
-    token = one.tokens.refresh_token
+def _was_spent(one: Account, by: Account, credential: Credential) -> bool:
+    """Whether the credential of `one` is one that `by` had, and has spent."""
+    token = credential(one.tokens)
     return token is not None and fingerprints.was_rotated(by.known, fingerprints.fingerprint(token))
 
 
-def _sorted_out(old: Sequence[Account], own: Sequence[Account]) -> tuple[list[Account], list[Account]]:
+def _sorted_out(
+    old: Sequence[Account], own: Sequence[Account], credential: Credential
+) -> tuple[list[Account], list[Account]]:
     """Of accounts that are in both stores, what stays: the new store's own, but where the old one has spent its token.
 
     As for tokens that are added, the only account of a login is meant where one of both has no id.
     """
     lone = len(old) == len(own) == 1
-    latest = [it for it in own if not any(_is_same(it, other, lone=lone) and _was_spent(it, other) for other in old)]
-    return [it for it in old if not any(_is_same(it, other, lone=lone) for other in latest)], latest
+
+    def is_same(one: Account, other: Account) -> bool:
+        return _is_same(one, other, credential, lone=lone)
+
+    latest = [it for it in own if not any(is_same(it, other) and _was_spent(it, other, credential) for other in old)]
+    return [it for it in old if not any(is_same(it, other) for other in latest)], latest
 
 
-def _is_same(one: Account, other: Account, *, lone: bool) -> bool:
+def _is_same(one: Account, other: Account, credential: Credential, *, lone: bool) -> bool:
     if one.epoch == other.epoch:
         return True
     if contradicts(one.tokens, other.tokens):
         return False  # siblings may have one token
     if lone and not (has_id(one.tokens) and has_id(other.tokens)):
         return True
-    marks = fingerprints.identity(one.tokens), fingerprints.identity(other.tokens)
-    return same_account(one.tokens, other.tokens) or has_had(one, marks[1]) or has_had(other, marks[0])
+    if same_account(one.tokens, other.tokens):
+        return True
+    marks = fingerprints.identity(one.tokens, credential), fingerprints.identity(other.tokens, credential)
+    return has_had(one, marks[1], credential) or has_had(other, marks[0], credential)
 
 
 def _rebased(accounts: Iterable[Account], last: int) -> tuple[Account, ...]:

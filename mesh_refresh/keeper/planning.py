@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 from mesh_refresh.keeper.due import clock_went_back, is_good, wants_new_refresh_token
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Account, AccountState, Login, Reason
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
@@ -53,7 +54,9 @@ class NotBefore:
 Answer = Good | CodeFirst | Parked | NotBefore | Exchange
 
 
-def next_exchange(login: Login, now: datetime, policy: Policy) -> Exchange | None:
+def next_exchange(
+    login: Login, now: datetime, policy: Policy, credential: Credential = refresh_token_of
+) -> Exchange | None:
     """What the loop sends of a login that it has claimed: the account that has been due for longest."""
     if now < _earliest(login, now, policy):
         return None
@@ -63,7 +66,7 @@ def next_exchange(login: Login, now: datetime, policy: Policy) -> Exchange | Non
         if account.state is AccountState.ACTIVE
         and account.due_at is not None
         and account.due_at <= now
-        and account.tokens.refresh_token is not None
+        and credential(account.tokens) is not None
         and not _waits(account, now)
         and (account.tokens.not_before is None or account.tokens.not_before <= now)
         and not _sibling_asks(login, account, now, policy)
@@ -124,13 +127,21 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
     )
 
 
-def answer(login: Login, account: Account, now: datetime, policy: Policy, *, rejected: Tokens | None = None) -> Answer:
+def answer(
+    login: Login,
+    account: Account,
+    now: datetime,
+    policy: Policy,
+    *,
+    rejected: Tokens | None = None,
+    credential: Credential = refresh_token_of,
+) -> Answer:
     """What `Keeper.tokens` does for somebody who asks for `account`."""
     tokens = account.tokens
     refused = rejected is not None and rejected.auth_token is not None and rejected.auth_token == tokens.auth_token
     if is_good(tokens, now, policy) and not refused:
         return Good(tokens)
-    found = parked_for(account)
+    found = parked_for(account, credential)
     if found is not None:
         return found
     if tokens.not_before is not None and now < tokens.not_before:
@@ -145,13 +156,16 @@ def answer(login: Login, account: Account, now: datetime, policy: Policy, *, rej
     return _unless_sibling_asks(login, account, now, policy)
 
 
-def forced(login: Login, account: Account, now: datetime, policy: Policy) -> Answer:
+def forced(
+    login: Login, account: Account, now: datetime, policy: Policy, *, credential: Credential = refresh_token_of
+) -> Answer:
     """What `Keeper.refresh` does: exchange now, unless that could spend a token twice."""
-    if account.tokens.refresh_token is None and is_good(account.tokens, now, policy):
+    is_refreshable = credential(account.tokens) is not None
+    if not is_refreshable and is_good(account.tokens, now, policy):
         return Parked(Reason.NOT_REFRESHABLE, account.display_message)
     by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason is not Reason.UNKNOWN
-    if not by_hand or account.tokens.refresh_token is None:
-        found = parked_for(account)
+    if not by_hand or not is_refreshable:
+        found = parked_for(account, credential)
         if found is not None:
             return found
     if account.tokens.not_before is not None and now < account.tokens.not_before:
@@ -163,13 +177,13 @@ def forced(login: Login, account: Account, now: datetime, policy: Policy) -> Ans
     return _unless_sibling_asks(login, account, now, policy)
 
 
-def parked_for(account: Account) -> CodeFirst | Parked | None:
+def parked_for(account: Account, credential: Credential) -> CodeFirst | Parked | None:
     """What keeps an account from being exchanged by itself, or None."""
     if account.state is AccountState.MFA_REQUIRED and account.pending is not None:
         return CodeFirst(account.pending.id)
     if account.parked:
         return Parked(account.reason, account.display_message)
-    if account.tokens.refresh_token is None:
+    if credential(account.tokens) is None:
         return Parked(Reason.EXPIRED, account.display_message)
     return None
 

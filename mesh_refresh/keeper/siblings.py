@@ -7,32 +7,32 @@ from mesh_refresh.keeper.attempts import Attempt, Entry
 from mesh_refresh.keeper.due import backed_off, chance_of, held, next_due, settled
 from mesh_refresh.keeper.standing import Now, cleared, counts, replaced, shares
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.logins.joining import same_account
+from mesh_refresh.replies.identity import same_account, whose
+from mesh_refresh.replies.lineage import pass_on, successor
 from mesh_refresh.tokens import Tokens
 
 
 def left_out(
-    login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, *, shared: str | None = None
+    login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, *, shared: Tokens | None = None
 ) -> Login:
     """Accounts that the reply does not name: those with the very token that was spent take the new one.
 
-    `shared` is that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
+    `shared` has that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
     """
-    successor = _successor(entries)
-    new = shared if shared is not None else (successor.refresh_token if successor else None)
+    latest = successor_of(login, attempt, entries, now) if shared is None else shared
+    new = None if latest is None else now.credential(latest)
     renewed = bool(entries) or new not in (None, attempt.spent)
     for account in login.accounts:
         own = account.epoch == attempt.epoch
         named = own if shared is not None else any(entry.asked for entry in entries) and own
         named = named or any(same_account(account.tokens, entry.tokens) for entry in entries)
-        if named or not renewed or not counts(account, attempt):
+        if named or not renewed or not counts(account, attempt, now):
             continue
-        if not shares(account, attempt):
+        if not shares(account, attempt, now):
             if attempt.number > account.settled_by and not account.sibling_renewed:
                 login = replaced(login, account, evolve(account, sibling_renewed=True))
         elif new is not None and new != attempt.spent:
-            ends = successor.refresh_token_expires_at if successor is not None else None
-            tokens = evolve(account.tokens, refresh_token=new, refresh_token_expires_at=ends)
+            tokens = pass_on(account.tokens, attempt.spent, latest, now.credential)
             login = replaced(login, account, _caught_up(login, account, tokens, attempt, now))
         elif new is None:
             login = replaced(login, account, _without_successor(login, account, attempt, now))
@@ -50,7 +50,7 @@ def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt,
         produced_by=attempt.number,
         settled_by=max(account.settled_by, attempt.number),
         renewed_at=attempt.begun_at,
-        known=fingerprints.rotated(account.known, account.tokens, tokens),
+        known=fingerprints.rotated(account.known, account.tokens, tokens, now.credential),
         refused_at=None,
         unknown_since=None,
         wait_until=None,
@@ -92,10 +92,21 @@ def _without_successor(login: Login, account: Account, attempt: Attempt, now: No
     return evolve(counted, wait_until=wait, hold_until=again, due_at=due_at)
 
 
-def _successor(entries: tuple[Entry, ...]) -> Tokens | None:
-    """Whose refresh token came after the spent one: that of the account asked for, or the only one there is."""
+def successor_of(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now) -> Tokens | None:
+    """Whose tokens came after the spent ones.
+
+    Where the account asked for was given none, those of the accounts that shared the spent ones.
+    """
+    asked = next((index for index, entry in enumerate(entries) if entry.asked), None)
+    latest = successor([entry.tokens for entry in entries], asked, now.credential)
+    if latest is not None and now.credential(latest) != attempt.spent:
+        return latest
+    seen, accounts = dict(attempt.seen), [account.tokens for account in login.accounts]
+    all_shared = set(seen.values()) <= {attempt.spent, None}
+    found: dict[str, Tokens] = {}
     for entry in entries:
-        if entry.asked and entry.tokens.refresh_token is not None:
-            return entry.tokens
-    found = {entry.tokens.refresh_token: entry.tokens for entry in entries if entry.tokens.refresh_token is not None}
-    return next(iter(found.values())) if len(found) == 1 else None
+        index, token = whose(entry.tokens, accounts), now.credential(entry.tokens)
+        shared = all_shared or (index is not None and seen.get(login.accounts[index].epoch) == attempt.spent)
+        if shared and token not in (None, attempt.spent):
+            found[token or ""] = entry.tokens
+    return next(iter(found.values())) if len(found) == 1 else latest

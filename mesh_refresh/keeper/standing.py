@@ -18,6 +18,7 @@ from mesh_refresh.keeper.attempts import Attempt
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Account, Login
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
 @frozen
@@ -38,6 +39,8 @@ class Now:
     policy: Policy
     epochs: Callable[[], str] = field(repr=False, eq=False)
     """Gives a name that was never used, for an account that joins."""
+    credential: Credential = field(default=refresh_token_of, repr=False, eq=False)
+    """What an exchange of tokens spends. It never raises."""
 
 
 def told_of(login: Login, account: Account, now: Now) -> tuple[str, str | None, str, datetime]:
@@ -51,12 +54,12 @@ def replaced(login: Login, old: Account, new: Account) -> Login:
     return login.having(tuple([new if account is old else account for account in login.accounts]))
 
 
-def is_newer(account: Account, attempt: Attempt, brought: str | None) -> bool:
-    """Whether what the attempt brought (with this refresh token) is newer than what the account has.
+def is_newer(account: Account, attempt: Attempt, brought: str | None, now: Now) -> bool:
+    """Whether what the attempt brought (with this credential) is newer than what the account has.
 
     A later attempt may have been written first, and the same one twice.
     """
-    stored, sent = account.tokens.refresh_token, dict(attempt.seen).get(account.epoch, "")
+    stored, sent = now.credential(account.tokens), dict(attempt.seen).get(account.epoch, "")
     if brought in (None, sent):
         # It did not rotate: all that it brought is an access token.
         return attempt.number > max(account.produced_by, account.settled_by)
@@ -65,21 +68,21 @@ def is_newer(account: Account, attempt: Attempt, brought: str | None) -> bool:
     return attempt.number > account.produced_by or sent == stored
 
 
-def counts(account: Account, attempt: Attempt) -> bool:
+def counts(account: Account, attempt: Attempt, now: Now) -> bool:
     """Whether the account was there at the attempt, came by an earlier one, or was added since with the token it spent.
 
     One that was added since with another token has news.
     """
     there = any(epoch == account.epoch for epoch, _ in attempt.seen)
-    return there or 0 < account.settled_by < attempt.number or shares(account, attempt)
+    return there or 0 < account.settled_by < attempt.number or shares(account, attempt, now)
 
 
-def shares(account: Account, attempt: Attempt) -> bool:
-    """Whether the account's token is the very one that was sent."""
-    return attempt.spent is not None and account.tokens.refresh_token == attempt.spent
+def shares(account: Account, attempt: Attempt, now: Now) -> bool:
+    """Whether the account's credential is the very one that was sent."""
+    return attempt.spent is not None and now.credential(account.tokens) == attempt.spent
 
 
-def concerned(login: Login, attempt: Attempt) -> list[Account]:
+def concerned(login: Login, attempt: Attempt, now: Now) -> list[Account]:
     """The account that was exchanged, and those that its reply may have renewed as well.
 
     These have the very token that was sent, or their tokens came by the same reply (or were added together): one that
@@ -91,7 +94,7 @@ def concerned(login: Login, attempt: Attempt) -> list[Account]:
         account
         for account in login.accounts
         if account is asked
-        or shares(account, attempt)
+        or shares(account, attempt, now)
         or (account.produced_by == together and any(epoch == account.epoch for epoch, _ in attempt.seen))
     ]
 

@@ -113,7 +113,7 @@ class Unit:
         now = core.now()
         wish = self._choose(login, now) if login.moving is None else None
         if wish is None:
-            await self._write(login, _nothing_to_send)
+            await self._write(login, nothing_to_send)
             return
         if self._code is None and self._may_be_spent(wish.account):
             await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
@@ -182,14 +182,14 @@ class Unit:
     async def _exchange(self, login: Login, wish: Exchange, now: Now) -> None:
         account = wish.account
         asks = account.pending.id if account.pending is not None and self._code is not None else None
-        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew)
+        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew, credential=now.credential)
         if asks is not None:
             marked = await self._mark_answering(login, account.epoch)
             if marked is None or marked.by_epoch(account.epoch) is None:
                 await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
                 return
             login = marked
-        late = late_replies(self.core, self.broker, attempt, self.done)
+        late = late_replies(self.core, login, attempt, self.done)
         sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
@@ -200,7 +200,11 @@ class Unit:
                 return
             outcome, self.error = error, error
         except MeshRefreshError as error:
-            await self._failed(login, attempt, error, account)
+            cause = error.__cause__
+            if isinstance(error, InvalidRequest) and not self.sent and isinstance(cause, Exception):
+                await self._not_made(login, attempt, cause)
+            else:
+                await self._failed(login, attempt, error, account)
             return
         except Exception as error:
             if self.sent:
@@ -336,13 +340,16 @@ class Unit:
 
 def loop_choice(login: Login, now: Now) -> Exchange | None:
     """What the loop exchanges."""
-    return next_exchange(login, now.at, now.policy)
+    return next_exchange(login, now.at, now.policy, now.credential)
 
 
-def _nothing_to_send(stored: Login, now: Now) -> Applied:
-    """The lease goes back; whatever is due and may not be sent is put off."""
+def nothing_to_send(stored: Login, now: Now) -> Applied:
+    """The lease goes back; whatever is due and may not be sent is put off, to the next look at the soonest.
+
+    What has expired may have held up another account until now: that one is not claimed again at once either.
+    """
     applied = failing.expired(stored, now)
-    return Applied(put_off(applied.login, now.at, now.policy), applied.told)
+    return Applied(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
 
 
 def _untouched(stored: Login, attempt: Attempt, now: Now, *, pause: bool = False) -> Applied:

@@ -15,10 +15,10 @@ from mesh_refresh.keeper.attempts import Attempt, Unreadable
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.standing import Applied, Now, concerned, is_newer, replaced, told_of
 from mesh_refresh.logins import Account, AccountState, Login, Reason
-from mesh_refresh.logins.joining import has_id
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.replies.identity import has_id
 from mesh_refresh.tokens import Tokens
 
 ONLY_STRANGERS = "The reply names only accounts that this login does not have."
@@ -78,8 +78,8 @@ def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now)
     told: list[Event] = []
     if login.epoch != attempt.login_epoch:
         return Applied(login)
-    for account in concerned(login, attempt):
-        if not is_newer(account, attempt, account.tokens.refresh_token):
+    for account in concerned(login, attempt, now):
+        if not is_newer(account, attempt, now.credential(account.tokens), now):
             continue
         parked = evolve(
             _parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number), pending=None
@@ -100,7 +100,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
     if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
         return Applied(login)
     told: list[Event] = []
-    for account in concerned(login, attempt):
+    for account in concerned(login, attempt, now):
         kept = account
         if account.state is not AccountState.MFA_REQUIRED and not _has_succeeded_since(account, attempt):
             kept = _parked(account, attempt, reply, now)

@@ -3,7 +3,6 @@
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
 from mesh_refresh.logins.documents import login_from_text, login_to_text
 from mesh_refresh.logins.errors import AmbiguousAccount, LoginMoved, UnknownAccount, UnknownLogin
-from mesh_refresh.logins.joining import adopted
 from mesh_refresh.logins.login import Login
 from mesh_refresh.logins.moving import Moving, Way
 
@@ -19,7 +18,6 @@ __all__ = [
     "UnknownAccount",
     "UnknownLogin",
     "Way",
-    "adopted",
     "login_from_text",
     "login_to_text",
 ]

@@ -44,7 +44,7 @@ class Cipher:
         self._keys = tuple(hmac.new(key, _PURPOSE, "sha256") for key in found)
 
     def __repr__(self) -> str:
-        return f"<Cipher with {len(self._keys)} key(s)>"
+        return f"<Cipher with {len(getattr(self, '_keys', ()))} key(s)>"  # one that was refused has none
 
     @staticmethod
     def generate_key() -> str:

@@ -49,6 +49,13 @@ class DefaultStrategy:
         """What `reply` means, by the rules that hold for all brokers (`mesh_refresh.reading`)."""
         return read(request, tokens, reply, at)
 
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange spends: the refresh token. Override it where your broker spends another token.
+
+        Where there is no refresh token, the request carries the credential in its place: the contract wants one.
+        """
+        return tokens.refresh_token
+
     def may_resend(self, request: RefreshRequest) -> bool:
         """Whether `request` may be sent again when the fate of the first is unknown: not with a code in it."""
         return request.mfa_code is None
@@ -62,7 +69,7 @@ class DefaultStrategy:
         code: str | None = None,
     ) -> RefreshRequest:
         access_token, code = access_token and MaskedStr(access_token), code and MaskedStr(code)
-        if tokens.refresh_token is None:
+        if tokens.refresh_token is None and self.credential(tokens) is None:
             raise InvalidRequest(
                 f"There is no refresh token to refresh this {tokens.broker} account with; nothing was sent."
             )
@@ -74,7 +81,7 @@ class DefaultStrategy:
         carries_access_token = self.requires_access_token or self.send_access_token or code is not None
         return RefreshRequest(
             tokens.broker,
-            tokens.refresh_token,
+            tokens.refresh_token or self.credential(tokens) or "",
             options.create_new_refresh_token if options else None,
             access_token if carries_access_token else None,
             tokens.trade_token if self.sends_trade_token else None,

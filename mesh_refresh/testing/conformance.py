@@ -15,6 +15,7 @@ from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.testing.odd_replies import BLANK_REPLIES, NEW_TOKEN, SPOILT_REPLIES, WAITS, odd_replies
+from mesh_refresh.testing.strategy_keeping import login_after
 from mesh_refresh.tokens import Tokens
 
 _AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -72,10 +73,24 @@ class StrategyConformance:
         assert tokens == self.make_tokens()
 
     def test_build_keeps_the_refresh_token_to_the_byte(self) -> None:
-        """The refresh token goes out as it came, blanks and all."""
-        request = self._request()
-        assert request.refresh_token == _REFRESH
-        assert json.loads(encode_request(request))["refreshToken"] == _REFRESH
+        """What is spent, mostly the refresh token, goes out as it came, blanks and all."""
+        self._assert_spends(self._request(), self.make_tokens())
+
+    def test_credential_is_pure(self) -> None:
+        """What an exchange spends is text, the same each time. Tokens without any token have none."""
+        tokens, strategy = self.make_tokens(), self.make_strategy()
+        spent = strategy.credential(tokens)
+        assert isinstance(spent, str), f"these tokens can be refreshed, but credential gives {type(spent).__name__}"
+        assert spent == strategy.credential(self.make_tokens()) == self.make_strategy().credential(tokens)
+        assert strategy.credential(Tokens(self.broker)) is None, (
+            "there is nothing to spend, but credential gives something"
+        )
+
+    def test_a_new_pair_is_another_credential(self) -> None:
+        """After a reply with a new pair, an exchange spends another token than before."""
+        pair = {"accessToken": "new-access", "refreshToken": NEW_TOKEN}
+        outcome, strategy = self._interpret(_success(brokerAccountTokens=[pair])), self.make_strategy()
+        assert strategy.credential(outcome.tokens) not in (None, strategy.credential(self.make_tokens()))
 
     def test_build_keeps_the_contract(self) -> None:
         """The body has the broker and no field that the contract does not know, nor a null."""
@@ -92,8 +107,10 @@ class StrategyConformance:
         assert self._request().mfa_code is None
 
     def test_build_refuses_tokens_without_a_refresh_token(self) -> None:
-        """Without a refresh token nothing can be sent: `InvalidRequest`, a `ValueError`, before any I/O."""
-        tokens = evolve_tokens(self.make_tokens(), refresh_token=None)
+        """Without what is spent nothing can be sent: `InvalidRequest`, a `ValueError`, before any I/O."""
+        strategy, tokens = self.make_strategy(), evolve_tokens(self.make_tokens(), refresh_token=None)
+        if strategy.credential(tokens) is not None:
+            tokens = evolve_tokens(tokens, access_token=None, token_id=None)
         error = _raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
         assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
         assert isinstance(error, ValueError)
@@ -111,14 +128,14 @@ class StrategyConformance:
         """The second request has the code, the access token of the first reply and the refresh token in force."""
         request = self.make_strategy().build_mfa(self._pending(), _CODE)
         assert request.mfa_code == _CODE
-        assert request.refresh_token == _REFRESH
+        self._assert_spends(request, self._pending().tokens)
         assert request.access_token == "mfa-access"
         assert request.type == self.broker
 
     def test_the_request_with_a_code_carries_a_renewed_refresh_token(self) -> None:
         """Where the first reply renewed the refresh token, the second request carries the new one."""
-        request = self.make_strategy().build_mfa(self._pending(refreshToken="renewed"), _CODE)
-        assert request.refresh_token == "renewed"
+        pending = self._pending(refreshToken="renewed")
+        self._assert_spends(self.make_strategy().build_mfa(pending, _CODE), pending.tokens)
 
     def test_an_empty_code_is_refused(self) -> None:
         """An empty code is `InvalidRequest`, before any I/O."""
@@ -166,6 +183,31 @@ class StrategyConformance:
         found = {tokens.account_id: (tokens.access_token, tokens.refresh_token) for tokens in outcome.all_tokens}
         assert found == {name: (f"access of {name}", f"refresh of {name}") for name in names}
         assert outcome.tokens.account_id == "acc-1"
+
+    def test_a_keeper_keeps_every_pair(self) -> None:
+        """A keeper stores all that `interpret` made of a reply: no account of the login loses the pair that came."""
+        accounts = self._two_accounts()
+        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2", "refresh 2")]
+        outcomes: list[Refreshed | MfaRequired] = []
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
+        given = {it.account_id: it for outcome in outcomes for it in outcome.all_tokens}
+        for old in accounts:
+            assert old.account_id in given, f"the pair of {old.account_id} is lost"
+            kept, came = login.account(old.account_id).tokens, given[old.account_id]
+            assert (kept.refresh_token, kept.access_token) == (came.refresh_token, came.access_token)
+            assert kept.refresh_token != old.refresh_token, f"the new refresh token of {old.account_id} is lost"
+            assert kept.access_token != old.access_token, f"the new access token of {old.account_id} is lost"
+
+    def test_a_keeper_keeps_what_a_reply_leaves_out(self) -> None:
+        """A sibling that is given an access token only keeps its refresh token, in a keeper and with `onto`."""
+        accounts = self._two_accounts()
+        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2")]
+        outcomes: list[Refreshed | MfaRequired] = []
+        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
+        for kept in (login.account("acc-2").tokens, outcomes[0].onto(accounts[1])):
+            assert kept.refresh_token == accounts[1].refresh_token, "a sibling's refresh token is lost"
+            assert kept.access_token != accounts[1].access_token, "a sibling's new access token is lost"
+            assert (kept.metadata, kept.ref) == (accounts[1].metadata, accounts[1].ref)
 
     def test_any_reply_may_ask_for_a_code(self) -> None:
         """``mfaRequired`` gives `MfaRequired`, which holds the tokens that are still good."""
@@ -241,6 +283,35 @@ class StrategyConformance:
     def _interpret(self, reply: Reply) -> Refreshed | MfaRequired:
         return self.make_strategy().interpret(self._request(), self.make_tokens(), reply, _AT)
 
+    def _assert_spends(self, request: RefreshRequest, tokens: Tokens) -> None:
+        spent, body = self.make_strategy().credential(tokens), json.loads(encode_request(request))
+        assert spent in (request.refresh_token, request.access_token), "the request does not carry what credential says"
+        assert spent in (body.get("refreshToken"), body.get("accessToken"))
+
+    def _two_accounts(self) -> tuple[Tokens, Tokens]:
+        first = self.make_tokens()
+        second = evolve_tokens(
+            first,
+            refresh_token="old-refresh-2",
+            access_token="old-access-2",
+            metadata={"key": "metadata of the other"},
+            account_id="acc-2",
+            mesh_account_id=None,
+            ref="another",
+        )
+        return first, second
+
+    def _credential(self, tokens: Tokens) -> str | None:
+        return self.make_strategy().credential(tokens)
+
+    def _exchanged(
+        self, sent: Tokens, entries: list[dict[str, Any]], outcomes: list[Refreshed | MfaRequired]
+    ) -> Refreshed | MfaRequired:
+        strategy = self.make_strategy()
+        request = strategy.build(sent, RefreshOptions())
+        outcomes.append(strategy.interpret(request, sent, _success(brokerAccountTokens=entries), _AT))
+        return outcomes[-1]
+
     def _pending(self, **entry: str) -> MfaRequired:
         entries = [{"accessToken": "mfa-access", **entry}]
         outcome = self._interpret(_content(status="mfaRequired", brokerAccountTokens=entries))
@@ -251,6 +322,18 @@ class StrategyConformance:
 def evolve_tokens(tokens: Tokens, **changes: Any) -> Tokens:
     """`tokens` with some of their fields changed."""
     return evolve(tokens, **changes)
+
+
+def _entry(account_id: str, access_token: str, refresh_token: str | None = None) -> dict[str, Any]:
+    tokens = (
+        {"accessToken": access_token}
+        if refresh_token is None
+        else {
+            "accessToken": access_token,
+            "refreshToken": refresh_token,
+        }
+    )
+    return {"account": {"accountId": account_id}, **tokens}
 
 
 def _content(**content: object) -> Reply:

@@ -117,14 +117,20 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the pool; a session of the caller's stays open. Safe to call twice."""
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)  # what has arrived already is read
-        for wire in [*self._retired]:
-            wire.close()
         sessions, self._sessions, self._own = self._sessions, [], None
         self._directs.clear()
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)  # what has arrived already is read
+        except asyncio.CancelledError as error:
+            cancelled = error
+        for wire in [*self._retired]:
+            wire.close()
         for session in sessions:
             await session.close()
+        if cancelled is not None:
+            raise cancelled
 
     async def _direct(self, url: str) -> Direct:
         found = await Direct.to(self._opened(), url, proxy=self._proxy, retired=self._retired)

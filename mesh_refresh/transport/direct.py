@@ -7,6 +7,7 @@ the first byte: where another aiohttp differs, nothing was sent, and `Surprise` 
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import aiohttp
 
@@ -44,6 +45,9 @@ class Direct:
         self._pattern = pattern
         self._retired = retired
         target = str(pattern.url) if pattern.proxy is not None and not pattern.is_ssl() else pattern.url.raw_path_qs
+        self._head = MaskedBytes()
+        self._known_headers: Mapping[str, str] | None = None
+        self._known_proxy: str | None = None
         self._start = f"POST {target} HTTP/1.1\r\nHost: {pattern.headers['Host']}\r\n"
 
     @classmethod
@@ -110,10 +114,12 @@ class Direct:
             try:
                 await wire.wait()
             except asyncio.CancelledError:
-                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
-                reply, why, reusable = wire.take("the deadline passed")
-                if reply is None:
+                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped;
+                # what comes after it, later.
+                if not wire.has_begun:
+                    wire.give_up()
                     raise
+                reply, why, reusable = wire.take("the deadline passed")
             else:
                 reply, why, reusable = wire.take()
         finally:
@@ -127,12 +133,21 @@ class Direct:
         return reply
 
     def _written(self, request: HttpRequest) -> bytes:
-        headers: Mapping[str, str] = request.headers
-        # Not by `items`, which a MaskedDict gives masked: this is on the way of every refresh.
+        """The bytes of `request`. Raises `InvalidRequest` for headers that cannot be written."""
+        headers = request.headers
+        proxy = self._pattern.headers.get("Proxy-Authorization")
+        # A client's headers are one object that cannot be changed, for as long as its keys are the same.
+        if headers is not self._known_headers or proxy != self._known_proxy:
+            self._head = self._head_of(headers, proxy)
+            self._known_headers, self._known_proxy = headers if isinstance(headers, MappingProxyType) else None, proxy
+        return MaskedBytes(b"%b%d\r\n\r\n%b" % (self._head, len(request.body), request.body))
+
+    def _head_of(self, headers: Mapping[str, str], proxy: str | None) -> MaskedBytes:
+        # Not by `items`, which a MaskedDict gives masked.
         lines = [f"{name}: {headers[name]}\r\n" for name in headers if name.lower() not in _OURS]
-        if (proxy := self._pattern.headers.get("Proxy-Authorization")) is not None:
+        if proxy is not None:
             lines.append(f"Proxy-Authorization: {proxy}\r\n")
-        head = MaskedStr("".join((self._start, *lines, f"Content-Length: {len(request.body)}\r\n\r\n")))
-        if head.count("\n") != len(lines) + 4 or head.count("\r") != len(lines) + 4:
+        head = MaskedStr("".join((self._start, *lines, "Content-Length: ")))
+        if head.count("\n") != len(lines) + 2 or head.count("\r") != len(lines) + 2:
             raise InvalidRequest("A header of the request has a line break in it; nothing was sent.")
-        return MaskedBytes(head.encode() + request.body)
+        return MaskedBytes(head.encode())

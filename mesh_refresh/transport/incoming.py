@@ -5,12 +5,11 @@ is kept until the reply is understood: what a parser refuses may be the only cop
 the envelope in the raw bytes then. `docs/decisions/a-transport-that-keeps-its-bytes.md` has the reasons and what lost.
 """
 
-import re
 from bisect import bisect_left
 
 import httptools
 
-from mesh_refresh.codec import BODY_LIMIT, holds_envelope
+from mesh_refresh.codec import BODY_LIMIT, holds_envelope, status_in
 from mesh_refresh.messages import REQUEST_IDS, HttpReply
 
 HEADER_LIMIT = 64 << 10
@@ -27,8 +26,11 @@ LONG_QUIET = 10.0
 """Seconds of silence after which a reply without usable framing is taken as it is."""
 
 KEPT_HEADERS = {name.lower().encode(): name for name in ("Content-Encoding", "Retry-After", *REQUEST_IDS)}
+_LONG_HEAD = f"its headers are longer than {HEAD_LIMIT} bytes"
 _LENGTHS = (b"content-length", b"transfer-encoding")
-_STATUS_LINE = re.compile(rb"HTTP/\S* +([1-9]\d\d)\b")
+
+_TAIL = 8
+"""How many segments the end of a reply may come in, for it to be seen."""
 
 
 class Incoming:
@@ -39,6 +41,7 @@ class Incoming:
         "_body_size",
         "_chunked",
         "_has_length",
+        "_head_size",
         "_headers",
         "_headers_seen",
         "_in_body",
@@ -70,7 +73,7 @@ class Incoming:
     def _start(self) -> None:
         self._status = 0
         self._headers: dict[str, str] = {}
-        self._headers_seen = 0
+        self._headers_seen = self._head_size = 0
         self._body: list[bytes] = []
         self._body_size = 0
         self._chunked = self._has_length = self._in_body = False
@@ -95,9 +98,10 @@ class Incoming:
         if self.complete:
             # Without looking for it: what ends the reply must also end the bytes.
             end = b"0\r\n\r\n" if self._chunked else self._body[-1] if self._body else b"\r\n\r\n"
-            self._surplus = self._surplus or not data.endswith(end)
+            last = data if len(data) >= len(end) else self.raw
+            self._surplus = self._surplus or not last.endswith(end)
         elif not self._in_body and self.size > HEAD_LIMIT:
-            self.fault = f"its headers are longer than {HEAD_LIMIT} bytes"
+            self.fault = _LONG_HEAD
 
     def next_wait(self, silent: float) -> float | None:
         """After `silent` seconds in which nothing came: the seconds of further silence after which to ask again.
@@ -105,7 +109,8 @@ class Incoming:
         0.0: what there is, is the reply. None: only the end of the connection, or the caller's deadline, ends it.
         """
         if self.complete:
-            return 0.0 if silent or self._is_sound() else QUIET
+            # Of what comes behind it, the rest may be on its way: cut in two, a token in there is in neither part.
+            return 0.0 if silent or (self._is_sound() and not self._surplus) else QUIET
         if self._body_size > BODY_LIMIT or self.size > RAW_LIMIT:
             return 0.0
         if not silent:
@@ -140,8 +145,7 @@ class Incoming:
             return HttpReply(status, headers, body, raw=raw, surplus=raw[self._end(raw) :].strip())
         if self.fault is None and self._in_body and not self._has_length and ended is None:
             return HttpReply(status, headers, body)  # a reply without a length ends with its connection
-        if not status and (line := _STATUS_LINE.search(raw, 0, 1024)) is not None:
-            status = int(line[1])
+        status = status or status_in(raw)
         fault = self.fault or ended or "its connection was closed inside of it"
         # Where it only breaks off, what the parser made of it is all that counts.
         return HttpReply(status, headers, body, complete=False, raw=raw if self.fault else b"", fault=fault)
@@ -157,8 +161,8 @@ class Incoming:
         return body.endswith((b"}", b"}\n", b"}\r\n")) and body.count(b"{") == body.count(b"}")
 
     def _ends_like_a_reply(self) -> bool:
-        end = self._segments[-1][-64:].rstrip(b" \t\r\n0")
-        return end.endswith((b"}", b">"))
+        end = b"".join(self._segments[-_TAIL:])[-64:]
+        return end.endswith(b"0\r\n\r\n") or end.rstrip(b" \t\r\n0").endswith((b"}", b">"))
 
     @staticmethod
     def _end(raw: bytes) -> int:
@@ -186,8 +190,12 @@ class Incoming:
         if self._in_next_message or self._in_body:
             return
         self._headers_seen += 1
-        if len(name) + len(value) > HEADER_LIMIT:
+        size = len(name) + len(value)
+        self._head_size += size
+        if size > HEADER_LIMIT:
             self.fault = f"it has a header of more than {HEADER_LIMIT} bytes"
+        elif self._head_size > HEAD_LIMIT:
+            self.fault = _LONG_HEAD
         elif self._headers_seen > HEADERS_LIMIT:
             self.fault = f"it has more than {HEADERS_LIMIT} headers"
         name = name.lower()
@@ -221,7 +229,7 @@ class Incoming:
         if self._in_next_message or self.fault is not None:
             return
         if self._status == 101:
-            self.fault = "it switches to another protocol"
+            self.fault, self._status = "it switches to another protocol", 0
             return
         if self._status < 200:
             self._start()  # an interim reply: the real one follows

@@ -20,6 +20,8 @@ _log = logging.getLogger("mesh_refresh")
 
 LINGER = 5.0
 """How many seconds a connection that is not used again is read on, for a reply that comes late."""
+UNANSWERED = 60.0
+"""The same for a connection whose request has no reply yet when its deadline passes, or its caller gives it up."""
 HAND_OVER = 1.0
 """Seconds of silence after which what came late is handed over."""
 
@@ -28,8 +30,8 @@ BELONGS = 30.0
 
 _MOST_RETIRED = 100
 
-Late = Callable[[bytes], None]
-"""Takes what came behind a reply."""
+Late = Callable[[HttpReply], None]
+"""Takes what came too late, or behind a reply."""
 
 
 class Wire(asyncio.Protocol):
@@ -94,6 +96,11 @@ class Wire(asyncio.Protocol):
         self._has_served, self._ended = True, None
         self._transport.write(data)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the reply has come."""
+        return self._incoming is not None and self._incoming.size > 0
+
     async def wait(self) -> None:
         """Until the reply is there, or no more of it will come."""
         if self._waiter is not None:
@@ -113,6 +120,11 @@ class Wire(asyncio.Protocol):
             return None, why, False
         return incoming.reply(ended or self._ended), why, incoming.reusable and not self.is_lost
 
+    def give_up(self) -> None:
+        """The exchange has ended, and nothing of the reply has come: it is read on for, and handed over late."""
+        self._waiter = None
+        self._retire(UNANSWERED)
+
     # What comes in.
 
     def data_received(self, data: bytes) -> None:
@@ -126,13 +138,13 @@ class Wire(asyncio.Protocol):
 
     def _look(self, silent: float) -> None:
         """Is that all? After `silent` seconds without a byte."""
-        self._stop_timer()
         if self._incoming is None:
             return
         wait = self._incoming.next_wait(silent)
         if wait == 0.0:
             self._wake()
         elif wait is not None:
+            self._stop_timer()
             self._timer = self._loop.call_later(wait, self._look, silent + wait)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,7 +152,7 @@ class Wire(asyncio.Protocol):
         has_left = self.is_lost or self in self._retired
         self.is_lost = True
         self._ended = None if exc is None else f"its connection was lost ({type(exc).__name__})"
-        if self._incoming is None:
+        if self._waiter is None:
             self._stop_timer()
             self._hand_over()
         self._wake()
@@ -149,13 +161,18 @@ class Wire(asyncio.Protocol):
         self._retired.pop(self, None)
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is None:
+            self.close()  # nobody waits for it any more
+        elif not self._waiter.done():
             self._waiter.set_result(None)
 
     # After the last exchange.
 
     def retire(self) -> None:
         """Leave aiohttp's pool. What still comes is read for some seconds, and handed over."""
+        self._retire(LINGER)
+
+    def _retire(self, seconds: float) -> None:
         if self.is_lost or self in self._retired:
             return
         if len(self._retired) == _MOST_RETIRED:
@@ -163,7 +180,7 @@ class Wire(asyncio.Protocol):
         self._retired[self] = None
         self._pool.connection_lost(None)
         self._stop_timer()
-        self._timer = self._loop.call_later(LINGER, self.close)
+        self._timer = self._loop.call_later(seconds, self.close)
 
     def close(self) -> None:
         """Hand over what came, and close."""
@@ -197,12 +214,17 @@ class Wire(asyncio.Protocol):
             self._forgetting.cancel()
             self._forgetting = None
         late, self._late = self._late, None
+        incoming, self._incoming = self._incoming, None
         came, self._stray = MaskedBytes(b"".join(self._stray).strip()), []
-        if not came:
-            return
-        _log.error("%d bytes came on a connection behind its reply; it is not used again", len(came))
-        if late is not None:
-            late(came)
+        if incoming is not None and late is not None:
+            incoming.forget_parser()
+            if incoming.size:
+                _log.warning("a reply came after its request was given up")
+                late(incoming.reply(self._ended))
+        elif came:
+            _log.error("%d bytes came on a connection behind its reply; it is not used again", len(came))
+            if late is not None:
+                late(HttpReply.behind(came))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

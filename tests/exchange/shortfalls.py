@@ -35,10 +35,13 @@ _REFUSED_BODIES = (
 )  # fmt: skip
 _BEHIND_ANOTHER_REPLY = (
     "304 with a body", "early 200, at once", "early 408, at once", "early 503, at once", "interim 101",
+    "chunk sizes too large, within the refresh token",
 )  # fmt: skip
 _BOTH = {
     **dict.fromkeys((*_REFUSED_HEADS, *_REFUSED_BODIES), _GONE),
     **dict.fromkeys(_BEHIND_ANOTHER_REPLY, _LOST),
+    # Without the raw bytes, what the sizes say is all there is: the line end of a chunk stands inside the token.
+    "chunk sizes too large, within the refresh token": _LOST,
 }
 
 OF_AN_UNKNOWN_VERSION: Mapping[str, frozenset[Shortfall]] = {

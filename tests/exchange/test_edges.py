@@ -1,5 +1,8 @@
 """The transports behind an edge that damages what passes it."""
 
+import asyncio
+import gc
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -17,6 +20,39 @@ class TestDirect(TransportConformance):
 
     def make_transport(self) -> Transport:
         return AiohttpTransport()
+
+
+def _eager() -> asyncio.AbstractEventLoop:
+    """Tasks begin as soon as they are made."""
+    if sys.version_info < (3, 12):
+        pytest.skip("eager tasks are of Python 3.12")
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    return loop
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    made: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
+    return made
+
+
+def _debugging() -> asyncio.AbstractEventLoop:
+    """asyncio looks for what is done in a wrong way; pytest makes an error of what is left open."""
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    return loop
+
+
+LOOPS = {"uvloop": _uvloop, "eager": _eager, "debug": _debugging}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("name", [name for name in dir(TransportConformance) if name.startswith("test_")])
+def test_the_default_on_other_loops(name: str, loop: str) -> None:
+    """The same on each of them."""
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(getattr(TestDirect(), name)())
+    gc.collect()
 
 
 class TestUnknownVersion(TransportConformance):

@@ -185,7 +185,7 @@ async def test_handler_cancels_every_task(fake: FakeMesh, tmp_path: Path, loop: 
 
 
 async def test_handler_cancels_the_hook(fake: FakeMesh, tmp_path: Path) -> None:
-    """A signal handler that cancels every task while on_outcome runs: it goes on to its end, and saves."""
+    """A signal handler that cancels every task does not reach on_outcome: it goes on, and saves."""
     async with program(fake, fake.login("coinbase"), tmp_path, "in the hook", handler=True) as run:
         await run.says("saving")
         run.interrupt()

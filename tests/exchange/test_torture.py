@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshRefreshError, MfaRequired, RetryPolicy, Tokens
-from mesh_refresh.testing import FakeMesh, Fault, Sharing
+from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Reach, Sharing
+from mesh_refresh.transport import incoming
+from tests.exchange.planted import dropped_what_the_parser_refuses
 
 CALLERS = 80
-FAST = RetryPolicy(attempts=4, backoff=timedelta(milliseconds=2), backoff_cap=timedelta(milliseconds=5))
+SEEDS = range(int(os.environ.get("MESH_REFRESH_TORTURE_SEEDS", "12")))
+FAST = RetryPolicy(
+    attempts=4,
+    deadline=timedelta(seconds=5),  # what an edge leaves open, only that ends
+    backoff=timedelta(milliseconds=2),
+    backoff_cap=timedelta(milliseconds=5),
+)
 # None of them keeps a rotated pair for itself: whatever is lost after these, the client lost.
 FAULTS = (
     Fault.throttle(),
@@ -65,9 +73,39 @@ async def one_caller(fake: FakeMesh, mesh: Any, database: Database, chance: rand
         pass
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("MESH_REFRESH_TORTURE_SEEDS", "12"))))
+# Behind these, everything comes whole, and with the reply: who sends a token again would be to blame.
+EDGE_FAULTS = [
+    fault
+    for name, fault in EdgeFault.all().items()
+    if fault.reach is Reach.WHOLE
+    and not fault.mingles
+    and not any(what in name for what in ("cut at", "reset", "while idle", "next segment", "segments of 1"))
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_torture(fake: FakeMesh, seed: int) -> None:
     """Whatever callers do, no token is lost, none is sent twice at once, and no spent one is sent again."""
+    await tortured(fake, seed, fake.base_url)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_torture_behind_an_edge(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The same, where an edge damages every other reply: nobody has a token of somebody else's either."""
+    monkeypatch.setattr(incoming, "LONG_QUIET", 0.5)  # refusals in a framing of no use are waited for so long
+    chance = random.Random(seed)
+    faults = [fault for found in chance.sample(EDGE_FAULTS, 40) for fault in (found, EdgeFault.none())]
+    async with Edge(fake, *faults) as edge:
+        await tortured(fake, seed, edge.base_url)
+
+
+async def test_torture_finds_what_the_edge_is_for(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport that drops what its parser refuses."""
+    with dropped_what_the_parser_refuses(), pytest.raises(AssertionError):
+        await test_torture_behind_an_edge(fake, monkeypatch, 0)
+
+
+async def tortured(fake: FakeMesh, seed: int, base_url: str) -> None:
     chance = random.Random(seed)
     logins = [
         fake.login("coinbase", ref=f"plain-{seed}", revokes_on_reuse=True),
@@ -79,12 +117,13 @@ async def test_torture(fake: FakeMesh, seed: int) -> None:
     database = Database([login.token for login in logins])
     for _ in range(20):
         fake.fail(chance.choice(FAULTS))
-    async with fake.client(on_outcome=database.save, retry=FAST) as mesh:
+    async with fake.client(base_url=base_url, on_outcome=database.save, retry=FAST) as mesh:
         callers: list[asyncio.Future[None]] = []
         for _ in range(CALLERS):
             callers.append(asyncio.ensure_future(one_caller(fake, mesh, database, chance)))
-            await steps(chance.randrange(int(os.environ.get("MESH_REFRESH_TORTURE_SEEDS", "12"))))
+            await steps(chance.randrange(len(SEEDS)))
         await asyncio.gather(*callers)
     assert fake.lost() == []
+    assert fake.misplaced() == []
     assert fake.sent_twice() == []
     assert fake.reuses == []

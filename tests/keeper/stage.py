@@ -146,6 +146,7 @@ class Stage:
         secret: Any = None,
         strategies: Any = None,
         retry: RetryPolicy | None = None,
+        base_url: str | None = None,
         **policy: Any,
     ) -> AsyncIterator[Keeper]:
         """A keeper with a client of its own, as another process would have; without a loop, unless it is asked for."""
@@ -153,7 +154,7 @@ class Stage:
         keys = self.fake.client_id, secret or self.fake.client_secret
         async with (
             MeshClient(
-                *keys, base_url=self.fake.base_url, clock=self.clock, strategies=strategies, retry=retry
+                *keys, base_url=base_url or self.fake.base_url, clock=self.clock, strategies=strategies, retry=retry
             ) as mesh,
             Keeper(
                 mesh,

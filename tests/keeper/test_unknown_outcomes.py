@@ -18,7 +18,7 @@ from mesh_refresh.keeper import (
     ReconnectRequired,
 )
 from mesh_refresh.stores import Cipher, MemoryStore
-from mesh_refresh.testing import Fault
+from mesh_refresh.testing import Fault, Replies, Sharing
 from mesh_refresh.testing.gate import Gate
 from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Once, Stage
 
@@ -320,3 +320,25 @@ async def test_an_echo_is_no_success(stage: Stage) -> None:
         stage.clock.advance(HOUR)
         assert (await keeper.tokens("a")).refresh_token != made.token.refresh_token
     await stage.assert_whole()
+
+
+@pytest.mark.parametrize("replies", list(Replies))
+async def test_one_cut_connection_parks_nobody_else(stage: Stage, replies: Replies) -> None:
+    """Where no second request is allowed: siblings whose own token never went out stay, and are refreshed."""
+    login = stage.fake.login("coinbase", accounts=3, sharing=Sharing.PAIR_EACH, replies_with=replies)
+    async with stage.keeper(settle=SETTLE, strategies={"coinbase": Once()}) as keeper:
+        await keeper.add("a", login.tokens)
+        await keeper.refresh("a", "acc-1")
+        stage.clock.advance(MINUTE)
+        stage.fake.fail(Fault.cut())
+        with pytest.raises(ReconnectNeeded):
+            await keeper.refresh("a", "acc-1", max_wait=MINUTE)
+        states = [account.state for account in (await stage.login()).accounts]
+        assert states == [AccountState.RECONNECT_REQUIRED, AccountState.ACTIVE, AccountState.ACTIVE]
+        for _ in range(2 * HOUR // MINUTE):
+            stage.clock.advance(MINUTE)
+            await keeper.refresh_due()
+        for account_id in ("acc-2", "acc-3"):
+            assert stage.fake.is_live((await keeper.tokens("a", account_id)).access_token)
+    assert not stage.fake.sent_twice()
+    assert not stage.fake.reuses

@@ -4,14 +4,18 @@ import json
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from multidict import MultiDict
 
 from mesh_refresh import InvalidRequest, MeshClient, MfaRequired, Tokens
+from mesh_refresh.masking import concealed
 from mesh_refresh.strategies import DefaultStrategy, RefreshOptions, WeBullStrategy
 from tests.leaks.test_values import continuation
 from tests.leaks.witness import KEYS, TOKENS, Witness, outcome_of, planted
+from tests.unit.stored_payloads import Document, redis_hash
 
 SECRET = planted("secret")
 ODD = [SECRET.encode(), [SECRET], {"a": SECRET}, (SECRET,), 7]
@@ -106,6 +110,30 @@ def test_damaged_link_payloads(witness: Witness, name: str) -> None:
             look(witness, lambda payload=payload: Tokens.from_link(json.dumps(payload)))  # type: ignore[misc]
     for moment in (datetime(2026, 1, 1), "soon", datetime.max.replace(tzinfo=UTC)):  # noqa: DTZ001 - meant
         look(witness, lambda moment=moment: Tokens.from_link({**LINK, "expiresInSeconds": 9}, obtained_at=moment))  # type: ignore[misc]
+
+
+class Failing(dict[str, Any]):
+    """A row that can no longer be read, and says what was in it."""
+
+    def keys(self) -> Any:
+        raise RuntimeError(dict(self))
+
+
+@pytest.mark.parametrize("wrap", [Document, MappingProxyType, MultiDict, redis_hash, Failing, concealed, json.dumps])
+@pytest.mark.parametrize("name", ["accountTokens", "expiresInSeconds", "refreshToken"])
+def test_damaged_payloads_of_other_types(witness: Witness, wrap: Callable[[Any], Any], name: str) -> None:
+    """A damaged payload or document in a type of a database's shows nothing of itself."""
+    for wrong in ([SECRET], {"S": SECRET}):
+        flat = {"brokerType": "coinbase", "refreshToken": SECRET, "accessToken": SECRET, "account": SECRET, name: wrong}
+        entry = {"refreshToken": SECRET, "accessToken": SECRET, name: wrong, "account": [SECRET]}
+        damaged = [
+            {**document(), key: value} for key in ("version", "metadata", "ref") for value in (wrong, wrap(entry))
+        ]
+        for payload in (flat, {**LINK, "accountTokens": [wrap(entry)]}, {"payload": flat, "tokenId": SECRET}, *damaged):
+            given = wrap(payload)
+            look(witness, lambda given=given: Tokens.from_link(given))  # type: ignore[misc]
+            look(witness, lambda given=given: Tokens.from_document(given))  # type: ignore[misc]
+            look(witness, lambda given=given: Tokens.from_json(given))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("secret", [f" {SECRET}", f"{SECRET}\n", f"{SECRET}\x00", "", *ODD])

@@ -21,7 +21,7 @@ from tests.leaks.witness import KEYS, TOKENS, Witness, outcome_of, planted
 
 SECRET = planted("secret")
 ATTEMPT = Attempt("a", "L", 1, "e", SECRET, (("e", SECRET),), START)
-KEPT = Success((Entry(TOKENS, own_refresh_token=True, brought_access=True, asked=True),))
+KEPT = Success((Entry(TOKENS, frozenset({"refresh_token", "access_token"}), asked=True),))
 
 
 @pytest.mark.parametrize(

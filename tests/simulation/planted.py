@@ -9,9 +9,9 @@ from unittest.mock import patch
 from attrs import evolve
 
 from mesh_refresh.keeper import adding, applying, attempts, planning, renewing, settling, standing, storing, unit
-from mesh_refresh.keeper.attempts import CodeWanted, Unreadable
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.replies import brought
 
 
 @contextmanager
@@ -57,23 +57,14 @@ def a_late_settle_wins() -> Iterator[None]:
 
 @contextmanager
 def a_null_erases() -> Iterator[None]:
-    """What a reply leaves out is not carried over."""
-    right = attempts.kept_of
+    """What a reply leaves out does not stay as it is stored."""
+    right = brought.adopt
 
-    def kept_of(outcome: Any, names: Any) -> Any:
-        kept = right(outcome, names)
-        if isinstance(kept, CodeWanted | Unreadable):
-            return kept
-        spent = outcome.before.refresh_token
-        return evolve(
-            kept,
-            entries=tuple(
-                evolve(it, tokens=evolve(it.tokens, refresh_token=None)) if it.tokens.refresh_token == spent else it
-                for it in kept.entries
-            ),
-        )
+    def adopt(stored: Any, fresh: Any, news: Any, *, own: bool) -> Any:
+        kept = right(stored, fresh, news, own=own)
+        return kept if "refresh_token" in news else evolve(kept, refresh_token=None)
 
-    with patch.object(unit, "kept_of", kept_of):
+    with patch.object(renewing, "adopt", adopt):
         yield
 
 

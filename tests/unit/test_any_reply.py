@@ -71,13 +71,25 @@ def planted(body: bytes) -> set[str]:
     inner = parsed(body).get("content", {})
     entries = inner.get("brokerAccountTokens")
     listed = entries if isinstance(entries, list) else [entries]
-    named = [(inner, "accessToken"), (inner, "refreshToken")]
-    named += [
-        (it, name) for it in listed if isinstance(it, dict) for name in ("accessToken", "refreshToken", "tokenId")
-    ]
-    found = [place.get(name) for place, name in named]
-    found = [str(token) if type(token) is int else token for token in found]
-    return {token for token in found if isinstance(token, str) and is_seen(token)}
+    entries_with = [found for it in listed if isinstance(it, dict) and (found := _tokens_at(it))]
+    top = {name: token for name, token in _tokens_at(inner).items() if name != "tokenId"}  # has no place there
+    if len(entries_with) == 1 and all(_is_nameless(it) for it in listed if isinstance(it, dict) and _tokens_at(it)):
+        # One account without a name, written twice: where the strings differ, those of the list count.
+        top = {name: token for name, token in top.items() if name not in entries_with[0]}
+    return {token for found in (top, *entries_with) for token in found.values()}
+
+
+def _tokens_at(place: dict[str, Any]) -> dict[str, str]:
+    """The tokens that stand at their places in one object."""
+    found = {name: place.get(name) for name in ("accessToken", "refreshToken", "tokenId")}
+    texts = {name: str(token) if type(token) is int else token for name, token in found.items()}
+    return {name: token for name, token in texts.items() if isinstance(token, str) and is_seen(token)}
+
+
+def _is_nameless(entry: dict[str, Any]) -> bool:
+    account = entry.get("account")
+    ids = (account.get(name) for name in ("accountId", "meshAccountId")) if isinstance(account, dict) else ()
+    return not any(type(it) is int or (isinstance(it, str) and is_seen(it)) for it in ids)
 
 
 def is_seen(text: str) -> bool:

@@ -80,9 +80,9 @@ def test_lifetimes_count_from_now_unless_told() -> None:
     assert first.expires_at == first.obtained_at + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("lifetime", [None, 0, -5, "soon", 1e300, {}])
-def test_senseless_lifetimes(lifetime: object) -> None:
-    """Zero, negative and senseless lifetimes are unknown."""
+@pytest.mark.parametrize("lifetime", [None, 0, -5])
+def test_unknown_lifetimes(lifetime: object) -> None:
+    """Lifetimes that are null, zero or negative are unknown."""
     given = {**PAYLOAD, "expiresInSeconds": lifetime, "refreshTokenExpiresInSeconds": lifetime}
     for tokens in Tokens.from_link(given, obtained_at=AT):
         assert tokens.expires_at is tokens.refresh_token_expires_at is None

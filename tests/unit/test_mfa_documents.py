@@ -57,7 +57,7 @@ def test_a_reply_with_headers() -> None:
 DOCUMENT = json.loads(pending(brokerAccountTokens=[{"accessToken": "fake-access-new"}]).to_json())
 
 
-@pytest.mark.parametrize("name", DOCUMENT)
+@pytest.mark.parametrize("name", sorted(set(DOCUMENT) - {"brought"}))
 def test_missing_parts(name: str) -> None:
     """A continuation with a part missing is refused."""
     with pytest.raises(InvalidRequest):
@@ -67,7 +67,7 @@ def test_missing_parts(name: str) -> None:
 WRONG: list[object] = [None, 7, -1.5, "text", "ü", True, [], [[]], {}, {"format": "mesh_refresh.tokens"}, [None], [7]]
 
 
-@pytest.mark.parametrize("name", ["before", "tokens", "all_tokens", "reply"])
+@pytest.mark.parametrize("name", ["before", "tokens", "all_tokens", "brought", "reply"])
 def test_damaged_parts(name: str) -> None:
     """A continuation with a part of another type is refused, or is one all the same, and never breaks."""
     for wrong in WRONG:

@@ -96,13 +96,13 @@ def test_ref_only_to_the_account_asked_for() -> None:
 
 
 def test_siblings_are_complete() -> None:
-    """A sibling has all it needs to be refreshed: broker, trade token, metadata and the login's new refresh token."""
+    """A sibling has what belongs to the login, and of tokens what the reply gives it: no refresh token of another."""
     old = Tokens("weBull", "fake-refresh-old", access_token="fake-access-old", trade_token="fake-trade",
                  metadata={"k": "v"}, account_id="A", ref=1)  # fmt: skip
     found = outcome(entry("A", **pair("A")), entry("B", accessToken="fake-access-B"), old=old, expiresInSeconds=60)
     sibling = found.all_tokens[1]
     assert (sibling.broker, sibling.trade_token, sibling.metadata) == ("weBull", "fake-trade", {"k": "v"})
-    assert (sibling.access_token, sibling.refresh_token) == ("fake-access-B", "fake-refresh-A")
+    assert (sibling.access_token, sibling.refresh_token) == ("fake-access-B", None)
     assert (sibling.obtained_at, sibling.expires_at) == (AT, found.tokens.expires_at)
 
 
@@ -116,10 +116,41 @@ def test_a_sibling_never_gets_the_access_token_asked_with() -> None:
 def test_a_shared_refresh_token_brings_its_end_to_siblings() -> None:
     """A sibling that takes the login's new refresh token takes the end that came with it."""
     found = outcome(
-        entry("A", **pair("A")), entry("B", accessToken="fake-access-B"), refreshTokenExpiresInSeconds=86_400
-    )
-    assert found.all_tokens[1].refresh_token == "fake-refresh-A"
+        entry("A", accessToken="fake-access-A"), entry("B", accessToken="fake-access-B"),
+        refreshToken="fake-refresh-top", refreshTokenExpiresInSeconds=86_400,
+    )  # fmt: skip
+    assert [tokens.refresh_token for tokens in found.all_tokens] == ["fake-refresh-top"] * 2
     assert found.all_tokens[1].refresh_token_expires_at == found.tokens.refresh_token_expires_at is not None
+
+
+def test_a_refresh_token_of_several_accounts_is_shared() -> None:
+    """One that the reply gives to several accounts is of the login: another account that was given none takes it.
+
+    The account asked for keeps its own, which may be another one that was not rotated.
+    """
+    same = {"refreshToken": "fake-refresh-same"}
+    entries = entry("B", **same), entry("A", accessToken="fake-access-A"), entry("C", **same), entry("D", tokenId="d")
+    found = outcome(*entries)
+    tokens = [tokens.refresh_token for tokens in found.all_tokens]
+    assert tokens == ["fake-refresh-same", "fake-refresh-old", "fake-refresh-same", "fake-refresh-same"]
+    assert ["refresh_token" in names for names in found.brought] == [True, False, True, False]
+
+
+def test_a_refresh_token_without_account_is_shared() -> None:
+    """An entry with nothing but a refresh token is of the login, and no account of its own."""
+    loose = {"refreshToken": "fake-refresh-loose"}
+    found = outcome(entry("A", accessToken="fake-access-A"), entry("B", **pair("B")), loose)
+    assert all_of(found) == [("A", "fake-access-A", "fake-refresh-loose"), ("B", "fake-access-B", "fake-refresh-B")]
+    kept = outcome(entry("A", **pair("A")), entry("B", **pair("B")), loose)
+    assert (None, None, "fake-refresh-loose") in all_of(kept)
+
+
+def test_what_is_not_new_is_not_shared() -> None:
+    """The token that was sent, and tokens of two kinds, are no new token of the login."""
+    echo = outcome(entry("A", **pair("A")), entry("B", accessToken="b"), refreshToken="fake-refresh-old")
+    assert ("B", "b", None) in all_of(echo)
+    two = outcome(entry("A", **pair("A")), entry("C", **pair("C")), entry("B", accessToken="b"))
+    assert ("B", "b", None) in all_of(two)
 
 
 def test_entries_without_a_token_are_nobody() -> None:
@@ -175,10 +206,47 @@ def test_top_level_completes_a_single_entry() -> None:
 
 
 def test_top_level_names_the_account_of_a_nameless_entry() -> None:
-    """The account at the top level is that of a single entry without one."""
-    found = outcome(pair("B"), account={"accountId": "B"}, old=A)
-    assert found.all_tokens[0].account_id in ("A", "B")
-    assert found.all_tokens[0].refresh_token == "fake-refresh-B"
+    """The account at the top level is that of a single entry without one: the account asked for gets none of it."""
+    for mine in ({}, pair("B"), {"refreshToken": "fake-refresh-B"}):
+        for old in (A, ONLY_ID):
+            found = outcome(pair("B"), account={"accountId": "B"}, old=old, **mine)
+            assert all_of(found) == [("B", "fake-access-B", "fake-refresh-B")]
+            assert found.all_tokens[0].ref is None
+            with pytest.raises(AccountNotInReply):
+                _ = found.tokens
+    same = outcome(pair("A"), account={"meshAccountId": "MA"})
+    assert same.tokens.access_token == "fake-access-A"
+    nobody = outcome(pair("A"), account={"accountName": "checking"})
+    assert all_of(nobody) == [("A", "fake-access-A", "fake-refresh-A")]
+
+
+@pytest.mark.parametrize("old", [A, ONLY_ID, ONLY_MESH, NAMELESS])
+@pytest.mark.parametrize("account", [None, {"accountId": "A"}, {"meshAccountId": "MA"}, {"accountName": "checking"}])
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"accessToken": "fake-access-top", "refreshToken": "fake-refresh-top"},
+        {"accessToken": "fake-access-top"},
+        {"refreshToken": "fake-refresh-top"},
+    ],
+)
+def test_one_account_stays_one(old: Tokens, account: dict[str, str] | None, top: dict[str, str]) -> None:
+    """A list with one entry without ids, and a deprecated top level with other strings: still one account."""
+    fields: dict[str, Any] = {**top, **({} if account is None else {"account": account})}
+    found = outcome(pair("listed"), old=old, **fields)
+    (only,) = found.all_tokens
+    assert found.tokens == only
+    assert (only.access_token, only.refresh_token) == ("fake-access-listed", "fake-refresh-listed")
+    named = entry(None, None, **pair("listed")) | {"account": {"accountName": "checking"}}
+    assert len(outcome(named, old=old, **fields).all_tokens) == 1
+
+
+def test_a_top_level_of_another_account_with_tokens_of_its_own() -> None:
+    """It is kept beside the listed entry, and nothing of either goes to the account asked for."""
+    found = outcome(pair("listed"), **TOP, account={"accountId": "B"})
+    assert all_of(found) == [("B", "fake-access-listed", "fake-refresh-listed"), ("B", *TOP_ROW)]
+    with pytest.raises(AccountNotInReply):
+        _ = found.tokens
 
 
 def test_a_refresh_token_at_the_top_level_is_the_logins() -> None:

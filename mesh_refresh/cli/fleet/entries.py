@@ -1,20 +1,19 @@
 """What a line of an import says. Pure; nothing of a line's content is in an error."""
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import evolve, frozen
 
-from mesh_refresh import InvalidRequest, MfaRequired, Tokens
+from mesh_refresh import InvalidRequest, Tokens, codec
+from mesh_refresh.cli.documents import continuation
 from mesh_refresh.keeper.adding import checked
 from mesh_refresh.masking import concealed
 
 _IDS = ("login", "login_id")
-_WRAPPERS = ("tokens", "link", "payload", "accessTokenPayload", "accessToken", "delayedAuth")
-_LINK = {"brokerType", "accountTokens", "accessToken", "delayedAuth", "refreshToken"}
-"""Where none of these is there, nobody can have meant a payload of Link."""
+_BESIDE = ("tokens", "link", "payload")
+"""Where a line has its tokens; what else may be around a payload, `Tokens.from_link` knows."""
 _MFA = "mesh_refresh.mfa_required"
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -46,11 +45,11 @@ def entries(number: int, document: Any, now: datetime) -> list[Line | BadLine]:
 
 def parsed(text: bytes | str) -> Any:
     """The JSON of `text`, masked. Raises `InvalidRequest`."""
-    try:
-        return concealed(json.loads(text))
-    except (ValueError, RecursionError):
-        del text
-    raise InvalidRequest("it is not JSON.")
+    value = codec.json_of(text)
+    del text
+    if isinstance(value, codec.Wrong):
+        raise InvalidRequest("it is not JSON.")
+    return concealed(value)
 
 
 def _entry(number: int, document: Any, now: datetime) -> Line | BadLine:
@@ -98,10 +97,10 @@ def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tup
     kind = document.get("format")
     if kind == _MFA:
         # What it waits for is asked for anew: a store has questions of its own exchanges only.
-        return [MfaRequired.from_json(json.dumps(document)).tokens], True
+        return [continuation(document).tokens], True
     found: Any = document
     if kind is None:
-        found = concealed(next((document[name] for name in _WRAPPERS if document.get(name) is not None), document))
+        found = concealed(next((document[name] for name in _BESIDE if document.get(name) is not None), document))
     if isinstance(found, str):
         found = parsed(found)
     if isinstance(found, dict) and "format" in found:
@@ -110,7 +109,7 @@ def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tup
         return _documents(found, at)
     if not isinstance(found, dict):
         raise InvalidRequest("it has neither a Link payload nor tokens documents.")
-    if found is document and not _LINK.intersection(document):
+    if found is document and not codec.is_link_payload(document):
         raise InvalidRequest('it has neither a Link payload, as "payload", nor "tokens".')
     return Tokens.from_link(found, obtained_at=at or now), at is not None
 

@@ -1,5 +1,8 @@
 """The files of an import, read line by line."""
 
+import codecs
+import io
+import json
 import os
 import stat
 import sys
@@ -15,6 +18,7 @@ from mesh_refresh.cli.lines import Failure, say, system_reason
 
 _LONGEST = 16 * 1024 * 1024
 """Bytes of one line, or of a file that is one document and not lines."""
+_CHUNK = 64 * 1024
 
 
 @contextmanager
@@ -39,11 +43,57 @@ def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
         yield file
 
 
-def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
+class Recoded:
+    """A file in another encoding than UTF-8, as PowerShell writes it, read as UTF-8. Raises `Failure`."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._read_ahead = b""
+        self._ended = False
+
+    def readline(self, limit: int) -> bytes:
+        """The next line, or the first `limit` bytes of it."""
+        while b"\n" not in self._read_ahead and len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        end = self._read_ahead.find(b"\n") + 1
+        return self._taken(min(end, limit) if end else limit)
+
+    def read(self, limit: int) -> bytes:
+        """The next `limit` bytes, or all there are."""
+        while len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        return self._taken(limit)
+
+    def _taken(self, size: int) -> bytes:
+        taken, self._read_ahead = self._read_ahead[:size], self._read_ahead[size:]
+        return taken
+
+    def _read_more(self) -> None:
+        data = self._file.read(_CHUNK)
+        self._ended = not data
+        try:
+            self._read_ahead += self._decoder.decode(data, final=self._ended).encode()
+        except UnicodeError:
+            del data
+        else:
+            return
+        raise Failure("A file begins like UTF-16 or UTF-32 text, and is none.")
+
+
+def _in_utf8(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
+    if not isinstance(file, io.BufferedReader):
+        return file
+    encoding = json.detect_encoding(file.peek(4)[:4])
+    return file if encoding == "utf-8" else Recoded(file, encoding)
+
+
+def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
     """What its lines say, from line number `first` on; empty lines are passed over.
 
     A file that is one JSON document over many lines, as `mesh-refresh refresh` writes them, is read whole.
     """
+    file = _in_utf8(file)
     number = 0
     while text := file.readline(_LONGEST + 1):
         number += 1
@@ -65,7 +115,7 @@ def read(file: BinaryIO, now: datetime, *, first: int = 1) -> Iterator[Line | Ba
         raise Failure(f"The input has only {number} lines: --from-line {first} is past its end.")
 
 
-def _whole(text: bytes, file: BinaryIO) -> object:
+def _whole(text: bytes, file: BinaryIO | Recoded) -> object:
     """The document that begins with the line `text`; None where there is none, and what was read is put back."""
     if text.strip() not in (b"[", b"{", b"[{"):
         return None

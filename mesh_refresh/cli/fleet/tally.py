@@ -41,6 +41,8 @@ _ADVICE = {
     Fault.UNAVAILABLE: "Mesh is not available at the moment. Run it again later.",
     Fault.UNKNOWN_OUTCOMES: "one request after the other stayed without an answer. Run it again later: nothing is "
     "sent again before it may be.",
+    Fault.UNREADABLE: "one reply after the other cannot be read. Look at what stands between you and Mesh, a proxy "
+    "or a gateway; salvage shows what was kept.",
     Fault.REFUSALS: "more logins of a broker are refused than can be their own fault. Run it again later, or leave "
     "a worker running: it finds out whose fault it is.",
 }

@@ -29,7 +29,7 @@ class EdgeFault:
     forwards: bool = True
     """Whether the request goes on to Mesh."""
     mingles: bool = False
-    """Whether another login's reply comes along."""
+    """Whether an envelope comes along that is not the login's own."""
 
     def __or__(self, other: "EdgeFault") -> "EdgeFault":
         """Both at once."""

@@ -200,7 +200,8 @@ def _more_replies() -> Iterator[EdgeFault]:
     }
     for when in (Moment.AT_ONCE, Moment.IDLE):
         for name, data in strays.items():
-            yield EdgeFault.stray(data, name, when=when)
+            stray = EdgeFault.stray(data, name, when=when)
+            yield evolve(stray, mingles=data is _FOREIGN)
     for codes in ((100,), (102,), (103,), (199,), (100, 100, 103), (101,)):
         yield EdgeFault.interim(*codes)
     yield EdgeFault.unsent()

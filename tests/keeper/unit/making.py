@@ -13,6 +13,7 @@ from mesh_refresh.keeper.adding import Adding
 from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Entry, Success
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Account, Login
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy()
@@ -33,9 +34,9 @@ def names(prefix: str = "name") -> Callable[[], str]:
 _EPOCHS = names("epoch")
 
 
-def now(seconds: float = 0, policy: Policy = POLICY) -> Now:
+def now(seconds: float = 0, policy: Policy = POLICY, credential: Credential = refresh_token_of) -> Now:
     """What pure code is told."""
-    return Now(at(seconds), policy, _EPOCHS)
+    return Now(at(seconds), policy, _EPOCHS, credential)
 
 
 def tokens(refresh: str | None = "r-0", access: str | None = "a-0", account: str | None = None, **given: Any) -> Tokens:
@@ -65,21 +66,25 @@ def changed(login: Login, index: int = 0, /, **fields: Any) -> Login:
 
 def attempt(
     login: Login, number: int, account: int | Account = 0, *, seconds: float = 0, code_for: str | None = None,
-    renew: bool = False,
+    renew: bool = False, credential: Credential = refresh_token_of,
 ) -> Attempt:  # fmt: skip
     """The attempt of that number at an account of `login`, as it is now."""
     chosen = login.accounts[account] if isinstance(account, int) else account
-    return Attempt.of(evolve(login, attempt=number), chosen, at(seconds), code_for=code_for, renew=renew)
+    login = evolve(login, attempt=number)
+    return Attempt.of(login, chosen, at(seconds), code_for=code_for, renew=renew, credential=credential)
 
 
-def brought(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
-    """An entry of the account that was asked for."""
-    return Entry(given, own, access, asked=True)
+def brought(given: Tokens, *, own: bool = True, access: bool = True, asked: bool = True) -> Entry:
+    """An entry of the account that was asked for, with a refresh token of its `own` and an `access` token."""
+    names = {"account_id": True, "refresh_token": own, "refresh_token_expires_at": own}
+    names |= {"access_token": access, "token_id": access, "expires_at": access}
+    found = {name for name, there in names.items() if there and getattr(given, name) is not None}
+    return Entry(given, frozenset(found), asked=asked)
 
 
 def beside(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
     """An entry of another account of the login."""
-    return Entry(given, own, access)
+    return brought(given, own=own, access=access, asked=False)
 
 
 def success(*entries: Entry) -> Success:

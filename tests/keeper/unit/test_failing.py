@@ -153,6 +153,21 @@ def test_who_shares_the_token_waits_too() -> None:
     assert found.accounts[2] == login.accounts[2]
 
 
+def test_who_was_never_sent_is_not_parked() -> None:
+    """No second request is allowed: parked are those with the token that was sent. Others of the reply only wait."""
+    login = made(tokens(account="A"), tokens(account="B"), tokens("r-c", account="C"), tokens("r-d", account="D"))
+    login = changed(changed(login, 1, produced_by=2), 2, produced_by=2)
+    found = after(login, Unknown("ServerFailure", may_resend=False)).login
+    assert [it.state for it in found.accounts] == [RECONNECT, RECONNECT, "active", "active"]
+    waiting = found.accounts[3]
+    assert (waiting.unknown_since, waiting.sibling_renewed, waiting.reason) == (None, True, None)
+    assert waiting.wait_until is not None
+    assert waiting.due_at is not None
+    assert waiting.due_at >= waiting.wait_until
+    refused = failed(found, attempt(found, 2, 3), Refused(), now(9999)).login
+    assert refused.accounts[3].reason is Reason.REFUSED_AFTER_SIBLING
+
+
 def test_a_lease_that_ran_out() -> None:
     """Nobody knows which account it was for: all of them wait, and none that has nothing to send."""
     login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens(None, account="C")), attempt=3)

@@ -8,7 +8,6 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh_refresh.keeper.failing import expired
 from mesh_refresh.keeper.planning import (
     Answer,
     CodeFirst,
@@ -22,7 +21,7 @@ from mesh_refresh.keeper.planning import (
     next_exchange,
     put_off,
 )
-from mesh_refresh.keeper.standing import Applied, Now
+from mesh_refresh.keeper.unit import nothing_to_send
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
 from tests.keeper.unit.making import POLICY, START, at, changed, made, now, tokens
@@ -204,12 +203,6 @@ def logins(draw: st.DrawFn) -> Login:
             fields["due_at"] = kept.expires_at
         login = changed(login, index, tokens=kept, **fields)
     return evolve(login, succeeded_at=draw(_SOON), changed_at=draw(_SOON))
-
-
-def nothing_to_send(login: Login, moment: Now) -> Applied:
-    """What is written of a login that was claimed and of which nothing can be sent."""
-    applied = expired(login, moment)
-    return Applied(put_off(applied.login, moment.at, moment.policy), applied.told)
 
 
 @given(logins())

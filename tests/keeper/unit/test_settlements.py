@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Entry, Success, Unreadable, from_text, to_text
+from mesh_refresh.replies.brought import FIELDS
 from tests.keeper.unit.making import START, attempt, brought, made, question, success, tokens
 from tests.leaks.witness import Witness, planted
 from tests.unit.bounded import bounded
@@ -29,7 +30,9 @@ ATTEMPTS = st.builds(
     st.none() | UNICODE,
     st.booleans(),
 )
-ENTRIES = st.lists(st.builds(Entry, TOKENS, st.booleans(), st.booleans(), st.booleans()), max_size=3).map(tuple)
+ENTRIES = st.lists(
+    st.builds(Entry, TOKENS, st.frozensets(st.sampled_from(sorted(FIELDS))), st.booleans()), max_size=3
+).map(tuple)
 KEPT = (
     st.builds(Success, ENTRIES)
     | st.builds(CodeWanted, ENTRIES, st.none() | UNICODE, st.none() | MOMENTS, UNICODE, UNICODE, st.none() | UNICODE)

@@ -1,0 +1,264 @@
+"""What Link hands over, read strictly: every part that has or dates a token is read, or is named in a refusal.
+
+Names may be spelled in other case or with underscores, as databases and serializers rewrite them.
+
+Source: https://docs.meshconnect.com/guides/web-sdk
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from attrs import evolve, frozen
+
+from mesh_refresh.codec.plain import Wrong, is_absent, is_text, lifetime_of, list_of, named, object_of, text_of
+from mesh_refresh.enums import BrokerType, known
+from mesh_refresh.masking import MaskedDict
+from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
+
+_WRAPPERS = ("payload", "accessTokenPayload", "accessToken", "delayedAuth")
+_TOKENS = ("accessToken", "refreshToken", "tokenId")
+_IDS = ("accountId", "meshAccountId")
+_ENDS = ("expiresInSeconds", "refreshTokenExpiresInSeconds")
+_OTHER_ENDS = ("expires", "expiresAt", "expiresIn", "refreshTokenExpiresAt", "refreshTokenExpiresIn")
+_AROUND = ("brokerType", *_ENDS, "tradeToken")
+"""What a row says beside the payload in it, where the payload does not."""
+_NAMES = {
+    name.lower(): name
+    for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_OTHER_ENDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
+}
+_DEEPEST = 8
+_NO_PAYLOAD = "This is not a Link payload: "
+_LIST = "is a list, not a JSON object"
+_ONE_BY_ONE = " Hand over the payloads in it one at a time."
+_FORMATS = {
+    "mesh_refresh.tokens": "a tokens document: Tokens.from_json reads it, or Tokens.from_document",
+    "mesh_refresh.mfa_required": "a continuation: MfaRequired.from_json reads it",
+}
+
+
+class _RefusedError(Exception):
+    """The payload cannot be read, for the reason that is its one argument. It does not leave this module."""
+
+
+@frozen
+class _Level:
+    """The payload itself, and whether it stood under ``delayedAuth``."""
+
+    values: MaskedDict
+    delayed: bool = False
+
+
+def read_link_payload(payload: object) -> LinkPayload | str:
+    """Link's ``accessTokenPayload`` or ``delayedAuth``, or one flat account, bare or inside what is around it.
+
+    A sentence says why, where it is none of these, names no broker, has no token, or has a part that cannot be read.
+    """
+    try:
+        return _read(payload)
+    except _RefusedError as refusal:
+        return str(refusal)
+    except Exception as error:  # noqa: BLE001 - a mapping of the caller's may raise anything, with secrets in its frames
+        return f"The Link payload cannot be read: its type raised {type(error).__name__}."
+
+
+def is_link_payload(document: Mapping[str, Any]) -> bool:
+    """Whether nobody can have meant another document: it has no format, and a name that only Link's payloads have."""
+    names = named(document, _NAMES)
+    return "format" not in names and any(name in names for name in ("brokerType", "accountTokens", *_WRAPPERS))
+
+
+def _read(payload: object) -> LinkPayload:
+    found = object_of(payload)
+    if found is None:
+        raise _RefusedError(f"{_NO_PAYLOAD}it is empty, not a JSON object.")
+    if isinstance(found, Wrong):
+        raise _RefusedError(f"{_NO_PAYLOAD}it {found.why}.{_ONE_BY_ONE if found.why == _LIST else ''}")
+    level = _unwrapped(found)
+    values = level.values
+    broker = _broker(values, found)
+    _refuse_other_ends(values, values, "")
+    listed = list(_listed(values))
+    top = _account(values, "")
+    accounts = _joined(listed, top)
+    first = accounts[0]
+    link = LinkPayload(
+        known(BrokerType, broker),
+        accounts,
+        _lifetime(values, "expiresInSeconds"),
+        _lifetime(values, "refreshTokenExpiresInSeconds"),
+        trade_token=_text(values, "tradeToken", ""),
+    )
+    nothing_else = not listed and first.account is None and link.trade_token is None
+    alone = first.access_token is None and first.token_id is None
+    return evolve(link, delayed=len(accounts) == 1 and alone and (nothing_else or level.delayed))
+
+
+def _unwrapped(found: MaskedDict, depth: int = 0, *, delayed: bool = False) -> _Level:
+    """The payload in `found`: that itself, or what stands in a wrapper in it."""
+    _refuse_format(found)
+    level = named(found, _NAMES)
+    inside = {name: item for name in _WRAPPERS if (item := _wrapped(level, name)) is not None}
+    if not inside:
+        return _Level(level, delayed)
+    if len(inside) > 1:
+        raise _RefusedError(f"The Link payload is more than one: {', '.join(inside)}.{_ONE_BY_ONE}")
+    (name,) = inside
+    if beside := [key for key in ("accountTokens", *_TOKENS) if key != name and not is_absent(level.get(key))]:
+        raise _RefusedError(
+            f"The Link payload is two: tokens stand in {name} and beside it, as {beside[0]}.{_ONE_BY_ONE}"
+        )
+    if depth == _DEEPEST:
+        raise _RefusedError(f"{_NO_PAYLOAD}it is wrapped too deep.")
+    inner = named(inside[name], _NAMES)
+    for key in _AROUND:
+        if is_absent(inner.get(key)) and not is_absent(level.get(key)):
+            inner[key] = level[key]
+    return _unwrapped(inner, depth + 1, delayed=name == "delayedAuth")
+
+
+def _wrapped(level: MaskedDict, name: str) -> MaskedDict | None:
+    """The object under `name`; None where there is none."""
+    value = level.get(name)
+    if is_absent(value):
+        return None
+    whole = not is_absent(level.get("brokerType"))
+    if name == "accessToken" and whole and is_text(value):
+        return None  # the access token of a flat account, whatever text it is
+    item = object_of(value)
+    if not isinstance(item, Wrong):
+        return item
+    if name == "accessToken" and item.why != _LIST:
+        return None  # read as a token, and named as that where it is none
+    if whole and any(not is_absent(level.get(key)) for key in ("accountTokens", *_TOKENS)):
+        return None  # a column of the caller's own, by chance of that name
+    raise _RefusedError(f"{_NO_PAYLOAD}{name} {item.why}.{_ONE_BY_ONE if item.why == _LIST else ''}")
+
+
+def _refuse_format(found: MaskedDict) -> None:
+    """For the documents of this package's own, which other functions read."""
+    value = found.get("format")
+    if is_text(value) and (name := text_of(value)) in _FORMATS:
+        raise _RefusedError(f"{_NO_PAYLOAD}it is {_FORMATS[str(name)]}.")
+
+
+def _broker(values: MaskedDict, outer: MaskedDict) -> str:
+    broker = _text(values, "brokerType", "")
+    if broker is not None:
+        return broker
+    if "brokerAccountTokens" in values or "content" in outer:
+        raise _RefusedError(f"{_NO_PAYLOAD}brokerType is missing. It looks like a reply of Mesh's refresh endpoint.")
+    if "type" in outer:
+        raise _RefusedError(
+            f"{_NO_PAYLOAD}brokerType is missing. Of Link's events, only integrationConnected has tokens."
+        )
+    if {"broker", "refresh_token"} <= outer.keys():
+        raise _RefusedError(f"{_NO_PAYLOAD}brokerType is missing. Make Tokens(broker, refresh_token, ...) of columns.")
+    raise _RefusedError(f"{_NO_PAYLOAD}brokerType is missing.")
+
+
+def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
+    """The accounts in the list, with tokens or without."""
+    items = list_of(values.get("accountTokens"))
+    if isinstance(items, Wrong):
+        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {items.why}.")
+    for number, item in enumerate(items or []):
+        path = f"accountTokens[{number}]"
+        if isinstance(item, int | float):
+            continue  # holds nothing, as null does
+        entry = object_of(item)
+        if isinstance(entry, Wrong):
+            raise _RefusedError(f"The Link payload holds an account that cannot be read: {path} {entry.why}.")
+        if entry is not None:
+            entry = named(entry, _NAMES)
+            _refuse_other_ends(entry, values, f"{path}.")
+            yield _account(entry, f"{path}.")
+
+
+def _account(entry: MaskedDict, path: str) -> BrokerAccountTokens:
+    """An account, whose ids stand under ``account`` or, where it is flat, beside its tokens."""
+    account = object_of(entry.get("account"))
+    if isinstance(account, Wrong):
+        raise _RefusedError(f"The Link payload's {path}account {account.why}.")
+    inner = MaskedDict() if account is None else named(account, _NAMES)
+    ids = [_text(inner, name, f"{path}account.") or _text(entry, name, path) for name in _IDS]
+    refresh_token, access_token, token_id = (
+        _text(entry, name, path) for name in ("refreshToken", "accessToken", "tokenId")
+    )
+    return BrokerAccountTokens(
+        BrokerAccount(account_id=ids[0], mesh_account_id=ids[1]) if any(ids) else None,
+        access_token,
+        refresh_token,
+        token_id,
+    )
+
+
+def _joined(listed: list[BrokerAccountTokens], top: BrokerAccountTokens) -> tuple[BrokerAccountTokens, ...]:
+    """The accounts with tokens: those of the list, or the flat one. What stands in both places is one."""
+    accounts = tuple(entry for entry in listed if entry.has_token)
+    beside = _beside(top, accounts)
+    if not beside:
+        if not accounts:
+            raise _RefusedError(
+                "The Link payload holds no token: accountTokens is missing or empty, and so is refreshToken."
+            )
+        return accounts
+    if len(listed) > 1 or not _agree(listed[0] if listed else top, top):
+        raise _RefusedError(
+            f"The Link payload has {beside[0]} beside accountTokens, and in none of the accounts there: "
+            "whose it is cannot be told."
+        )
+    one = listed[0] if listed else top
+    return (
+        BrokerAccountTokens(
+            one.account or top.account,
+            one.access_token or top.access_token,
+            one.refresh_token or top.refresh_token,
+            one.token_id or top.token_id,
+        ),
+    )
+
+
+def _beside(top: BrokerAccountTokens, accounts: tuple[BrokerAccountTokens, ...]) -> list[str]:
+    """The names of the tokens at the top that none of `accounts` has."""
+    beside = {
+        "accessToken": top.access_token not in (None, *(entry.access_token for entry in accounts)),
+        "refreshToken": top.refresh_token not in (None, *(entry.refresh_token for entry in accounts)),
+        "tokenId": top.token_id not in (None, *(entry.token_id for entry in accounts)),
+    }
+    return [name for name in beside if beside[name]]
+
+
+def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
+    """Whether they can be the same account: nothing that both say differs."""
+    pairs = [
+        (one.access_token, top.access_token),
+        (one.refresh_token, top.refresh_token),
+        (one.token_id, top.token_id),
+        (one.account, one.account and top.account),
+    ]
+    return all(first == second for first, second in pairs if first is not None and second is not None)
+
+
+def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None:
+    """For an end of tokens that is said in a way that nobody reads, where it is not said in Link's."""
+    for name in _OTHER_ENDS if entry is values else (*_ENDS, *_OTHER_ENDS):
+        wanted = _ENDS[name.startswith("refresh")]
+        if not is_absent(entry.get(name)) and is_absent(values.get(wanted)):
+            raise _RefusedError(
+                f"The Link payload has {path}{name}, and no {wanted}: make Tokens of it, with their end."
+            )
+
+
+def _text(values: MaskedDict, name: str, path: str) -> str | None:
+    found = text_of(values.get(name))
+    if isinstance(found, Wrong):
+        raise _RefusedError(f"The Link payload's {path}{name} {found.why}.")
+    return found
+
+
+def _lifetime(values: MaskedDict, name: str) -> timedelta | None:
+    found = lifetime_of(values.get(name))
+    if isinstance(found, Wrong):
+        raise _RefusedError(f"The Link payload's {name} {found.why}.")
+    return found

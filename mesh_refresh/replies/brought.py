@@ -1,0 +1,175 @@
+"""What a reply brought of each entry's tokens, and what that makes of tokens that are kept. Pure.
+
+`Refreshed.all_tokens` has complete tokens: what the reply left out of an entry was carried over. Only what the reply
+itself brought may replace what is kept. A carried value may belong to another account, or be older than what is kept.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from mesh_refresh.replies.identity import same_account
+from mesh_refresh.tokens import Tokens
+
+ACCESS = frozenset({"access_token", "token_id"})
+"""What the next call to Mesh may need as its auth token."""
+SECRETS = ("refresh_token", "access_token", "token_id")
+"""The fields of `Tokens` that an exchange may renew."""
+FIELDS = frozenset(
+    {
+        *SECRETS,
+        "trade_token",
+        "metadata",
+        "account_id",
+        "mesh_account_id",
+        "expires_at",
+        "refresh_token_expires_at",
+        "not_before",
+    }
+)
+"""The fields that a reply or a strategy can bring."""
+
+
+@frozen
+class Brought:
+    """Which fields of one entry of `all_tokens` the reply itself had."""
+
+    fields: frozenset[str]
+    """Names of fields of `Tokens`."""
+    tokens: Tokens | None = field(default=None, repr=False)
+    """The entry as it was read from the reply. A field that a strategy has changed since counts as brought. None: the
+    strategy made the entry itself, and `fields` is all that there is to know."""
+
+
+def brought_fields(
+    before: Tokens, all_tokens: Sequence[Tokens], asked: int | None, read: Sequence[Brought]
+) -> tuple[frozenset[str], ...]:
+    """For each of `all_tokens`, the fields that are news.
+
+    `read` says what the reply had. A strategy may have changed, dropped, added or reordered entries since, so each of
+    `all_tokens` is compared with the reading that it was made of. An entry without a reading is compared with `before`.
+    """
+    if len(read) == len(all_tokens) and all(it.tokens is tokens for it, tokens in zip(read, all_tokens, strict=True)):
+        return tuple([it.fields for it in read])  # as the reading made them, which is the rule
+    readings = _readings(all_tokens, read)
+    return tuple(
+        [
+            _news(before, tokens, is_asked=index == asked) if found is None else _changed(before, tokens, found)
+            for index, (tokens, found) in enumerate(zip(all_tokens, readings, strict=True))
+        ]
+    )
+
+
+def _readings(all_tokens: Sequence[Tokens], read: Sequence[Brought]) -> list[Brought | None]:
+    """The reading that each entry was made of: the one that equals it, else the best that is left."""
+    found: list[Brought | None] = [None] * len(all_tokens)
+    left = dict(enumerate(read))
+    for sign in _SIGNS:
+        for index, tokens in enumerate(all_tokens):
+            if found[index] is None:
+                place = next((place for place, it in left.items() if sign(tokens, it.tokens, index == place)), None)
+                found[index] = None if place is None else left.pop(place)
+    return found
+
+
+def _share_a_secret(one: Tokens, other: Tokens) -> bool:
+    return any(getattr(one, name) == getattr(other, name) is not None for name in SECRETS)
+
+
+_Sign = Callable[[Tokens, Tokens | None, bool], bool]
+_SIGNS: tuple[_Sign, ...] = (
+    lambda _, read, in_place: read is None and in_place,
+    lambda tokens, read, _: tokens == read,
+    lambda tokens, read, _: read is not None and same_account(tokens, read),
+    lambda tokens, read, _: read is not None and _share_a_secret(tokens, read),
+    lambda _, __, in_place: in_place,
+)
+
+
+def _changed(before: Tokens, tokens: Tokens, read: Brought) -> frozenset[str]:
+    """The fields that the reply had, and those that a strategy has changed.
+
+    A refresh token of the whole login, which no entry had, stays that in whatever form a strategy gives it.
+    """
+    names = read.fields
+    if read.tokens is not None:
+        changed = changed_fields(read.tokens, tokens)
+        if "refresh_token" not in names and read.tokens.refresh_token not in (None, before.refresh_token):
+            changed -= {"refresh_token"}
+        names |= changed
+    return frozenset(name for name in names if getattr(tokens, name) is not None)
+
+
+def _news(before: Tokens, tokens: Tokens, *, is_asked: bool) -> frozenset[str]:
+    """The fields of an entry that a strategy made by itself: those that differ from what was sent."""
+    names = changed_fields(before, tokens)
+    if is_asked and "expires_at" in names:
+        names |= {name for name in ACCESS if getattr(tokens, name) is not None}  # the same token, for longer
+    return names
+
+
+def changed_fields(old: Tokens, new: Tokens) -> frozenset[str]:
+    """The fields of `new` that have another value than those of `old`; what `new` has not is none of them."""
+    return frozenset(name for name in FIELDS if getattr(new, name) not in (None, getattr(old, name)))
+
+
+def adopt(stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool) -> Tokens:
+    """`stored` with the fields of `fresh` that were `brought`; a lifetime stays with its token. Your `ref` stays.
+
+    `own`: `fresh` is of the account asked for, so what it carries is of this account. `stored` takes it where it has
+    nothing itself. Another entry carries no token of its account.
+    """
+    access, token_id, expires_at = _access(stored, fresh, brought, own=own)
+    refresh, refresh_ends = _refresh(stored, fresh, brought, own=own)
+    return evolve(
+        stored,
+        refresh_token=refresh,
+        refresh_token_expires_at=refresh_ends,
+        access_token=access,
+        token_id=token_id,
+        expires_at=expires_at,
+        trade_token=_newest("trade_token", stored, fresh, brought),
+        metadata=_newest("metadata", stored, fresh, brought),
+        account_id=_newest("account_id", stored, fresh, brought),
+        mesh_account_id=_newest("mesh_account_id", stored, fresh, brought),
+        ref=fresh.ref if stored.ref is None else stored.ref,
+        obtained_at=fresh.obtained_at or stored.obtained_at,
+        not_before=fresh.not_before,
+    )
+
+
+def _newest(name: str, stored: Tokens, fresh: Tokens, brought: frozenset[str]) -> Any:
+    """A field that belongs to the login, or to no token: what is stored, unless there is none or it is news."""
+    old, new = getattr(stored, name), getattr(fresh, name)
+    return new if new is not None and (old is None or name in brought) else old
+
+
+def _access(
+    stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool
+) -> tuple[str | None, str | None, datetime | None]:
+    """Access token, token id and their end."""
+    if not brought & ACCESS and (stored.auth_token is not None or not own):
+        moved = "expires_at" in brought and fresh.auth_token == stored.auth_token
+        return stored.access_token, stored.token_id, fresh.expires_at if moved else stored.expires_at
+    ends = fresh.expires_at
+    if ends is None and fresh.auth_token == stored.auth_token:
+        ends = stored.expires_at
+    if "token_id" in brought and "access_token" not in brought:
+        # A new token id stands in the place of an access token: that would be taken for the newer one.
+        return stored.access_token if fresh.token_id == stored.token_id else None, fresh.token_id, ends
+    return fresh.access_token, fresh.token_id if "token_id" in brought else stored.token_id or fresh.token_id, ends
+
+
+def _refresh(
+    stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool
+) -> tuple[str | None, datetime | None]:
+    """Refresh token and its end."""
+    if "refresh_token" not in brought and (stored.refresh_token is not None or not own):
+        moved = "refresh_token_expires_at" in brought and fresh.refresh_token == stored.refresh_token
+        return stored.refresh_token, fresh.refresh_token_expires_at if moved else stored.refresh_token_expires_at
+    ends = fresh.refresh_token_expires_at
+    if ends is None and fresh.refresh_token == stored.refresh_token:
+        ends = stored.refresh_token_expires_at
+    return fresh.refresh_token, ends
