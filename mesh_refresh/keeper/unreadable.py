@@ -81,9 +81,7 @@ def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now)
     for account in concerned(login, attempt, now):
         if not is_newer(account, attempt, now.credential(account.tokens), now):
             continue
-        parked = evolve(
-            _parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number), pending=None
-        )
+        parked = evolve(_parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number))
         login = replaced(login, account, parked)
         told.append(events.AccountUnreadable(*told_of(login, parked, now)))
     return Applied(login, tuple(told))
@@ -93,8 +91,10 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
     """The same for bytes that came after the exchange of `attempt`, whether or not its own outcome is written.
 
     Where a newer attempt has succeeded since, the account has the newer pair, and nothing shows that it is dead: the
-    body is kept and told, and the account goes on. So does a question of the broker: a person is at work on it, and the
-    continuation may hold a live token too. Nothing is known of the attempt's own outcome, so nothing is settled.
+    body is kept and told, and the account goes on. So does a question that this attempt or a newer one has brought: a
+    person is at work on it, and the continuation may hold a live token too. A question that is older than the attempt
+    is closed: its tokens went out with the code, and a second code would send them again. Nothing is known of the
+    attempt's own outcome, so nothing is settled.
     """
     asked = login.by_epoch(attempt.epoch)
     if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
@@ -102,7 +102,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
     told: list[Event] = []
     for account in concerned(login, attempt, now):
         kept = account
-        if account.state is not AccountState.MFA_REQUIRED and not _has_succeeded_since(account, attempt):
+        if not _has_asked_since(account, attempt) and not _has_succeeded_since(account, attempt):
             kept = _parked(account, attempt, reply, now)
         elif account is asked:
             kept = evolve(account, body=with_body(account.body, reply.body))
@@ -110,6 +110,11 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
             login = replaced(login, account, kept)
             told.append(events.AccountUnreadable(*told_of(login, kept, now)))
     return Applied(login, tuple(told))
+
+
+def _has_asked_since(account: Account, attempt: Attempt) -> bool:
+    """Whether the account waits for a code to a question that came by the attempt itself or by a newer one."""
+    return account.state is AccountState.MFA_REQUIRED and account.settled_by >= attempt.number
 
 
 def _has_succeeded_since(account: Account, attempt: Attempt) -> bool:
@@ -129,6 +134,7 @@ def _parked(account: Account, attempt: Attempt, reply: Unreadable, now: Now) -> 
         body=with_body(account.body, reply.body) if own else account.body,
         unknown_since=account.unknown_since or now.at,
         last_error="UnreadableReply",
+        pending=None,
     )
 
 

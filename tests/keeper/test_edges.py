@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from mesh_refresh.keeper.events import AccountUnreadable
+from mesh_refresh import UnreadableReply
+from mesh_refresh.keeper import CodeNotWanted
+from mesh_refresh.keeper.events import AccountUnreadable, MfaNeeded
 from mesh_refresh.logins import AccountState
 from mesh_refresh.testing import Edge, EdgeFault, Moment
 from tests.keeper.behind_edges import due_at_once
@@ -64,4 +66,25 @@ async def test_what_comes_late_is_in_the_row(stage: Stage) -> None:
         assert live is not None
         assert live.encode() in (account.body or b"")
         await asyncio.sleep(0)
+    assert not await stage.lost()
+
+
+async def test_what_comes_late_after_a_code_closes_the_question(stage: Stage) -> None:
+    """The code is spent and so are the tokens that went with it: a second code is refused, and nothing is sent."""
+    async with Edge(stage.fake) as edge, stage.keeper(base_url=edge.base_url) as keeper:
+        login = stage.fake.login("vanguard", mfa=True)
+        await keeper.add("a", login.tokens)
+        stage.clock.advance(login.options.access_lifetime or stage.now - stage.now)
+        await keeper.refresh_due()
+        await stage.notes.until(MfaNeeded)
+        edge.fail(EdgeFault.early(200, when=Moment.IDLE))
+        with pytest.raises(UnreadableReply):
+            await keeper.submit_mfa("a", login.code)
+        await edge.idle()
+        await stage.notes.until(AccountUnreadable)
+        account = await stage.account()
+        assert (account.state, account.pending) == (AccountState.UNREADABLE, None)
+        with pytest.raises(CodeNotWanted):
+            await keeper.submit_mfa("a", login.code)
+    assert stage.sent() == 2
     assert not await stage.lost()

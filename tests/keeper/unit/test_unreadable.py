@@ -10,7 +10,7 @@ from mesh_refresh import MfaRequired, Refreshed, Reply, Tokens, UnreadableReply
 from mesh_refresh.keeper.applying import code_wanted, succeeded
 from mesh_refresh.keeper.attempts import Attempt, Unreadable
 from mesh_refresh.keeper.events import AccountUnreadable
-from mesh_refresh.keeper.failing import Refused, Unknown, failed
+from mesh_refresh.keeper.failing import Refused, Unknown, code_refused, failed
 from mesh_refresh.keeper.unreadable import ONLY_STRANGERS, judge, keep_unreadable, names_only_strangers
 from mesh_refresh.logins import AccountState, Login, Reason
 from mesh_refresh.messages import BodyKind
@@ -207,6 +207,32 @@ def test_a_late_reply_leaves_a_question_open() -> None:
     after = parked(login, flying, late=True)
     assert after.login.accounts == (evolve(login.accounts[0], body=b"?"),)
     assert [type(it) for it in after.told] == [AccountUnreadable]
+
+
+@pytest.mark.parametrize("code_for", ["question-1", None])
+@pytest.mark.parametrize("ending", [None, Unknown("UnreadableReply"), "the code was wrong"])
+def test_a_late_reply_to_a_code_closes_its_question(code_for: str | None, ending: Unknown | str | None) -> None:
+    """Its tokens went out with the code, or to be asked anew: another code would send them a second time."""
+    login = made()
+    login = code_wanted(login, attempt(login, 1), question("question-1", "r-1"), now(1)).login
+    flying = attempt(login, 2, code_for=code_for)
+    if isinstance(ending, Unknown):
+        login = failed(login, flying, ending, now(2)).login
+    elif ending is not None:
+        login = code_refused(login, flying)
+    assert login.accounts[0].state is AccountState.MFA_REQUIRED
+    account = parked(login, flying, late=True).login.accounts[0]
+    assert (account.state, account.body, account.pending, account.due_at) == (PARKED, b"?", None, None)
+
+
+def test_a_late_reply_to_a_code_leaves_the_next_question_open() -> None:
+    """The code brought another question, whose continuation may hold a live token."""
+    login = made()
+    login = code_wanted(login, attempt(login, 1), question("question-1", "r-1"), now(1)).login
+    flying = attempt(login, 2, code_for="question-1")
+    login = code_wanted(login, flying, question("question-2", "r-2"), now(2)).login
+    after = parked(login, flying, late=True).login
+    assert after.accounts == (evolve(login.accounts[0], body=b"?"),)
 
 
 def test_a_late_reply_to_a_login_made_anew_is_of_nobody() -> None:
