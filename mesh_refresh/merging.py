@@ -40,43 +40,49 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
     """Every entry of `content` that has a token, complete, after a request with `tokens` that was sent at `at`."""
     entries = _entries(tokens, content)
     asked = _asked(tokens, entries.all, entries.listed)
-    sibling = Tokens(tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata)
-    all_tokens = tuple(
-        [
-            _renewed(tokens, entry, entries.shared if entries.is_nameless else None, content, at)
-            if index == asked
-            else _renewed(sibling, entry, entries.shared, content, at)
-            for index, entry in enumerate(entries.all)
-        ]
-    )
-    read = tuple(
-        [
-            Brought(_fields(entry, content, tokens if index == asked else None), all_tokens[index])
-            for index, entry in enumerate(entries.all)
-        ]
-    )
-    return Merged(all_tokens, asked, read)
+    all_tokens: list[Tokens] = []
+    read: list[Brought] = []
+    for index, entry in enumerate(entries.all):
+        own = index == asked
+        shared = entries.shared if entries.is_nameless or not own else None
+        renewed = _renewed(tokens if own else _sibling(tokens), entry, shared, content, at)
+        all_tokens.append(renewed)
+        read.append(Brought(_fields(entry, content, tokens if own else None), renewed))
+    return Merged(tuple(all_tokens), asked, tuple(read))
+
+
+def _sibling(tokens: Tokens) -> Tokens:
+    """What another account of the same login starts from: what belongs to the login, and no token of an account."""
+    return Tokens(tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata)
 
 
 def _fields(entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, sent: Tokens | None) -> frozenset[str]:
     """The fields of `Tokens` that the reply had for `entry`. `sent`: it is of the account whose tokens these are, and
     an echo of their refresh token is no news.
     """
-    account = entry.account or _NOBODY
-    values = {
-        "refresh_token": entry.refresh_token if sent is None or entry.refresh_token != sent.refresh_token else None,
-        "access_token": entry.access_token,
-        "token_id": entry.token_id,
-        "account_id": account.account_id,
-        "mesh_account_id": account.mesh_account_id,
-        "expires_at": content.expires_in and (entry.access_token or entry.token_id),
-        "refresh_token_expires_at": content.refresh_token_expires_in and entry.refresh_token,
-    }
-    return frozenset([name for name, value in values.items() if value])
+    account, refresh, access = entry.account, entry.refresh_token, entry.access_token or entry.token_id
+    names = []
+    if refresh and (sent is None or refresh != sent.refresh_token):
+        names.append("refresh_token")
+    if refresh and content.refresh_token_expires_in:
+        names.append("refresh_token_expires_at")
+    if entry.access_token:
+        names.append("access_token")
+    if entry.token_id:
+        names.append("token_id")
+    if access and content.expires_in:
+        names.append("expires_at")
+    if account is not None and account.account_id:
+        names.append("account_id")
+    if account is not None and account.mesh_account_id:
+        names.append("mesh_account_id")
+    return frozenset(names)
 
 
 def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
     listed = tuple([entry for entry in content.broker_account_tokens if entry.has_token])
+    if len(listed) == 1 and not (content.account or content.access_token or content.refresh_token):
+        return _Entries(listed, 1, None)  # which is the rule
     top = content.top_level
     if not listed:
         return _Entries((top,) if top.has_token else (), int(top.has_token), None)
@@ -148,9 +154,6 @@ def _shared(
     all_found = [it.refresh_token for it in entries if it.refresh_token not in (None, tokens.refresh_token)]
     several = {token for token in all_found if all_found.count(token) > 1}
     return several.pop() if len(several) == 1 else None, False
-
-
-_NOBODY = BrokerAccount()
 
 
 def _has_id(account: BrokerAccount | None) -> bool:

@@ -198,3 +198,43 @@ def test_a_success_ends_everything_that_was_wrong() -> None:
     assert (account.failures, account.sibling_renewed, account.behind) == (0, False, False)
     assert (account.body, account.display_message) == (b"?", None)
     assert [getattr(it, "failures", None) for it in after.told] == [7]
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_success_that_rotates_nothing_never_puts_the_spent_token_back(echo: bool) -> None:
+    """Two attempts sent one token, and the first has brought its successor: the second brings an access token only.
+
+    Also where its reply repeats the token that was sent, for the account asked for and for another one.
+    """
+    login = made(tokens(account="A"), tokens("r-b", "b-0", "B"))
+    first, second = attempt(login, 1), attempt(login, 2)
+    both = brought(tokens("r-1", "a-1", "A", got=1)), beside(tokens("r-b1", "b-1", "B", got=1))
+    login = succeeded(login, first, success(*both), now(1)).login
+    late = brought(tokens("r-0", "a-2", "A", got=2), own=echo), beside(tokens("r-b", "b-2", "B", got=2), own=echo)
+    after = succeeded(login, second, success(*late), now(2)).login
+    assert [pair(after, index) for index in (0, 1)] == [("r-1", "a-2"), ("r-b1", "b-2")]
+
+
+@pytest.mark.parametrize("refresh", ["r-0", None])
+def test_a_question_that_rotates_nothing_never_puts_the_spent_token_back(refresh: str | None) -> None:
+    """The same where the second reply asks for a code."""
+    login = made()
+    second = attempt(login, 2)
+    login = renewed(login, 1, "r-1", "a-1")
+    after = code_wanted(login, second, question("question-1", refresh), now(5)).login
+    assert after.state is AccountState.MFA_REQUIRED
+    assert pair(after) == ("r-1", "a-1")
+
+
+def test_those_who_shared_the_spent_token_tell_its_successor() -> None:
+    """The account asked for was given no refresh token, but those that shared its old one were: it takes theirs."""
+    login = made(tokens(account="A"), tokens("r-0", "b-0", "B"), tokens("r-c", "c-0", "C"))
+    entries = (
+        brought(tokens("r-0", "a-1", "A"), own=False),
+        beside(tokens("r-1", "b-1", "B")),
+        beside(tokens("r-c1", "c-1", "C")),
+    )
+    after = succeeded(login, attempt(login, 1), success(*entries), now(1)).login
+    assert [it.tokens.refresh_token for it in after.accounts] == ["r-1", "r-1", "r-c1"]
+    others = succeeded(login, attempt(login, 1), success(entries[0], entries[2]), now(1)).login
+    assert [it.tokens.refresh_token for it in others.accounts] == ["r-0", "r-0", "r-c1"]
