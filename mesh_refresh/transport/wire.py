@@ -43,6 +43,7 @@ class Wire(asyncio.Protocol):
         "_has_served",
         "_incoming",
         "_late",
+        "_looking",
         "_loop",
         "_poll",
         "_pool",
@@ -70,6 +71,9 @@ class Wire(asyncio.Protocol):
         self._late: Late | None = None
         self._stray: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        """For a connection that has left the pool: its end."""
+        self._looking: asyncio.TimerHandle | None = None
+        """For a reply that may be whole: the next look at it."""
         self._ended: str | None = None
         self._served_at = 0.0
         self._forgetting: asyncio.TimerHandle | None = None
@@ -138,14 +142,14 @@ class Wire(asyncio.Protocol):
 
     def _look(self, silent: float) -> None:
         """Is that all? After `silent` seconds without a byte."""
+        self._stop_looking()
         if self._incoming is None:
             return
         wait = self._incoming.next_wait(silent)
         if wait == 0.0:
             self._wake()
         elif wait is not None:
-            self._stop_timer()
-            self._timer = self._loop.call_later(wait, self._look, silent + wait)
+            self._looking = self._loop.call_later(wait, self._look, silent + wait)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end of it, in order or not."""
@@ -226,7 +230,13 @@ class Wire(asyncio.Protocol):
             if late is not None:
                 late(HttpReply.behind(came))
 
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
     def _stop_timer(self) -> None:
+        self._stop_looking()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -18,6 +18,7 @@ from mesh_refresh import (
     UnreadableReply,
 )
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
+from mesh_refresh.transport import wire
 
 ONCE = RetryPolicy(attempts=1)
 EARLY = EdgeFault.early(200, when=Moment.IDLE)
@@ -238,3 +239,33 @@ async def test_a_reply_after_the_deadline_that_the_hook_does_not_take(fake: Fake
     assert isinstance(caught.value.outcome, Refreshed)
     await fake.saved(caught.value.outcome)
     assert fake.lost() == []
+
+
+async def test_a_late_reply_that_stalls(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a late reply that breaks off where one may end, and that the server never ends, the bytes are handed over."""
+    monkeypatch.setattr(wire, "UNANSWERED", 0.5)
+    told: list[Any] = []
+    came, given_up = asyncio.Event(), asyncio.Event()
+    body = b'{"status": "ok", "content": {"refreshToken": "r-late"}'
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        await given_up.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + body)
+        await came.wait()
+        writer.close()
+
+    def save(outcome: object) -> None:
+        told.append(outcome)
+        came.set()
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, fake.client(base_url=f"http://127.0.0.1:{port}", retry=SOON, on_outcome=save) as mesh:
+        with pytest.raises(OutcomeUnknown):
+            await mesh.refresh(fake.login("coinbase").token)
+        given_up.set()
+        await came.wait()
+    (late,) = told
+    assert isinstance(late, UnreadableReply)
+    assert body in late.body
