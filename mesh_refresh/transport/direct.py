@@ -15,7 +15,7 @@ from mesh_refresh.errors import InvalidRequest, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.transport.incoming import Incoming
-from mesh_refresh.transport.wire import Wire
+from mesh_refresh.transport.wire import WireProtocol
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -36,7 +36,7 @@ class Direct:
     """POSTs to one URL, on the connections of one session's pool."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, pattern: aiohttp.ClientRequest, retired: dict[Wire, None]
+        self, session: aiohttp.ClientSession, pattern: aiohttp.ClientRequest, retired: dict[WireProtocol, None]
     ) -> None:
         connector = session.connector
         if connector is None:
@@ -52,7 +52,7 @@ class Direct:
 
     @classmethod
     async def to(
-        cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: dict[Wire, None]
+        cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: dict[WireProtocol, None]
     ) -> "Direct":
         """Let aiohttp make its request for `url`, with the proxy and all, and keep that as the pattern."""
         made: list[aiohttp.ClientRequest] = []
@@ -67,7 +67,7 @@ class Direct:
             return cls(session, made[0], retired)
         raise Surprise("a session sent what was to be captured")
 
-    async def connect(self) -> tuple[aiohttp.connector.Connection, Wire]:
+    async def connect(self) -> tuple[aiohttp.connector.Connection, WireProtocol]:
         """A connection on which nothing but the reply to the next request can come."""
         for _ in range(_TRIES):
             try:
@@ -89,19 +89,19 @@ class Direct:
             conn.close()
         raise NotSent("The request was not sent: every connection was closed, or spoke before it was asked.")
 
-    def _wire_of(self, conn: aiohttp.connector.Connection) -> Wire:
+    def _wire_of(self, conn: aiohttp.connector.Connection) -> WireProtocol:
         transport, handler = conn.transport, conn.protocol
         if transport is None or handler is None:
             raise Surprise("a connection has no transport")
         found = transport.get_protocol()
-        if isinstance(found, Wire):
+        if isinstance(found, WireProtocol):
             return found
-        wire = Wire(transport, handler, self._retired)
+        wire = WireProtocol(transport, handler, self._retired)
         if handler.should_close:
             wire.retire()  # it has spoken already
         return wire
 
-    async def exchange(self, conn: aiohttp.connector.Connection, wire: Wire, request: HttpRequest) -> HttpReply:
+    async def exchange(self, conn: aiohttp.connector.Connection, wire: WireProtocol, request: HttpRequest) -> HttpReply:
         """Send, and bring the reply, or what came of it. Raises `OutcomeUnknown` where nothing came."""
         sent = reusable = False
         try:

@@ -34,7 +34,7 @@ Late = Callable[[HttpReply], None]
 """Takes what came too late, or behind a reply."""
 
 
-class Wire(asyncio.Protocol):
+class WireProtocol(asyncio.Protocol):
     """Sends the bytes of a request, and brings back the reply to it and nothing else."""
 
     __slots__ = (
@@ -56,7 +56,9 @@ class Wire(asyncio.Protocol):
         "is_lost",
     )
 
-    def __init__(self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: dict["Wire", None]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: dict["WireProtocol", None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._pool = pool

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mesh_refresh.messages import HttpReply
 from mesh_refresh.transport.incoming import Incoming
-from mesh_refresh.transport.wire import Wire
+from mesh_refresh.transport.wire import WireProtocol
 
 
 @contextmanager
@@ -28,21 +28,21 @@ def dropped_what_the_parser_refuses() -> Iterator[None]:
 @contextmanager
 def a_connection_that_has_spoken() -> Iterator[None]:
     """W1: what comes while a connection is idle is the answer to the next request on it."""
-    ahead: dict[Wire, list[bytes]] = {}
-    right: Any = Wire.send
+    ahead: dict[WireProtocol, list[bytes]] = {}
+    right: Any = WireProtocol.send
 
-    def take_stray(self: Wire, data: bytes) -> None:
+    def take_stray(self: WireProtocol, data: bytes) -> None:
         ahead.setdefault(self, []).append(data)
 
-    def send(self: Wire, *arguments: Any) -> None:
+    def send(self: WireProtocol, *arguments: Any) -> None:
         right(self, *arguments)
         for data in ahead.pop(self, []):
             self.data_received(data)
 
     with (
-        patch.object(Wire, "_take_stray", take_stray),
-        patch.object(Wire, "is_silent", lambda self: not self.is_lost),
-        patch.object(Wire, "send", send),
+        patch.object(WireProtocol, "_take_stray", take_stray),
+        patch.object(WireProtocol, "is_silent", lambda self: not self.is_lost),
+        patch.object(WireProtocol, "send", send),
     ):
         yield
 
@@ -50,7 +50,7 @@ def a_connection_that_has_spoken() -> Iterator[None]:
 @contextmanager
 def dropped_what_comes_late() -> Iterator[None]:
     """Bytes behind a reply are thrown away."""
-    with patch.object(Wire, "_hand_over", lambda self: None):
+    with patch.object(WireProtocol, "_hand_over", lambda self: None):
         yield
 
 

@@ -28,7 +28,7 @@ from mesh_refresh.testing.edge.steps import (
 _LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
-class Ended(Exception):
+class ConnectionEnded(Exception):
     """There is nobody to write to any more."""
 
 
@@ -60,15 +60,15 @@ class Connection:
             self._ahead.put_nowait(None)
 
     async def next_request(self) -> Request:
-        """The next request. Raises `Ended` where the client has closed the connection."""
+        """The next request. Raises `ConnectionEnded` where the client has closed the connection."""
         request, self._next = self._next or await self._ahead.get(), None
         if request is None:
             self._ahead.put_nowait(None)
-            raise Ended
+            raise ConnectionEnded
         return request
 
     async def play(self, step: Step) -> None:
-        """Do one step of a script. Raises `Ended` where the connection is at its end."""
+        """Do one step of a script. Raises `ConnectionEnded` where the connection is at its end."""
         match step:
             case Send() | Write():
                 await self._write(step.message.raw if isinstance(step, Send) else step.data)
@@ -81,10 +81,10 @@ class Connection:
             case HalfClose():
                 await self._half_close()
             case Close():
-                raise Ended
+                raise ConnectionEnded
             case Reset():
                 self._reset()
-                raise Ended
+                raise ConnectionEnded
 
     async def close(self) -> None:
         """Send what was written, then FIN; safe to repeat."""
@@ -104,12 +104,12 @@ class Connection:
 
     async def _write(self, data: bytes) -> None:
         if self.gone or self._writer.is_closing():
-            raise Ended
+            raise ConnectionEnded
         try:
             self._writer.write(data)
             await self._writer.drain()
         except ConnectionError:
-            raise Ended from None
+            raise ConnectionEnded from None
 
     async def _pause(self, turns: int) -> None:
         for _ in range(turns):
@@ -121,7 +121,7 @@ class Connection:
         self._writer.write_eof()
         await self._awaited()
         self._reset()
-        raise Ended
+        raise ConnectionEnded
 
     async def _awaited(self) -> Request:
         self._count(-1)

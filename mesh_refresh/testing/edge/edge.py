@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.testing.contract import REFRESH_PATH
-from mesh_refresh.testing.edge.connection import Connection, Ended, ask, script_of
+from mesh_refresh.testing.edge.connection import Connection, ConnectionEnded, ask, script_of
 from mesh_refresh.testing.edge.faults import EdgeFault
 from mesh_refresh.testing.edge.message import Message
 from mesh_refresh.testing.edge.reach import Reach, measured
@@ -170,7 +170,7 @@ class Edge:
                     await self._exchange(connection, request)
                 finally:
                     self._count_busy(-1)
-        except Ended:
+        except ConnectionEnded:
             pass
         finally:
             reading.cancel()
@@ -210,7 +210,7 @@ class Edge:
                 await connection.play(step)
                 if isinstance(step, Write):
                     written += step.data
-        except Ended:
+        except ConnectionEnded:
             relay.hung_up = len(written) < len(planned)
             raise
         except asyncio.CancelledError:
