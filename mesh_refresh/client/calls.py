@@ -108,7 +108,7 @@ class Call:
 
 
 class Answered:
-    """Mesh answered. Each caller reads the answer for its own account."""
+    """Mesh answered. Each caller reads the answer for its own account, and the answer keeps to whom it is owed."""
 
     __slots__ = (
         "_asker",
@@ -119,6 +119,7 @@ class Answered:
         "http",
         "key",
         "pending",
+        "reached",
         "received_at",
         "request",
         "told",
@@ -144,10 +145,27 @@ class Answered:
         self._reply: Reply | None = None
         self.until = 0.0
         """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
+        # Of each ref: an outcome that holds a live token is owed to it until its hook or a caller has it.
         self.told = NOBODY
         """The refs whose outcome the hook has."""
+        self.reached = NOBODY
+        """The refs whose outcome the hook or a caller has."""
         self.unreached: tuple[Call, ...] = ()
-        """The calls whose outcome is with nobody."""
+        """A call of each ref to which the outcome is still owed."""
+
+    def tell(self, ref: Ref) -> None:
+        """The hook has the outcome of `ref`."""
+        self.told |= {ref}
+        self.reached |= {ref}
+
+    def reach(self, ref: Ref) -> None:
+        """A caller has the outcome of `ref`."""
+        self.reached |= {ref}
+
+    def owe(self, calls: Iterable[Call]) -> None:
+        """The outcome is owed to the refs of `calls` as well, but for those that it has reached."""
+        owed = {call.ref: call for call in (*self.unreached, *calls)}
+        self.unreached = tuple(call for ref, call in owed.items() if ref not in self.reached)
 
     @property
     def reply(self) -> Reply:

@@ -8,7 +8,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
 from typing import cast
 
-from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
+from mesh_refresh.client.calls import NOBODY, Answered, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.shell import Hook, Shell
 from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
@@ -50,8 +50,7 @@ class Delivery:
     """The callers of one exchange, and what became of their outcomes."""
 
     __slots__ = (
-        "_begun", "_failures", "_is_late", "_participants", "_result_for", "_shell", "_tellings", "number", "reached",
-        "told",
+        "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_shell", "_tellings", "number",
     )  # fmt: skip
 
     def __init__(self, shell: Shell, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
@@ -65,10 +64,8 @@ class Delivery:
         self._begun: frozenset[Ref] | None = None
         """The refs whose hook was called, from the time on at which hooks are called."""
         self._tellings: frozenset[asyncio.Task[None]] = frozenset()
-        self.told: frozenset[Ref] = NOBODY
-        """The refs whose outcome is with the hook."""
-        self.reached: frozenset[Ref] = NOBODY
-        """The refs whose outcome is with the hook or a caller."""
+        self._answered: Answered | None = None
+        """The answer that is brought, which keeps who has it. None where there is none: then nothing is owed."""
 
     def join(self, call: Call, context: Context | None = None) -> Participant:
         """Count a caller in; what it has its hook told is told in `context`, which is this one unless given."""
@@ -98,12 +95,12 @@ class Delivery:
         for participant in self._participants:
             participant.result = None
 
-    async def save(self) -> None:
+    async def save(self, answered: Answered | None) -> None:
         """Tell the hook, once for each ref and all refs at the same time. Callers who join meanwhile are counted in.
 
-        Where there are several refs, nobody waits for the hook of another one's.
+        Where there are several refs, no caller waits for the hook of another ref.
         """
-        self._begun = NOBODY
+        self._answered, self._begun = answered, NOBODY
         first, *others = self._participants
         if not others or all(participant.ref == first.ref for participant in others):
             hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
@@ -130,7 +127,8 @@ class Delivery:
     def received(self, participant: Participant) -> Result:
         """What a caller is handed; it is with a caller from here on."""
         participant.gone = True
-        self.reached |= {participant.ref}
+        if self._answered is not None:
+            self._answered.reach(participant.ref)
         result, failure = self._result(participant), self._failures.get(participant.ref)
         if failure is None or not participant.call.sending.hook or not holds_live_token(result):
             return result
@@ -138,14 +136,14 @@ class Delivery:
         error.outcomes = (cast("Outcome", result),)
         return error
 
-    def unreached(self) -> tuple[Call, ...]:
-        """The calls whose outcome holds a live token and is with nobody, one for each ref."""
-        missed = {
-            participant.ref: participant.call
-            for participant in self._participants
-            if participant.ref not in self.reached and holds_live_token(self._result(participant))
-        }
-        return tuple(missed.values())
+    def settle(self) -> None:
+        """Every caller is gone: the answer is told whose outcome holds a live token, and may have reached no place."""
+        if self._answered is not None:
+            self._answered.owe(
+                participant.call
+                for participant in self._participants
+                if participant.ref not in self._answered.reached and holds_live_token(self._result(participant))
+            )
 
     def _result(self, participant: Participant) -> Result:
         if participant.result is None:
@@ -155,7 +153,7 @@ class Delivery:
     def _hook_to_call(self, participant: Participant) -> Hook | None:
         """The hook, where it is to be told of this caller's outcome and was not yet."""
         hook, ref = self._hook_of(participant.call), participant.ref
-        if hook is None or ref in self.told or ref in self._failures or ref in (self._begun or NOBODY):
+        if hook is None or self._is_told(ref) or ref in (self._begun or NOBODY):
             return None
         return hook if holds_live_token(self._result(participant)) else None
 
@@ -168,8 +166,12 @@ class Delivery:
             if not task.done():
                 self._tellings |= {task}
                 task.add_done_callback(self._told_one)
-        elif ref in self.told or ref in self._failures or ref not in (self._begun or NOBODY):
+        elif self._is_told(ref) or ref not in (self._begun or NOBODY):
             participant.wake()
+
+    def _is_told(self, ref: Ref) -> bool:
+        """Whether its hook took the outcome, or refused it."""
+        return ref in self._failures or (self._answered is not None and ref in self._answered.told)
 
     async def _tell_and_wake(self, hook: Hook, participant: Participant) -> None:
         try:
@@ -206,8 +208,8 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything
             cause, why = error, f"raised {type(error).__name__}"
         else:
-            self.told |= {ref}
-            self.reached |= {ref}
+            if self._answered is not None:
+                self._answered.tell(ref)
             return
         came = (
             "A reply that may hold a token came" if isinstance(outcome, UnreadableReply) else "The exchange succeeded"

@@ -177,7 +177,7 @@ class Exchange:
             if self.answered is None:
                 await self._send_until_ended()
             self.started = False
-            await self.delivery.save()
+            await self.delivery.save(self.answered)
         finally:
             self._finish()
 

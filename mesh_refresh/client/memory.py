@@ -58,8 +58,6 @@ class Memory:
     def begin(self, answered: Answered, exchange: Exchange) -> None:
         """`exchange` brings a remembered answer to a late caller, and to the hook if it is of a new ref."""
         self._recalled[answered] = exchange
-        exchange.delivery.told |= answered.told
-        exchange.delivery.reached |= answered.told
 
     def end(self, exchange: Exchange) -> None:
         """It did; late callers from here on need another one."""
@@ -67,17 +65,16 @@ class Memory:
             self._recalled.pop(exchange.answered, None)
 
     def settle(self, exchange: Exchange) -> None:
-        """No caller of a finished exchange waits any more: what reached nobody is kept until it reaches somebody."""
-        answered, delivery = exchange.answered, exchange.delivery
+        """No caller of a finished exchange waits any more: what it owes is kept until a hook or a caller has it."""
+        answered = exchange.answered
         if answered is None:
             return
-        if delivery.told:
-            answered.told |= delivery.told
-        missed = (*answered.unreached, *delivery.unreached())
-        if missed:
-            self._keep_or_release(answered, {call.ref: call for call in missed}, exchange)
+        exchange.delivery.settle()
+        if answered.unreached:
+            self._kept[answered] = None
+            self._spent[answered.key] = answered
         elif self._kept:
-            self._drop_what_came_before(answered)
+            self._release(answered)
         answered.compact()
 
     def newest(self, call: Call) -> tuple[Answered, Call] | None:
@@ -111,17 +108,12 @@ class Memory:
         outcomes = [answered.outcome_for(call) for answered in self._kept for call in answered.unreached]
         return tuple(outcomes)  # type: ignore[arg-type]  # only calls with an outcome that holds a token are kept
 
-    def _keep_or_release(self, answered: Answered, missed: dict[object, Call], exchange: Exchange) -> None:
-        reached = exchange.delivery.reached
-        answered.unreached = tuple(call for ref, call in missed.items() if ref not in reached)
-        if answered.unreached:
-            self._kept[answered] = None
-            self._spent[answered.key] = answered
-        else:
-            self._kept.pop(answered, None)
-            self._drop_what_came_before(answered)
-            if self._timer is None and answered.key in self._spent:
-                self._forget_in(0.0)
+    def _release(self, answered: Answered) -> None:
+        was_kept = answered in self._kept
+        self._kept.pop(answered, None)
+        self._drop_what_came_before(answered)
+        if was_kept and self._timer is None and answered.key in self._spent:
+            self._forget_in(0.0)
 
     def _drop_what_came_before(self, answered: Answered) -> None:
         """What reached nobody and was refreshed on since is out of date: saving it would undo what came after."""
