@@ -182,8 +182,9 @@ class Incoming:
     # What httptools calls.
 
     def on_message_begin(self) -> None:
-        """Bytes behind a complete reply look like one more."""
-        self._in_next_message = self._surplus = self.complete
+        """Bytes behind a complete reply, or behind one that was refused as too large, look like one more."""
+        self._surplus = self.complete
+        self._in_next_message = self.complete or self.fault is not None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer."""

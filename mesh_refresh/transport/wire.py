@@ -71,7 +71,7 @@ class WireProtocol(asyncio.Protocol):
         self._incoming: Incoming | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._late: Late | None = None
-        self._stray: list[bytes] = []
+        self._stray: Incoming | None = None
         self._timer: asyncio.TimerHandle | None = None
         """For a connection that has left the pool: its end."""
         self._looking: asyncio.TimerHandle | None = None
@@ -206,11 +206,15 @@ class WireProtocol(asyncio.Protocol):
             self._late = None
 
     def _take_stray(self, data: bytes) -> None:
-        self._stray.append(MaskedBytes(data))
+        if self._stray is None:
+            self._stray = Incoming()
+        self._stray.feed(data)
         self.retire()
-        if sum(map(len, self._stray)) > BODY_LIMIT:
+        if self._stray.size > BODY_LIMIT:
             self.close()
         elif not self.is_lost:
+            if self._stray.next_wait(0.0) == 0.0:  # a whole reply: the sooner it is known, the fewer come to harm
+                self._hand_over_stray()
             self._stop_timer()
             self._timer = self._loop.call_later(HAND_OVER, self.close)
 
@@ -219,18 +223,27 @@ class WireProtocol(asyncio.Protocol):
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
-        late, self._late = self._late, None
         incoming, self._incoming = self._incoming, None
-        came, self._stray = MaskedBytes(b"".join(self._stray).strip()), []
-        if incoming is not None and late is not None:
+        if incoming is not None and self._late is not None:
             incoming.forget_parser()
             if incoming.size:
                 _log.warning("a reply came after its request was given up")
-                late(incoming.reply(self._ended))
-        elif came:
+                self._late(incoming.reply(self._ended))
+        else:
+            self._hand_over_stray()
+        self._late = None
+
+    def _hand_over_stray(self) -> None:
+        """What came behind the reply. More may come: that is handed over by itself."""
+        stray, self._stray = self._stray, None
+        if stray is None:
+            return
+        stray.forget_parser()
+        came = MaskedBytes(stray.raw.strip())
+        if came:
             _log.error("%d bytes came on a connection behind its reply; it is not used again", len(came))
-            if late is not None:
-                late(HttpReply.behind(came))
+            if self._late is not None:
+                self._late(HttpReply.behind(came))
 
     def _stop_looking(self) -> None:
         if self._looking is not None:

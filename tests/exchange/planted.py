@@ -50,7 +50,10 @@ def a_connection_that_has_spoken() -> Iterator[None]:
 @contextmanager
 def dropped_what_comes_late() -> Iterator[None]:
     """Bytes behind a reply are thrown away."""
-    with patch.object(WireProtocol, "_hand_over", lambda self: None):
+    with (
+        patch.object(WireProtocol, "_hand_over", lambda self: None),
+        patch.object(WireProtocol, "_hand_over_stray", lambda self: None),
+    ):
         yield
 
 

@@ -1,4 +1,4 @@
-"""A sample of what ``nox -s edges`` runs in full, drawn anew each time; and what that has found."""
+"""A sample of what ``nox -s edges`` runs in full, there drawn anew each time; and what that has found."""
 
 from random import Random
 
@@ -35,6 +35,8 @@ FOUND = (
     "chunks of one byte + no body + another login's reply, at once",
     "another login's reply, in the next segment + chunk sizes too large, within the refresh token / chunked",
     "no body + another login's reply, at once",
+    # The code of a reply behind one that is refused as too large was taken for its own.
+    "1500 headers + 408, at once + transfer coding identity, chunked / a code",
     "another login's reply, at once + chunk size with 0x + chunk extensions / own id",
 )
 
@@ -49,8 +51,7 @@ async def test_what_was_found_is_mended(name: str) -> None:
 @pytest.mark.parametrize("login", LOGINS)
 async def test_every_login_behind_every_fault(login: str) -> None:
     """Each comes whole through each fault, or its bytes are kept; nobody gets a token of somebody else's."""
-    chance = Random()
-    faults = chance.sample(list(EdgeFault.all().values()), 60)
+    faults = Random(login).sample(list(EdgeFault.all().values()), 60)
     found = await go_behind([Case(fault, login) for fault in faults], lanes=60)
     assert not found.wrong
 
@@ -58,21 +59,19 @@ async def test_every_login_behind_every_fault(login: str) -> None:
 @pytest.mark.parametrize("how", ["split", "cut", "reset"])
 async def test_some_faults_at_some_bytes(how: str) -> None:
     """A reply behind a fault that is split or cut at any byte: whole, or kept, or not even come."""
-    seed = Random().randrange(1 << 32)
-    chance, cases = Random(seed), []
+    chance, cases = Random(how), []
     for fault in chance.sample(list(EdgeFault.all().values()), 10):
         places = bytes_of(await size_behind(fault), chance, every=1)
         some = chance.sample(places, min(8, len(places)))
         cases += [Case(fault | at_byte(how, place), chance.choice(list(LOGINS))) for place in some]
     found = await go_behind(cases, lanes=40)
-    assert not found.wrong, f"seed {seed}"
+    assert not found.wrong
 
 
 async def test_some_faults_together() -> None:
-    """Pairs and threes of faults, drawn anew at each run."""
-    seed = Random().randrange(1 << 32)
-    found = await go_behind(drawn(Random(seed), 150), lanes=50)
-    assert not found.wrong, f"seed {seed}"
+    """Pairs and threes of faults."""
+    found = await go_behind(drawn(Random(150), 150), lanes=50)
+    assert not found.wrong
 
 
 # Each with faults behind which it shows, and what must be said of it.

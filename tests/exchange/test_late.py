@@ -269,3 +269,38 @@ async def test_a_late_reply_that_stalls(fake: FakeMesh, monkeypatch: pytest.Monk
     (late,) = told
     assert isinstance(late, UnreadableReply)
     assert body in late.body
+
+
+async def test_two_replies_behind_one(fake: FakeMesh) -> None:
+    """Each whole reply that comes while the connection is idle is handed over at once, and reading goes on."""
+    told: list[Any] = []
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def with_token(token: str) -> bytes:
+        tokens = f'[{{"refreshToken": "{token}"}}]'
+        body = f'{{"status": "ok", "content": {{"status": "succeeded", "brokerAccountTokens": {tokens}}}}}'
+        return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(with_token("r-own"))
+        await first.wait()
+        writer.write(with_token("r-second"))
+        await second.wait()
+        writer.write(with_token("r-third"))
+
+    async def save(outcome: object) -> None:
+        told.append(outcome)
+        {1: first, 2: second}.get(len(told), asyncio.Event()).set()
+        if len(told) == 3:
+            came.set()
+
+    came = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, fake.client(base_url=f"http://127.0.0.1:{port}", on_outcome=save) as mesh:
+        await mesh.refresh(fake.login("coinbase").token)
+        await came.wait()
+    assert [type(outcome) for outcome in told] == [Refreshed, UnreadableReply, UnreadableReply]
+    assert b"r-second" in told[1].body
+    assert b"r-third" in told[2].body

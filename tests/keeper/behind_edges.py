@@ -25,10 +25,6 @@ _LATER = ("in the next segment", "while idle", "after the next request")
 different envelopes none is taken, at no time."""
 
 
-TOLD_TOO_LATE = {"another login's reply, in the next segment"}
-"""Each exchange is a success, and what comes behind it is handed over a second later: by then, all have been met."""
-
-
 @frozen
 class Fleet:
     """What became of the logins."""
@@ -52,7 +48,7 @@ class Fleet:
             yield f"{len(missing)} pairs are lost"
         if (parked := self._parked()) and not any(when in self.fault.name for when in (*_LATER, "another login's")):
             yield f"{parked} logins are parked whose reply came whole"
-        if self.harmed > CONCURRENCY + BEYOND and self.fault.name not in TOLD_TOO_LATE:
+        if self.harmed > CONCURRENCY + BEYOND:
             yield f"{self.harmed} logins were harmed"
         if self.harmed == self.met and not self.tripped:
             yield "no breaker opened"
