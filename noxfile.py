@@ -125,12 +125,21 @@ def tests(session: nox.Session) -> None:
     """The tests, on each Python that this machine has; on one of them those that are about another program.
 
     What PostgreSQL does with a statement, or when it is killed, is the same whichever Python asks. Those take minutes.
+    The Pythons between the oldest and the newest run what depends on Python most: the client, and worlds in simulation.
+    Arguments replace all of that: `nox -s tests-3.12 -- tests/unit/test_retry.py`.
     """
     session.install("-e", ".[dev]")
-    these = [] if session.python == PYTHONS[0] else ["-m", "not once"]
-    if session.python not in SIMULATING:
-        these += ["--ignore", "tests/simulation"]
-    session.run("pytest", *AT_ONCE, *these, "tests", *session.posargs)
+    session.run("pytest", *AT_ONCE, *(session.posargs or _these(session.python)))
+
+
+def _these(python: object) -> list[str]:
+    all_of_it = ["tests"] if python in SIMULATING else ["tests", "--ignore", "tests/simulation"]
+    if python == PYTHONS[0]:
+        return all_of_it
+    if python == PYTHONS[-1]:
+        return ["-m", "not once", *all_of_it]
+    simulated = ["tests/simulation"] if python in SIMULATING else []
+    return ["-m", "not once", "tests/exchange", "tests/unit", "tests/leaks", *simulated]
 
 
 @nox.session(python=PYTHONS[:1])
@@ -167,11 +176,15 @@ def edges(session: nox.Session) -> None:
     session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
 
 
-def parts(session: nox.Session) -> None:
-    """Two thousand stories of parts that misbehave, with fresh randomness, in place of forty: some half an hour."""
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Every property with fifty times as many examples, drawn anew: some hours; `-- --times 5` for a look."""
     session.install("-e", ".[dev]")
-    env = {"MESH_REFRESH_PARTS_EXAMPLES": "2000"}
-    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", "tests/exchange/test_parts_fuzz.py", env=env)
+    models = ["tests/stores/test_machine.py", "tests/keeper/unit/test_merge_model.py"]
+    times = session.posargs[1] if session.posargs[:1] == ["--times"] else "50"
+    env = {"MESH_REFRESH_TIMES": times}
+    session.run("pytest", *AT_ONCE, "-o", "faulthandler_timeout=0", "-m", "hypothesis", "tests", env=env)
+    session.run("pytest", *AT_ONCE, "-o", "faulthandler_timeout=0", *models, env=env)
 
 
 @nox.session(python=SIMULATING)

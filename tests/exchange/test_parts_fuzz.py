@@ -1,18 +1,15 @@
 """Parts of the user's that raise, return wrong types, wait, cancel and call back, at each place where they are called.
 
 Each caller gets an outcome or an error of ours, aclose() ends, what came is with somebody, and no task and no complaint
-is left behind. ``nox -s parts`` tries many more stories.
+is left behind. ``nox -s fuzz`` tries many more stories.
 """
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
+from tests.examples import bounded
 from tests.exchange.parts_world import PLACES, Story, wrong_after
-
-EXAMPLES = int(os.environ.get("MESH_REFRESH_PARTS_EXAMPLES", "40"))
 
 LISTS = {place: st.lists(st.sampled_from(acts), min_size=1, max_size=3).map(tuple) for place, acts in PLACES.items()}
 STORIES = st.builds(
@@ -24,10 +21,7 @@ STORIES = st.builds(
 
 
 @given(story=STORIES)
-@settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 100, database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)  # fmt: skip
+@bounded(40)
 def test_any_story(story: Story) -> None:
     """Whatever the parts do, and whenever callers are cancelled."""
     note(f"{story.acts} {story.cancelled} {story.steps}")

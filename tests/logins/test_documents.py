@@ -22,8 +22,8 @@ from mesh_refresh.logins import (
     login_to_text,
 )
 from mesh_refresh.stores import PlainText, row_of
+from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
-from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
 pytestmark = pytest.mark.once

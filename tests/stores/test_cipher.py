@@ -12,8 +12,8 @@ from hypothesis import given
 
 from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
+from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
-from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import UNICODE
 
 OLD, NEW = Cipher.generate_key(), Cipher.generate_key()

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from mesh_refresh.stores import Demand, MemoryStore, Page, Row, Store
+from tests.examples import bounded
 from tests.stores.handles import Handles, SqliteHandles
 from tests.stores.postgres.handles import PostgresHandles
 
 pytestmark = pytest.mark.once
 
-MANY = settings(max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
 _BROKERS = ("one", "two", "*")
@@ -162,7 +161,7 @@ class SqliteMachine(StoreMachine):
 
 
 def test_sqlite_does_what_memory_does() -> None:
-    run_state_machine_as_test(SqliteMachine, settings=MANY)
+    run_state_machine_as_test(SqliteMachine, settings=bounded(60, stateful_step_count=60))
 
 
 def test_postgres_does_what_memory_does(postgres: str) -> None:
@@ -170,4 +169,4 @@ def test_postgres_does_what_memory_does(postgres: str) -> None:
         def made(self, folder: Path) -> Handles:
             return PostgresHandles(postgres)
 
-    run_state_machine_as_test(PostgresMachine, settings=settings(MANY, max_examples=45))
+    run_state_machine_as_test(PostgresMachine, settings=bounded(25, stateful_step_count=60))

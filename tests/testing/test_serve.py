@@ -9,12 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from schemathesis import checks
 
 from mesh_refresh.testing import FakeMesh, Fault
 from mesh_refresh.testing.serve import serve
 from mesh_refresh.tokens import Tokens
+from tests.examples import bounded
 from tests.testing.conftest import Caller
 from tests.testing.openapi import DOCUMENT
 
@@ -188,7 +189,7 @@ def _validate(case: schemathesis.Case[Any], fake: FakeMesh) -> int:
     return response.status_code
 
 
-_BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+_BOUNDED = bounded(60)
 
 
 @SCHEMA.parametrize()

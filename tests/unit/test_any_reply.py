@@ -20,7 +20,7 @@ from mesh_refresh import (
     UnreadableReply,
     codec,
 )
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 from tests.unit.replies import AT, CODE, OLD, PAIR, content, decoded, entry, envelope, pending, refreshed, refusal
 
 pytestmark = pytest.mark.once
@@ -146,7 +146,7 @@ def written(value: object, encoding: str = "utf-8", *, ascii_only: bool = False)
     return json.dumps(value, ensure_ascii=ascii_only).encode(encoding, "surrogatepass")
 
 
-@bounded(300)
+@bounded(150)
 @given(
     HTTP, st.binary(max_size=200) | st.text(st.characters(), max_size=60).map(lambda s: s.encode("utf-8", "replace"))
 )
@@ -159,14 +159,14 @@ def test_any_bytes(http: int, body: bytes) -> None:
     check(http, body)
 
 
-@bounded(400)
+@bounded(200)
 @given(HTTP, JSON, ENCODINGS, st.booleans(), st.sampled_from([None, CODE]))
 def test_any_json(http: int, value: object, encoding: str, ascii_only: bool, code: str | None) -> None:
     """Any JSON, in any encoding, gives an outcome or one of our errors."""
     check(http, written(value, encoding, ascii_only=ascii_only), code=code)
 
 
-@bounded(300)
+@bounded(150)
 @given(
     HTTP, st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6), st.sampled_from(["content", "envelope", "entry"])
 )
@@ -191,7 +191,7 @@ def put(value: Any, path: tuple[Any, ...], new: object) -> Any:
     return copy
 
 
-@bounded(500)
+@bounded(250)
 @given(HTTP, st.lists(st.tuples(st.sampled_from(places(VALID)), JSON), min_size=1, max_size=3), ENCODINGS)
 def test_a_valid_reply_with_wrong_parts(
     http: int, changes: list[tuple[tuple[Any, ...], object]], encoding: str
@@ -206,7 +206,7 @@ def test_a_valid_reply_with_wrong_parts(
     check(http, written(value, encoding))
 
 
-@bounded(400)
+@bounded(200)
 @given(
     HTTP,
     st.integers(0, len(written(VALID))),
@@ -233,7 +233,7 @@ ODD = st.sampled_from([b"null", b"NaN", b"-Infinity", b"1e999", b"%d" % 2**70, b
 TWICE = st.sampled_from([b"", b'"refreshToken": null, ', b'"accessToken": " ", '])
 
 
-@bounded(500)
+@bounded(250)
 @given(STATUS, PLAUSIBLE, ODD, TWICE)
 def test_a_plausible_reply(status: str | None, inner: dict[str, Any], odd: bytes, twice: bytes) -> None:
     """Blank, repeated and new tokens under any statuses are what they are, beside whatever strict parsers refuse."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import BrokerType, InvalidRequest, Tokens
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ACCOUNT = {"accountId": "A", "meshAccountId": "M", "accountName": "Main", "fund": 1, "cash": 1, "isReconnected": False}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import BrokerAccount, InvalidRequest, MfaPending, MfaRequired, Refreshed, Tokens
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 from tests.unit.replies import OLD, content, decoded, entry, envelope, pending, read, without_body
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 

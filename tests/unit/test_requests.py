@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import ApiStatus, AuthStatus, BrokerType, RefreshRequest, codec
+from tests.examples import bounded
 from tests.testing.openapi import DOCUMENT, keeps_contract
-from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import UNICODE
 
 NEWER = {"uphold", "binancePayOnchain", "sandboxCoinbase", "bybitPay"}

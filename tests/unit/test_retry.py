@@ -26,7 +26,7 @@ from mesh_refresh import (
     UnreadableReply,
 )
 from mesh_refresh.retry import pause_before_retry
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 
 ZERO = timedelta()
 SAFE = [NotSent(), Conflict(), Locked(), Throttled(), Unavailable()]

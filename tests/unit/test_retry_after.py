@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mesh_refresh import MfaRequired, ServerFailure, Throttled, Unavailable
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 from tests.unit.replies import AT, content, decoded, envelope, read, refusal, without_body
 
 HOUR = 3600.0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from mesh_refresh import BrokerType, InvalidRequest, MfaRequired, Tokens
+from tests.examples import bounded
 from tests.unit import stored_payloads as forms
-from tests.unit.bounded import bounded
 from tests.unit.stored_payloads import AT
 
 SECRET = "fake-secret"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import BrokerType, InvalidRequest, Tokens
-from tests.unit.bounded import bounded
+from tests.examples import bounded
 from tests.unit.tokens_strategies import TOKENS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

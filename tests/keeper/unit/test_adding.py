@@ -13,9 +13,9 @@ from mesh_refresh.keeper.adding import Added, added, checked, made
 from mesh_refresh.keeper.applying import succeeded
 from mesh_refresh.keeper.failing import Refused, failed
 from mesh_refresh.logins import AccountState, Login, Pending, Reason
+from tests.examples import bounded
 from tests.keeper.unit.making import START, at, attempt, beside, brought, changed, how, now, success, tokens
 from tests.keeper.unit.making import made as login_of
-from tests.unit.bounded import bounded
 
 PARKED: dict[str, Any] = {
     "state": AccountState.RECONNECT_REQUIRED,

@@ -12,9 +12,9 @@ from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.breakers import Breakers
 from mesh_refresh.keeper.events import Fault
 from mesh_refresh.keeper.gate import Place
+from tests.examples import bounded
 from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
-from tests.unit.bounded import bounded
 
 FOR_ALL = [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT]
 HALTS = [Fault.CLIENT_REFUSED, Fault.REDIRECTED]

@@ -21,8 +21,8 @@ from mesh_refresh.keeper.due import (
     wants_new_refresh_token,
 )
 from mesh_refresh.logins import Account, AccountState
+from tests.examples import bounded
 from tests.keeper.unit.making import HOUR, POLICY, START, at, changed, made, tokens
-from tests.unit.bounded import bounded
 
 LAST = datetime.max.replace(tzinfo=UTC)
 FIRST = datetime.min.replace(tzinfo=UTC)

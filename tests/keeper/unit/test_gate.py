@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import Fault
 from mesh_refresh.keeper.gate import Gate
+from tests.examples import bounded
 from tests.keeper.unit.road import Answer, Road, Said
-from tests.unit.bounded import bounded
 
 
 def fresh(_: str) -> Answer:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -19,6 +18,7 @@ from mesh_refresh.keeper.attempts import Attempt, Success, kept_of
 from mesh_refresh.keeper.failing import Refused, failed
 from mesh_refresh.keeper.settling import change_for
 from mesh_refresh.logins import Account, AccountState, Login
+from tests.examples import TIMES, bounded
 from tests.keeper.unit.brokers import STRATEGIES, Place, Plain, account_after, placed, replied
 from tests.keeper.unit.making import attempt, how, made, now, tokens
 
@@ -233,20 +233,8 @@ class Merging(RuleBasedStateMachine):
                 assert _number(held.access_token) >= _number(self.access[name]), f"{name}: an older one"
 
 
-def _settings(examples: int) -> Any:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=25,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 TestMerging = Merging.TestCase
-TestMerging.settings = _settings(100)
+TestMerging.settings = bounded(50, stateful_step_count=25)
 
 _WEIGHTS = {"send": 8, "settle": 6, "replay": 2, "log_in_anew": 1, "add_once_more": 1, "wait": 2}
 
@@ -282,7 +270,7 @@ def _look(machine: Merging) -> None:
         machine.all_is_well()
 
 
-@pytest.mark.parametrize("hundred", range(0, 2000, 100))
+@pytest.mark.parametrize("hundred", range(0, TIMES * 600, 100))
 def test_long_ways(hundred: int) -> None:
     """A failing seed is told, and goes the same way again."""
     for seed in range(hundred, hundred + 100):

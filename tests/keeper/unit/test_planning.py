@@ -24,8 +24,8 @@ from mesh_refresh.keeper.planning import (
 from mesh_refresh.keeper.unit import nothing_to_send
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
+from tests.examples import bounded
 from tests.keeper.unit.making import POLICY, START, at, changed, made, now, tokens
-from tests.unit.bounded import bounded
 
 pytestmark = pytest.mark.once
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Entry, Success, Unreadable, from_text, to_text
 from mesh_refresh.replies.brought import FIELDS
+from tests.examples import bounded
 from tests.keeper.unit.making import START, attempt, brought, made, question, success, tokens
 from tests.leaks.witness import Witness, planted
-from tests.unit.bounded import bounded
 from tests.unit.tokens_strategies import TOKENS, UNICODE
 
 pytestmark = pytest.mark.once

@@ -1,17 +1,18 @@
 """Text of any kind lies in PostgreSQL, which has no character zero, and comes back."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres.values import read, written
 from mesh_refresh.testing.store_kit import a_row, fill, kept
+from tests.examples import bounded
 from tests.stores.postgres.fleet import Fleet
 
 TEXTS = st.text(st.one_of(st.sampled_from("\0\1\2\3a"), st.characters(codec="utf-8")))
 
 
-@settings(deadline=None)  # other tests take the time
+@bounded(100)
 @given(TEXTS)
 def test_text_comes_back_as_it_was(text: str) -> None:
     """Whatever is in it, and nothing is written that PostgreSQL cannot keep."""
@@ -19,7 +20,7 @@ def test_text_comes_back_as_it_was(text: str) -> None:
     assert read(written(text)) == text
 
 
-@settings(deadline=None)  # other tests take the time
+@bounded(100)
 @given(TEXTS, TEXTS)
 def test_text_keeps_its_order_and_its_likeness(one: str, other: str) -> None:
     """By code points, also of two texts that begin alike."""
