@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.files import write_atomically
+from mesh_refresh.cli.refresh.files import write_atomically
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 
