@@ -73,7 +73,7 @@ def ask(url: str, body: object = None) -> Any:
         return json.load(reply)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_sandbox_serves_until_it_is_told_to_stop(cli: Cli, number: int) -> None:
     """What it prints is enough to make a login, refresh it with this command line, and look at the ledger."""
     with cli.start("sandbox", "--port", "0") as process:

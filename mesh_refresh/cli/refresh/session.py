@@ -1,7 +1,6 @@
 """One run of ``mesh-refresh refresh``: every login once, codes asked for, everything written."""
 
 import asyncio
-import signal
 from datetime import UTC, datetime
 
 from attrs import define
@@ -50,7 +49,7 @@ class Session:
             try:
                 self._refresh_all(loop)
             except KeyboardInterrupt:
-                interrupted = Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED
+                interrupted = loop.exit_code
             finally:
                 loop.closing()
                 if interrupted:
