@@ -62,6 +62,16 @@ for _command in (demo, refresh, sandbox, *FLEET):
 
 def run() -> int:
     """Run the command line, and give its exit code. Whatever goes wrong is one line, without a traceback."""
+    code = _run()
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.stderr = None  # the terminal is gone: Python would flush it at its exit, fail, and end with 120
+    return code
+
+
+def _run() -> int:
     try:
         with writable_or_told():
             code = cli.main(prog_name="mesh-refresh", standalone_mode=False)

@@ -34,6 +34,7 @@ class Exit(IntEnum):
     UNREADABLE = 10
     NOT_SAVED = 11
     STORE = 12
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -55,7 +56,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for",
     Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
     Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
-    Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM); what was under way is finished and written",
+    Exit.INTERRUPTED: "Ctrl-C (129: the terminal went away; 143: SIGTERM); what was under way is finished and written",
 }
 """Of ``refresh``."""
 
@@ -69,7 +70,7 @@ OF_A_WORKER: dict[Exit, str] = {
     Exit.UNREADABLE: "a reply cannot be read, and may hold a token: mesh-refresh salvage LOGIN",
     Exit.NOT_SAVED: "the store did not take new tokens: they are in the spool, which the next start takes up",
     Exit.STORE: "the store cannot be opened or read: look at its key, password, rights and tables",
-    Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM) with --once, or at the opening; what was sent is finished and written",
+    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM) with --once, or at the opening; what was sent is written",
 }
 """Of ``run``."""
 
@@ -79,7 +80,7 @@ OF_A_COPY: dict[Exit, str] = {
     Exit.INVALID: "nothing was done: the command line, a key or the name of a store will not do",
     Exit.TRY_AGAIN: "something is left (--no-wait), or a store cannot be used now: run it again later",
     Exit.STORE: "a store cannot be opened, or a login in it cannot be read: look at keys, password, rights and tables",
-    Exit.INTERRUPTED: "Ctrl-C (143: SIGTERM); what was under way is moved, run it again for the rest",
+    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM); what was under way is moved, run it again for the rest",
 }
 """Of ``copy``."""
 

@@ -39,7 +39,7 @@ def test_a_bug_is_one_line_without_the_text_of_the_exception(cli: Cli) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("fake-refresh-1")
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.read_book", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.command.read_book", broken)
     ran = cli("refresh", "-", stdin="{}")
     assert ran.code == Exit.FAILED
     assert ran.err.startswith("mesh-refresh: RuntimeError at test_app.py:")
@@ -51,7 +51,7 @@ def test_a_bug_after_an_exchange_does_not_cost_its_tokens(cli: Cli) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.session.Session._came", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.session.Session._came", broken)
     ran = cli("refresh", cli.payload(cli.served.fake.login("coinbase")))
     assert ran.code == Exit.FAILED
     assert not cli.served.fake.lost(held(ran.documents))
@@ -61,7 +61,7 @@ def test_an_outcome_that_the_book_cannot_place_is_not_lost(cli: Cli) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.book.Book.record", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.accounts.Book.record", broken)
     ran = cli("refresh", cli.payload(cli.served.fake.login("coinbase")))
     assert ran.code == Exit.NOT_SAVED
     assert not cli.served.fake.lost(held(ran.documents))
@@ -73,7 +73,7 @@ def ask(url: str, body: object = None) -> Any:
         return json.load(reply)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_sandbox_serves_until_it_is_told_to_stop(cli: Cli, number: int) -> None:
     """What it prints is enough to make a login, refresh it with this command line, and look at the ledger."""
     with cli.start("sandbox", "--port", "0") as process:

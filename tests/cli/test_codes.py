@@ -164,7 +164,7 @@ def test_nothing_typed_keeps_the_continuation(cli: Cli, login: FakeLogin) -> Non
     assert not cli.served.lost(Path("out.json"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_at_the_question(cli: Cli, login: FakeLogin, number: int, code: int) -> None:
     with person(cli, "refresh", cli.payload(login), "-o", "out.json") as somebody:
         somebody.sees("MFA code for vanguard: ")

@@ -209,7 +209,7 @@ def test_more_accounts(shows: Shows) -> None:
     assert show.count("tokens lost") == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_quietly_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
     show, worker = begun(tmp_path / "demo")
     os.killpg(show.process.pid, number)  # as a terminal does

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from mesh_refresh.cli.exits import MEANINGS, Exit
-from mesh_refresh.cli.files import write_new
+from mesh_refresh.cli.refresh.files import write_new
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 
@@ -167,7 +167,7 @@ def test_an_interrupted_disk_is_told_and_the_tokens_are_elsewhere(cli: Cli) -> N
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_atomically", full)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.output.write_atomically", full)
     first, second = (cli.served.fake.login("coinbase") for _ in range(2))
     ran = cli("refresh", cli.payload(first, second), "-o", "out.json")
     assert ran.code == Exit.NOT_SAVED
@@ -195,8 +195,8 @@ def test_the_rescue_needs_no_home(cli: Cli) -> None:
         return write_new(folder, *rest)
 
     (cli.folder / "temporary").mkdir()
-    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_atomically", full)
-    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_new", only_temporary)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.output.write_atomically", full)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.output.write_new", only_temporary)
     cli.monkeypatch.setattr("tempfile.tempdir", str(cli.folder / "temporary"))
     cli.monkeypatch.setattr("pwd.getpwuid", nobody)
     cli.monkeypatch.delenv("HOME", raising=False)
@@ -212,8 +212,8 @@ def test_with_no_disk_at_all_standard_output_is_the_last_resort(cli: Cli) -> Non
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_atomically", full)
-    cli.monkeypatch.setattr("mesh_refresh.cli.output.write_new", full)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.output.write_atomically", full)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.output.write_new", full)
     cli.served.fake.login("coinbase")
     ran = cli("refresh", cli.payload(*cli.served.fake.logins.values()), "-o", "out.json")
     assert ran.code == Exit.NOT_SAVED

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.files import write_atomically
+from mesh_refresh.cli.refresh.files import write_atomically
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and modes of POSIX")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 143), (signal.SIGALRM, 143)],
+)
 @pytest.mark.parametrize("output", ["out.json", None])
 def test_a_signal_finishes_what_was_sent_and_writes_it(cli: Cli, number: int, code: int, output: str | None) -> None:
     login = cli.served.fake.login("coinbase")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click p
         except BaseExceptionGroup as group:
             raise _first(group) from None
         except KeyboardInterrupt:
-            return Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED
+            return loop.exit_code
     return Exit.REFRESHED if proof.holds else Exit.FAILED
 
 

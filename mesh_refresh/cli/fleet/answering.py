@@ -6,7 +6,6 @@ import click
 from attrs import define
 
 from mesh_refresh import CodeRefused, MfaPending, MfaRequired
-from mesh_refresh.cli.book import Entry
 from mesh_refresh.cli.codes import CODE_VARIABLE, CodeSource, code_source
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import opened
@@ -70,7 +69,7 @@ class _Answering:
             login = self.fleet.run(self.fleet.keeper.login(self.login_id))
             account = self._waiting(login)
             assert account.pending is not None  # noqa: S101 - `_waiting` looks for it
-            code = self.codes.ask(_entry(account))
+            code = self.codes.ask(_name(account), MfaRequired.from_json(account.pending.document))
             if code is None:
                 # After a code that was refused, it goes without saying that there is no other.
                 none = "" if refused else "no code was given; "
@@ -122,7 +121,7 @@ class _Answering:
         await self.fleet.keeper.submit_mfa(self.login_id, code, pending_id=pending_id)
 
 
-def _entry(account: Account) -> Entry:
-    """The account as a source of codes is told of it."""
-    assert account.pending is not None  # noqa: S101 - it waits for a code
-    return Entry(0, account.tokens, None, 0, pending=MfaRequired.from_json(account.pending.document))
+def _name(account: Account) -> str:
+    """Broker and account, as a source of codes is told of it."""
+    known = account.tokens.account_id or account.tokens.mesh_account_id
+    return f"{account.tokens.broker} {known}" if known else str(account.tokens.broker)

@@ -1,6 +1,5 @@
 """``mesh-refresh copy``."""
 
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, timedelta
@@ -82,7 +81,7 @@ def copy(
             raise Failure(f"{error} {progress.standing()}", exit_for(error)) from None
         except KeyboardInterrupt:
             text = f"interrupted. {progress.so_far()}{progress.standing()}"
-            raise Failure(text, Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED) from None
+            raise Failure(text, loop.exit_code) from None
     if not quiet or done.left or done.unreadable:
         say(_sentence(done))
     if done.paused:

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from mesh_refresh import InvalidRequest, Tokens, codec
-from mesh_refresh.cli.documents import continuation
+from mesh_refresh.cli.refresh.documents import continuation
 from mesh_refresh.keeper.adding import checked
 from mesh_refresh.masking import concealed
 

@@ -1,6 +1,5 @@
 """A store and its keeper, open for one command: what a command asks of them in turn, and how it ends."""
 
-import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -143,5 +142,5 @@ class Fleet:
             raise Failure(f"A login cannot be opened with these keys: {self.place.other_key()}", Exit.STORE) from None
         if isinstance(error, MeshRefreshError):
             raise Failure(str(error), exit_for(error)) from None
-        if isinstance(error, KeyboardInterrupt) and self.loop.received is signal.SIGTERM:
-            raise Failure("interrupted.", Exit.TERMINATED) from None
+        if isinstance(error, KeyboardInterrupt) and self.loop.exit_code is not Exit.INTERRUPTED:
+            raise Failure("interrupted.", self.loop.exit_code) from None

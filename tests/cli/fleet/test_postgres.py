@@ -262,7 +262,7 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     assert fleet.states() == {"user-7": "active"}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, number: int, code: int) -> None:
     """What is under way is moved first, so that the next run has to wait for nothing; it is said how far it came."""
     lines = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase")) for it in range(1_000))

@@ -167,7 +167,7 @@ def test_a_lease_is_made_to_fit_a_long_deadline(fleet: Fleet) -> None:
 # Signals.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_a_worker(fleet: Fleet, number: int) -> None:
     """What was sent is finished and written; that is how it is meant to end."""
     fleet.add("user-7")

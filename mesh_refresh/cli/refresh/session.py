@@ -1,7 +1,6 @@
 """One run of ``mesh-refresh refresh``: every login once, codes asked for, everything written."""
 
 import asyncio
-import signal
 from datetime import UTC, datetime
 
 from attrs import define
@@ -18,12 +17,12 @@ from mesh_refresh import (
     Refreshed,
     TokensRefused,
 )
-from mesh_refresh.cli.book import Book, Entry
 from mesh_refresh.cli.codes import CodeSource
 from mesh_refresh.cli.exits import Exit, exit_for, worst
 from mesh_refresh.cli.lines import say
 from mesh_refresh.cli.loop import Loop
-from mesh_refresh.cli.output import Output
+from mesh_refresh.cli.refresh.accounts import Book, Entry
+from mesh_refresh.cli.refresh.output import Output
 
 _AT_ONCE = 20
 _TRIES = 3
@@ -50,7 +49,7 @@ class Session:
             try:
                 self._refresh_all(loop)
             except KeyboardInterrupt:
-                interrupted = Exit.TERMINATED if loop.received is signal.SIGTERM else Exit.INTERRUPTED
+                interrupted = loop.exit_code
             finally:
                 loop.closing()
                 if interrupted:
@@ -124,8 +123,7 @@ class Session:
     def _answered(self, loop: Loop, entry: Entry) -> bool:
         """Whether the account's question is done with, one way or the other."""
         for left in reversed(range(_TRIES)):
-            code = self.codes.ask(entry)
-            if code is None or entry.pending is None:
+            if entry.pending is None or (code := self.codes.ask(entry.name, entry.pending)) is None:
                 break
             refused = loop.run(self._submit(entry, entry.pending, code))
             if refused is None:

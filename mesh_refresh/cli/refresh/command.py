@@ -12,12 +12,12 @@ import click
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
 from mesh_refresh.cli.closed import is_closed
 from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
-from mesh_refresh.cli.documents import read_book
 from mesh_refresh.cli.exits import MEANINGS, listed
-from mesh_refresh.cli.files import check_writable, open_locked
 from mesh_refresh.cli.lines import Failure, say
-from mesh_refresh.cli.output import Output
-from mesh_refresh.cli.session import Session
+from mesh_refresh.cli.refresh.documents import read_book
+from mesh_refresh.cli.refresh.files import check_writable, open_locked
+from mesh_refresh.cli.refresh.output import Output
+from mesh_refresh.cli.refresh.session import Session
 from mesh_refresh.masking import MaskedBytes
 
 _EPILOG = f"""\b

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
-from mesh_refresh.cli.book import Book
-from mesh_refresh.cli.documents import documents_of, text_of
-from mesh_refresh.cli.files import write_atomically, write_new
 from mesh_refresh.cli.lines import say, system_reason
+from mesh_refresh.cli.refresh.accounts import Book
+from mesh_refresh.cli.refresh.documents import documents_of, text_of
+from mesh_refresh.cli.refresh.files import write_atomically, write_new
 
 _REFUGES: tuple[Callable[[], Path], ...] = (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir()))
 """Folders for tokens that could not be written where they should be. Each may be missing."""
