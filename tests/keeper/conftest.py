@@ -14,11 +14,12 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    """A stage of its own for each test."""
+async def stage(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Stage]:
+    """A stage of its own for each test. No rule of the keeper's gives two accounts of a login one epoch."""
     clock = ManualClock()
     async with FakeMesh(clock=clock) as fake:
         yield Stage(clock, fake)
+    assert not [it for it in caplog.get_records("call") if "have one epoch" in it.message]
 
 
 @pytest.fixture
