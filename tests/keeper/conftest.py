@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh_refresh.keeper.core import Core
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
@@ -20,6 +21,12 @@ async def stage(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Stage]:
     async with FakeMesh(clock=clock) as fake:
         yield Stage(clock, fake)
     assert not [it for it in caplog.get_records("call") if "have one epoch" in it.message]
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keeper that is left with a store which fails is left soon."""
+    monkeypatch.setattr(Core, "patience", 0.2)
 
 
 @pytest.fixture
