@@ -1,6 +1,6 @@
 """What `add` makes of a login: tokens that were here before are no news. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve, field, frozen
@@ -41,8 +41,8 @@ class Adding:
 
     now: datetime
     policy: Policy
-    epochs: Sequence[str] = field(repr=False)
-    """Names that were never used, one for each account."""
+    epochs: Callable[[], str] = field(repr=False, eq=False)
+    """Gives a name that was never used, for each account that is new."""
     over: timedelta = timedelta()
     """What is due at once is spread over this."""
     at_once: bool = False
@@ -98,7 +98,7 @@ def wrong_login_id(login_id: object) -> str | None:
 
 def made(login_id: str, epoch: str, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
     """A login that was not known."""
-    accounts = tuple(_new(login_id, it, fresh_epoch, how) for it, fresh_epoch in zip(tokens, how.epochs, strict=False))
+    accounts = tuple(_new(login_id, it, how.epochs(), how) for it in tokens)
     login = Login(login_id, tokens[0].broker, accounts, changed_at=how.now, epoch=epoch)
     return login, Added(login_id, new=tuple(map(_id, tokens)))
 
@@ -107,7 +107,8 @@ def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, A
     """`login` with `tokens` added to it."""
     accounts = list(login.accounts)
     done: dict[str, list[str | None]] = {"new": [], "replaced": [], "woken": [], "unchanged": []}
-    for fresh, epoch in zip(tokens, how.epochs, strict=False):
+    for fresh in tokens:
+        epoch = how.epochs()
         index = _index(accounts, fresh, how, alone=len(tokens) == 1)
         if index is None:
             accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts, how))

@@ -200,7 +200,7 @@ class Carrier:
             raise Later(self.clock.now())
 
     def _adding(self) -> Adding:
-        return Adding(self.clock.now(), self.policy, [new_name()], credential=self.credential)
+        return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

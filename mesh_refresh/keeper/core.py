@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
@@ -34,6 +34,9 @@ def new_name() -> str:
 
 class Core:
     """Everything with a side effect that a running keeper needs, bound to one event loop."""
+
+    patience: ClassVar[float] = 3.0
+    """Seconds that a store may take with a write. Then new tokens are spooled beside it, and a drain ends."""
 
     def __init__(
         self,
@@ -73,10 +76,14 @@ class Core:
         """Files of the spool, from an earlier life, that are not in the store yet."""
         self.closing = False
         """Nothing new is begun."""
+        self.drained = False
+        """What still comes is late, and nothing waits for it but who brings it."""
         self.left = False
         """What was given up was raised: nobody looks at `given_up` and `spilled` any more."""
         self.give_up_at: float | None = None
-        """When, on the loop's clock, a store that fails is not tried any longer."""
+        """When, on the loop's clock, a store that fails is not tried any longer, but for writes begun late."""
+        self.patient_until = 0.0
+        """Until when, on that clock, the write that began last may take."""
         self.failed_at: float | None = None
         """When the store failed last, on the monotonic clock; None while it works."""
         self.given_up: list[Outcome] = []
@@ -135,6 +142,11 @@ class Core:
             self._waiting.discard(waiter)
             if timer is not None:
                 timer.cancel()
+
+    def begin_write(self) -> float:
+        """A write begins. It has `patience`, also where the time to drain is over: until when, on the loop's clock."""
+        self.patient_until = self.loop.time() + self.patience
+        return self.patient_until
 
     async def pause(self, seconds: float) -> None:
         """For so long, or until the keeper is being left: then there is not as much time."""

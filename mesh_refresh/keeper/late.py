@@ -11,10 +11,11 @@ from attrs import evolve
 
 from mesh_refresh.keeper.attempts import Attempt, Unreadable, kept_of
 from mesh_refresh.keeper.core import Core
-from mesh_refresh.keeper.settling import GivenUp, Saving
+from mesh_refresh.keeper.settling import GivenUp, Saving, Settled
 from mesh_refresh.keeper.unreadable import judge
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
+from mesh_refresh.tasks import CancelledForGood, run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -54,9 +55,14 @@ def late_replies(
 
 
 async def _save(core: Core, saving: Saving) -> None:
+    settled: Settled
     try:
-        settled = await saving.save(None)
-    except GivenUp:
+        if core.drained:  # nothing else ends a store that does not answer
+            settled = await run_foreign(lambda: saving.save(None), timeout=core.patience, again=False)
+        else:
+            settled = await saving.save(None)
+    except (GivenUp, TimeoutError, CancelledForGood):
+        await saving.spilled()
         give_up(core, saving)
         return
     del core.late[saving]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.late import give_up
+from mesh_refresh.keeper.settling import Saving
 from mesh_refresh.tasks import run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -24,12 +25,19 @@ async def drain(core: Core, claims: "asyncio.Task[None] | None", within: timedel
     for saving in list(core.saving):
         saving.spill_meanwhile()
     while core.tasks:
-        left = (core.give_up_at or 0.0) - core.loop.time()
+        # A reply may come as late as the client's deadline: what began late has its time, too.
+        left = max(core.give_up_at or 0.0, core.patient_until) - core.loop.time()
         exchanging = any(unit.exchanging for unit in core.units.values())
         if left <= 0 and not exchanging:
             break
         await asyncio.wait(set(core.tasks), timeout=left if left > 0 else _LOOK_AGAIN)
-    # A store that raises was given up on by now. One that does not answer at all is left to itself.
+    # A store that raises was given up on by now. One that does not answer at all is left to itself, and what it was to
+    # take is in the spool before this ends.
+    spilled: set[Saving] = set()
+    while unwritten := core.saving - spilled:
+        spilled |= unwritten
+        await asyncio.gather(*(saving.spilled() for saving in unwritten))
+    core.drained = True
     for unit in list(core.units.values()):
         if unit.outcome is not None:
             unit.give_up(unit.outcome)

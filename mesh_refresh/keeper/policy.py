@@ -77,7 +77,10 @@ class Policy:
     poll: timedelta = timedelta(seconds=1)
     """How often the store is asked what is due, when nothing else happens."""
     drain: timedelta = timedelta(seconds=30)
-    """At the end, how long a store that fails is tried with what must be written, beside the exchanges' deadline."""
+    """At the end, how long a store that fails is tried with what must be written, beside the exchanges' deadline.
+
+    A write that begins later is tried for three seconds all the same.
+    """
     event_queue: int = 10_000
     """Events that wait for the handler; when there are more, the oldest are dropped."""
 

@@ -25,8 +25,8 @@ from mesh_refresh.tasks import ExchangeTask, run_foreign
 _log = logging.getLogger("mesh_refresh.keeper")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-_PATIENCE = 3.0
-"""Seconds that a store may take with new tokens before they are spooled beside it."""
+_SPILLING = 30.0
+"""Seconds that the disk of the spool may take, once nothing else is left to try."""
 
 Change = Callable[[Login, Now], Applied]
 """What becomes of the login as it is stored at that moment."""
@@ -109,6 +109,8 @@ class Saving:
     after: "asyncio.Future[None] | None" = None
     """What must be over before it is written: the exchange of which it is a late reply, or an older file of the spool.
     It is spooled meanwhile where that takes long."""
+    _patient_until: float = field(default=0.0, init=False)
+    """Until when it is tried, also where the time to drain is over."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
     _has_failed: bool = field(default=False, init=False)
     _told: list[Event] = field(factory=list, init=False)
@@ -128,7 +130,8 @@ class Saving:
         """
         core, login_id = self.core, self.attempt.login_id
         # A store may also never answer.
-        patience = core.loop.call_later(_PATIENCE, self.spill_meanwhile)
+        patience = core.loop.call_later(core.patience, self.spill_meanwhile)
+        self._patient_until = core.begin_write()
         core.saving.add(self)
         try:
             return await self._tried(login)
@@ -148,6 +151,7 @@ class Saving:
         core, change = self.core, change_for(self.attempt, self.kept)
         if self.after is not None:
             await asyncio.wait((self.after,))
+            self._patient_until = core.begin_write()
         while True:
             try:
                 login = login or await self._read()
@@ -183,6 +187,12 @@ class Saving:
             _log.warning("the store takes long with new tokens", extra=self._known(None))
             self._start_spilling()
 
+    async def spilled(self) -> None:
+        """It goes into the spool, where there is one and the disk takes it; `path` tells. This waits for it."""
+        self._start_spilling()
+        if self._spilling is not None:
+            await asyncio.wait((self._spilling,), timeout=_SPILLING)
+
     def _start_spilling(self) -> None:
         """Once at a time: else there would be two files of it."""
         spool, running = self.core.spool, self._spilling is not None and not self._spilling.done()
@@ -207,9 +217,10 @@ class Saving:
             )
         self._start_spilling()
         if self._spilling is not None:
-            await asyncio.wait((self._spilling,), timeout=_PATIENCE)
-        give_up_at = core.give_up_at
+            await asyncio.wait((self._spilling,), timeout=core.patience)
+        give_up_at = None if core.give_up_at is None else max(core.give_up_at, self._patient_until)
         if give_up_at is not None and core.loop.time() >= give_up_at:
+            await self.spilled()
             raise GivenUp from error
         pause = self._pause if give_up_at is None else min(self._pause, max(0.0, give_up_at - core.loop.time()))
         await core.pause(max(pause, 0.001))

@@ -44,8 +44,12 @@ def left_out(
         elif new is not None and new != attempt.spent:
             tokens = pass_on(account.tokens, attempt.spent, latest, now.credential)
             login = replaced(login, account, _caught_up(login, account, tokens, attempt, now))
+        elif attempt.number <= max(account.settled_by, account.failed_by):
+            continue  # it is known already, or something newer is
         elif new is None:
             login = replaced(login, account, _without_successor(login, account, attempt, now))
+        elif own:
+            login = replaced(login, account, _unserved(login, account, attempt, now))
     return login
 
 
@@ -65,12 +69,12 @@ def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt,
         unknown_since=None,
         wait_until=None,
     )
-    chance = chance_of(login.login_id, attempt.number)
+    if account.epoch == attempt.epoch:
+        fresh = evolve(fresh, failures=account.failures, failing_since=account.failing_since)
+        return _unserved(login, fresh, attempt, now)
     if fresh.needs_code:
         return evolve(fresh, due_at=None)
-    if account.epoch == attempt.epoch:
-        # It was asked for, and not answered: at once again would be for ever.
-        return _slowed(fresh, account, now, chance)
+    chance = chance_of(login.login_id, attempt.number)
     got_at, round_at = tokens.obtained_at, login.round_at
     behind = round_at is None or got_at is None or got_at < round_at
     due_at = now.at if behind else next_due(fresh, now.policy, chance=chance, now=now.at)
@@ -79,23 +83,26 @@ def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt,
     return evolve(fresh, behind=behind, due_at=due_at)
 
 
-def _slowed(fresh: Account, old: Account, now: Now, chance: float) -> Account:
-    counted = evolve(
-        fresh, failures=old.failures + 1, failing_since=old.failing_since or now.at, last_error="AccountNotInReply"
+def _unserved(login: Login, account: Account, attempt: Attempt, now: Now) -> Account:
+    """The account that was asked for, where the reply has nothing for it: at once again would be for ever."""
+    counted = _counted(account, attempt, now)
+    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
+    return evolve(counted, due_at=None if account.parked or account.needs_code else again, hold_until=again)
+
+
+def _counted(account: Account, attempt: Attempt, now: Now) -> Account:
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=max(account.failed_by, attempt.number),
+        failing_since=account.failing_since or now.at,
+        last_error="AccountNotInReply",
     )
-    again = backed_off(counted, now.policy, now=now.at, chance=chance)
-    return evolve(counted, due_at=again, hold_until=again)
 
 
 def _without_successor(login: Login, account: Account, attempt: Attempt, now: Now) -> Account:
     """Only others were renewed, by several tokens: nobody knows whether its own, which was sent, is spent."""
-    counted = evolve(
-        account,
-        failures=account.failures + 1,
-        failing_since=account.failing_since or now.at,
-        last_error="AccountNotInReply",
-        unknown_since=account.unknown_since or now.at,
-    )
+    counted = evolve(_counted(account, attempt, now), unknown_since=account.unknown_since or now.at)
     again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
     wait = max(settled(account, now.policy, now=now.at), again)
     due_at = None if account.parked or account.needs_code else wait

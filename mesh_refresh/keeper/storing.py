@@ -39,7 +39,7 @@ async def add_login(
     checked(login_id, tokens)
     while True:
         now = core.at()
-        how = Adding(now, core.policy, [core.names() for _ in tokens], over, at_once, core.mesh.credential)
+        how = Adding(now, core.policy, core.names, over, at_once, core.mesh.credential)
         row = await core.store.read(login_id)
         if row is None:
             login, done = made(login_id, core.names(), tokens, how)

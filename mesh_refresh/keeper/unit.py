@@ -154,6 +154,7 @@ class Unit:
     ) -> None:
         """Write what holds no token. Where the store fails, the lease runs out and somebody else finds it open."""
         core, pause = self.core, 0.05
+        core.begin_write()
         told: list[Event] = []
         while True:
             try:

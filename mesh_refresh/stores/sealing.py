@@ -1,14 +1,24 @@
 """A login becomes a row, and a row a login: in between, all that is secret is sealed to the login's id."""
 
+import logging
 from datetime import datetime
 from typing import Protocol
 
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.logins import AccountState, Login, login_from_text, login_to_text
+from mesh_refresh.logins import (
+    AccountState,
+    Login,
+    have_own_epochs,
+    login_from_text,
+    login_to_text,
+    with_own_epochs,
+)
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.errors import StoreDamaged
 from mesh_refresh.stores.row import Row
+
+_log = logging.getLogger("mesh_refresh.stores")
 
 _IN_LOOP = (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE)
 
@@ -26,7 +36,8 @@ class Sealing(Protocol):
 
 
 def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
-    """The row that keeps `login`, as of `changed_at`."""
+    """The row that keeps `login`, as of `changed_at`. Accounts that have one epoch get others."""
+    login = _told_apart(login)
     accounts, state = login.accounts, "+".join(sorted({account.state for account in login.accounts}))
     if login.moving is not None:
         # Not due here, nor expired: it is at home elsewhere.
@@ -51,7 +62,7 @@ def opened(cipher: Sealing, row: Row) -> Login:
     """The login that `row` keeps. Raises `WrongKey` or `StoreDamaged`."""
     text = MaskedStr(cipher.open(row.sealed, context_of(row.login_id)))
     try:
-        return login_from_text(
+        login = login_from_text(
             text,
             login_id=row.login_id,
             broker=known(BrokerType, row.broker),
@@ -62,6 +73,15 @@ def opened(cipher: Sealing, row: Row) -> Login:
         )
     except InvalidRequest as error:
         raise StoreDamaged(f"The row of a login cannot be read. {error}") from None
+    return _told_apart(login)
+
+
+def _told_apart(login: Login) -> Login:
+    """`login` with an epoch of its own for each account: else a reply for one is written over another one's tokens."""
+    if have_own_epochs(login):
+        return login
+    _log.error("accounts of a login have one epoch, and get others", extra={"login_id": login.login_id})
+    return with_own_epochs(login)
 
 
 def context_of(login_id: str) -> str:

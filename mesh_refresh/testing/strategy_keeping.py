@@ -25,11 +25,14 @@ def login_after(
 ) -> Login:
     """A login with these accounts after an `exchange` of the first of them, which was sent `at`."""
     numbers, policy = itertools.count(1), Policy()
-    names = [f"epoch-{next(numbers)}" for _ in accounts]
-    login = evolve(made("login", "row", accounts, Adding(at, policy, names, credential=credential))[0], attempt=1)
+
+    def epochs() -> str:
+        return f"epoch-{next(numbers)}"
+
+    login = evolve(made("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
     asked = login.accounts[0]
     attempt = Attempt.of(login, asked, at, credential=credential)
-    now = Now(at, policy, lambda: f"epoch-{next(numbers)}", credential)
+    now = Now(at, policy, epochs, credential)
     match kept_of(exchange(asked.tokens), now.epochs):
         case Success() as success:
             return succeeded(login, attempt, success, now).login

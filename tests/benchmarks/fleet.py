@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -91,7 +92,8 @@ def _rows(store: Store, logins: Iterable[int], *, due: bool) -> list[Row]:
     now = datetime.now(UTC)
     rows = []
     for number in logins:
-        how = Adding(now, Policy(), [f"{number:032x}"])
-        login, _ = made(name_of(number), f"{number:032x}", [some_tokens(number, now, due=due)], how)
+        epoch = f"{number:032x}"
+        how = Adding(now, Policy(), partial(str, epoch))
+        login, _ = made(name_of(number), epoch, [some_tokens(number, now, due=due)], how)
         rows.append(row_of(store.cipher, login, now))
     return rows

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh_refresh.keeper.core import Core
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
@@ -14,11 +15,18 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    """A stage of its own for each test."""
+async def stage(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Stage]:
+    """A stage of its own for each test. No rule of the keeper's gives two accounts of a login one epoch."""
     clock = ManualClock()
     async with FakeMesh(clock=clock) as fake:
         yield Stage(clock, fake)
+    assert not [it for it in caplog.get_records("call") if "have one epoch" in it.message]
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keeper that is left with a store which fails is left soon."""
+    monkeypatch.setattr(Core, "patience", 0.2)
 
 
 @pytest.fixture

@@ -220,6 +220,22 @@ async def test_tokens_added_to_the_old_store_are_taken_over(stage: Stage, target
     await assert_whole(stage, target)
 
 
+@pytest.mark.parametrize("accounts", [2, 3, 5])
+async def test_several_accounts_added_to_the_old_store_are_taken_over_apart(
+    stage: Stage, target: MemoryStore, accounts: int
+) -> None:
+    """Each has an epoch of its own: what a later exchange brings for one of them overwrites none of the others."""
+    login = stage.fake.login("etoro", accounts=accounts, sharing=Sharing.PAIR_EACH)
+    async with stage.keeper() as keeper, stage.keeper(store=target) as other:
+        await keeper.add("a", login.tokens[0])
+        await copied(stage, target)
+        assert (await keeper.add("a", login.again())).changed
+        assert (await copied(stage, target)).taken_over == 1
+        for number in range(1, accounts + 1):
+            await other.refresh("a", f"acc-{number}")
+    await assert_whole(stage, target)
+
+
 async def test_a_login_of_the_new_store_counts_more(stage: Stage, target: MemoryStore) -> None:
     """The person logged in there already; accounts that only the old one has go over."""
     login = stage.fake.login("etoro", accounts=2, sharing=Sharing.PAIR_EACH)

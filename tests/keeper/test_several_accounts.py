@@ -1,15 +1,19 @@
 """Several accounts in one login: whatever they share, and whatever a reply lists, nothing is lost."""
 
 import asyncio
+import itertools
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from mesh_refresh import Tokens
+from mesh_refresh import HttpRequest, Tokens
 from mesh_refresh.keeper import AccountJoined, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
 from mesh_refresh.testing import Fault, Replies, Sharing
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, Stage
+from tests.keeper.leaping import Scene, Wire, leaping
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, Notes, Stage
 
 MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
 KNOWABLE = [mode for mode in MODES if mode != (Sharing.DIFFERENT_STRINGS, Replies.ASKED)]
@@ -158,3 +162,28 @@ async def test_refs_stay_with_their_accounts(stage: Stage) -> None:
         await keeper.refresh("a", "acc-2")
         await keeper.refresh("a", "acc-1")
     assert [account.tokens.ref for account in (await stage.login()).accounts] == ["user-0", "user-1"]
+
+
+@pytest.mark.parametrize("refresh_token", [None, "r-A", "r-another"])
+def test_a_caller_whose_account_is_never_in_the_reply_makes_few_requests(refresh_token: str | None) -> None:
+    """Each reply renews another account of the login: the caller is told so in time, and the loop is paced as well."""
+    issued = itertools.count()
+
+    def answer(_: HttpRequest) -> bytes:
+        entry = {"account": {"accountId": "B"}, "accessToken": f"a-{next(issued)}", "refreshToken": refresh_token}
+        content = {"status": "succeeded", "expiresInSeconds": 3600, "brokerAccountTokens": [entry]}
+        return json.dumps({"status": "ok", "content": content}).encode()
+
+    async def story() -> tuple[int, int]:
+        scene, notes = Scene(Wire(answer, latency=0.01)), Notes()
+        ended = scene.clock.now() - HOUR
+        both = [Tokens("coinbase", f"r-{name}", access_token="a", account_id=name, expires_at=ended) for name in "AB"]
+        async with scene.process(on_event=notes) as keeper:
+            await keeper.add("a", both)
+            for _ in range(3):
+                with pytest.raises(NotReadyInTime):
+                    await keeper.tokens("a", "A", max_wait=timedelta(seconds=3))
+            await asyncio.sleep(600)
+        return len(scene.wire.begun), len(notes.all)
+
+    assert max(leaping(story())) <= 15

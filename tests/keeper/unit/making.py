@@ -49,7 +49,7 @@ def tokens(refresh: str | None = "r-0", access: str | None = "a-0", account: str
 
 def how(seconds: float = 0, policy: Policy = POLICY, **given: Any) -> Adding:
     """What `add` is told."""
-    return Adding(at(seconds), policy, [_EPOCHS() for _ in range(9)], **given)
+    return Adding(at(seconds), policy, _EPOCHS, **given)
 
 
 def made(*given: Tokens, seconds: float = 0, policy: Policy = POLICY, login_id: str = "user-7", **more: Any) -> Login:

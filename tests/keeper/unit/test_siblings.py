@@ -8,7 +8,7 @@ from attrs import evolve
 from mesh_refresh import Tokens
 from mesh_refresh.keeper.applying import succeeded
 from mesh_refresh.keeper.attempts import Success
-from mesh_refresh.keeper.planning import next_exchange
+from mesh_refresh.keeper.planning import NotBefore, answer, next_exchange
 from mesh_refresh.logins import Account, AccountState, Login
 from tests.keeper.unit.making import POLICY, START, at, attempt, beside, brought, changed, made, now, success, tokens
 
@@ -46,6 +46,18 @@ def strangers(login: Login, asked: Account, number: int, seconds: float) -> Succ
     return success(
         *(beside(tokens(f"r-{name}-{number}", f"z-{number}", name, got=seconds)) for name in ("Y", "Z")),
     )
+
+
+def another_without_rotation(login: Login, asked: Account, number: int, seconds: float) -> Success:
+    """An access token of one other account; no refresh token."""
+    other = next(it for it in login.accounts if it is not asked)
+    return success(beside(fresh(other, None, number, seconds), own=False))
+
+
+def an_echo_for_another(login: Login, asked: Account, number: int, seconds: float) -> Success:
+    """The same with the refresh token that was sent."""
+    other = next(it for it in login.accounts if it is not asked)
+    return success(beside(fresh(other, asked.tokens.refresh_token, number, seconds)))
 
 
 def exchanges(login: Login, broker: Broker, span: float = 3600) -> tuple[Login, list[tuple[float, str | None]]]:
@@ -94,7 +106,38 @@ def test_a_day_of_rounds() -> None:
     assert 3 * 12 <= len(done) <= 3 * 12 * 1.7
 
 
-@pytest.mark.parametrize("broker", [all_but_the_one_asked_for, nothing_but_a_refresh_token, a_stranger, strangers])
+NOT_WHAT_WAS_ASKED_FOR: list[Broker] = [
+    all_but_the_one_asked_for,
+    another_without_rotation,
+    an_echo_for_another,
+    nothing_but_a_refresh_token,
+    a_stranger,
+    strangers,
+]
+
+
+@pytest.mark.parametrize("broker", NOT_WHAT_WAS_ASKED_FOR)
+@pytest.mark.parametrize("needs_code", [False, True])
+@pytest.mark.parametrize("shared", [{"refresh": "r-0"}, {}])
+def test_who_asks_waits_where_a_reply_does_not_bring_what_was_asked_for(
+    broker: Broker, needs_code: bool, shared: dict[str, str]
+) -> None:
+    """Whatever it brings instead: the account is not sent again at once, and a reply written twice counts once."""
+    login = changed(three(**shared), 0, needs_code=needs_code, failing_since=at(-50), failures=2)
+    login = changed(login, 0, tokens=evolve(login.accounts[0].tokens, expires_at=at(-1)))
+    sent, came = attempt(login, 1), broker(login, login.accounts[0], 1, 0)
+    once = succeeded(login, sent, came, now()).login
+    account = once.accounts[0]
+    found = answer(once, account, at(), POLICY)
+    assert isinstance(found, NotBefore)
+    assert found.at >= at(5)
+    assert account.failures == 3
+    assert account.failing_since == at(-50)
+    assert (account.due_at is None) == account.needs_code
+    assert succeeded(once, sent, came, now(1)).login.accounts == once.accounts
+
+
+@pytest.mark.parametrize("broker", NOT_WHAT_WAS_ASKED_FOR)
 @pytest.mark.parametrize("shared", [{"refresh": "r-0"}, {}])
 def test_replies_that_never_bring_what_was_asked_for(broker: Broker, shared: dict[str, str]) -> None:
     """Nobody is exchanged for ever: it is paced as failures are."""
