@@ -122,6 +122,7 @@ class Keeper:
     async def _read_spool(self, core: Core, spool: Spool) -> None:
         core.reading_spool, core.unread = True, core.unread + 1
         try:
+            await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
             for file in await spool.read():
                 login_id = file.attempt.login_id
