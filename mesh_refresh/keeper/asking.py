@@ -23,6 +23,7 @@ from mesh_refresh.keeper.planning import (
 from mesh_refresh.keeper.reaching import Deadline, Reaching
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.unit import Unit
+from mesh_refresh.keeper.wakeups import Followed
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.outcomes import MfaPending
@@ -102,17 +103,24 @@ class Asking(Reaching):
         self, login_id: str, code: str, pending_id: str | None, account_id: str | None, wait: timedelta
     ) -> Tokens:
         """Fresh tokens, after the broker took the code."""
-        deadline, code = Deadline(self.core, wait), MaskedStr(code)
+        with self.core.wakeups.follow(login_id) as followed:
+            return await self._submit(followed, MaskedStr(code), pending_id, account_id, Deadline(self.core, wait))
+
+    async def _submit(
+        self, followed: Followed, code: str, pending_id: str | None, account_id: str | None, deadline: Deadline
+    ) -> Tokens:
         held: MeshRefreshError | None = None
         while True:
-            await self.settle_first(login_id, deadline)
-            login = await self.read(login_id, deadline)
+            await self.settle_first(followed, deadline)
+            seen = followed.changes
+            login = await self.read(followed.login_id, deadline)
             account = _at_home(login, _asked(login, pending_id, account_id))
             assert account.pending is not None  # noqa: S101 - `_asked` looks for it
             wanted: str = account.pending.id
             pending_id = wanted  # and no other, if it is asked anew meanwhile
             if account.wait_until is not None and self.core.at() < account.wait_until:
-                await self.wait_until(account.wait_until, "nobody knows yet what became of the last exchange", deadline)
+                why = "nobody knows yet what became of the last exchange"
+                await self.wait_until(account.wait_until, why, deadline, followed, seen)
                 continue
             if held is not None and not deadline.left:
                 raise held
@@ -132,11 +140,17 @@ class Asking(Reaching):
             held = NotReadyInTime("nothing was sent") if unit.error is None else unit.error.for_another()
 
     async def _fresh(self, wish: Wish, deadline: Deadline) -> Tokens:
+        with self.core.wakeups.follow(wish.login_id) as followed:
+            return await self._followed(wish, deadline, followed)
+
+    async def _followed(self, wish: Wish, deadline: Deadline, followed: Followed) -> Tokens:
         core = self.core
         login: Login | None = None
+        seen = followed.changes
         while True:
-            await self.settle_first(wish.login_id, deadline)
+            await self.settle_first(followed, deadline)
             if login is None:
+                seen = followed.changes
                 login = await self.read(wish.login_id, deadline)
             account = login.account(wish.account_id)
             found = wish.judge(wish, login, account, core.now())
@@ -148,7 +162,7 @@ class Asking(Reaching):
                 case Parked(reason, display_message):
                     raise ReconnectNeeded(reason, display_message)
                 case NotBefore(at, why):
-                    await self.wait_until(at, why, deadline)
+                    await self.wait_until(at, why, deadline, followed, seen)
                     login = None
                 case Exchange():
                     unit = core.units.get(wish.login_id) or await self.claimed(login, wish.choose, deadline)

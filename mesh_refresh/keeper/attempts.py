@@ -183,18 +183,30 @@ def to_text(attempt: Attempt, kept: Kept) -> str:
     return codec.dumps(document)
 
 
+class NewerVersion(InvalidRequest):
+    """A settlement that a later mesh_refresh wrote."""
+
+
 def from_text(text: str) -> tuple[Attempt, Kept]:
-    """What `to_text` wrote. Raises `InvalidRequest` for anything else."""
+    """What `to_text` wrote. Raises `NewerVersion`, and `InvalidRequest` for anything else."""
     document = codec.loads(text)
     del text
     if document is None:
         raise InvalidRequest("This is no settlement: it is not a JSON object.")
+    if _is_newer(document):
+        del document  # a traceback may be rendered with its locals
+        raise NewerVersion("It was written by a newer version of mesh_refresh.")
     check_format(document, _DOCUMENT, _VERSION)
     try:
         return _attempt(document), _kept(document)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _is_newer(document: MaskedDict) -> bool:
+    number = document.get("version")
+    return document.get("format") == _DOCUMENT and type(number) is int and number > _VERSION
 
 
 def _attempt(document: MaskedDict) -> Attempt:

@@ -11,9 +11,11 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.gate import Gate
 from mesh_refresh.keeper.planning import after_clock_went_back
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.shared_reads import SharedReads
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.keeper.wakeups import Wakeups
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import Outcome
 from mesh_refresh.stores import Row, Store
@@ -90,9 +92,9 @@ class Core:
         """What the store did not take until the end, and is nowhere else."""
         self.spilled: list[Outcome] = []
         """What it did not take, and is in the spool."""
-        self._waiting: set[asyncio.Future[None]] = set()
-        self.changes = 0
-        """How often something has happened."""
+        self.wakeups = Wakeups(self.loop)
+        self.logins = SharedReads(self._read)
+        """Logins as they are stored, read for all callers who want one at once."""
         self.listen_no_more: Callable[[], object] = lambda: None
         """The store need not wake this keeper any longer."""
         self.tasks: set[ExchangeTask] = set()
@@ -110,7 +112,7 @@ class Core:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
 
-    # Something happened: whoever waits looks again.
+    # Waking.
 
     def listen(self) -> None:
         """Be woken by the store too, where it can tell of what other processes do."""
@@ -118,30 +120,13 @@ class Core:
         if watch is not None:
             self.listen_no_more = watch(self.wake)
 
-    def wake(self) -> None:
-        """A place is free, a login was added, a breaker closed."""
-        self.changes += 1
-        self.look_again()
-
-    def look_again(self) -> None:
-        """What somebody had reserved is free again: whoever waits looks."""
-        waiting, self._waiting = self._waiting, set()
-        for waiter in waiting:
-            _release(waiter)
+    def wake(self, login_id: str | None = None) -> None:
+        """A place is free, a login was added, a breaker closed. `login_id`: the login that has changed."""
+        self.wakeups.wake(login_id)
 
     async def change(self, seconds: float | None, *, since: int | None = None) -> None:
-        """Until something happened, or so long; not at all where `changes` is no longer what it was."""
-        if since is not None and since != self.changes:
-            return
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        self._waiting.add(waiter)
-        timer = None if seconds is None else self.loop.call_later(seconds, _release, waiter)
-        try:
-            await waiter
-        finally:
-            self._waiting.discard(waiter)
-            if timer is not None:
-                timer.cancel()
+        """See `Wakeups.change`."""
+        await self.wakeups.change(seconds, since=since)
 
     def begin_write(self) -> float:
         """A write begins. It has `patience`, also where the time to drain is over: until when, on the loop's clock."""
@@ -152,7 +137,11 @@ class Core:
         """For so long, or until the keeper is being left: then there is not as much time."""
         end, closing = self.loop.time() + seconds, self.closing
         while (left := end - self.loop.time()) > 0 and self.closing is closing:
-            await self.change(left)
+            await self.wakeups.sleep(left)
+
+    async def _read(self, login_id: str) -> Login | None:
+        row = await self.store.read(login_id)
+        return None if row is None else self.opened(row)
 
     # Tasks and calls.
 
@@ -185,11 +174,6 @@ class Core:
             raise
         self.failed_at = None
         return result
-
-
-def _release(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _pass_on(task: "asyncio.Task[None]", done: "asyncio.Future[None]") -> None:

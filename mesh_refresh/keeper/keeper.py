@@ -122,6 +122,7 @@ class Keeper:
     async def _read_spool(self, core: Core, spool: Spool) -> None:
         core.reading_spool, core.unread = True, core.unread + 1
         try:
+            await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
             for file in await spool.read():
                 login_id = file.attempt.login_id
@@ -142,7 +143,7 @@ class Keeper:
         core.closing = True
         core.listen_no_more()
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
-        core.wake()
+        core.wakeups.wake_all()
         try:
             cancelled = await run_to_end(drain(core, self._loop, self._policy.drain), core.loop)
         finally:
@@ -218,7 +219,10 @@ class Keeper:
 
         Raises the store's `StoreError`.
         """
-        return await self._core().store.delete(_id(login_id))
+        core = self._core()
+        is_removed = await core.store.delete(_id(login_id))
+        core.wake(login_id)
+        return is_removed
 
     # Tokens.
 

@@ -35,7 +35,7 @@ class Claims:
         """Until the keeper is left, or this is cancelled."""
         core = self._core
         while not core.closing:
-            seen = core.changes
+            seen = core.wakeups.changes
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - a store or a clock of the user's: the fleet must not stand still
@@ -56,7 +56,7 @@ class Claims:
         self._due_by = core.at()
         while not core.closing:
             # A look while others took all the places has seen nothing, though they may be gone when it is over.
-            busy, seen = bool(core.units), core.changes
+            busy, seen = bool(core.units), core.wakeups.changes
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -120,7 +120,7 @@ class Claims:
         finally:
             core.gate.reserved -= places
             if core.gate.asking:
-                core.look_again()  # callers found those places taken, and most of them may be free again
+                core.wakeups.wake_waiting()  # callers found those places taken, and most of them may be free again
         if self._failed is not None:
             _log.warning("the store works again")  # as loud as what is over
         self._failed, self._failures = None, 0

@@ -7,6 +7,7 @@ from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.errors import NotReadyInTime
 from mesh_refresh.keeper.unit import Choice, Unit
+from mesh_refresh.keeper.wakeups import Followed
 from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
 from mesh_refresh.stores import Busy
 from mesh_refresh.stores.store import ALL_BROKERS
@@ -129,9 +130,9 @@ class Reaching:
                 core.gate.asking -= shut.crowded
         return waited
 
-    async def settle_first(self, login_id: str, deadline: Deadline) -> None:
+    async def settle_first(self, followed: Followed, deadline: Deadline) -> None:
         """Where new tokens of this login are on their way into the store, what it has is out of date."""
-        core = self.core
+        core, login_id = self.core, followed.login_id
         while core.reading_spool:
             self._check_open()
             if not deadline.left:
@@ -143,13 +144,12 @@ class Reaching:
                 return
             if not deadline.left:
                 raise NotReadyInTime("the store does not take the new tokens")
-            await core.change(min(deadline.left, 1.0))
+            await followed.change(min(deadline.left, 1.0))
 
     async def read(self, login_id: str, deadline: Deadline) -> Login:
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
-                row = await self.core.store.read(login_id)
-            login = None if row is None else self.core.opened(row)
+                login = await self.core.logins.get(login_id)
         except Exception as error:
             raise _store_failed(error) from error
         if login is None:
@@ -158,12 +158,13 @@ class Reaching:
             raise LoginMoved
         return login
 
-    async def wait_until(self, at: datetime, why: str, deadline: Deadline) -> None:
+    async def wait_until(self, at: datetime, why: str, deadline: Deadline, followed: Followed, since: int) -> None:
+        """Until then, or until this process changes the login; `since`: its changes before it was read."""
         self._check_open()
         left = (at - self.core.at()).total_seconds()
         if left > deadline.left:
             raise NotReadyInTime(why, retry_at=at)
-        await self.core.change(max(left, 0.0))
+        await followed.change(max(left, 0.0), since=since)
 
     def _check_open(self) -> None:
         if self.core.closing:
@@ -177,7 +178,6 @@ class Reaching:
             self._check_open()
             if not deadline.left:
                 raise NotReadyInTime("another process is at work on this login", retry_at=core.at() + left)
-            # Not woken by others: who finds a login taken would wake everybody else who waits for it, and so for ever.
             await core.pause(min(_LOOK_AGAIN, deadline.left, max(left.total_seconds(), 0.001)))
             left = timedelta(seconds=max(0.0, ends - core.clock.monotonic()))
             stored = await self.read(login.login_id, deadline)

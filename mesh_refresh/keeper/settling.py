@@ -140,7 +140,7 @@ class Saving:
             core.saving.discard(self)
             if self.earlier:
                 core.unread -= 1
-            core.wake()
+            core.wake(login_id)
             left = core.unsaved.pop(login_id) - 1
             if left:
                 core.unsaved[login_id] = left

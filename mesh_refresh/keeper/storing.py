@@ -50,5 +50,5 @@ async def add_login(
             login, done = added(stored, tokens, how)
             written = not done.changed or await core.store.swap(row_of(core.store.cipher, login, now))
         if written:
-            core.wake()
+            core.wake(login_id)
             return done

@@ -91,7 +91,7 @@ class Unit:
                 del core.units[self.login_id]
             if not self.done.done():
                 self.done.set_result(None)
-            core.wake()
+            core.wake(self.login_id)
 
     async def _claimed(self) -> None:
         core = self.core

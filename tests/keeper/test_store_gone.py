@@ -255,7 +255,7 @@ async def test_who_asks_a_keeper_whose_spool_cannot_be_read_is_told_at_once(stag
     """It never comes to run; nobody waits for it."""
     spool = tmp_path / "spool"
     store = await left_in(spool, stage)
-    files(spool)[0].write_bytes(b"something else")
+    files(spool)[0].write_bytes(Cipher([Cipher.generate_key()]).seal("of another key", "spool"))
     keys = stage.fake.client_id, stage.fake.client_secret
     async with MeshClient(*keys, base_url=stage.fake.base_url, clock=stage.clock) as mesh:
         keeper = Keeper(mesh, store, spool=spool)
@@ -285,11 +285,13 @@ async def test_files_of_the_spool_are_sealed_and_private(stage: Stage, tmp_path:
 
 
 async def test_a_spool_that_cannot_be_used_keeps_nothing_from_the_store(stage: Stage, tmp_path: Path) -> None:
-    """A file stands where the folder should be: the pair stays in memory until it lands."""
+    """It went bad after the keeper was entered: the pair stays in memory until it lands."""
     spool = tmp_path / "spool"
-    spool.write_text("in the way")
+    stage.store = MemoryStore(cipher=CIPHER, clock=stage.clock)
     store = FaultyStore(stage.store)
     async with stage.keeper(store=store, spool=spool) as keeper:
+        spool.rmdir()
+        spool.write_text("in the way")
         async with rotating(stage, keeper, store):
             pass
         await stage.notes.until(AccountRefreshed, COUNT)

@@ -119,7 +119,7 @@ def test_an_import_goes_on_beside_it(mixed: Fleet) -> None:
 def test_a_file_of_the_spool_with_another_key_is_named(fleet: Fleet) -> None:
     """The store itself is open then, and it is not said that it is not."""
     fleet.add("user-1")
-    fleet.cli.folder.joinpath("fleet.db.spool").mkdir()
+    fleet.cli.folder.joinpath("fleet.db.spool").mkdir(0o700)
     sealed = Cipher([Cipher.generate_key()]).seal("something", "spool")
     fleet.cli.folder.joinpath("fleet.db.spool/one.settlement").write_bytes(sealed)
     ran = fleet.once("-q")
