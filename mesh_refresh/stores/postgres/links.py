@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from mesh_refresh.stores.postgres.connecting import Target, connect
+from mesh_refresh.stores.postgres.addresses import Target
+from mesh_refresh.stores.postgres.connecting import connect
 from mesh_refresh.stores.postgres.failures import is_worth_again, keeps_the_connection
 
 _T = TypeVar("_T")

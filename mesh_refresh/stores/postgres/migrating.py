@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.errors import StoreDamaged, StoreOfNewerVersion, StoreRefused
-from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.queries import Queries, migrations
