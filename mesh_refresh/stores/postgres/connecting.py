@@ -6,11 +6,11 @@ from typing import Any
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.errors import StoreRefused, package_missing
 from mesh_refresh.stores.postgres.addresses import Target
+from mesh_refresh.stores.postgres.sessions import SESSION, TRANSACTION
 from mesh_refresh.stores.postgres.wishes import refusal
 
 OLDEST = 140_000
 """PostgreSQL 14, as ``server_version_num`` says it."""
-_SETTINGS = {"application_name": "mesh_refresh", "default_transaction_isolation": "read committed", "jit": "off"}
 _NO_ANSWER = "SELECT set_config('tcp_user_timeout', '30s', FALSE) WHERE current_setting('tcp_user_timeout') = '0'"
 """A server that gets no answer from a worker, of which the network is gone, would keep the rows of its claim locked for
 as long as the system tries to send: a quarter of an hour."""
@@ -30,7 +30,7 @@ async def connect(to: Target) -> Any:
             timeout=seconds,
             command_timeout=seconds,
             statement_cache_size=0 if to.pooled else 100,
-            server_settings={} if to.pooled else _SETTINGS,
+            server_settings={} if to.pooled else {"application_name": "mesh_refresh"},
         )
     except Exception as error:
         if (told := refusal(error, MaskedStr(to.url), to.shown)) is not None:
@@ -44,13 +44,21 @@ async def connect(to: Target) -> Any:
     return connection
 
 
+_FACTS = """
+SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
+    current_setting('synchronous_commit'), current_setting('fsync')
+"""
+
+
 async def _check(connection: Any, to: Target) -> None:
     """What is written is on the disk when it is committed, and texts are what they were."""
-    async with connection.transaction():
-        version, encoding, commits, syncs = await connection.fetchrow(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
-            "current_setting('synchronous_commit'), current_setting('fsync')"
-        )
+    if to.pooled:
+        async with connection.transaction():
+            await connection.execute(TRANSACTION)
+            version, encoding, commits, syncs = await connection.fetchrow(_FACTS)
+    else:
+        await connection.execute(SESSION)
+        version, encoding, commits, syncs = await connection.fetchrow(_FACTS)
     if version < OLDEST:
         raise StoreRefused(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
     if encoding != "UTF8":
