@@ -5,21 +5,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from mesh_refresh.stores.postgres.connecting import Target, connect
+from mesh_refresh.stores.postgres.addresses import Target
+from mesh_refresh.stores.postgres.connecting import connect
 from mesh_refresh.stores.postgres.failures import is_worth_again, keeps_the_connection
+from mesh_refresh.stores.postgres.sessions import TRANSACTION
 
 _T = TypeVar("_T")
 
 Work = Callable[[Any], Awaitable[_T]]
 """What is done with a connection of asyncpg's."""
 
-_WITHIN = """
-SET LOCAL jit = off;
-SELECT set_config('idle_in_transaction_session_timeout', '1min', TRUE)
-WHERE current_setting('idle_in_transaction_session_timeout') = '0';
-"""
-"""Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes. And a
-worker that is cut off before its commit must not keep the rows of its claim from the others for hours."""
 _TIMES = 5
 _GOODBYE = 1.0
 
@@ -89,7 +84,7 @@ class Links:
             if self._to.pooled:
                 # What is prepared, and what is executed, must meet the same server.
                 async with connection.transaction(isolation="read_committed"):
-                    await connection.execute(_WITHIN)
+                    await connection.execute(TRANSACTION)
                     result = await work(connection)
             else:
                 result = await work(connection)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.stores.postgres.connecting import Target, connect
+from mesh_refresh.stores.postgres.addresses import Target
+from mesh_refresh.stores.postgres.connecting import connect
 from mesh_refresh.stores.postgres.failures import failure
 
 _log = logging.getLogger("mesh_refresh.stores")

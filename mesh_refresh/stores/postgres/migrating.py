@@ -7,7 +7,7 @@ from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.errors import StoreDamaged, StoreOfNewerVersion, StoreRefused
-from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.queries import Queries, migrations
@@ -51,10 +51,14 @@ async def migrate(connection: Any, to: Target, partitions: int) -> Migrated:
         await connection.execute(sql["lock"].replace("$1", "'" + to.schema.replace("'", "''") + "'"))
         if not await connection.fetchval(sql["has_schema"], to.schema):
             await connection.execute(sql["make_schema"])
+        await _check_tables(connection, sql, to)
         if not await connection.fetchval(sql["has_version"], to.schema):
+            await _check_owner(connection, sql, to)
             await connection.execute(sql["make_version"])
             await connection.execute(sql["first_version"])
         found = _check(await connection.fetchval(sql["version"]), newest, to)
+        if found < newest:
+            await _check_owner(connection, sql, to)
         if found and partitions:
             _check_partitions(await connection.fetchval(sql["partitions"], to.schema), partitions, to)
         for number in range(found + 1, newest + 1):
@@ -71,6 +75,7 @@ async def check_version(connection: Any, to: Target) -> None:
     """Raises `StoreRefused` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
     sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
     found = 0
+    await _check_tables(connection, sql, to)
     if await connection.fetchval(sql["has_version"], to.schema):
         found = _check(await connection.fetchval(sql["version"]), newest, to)
     if found < newest:
@@ -87,6 +92,24 @@ def _check(found: int | None, newest: int, to: Target) -> int:
             f"up to {newest}."
         )
     return found
+
+
+async def _check_tables(connection: Any, sql: dict[str, str], to: Target) -> None:
+    if (name := await connection.fetchval(sql["no_table"], to.schema)) is not None:
+        raise StoreRefused(
+            f"The store {to.shown} has something named {name} that is no plain table, or has row security: "
+            "somebody else made it. Look into it, and make the tables in a schema that is yours alone."
+        )
+
+
+async def _check_owner(connection: Any, sql: dict[str, str], to: Target) -> None:
+    """Raises `StoreRefused` where another role could have left something that would run now."""
+    if (owner := await connection.fetchval(sql["stranger"], to.schema)) is not None:
+        raise StoreRefused(
+            f"The store {to.shown} has a schema or a table that belongs to the role {owner}, which could run anything "
+            "with the rights of who migrates. Migrate as that role, or give it to yours: ALTER SCHEMA ... OWNER TO, "
+            "and ALTER TABLE likewise. Nothing was changed."
+        )
 
 
 def _check_partitions(found: int, wanted: int, to: Target) -> None:

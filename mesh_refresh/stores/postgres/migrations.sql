@@ -15,6 +15,35 @@ SELECT EXISTS (
     WHERE namespace.nspname = $1 AND class.relname = 'version'
 );
 
+-- name: no_table
+-- What has the name of a table of ours and is none. A view of somebody else's runs their functions for who reads it.
+SELECT class.relname
+FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+WHERE namespace.nspname = $1 AND class.relname = ANY ('{login,pause,seal,version}'::name[])
+    AND (class.relkind <> ALL ('{r,p}'::"char"[]) OR class.relrowsecurity)
+LIMIT 1;
+
+-- name: stranger
+-- Another role that owns the schema, or a table of ours in it: what it left there would run with the rights of who
+-- migrates. Superusers and the owner of the database can do all of that anyhow.
+SELECT pg_get_userbyid(thing.owner)
+FROM (
+    SELECT nspowner AS owner FROM pg_catalog.pg_namespace WHERE nspname = $1
+    UNION ALL
+    SELECT class.relowner
+    FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+    WHERE namespace.nspname = $1 AND class.relname = ANY ('{login,pause,seal,version}'::name[])
+) AS thing
+WHERE NOT EXISTS (
+    SELECT
+    FROM pg_catalog.pg_roles AS role
+    WHERE role.oid = thing.owner
+        AND (role.rolsuper OR role.rolname = current_user OR role.rolname = 'pg_database_owner'::name)
+)
+    AND thing.owner <> (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database())
+    AND ((SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) OR NOT pg_has_role(thing.owner, 'USAGE'))
+LIMIT 1;
+
 -- name: version
 SELECT number FROM {schema}.version;
 

@@ -10,7 +10,7 @@ from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
-from mesh_refresh.stores.postgres.connecting import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
 from mesh_refresh.stores.postgres.jobs import Group, Jobs
 from mesh_refresh.stores.postgres.links import Links

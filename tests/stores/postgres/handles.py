@@ -10,11 +10,9 @@ import asyncpg
 from mesh_refresh.stores import PlainText, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing import ManualClock
-from tests.postgres_server import with_options
 
 _numbers = itertools.count()
 
-# The store asks for `clock_timestamp()`, and PostgreSQL finds this one first, by the search path of its connections.
 _CLOCK = """
 CREATE SCHEMA {clock};
 CREATE TABLE {clock}.moved (at timestamptz NOT NULL);
@@ -35,6 +33,14 @@ async def execute(url: str, sql: str, *values: Any) -> Any:
         return await connection.fetchval(sql, *values) if values else await connection.execute(sql)
     finally:
         await connection.close()
+
+
+def on_clock(store: PostgresStore, clock: str) -> PostgresStore:
+    """`store`, told the time by the function `clock_timestamp` of the schema `clock`."""
+    store._sql = {
+        name: text.replace("clock_timestamp()", f"{clock}.clock_timestamp()") for name, text in store._sql.items()
+    }
+    return store
 
 
 class PostgresHandles:
@@ -62,8 +68,8 @@ class PostgresHandles:
         await execute(self._server, f"UPDATE {self._clock}.moved SET at = at + $1 RETURNING 1", by)
 
     def _open(self, **options: Any) -> PostgresStore:
-        url = with_options(self._server, search_path=f"{self._clock},pg_catalog")
-        return PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options)
+        store = PostgresStore.open(self._server, cipher=PlainText(), schema=self._schema, **options)
+        return on_clock(store, self._clock)
 
 
 class PartitionedHandles(PostgresHandles):

@@ -14,7 +14,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, NOW, SECOND, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
-from tests.stores.postgres.handles import execute, new_schema
+from tests.stores.postgres.handles import execute, new_schema, on_clock
 
 pytestmark = pytest.mark.once
 
@@ -50,7 +50,7 @@ async def held_up(fleet: Fleet) -> AsyncIterator[PostgresStore]:
     """A store whose claims wait before they lock a row that was leased before."""
     clock = new_schema("clock")
     await execute(fleet.url, _WAITING.format(clock=clock))
-    async with fleet.store(url=with_options(fleet.url, search_path=f"{clock},pg_catalog")) as store:
+    async with on_clock(fleet.store(), clock) as store:
         yield store
 
 
@@ -101,9 +101,9 @@ async def test_a_lease_of_a_day_has_24_hours(fleet: Fleet) -> None:
         f"CREATE FUNCTION {clock}.clock_timestamp() RETURNS timestamptz LANGUAGE sql "
         "AS $$ SELECT '2026-03-08 00:00Z'::timestamptz $$",
     )
-    url = with_options(fleet.url, search_path=f"{clock},pg_catalog", TimeZone="America/New_York")
+    url = with_options(fleet.url, TimeZone="America/New_York")
     day = timedelta(days=1)
-    async with fleet.store(url=url) as store:
+    async with on_clock(fleet.store(url=url), clock) as store:
         await fill(store, a_row("a"), a_row("b"), a_row("c"))
         assert [row.login_id for row in await store.claim(a_demand(lease=day, limit=1))] == ["a"]
         row = await store.claim_one("b", "me", day)

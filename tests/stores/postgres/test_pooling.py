@@ -12,7 +12,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
-from tests.stores.postgres.handles import PostgresHandles
+from tests.stores.postgres.handles import PostgresHandles, on_clock
 from tests.stores.postgres.pooling import Proxy, pooling
 from tests.stores.postgres.test_contract import TestPostgresStore as _OfPostgres
 
@@ -27,8 +27,8 @@ class PooledHandles(PostgresHandles):
     def _open(self, **options: Any) -> PostgresStore:
         if "migrate" in options:
             return super()._open(**options)
-        url = with_options(self.proxy, search_path=f"{self._clock},pg_catalog", transaction_pooling="yes")
-        return PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options)
+        url = with_options(self.proxy, transaction_pooling="yes")
+        return on_clock(PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options), self._clock)
 
 
 class TestPooledStore(_OfPostgres):

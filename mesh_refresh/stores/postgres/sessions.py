@@ -1,0 +1,28 @@
+"""What a connection is told before anything else, so that no setting of a role or a database changes what SQL means.
+
+All of it goes by ``SET`` and none of it as a start-up parameter, which PgBouncer refuses.
+"""
+
+_PINS = """
+SET {scope} search_path = pg_catalog, pg_temp;
+SET {scope} standard_conforming_strings = on;
+SET {scope} jit = off;
+"""
+"""First the search path: without it, a function that any role made in ``public``, and whose arguments fit better than
+those of PostgreSQL's own, would run with the rights of the caller (CVE-2018-1058). Names without a schema are therefore
+PostgreSQL's own in all our SQL, and a temporary thing hides none of them.
+
+Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes."""
+
+SESSION = _PINS.format(scope="SESSION") + "SET SESSION default_transaction_isolation = 'read committed';"
+"""For a connection that stays with its server process."""
+
+TRANSACTION = (
+    _PINS.format(scope="LOCAL")
+    + """
+SELECT set_config('idle_in_transaction_session_timeout', '1min', TRUE)
+WHERE current_setting('idle_in_transaction_session_timeout') = '0';
+"""
+)
+"""For each transaction where nothing outlives one. A worker that is cut off before its commit must not keep the rows of
+its claim from the others for hours."""
