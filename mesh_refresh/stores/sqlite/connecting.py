@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mesh_refresh.stores.errors import StoreDamaged
+from mesh_refresh.stores.sqlite.one_name import check_holders, check_name
 from mesh_refresh.syncing import sync_folder
 
 # Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
@@ -28,16 +29,36 @@ _SETTINGS = (
 )
 
 
-def create(path: str) -> None:
-    """Make the file where there is none, with mode 0600 whatever the umask. SQLite gives its -wal and -shm the same."""
+def create(path: str, patience: timedelta) -> None:
+    """Make the file where there is none, with mode 0600 whatever the umask. SQLite gives its -wal and -shm the same.
+
+    Raises what is wrong with one that is there, before SQLite opens it.
+    """
+    check_name(path)
     with _MAKING:
-        with suppress(FileExistsError):
+        try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            sync_folder(Path(path).parent)
+        except FileExistsError:
+            _check_log(path)
+        else:
+            _check_new(path)
             return
-        if Path(path).stat().st_size == 0 and _size(path + "-wal"):
-            # SQLite would take the file for a new one, and remove the other.
-            raise StoreDamaged(f"The store {path} is empty, and what was written last is in {path}-wal.")
+    check_holders(path, patience)
+
+
+def _check_new(path: str) -> None:
+    try:
+        _check_log(path)
+    except StoreDamaged:
+        Path(path).unlink()
+        raise
+    sync_folder(Path(path).parent)
+
+
+def _check_log(path: str) -> None:
+    """SQLite takes an empty file for a new one, and removes the log that is beside it."""
+    if not _size(path) and _size(path + "-wal"):
+        raise StoreDamaged(f"The store {path} is empty or gone, and what was written last is in {path}-wal.")
 
 
 def connect(path: str, patience: timedelta) -> sqlite3.Connection:

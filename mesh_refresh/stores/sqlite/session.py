@@ -1,7 +1,6 @@
 """A connection to the file, as the thread has it that owns it."""
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -9,11 +8,13 @@ from datetime import timedelta
 from typing import Self
 
 from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.stores import mounts
 from mesh_refresh.stores.errors import StoreUnavailable
 from mesh_refresh.stores.sqlite.connecting import connect, create
 from mesh_refresh.stores.sqlite.failures import closed, failure
 from mesh_refresh.stores.sqlite.leases import LeaseClock
 from mesh_refresh.stores.sqlite.migrating import migrate
+from mesh_refresh.stores.sqlite.one_name import Identity, has_it_alone, identity
 
 _log = logging.getLogger("mesh_refresh.stores")
 
@@ -23,10 +24,12 @@ class Session:
 
     def __init__(self, path: str, clock: LeaseClock, patience: timedelta) -> None:
         self.path = path
+        self._wal = path + "-wal"
         self.clock = clock
         self.patience = patience
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self._files: tuple[Identity, Identity] = (None, None)
+        self._place: mounts.Mount | None = None
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -37,10 +40,10 @@ class Session:
 
     def open(self) -> None:
         """Make the file where there is none, and bring it to this version."""
-        create(self.path)
+        create(self.path, self.patience)
         self._connection = connect(self.path, self.patience)
         migrate(self.connection, self.path, self.patience)
-        self._file = self._found()
+        self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))
         _log.debug("The store %s is open.", self.path)
 
     def to_read(self) -> Self:
@@ -61,9 +64,9 @@ class Session:
 
     def begin(self) -> None:
         """Wait for the write lock. What is written then is of the file that has this name."""
-        if self._found() != self._file:
+        if self._found() != self._files:
             raise StoreUnavailable(
-                f"The store {self.path} was moved, removed or replaced while it was open. "
+                f"The store {self.path}, or the -wal file beside it, was moved, removed or replaced while it was open. "
                 "Put it back, or end this process and start it again."
             )
         self.connection.execute("BEGIN IMMEDIATE")
@@ -87,13 +90,16 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                self._bring_home(connection)
                 connection.close()
             except sqlite3.Error as error:
                 _log.warning("The store %s was not closed well: %s", self.path, self.failure(error))
 
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self.path)  # noqa: PTH116 - a third of the time of Path.stat, for each group
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _bring_home(self, connection: sqlite3.Connection) -> None:
+        """Copy what was committed last into a file that was moved: SQLite would leave it in the log by the old name."""
+        (file, _), found = self._files, self._found()
+        if file is not None and file != found[0] and has_it_alone(self._place, file):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _found(self) -> tuple[Identity, Identity]:
+        return identity(self.path), identity(self._wal)
