@@ -76,8 +76,8 @@ class Book:
         """Whether there is anything new to write."""
         return any(entry.renewed or entry.pending is not None for entry in self.entries)
 
-    def record(self, outcome: Refreshed | MfaRequired) -> None:
-        """Put every token of `outcome` where it belongs."""
+    def record(self, outcome: Refreshed | MfaRequired) -> set[int]:
+        """Put every token of `outcome` where it belongs. Gives the places of all accounts that may have changed."""
         entry = self.entry_of(outcome.before)
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
@@ -89,6 +89,7 @@ class Book:
                 taken.add(self._sibling(entry, fresh, brought, outcome))
         self._pass_on(entry, outcome, taken)
         self._label(entry.login)
+        return {it.number for it in taken} | {it.number for it in self.entries if it.login == entry.login}
 
     def forget_continuations(self) -> None:
         """Begin anew where a code was asked for."""
@@ -102,12 +103,19 @@ class Book:
             raise InvalidRequest("These tokens are not of this run.")
         return self.entries[number]
 
-    def keep(self, accounts: Iterable[Tokens], before: Tokens) -> None:
-        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book."""
+    def keep(self, accounts: Iterable[Tokens], before: Tokens) -> set[int]:
+        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book.
+
+        Gives their places.
+        """
+        kept = set()
         held = {secret for entry in self.entries for secret in entry.tokens.secrets}
         for tokens in accounts:
             if not held.issuperset(tokens.secrets):
-                self._append(self.entry_of(before), tokens).renewed = True
+                entry = self._append(self.entry_of(before), tokens)
+                entry.renewed = True
+                kept.add(entry.number)
+        return kept
 
     def _joined(self, login: int, tokens: Tokens, label: str | None) -> int:
         for entry in self.entries:

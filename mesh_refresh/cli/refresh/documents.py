@@ -1,7 +1,7 @@
 """The documents that ``mesh-refresh refresh`` reads and writes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,12 @@ def documents_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return list(map(_document, entries))
 
 
-def text_of(documents: Sequence[dict[str, Any]]) -> bytes:
+def document_at(book: Book, place: int) -> dict[str, Any]:
+    """The document of one account."""
+    return _document(book.entries[place])
+
+
+def text_of(documents: Sequence[Mapping[str, Any]]) -> bytes:
     """`documents` as a JSON array, which `read_book` reads."""
     return json.dumps(documents, indent=2).encode() + b"\n"
 

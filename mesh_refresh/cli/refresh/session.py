@@ -1,6 +1,7 @@
 """One run of ``mesh-refresh refresh``: every login once, codes asked for, everything written."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from attrs import define
@@ -19,7 +20,7 @@ from mesh_refresh import (
 )
 from mesh_refresh.cli.codes import CodeSource
 from mesh_refresh.cli.exits import Exit, exit_for, worst
-from mesh_refresh.cli.lines import say
+from mesh_refresh.cli.lines import bug, say, shown
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.cli.refresh.accounts import Book, Entry
 from mesh_refresh.cli.refresh.output import Output
@@ -44,22 +45,27 @@ class Session:
     def run(self) -> Exit:
         """Refresh all, and give the exit code. What was renewed is written, whatever happens."""
         with Loop(on_impatience=_still_waiting) as loop:
-            interrupted: Exit | None = None
-            saved = False
-            try:
-                self._refresh_all(loop)
-            except KeyboardInterrupt:
-                interrupted = loop.exit_code
-            finally:
-                loop.closing()
-                if interrupted:
-                    say("interrupted: nothing more is sent, and what was sent is finished and written first.")
-                self._close(loop)
-                saved = self.output.finish()
-        self._sum_up(interrupted)
+            end = self._end_of(loop, self._refresh_all)
+            loop.closing()
+            if loop.received is not None:
+                say("interrupted: nothing more is sent, and what was sent is finished and written first.")
+            end = self._end_of(loop, self._close) or end
+            saved = self.output.finish()
+            self._sum_up(saved=saved, interrupted=loop.received is not None)
         if not saved:
             return Exit.NOT_SAVED
-        return interrupted or worst([entry.code for entry in self.book.entries if entry.code is not None])
+        return end or worst([entry.code for entry in self.book.entries if entry.code is not None])
+
+    def _end_of(self, loop: Loop, step: Callable[[Loop], object]) -> Exit | None:
+        """Take a step. What the exit code is where it did not come to its end; what was renewed is written first."""
+        try:
+            step(loop)
+        except KeyboardInterrupt:
+            return loop.exit_code
+        except Exception as error:  # noqa: BLE001 - a bug must not cost a token
+            say(bug(error))
+            return Exit.FAILED
+        return None
 
     def _refresh_all(self, loop: Loop) -> None:
         loop.run(self._refresh_logins())
@@ -186,12 +192,14 @@ class Session:
         entry.code = code
         say(f"{entry.name}: {text}")
 
-    def _sum_up(self, interrupted: Exit | None) -> None:
-        entries = self.book.entries
+    def _sum_up(self, *, saved: bool, interrupted: bool) -> None:
+        entries, file = self.book.entries, self.output.file
         renewed = sum(entry.renewed for entry in entries)
-        where = f", written to {self.output.path}" if self.output.path and self.book.changed else ""
+        where = f", written to {shown(file.path)}" if file and saved and self.book.changed else ""
         if interrupted or (not self.quiet and (len(entries) > 1 or where)):
             say(f"{renewed} of {len(entries)} accounts refreshed{where}.")
+        for line in self.output.last_words():
+            say(line)
 
 
 def _still_waiting() -> None:
