@@ -59,7 +59,7 @@ for _command in (demo, refresh, sandbox, *FLEET):
 
 
 def run() -> int:
-    """Run the command line, and give its exit code. Whatever goes wrong is one line, without a traceback."""
+    """Run the command line, and give its exit code. Each failure is one line, without a traceback."""
     code = _run()
     try:
         if sys.stderr is not None:

@@ -1,12 +1,14 @@
 """The accounts of one run: what the input held, and what came of each. Pure."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.masking import MaskedDict
 from mesh_refresh.replies.brought import adopt
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 
@@ -22,8 +24,10 @@ class Entry:
     """The user's own key, which `tokens.ref` gives way to when it is written."""
     login: int
     """Accounts of one login have the same number here."""
-    label: str | None = None
+    label: str | int | None = None
     """What the documents call the login, where it has several accounts."""
+    own: Mapping[str, Any] = field(factory=MaskedDict, repr=False)
+    """Keys of the user's own in the document."""
     pending: MfaRequired | None = None
     renewed: bool = False
     """In this run."""
@@ -54,13 +58,23 @@ class Book:
 
     entries: list[Entry] = field(factory=list)
 
-    def add(self, accounts: Iterable[Tokens], label: str | None = None, pending: MfaRequired | None = None) -> None:
-        """Accounts of one login: those with its `label`, or with a refresh token of its, join it."""
+    def add(
+        self,
+        accounts: Sequence[Tokens],
+        label: str | int | None = None,
+        pending: MfaRequired | None = None,
+        own: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Accounts of one login: those with its `label`, or with a refresh token of its, join it.
+
+        `own` are the user's own keys beside each.
+        """
         login = len(self.entries)
-        for tokens in accounts:
+        for index, tokens in enumerate(accounts):
             login = self._joined(login, tokens, label)
             number = len(self.entries)
-            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label)
+            beside = own[min(index, len(own) - 1)] if own else MaskedDict()
+            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label, beside)
             entry.pending = None if pending is None else with_ref(pending, number)
             self.entries.append(entry)
 
@@ -117,11 +131,11 @@ class Book:
                 kept.add(entry.number)
         return kept
 
-    def _joined(self, login: int, tokens: Tokens, label: str | None) -> int:
+    def _joined(self, login: int, tokens: Tokens, label: str | int | None) -> int:
         for entry in self.entries:
             if entry.tokens.broker != tokens.broker:
                 continue
-            labelled = label is not None and entry.label == label
+            labelled = None not in (label, entry.label) and str(entry.label) == str(label)
             shared = tokens.refresh_token is not None and entry.tokens.refresh_token == tokens.refresh_token
             if (labelled or shared) and entry.login != login:
                 self._unite(login, entry.login)

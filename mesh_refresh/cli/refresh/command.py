@@ -42,7 +42,8 @@ Environment:
   {CODE_VARIABLE}        an MFA code, for where there is no terminal to ask at
 
 \b
-Exit codes; with several accounts, the highest of 2 to 11 counts:
+Exit codes; with several accounts, the highest of 2 to 11 counts, and is about that
+account. Others may have been refreshed: go on with the output, which has them.
 """ + listed(MEANINGS)
 
 

@@ -33,7 +33,7 @@ class Owner:
     group: int
 
     def take(self, handle: int) -> None:
-        """Give the file to its owner. Raises `OSError` where the system will not: it may not become somebody else's."""
+        """Give the file to its owner. Raises `OSError` where the system will not: it may not become another user's."""
         if os.name != "posix":
             return
         if self.user != os.geteuid():
@@ -55,7 +55,7 @@ def make(path: Path, owner: Owner | None = None) -> int:
     handle = os.open(path, _NEW, 0o600)
     try:
         if hasattr(os, "fchmod"):
-            os.fchmod(handle, 0o600)  # whatever the umask
+            os.fchmod(handle, 0o600)  # the umask may take more
         if owner is not None:
             owner.take(handle)
         lock(handle)
@@ -66,7 +66,7 @@ def make(path: Path, owner: Owner | None = None) -> int:
 
 
 def make_named(folder: Path, prefix: str, suffix: str, owner: Owner | None = None) -> tuple[Path, int]:
-    """A new file in `folder`, likewise, whose name nobody else draws."""
+    """A new file in `folder`, likewise, whose name no other run draws."""
     path = folder / f"{prefix}{secrets.token_hex(4)}{suffix}"
     return path, make(path, owner)
 

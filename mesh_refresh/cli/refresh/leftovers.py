@@ -11,7 +11,7 @@ from mesh_refresh.cli.refresh.output_file import OutputFile, refused
 
 
 def prepare(file: OutputFile, *, may_replace: bool) -> None:
-    """Finish what an earlier run has left, and try `file` out. Raises `Failure` where it will not do."""
+    """Finish what an earlier run has left, and try `file` out. Raises `Failure` where it cannot be the output."""
     try:
         _prepare(file, may_replace=may_replace)
     except OSError as error:

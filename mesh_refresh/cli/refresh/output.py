@@ -119,7 +119,7 @@ class Output:
         text = text_of(documents_of(self.book.entries))
         try:
             print_out(text) if self.file is None else self.file.replace(text)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the tokens go elsewhere
+        except Exception as error:  # noqa: BLE001 - after any error, the tokens go elsewhere
             return system_reason(error) if isinstance(error, OSError) else type(error).__name__
         return None
 
@@ -178,6 +178,6 @@ class Output:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Whoever waited has been told of its error; asyncio would tell of one whose waiters were gone."""
+    """Its waiters are told of its error. Where none is left, asyncio would print it."""
     if not task.cancelled():
         task.exception()

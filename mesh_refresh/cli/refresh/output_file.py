@@ -14,7 +14,7 @@ from mesh_refresh.syncing import sync_folder
 
 _REASONS = {
     errno.EBUSY: "it is a mount point: mount its folder, and name a file in that",
-    errno.EPERM: "the system lets nobody replace it, or not with a file of its owner's",
+    errno.EPERM: "the system lets no program replace it, or not with a file of its owner's",
 }
 
 
@@ -40,7 +40,7 @@ class OutputFile:
 
     @classmethod
     def claim(cls, path: Path, source: Source | None) -> Self:
-        """The file at `path`, locked; made where there was none. Raises `Failure` where it will not do."""
+        """The file at `path`, locked; made where there was none. Raises `Failure` where it cannot be the output."""
         try:
             while True:
                 found = cls._open(path, source)
@@ -134,6 +134,6 @@ def _stamp(handle: int) -> tuple[int, int]:
 
 
 def refused(error: OSError) -> Failure:
-    """The failure that tells of an output which will not do, before anything is sent."""
+    """The failure that tells of this error, before anything is sent."""
     reason = _REASONS.get(error.errno or 0) or system_reason(error)
     return Failure(f"--output cannot be written: {reason}. Nothing was sent.")

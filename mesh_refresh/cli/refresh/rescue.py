@@ -12,7 +12,7 @@ _FOLDERS: tuple[Callable[[], Path], ...] = (
     Path.cwd,
     Path.home,
     lambda: Path(tempfile.gettempdir()),
-    lambda: Path("/var/tmp"),  # noqa: S108 - the file is made for its owner only, under a name that nobody knows before
+    lambda: Path("/var/tmp"),  # noqa: S108 - the file is made for its owner only, under a random name
     lambda: Path("/dev/shm"),  # noqa: S108 - as above; it lasts until the next start of the machine
 )
 """Each may be missing, and asking for it may fail in any way."""

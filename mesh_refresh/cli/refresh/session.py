@@ -14,12 +14,13 @@ from mesh_refresh import (
     MeshRefreshError,
     MfaRequired,
     NotSaved,
+    NotSent,
     OutcomeUnknown,
     Refreshed,
     TokensRefused,
 )
 from mesh_refresh.cli.codes import CodeSource
-from mesh_refresh.cli.exits import Exit, exit_for, worst
+from mesh_refresh.cli.exits import Exit, code_of_run, exit_for
 from mesh_refresh.cli.lines import bug, say, shown
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.cli.refresh.accounts import Book, Entry
@@ -41,9 +42,11 @@ class Session:
     quiet: bool = False
     _halt: Exit | None = None
     """Why nothing more is sent."""
+    _any_sent: bool = False
+    """Whether a request may have gone out."""
 
     def run(self) -> Exit:
-        """Refresh all, and give the exit code. What was renewed is written, whatever happens."""
+        """Refresh all, and give the exit code. What was renewed is written in any case."""
         with Loop(on_impatience=_still_waiting) as loop:
             end = self._end_of(loop, self._refresh_all)
             loop.closing()
@@ -54,7 +57,8 @@ class Session:
             self._sum_up(saved=saved, interrupted=loop.received is not None)
         if not saved:
             return Exit.NOT_SAVED
-        return end or worst([entry.code for entry in self.book.entries if entry.code is not None])
+        codes = [entry.code for entry in self.book.entries if entry.code is not None]
+        return end or code_of_run(codes, any_sent=self._any_sent)
 
     def _end_of(self, loop: Loop, step: Callable[[Loop], object]) -> Exit | None:
         """Take a step. What the exit code is where it did not come to its end; what was renewed is written first."""
@@ -106,7 +110,7 @@ class Session:
             if self._halt is not None:
                 entry.code = self._halt
             elif unknown:
-                self._end(entry, Exit.UNKNOWN, "not sent: nobody knows what became of another account of its login.")
+                self._end(entry, Exit.UNKNOWN, "not sent: it is not known what became of another account of its login.")
             elif entry.tokens.refresh_token in refused:
                 self._end(entry, Exit.RECONNECT, "it shares the refresh token that was refused.")
             else:
@@ -145,6 +149,7 @@ class Session:
         try:
             outcome = await self.client.submit_mfa(pending, code)
         except CodeRefused as error:
+            self._any_sent = True
             return error
         except MeshRefreshError as error:
             self._failed(entry, error)
@@ -155,6 +160,7 @@ class Session:
     # What came of it.
 
     def _came(self, entry: Entry, outcome: Refreshed | MfaRequired) -> None:
+        self._any_sent = True
         if isinstance(outcome, MfaRequired):
             return
         if outcome.asked is None:
@@ -169,6 +175,7 @@ class Session:
                     say(f"{other.name}: refreshed.")
 
     def _failed(self, entry: Entry, error: MeshRefreshError) -> None:
+        self._any_sent |= not isinstance(error, InvalidRequest | NotSent)
         if isinstance(error, NotSaved):
             entry.code = Exit.NOT_SAVED
             self._not_saved(error)

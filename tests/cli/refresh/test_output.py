@@ -184,7 +184,7 @@ def test_a_small_disk(cli: Cli) -> None:
     ("call", "number", "says"),
     [
         ("replace", errno.EBUSY, "it is a mount point"),
-        ("replace", errno.EPERM, "the system lets nobody replace it"),
+        ("replace", errno.EPERM, "the system lets no program replace it"),
         ("replace", errno.EROFS, "Read-only file system"),
         ("write", errno.EIO, "Input/output error"),
         ("fsync", errno.EDQUOT, "Disk quota exceeded"),
