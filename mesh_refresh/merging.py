@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
 from mesh_refresh.replies.brought import Brought
+from mesh_refresh.replies.identity import contradicts, has_id, owners, same_account, whose
 from mesh_refresh.tokens import Tokens
 
 
@@ -21,6 +22,8 @@ class Merged:
     asked: int | None
     read: tuple[Brought, ...]
     """For each of `all_tokens`, which of its fields the reply had."""
+    shared: int | None = None
+    """The entry that is one pair for every account of the login."""
 
 
 @frozen
@@ -34,12 +37,17 @@ class _Entries:
     """A new refresh token that is of the login and of no one account."""
     is_nameless: bool = False
     """Whether the reply gives that without an account. Else it is of several, and perhaps not of the one asked for."""
+    pair: int | None = None
+    """The entry that the reply has several times without an account, where it has no other one without an account."""
+
+
+_NO_ACCOUNT = BrokerAccount()
 
 
 def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> Merged:
     """Every entry of `content` that has a token, complete, after a request with `tokens` that was sent at `at`."""
     entries = _entries(tokens, content)
-    asked = _asked(tokens, entries.all, entries.listed)
+    asked = _asked(tokens, entries)
     all_tokens: list[Tokens] = []
     read: list[Brought] = []
     for index, entry in enumerate(entries.all):
@@ -48,7 +56,7 @@ def merge(tokens: Tokens, content: BrokerRefreshTokenResponse, at: datetime) -> 
         renewed = _renewed(tokens if own else _sibling(tokens), entry, shared, content, at)
         all_tokens.append(renewed)
         read.append(Brought(_fields(entry, content, tokens if own else None), renewed))
-    return Merged(tuple(all_tokens), asked, tuple(read))
+    return Merged(tuple(all_tokens), asked, tuple(read), entries.pair)
 
 
 def _sibling(tokens: Tokens) -> Tokens:
@@ -83,7 +91,28 @@ def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
     listed = tuple([entry for entry in content.broker_account_tokens if entry.has_token])
     if len(listed) == 1 and not (content.account or content.access_token or content.refresh_token):
         return _Entries(listed, 1, None)  # which is the rule
-    top = content.top_level
+    if len(listed) > 1:
+        once = _without_copies(listed)
+        if len(once) < len(listed):
+            top = content.top_level
+            if len(once) == 1 and not _has_more(top, once[0]):
+                top = evolve(top, account=None)  # it names one account, and the pair is of several
+            found = _entries_of(tokens, once, top)
+            nameless = [index for index, entry in enumerate(found.all) if not _has_id(entry)]
+            return evolve(found, pair=nameless[0] if len(nameless) == 1 else None)
+    return _entries_of(tokens, listed, content.top_level)
+
+
+def _without_copies(listed: tuple[BrokerAccountTokens, ...]) -> tuple[BrokerAccountTokens, ...]:
+    """Each pair that the reply gives several times without an account, once: it is of several accounts."""
+    once: dict[tuple[str | None, ...], BrokerAccountTokens] = {}
+    for index, entry in enumerate(listed):
+        tokens = (entry.access_token, entry.refresh_token, entry.token_id)
+        once.setdefault((str(index),) if _has_id(entry) else tokens, entry)
+    return tuple(once.values())
+
+
+def _entries_of(tokens: Tokens, listed: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens) -> _Entries:
     if not listed:
         return _Entries((top,) if top.has_token else (), int(top.has_token), None)
     if len(listed) == 1:
@@ -104,15 +133,15 @@ def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
 def _is_only(refresh_token: str, entry: BrokerAccountTokens) -> bool:
     """Whether `entry` has this token, and neither an account nor another token."""
     alone = entry.access_token is None and entry.token_id is None
-    return alone and entry.refresh_token == refresh_token and not _has_id(entry.account)
+    return alone and entry.refresh_token == refresh_token and not _has_id(entry)
 
 
 def _one_listed(
     tokens: Tokens, entry: BrokerAccountTokens, top: BrokerAccountTokens
 ) -> tuple[BrokerAccountTokens, ...]:
     """One listed entry and the deprecated top level: mostly they are of one account, whatever strings both have."""
-    nameless = not _has_id(entry.account)
-    if not nameless and _has_id(top.account) and not _same_account(entry.account, top.account):
+    nameless = not _has_id(entry)
+    if not nameless and _has_id(top) and not _same_account(entry, top):
         return (entry, top) if _has_more(top, entry) else (entry,)
     filled = evolve(
         entry,
@@ -120,8 +149,7 @@ def _one_listed(
         access_token=entry.access_token or top.access_token,
         refresh_token=entry.refresh_token or top.refresh_token,
     )
-    own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
-    if not _has_more(top, filled) or (nameless and not _contradicts(top.account, own)):
+    if not _has_more(top, filled) or (nameless and not contradicts(top.account or _NO_ACCOUNT, tokens)):
         return (filled,)
     return filled, top
 
@@ -133,7 +161,7 @@ def _has_more(top: BrokerAccountTokens, entry: BrokerAccountTokens) -> bool:
 
 def _filled(entry: BrokerAccountTokens, top: BrokerAccountTokens) -> BrokerAccountTokens:
     """`entry`, one of several, with what only the top level has, where that names the same account."""
-    if not _has_id(top.account) or not _same_account(entry.account, top.account):
+    if not _has_id(top) or not _same_account(entry, top):
         return entry
     return evolve(
         entry,
@@ -146,7 +174,7 @@ def _shared(
     tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens
 ) -> tuple[str | None, bool]:
     """The new refresh token of the login: the one that the reply gives without an account (True), or to several."""
-    loose = [top] if not _has_id(top.account) else []
+    loose = [top] if not _has_id(top) else []
     loose += [it for it in entries if it.refresh_token is not None and _is_only(it.refresh_token, it)]
     found = {it.refresh_token for it in loose} - {None, tokens.refresh_token}
     if found:
@@ -156,41 +184,40 @@ def _shared(
     return several.pop() if len(several) == 1 else None, False
 
 
-def _has_id(account: BrokerAccount | None) -> bool:
-    return account is not None and bool(account.account_id or account.mesh_account_id)
+def _has_id(entry: BrokerAccountTokens) -> bool:
+    return has_id(entry.account or _NO_ACCOUNT)
 
 
-def _same_account_id(one: BrokerAccount | None, other: BrokerAccount) -> bool:
-    return one is not None and bool(one.account_id) and one.account_id == other.account_id
+def _same_account(one: BrokerAccountTokens, other: BrokerAccountTokens) -> bool:
+    return same_account(one.account or _NO_ACCOUNT, other.account or _NO_ACCOUNT)
 
 
-def _same_account(one: BrokerAccount | None, other: BrokerAccount | None) -> bool:
-    if one is None or other is None:
-        return False
-    if one.account_id and other.account_id:
-        return one.account_id == other.account_id
-    return bool(one.mesh_account_id) and one.mesh_account_id == other.mesh_account_id
+def _asked(tokens: Tokens, entries: _Entries) -> int | None:
+    """Which entry is of the account asked for."""
+    if len(entries.all) == 1:
+        return None if contradicts(entries.all[0].account or _NO_ACCOUNT, tokens) else 0
+    listed = [_bare(tokens, entry) for entry in entries.all]
+    if (named := whose(tokens, listed)) is not None:
+        return named
+    found = owners(listed, [tokens]).of
+    if 0 in found:
+        return found.index(0)
+    if entries.listed == 1 and not contradicts(entries.all[0].account or _NO_ACCOUNT, tokens):
+        return 0
+    return entries.pair
 
 
-def _asked(tokens: Tokens, entries: tuple[BrokerAccountTokens, ...], listed: int) -> int | None:
-    if tokens.account_id or tokens.mesh_account_id:
-        own = BrokerAccount(account_id=tokens.account_id, mesh_account_id=tokens.mesh_account_id)
-        for same in (_same_account_id, _same_account):  # an account id says more than a mesh account id
-            for index, entry in enumerate(entries):
-                if same(entry.account, own):
-                    return index
-        if listed == 1 and _contradicts(entries[0].account, own):
-            return None
-    return 0 if listed == 1 else None
-
-
-def _contradicts(one: BrokerAccount | None, other: BrokerAccount) -> bool:
-    """Whether both are known by an id of the same kind, and differ."""
-    if one is None:
-        return False
-    if one.account_id and other.account_id:
-        return one.account_id != other.account_id
-    return bool(one.mesh_account_id and other.mesh_account_id and one.mesh_account_id != other.mesh_account_id)
+def _bare(tokens: Tokens, entry: BrokerAccountTokens) -> Tokens:
+    """`entry` alone, with nothing carried over."""
+    account = entry.account or _NO_ACCOUNT
+    return Tokens(
+        tokens.broker,
+        entry.refresh_token,
+        access_token=entry.access_token,
+        token_id=entry.token_id,
+        account_id=account.account_id,
+        mesh_account_id=account.mesh_account_id,
+    )
 
 
 def _renewed(

@@ -35,6 +35,9 @@ class Refreshed:
     """Where in `all_tokens` the account asked for is; None where the reply has it not."""
     read: tuple[Brought, ...] = field(default=(), repr=False)
     """For each of `all_tokens`, which of its fields the reply had. Reading the reply fills it in. See `brought`."""
+    shared: int | None = field(default=None, repr=False)
+    """Where in `all_tokens` a pair is that serves every account of the login: the reply has it several times, and names
+    no account. None: there is no such pair."""
 
     @property
     def brought(self) -> tuple[frozenset[str], ...]:
@@ -51,7 +54,7 @@ class Refreshed:
         refresh token that equals the one just spent becomes the new one, also where the reply left the account out.
         Where you have nothing of an account yet, give its entry of `all_tokens`: that comes back as it is.
         """
-        return onto(stored, self.before, self.all_tokens, self.asked, self.brought)
+        return onto(stored, self.before, self.all_tokens, self.asked, self.brought, shared=self.shared)
 
     @property
     def tokens(self) -> Tokens:
@@ -280,13 +283,14 @@ class MfaPending(MeshRefreshError):
 
 
 class AccountNotInReply(MeshRefreshError):
-    """The exchange succeeded, but its reply renewed only other accounts of the login.
+    """The exchange succeeded, but its reply does not say which tokens are those of the account that was asked for.
 
-    Save `outcome.all_tokens`, each with `outcome.onto`.
+    It renewed only other accounts of the login, or it has several pairs and names no account. Save
+    `outcome.all_tokens`, each with `outcome.onto`.
     """
 
     token_may_be_spent = True
-    _what = "The exchange succeeded, but the reply does not name the account that was asked for."
+    _what = "The exchange succeeded, but the reply does not say which tokens are of the account that was asked for."
     _next = (
         "The refresh token that was sent may be spent. Save .outcome.all_tokens, each with .outcome.onto, "
         "and give Tokens an account_id."

@@ -53,7 +53,7 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
             return _continuation(tokens, content, reply, at)
         if content.status != AuthStatus.FAILED and _renews(request, tokens, reply, content):
             merged = merge(tokens, content, at)
-            return Refreshed(tokens, merged.all_tokens, reply, merged.asked, merged.read)
+            return Refreshed(tokens, merged.all_tokens, reply, merged.asked, merged.read, merged.shared)
     raise _no_success(request, tokens, reply)
 
 

@@ -54,7 +54,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.CODE_NEEDED: "an MFA code is needed; the output holds the continuation, run it again with that",
     Exit.RECONNECT: "the tokens were refused: the person must log in at the broker again",
     Exit.UNKNOWN: "sent, and what came of it is not known: wait a minute, then run it once more",
-    Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for",
+    Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for, or names none of several",
     Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
     Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
     Exit.INTERRUPTED: "Ctrl-C (129: the terminal went away; 143: SIGTERM); what was under way is finished and written",

@@ -170,7 +170,7 @@ class Answered:
         try:
             outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
             if is_outcome(outcome):
-                if self._is_of_another(call) and _is_nameless(outcome):
+                if self._is_of_another(call) and _is_nameless(outcome) and not _is_for_all(outcome):
                     self._is_nameless = True
                     outcome = _without_asked(outcome, call)
                 return _with_gained(outcome, call.gained)
@@ -281,6 +281,11 @@ def _is_nameless(outcome: Refreshed | MfaRequired) -> bool:
     return outcome.asked is not None and outcome.brought[outcome.asked].isdisjoint(("account_id", "mesh_account_id"))
 
 
+def _is_for_all(outcome: Refreshed | MfaRequired) -> bool:
+    """Whether the entry that was taken for the account asked for is a pair that serves every account of the login."""
+    return isinstance(outcome, Refreshed) and outcome.shared is not None and outcome.shared == outcome.asked
+
+
 def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | MfaRequired:
     """`outcome` of another account's exchange for the account of `call`: of the entry asked for it takes the new
     credential only, which both share. The access token is the other account's.
@@ -297,7 +302,7 @@ def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | 
     all_tokens, read = tuple(tokens for tokens, _ in kept), tuple(brought for _, brought in kept)
     if isinstance(outcome, MfaRequired):
         return evolve(outcome, tokens=own, all_tokens=all_tokens, read=read)
-    return evolve(outcome, all_tokens=all_tokens, asked=None if own is call.tokens else 0, read=read)
+    return evolve(outcome, all_tokens=all_tokens, asked=None if own is call.tokens else 0, read=read, shared=None)
 
 
 def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Refreshed | MfaRequired:
@@ -314,8 +319,9 @@ def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Re
 def is_outcome(value: object) -> bool:
     """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
     if isinstance(value, Refreshed):
-        asked: Any = value.asked
-        if not value.all_tokens or not (asked is None or (type(asked) is int and 0 <= asked < len(value.all_tokens))):
+        places: tuple[Any, ...] = (value.asked, value.shared)
+        number = len(value.all_tokens)
+        if not number or not all(it is None or (type(it) is int and 0 <= it < number) for it in places):
             return False
     elif not isinstance(value, MfaRequired) or not _is_a(value.tokens, Tokens):
         return False

@@ -5,6 +5,7 @@ and what came of it.
 from attrs import evolve
 
 from mesh_refresh.keeper import events, fingerprints
+from mesh_refresh.keeper.assigning import assign, park_unclear
 from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Success
 from mesh_refresh.keeper.due import paced
 from mesh_refresh.keeper.events import Event
@@ -24,14 +25,14 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
     begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
-    entries = success.entries
-    fresh = left_out(
-        taken(begun, attempt, entries, now, told, new=successor_of(login, attempt, entries, now)), attempt, entries, now
-    )
+    entries, assigned = success.entries, assign(login, attempt, success.entries, now, shared=success.shared)
+    fresh = taken(begun, attempt, assigned, now, told, new=successor_of(login, attempt, entries, now))
+    fresh = left_out(fresh, attempt, entries, now, served=assigned.served)
+    after = park_unclear(fresh, login, attempt, assigned, now)
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
-        return Applied(fresh.succeeding(login.round_at, login.succeeded_at))
-    return Applied(paced(fresh, now.policy), tuple(told))
+        return Applied(after.login.succeeding(login.round_at, login.succeeded_at), after.told)
+    return Applied(paced(after.login, now.policy), (*told, *after.told))
 
 
 def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) -> Applied:
@@ -39,13 +40,14 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
     if login.epoch != attempt.login_epoch:
         return Applied(login)
     told: list[Event] = []
-    siblings = tuple(entry for entry in wanted.entries if not entry.asked)
-    login = taken(login, attempt, siblings, now, told, new=successor_of(login, attempt, wanted.entries, now), asks=True)
+    assigned = assign(login, attempt, wanted.entries, now, asks=True)
+    new = successor_of(login, attempt, wanted.entries, now)
+    login = taken(login, attempt, assigned.without_asked, now, told, new=new, asks=True)
     shared = None
     if wanted.refresh_token not in (None, attempt.spent):
         ends = wanted.refresh_token_expires_at
         shared = Tokens(login.broker, wanted.refresh_token, refresh_token_expires_at=ends)
-    login = left_out(login, attempt, wanted.entries, now, shared=shared)
+    login = left_out(login, attempt, wanted.entries, now, shared=shared, served=assigned.served)
     account = login.by_epoch(attempt.epoch)
     if account is None:
         return Applied(login, tuple(told))

@@ -85,6 +85,8 @@ class Success:
     """Fresh tokens came."""
 
     entries: tuple[Entry, ...]
+    shared: int | None = None
+    """The entry that serves every account of the login. See `Refreshed.shared`."""
 
 
 @frozen
@@ -121,7 +123,7 @@ def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[
         return Unreadable(outcome.body, outcome.display_message)
     entries = _entries(outcome)
     if isinstance(outcome, Refreshed):
-        return Success(entries)
+        return Success(entries, outcome.shared)
     is_new = outcome.tokens.refresh_token != outcome.before.refresh_token
     return CodeWanted(
         entries,
@@ -167,7 +169,9 @@ def to_text(attempt: Attempt, kept: Kept) -> str:
     document["entries"] = [
         MaskedDict(tokens=it.tokens.to_document(), brought=sorted(it.brought), asked=it.asked) for it in kept.entries
     ]
-    if isinstance(kept, CodeWanted):
+    if isinstance(kept, Success):
+        document["shared"] = kept.shared
+    else:
         ends = kept.refresh_token_expires_at
         document["code"] = MaskedDict(
             refresh_token=kept.refresh_token,
@@ -188,7 +192,7 @@ def from_text(text: str) -> tuple[Attempt, Kept]:
     check_format(document, _DOCUMENT, _VERSION)
     try:
         return _attempt(document), _kept(document)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
 
@@ -222,7 +226,9 @@ def _kept(document: MaskedDict) -> Kept:
         for it in MaskedList(document["entries"])
     )
     if "code" not in document:
-        return Success(entries)
+        if (shared := document["shared"]) is not None:
+            _ = entries[shared]
+        return Success(entries, shared)
     code = MaskedDict(document["code"])
     if code["refresh_token_expires_at"] is not None:
         code["refresh_token_expires_at"] = datetime.fromisoformat(code["refresh_token_expires_at"])

@@ -15,6 +15,9 @@ _WHY = {
     Reason.UNKNOWN: "its tokens were sent without an answer, and may not be sent twice",
     Reason.UNREADABLE: "a reply that cannot be read may hold its only live token: `mesh-refresh salvage` shows it",
     Reason.NOT_REFRESHABLE: "it has no refresh token",
+    Reason.AMBIGUOUS: (
+        "a reply renewed its login and does not say which of several pairs is its own: accounts without an id have them"
+    ),
     Reason.EXPIRED: "its access token has ended, and there is no refresh token",
 }
 

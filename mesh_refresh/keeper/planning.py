@@ -51,6 +51,8 @@ class NotBefore:
     why: str
 
 
+_NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
+"""What is parked for one of these may be spent, and is not sent again by hand either."""
 Answer = Good | CodeFirst | Parked | NotBefore | Exchange
 
 
@@ -163,7 +165,7 @@ def forced(
     is_refreshable = credential(account.tokens) is not None
     if not is_refreshable and is_good(account.tokens, now, policy):
         return Parked(Reason.NOT_REFRESHABLE, account.display_message)
-    by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason is not Reason.UNKNOWN
+    by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason not in _NEVER_AGAIN
     if not by_hand or not is_refreshable:
         found = parked_for(account, credential)
         if found is not None:

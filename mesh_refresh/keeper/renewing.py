@@ -6,13 +6,13 @@ from functools import partial
 from attrs import evolve
 
 from mesh_refresh.keeper import events, fingerprints
+from mesh_refresh.keeper.assigning import Assigned
 from mesh_refresh.keeper.attempts import Attempt, Entry
 from mesh_refresh.keeper.due import backed_off, chance_of, next_due
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.standing import Now, counts, is_newer, replaced, told_of
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.replies.brought import SECRETS, adopt
-from mesh_refresh.replies.identity import whose
 from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens
 
@@ -22,7 +22,7 @@ _A_MOMENT, _A_MINUTE = timedelta(seconds=2), timedelta(minutes=1)
 def taken(
     login: Login,
     attempt: Attempt,
-    entries: tuple[Entry, ...],
+    assigned: Assigned,
     now: Now,
     told: list[Event],
     *,
@@ -36,9 +36,9 @@ def taken(
     Such a reply says of nobody that they go without one, and what it only lists again ends no question of theirs: two
     accounts that both need a code would be asked for in turns, for ever.
     """
-    for entry in entries:
-        account = login.by_epoch(attempt.epoch) if entry.asked else _owner(login, attempt, entry)
-        if account is not None:
+    for entry, place in assigned.entries:
+        if place is not None:
+            account = login.accounts[place]
             after = _after(account, entry, attempt, new, now)
             if asks and not _is_news(account, after.tokens):
                 continue
@@ -50,22 +50,11 @@ def taken(
                     )
                 )
                 login = replaced(login, account, fresh)
-        elif not entry.asked and not _known_once(login, entry, now):
+        elif not _known_once(login, entry, now):
             joined = _joined(login, entry, attempt, now, needs_code=asks)
             told.append(events.AccountJoined(*told_of(login, joined, now)))
             login = evolve(login, accounts=(*login.accounts, joined))
     return login
-
-
-def _owner(login: Login, attempt: Attempt, entry: Entry) -> Account | None:
-    """Whose entry it is, among those which were not asked for."""
-    named = whose(entry.tokens, [account.tokens for account in login.accounts])
-    if named is not None:
-        return login.accounts[named]
-    only = login.accounts[0] if len(login.accounts) == 1 else None
-    if only is not None and only.epoch != attempt.epoch and not only.tokens.account_id:
-        return only  # replaced meanwhile, and it has no id yet
-    return None
 
 
 def _known_once(login: Login, entry: Entry, now: Now) -> bool:

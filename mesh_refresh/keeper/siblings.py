@@ -1,5 +1,7 @@
 """Accounts of a login that a reply does not name, though it may have spent what they have. Pure."""
 
+from collections.abc import Collection
+
 from attrs import evolve
 
 from mesh_refresh.keeper import fingerprints
@@ -13,10 +15,17 @@ from mesh_refresh.tokens import Tokens
 
 
 def left_out(
-    login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now, *, shared: Tokens | None = None
+    login: Login,
+    attempt: Attempt,
+    entries: tuple[Entry, ...],
+    now: Now,
+    *,
+    shared: Tokens | None = None,
+    served: Collection[str] = (),
 ) -> Login:
-    """Accounts that the reply does not name: those with the very token that was spent take the new one.
+    """Accounts that the reply leaves out: those with the very token that was spent take the new one.
 
+    `served` are the epochs of those that it gives an entry.
     `shared` has that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
     """
     latest = successor_of(login, attempt, entries, now) if shared is None else shared
@@ -25,6 +34,7 @@ def left_out(
     for account in login.accounts:
         own = account.epoch == attempt.epoch
         named = own if shared is not None else any(entry.asked for entry in entries) and own
+        named = named or account.epoch in served
         named = named or any(same_account(account.tokens, entry.tokens) for entry in entries)
         if named or not renewed or not counts(account, attempt, now):
             continue

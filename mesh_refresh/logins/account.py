@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """A reply that cannot be read, is another person's or came late may hold the only live token."""
     NOT_REFRESHABLE = "not_refreshable"
     """There is no refresh token: nothing can be exchanged."""
+    AMBIGUOUS = "ambiguous"
+    """A reply renewed it, and does not say which of several pairs is its own: accounts without an id have these."""
     EXPIRED = "expired"
     """The access token has ended, and there was no refresh token."""
 

@@ -1,18 +1,40 @@
-"""Whether tokens are of the same account, by the ids that are known. Client, keeper and CLI share these rules."""
+"""Which account each entry of a reply is of: one rule for the client, the keeper and the CLI. Pure.
 
-from collections.abc import Sequence
+An entry is of the account that it names: by account id, and only where that finds none by Mesh's. An entry that names
+none is known by the tokens in it, or because one entry and one account are left. Every other one stays unclear: it is
+of the login, and is given to no account that has an id, because that could be another one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
 
 from mesh_refresh.tokens import Tokens
 
+_SECRETS = ("refresh_token", "access_token", "token_id")
 
-def same_account(one: Tokens, other: Tokens) -> bool:
+
+class Named(Protocol):
+    """What may say which account it is of: `Tokens`, or a `BrokerAccount` of a reply."""
+
+    @property
+    def account_id(self) -> str | None:
+        """The broker's id."""
+
+    @property
+    def mesh_account_id(self) -> str | None:
+        """Mesh's."""
+
+
+def same_account(one: Named, other: Named) -> bool:
     """Whether both are of one account, by their ids; an account id says more than Mesh's."""
     if one.account_id and other.account_id:
         return one.account_id == other.account_id
     return bool(one.mesh_account_id) and one.mesh_account_id == other.mesh_account_id
 
 
-def whose(fresh: Tokens, known: Sequence[Tokens]) -> int | None:
+def whose(fresh: Named, known: Sequence[Named]) -> int | None:
     """Which of `known` is of the account of `fresh`: by account id, and only where that finds none by Mesh's."""
     for index, tokens in enumerate(known):
         if fresh.account_id and tokens.account_id == fresh.account_id:
@@ -20,13 +42,95 @@ def whose(fresh: Tokens, known: Sequence[Tokens]) -> int | None:
     return next((index for index, tokens in enumerate(known) if same_account(tokens, fresh)), None)
 
 
-def contradicts(one: Tokens, other: Tokens) -> bool:
+def contradicts(one: Named, other: Named) -> bool:
     """Whether both are known by an id of the same kind, and these differ."""
     if one.account_id and other.account_id:
         return one.account_id != other.account_id
     return bool(one.mesh_account_id and other.mesh_account_id and one.mesh_account_id != other.mesh_account_id)
 
 
-def has_id(tokens: Tokens) -> bool:
+def has_id(tokens: Named) -> bool:
     """Whether it is known which account of its login they are of."""
     return bool(tokens.account_id or tokens.mesh_account_id)
+
+
+def is_same_pair(one: Tokens, other: Tokens) -> bool:
+    """Whether both have the same tokens, to the byte."""
+    return all(getattr(one, name) == getattr(other, name) for name in _SECRETS)
+
+
+@frozen
+class Owners:
+    """Which account each entry is of."""
+
+    of: tuple[int | None, ...]
+    """For each entry the index of its account. None: its name is new, or it is unclear."""
+    unclear: tuple[int, ...]
+    """The entries without a name which nothing gives to an account."""
+
+
+def owners(
+    entries: Sequence[Tokens],
+    accounts: Sequence[Tokens],
+    *,
+    given: Mapping[int, int] | None = None,
+    eligible: Collection[int] | None = None,
+) -> Owners:
+    """Which of `accounts` each of `entries` is of.
+
+    `accounts` have the tokens that were stored before the reply. `given` has what is known already: the account asked
+    for. Only `eligible` accounts can be the one that is left; None: all of them.
+    """
+    found: list[int | None] = [(given or {}).get(index) for index in range(len(entries))]
+    for index, entry in enumerate(entries):
+        if found[index] is None:
+            found[index] = whose(entry, accounts)
+    _find_by_token(entries, accounts, found)
+    _find_the_last(entries, accounts, found, range(len(accounts)) if eligible is None else eligible)
+    for index, entry in enumerate(entries):
+        if found[index] is None and not has_id(entry):
+            # A second copy of a pair that is an account's already is no account of its own.
+            copies = (place for other, place in zip(entries, found, strict=True) if is_same_pair(entry, other))
+            found[index] = next((place for place in copies if place is not None), None)
+    unclear = tuple(index for index, entry in enumerate(entries) if found[index] is None and not has_id(entry))
+    return Owners(tuple(found), unclear)
+
+
+def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found: list[int | None]) -> None:
+    """An entry that repeats a token stored for one account, which no other entry repeats, is that account's."""
+    repeats: dict[int, list[int]] = {}
+    for index, entry in enumerate(entries):
+        if found[index] is None:
+            hits = [place for place, it in enumerate(accounts) if _repeats(entry, it) and not contradicts(entry, it)]
+            for place in hits:
+                repeats.setdefault(place, []).append(index if len(hits) == 1 else -1)
+    for place, indexes in repeats.items():
+        if len(indexes) == 1 and indexes[0] >= 0:
+            found[indexes[0]] = place
+
+
+def _find_the_last(
+    entries: Sequence[Tokens], accounts: Sequence[Tokens], found: list[int | None], eligible: Collection[int]
+) -> None:
+    """Where exactly one entry and one account are left, and no id speaks against it, they belong together."""
+    left = [index for index in eligible if index not in found]
+    fitting = {
+        index: places
+        for index, entry in enumerate(entries)
+        if found[index] is None
+        and (places := [place for place in left if not contradicts(entry, accounts[place])])
+        and not _is_of_the_login(entry, entries)
+    }
+    if len(fitting) != 1 or len(left) != 1:
+        return
+    index, places = next(iter(fitting.items()))
+    found[index] = places[0]
+
+
+def _repeats(entry: Tokens, stored: Tokens) -> bool:
+    return any(getattr(entry, name) == getattr(stored, name) is not None for name in _SECRETS)
+
+
+def _is_of_the_login(entry: Tokens, entries: Sequence[Tokens]) -> bool:
+    """Whether `entry`, one of several, has nothing but a refresh token: that is of the login, and of no one account."""
+    return len(entries) > 1 and not has_id(entry) and entry.access_token is None and entry.token_id is None

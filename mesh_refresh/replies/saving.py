@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from mesh_refresh.replies.brought import adopt
-from mesh_refresh.replies.identity import contradicts, has_id, whose
+from mesh_refresh.replies.identity import contradicts, has_id, owners, same_account, whose
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 from mesh_refresh.tokens import Tokens
 
@@ -14,28 +16,42 @@ def onto(
     all_tokens: Sequence[Tokens],
     asked: int | None,
     brought: Sequence[frozenset[str]],
+    *,
+    shared: int | None = None,
 ) -> Tokens:
     """`stored`, which are tokens of one account of the login, after an exchange that sent `before`."""
-    index = _entry_of(stored, before, all_tokens, asked)
+    index = _entry_of(stored, before, all_tokens, asked, shared)
     new = successor(all_tokens, asked, refresh_token_of)
     stored = pass_on(stored, before.refresh_token, new, refresh_token_of)
     if index is None or all_tokens[index] is stored:
         return stored
-    return adopt(stored, all_tokens[index], brought[index], own=index == asked)
+    fresh = all_tokens[index]
+    if index == shared and has_id(stored) and not same_account(stored, fresh):
+        return adopt(stored, for_any_account(fresh), brought[index], own=False)
+    return adopt(stored, fresh, brought[index], own=index == asked)
 
 
-def _entry_of(stored: Tokens, before: Tokens, all_tokens: Sequence[Tokens], asked: int | None) -> int | None:
+def for_any_account(tokens: Tokens) -> Tokens:
+    """A pair that serves every account of the login, without what belongs to the one account that it was read for."""
+    return evolve(tokens, account_id=None, mesh_account_id=None, ref=None)
+
+
+def _entry_of(
+    stored: Tokens, before: Tokens, all_tokens: Sequence[Tokens], asked: int | None, shared: int | None
+) -> int | None:
     """Which entry is of the account of `stored`; None where the reply left it out."""
     for index, tokens in enumerate(all_tokens):
         if tokens is stored:
             return index
-    named = whose(stored, all_tokens)
-    if named is not None:
+    if (named := whose(stored, all_tokens)) is not None:
         return named
+    found = owners(all_tokens, [stored], eligible=()).of
+    if 0 in found:
+        return found.index(0)
     if asked is not None and asked < len(all_tokens) and _may_be_asked(stored, before, all_tokens, asked):
         return asked
-    if has_id(stored):
-        return None
+    if shared is not None or has_id(stored):
+        return shared
     # Several entries without ids cannot be told apart, so the first one is taken.
     return next((index for index, tokens in enumerate(all_tokens) if not has_id(tokens)), None)
 

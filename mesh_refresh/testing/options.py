@@ -69,13 +69,20 @@ class LoginOptions:
     top_level: bool = False
     """Replies fill only the deprecated top-level fields."""
     named: bool = False
-    """Replies and Link's payload say which account an entry belongs to."""
+    """Link's payload says which account an entry belongs to."""
+    named_replies: bool | None = None
+    """Replies say it. None: as Link's payload does."""
     token_ids: bool = False
     """Mesh manages the access token: a ``tokenId`` stands in its place."""
     delayed: bool = False
     """Link hands over ``delayedAuth``; the refresh token can be exchanged after 24 hours."""
     refreshable: bool = True
     """False: there is no refresh token at all."""
+
+    @property
+    def names_in_replies(self) -> bool:
+        """Whether replies say which account an entry belongs to."""
+        return self.named if self.named_replies is None else self.named_replies
 
 
 NEEDS_ACCESS_TOKEN = frozenset({BrokerType.WE_BULL, BrokerType.VANGUARD})
@@ -100,6 +107,7 @@ class LoginChoices(TypedDict, total=False):
     wrong_code: WrongCode
     top_level: bool
     named: bool | None
+    named_replies: bool | None
     token_ids: bool
     delayed: bool
     refreshable: bool | None

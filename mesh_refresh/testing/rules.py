@@ -165,7 +165,7 @@ def _content(
 ) -> dict[str, Any]:
     """The tokens and lifetimes of a reply; without access tokens where `access` is None."""
     content = _lifetimes(login, seats[0], with_refresh=with_refresh, with_access=access is not None)
-    named = login.options.named and not _anybodys(login, top_level=top_level)
+    named = login.options.names_in_replies and not _anybodys(login, top_level=top_level)
     managed = login.options.token_ids and not top_level
     entries = []
     for seat in seats:

@@ -88,6 +88,48 @@ def test_several_nameless_entries() -> None:
         _ = found.tokens
 
 
+@pytest.mark.parametrize("copies", [2, 3, 5])
+@pytest.mark.parametrize("old", [A, ONLY_ID, ONLY_MESH, NAMELESS])
+def test_copies_of_one_pair_are_one_pair(old: Tokens, copies: int) -> None:
+    """Entries that are equal to the byte, without ids, are of the account asked for, and of every other one."""
+    found = outcome(*[pair("same")] * copies, old=old)
+    (only,) = found.all_tokens
+    assert found.tokens is only
+    assert (only.account_id, only.refresh_token) == (old.account_id, "fake-refresh-same")
+    for sibling in (
+        Tokens("coinbase", "fake-refresh-old", access_token="b", account_id="B", ref="theirs"),
+        Tokens("coinbase", "fake-refresh-of-b", access_token="b", account_id="B", ref="theirs"),
+    ):
+        kept = found.onto(sibling)
+        assert (kept.refresh_token, kept.access_token) == ("fake-refresh-same", "fake-access-same")
+        assert (kept.account_id, kept.mesh_account_id, kept.ref) == ("B", None, "theirs")
+
+
+def test_copies_beside_other_entries() -> None:
+    """They are one pair too. Where another pair without a name came, nothing says which accounts it is for."""
+    named = outcome(pair("same"), entry("B", **pair("B")), pair("same"))
+    assert (named.tokens.access_token, named.shared) == ("fake-access-same", 0)
+    unclear = outcome(pair("same"), pair("other"), pair("same"))
+    assert (len(unclear.all_tokens), unclear.asked, unclear.shared) == (2, None, None)
+    top = outcome(pair("same"), pair("same"), account={"accountId": "B"})
+    assert (top.tokens.access_token, top.shared) == ("fake-access-same", 0)
+    assert outcome(entry("A", **pair("A")), entry("B", **pair("A"))).shared is None
+
+
+def test_an_entry_that_repeats_what_is_stored() -> None:
+    """It is of the account that has it, for the one asked for and for one that is saved."""
+    new = {"accessToken": "fake-access-new", "refreshToken": "fake-refresh-old"}
+    assert outcome(pair("1"), new).tokens.access_token == "fake-access-new"
+    sibling = Tokens("coinbase", "fake-refresh-1", access_token="b", account_id="B")
+    assert outcome(pair("1"), pair("2")).onto(sibling).access_token == "fake-access-1"
+
+
+def test_the_last_entry_is_of_the_account_asked_for() -> None:
+    """Where all other entries are of other accounts."""
+    found = outcome(entry("B", **pair("B")), pair("own"), entry(None, "MC", **pair("C")))
+    assert (found.tokens.account_id, found.tokens.access_token) == ("A", "fake-access-own")
+
+
 def test_ref_only_to_the_account_asked_for() -> None:
     """ref, expiry of the old access token and ids go to the account asked for and to no other."""
     found = outcome(entry("A", **pair("A")), entry("B", **pair("B")), entry("C", accessToken="fake-access-C"))

@@ -10,7 +10,9 @@ from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.masking import MaskedDict
 from mesh_refresh.replies.brought import adopt
+from mesh_refresh.replies.identity import has_id, owners
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
+from mesh_refresh.replies.saving import for_any_account
 
 
 @define(eq=False)
@@ -33,6 +35,8 @@ class Entry:
     """In this run."""
     told: bool = False
     """The person knows of it."""
+    unclear: str | None = None
+    """The name that it had until a reply had several pairs and named none: it stands for one of them since."""
     code: Exit | None = None
     """None until something has come of it."""
 
@@ -50,6 +54,15 @@ class Entry:
         self.tokens = adopt(stored, fresh, brought, own=fresh.ref == self.number)
         if isinstance(outcome, Refreshed):
             self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
+
+    def stand_for(self, fresh: Tokens) -> None:
+        """Hold `fresh`, one of several pairs without a name, in place of the own tokens, which may be spent.
+
+        Nothing says that it is of this account, so this has no name from here on.
+        """
+        self.unclear = self.name if has_id(self.tokens) else None
+        self.code = Exit.REFRESHED if self.unclear is None else Exit.NOT_IN_REPLY
+        self.tokens, self.pending, self.renewed = evolve(fresh, ref=self.number), None, True
 
 
 @define(eq=False)
@@ -95,12 +108,20 @@ class Book:
         entry = self.entry_of(outcome.before)
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
+        members = [it for it in self.entries if it.login == entry.login]
+        assigned, left = self._assigned(entry, members, outcome)
         taken = {entry}
-        for fresh, brought in zip(outcome.all_tokens, outcome.brought, strict=True):
-            if fresh.ref == entry.number:
-                entry.take(fresh, brought, outcome)
+        for index, (fresh, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True)):
+            owner = assigned.get(index)
+            if owner is not None:
+                owner.take(fresh, brought, outcome)
+            elif not has_id(fresh) and left:
+                owner = left.pop(0)
+                owner.stand_for(fresh)
             else:
-                taken.add(self._sibling(entry, fresh, brought, outcome))
+                owner = self._append(entry, fresh, outcome)
+            taken.add(owner)
+        self._share(outcome, members, taken)
         self._pass_on(entry, outcome, taken)
         self._label(entry.login)
         return {it.number for it in taken} | {it.number for it in self.entries if it.login == entry.login}
@@ -147,13 +168,48 @@ class Book:
             if entry.login == login:
                 entry.login = other
 
-    def _sibling(self, asked: Entry, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> Entry:
-        """Another account of the same login, renewed by the same reply; a new one where it was not known."""
-        for entry in self.entries:
-            if entry is not asked and entry.tokens.broker == fresh.broker and _same_account(asked, entry, fresh):
-                entry.take(fresh, brought, outcome)
-                return entry
-        return self._append(asked, fresh, outcome)
+    def _assigned(
+        self, asked: Entry, members: list[Entry], outcome: Refreshed | MfaRequired
+    ) -> tuple[dict[int, Entry], list[Entry]]:
+        """Which account each entry of the reply is of. Second: the accounts that the entries without a name stand for.
+
+        Those are all that the reply left, where it is unclear which pair is whose: their own tokens may be spent, so
+        none of them is sent again.
+        """
+        fresh = outcome.all_tokens
+        given = {index: members.index(asked) for index, it in enumerate(fresh) if it.ref == asked.number}
+        found = owners(fresh, [it.tokens for it in members], given=given)
+        assigned = {index: members[place] for index, place in enumerate(found.of) if place is not None}
+        for index, it in enumerate(fresh):
+            if index not in assigned and (other := self._elsewhere(it)) is not None:
+                assigned[index] = other
+        if not isinstance(outcome, Refreshed) or not found.unclear or found.unclear == (outcome.shared,):
+            return assigned, []
+        owned = set(assigned.values())
+        left = [it for it in members if it not in owned]
+        return assigned, sorted(left, key=lambda it: it is not asked)
+
+    def _elsewhere(self, fresh: Tokens) -> Entry | None:
+        """The account of another login that Mesh's id names: the input may have one login under two labels."""
+        return next(
+            (
+                it
+                for it in self.entries
+                if fresh.mesh_account_id is not None
+                and it.tokens.broker == fresh.broker
+                and it.tokens.mesh_account_id == fresh.mesh_account_id
+            ),
+            None,
+        )
+
+    def _share(self, outcome: Refreshed | MfaRequired, members: list[Entry], taken: set[Entry]) -> None:
+        """A pair that serves every account of the login goes to those without an entry of their own."""
+        if isinstance(outcome, Refreshed) and outcome.shared is not None:
+            pair, brought = outcome.all_tokens[outcome.shared], outcome.brought[outcome.shared]
+            for entry in members:
+                if entry not in taken:
+                    entry.take(for_any_account(pair), brought, outcome)
+                    taken.add(entry)
 
     def _append(self, asked: Entry, fresh: Tokens, outcome: Refreshed | MfaRequired | None = None) -> Entry:
         number = len(self.entries)
@@ -177,14 +233,6 @@ class Book:
             label = next((entry.label for entry in members if entry.label), None) or uuid.uuid4().hex
             for entry in members:
                 entry.label = label
-
-
-def _same_account(asked: Entry, entry: Entry, fresh: Tokens) -> bool:
-    """Whether `fresh` is of `entry`. Brokers number accounts as they like: `account_id` counts within a login only."""
-    known = entry.tokens
-    if known.account_id and fresh.account_id and entry.login == asked.login:
-        return known.account_id == fresh.account_id
-    return bool(known.mesh_account_id) and known.mesh_account_id == fresh.mesh_account_id
 
 
 def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:

@@ -28,6 +28,7 @@ from mesh_refresh.cli.refresh.output import Output
 
 _AT_ONCE = 20
 _TRIES = 3
+_UNCLEAR = "They are written without a name; look at each before you use it."
 
 
 @define
@@ -163,15 +164,16 @@ class Session:
         self._any_sent = True
         if isinstance(outcome, MfaRequired):
             return
-        if outcome.asked is None:
+        if outcome.asked is None and not entry.renewed:
             self._end(entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login; those are saved.")
             return
-        entry.code = Exit.REFRESHED
         for other in self.book.entries:
             # Those that came with the same reply, too.
             if other.renewed and not other.told:
                 other.told = True
-                if not self.quiet:
+                if other.unclear is not None:
+                    say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
+                elif not self.quiet:
                     say(f"{other.name}: refreshed.")
 
     def _failed(self, entry: Entry, error: MeshRefreshError) -> None:

@@ -35,6 +35,7 @@ ENTRIES = st.lists(
 ).map(tuple)
 KEPT = (
     st.builds(Success, ENTRIES)
+    | ENTRIES.filter(bool).flatmap(lambda it: st.builds(Success, st.just(it), st.integers(0, len(it) - 1)))
     | st.builds(CodeWanted, ENTRIES, st.none() | UNICODE, st.none() | MOMENTS, UNICODE, UNICODE, st.none() | UNICODE)
     | st.builds(Unreadable, st.binary(max_size=50), st.none() | UNICODE, st.booleans())
 )
@@ -51,6 +52,7 @@ SECRET = planted("settled")
 SENT = attempt(made(tokens(SECRET, SECRET)), 1)
 EXAMPLES = [
     to_text(SENT, success(brought(tokens(SECRET, SECRET)))),
+    to_text(SENT, Success((brought(tokens(SECRET, SECRET)),), 0)),
     to_text(SENT, CodeWanted((), SECRET, START, SECRET, "question-1")),
     to_text(SENT, Unreadable(SECRET.encode())),
 ]
