@@ -110,6 +110,8 @@ class Session:
                 continue
             if self._halt is not None:
                 entry.code = self._halt
+            elif entry.held_back is not None:
+                self._end(entry, Exit.NOT_IN_REPLY, entry.held_back)
             elif unknown:
                 self._end(entry, Exit.UNKNOWN, "not sent: it is not known what became of another account of its login.")
             elif entry.tokens.refresh_token in refused:
@@ -167,14 +169,11 @@ class Session:
         if outcome.asked is None and not entry.renewed:
             self._end(entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login; those are saved.")
             return
-        for other in self.book.entries:
-            # Those that came with the same reply, too.
-            if other.renewed and not other.told:
-                other.told = True
-                if other.unclear is not None:
-                    say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
-                elif not self.quiet:
-                    say(f"{other.name}: refreshed.")
+        for other in self.book.untold():  # those that came with the same reply, too
+            if other.unclear is not None:
+                say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
+            elif not self.quiet:
+                say(f"{other.name}: refreshed.")
 
     def _failed(self, entry: Entry, error: MeshRefreshError) -> None:
         self._any_sent |= not isinstance(error, InvalidRequest | NotSent)
