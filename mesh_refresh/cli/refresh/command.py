@@ -1,5 +1,6 @@
 """``mesh-refresh refresh``."""
 
+import logging
 import os
 import sys
 from contextlib import ExitStack, closing
@@ -96,6 +97,8 @@ def refresh(  # noqa: PLR0917 - click passes by name
     codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
     if path is None and is_closed(sys.stdout):
         raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
+
+    logging.getLogger("mesh_refresh").addHandler(logging.NullHandler())  # the command tells of all that is logged
 
     # Everything that could be wrong is found before anything is sent.
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ from mesh_refresh.syncing import sync_folder
 _FORMAT = "mesh_refresh.journal"
 _VERSION = 1
 _BEGIN = f'{{"format":"{_FORMAT}","version":{_VERSION},'.encode()
-_SPARE = 4096
+_SPARE = 512
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Document = Mapping[str, Any]
@@ -41,9 +41,10 @@ def journal_path(output: Path) -> Path:
 class Journal:
     """The journal of this run."""
 
-    def __init__(self, path: Path, handle: int) -> None:
+    def __init__(self, path: Path, handle: int, content: bytes) -> None:
         self.path = path
         self._handle = handle
+        self._output = _digest(content)
         self._end = 0
         self._lock = Lock()
         """One that was given up may still write."""
@@ -52,11 +53,10 @@ class Journal:
     def begin(cls, output: Path, content: bytes, documents: list[Any], owner: Owner) -> Self:
         """A new one, for an output that has `content`. Raises `OSError`, also where there is no room for all of it."""
         path = journal_path(output)
-        journal = cls(path, files.make(path, owner))
+        journal = cls(path, files.make(path, owner), content)
         try:
-            head = {"format": _FORMAT, "version": _VERSION, "output": _digest(content), "documents": documents}
-            line = _line(head)
-            journal._reserve(2 * len(line) + _SPARE)
+            line = journal._head(documents=documents)
+            journal._reserve(3 * len(line) + _SPARE * (len(documents) + 8))
             journal._append(line)
             sync_folder(path.parent)
         except BaseException:
@@ -70,6 +70,14 @@ class Journal:
         with self._lock:
             self._append(line)
 
+    def refer_to(self, place: str) -> None:
+        """Say that all of it was put there, because neither the output nor the journal took it. Raises `OSError`."""
+        line = self._head(documents=[], place=place)
+        with self._lock:
+            files.write(self._handle, line)
+            os.ftruncate(self._handle, len(line))
+            os.fsync(self._handle)
+
     def remove(self) -> None:
         """The output has it all."""
         files.discard(self._handle, self.path)
@@ -77,6 +85,9 @@ class Journal:
     def leave(self) -> None:
         """Let the next run at it."""
         os.close(self._handle)
+
+    def _head(self, **facts: Any) -> bytes:
+        return _line({"format": _FORMAT, "version": _VERSION, "output": self._output, **facts})
 
     def _append(self, line: bytes) -> None:
         try:
@@ -110,6 +121,8 @@ class Leftover:
     """Whether the run had renewed anything."""
     output: str
     """The digest of what the output held when the run began."""
+    place: str | None
+    """Where the run has put what it renewed, where that is not here: the path of a file, or the name of a stream."""
     rest: bytes
     """What cannot be read of it: perhaps a part of a token."""
 
@@ -161,12 +174,15 @@ def _parsed(path: Path, handle: int, data: bytes) -> Leftover:
         begin = end + 1
     rest = data[begin:]
     if not lines:
-        return Leftover(path, handle, (), has_news=False, output="", rest=b"")  # nothing is sent before there is one
+        # Nothing is sent before there is one.
+        return Leftover(path, handle, (), has_news=False, output="", place=None, rest=b"")
     documents = dict(enumerate(lines[0]["documents"]))
     for line in lines[1:]:
         documents.update(dict(line["changed"]))
     held = tuple(document for _, document in sorted(documents.items()) if document is not None)
-    return Leftover(path, handle, held, has_news=len(lines) > 1, output=lines[0]["output"], rest=rest)
+    place = lines[0].get("place")
+    has_news = len(lines) > 1 or place is not None
+    return Leftover(path, handle, held, has_news=has_news, output=lines[0]["output"], place=place, rest=rest)
 
 
 def _read_line(line: bytes, key: str) -> dict[str, Any] | None:

@@ -1,7 +1,9 @@
 """What runs that were cut off have left: looked for before anything is sent, finished where it is safe, or named."""
 
+import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mesh_refresh.cli.lines import Failure, say, shown, system_reason
@@ -39,20 +41,23 @@ def finish_earlier_run(file: OutputFile) -> bool:
 
     Raises `Failure` where that cannot be done; the message names what the run has left.
     """
-    left = read_leftover(file.path)
+    left, is_finished = read_leftover(file.path), False
     if left is not None:
         try:
-            _finish(left, file)
+            is_finished = _finish(left, file)
         except BaseException:
             left.close()
             raise
         torn = left.remove()
-        if left.has_news:
+        if left.place is not None:
+            with suppress(OSError):
+                os.unlink(left.place)
+        if is_finished:
             say(f"an earlier run was cut off; what it had renewed is now in {shown(file.path)}.")
         if torn is not None:
             say(f"The end of its journal cannot be read, and is kept in {shown(torn)}: a new token may be in it.")
     _remove_copies(file)
-    return left is not None and left.has_news
+    return is_finished
 
 
 def refuse_unfinished(source: Path) -> None:
@@ -62,21 +67,28 @@ def refuse_unfinished(source: Path) -> None:
         return
     left.close()
     if left.has_news:
+        where = shown(left.path) if left.place is None else left.place
         raise Failure(
-            f"The tokens in the input are spent: an earlier run was cut off, and {shown(left.path)} has the new ones. "
+            f"The tokens in the input are spent: an earlier run was cut off, and the new ones are in {where}. "
             "Nothing was sent. Make the input the --output too: then they are written there first."
         )
 
 
-def _finish(left: Leftover, file: OutputFile) -> None:
-    text, content = text_of(left.documents), file.content()
-    if not left.has_news or content == text:
-        return
-    name = shown(journal_path(file.path))
+def _finish(left: Leftover, file: OutputFile) -> bool:
+    """Whether there was something to write."""
+    if not left.has_news:
+        return False
+    content, name = file.content(), shown(journal_path(file.path))
+    if left.place is not None and not left.belongs_to(content) and not os.path.exists(left.place):
+        return False  # a person has taken the tokens from there, as they were told
+    text = text_of(left.documents) if left.place is None else _text_at(left.place, name)
+    if content == text:
+        return False
     if not left.belongs_to(content):
+        where = name if left.place is None else left.place
         raise Failure(
-            f"An earlier run was cut off, and --output has changed since. {name} has what that run renewed: take it "
-            "from there, then remove that file. Nothing was sent."
+            f"An earlier run was cut off, and --output has changed since. {where} has what that run renewed: take it "
+            f"from there, then remove {name}. Nothing was sent."
         )
     try:
         file.replace(text)
@@ -86,6 +98,24 @@ def _finish(left: Leftover, file: OutputFile) -> None:
             f"An earlier run was cut off, and what it renewed cannot be written to --output ({why}). It is in {name}. "
             "Nothing was sent."
         ) from None
+    return True
+
+
+def _text_at(place: str, journal: str) -> bytes:
+    """What an earlier run had to put into another file. Raises `Failure` where a person has to look at it."""
+    text, documents = b"", None
+    try:
+        with open(place, "rb") as file:
+            text = file.read()
+        documents = json.loads(text)
+    except (OSError, ValueError):
+        pass  # told below
+    if not isinstance(documents, list) or any(it.get("format") == "mesh_refresh.unreadable" for it in documents):
+        raise Failure(
+            f"The tokens in --output are spent: an earlier run could not write the new ones there, and has put them on "
+            f"{place}. Take them from there, then remove {journal}. Nothing was sent."
+        )
+    return text
 
 
 def _remove_copies(file: OutputFile) -> None:

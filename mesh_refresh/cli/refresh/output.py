@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import errno
+from contextlib import suppress
 from pathlib import Path
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
@@ -144,24 +145,24 @@ class Output:
         if self.file is None:
             silence_stdout()
         elif self._journal is not None and not self._bodies and self.file.is_ours() and self._is_in(self._journal):
-            place = shown(self._journal.path)
+            journal = shown(self._journal.path)
             self._place = (
-                f"{failed}. They are in {place} (mode 0600): the next run with this --output writes them there."
+                f"{failed}. They are in {journal} (mode 0600): the next run with this --output writes them there."
             )
             return
         bodies = [{"format": "mesh_refresh.unreadable", "body": base64.b64encode(it).decode()} for it in self._bodies]
         text = text_of([*documents_of(self.book.entries), *bodies])
         kept = self._kept_in_a_file(text, "mesh-refresh-rescued-", ".json")
+        place = keep_on_a_stream(text, stdout=self.file is not None) if kept is None else str(kept)
         if kept is not None:
             self._place = f"{failed}. They are in {shown(kept)} (mode 0600): take them there."
-        elif stream := keep_on_a_stream(text, stdout=self.file is not None):
-            self._place = f"{failed}, nor to any other file. They are on {stream}: take them there."
+        elif place is not None:
+            self._place = f"{failed}, nor to any other file. They are on {place}: take them there."
         else:
             self._place = f"{failed}, nor anywhere else."
-            return
-        if self._journal is not None:
-            self._journal.remove()
-            self._journal = None
+        if self._journal is not None and place is not None and self.book.changed:
+            with suppress(Exception):  # then it stays as it is, which the next run meets too
+                self._journal.refer_to(place)
 
     def _kept_in_a_file(self, data: bytes, prefix: str, suffix: str) -> Path | None:
         folder, owner = (None, None) if self.file is None else (self.file.path.parent, self.file.owner)

@@ -19,7 +19,7 @@ from tests.cli.refresh.hostile_os import Step, install
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
 
 
-def no_room(step: Step) -> None:
+def no_room(_step: Step | None = None) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -69,7 +69,38 @@ def test_where_neither_output_nor_journal_takes_them_another_file_does(cli: Cli)
     assert f"They are in {kept} (mode 0600): take them there." in last_line(ran.err)
     assert mode(kept) == 0o600
     assert not cli.served.lost(kept)
-    assert sorted(path.name for path in cli.folder.iterdir()) == ["payload.json", "spare"]
+    assert sorted(path.name for path in cli.folder.iterdir()) == ["out.json.journal", "payload.json", "spare"]
+    assert "on_outcome" not in ran.err
+
+
+@pytest.mark.parametrize("person", ["does nothing", "takes them", "loses them", "writes something else"])
+def test_the_next_run_after_a_rescue_sends_no_spent_token(cli: Cli, person: str) -> None:
+    """A cron job runs again whether or not somebody has read its last line."""
+    fake = cli.served.fake
+    source = cli.payload(*(fake.login("coinbase", revokes_on_reuse=True) for _ in range(2)))
+    with cli.monkeypatch.context() as patch:
+        install(lambda step: no_room(step) if fake.requests and step.is_on(".new") else None, put=patch.setattr)
+        patch.setattr("mesh_refresh.cli.refresh.rescue.write_new", in_full_folders(cli.folder))
+        patch.setattr("mesh_refresh.cli.refresh.journal.Journal.append", lambda *_: no_room())
+        assert cli("refresh", source, "-o", source).code == Exit.NOT_SAVED
+    kept, sent = cli.folder / "mesh-refresh-rescued-1.json", len(fake.requests)
+    assert not cli.served.lost(kept)
+    if person == "takes them":
+        kept.replace(source)
+    if person == "loses them":
+        kept.rename("elsewhere")
+    if person == "writes something else":
+        source.write_text("[]")
+    ran = cli("refresh", source, "-o", source)
+    if person in ("does nothing", "takes them"):
+        assert ran.code == Exit.REFRESHED
+        assert not cli.served.lost(source)
+        assert [path.name for path in cli.folder.iterdir()] == [source.name]
+    else:
+        assert ran.code == Exit.INVALID
+        assert str(kept) in ran.err
+        assert len(fake.requests) == sent
+    assert not fake.reuses
 
 
 def in_full_folders(spare: Path | None) -> Callable[..., Path]:
@@ -313,7 +344,7 @@ def test_a_spent_token_is_not_sent_to_another_output(cli: Cli) -> None:
     for output in (("-o", "out.json"), ()):
         ran = cli("refresh", source, *output)
         assert ran.code == Exit.INVALID
-        assert f"{source}.journal has the new ones" in ran.err
+        assert f"the new ones are in {source}.journal" in ran.err
     assert len(cli.served.fake.requests) == sent
     assert cli("refresh", source, "-o", source).code == Exit.REFRESHED
     assert not cli.served.fake.reuses
