@@ -2,8 +2,6 @@
 
 import re
 import sys
-import traceback
-from pathlib import Path
 
 import click
 
@@ -11,7 +9,7 @@ from mesh_refresh.cli.closed import writable_or_told
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
-from mesh_refresh.cli.lines import Failure, is_of_output, say, system_reason
+from mesh_refresh.cli.lines import Failure, bug, is_of_output, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
 from mesh_refresh.version import VERSION
@@ -61,7 +59,7 @@ for _command in (demo, refresh, sandbox, *FLEET):
 
 
 def run() -> int:
-    """Run the command line, and give its exit code. Whatever goes wrong is one line, without a traceback."""
+    """Run the command line, and give its exit code. Each failure is one line, without a traceback."""
     code = _run()
     try:
         if sys.stderr is not None:
@@ -88,7 +86,7 @@ def _run() -> int:
     except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
         if is_of_output(error):
             return _unwritten(error)
-        say(f"{_origin(error)}. This is a bug in mesh-refresh; please report it.")
+        say(bug(error))
         return Exit.FAILED
     return int(code or 0)
 
@@ -99,14 +97,6 @@ def _without_arguments(error: click.ClickException) -> click.ClickException:
     for told, left in _TOLD:
         text = told.sub(left, text)
     return error if text == error.message else click.UsageError(text, getattr(error, "ctx", None))
-
-
-def _origin(error: BaseException) -> str:
-    """What was raised and where; not its text, which may quote a token."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _closed_pipe() -> int:

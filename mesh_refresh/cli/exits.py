@@ -48,11 +48,12 @@ _OF_BOTH: dict[Exit, str] = {
 MEANINGS: dict[Exit, str] = {
     **_OF_BOTH,
     Exit.REFRESHED: "refreshed, all of them",
-    Exit.INVALID: "nothing was sent: the command line, the input, the keys or --output will not do",
-    Exit.TRY_AGAIN: "throttled, unavailable, locked or not connected; no token is spent, run it again later",
+    Exit.INVALID: "nothing was sent: the command line, the input, the keys or --output cannot be used",
+    Exit.TRY_AGAIN: "throttled, unavailable, locked or not connected; its tokens are not spent, run it again later",
+    Exit.REJECTED: "it cannot be sent, or the request was rejected as such: look at the base URL, a proxy, or update",
     Exit.CODE_NEEDED: "an MFA code is needed; the output holds the continuation, run it again with that",
     Exit.RECONNECT: "the tokens were refused: the person must log in at the broker again",
-    Exit.UNKNOWN: "sent, but nobody knows what came of it: wait a minute, then run it once more",
+    Exit.UNKNOWN: "sent, and what came of it is not known: wait a minute, then run it once more",
     Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for, or names none of several",
     Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
     Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
@@ -122,3 +123,11 @@ def listed(meanings: dict[Exit, str]) -> str:
 def worst(codes: list[Exit]) -> Exit:
     """The one to end with."""
     return max(codes, default=Exit.REFRESHED)
+
+
+def code_of_run(codes: list[Exit], *, any_sent: bool) -> Exit:
+    """The exit code of ``refresh``, whose accounts have these.
+
+    2 says that nothing was sent. Where an account was sent, one that cannot be counts as rejected.
+    """
+    return worst([Exit.REJECTED if any_sent and code is Exit.INVALID else code for code in codes])

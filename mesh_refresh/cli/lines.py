@@ -2,6 +2,8 @@
 
 import errno
 import os
+import traceback
+from pathlib import Path
 from typing import TypeGuard
 
 import click
@@ -34,9 +36,24 @@ def say(text: str) -> None:
         return
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """``1 login``, ``2 logins``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def shown(path: Path) -> str:
+    """A path that can be told from the words around it, and copied."""
+    text = str(path)
+    return text if text.isprintable() and one_line(text) == text else repr(text)
+
+
+def bug(error: BaseException) -> str:
+    """What was raised and where; not its text, which may quote a token."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+    return f"{where}. This is a bug in mesh-refresh; please report it."
 
 
 def is_of_output(error: BaseException) -> TypeGuard[OSError]:

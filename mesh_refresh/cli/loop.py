@@ -19,7 +19,7 @@ _NO_REQUESTS = frozenset(
 )
 """Signals that do not ask a program to end, by signal(7)."""
 _REPLACED = frozenset({"SIGINT", "SIGTERM", "SIGHUP"})
-"""Signals that are handled here, whoever handled them before."""
+"""Signals that are handled here, also where Python or a program handled them before."""
 _EXITS = {"SIGINT": Exit.INTERRUPTED, "SIGHUP": Exit.HUNG_UP}
 
 

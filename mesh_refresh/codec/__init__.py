@@ -6,7 +6,7 @@ unknown enum values stay strings.
 
 from mesh_refresh.codec.compression import BODY_LIMIT
 from mesh_refresh.codec.documents import dumps, loads, read_document, read_mapping, repeated
-from mesh_refresh.codec.link import is_link_payload, read_link_payload
+from mesh_refresh.codec.link import is_link_payload, read_link_payload, unread_keys
 from mesh_refresh.codec.plain import Wrong, json_of, text_of, whole_of
 from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
@@ -33,5 +33,6 @@ __all__ = [
     "text_of",
     "token_like",
     "tokens_behind",
+    "unread_keys",
     "whole_of",
 ]

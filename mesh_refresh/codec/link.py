@@ -27,6 +27,9 @@ _NAMES = {
     name.lower(): name
     for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_OTHER_ENDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
 }
+_LINKS = ("brokerName", "brokerBrandInfo")
+"""What Link says of the broker beside the tokens."""
+_ALL_NAMES = {**_NAMES, **{name.lower(): name for name in _LINKS}}
 _DEEPEST = 8
 _NO_PAYLOAD = "This is not a Link payload: "
 _LIST = "is a list, not a JSON object"
@@ -66,6 +69,42 @@ def is_link_payload(document: Mapping[str, Any]) -> bool:
     """Whether nobody can have meant another document: it has no format, and a name that only Link's payloads have."""
     names = named(document, _NAMES)
     return "format" not in names and any(name in names for name in ("brokerType", "accountTokens", *_WRAPPERS))
+
+
+def unread_keys(payload: object) -> tuple[MaskedDict, ...]:
+    """For each account that `read_link_payload` finds in `payload`: the keys around and beside it that are skipped.
+
+    They are the caller's own. What only Link writes, such as the broker's logo, is none of them. A key that stands
+    twice, with different values, has a `Wrong`.
+    """
+    found = object_of(payload)
+    around = MaskedDict()
+    level = found if isinstance(found, MaskedDict) else MaskedDict()
+    while (inner := _inside(level)) is not None:
+        around.update(_others(level, (*_WRAPPERS, *_AROUND)))
+        level = inner
+    around.update(_others(level, (*_AROUND, *_TOKENS, *_IDS, *_LINKS, "account", "accountTokens")))
+    items = list_of(named(level, _NAMES).get("accountTokens"))
+    entries = [object_of(item) for item in items or ()] if not isinstance(items, Wrong) else []
+    with_tokens = [it for it in entries if isinstance(it, MaskedDict) and _has_token(named(it, _NAMES))]
+    beside = [_others(it, (*_TOKENS, *_IDS, "account")) for it in with_tokens]
+    return tuple(MaskedDict({**around, **it}) for it in beside) or (around,)
+
+
+def _inside(level: MaskedDict) -> MaskedDict | None:
+    """What stands in the wrapper of this level; None where it is the payload itself."""
+    names = named(level, _NAMES)
+    return next((item for name in _WRAPPERS if (item := _wrapped(names, name)) is not None), None)
+
+
+def _others(level: MaskedDict, read: tuple[str, ...]) -> MaskedDict:
+    """Those of its keys that are none of `read`."""
+    spelled = {key: next(iter(named({key: None}, _ALL_NAMES))) for key in level}
+    return MaskedDict({key: level[key] for key in level if spelled[key] not in read})
+
+
+def _has_token(entry: MaskedDict) -> bool:
+    return any(not is_absent(entry.get(name)) for name in _TOKENS)
 
 
 def _read(payload: object) -> LinkPayload:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.refresh.files import write_atomically
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 
@@ -56,7 +55,7 @@ def test_a_second_ctrl_c_does_not_lose_it_either(cli: Cli) -> None:
 
 
 def test_a_kill_loses_no_account_that_was_answered(cli: Cli) -> None:
-    """The file is written after each account: when the second is sent, the first is on disk."""
+    """When the second account is sent, the first is in the journal. The next run writes it into the output."""
     fake = cli.served.fake
     login = fake.login("etoro", accounts=2, sharing=Sharing.PAIR_EACH, replies_with=Replies.ASKED)
     fake.fail(Fault.none())
@@ -66,6 +65,12 @@ def test_a_kill_loses_no_account_that_was_answered(cli: Cli) -> None:
         process.kill()
         process.communicate(timeout=30)
     cli.served.release(gate)
+    assert mode(Path("out.json.journal")) == 0o600
+    ran = cli("refresh", "payload.json", "-o", "out.json")
+    assert ran.code == Exit.INVALID
+    assert f"an earlier run was cut off; what it had renewed is now in {cli.folder / 'out.json'}" in ran.err
+    assert len(fake.requests) == 2, "the input is spent"
+    assert not Path("out.json.journal").exists()
     first = held(json.loads(Path("out.json").read_text()))[0]
     assert first.refresh_token == login.live[0].refresh_token != login.tokens[0].refresh_token
     assert mode(Path("out.json")) == 0o600
@@ -123,20 +128,6 @@ def test_two_runs_do_not_work_on_one_file(cli: Cli) -> None:
     assert process.returncode == Exit.REFRESHED
     assert cli("refresh", source, "-o", source).code == Exit.REFRESHED
     assert len(cli.served.fake.requests) == 2
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "tokens.json"
-    path.write_text("old")
-
-    def fail(*_: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
-        write_atomically(path, b"new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_output_is_private_whatever_the_file_was_before(cli: Cli) -> None:

@@ -1,16 +1,21 @@
 """The accounts of one run: what the input held, and what came of each. Pure."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.masking import MaskedDict
 from mesh_refresh.replies.brought import adopt
 from mesh_refresh.replies.identity import has_id, owners
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 from mesh_refresh.replies.saving import for_any_account
+
+_DOUBTFUL = "not sent: the reply for another account of its login may have renewed it, and names no account."
+_SPENT = "its token was spent for another account of its login, and which of the new ones is its own is not known."
 
 
 @define(eq=False)
@@ -24,8 +29,10 @@ class Entry:
     """The user's own key, which `tokens.ref` gives way to when it is written."""
     login: int
     """Accounts of one login have the same number here."""
-    label: str | None = None
+    label: str | int | None = None
     """What the documents call the login, where it has several accounts."""
+    own: Mapping[str, Any] = field(factory=MaskedDict, repr=False)
+    """Keys of the user's own in the document."""
     pending: MfaRequired | None = None
     renewed: bool = False
     """In this run."""
@@ -33,6 +40,8 @@ class Entry:
     """The person knows of it."""
     unclear: str | None = None
     """The name that it had until a reply had several pairs and named none: it stands for one of them since."""
+    held_back: str | None = None
+    """Why it is not to be sent in this run."""
     code: Exit | None = None
     """None until something has come of it."""
 
@@ -66,35 +75,54 @@ class Book:
     """All of them, in the order of the input; accounts that a reply adds come last."""
 
     entries: list[Entry] = field(factory=list)
+    _members: dict[int, list[Entry]] = field(factory=dict)
+    """The accounts of each login."""
+    _logins: dict[tuple[str, str, str], int] = field(factory=dict)
+    """The login of each label, and of each refresh token of the input, by broker."""
+    _mesh_ids: dict[tuple[str, str], Entry] = field(factory=dict)
+    """By broker and Mesh's id."""
+    _untold: list[Entry] = field(factory=list)
 
-    def add(self, accounts: Iterable[Tokens], label: str | None = None, pending: MfaRequired | None = None) -> None:
-        """Accounts of one login: those with its `label`, or with a refresh token of its, join it."""
+    def add(
+        self,
+        accounts: Sequence[Tokens],
+        label: str | int | None = None,
+        pending: MfaRequired | None = None,
+        own: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Accounts of one login: those with its `label`, or with a refresh token of its, join it.
+
+        `own` are the user's own keys beside each.
+        """
         login = len(self.entries)
-        for tokens in accounts:
+        for index, tokens in enumerate(accounts):
             login = self._joined(login, tokens, label)
             number = len(self.entries)
-            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label)
+            beside = own[min(index, len(own) - 1)] if own else MaskedDict()
+            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label, beside)
             entry.pending = None if pending is None else with_ref(pending, number)
-            self.entries.append(entry)
+            self._put(entry)
 
     def logins(self) -> list[list[Entry]]:
         """The accounts, login by login."""
-        found: dict[int, list[Entry]] = {}
-        for entry in self.entries:
-            found.setdefault(entry.login, []).append(entry)
-        return list(found.values())
+        return list(self._members.values())
+
+    def untold(self) -> list[Entry]:
+        """Those that were renewed since the last call."""
+        found, self._untold = self._untold, []
+        return found
 
     @property
     def changed(self) -> bool:
         """Whether there is anything new to write."""
         return any(entry.renewed or entry.pending is not None for entry in self.entries)
 
-    def record(self, outcome: Refreshed | MfaRequired) -> None:
-        """Put every token of `outcome` where it belongs."""
+    def record(self, outcome: Refreshed | MfaRequired) -> set[int]:
+        """Put every token of `outcome` where it belongs. Gives the places of all accounts that may have changed."""
         entry = self.entry_of(outcome.before)
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
-        members = [it for it in self.entries if it.login == entry.login]
+        members = self._members[entry.login]
         assigned, left = self._assigned(entry, members, outcome)
         taken = {entry}
         for index, (fresh, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True)):
@@ -109,7 +137,13 @@ class Book:
             taken.add(owner)
         self._share(outcome, members, taken)
         self._pass_on(entry, outcome, taken)
+        self._drop_spent(outcome, members)
         self._label(entry.login)
+        self._untold += [it for it in taken if it.renewed and not it.told]
+        for it in taken:
+            it.told |= it.renewed
+            self._note_mesh_id(it)
+        return {it.number for it in (*taken, *members)}
 
     def forget_continuations(self) -> None:
         """Begin anew where a code was asked for."""
@@ -123,28 +157,49 @@ class Book:
             raise InvalidRequest("These tokens are not of this run.")
         return self.entries[number]
 
-    def keep(self, accounts: Iterable[Tokens], before: Tokens) -> None:
-        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book."""
+    def keep(self, accounts: Iterable[Tokens], before: Tokens) -> set[int]:
+        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book.
+
+        Gives their places.
+        """
+        kept = set()
         held = {secret for entry in self.entries for secret in entry.tokens.secrets}
         for tokens in accounts:
             if not held.issuperset(tokens.secrets):
-                self._append(self.entry_of(before), tokens).renewed = True
+                entry = self._append(self.entry_of(before), tokens)
+                entry.renewed = True
+                kept.add(entry.number)
+        return kept
 
-    def _joined(self, login: int, tokens: Tokens, label: str | None) -> int:
-        for entry in self.entries:
-            if entry.tokens.broker != tokens.broker:
-                continue
-            labelled = label is not None and entry.label == label
-            shared = tokens.refresh_token is not None and entry.tokens.refresh_token == tokens.refresh_token
-            if (labelled or shared) and entry.login != login:
-                self._unite(login, entry.login)
-                login = entry.login
+    def _joined(self, login: int, tokens: Tokens, label: str | int | None) -> int:
+        """The login that these are of: `login`, or one with the same label or refresh token."""
+        named = (("label", label), ("token", tokens.refresh_token))
+        marks = [(str(tokens.broker), kind, str(it)) for kind, it in named if it is not None]
+        for mark in marks:
+            other = self._logins.get(mark, login)
+            if other != login:
+                self._unite(login, other)
+                login = other
+        for mark in marks:
+            self._logins[mark] = login
         return login
 
     def _unite(self, login: int, other: int) -> None:
-        for entry in self.entries:
-            if entry.login == login:
-                entry.login = other
+        moved = self._members.pop(login, [])
+        for entry in moved:
+            entry.login = other
+        self._members[other] = sorted([*self._members[other], *moved], key=lambda it: it.number)
+        for mark in [mark for mark in self._logins if self._logins[mark] == login] if moved else ():
+            self._logins[mark] = other
+
+    def _put(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._members.setdefault(entry.login, []).append(entry)
+        self._note_mesh_id(entry)
+
+    def _note_mesh_id(self, entry: Entry) -> None:
+        if entry.tokens.mesh_account_id is not None:
+            self._mesh_ids.setdefault((str(entry.tokens.broker), entry.tokens.mesh_account_id), entry)
 
     def _assigned(
         self, asked: Entry, members: list[Entry], outcome: Refreshed | MfaRequired
@@ -164,21 +219,17 @@ class Book:
         if not isinstance(outcome, Refreshed) or not found.unclear or found.unclear == (outcome.shared,):
             return assigned, []
         owned = set(assigned.values())
-        left = [it for it in members if it not in owned]
-        return assigned, sorted(left, key=lambda it: it is not asked)
+        left = sorted([it for it in members if it not in owned], key=lambda it: it is not asked)
+        if len(found.unclear) < len(left):
+            # Some of them were not renewed, and what they hold may be good.
+            for member in left:
+                member.held_back = None if member is asked else _DOUBTFUL
+            left = [it for it in left if it is asked or not has_id(it.tokens)]
+        return assigned, left
 
     def _elsewhere(self, fresh: Tokens) -> Entry | None:
         """The account of another login that Mesh's id names: the input may have one login under two labels."""
-        return next(
-            (
-                it
-                for it in self.entries
-                if fresh.mesh_account_id is not None
-                and it.tokens.broker == fresh.broker
-                and it.tokens.mesh_account_id == fresh.mesh_account_id
-            ),
-            None,
-        )
+        return self._mesh_ids.get((str(fresh.broker), fresh.mesh_account_id or ""))
 
     def _share(self, outcome: Refreshed | MfaRequired, members: list[Entry], taken: set[Entry]) -> None:
         """A pair that serves every account of the login goes to those without an entry of their own."""
@@ -194,19 +245,32 @@ class Book:
         entry = Entry(number, evolve(fresh, ref=number), None, asked.login, asked.label)
         if isinstance(outcome, Refreshed):
             entry.renewed, entry.code = True, Exit.REFRESHED
-        self.entries.append(entry)
+        self._put(entry)
         return entry
 
     def _pass_on(self, asked: Entry, outcome: Refreshed | MfaRequired, taken: set[Entry]) -> None:
         """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
         spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
-        for entry in self.entries:
+        for entry in self._members[asked.login]:
             if entry not in taken and entry.tokens.broker == asked.tokens.broker:
                 entry.tokens = pass_on(entry.tokens, spent, new, refresh_token_of)
 
+    @staticmethod
+    def _drop_spent(outcome: Refreshed | MfaRequired, members: list[Entry]) -> None:
+        """The token that was sent goes where a new one came for it, be it not known for which account."""
+        spent = outcome.before.refresh_token
+        given = {it.refresh_token for it, names in zip(outcome.all_tokens, outcome.brought, strict=True) if names}
+        news = any("refresh_token" in names for names in outcome.brought)
+        if spent is None or spent in given or not news:
+            return
+        for entry in members:
+            if entry.tokens.refresh_token == spent:
+                entry.tokens = evolve(entry.tokens, refresh_token=None, refresh_token_expires_at=None)
+                entry.held_back = _SPENT
+
     def _label(self, login: int) -> None:
         """A name for a login of several accounts: drawn at random, so that files can be put together."""
-        members = [entry for entry in self.entries if entry.login == login]
+        members = self._members[login]
         if len(members) > 1:
             label = next((entry.label for entry in members if entry.label), None) or uuid.uuid4().hex
             for entry in members:

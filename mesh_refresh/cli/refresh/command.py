@@ -1,10 +1,10 @@
 """``mesh-refresh refresh``."""
 
+import logging
 import os
-import stat
 import sys
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -13,11 +13,13 @@ from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
 from mesh_refresh.cli.closed import is_closed
 from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
 from mesh_refresh.cli.exits import MEANINGS, listed
-from mesh_refresh.cli.lines import Failure, say
+from mesh_refresh.cli.lines import Failure
 from mesh_refresh.cli.refresh.documents import read_book
-from mesh_refresh.cli.refresh.files import check_writable, open_locked
+from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
+from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.session import Session
+from mesh_refresh.cli.refresh.source import Source, is_standard_input, read_standard_input
 from mesh_refresh.masking import MaskedBytes
 
 _EPILOG = f"""\b
@@ -29,8 +31,9 @@ Examples:
 \b
 The output is a JSON array with a document for each account, and can be the next
 input: refreshed accounts are renewed in it, the others are as they were. Where
-nothing was renewed, nothing is written. A file is written after each account,
-whole or not at all, with mode 0600; standard output gets all of it at the end.
+nothing was renewed, nothing is written. A file is replaced at the end, whole or not at
+all, with mode 0600; until then a journal beside it has what was renewed, and the
+next run finishes it after a crash. Standard output gets all of it at the end.
 
 \b
 Environment:
@@ -40,7 +43,8 @@ Environment:
   {CODE_VARIABLE}        an MFA code, for where there is no terminal to ask at
 
 \b
-Exit codes; with several accounts, the highest of 2 to 11 counts:
+Exit codes; with several accounts, the highest of 2 to 11 counts, and is about that
+account. Others may have been refreshed: go on with the output, which has them.
 """ + listed(MEANINGS)
 
 
@@ -85,40 +89,62 @@ def refresh(  # noqa: PLR0917 - click passes by name
 
     It is read from FILE, or from standard input. Where the broker wants an MFA code, you are asked for it.
     """
-    source = _source(files, code_stdin=flags["code_stdin"])
-    path = None if output in (None, "-") else Path(str(output)).resolve()
+    name = _source_name(files, code_stdin=flags["code_stdin"])
+    path = None if output in (None, "-") else _path(str(output))
     retry = RetryPolicy(attempts=attempts, deadline=timedelta(seconds=deadline))
     moment = _moment(obtained_at)
+    url = _base_url(base_url, sandbox=sandbox)
+    codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
+    if path is None and is_closed(sys.stdout):
+        raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
+
+    logging.getLogger("mesh_refresh").addHandler(logging.NullHandler())  # the command tells of all that is logged
 
     # Everything that could be wrong is found before anything is sent.
-    in_place = source is not None and path is not None and source == path
-    if path is not None:
-        check_writable(path, may_replace=in_place or flags["overwrite"])
-    elif is_closed(sys.stdout):
-        raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
     with ExitStack() as stack:
-        text, written_at = _read(source, stack)
+        source = None if name is None else stack.enter_context(closing(Source.open(name)))
+        file = None if path is None else stack.enter_context(closing(OutputFile.claim(path, source)))
+        if file is not None:
+            prepare(file, may_replace=flags["overwrite"])
+        if source is not None and source.is_ordinary and (file is None or not file.in_place):
+            refuse_unfinished(source.path)
+        text, written_at = _read(source, file)
         book = read_book(text, moment or written_at)
         if flags["new_code"]:
             book.forget_continuations()
-        saver = Output(book, path)
-        stack.callback(saver.close)
-        client = _client(_base_url(base_url, sandbox=sandbox), retry, saver)
-        codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
+        saver = stack.enter_context(closing(Output(book, file)))
+        client = _client(url, retry, saver)
+        saver.begin()
         return Session(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
 
 
-def _source(files: tuple[str, ...], *, code_stdin: bool) -> Path | None:
+def _source_name(files: tuple[str, ...], *, code_stdin: bool) -> str | None:
     """The input file; None for standard input."""
     if len(files) > 1:
         raise click.UsageError("One FILE at the most.")  # which ones is not repeated: it may be a token
-    if files and files[0] != "-":
-        return Path(files[0]).resolve()
+    if files and not is_standard_input(files[0]):
+        return files[0]
     if code_stdin:
         raise click.UsageError("--code-stdin needs a FILE: standard input cannot be both.")
     if not files and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("Name a FILE, or - for standard input.")
     return None
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(os.path.realpath(name))
+    except (OSError, ValueError):
+        raise Failure("--output is no path.") from None
+
+
+def _read(source: Source | None, file: OutputFile | None) -> tuple[MaskedBytes, datetime]:
+    """The input and when it was written."""
+    if source is None:
+        return read_standard_input()
+    text, written_at = source.read()
+    # In place, an earlier run may just have been finished there.
+    return (MaskedBytes(file.content()), written_at) if file is not None and file.in_place else (text, written_at)
 
 
 def _base_url(base_url: str | None, *, sandbox: bool) -> str | None:
@@ -146,19 +172,3 @@ def _client(base_url: str | None, retry: RetryPolicy, saver: Output) -> MeshClie
         return MeshClient.from_env(retry=retry, on_outcome=saver.keep)
     except InvalidRequest as error:
         raise Failure(str(error)) from None
-
-
-def _read(source: Path | None, stack: ExitStack) -> tuple[MaskedBytes, datetime]:
-    """The input and when it was written. A file stays open, and so locked, until the end of `stack`."""
-    now = datetime.now(UTC)
-    if source is None:
-        return MaskedBytes(sys.stdin.buffer.read()), now
-    handle = open_locked(source)
-    stack.callback(os.close, handle)
-    status = os.fstat(handle)
-    if stat.S_ISDIR(status.st_mode):
-        raise Failure("The input is a directory, not a file.")
-    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
-        say("note: others can read the input file; chmod 600 it.")
-    with os.fdopen(os.dup(handle), "rb") as file:
-        return MaskedBytes(file.read()), min(now, datetime.fromtimestamp(status.st_mtime, UTC))

@@ -1,19 +1,24 @@
 """The documents that ``mesh-refresh refresh`` reads and writes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from mesh_refresh import InvalidRequest, MfaRequired, Tokens, codec
 from mesh_refresh.cli.lines import Failure
 from mesh_refresh.cli.refresh.accounts import Book, Entry, with_ref
-from mesh_refresh.masking import MaskedStr, concealed
+from mesh_refresh.masking import MaskedDict, MaskedStr, concealed
 
 _LOGIN = "login"
 """The key by which accounts of one login are known to belong together, beside the fields of a tokens document."""
+_OWN = "mesh_refresh.own"
+"""Where keys of the user's own are whose names are taken in these documents."""
+_OF_A_CONTINUATION = ("before", "tokens", "all_tokens", "reply", "access_token", "brought")
+_OF_TOKENS = tuple(it.name for it in fields(Tokens))
+_RESERVED = frozenset({"format", "version", _LOGIN, *_OF_A_CONTINUATION, *_OF_TOKENS})
 
 
 def read_book(text: bytes, obtained_at: datetime) -> Book:
@@ -40,7 +45,12 @@ def documents_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return list(map(_document, entries))
 
 
-def text_of(documents: Sequence[dict[str, Any]]) -> bytes:
+def document_at(book: Book, place: int) -> dict[str, Any]:
+    """The document of one account."""
+    return _document(book.entries[place])
+
+
+def text_of(documents: Sequence[Mapping[str, Any]]) -> bytes:
     """`documents` as a JSON array, which `read_book` reads."""
     return json.dumps(documents, indent=2).encode() + b"\n"
 
@@ -62,12 +72,38 @@ def _add(book: Book, document: Any, obtained_at: datetime) -> None:
     kind = found.get("format")
     if kind == "mesh_refresh.mfa_required":
         pending = continuation(found)
-        book.add([pending.tokens], label, pending)
+        book.add([pending.tokens], label, pending, own=[_own(found, label, _OF_A_CONTINUATION)])
     elif kind is not None or ("refresh_token" in found and not codec.is_link_payload(found)):
-        book.add([Tokens.from_document(found)], label)
+        book.add([Tokens.from_document(found)], label, own=[_own(found, label, _OF_TOKENS)])
     else:
         # A sandbox wraps the payload and calls the login by its id, which is a label as good as any.
-        book.add(list(Tokens.from_link(found, obtained_at=obtained_at)), label)
+        accounts = Tokens.from_link(found, obtained_at=obtained_at, ref=_label(found.get("ref")))
+        book.add(accounts, label, own=[_own(it, label) for it in codec.unread_keys(found)])
+
+
+def _own(found: Mapping[str, Any], label: str | int | None, read: Sequence[str] | None = None) -> MaskedDict:
+    """The keys of `found` that are the user's own. They are written again, so that none is lost in place.
+
+    `read` are the keys that a document of ours has. None: `found` is what a Link payload leaves.
+    """
+    known = {_LOGIN} if label is not None else set[str]()
+    if read is not None:
+        known |= {"format", "version", _OWN, *read}
+    elif _label(found.get("ref")) is not None:
+        known.add("ref")
+    own = MaskedDict({key: found[key] for key in found if key not in known})
+    inside = found.get(_OWN)
+    if isinstance(inside, Mapping) and read is not None:
+        own.update({key: inside[key] for key in inside})
+    try:
+        json.dumps(own)
+    except TypeError:
+        text = None
+    else:
+        text = ""
+    if text is None:
+        raise InvalidRequest("a key stands there twice, with different values.")
+    return own
 
 
 def continuation(document: dict[str, Any]) -> MfaRequired:
@@ -81,8 +117,8 @@ def continuation(document: dict[str, Any]) -> MfaRequired:
     return MfaRequired.from_json(text)
 
 
-def _label(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+def _label(value: object) -> str | int | None:
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def _document(entry: Entry) -> dict[str, Any]:
@@ -92,4 +128,7 @@ def _document(entry: Entry) -> dict[str, Any]:
         document = json.loads(with_ref(entry.pending, entry.ref).to_json())
     if entry.label is not None:
         document[_LOGIN] = entry.label
-    return document
+    hidden = {key: entry.own[key] for key in entry.own if key in _RESERVED or key in document}
+    if hidden:
+        document[_OWN] = hidden
+    return document | {key: entry.own[key] for key in entry.own if key not in hidden}

@@ -1,12 +1,19 @@
-"""Files with tokens in them: for their owner only, whole or not there at all, and for one process at a time."""
+"""Files with tokens in them: for their owner only, whole or not there at all, and for one process at a time.
+
+All that this command does to the file system goes through ``os`` as this folder's modules see it, so that a test can
+put a hostile one in its place.
+"""
 
 import os
+import secrets
 import stat
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from attrs import frozen
+
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure, system_reason
+from mesh_refresh.cli.lines import Failure
 from mesh_refresh.syncing import sync_folder
 
 try:
@@ -14,70 +21,101 @@ try:
 except ImportError:  # Windows has no advisory locks of this kind
     fcntl = None  # type: ignore[assignment]
 
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_CHUNK = 1 << 20
 
-def write_atomically(path: Path, data: bytes) -> int:
-    """`path` has `data`, mode 0600, or what it had before. Gives the new file, open and locked."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+@frozen
+class Owner:
+    """To whom a file belongs."""
+
+    user: int
+    group: int
+
+    def take(self, handle: int) -> None:
+        """Give the file to its owner. Raises `OSError` where the system will not: it may not become another user's."""
+        if os.name != "posix":
+            return
+        if self.user != os.geteuid():
+            os.fchown(handle, self.user, self.group)
+        elif self.group != os.getegid():
+            try:
+                os.fchown(handle, -1, self.group)
+            except OSError:
+                return  # a group that we are not in; with mode 0600 it has no rights anyway
+
+
+def owner_of(status: os.stat_result) -> Owner:
+    """The owner of the file with this status."""
+    return Owner(status.st_uid, status.st_gid)
+
+
+def make(path: Path, owner: Owner | None = None) -> int:
+    """`path`, which was not there, empty, open and locked, with mode 0600."""
+    handle = os.open(path, _NEW, 0o600)
     try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(handle, 0o600)  # the umask may take more
+        if owner is not None:
+            owner.take(handle)
         lock(handle)
-        _write(handle, data)
-        Path(name).replace(path)
     except BaseException:
-        os.close(handle)
-        Path(name).unlink(missing_ok=True)
+        discard(handle, path)
         raise
-    sync_folder(path.parent)
     return handle
 
 
-def write_new(folder: Path, prefix: str, suffix: str, data: bytes) -> Path:
-    """A new file in `folder`, mode 0600."""
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=folder)
+def make_named(folder: Path, prefix: str, suffix: str, owner: Owner | None = None) -> tuple[Path, int]:
+    """A new file in `folder`, likewise, whose name no other run draws."""
+    path = folder / f"{prefix}{secrets.token_hex(4)}{suffix}"
+    return path, make(path, owner)
+
+
+def write_new(folder: Path, prefix: str, suffix: str, data: bytes, owner: Owner | None = None) -> Path:
+    """A new file in `folder` with `data`, mode 0600."""
+    path, handle = make_named(folder, prefix, suffix, owner)
     try:
-        _write(handle, data)
+        write(handle, data)
+        os.close(handle)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        discard(handle, path)
         raise
-    finally:
-        os.close(handle)
     sync_folder(folder)
-    return Path(name)
+    return path
 
 
-def check_writable(path: Path, *, may_replace: bool) -> None:
-    """Raises `Failure` unless `write_atomically` can be expected to work: it is tried with an empty file."""
+def write(handle: int, data: bytes, at: int = 0) -> None:
+    """Write `data` at the offset `at`, and make it outlive a power cut."""
+    view = memoryview(data)
+    os.lseek(handle, at, os.SEEK_SET)
+    while view:
+        view = view[os.write(handle, view) :]
+    os.fsync(handle)
+
+
+def read(handle: int) -> bytes:
+    """All that is in the file."""
+    os.lseek(handle, 0, os.SEEK_SET)
+    found = bytearray()
+    while chunk := os.read(handle, _CHUNK):
+        found += chunk
+    return bytes(found)
+
+
+def discard(handle: int, path: Path) -> None:
+    """Close and remove a file that is not needed. What cannot be removed is left."""
+    with suppress(OSError):
+        os.close(handle)
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Whether `path` still names the file that is open as `handle`."""
     try:
-        if path.is_dir():
-            raise Failure("--output is a directory, not a file.")
-        if path.exists() and not path.is_file():
-            raise Failure("--output is not an ordinary file; leave it out to write to standard output.")
-        if path.exists() and not may_replace and path.stat().st_size:
-            raise Failure(
-                "--output exists, and may hold the only copy of live tokens. If an earlier run wrote it from this "
-                "input, what is in the input is spent: make that file both, the input and --output. Else name a new "
-                "file, or replace it with --overwrite."
-            )
-        if path.exists() and not os.access(path, os.W_OK):
-            raise Failure("--output is write-protected.")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        Path(name).unlink()
-    except OSError as error:
-        raise Failure(f"--output cannot be written: {system_reason(error)}. Nothing was sent.") from None
-
-
-def open_locked(path: Path) -> int:
-    """`path`, open for reading. Raises `Failure` where it cannot be, or while another mesh-refresh works on it."""
-    while True:
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise Failure(f"The input file cannot be read: {system_reason(error)}.") from None
-        lock(handle)
-        # Another run may have replaced the file between the opening and the lock: then its successor counts.
-        if not path.exists() or os.path.samestat(os.fstat(handle), path.stat()):
-            return handle
-        os.close(handle)
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
 
 
 def lock(handle: int) -> None:
@@ -90,10 +128,3 @@ def lock(handle: int) -> None:
         raise Failure("Another mesh-refresh is at work on this file; nothing was sent.", Exit.TRY_AGAIN) from None
     except OSError:
         return  # a file system without locks
-
-
-def _write(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-    os.fsync(handle)

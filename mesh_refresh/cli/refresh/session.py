@@ -1,6 +1,7 @@
 """One run of ``mesh-refresh refresh``: every login once, codes asked for, everything written."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from attrs import define
@@ -13,13 +14,14 @@ from mesh_refresh import (
     MeshRefreshError,
     MfaRequired,
     NotSaved,
+    NotSent,
     OutcomeUnknown,
     Refreshed,
     TokensRefused,
 )
 from mesh_refresh.cli.codes import CodeSource
-from mesh_refresh.cli.exits import Exit, exit_for, worst
-from mesh_refresh.cli.lines import say
+from mesh_refresh.cli.exits import Exit, code_of_run, exit_for
+from mesh_refresh.cli.lines import bug, say, shown
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.cli.refresh.accounts import Book, Entry
 from mesh_refresh.cli.refresh.output import Output
@@ -41,26 +43,34 @@ class Session:
     quiet: bool = False
     _halt: Exit | None = None
     """Why nothing more is sent."""
+    _any_sent: bool = False
+    """Whether a request may have gone out."""
 
     def run(self) -> Exit:
-        """Refresh all, and give the exit code. What was renewed is written, whatever happens."""
+        """Refresh all, and give the exit code. What was renewed is written in any case."""
         with Loop(on_impatience=_still_waiting) as loop:
-            interrupted: Exit | None = None
-            saved = False
-            try:
-                self._refresh_all(loop)
-            except KeyboardInterrupt:
-                interrupted = loop.exit_code
-            finally:
-                loop.closing()
-                if interrupted:
-                    say("interrupted: nothing more is sent, and what was sent is finished and written first.")
-                self._close(loop)
-                saved = self.output.finish()
-        self._sum_up(interrupted)
+            end = self._end_of(loop, self._refresh_all)
+            loop.closing()
+            if loop.received is not None:
+                say("interrupted: nothing more is sent, and what was sent is finished and written first.")
+            end = self._end_of(loop, self._close) or end
+            saved = self.output.finish()
+            self._sum_up(saved=saved, interrupted=loop.received is not None)
         if not saved:
             return Exit.NOT_SAVED
-        return interrupted or worst([entry.code for entry in self.book.entries if entry.code is not None])
+        codes = [entry.code for entry in self.book.entries if entry.code is not None]
+        return end or code_of_run(codes, any_sent=self._any_sent)
+
+    def _end_of(self, loop: Loop, step: Callable[[Loop], object]) -> Exit | None:
+        """Take a step. What the exit code is where it did not come to its end; what was renewed is written first."""
+        try:
+            step(loop)
+        except KeyboardInterrupt:
+            return loop.exit_code
+        except Exception as error:  # noqa: BLE001 - a bug must not cost a token
+            say(bug(error))
+            return Exit.FAILED
+        return None
 
     def _refresh_all(self, loop: Loop) -> None:
         loop.run(self._refresh_logins())
@@ -100,8 +110,10 @@ class Session:
                 continue
             if self._halt is not None:
                 entry.code = self._halt
+            elif entry.held_back is not None:
+                self._end(entry, Exit.NOT_IN_REPLY, entry.held_back)
             elif unknown:
-                self._end(entry, Exit.UNKNOWN, "not sent: nobody knows what became of another account of its login.")
+                self._end(entry, Exit.UNKNOWN, "not sent: it is not known what became of another account of its login.")
             elif entry.tokens.refresh_token in refused:
                 self._end(entry, Exit.RECONNECT, "it shares the refresh token that was refused.")
             else:
@@ -140,6 +152,7 @@ class Session:
         try:
             outcome = await self.client.submit_mfa(pending, code)
         except CodeRefused as error:
+            self._any_sent = True
             return error
         except MeshRefreshError as error:
             self._failed(entry, error)
@@ -150,21 +163,20 @@ class Session:
     # What came of it.
 
     def _came(self, entry: Entry, outcome: Refreshed | MfaRequired) -> None:
+        self._any_sent = True
         if isinstance(outcome, MfaRequired):
             return
         if outcome.asked is None and not entry.renewed:
             self._end(entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login; those are saved.")
             return
-        for other in self.book.entries:
-            # Those that came with the same reply, too.
-            if other.renewed and not other.told:
-                other.told = True
-                if other.unclear is not None:
-                    say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
-                elif not self.quiet:
-                    say(f"{other.name}: refreshed.")
+        for other in self.book.untold():  # those that came with the same reply, too
+            if other.unclear is not None:
+                say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
+            elif not self.quiet:
+                say(f"{other.name}: refreshed.")
 
     def _failed(self, entry: Entry, error: MeshRefreshError) -> None:
+        self._any_sent |= not isinstance(error, InvalidRequest | NotSent)
         if isinstance(error, NotSaved):
             entry.code = Exit.NOT_SAVED
             self._not_saved(error)
@@ -188,12 +200,14 @@ class Session:
         entry.code = code
         say(f"{entry.name}: {text}")
 
-    def _sum_up(self, interrupted: Exit | None) -> None:
-        entries = self.book.entries
+    def _sum_up(self, *, saved: bool, interrupted: bool) -> None:
+        entries, file = self.book.entries, self.output.file
         renewed = sum(entry.renewed for entry in entries)
-        where = f", written to {self.output.path}" if self.output.path and self.book.changed else ""
+        where = f", written to {shown(file.path)}" if file and saved and self.book.changed else ""
         if interrupted or (not self.quiet and (len(entries) > 1 or where)):
             say(f"{renewed} of {len(entries)} accounts refreshed{where}.")
+        for line in self.output.last_words():
+            say(line)
 
 
 def _still_waiting() -> None:
