@@ -53,8 +53,8 @@ class MeshModel:
 
     def knows_client(self, headers: Mapping[str, str]) -> bool:
         """Whether the client's keys are right."""
-        sent = (headers.get("X-Client-Id"), headers.get("X-Client-Secret"))
-        return sent == (self.client_id, self.client_secret)
+        sent = {name.lower(): value for name, value in headers.items()}  # HTTP/2 and many clients send lower case
+        return (sent.get("x-client-id"), sent.get("x-client-secret")) == (self.client_id, self.client_secret)
 
     def answer(self, headers: Mapping[str, str], body: object) -> Answer:
         """What Mesh answers to a POST; the tokens are rotated where that is part of it."""
