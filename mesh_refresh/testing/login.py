@@ -7,7 +7,8 @@ from attrs import define, field
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import masked
-from mesh_refresh.testing.ledger import End, Issued, Kind, counted
+from mesh_refresh.testing.holdings import counted
+from mesh_refresh.testing.ledger import End, Issued, Kind
 from mesh_refresh.testing.options import LoginOptions
 from mesh_refresh.testing.upstream import Seat, Seats, end_of
 from mesh_refresh.tokens import DELAYED_AUTH, Tokens
@@ -110,7 +111,7 @@ class FakeLogin:
             self.seats.renew_access(self.seats.all, now, end_of(options.access_lifetime, now))
         self.tokens = self.live
         for tokens in self.tokens:
-            self.seats.ledger.hold((tokens.refresh_token, tokens.access_token, tokens.token_id))
+            self.seats.ledger.hold(tokens)
         return self.tokens
 
     def _as_tokens(self, seat: Seat) -> Tokens:
