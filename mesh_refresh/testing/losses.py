@@ -1,4 +1,4 @@
-"""The figure that every fault test asserts to be empty: accounts that nobody can refresh with what is held. Pure."""
+"""The figure that every fault test asserts to be empty: accounts that no holder can refresh. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
@@ -16,7 +16,7 @@ from mesh_refresh.testing.upstream import Seat
 class Reason(Enum):
     """Why an account counts as lost."""
 
-    NOT_HELD = "its live token went out, and nobody holds it"
+    NOT_HELD = "its live token went out, and no holder has it"
     UNDELIVERED = "a fault withheld its live refresh token: no client could hold it"
     HUNG_UP = "the client hung up before its live refresh token was written"
     SIBLING = "its string died with a sibling's, and the reply brought none for it"

@@ -23,7 +23,7 @@ class Observed:
         self.model, self.traffic = model, traffic
 
     def lost(self, held: Iterable[Tokens] | None = None, *, ignoring_undelivered: bool = False) -> list[Lost]:
-        """The accounts that nobody can refresh with what is held, so that only their owner can bring them back.
+        """The accounts that no holder can refresh, so that only their owner can bring them back.
 
         To hold an account is to have its live refresh token under no other account's id and, where the broker asks for
         more than that, with it: an access token or a token id, WeBull's trade token. An account without a refresh token

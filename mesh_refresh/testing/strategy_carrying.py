@@ -122,11 +122,11 @@ class CarryingCases(StrategyKit):
         assert [it.account_id for it in outcome.all_tokens] == ["acc-2"]
 
     def test_news_is_what_came(self) -> None:
-        """`brought` names what the reply had; what was carried over is no news, and replaces nothing that is stored."""
+        """`brought` names what the reply had; what was carried over is no such thing, and replaces nothing that is stored."""
         outcome = self._refreshed(entry("acc-1", "a"), entry("acc-2", "b", "s"))
         own, other = outcome.brought
         assert "access_token" in own & other
-        assert "refresh_token" in other, "a new refresh token is no news"
+        assert "refresh_token" in other, "a new refresh token is missing among them"
         assert not own & {"refresh_token", "trade_token", "metadata"}, "what was carried over is news"
 
     def test_what_is_refused_is_told(self) -> None:
