@@ -122,7 +122,7 @@ class CarryingCases(StrategyKit):
         assert [it.account_id for it in outcome.all_tokens] == ["acc-2"]
 
     def test_news_is_what_came(self) -> None:
-        """`brought` names what the reply had; what was carried over is no such thing, and replaces nothing that is stored."""
+        """`brought` names what the reply had, and not what was carried over: that replaces nothing that is stored."""
         outcome = self._refreshed(entry("acc-1", "a"), entry("acc-2", "b", "s"))
         own, other = outcome.brought
         assert "access_token" in own & other
