@@ -34,8 +34,10 @@ class SpendsAccessTokens(DefaultStrategy):
     def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
         if not code.strip():
             raise InvalidRequest("The code is empty; nothing was sent.")
-        access_token = pending.access_token
-        return RefreshRequest(pending.tokens.broker, PLACEHOLDER, access_token=access_token, mfa_code=code)
+        tokens, access_token = pending.tokens, pending.access_token
+        return RefreshRequest(
+            tokens.broker, PLACEHOLDER, access_token=access_token, mfa_code=code, metadata=tokens.metadata
+        )
 
     def credential(self, tokens: Tokens) -> str | None:
         return tokens.access_token

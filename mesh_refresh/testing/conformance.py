@@ -1,25 +1,31 @@
 """What every strategy must do, as tests: derive from `StrategyConformance`, and pytest runs them on yours."""
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from attrs import evolve
-
 from mesh_refresh.codec import decode_reply, encode_request
-from mesh_refresh.enums import BrokerType
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, Throttled, Unavailable
-from mesh_refresh.messages import HttpReply, RefreshRequest, Reply
+from mesh_refresh.messages import HttpReply, RefreshRequest
 from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy
+from mesh_refresh.protocols import RefreshOptions
 from mesh_refresh.testing.odd_replies import BLANK_REPLIES, NEW_TOKEN, SPOILT_REPLIES, WAITS, odd_replies
+from mesh_refresh.testing.strategy_carrying import CarryingCases
 from mesh_refresh.testing.strategy_keeping import login_after
+from mesh_refresh.testing.strategy_kit import (
+    AT,
+    REFRESH,
+    content,
+    entry,
+    enveloped,
+    evolve_tokens,
+    raised,
+    shown,
+    success,
+)
 from mesh_refresh.tokens import Tokens
 
-_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_REFRESH = "  old|refresh/#%20+=\t\N{SNOWMAN} "
 _CODE = "424242"
 _FIELDS = {
     "type",
@@ -32,7 +38,7 @@ _FIELDS = {
 }
 
 
-class StrategyConformance:
+class StrategyConformance(CarryingCases):
     """Derive a test class from this, say how your strategy is made, and pytest checks it::
 
     class TestRegionalPaxos(StrategyConformance):
@@ -41,26 +47,6 @@ class StrategyConformance:
         def make_strategy(self):
             return RegionalPaxos()
     """
-
-    broker: BrokerType | str = BrokerType.COINBASE
-    """Whose strategy it is."""
-
-    def make_strategy(self) -> Strategy:
-        """A new strategy, each time equal to the last."""
-        raise NotImplementedError("Give your test class a make_strategy that returns your strategy.")
-
-    def make_tokens(self) -> Tokens:
-        """Tokens with all that any broker wants; override it where yours wants more."""
-        return Tokens(
-            self.broker,
-            _REFRESH,
-            access_token="old-access",
-            trade_token="old-trade",
-            metadata={"key": "old-metadata"},
-            account_id="acc-1",
-            ref="user-7",
-            obtained_at=_AT - timedelta(hours=1),
-        )
 
     # Building.
 
@@ -89,7 +75,7 @@ class StrategyConformance:
     def test_a_new_pair_is_another_credential(self) -> None:
         """After a reply with a new pair, an exchange spends another token than before."""
         pair = {"accessToken": "new-access", "refreshToken": NEW_TOKEN}
-        outcome, strategy = self._interpret(_success(brokerAccountTokens=[pair])), self.make_strategy()
+        outcome, strategy = self._interpret(success(brokerAccountTokens=[pair])), self.make_strategy()
         assert strategy.credential(outcome.tokens) not in (None, strategy.credential(self.make_tokens()))
 
     def test_build_keeps_the_contract(self) -> None:
@@ -111,16 +97,16 @@ class StrategyConformance:
         strategy, tokens = self.make_strategy(), evolve_tokens(self.make_tokens(), refresh_token=None)
         if strategy.credential(tokens) is not None:
             tokens = evolve_tokens(tokens, access_token=None, token_id=None)
-        error = _raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
+        error = raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
         assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
         assert isinstance(error, ValueError)
-        assert not _shown(error, tokens.secrets)
+        assert not shown(error, tokens.secrets)
 
     def test_requests_show_no_secret(self) -> None:
         """The repr of a request shows neither token nor code."""
         requests = (self._request(), self.make_strategy().build_mfa(self._pending(), _CODE))
         for request in requests:
-            assert not _shown(request, (*self.make_tokens().secrets, "old-metadata", _CODE, "mfa-access"))
+            assert not shown(request, (*self.make_tokens().secrets, "old-metadata", _CODE, "mfa-access"))
 
     # Codes.
 
@@ -140,7 +126,7 @@ class StrategyConformance:
     def test_an_empty_code_is_refused(self) -> None:
         """An empty code is `InvalidRequest`, before any I/O."""
         for code in ("", "  "):
-            error = _raised(partial(self.make_strategy().build_mfa, self._pending(), code))
+            error = raised(partial(self.make_strategy().build_mfa, self._pending(), code))
             assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
 
     def test_a_code_is_never_sent_again(self) -> None:
@@ -155,7 +141,7 @@ class StrategyConformance:
         """A reply with an access token only: refresh token, trade token, metadata, ids and ref are carried over."""
         for silence in ({}, {"refreshToken": None}, {"refreshToken": ""}):
             entry = {"accessToken": "new-access", **silence}
-            outcome = self._interpret(_success(brokerAccountTokens=[entry]))
+            outcome = self._interpret(success(brokerAccountTokens=[entry]))
             assert isinstance(outcome, Refreshed)
             old, new = self.make_tokens(), outcome.tokens
             assert new.access_token == "new-access"
@@ -165,11 +151,11 @@ class StrategyConformance:
     def test_a_new_pair_replaces_the_old(self) -> None:
         """A new pair is taken over, in an entry and at the deprecated top level; its life counts from the sending."""
         pair = {"accessToken": "new-access", "refreshToken": NEW_TOKEN}
-        for content in ({"brokerAccountTokens": [pair]}, pair):
-            outcome = self._interpret(_success(expiresInSeconds=60, **content))
+        for parts in ({"brokerAccountTokens": [pair]}, pair):
+            outcome = self._interpret(success(expiresInSeconds=60, **parts))
             assert isinstance(outcome, Refreshed)
             assert (outcome.tokens.access_token, outcome.tokens.refresh_token) == ("new-access", NEW_TOKEN)
-            assert outcome.tokens.expires_at == _AT + timedelta(seconds=60)
+            assert outcome.tokens.expires_at == AT + timedelta(seconds=60)
 
     def test_every_entry_is_kept(self) -> None:
         """Every entry with a token is in `all_tokens`, each under its own account, and ours is ours."""
@@ -178,7 +164,7 @@ class StrategyConformance:
             {"account": {"accountId": name}, "accessToken": f"access of {name}", "refreshToken": f"refresh of {name}"}
             for name in names
         ]
-        outcome = self._interpret(_success(brokerAccountTokens=entries))
+        outcome = self._interpret(success(brokerAccountTokens=entries))
         assert isinstance(outcome, Refreshed)
         found = {tokens.account_id: (tokens.access_token, tokens.refresh_token) for tokens in outcome.all_tokens}
         assert found == {name: (f"access of {name}", f"refresh of {name}") for name in names}
@@ -187,9 +173,9 @@ class StrategyConformance:
     def test_a_keeper_keeps_every_pair(self) -> None:
         """A keeper stores all that `interpret` made of a reply: no account of the login loses the pair that came."""
         accounts = self._two_accounts()
-        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2", "refresh 2")]
+        entries = [entry("acc-1", "access 1", "refresh 1"), entry("acc-2", "access 2", "refresh 2")]
         outcomes: list[Refreshed | MfaRequired] = []
-        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
+        login = login_after(accounts, AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
         given = {it.account_id: it for outcome in outcomes for it in outcome.all_tokens}
         for old in accounts:
             assert old.account_id in given, f"the pair of {old.account_id} is lost"
@@ -201,9 +187,9 @@ class StrategyConformance:
     def test_a_keeper_keeps_what_a_reply_leaves_out(self) -> None:
         """A sibling that is given an access token only keeps its refresh token, in a keeper and with `onto`."""
         accounts = self._two_accounts()
-        entries = [_entry("acc-1", "access 1", "refresh 1"), _entry("acc-2", "access 2")]
+        entries = [entry("acc-1", "access 1", "refresh 1"), entry("acc-2", "access 2")]
         outcomes: list[Refreshed | MfaRequired] = []
-        login = login_after(accounts, _AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
+        login = login_after(accounts, AT, lambda sent: self._exchanged(sent, entries, outcomes), self._credential)
         for kept in (login.account("acc-2").tokens, outcomes[0].onto(accounts[1])):
             assert kept.refresh_token == accounts[1].refresh_token, "a sibling's refresh token is lost"
             assert kept.access_token != accounts[1].access_token, "a sibling's new access token is lost"
@@ -211,18 +197,20 @@ class StrategyConformance:
 
     def test_any_reply_may_ask_for_a_code(self) -> None:
         """``mfaRequired`` gives `MfaRequired`, which holds the tokens that are still good."""
-        outcome = self._interpret(_content(status="mfaRequired"))
+        outcome = self._interpret(content(status="mfaRequired"))
         assert isinstance(outcome, MfaRequired)
-        assert outcome.tokens.refresh_token == _REFRESH
+        assert outcome.tokens.refresh_token == REFRESH
 
     def test_odd_replies_raise_nothing_but_our_errors(self) -> None:
         """Whatever comes back is an outcome or a `MeshRefreshError`, and a new token in it is in one or the other."""
         for code, body, complete in odd_replies():
-            reply = decode_reply(HttpReply(code, {}, body, complete), at=_AT)
+            reply = decode_reply(HttpReply(code, {}, body, complete), at=AT)
             try:
                 outcome = self._interpret(reply)
             except MeshRefreshError as error:
                 kept = isinstance(error, UnreadableReply) and error.may_hold_token and error.body == body
+            except Exception as error:
+                raise AssertionError(f"HTTP {code}, {body!r}: {error!r} is none of our errors") from error
             else:
                 assert isinstance(outcome, Refreshed | MfaRequired), f"HTTP {code}, {body!r}: {outcome!r}"
                 kept = any(tokens.refresh_token == NEW_TOKEN for tokens in outcome.all_tokens)
@@ -231,10 +219,9 @@ class StrategyConformance:
     def test_a_blank_token_erases_none(self) -> None:
         """A blank in the place of a token is absent: the refresh token in force stays."""
         for body in BLANK_REPLIES:
-            outcome = self._interpret(decode_reply(HttpReply(200, {}, body), at=_AT))
-            assert isinstance(outcome, Refreshed)
+            outcome = self._success_of(decode_reply(HttpReply(200, {}, body), at=AT))
             found = [(tokens.access_token, tokens.refresh_token) for tokens in outcome.all_tokens]
-            assert found == [("new-access", _REFRESH)], f"{body!r} made {len(found)} accounts, or erased a token"
+            assert found == [("new-access", REFRESH)], f"{body!r} made {len(found)} accounts, or erased a token"
 
     def test_an_echo_is_not_a_renewal(self) -> None:
         """A reply that only repeats what was sent is no success, unless all statuses say so and a lifetime is given."""
@@ -242,46 +229,40 @@ class StrategyConformance:
         echo = {"accessToken": tokens.access_token, "refreshToken": tokens.refresh_token}
         for status, inner, seconds in (("ok", "succeeded", None), ("badRequest", "succeeded", 60), ("ok", None, 60)):
             content = {"status": inner, "brokerAccountTokens": [echo], "expiresInSeconds": seconds}
-            error = _raised(partial(self._interpret, _enveloped(status, content)))
+            error = raised(partial(self._interpret, enveloped(status, content)))
             assert isinstance(error, MeshRefreshError), f"an echo under {status} and {inner} was taken for a success"
             assert not (isinstance(error, UnreadableReply) and error.may_hold_token)
-        outcome = self._interpret(_success(brokerAccountTokens=[echo], expiresInSeconds=60))
+        outcome = self._interpret(success(brokerAccountTokens=[echo], expiresInSeconds=60))
         assert isinstance(outcome, Refreshed)
-        assert outcome.tokens.expires_at == _AT + timedelta(seconds=60)
+        assert outcome.tokens.expires_at == AT + timedelta(seconds=60)
 
     def test_what_breaks_the_rules_of_json_costs_no_token(self) -> None:
         """Numbers, texts and nestings that strict parsers refuse leave the pair beside them readable."""
         for body in SPOILT_REPLIES:
-            outcome = self._interpret(decode_reply(HttpReply(200, {}, body), at=_AT))
+            outcome = self._success_of(decode_reply(HttpReply(200, {}, body), at=AT))
             assert [tokens.refresh_token for tokens in outcome.all_tokens] == [NEW_TOKEN], f"{body[:120]!r}"
 
     def test_a_status_shows_no_token(self) -> None:
         """A status that is none of the published ones may quote what was sent: neither outcome nor error shows it."""
         secrets, said = self.make_tokens().secrets, " and ".join(self.make_tokens().secrets)
-        for code, content in ((200, {"accessToken": "new-access"}), (200, {"status": said}), (400, {"status": said})):
-            reply = _enveloped(said, content, code).scrubbed(self._request().secrets)  # as the client does
+        for code, parts in ((200, {"accessToken": "new-access"}), (200, {"status": said}), (400, {"status": said})):
+            reply = enveloped(said, parts, code).scrubbed(self._request().secrets)  # as the client does
             try:
-                shown: object = (reply, self._interpret(reply).reply)
+                seen: object = (reply, self._interpret(reply).reply)
             except MeshRefreshError as error:
-                shown = (reply, str(error), error.facts)
-            assert not _shown(shown, secrets)
+                seen = (reply, str(error), error.facts)
+            assert not shown(seen, secrets)
 
     def test_a_wait_in_any_form_is_heeded(self) -> None:
         """What asks to wait has spent nothing, and says for how long."""
         for code in (429, 503):
             for header in WAITS:
-                reply = decode_reply(HttpReply(code, {"Retry-After": header}, b""), at=_AT)
-                error = _raised(partial(self._interpret, reply))
+                reply = decode_reply(HttpReply(code, {"Retry-After": header}, b""), at=AT)
+                error = raised(partial(self._interpret, reply))
                 assert isinstance(error, Throttled | Unavailable), f"{code} with Retry-After: {header} is {error!r}"
                 assert error.retry_after, f"Retry-After: {header} was not read"
 
     # What the tests are made of.
-
-    def _request(self) -> RefreshRequest:
-        return self.make_strategy().build(self.make_tokens(), RefreshOptions())
-
-    def _interpret(self, reply: Reply) -> Refreshed | MfaRequired:
-        return self.make_strategy().interpret(self._request(), self.make_tokens(), reply, _AT)
 
     def _assert_spends(self, request: RefreshRequest, tokens: Tokens) -> None:
         spent, body = self.make_strategy().credential(tokens), json.loads(encode_request(request))
@@ -309,54 +290,5 @@ class StrategyConformance:
     ) -> Refreshed | MfaRequired:
         strategy = self.make_strategy()
         request = strategy.build(sent, RefreshOptions())
-        outcomes.append(strategy.interpret(request, sent, _success(brokerAccountTokens=entries), _AT))
+        outcomes.append(strategy.interpret(request, sent, success(brokerAccountTokens=entries), AT))
         return outcomes[-1]
-
-    def _pending(self, **entry: str) -> MfaRequired:
-        entries = [{"accessToken": "mfa-access", **entry}]
-        outcome = self._interpret(_content(status="mfaRequired", brokerAccountTokens=entries))
-        assert isinstance(outcome, MfaRequired)
-        return outcome
-
-
-def evolve_tokens(tokens: Tokens, **changes: Any) -> Tokens:
-    """`tokens` with some of their fields changed."""
-    return evolve(tokens, **changes)
-
-
-def _entry(account_id: str, access_token: str, refresh_token: str | None = None) -> dict[str, Any]:
-    tokens = (
-        {"accessToken": access_token}
-        if refresh_token is None
-        else {
-            "accessToken": access_token,
-            "refreshToken": refresh_token,
-        }
-    )
-    return {"account": {"accountId": account_id}, **tokens}
-
-
-def _content(**content: object) -> Reply:
-    return _enveloped("ok", content)
-
-
-def _enveloped(status: str, content: object, code: int = 200) -> Reply:
-    body = json.dumps({"status": status, "content": content}).encode()
-    return decode_reply(HttpReply(code, {"Content-Type": "application/json"}, body), at=_AT)
-
-
-def _success(**content: object) -> Reply:
-    return _content(status="succeeded", **content)
-
-
-def _raised(call: Callable[[], object]) -> BaseException | None:
-    try:
-        call()
-    except Exception as error:  # noqa: BLE001 - which one it is, the test says
-        return error
-    return None
-
-
-def _shown(thing: object, secrets: tuple[str, ...]) -> bool:
-    text = f"{thing!r} {thing}"
-    return any(secret in text or repr(secret)[1:-1] in text for secret in secrets)

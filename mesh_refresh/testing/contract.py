@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.masking import masked_values
-from mesh_refresh.testing.ledger import counted
+from mesh_refresh.testing.holdings import counted
 
 REFRESH_PATH = "/api/v1/token/refresh"
 BROKERS: frozenset[str] = frozenset(BrokerType)

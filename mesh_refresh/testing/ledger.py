@@ -1,7 +1,7 @@
 """Every token that was ever issued, what became of it, and who holds it."""
 
 import re
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
 from random import Random
@@ -9,14 +9,11 @@ from random import Random
 from attrs import define, field, frozen
 
 from mesh_refresh.masking import masked
+from mesh_refresh.testing.holdings import Held, Holdings, counted, held_as
+from mesh_refresh.tokens import Tokens
 
 # What `Ledger.issue` makes: characters that real tokens have, and that a sloppy client would change or escape.
 _TOKEN = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
-
-
-def counted(values: Sized) -> str:
-    """A `repr` that tells how many there are, and shows none."""
-    return f"<{len(values)}>"
 
 
 class Kind(Enum):
@@ -97,8 +94,8 @@ class Ledger:
 
     random: Random = field(repr=False)
     tokens: dict[str, Issued] = field(factory=dict, repr=counted)
-    held: set[str] = field(factory=set, repr=counted)
-    """Values that somebody has said to have written down."""
+    held: Holdings = field(factory=Holdings)
+    """What somebody has said to have written down."""
     reuses: list[Reuse] = field(factory=list)
     placed: set[tuple[str, str]] = field(factory=set, repr=counted)
     """Logins, each with a value that somebody has said to keep for it."""
@@ -122,9 +119,13 @@ class Ledger:
         if record is not None and record.end is None:
             record.end, record.ended_at = why, at
 
-    def hold(self, values: Iterable[str | None]) -> None:
-        """Note that somebody holds these."""
-        self.held.update(value for value in values if value)
+    def hold(self, tokens: Tokens) -> None:
+        """Note that somebody holds these, together."""
+        self.held.add(held_as(tokens))
+
+    def hold_text(self, text: bytes) -> None:
+        """Note that somebody holds every token that stands whole in `text`."""
+        self.held.add(Held(frozenset(self.found_in(text)), is_loose=True))
 
     def found_in(self, text: bytes) -> set[str]:
         """Every token that was issued and stands whole in `text`."""

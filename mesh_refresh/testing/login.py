@@ -7,7 +7,8 @@ from attrs import define, field
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import masked
-from mesh_refresh.testing.ledger import End, Issued, Kind, counted
+from mesh_refresh.testing.holdings import counted
+from mesh_refresh.testing.ledger import End, Issued, Kind
 from mesh_refresh.testing.options import LoginOptions
 from mesh_refresh.testing.upstream import Seat, Seats, end_of
 from mesh_refresh.tokens import DELAYED_AUTH, Tokens
@@ -23,13 +24,18 @@ class Pending:
     round: int = 1
 
 
+def _followed(login: "FakeLogin", _: object, options: LoginOptions) -> LoginOptions:
+    login.seats.follow(options)
+    return options
+
+
 @define(eq=False)
 class FakeLogin:
     """One login at one broker, with one or several accounts. `FakeMesh.login` makes it."""
 
     id: str
     broker: str
-    options: LoginOptions
+    options: LoginOptions = field(on_setattr=_followed)
     """How it behaves; replace it (``attrs.evolve``) to change that on the way."""
     ref: str | int | None
     seats: Seats = field(repr=False)
@@ -88,6 +94,7 @@ class FakeLogin:
         self.refused = True
         self.pending.clear()
         self.seats.end_refresh(self.seats.all, End.REVOKED, self.clock.now())
+        self.seats.end_access(End.REVOKED, self.clock.now())
 
     def again(self) -> tuple[Tokens, ...]:
         """The person logs in once more: new `tokens` for the same accounts. What there was before is refused."""
@@ -95,6 +102,7 @@ class FakeLogin:
         self.refused = False
         self.pending.clear()
         self.seats.end_refresh(self.seats.all, End.REPLACED, now)
+        self.seats.end_access(End.REPLACED, now)
         self.forgotten.update(it.value for it in self.seats.ledger.tokens.values() if it.login == self.id)
         options = self.options
         if options.refreshable:
@@ -103,7 +111,7 @@ class FakeLogin:
             self.seats.renew_access(self.seats.all, now, end_of(options.access_lifetime, now))
         self.tokens = self.live
         for tokens in self.tokens:
-            self.seats.ledger.hold((tokens.refresh_token, tokens.access_token, tokens.token_id))
+            self.seats.ledger.hold(tokens)
         return self.tokens
 
     def _as_tokens(self, seat: Seat) -> Tokens:

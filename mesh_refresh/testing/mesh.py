@@ -202,7 +202,7 @@ class FakeMesh(Observed):
     def hold_body(self, body: bytes) -> None:
         """Note that somebody has kept these bytes: every whole token in them counts, chunked or compressed too."""
         for text in texts(body):
-            self.ledger.hold(self.ledger.found_in(text))
+            self.ledger.hold_text(text)
 
     def __repr__(self) -> str:
         return f"FakeMesh({self.base_url}, logins={len(self.logins)}, requests={len(self.requests)})"

@@ -1,6 +1,6 @@
 """The model of Mesh: logins, ledger, and what comes of a request. Pure: no I/O, and it is given its clock."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from attrs import define, field
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import masked
 from mesh_refresh.testing.contract import Answer, check_body, client_refused, unauthorized_token
+from mesh_refresh.testing.holdings import values_of
 from mesh_refresh.testing.ledger import Kind, Ledger, Undelivered, Withheld
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.options import LoginOptions
@@ -53,8 +54,8 @@ class MeshModel:
 
     def knows_client(self, headers: Mapping[str, str]) -> bool:
         """Whether the client's keys are right."""
-        sent = (headers.get("X-Client-Id"), headers.get("X-Client-Secret"))
-        return sent == (self.client_id, self.client_secret)
+        sent = {name.lower(): value for name, value in headers.items()}  # HTTP/2 and many clients send lower case
+        return (sent.get("x-client-id"), sent.get("x-client-secret")) == (self.client_id, self.client_secret)
 
     def answer(self, headers: Mapping[str, str], body: object) -> Answer:
         """What Mesh answers to a POST; the tokens are rotated where that is part of it."""
@@ -82,7 +83,7 @@ class MeshModel:
     def hold(self, held: Iterable[Tokens]) -> None:
         """Note that somebody has written these down."""
         for tokens in held:
-            self.ledger.hold((tokens.refresh_token, tokens.access_token, tokens.token_id))
+            self.ledger.hold(tokens)
 
     def place(self, before: Tokens | None, kept: Iterable[Tokens]) -> None:
         """Note that `kept` are kept for the login that the tokens `before` were issued to."""
@@ -109,14 +110,3 @@ class MeshModel:
         fields: dict[str, Any] = body
         record = self.ledger.tokens[fields["refreshToken"]]
         return exchange(login, record, fields, self.clock.now())
-
-
-def values_of(tokens: Tokens) -> tuple[str, ...]:
-    """All its secrets, the refresh token first."""
-    values = (tokens.refresh_token, tokens.access_token, tokens.token_id, tokens.trade_token)
-    return tuple(value for value in values if value)
-
-
-def refresh_tokens_of(held: Iterable[Tokens]) -> Collection[str]:
-    """The refresh tokens among `held`."""
-    return {tokens.refresh_token for tokens in held if tokens.refresh_token}

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from mesh_refresh.testing.holdings import Holdings, values_of
 from mesh_refresh.testing.ledger import Ledger, Reuse, Undelivered, Withheld
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason, lost
 from mesh_refresh.testing.misplacements import Misplaced, misplaced
-from mesh_refresh.testing.model import MeshModel, refresh_tokens_of, values_of
+from mesh_refresh.testing.model import MeshModel
 from mesh_refresh.testing.traffic import SentRequest, Traffic
 from mesh_refresh.tokens import Tokens
 
@@ -22,15 +23,22 @@ class Observed:
         self.model, self.traffic = model, traffic
 
     def lost(self, held: Iterable[Tokens] | None = None, *, ignoring_undelivered: bool = False) -> list[Lost]:
-        """The accounts whose live refresh token nobody holds, and those that no refresh token of theirs can save.
+        """The accounts that no holder can refresh, so that only their owner can bring them back.
+
+        To hold an account is to have its live refresh token under no other account's id and, where the broker asks for
+        more than that, with it: an access token or a token id, WeBull's trade token. An account without a refresh token
+        is held by its access token or token id.
 
         Held is what was handed out by `login`, and what `saved`, `hold_tokens` and `hold_body` were told of; with
         `held`, only that. An account whose new token a fault withheld (`Delivery.WITHHELD`: never on the wire whole) is
         listed as `Reason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
         """
-        values = self.ledger.held if held is None else refresh_tokens_of(held)
-        found = list(lost(self.model.logins.values(), self.ledger, values, self.model.clock.now()))
+        found = self.lost_of(self.ledger.held if held is None else Holdings.of(held))
         return [item for item in found if not (ignoring_undelivered and item.reason is Reason.UNDELIVERED)]
+
+    def lost_of(self, holdings: Holdings) -> list[Lost]:
+        """The accounts that are lost where `holdings` are all that is kept."""
+        return list(lost(self.model.logins.values(), self.ledger, holdings, self.model.clock.now()))
 
     def misplaced(self, held: Mapping[L, Iterable[Tokens]] | None = None) -> list[Misplaced]:
         """Every token that is kept for a login and was issued to another one: one person's tokens as another's.

@@ -28,11 +28,11 @@ from attrs import fields
 
 from mesh_refresh.testing.edge import Edge
 from mesh_refresh.testing.faults import Fault
+from mesh_refresh.testing.holdings import Holdings
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason
 from mesh_refresh.testing.mesh import FakeMesh
 from mesh_refresh.testing.options import LoginChoices, LoginOptions, MfaToken, Replies, Sharing, WrongCode
-from mesh_refresh.tokens import Tokens
 
 _ENUMS: Mapping[str, type[Enum]] = {
     "sharing": Sharing,
@@ -138,7 +138,7 @@ class _Control:
         held = (await _object(http)).get("refreshTokens")
         if not isinstance(held, list) or not all(isinstance(value, str) for value in held):
             raise _bad("refreshTokens must be a list of texts")
-        return web.json_response({"lost": _listed(self._fake.lost([Tokens("any", value) for value in held]))})
+        return web.json_response({"lost": _listed(self._fake.lost_of(Holdings.loose(held)))})
 
     def _login(self, http: web.Request) -> FakeLogin:
         login = self._fake.logins.get(http.match_info["login"])

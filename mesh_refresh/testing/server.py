@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from mesh_refresh.testing.contract import REFRESH_PATH, Answer, is_json, parse
 from mesh_refresh.testing.delivery import Sent
@@ -85,7 +86,7 @@ class MeshServer:
             len(self._traffic.requests) + 1,
             self._model.clock.now(),
             fields,
-            dict(headers),
+            CIMultiDict(headers),
             broker if isinstance(broker, str) else None,
             login.id if login else None,
             issued.account if issued else None,

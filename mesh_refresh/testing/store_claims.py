@@ -8,6 +8,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Store
 from mesh_refresh.testing.store_kit import (
+    MANY,
     MICROSECOND,
     NOW,
     SECOND,
@@ -16,6 +17,7 @@ from mesh_refresh.testing.store_kit import (
     a_row,
     claimed,
     fill,
+    fill_at_once,
     kept,
     take,
 )
@@ -80,7 +82,8 @@ class ClaimCases(StoreKit):
     async def test_a_broker_that_is_left_out_does_not_starve_the_others(self) -> None:
         """However many of its rows have been due for longer, by a limit or by a pause."""
         async with self.opened() as store:
-            await fill(store, *(a_row(f"old {n}", broker="old", due_at=NOW - timedelta(days=1)) for n in range(300)))
+            yesterday = NOW - timedelta(days=1)
+            await fill_at_once(store, *(a_row(f"old {n}", broker="old", due_at=yesterday) for n in range(MANY)))
             await fill(store, *(a_row(str(number), broker="new") for number in range(4)))
             assert await brokers(store, limit=2, limits={"old": 0}) == {"new": 2}
             assert await brokers(store, limit=2, limits={"old": 1}) == {"old": 1, "new": 1}
@@ -90,9 +93,10 @@ class ClaimCases(StoreKit):
     async def test_leased_rows_do_not_hide_those_behind_them(self) -> None:
         """Though they have been due for longer."""
         async with self.opened() as store:
-            await fill(store, *(a_row(str(n), due_at=NOW - timedelta(seconds=100 - n)) for n in range(100)))
-            assert await claimed(store, limit=99) == [str(number) for number in range(99)]
-            assert await claimed(store, limit=1) == ["99"]
+            rows = [a_row(f"{n:04}", due_at=NOW - timedelta(seconds=MANY - n)) for n in range(MANY)]
+            await fill_at_once(store, *rows)
+            assert await claimed(store, limit=MANY - 1) == [row.login_id for row in rows[:-1]]
+            assert await claimed(store, limit=1) == [rows[-1].login_id]
 
     async def test_a_paused_broker_is_left_out(self) -> None:
         """In every handle, until it is resumed; pausing and resuming twice is as once."""

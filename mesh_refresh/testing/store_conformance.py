@@ -199,17 +199,38 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
                 again = await store.claim_one(row.login_id, "somebody", LEASE)
                 assert isinstance(again, Busy) == (found == row), "the lease was given back without the row"
 
+    async def test_a_cancelled_insert_is_whole_or_nothing(self) -> None:
+        """Cancelled at each step of it: the row is there with all that it holds, or not at all."""
+        async with self.opened() as store:
+            for step in range(20):
+                row = a_row(str(step), sealed=b"sealed %d" % step)
+                task = asyncio.ensure_future(store.insert(row))
+                for _ in range(step):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                assert await store.read(row.login_id) in (None, evolve(row, revision=1)), "half of a row is there"
+                await store.delete(row.login_id)
+                assert await store.insert(row) is True
+
     async def test_closing_does_first_what_was_asked_for(self) -> None:
-        """And closing twice is as once."""
+        """New rows, changes of rows, leases and deletions; and closing twice is as once."""
         store = await self.make_store()
         async with await self.another(store) as other:
-            tasks = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(30)]
+            await fill(store, *(a_row(f"old {number}") for number in range(30)))
+            rows = [await kept(store, f"old {number}") for number in range(30)]
+            inserts = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(10)]
+            swaps = [asyncio.ensure_future(store.swap(evolve(row, sealed=b"new"))) for row in rows[:10]]
+            leases = [asyncio.ensure_future(store.claim_one(row.login_id, "me", LEASE)) for row in rows[10:20]]
+            deletions = [asyncio.ensure_future(store.delete(row.login_id)) for row in rows[20:]]
             await asyncio.sleep(0)
             await store.aclose()
-            assert await asyncio.gather(*tasks) == [True] * 30
+            assert await asyncio.gather(*inserts, *swaps, *deletions) == [True] * 30
+            assert all(isinstance(it, Row) for it in await asyncio.gather(*leases))
             await asyncio.gather(store.aclose(), store.aclose())
             if other is not store:
                 assert len(await paged(other)) == 30
+                assert {(await kept(other, row.login_id)).sealed for row in rows[:10]} == {b"new"}
 
     async def test_the_cipher_seals_and_opens(self) -> None:
         """Those who use the store seal with what it brings."""

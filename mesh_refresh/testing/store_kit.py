@@ -1,5 +1,6 @@
 """What the store's conformance tests are made of."""
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -34,6 +35,10 @@ ODD_TEXTS = (
     "long" * 2_000,
 )
 """Text that stores have been seen to change, to cut off or to confuse."""
+MANY = 1_500
+"""Rows that stand before the one that is wanted: more than a store may look through in one step."""
+LARGEST = 17 << 20
+"""Bytes of a sealed login that keeps a body of the largest size that is read."""
 
 
 class StoreKit:
@@ -82,6 +87,11 @@ async def fill(store: Store, *rows: Row) -> None:
     """Insert `rows`."""
     for row in rows:
         assert await store.insert(row) is True
+
+
+async def fill_at_once(store: Store, *rows: Row) -> None:
+    """Insert many `rows`."""
+    assert all(await asyncio.gather(*map(store.insert, rows)))
 
 
 async def claimed(store: Store, **changes: Any) -> list[str]:

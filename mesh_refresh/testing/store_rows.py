@@ -4,7 +4,18 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from attrs import evolve
 
-from mesh_refresh.testing.store_kit import LEASE, MICROSECOND, NOW, ODD_TEXTS, StoreKit, a_row, fill, kept, take
+from mesh_refresh.testing.store_kit import (
+    LARGEST,
+    LEASE,
+    MICROSECOND,
+    NOW,
+    ODD_TEXTS,
+    StoreKit,
+    a_row,
+    fill,
+    kept,
+    take,
+)
 
 
 class RowCases(StoreKit):
@@ -52,11 +63,17 @@ class RowCases(StoreKit):
                 assert await store.delete(row.login_id) is True
 
     async def test_all_bytes_come_back_as_they_went_in(self) -> None:
-        """What is sealed may be empty, long, and of any bytes."""
+        """What is sealed may be empty, of any bytes, and as long as the largest reply; written anew too."""
+        largest = bytes(range(256)) * (LARGEST // 256)
+        values = (b"", bytes(range(256)), b"\0" * 10, b"\xff" * 1_000_000, largest)
         async with self.opened() as store:
-            for number, sealed in enumerate((b"", bytes(range(256)), b"\0" * 10, b"\xff" * 1_000_000)):
+            for number, (sealed, anew) in enumerate(zip(values, reversed(values), strict=True)):
                 await fill(store, a_row(str(number), sealed=sealed))
-                assert (await kept(store, str(number))).sealed == sealed
+                row = await kept(store, str(number))
+                assert row.sealed == sealed, f"of {len(sealed)} bytes {len(row.sealed)} came back, or others"
+                assert await store.swap(evolve(row, sealed=anew)) is True
+                found = (await kept(store, str(number))).sealed
+                assert found == anew, f"of {len(anew)} bytes {len(found)} came back, or others"
 
     async def test_times_come_back_to_the_microsecond_in_utc(self) -> None:
         """Past ones and far ones, and those of another zone."""

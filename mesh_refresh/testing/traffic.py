@@ -20,6 +20,7 @@ class SentRequest:
     body: Mapping[str, Any] = field(repr=masked_values)
     """Empty where it was no JSON object."""
     headers: Mapping[str, str] = field(repr=masked_values)
+    """Names are found in any case."""
     broker: str | None
     login: str | None
     """Whose refresh token it carries; None for one that was never issued."""

@@ -141,12 +141,14 @@ class TransportConformance:
         async with FakeMesh() as fake:
             gate, transport = fake.hold(), self.make_transport()
             sending = asyncio.ensure_future(transport.send(self._request(fake)))
-            await gate.entered.wait()
-            sending.cancel()
-            await asyncio.wait((sending,))
-            assert sending.cancelled()
-            gate.release()
-            await transport.aclose()
+            try:
+                await gate.entered.wait()
+                sending.cancel()
+                await asyncio.wait((sending,))
+                assert sending.cancelled()
+            finally:
+                gate.release()
+                await transport.aclose()
 
     # Damaged replies.
 

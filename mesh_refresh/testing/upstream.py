@@ -33,6 +33,15 @@ class Seats:
     ledger: Ledger = field(repr=False)
     all: tuple[Seat, ...]
 
+    def follow(self, options: LoginOptions) -> None:
+        """Take other options from here on. Accounts that share in another way do so with their next tokens."""
+        if options.accounts != len(self.all):
+            raise ValueError("A login keeps its number of accounts: make another login.")
+        if options.sharing is not self.options.sharing:
+            for number, seat in enumerate(self.all, 1):
+                seat.pair = number if options.sharing is Sharing.PAIR_EACH else 0
+        self.options = options
+
     @classmethod
     def of(cls, login: str, options: LoginOptions, ledger: Ledger, mesh_ids: Iterable[str]) -> "Seats":
         """As many as the options say, without tokens yet."""
@@ -45,9 +54,14 @@ class Seats:
         return tuple(seat for seat in self.all if seat.refresh == value)
 
     def has_access(self, value: str) -> bool:
-        """Whether `value` was ever issued to this login as an access token or token id; old ones are taken too."""
+        """Whether `value` was issued to this login as an access token or token id.
+
+        One that has run out is taken too, but none from before the person logged in once more.
+        """
         record = self.ledger.tokens.get(value)
-        return record is not None and record.login == self.login and record.kind in (Kind.ACCESS, Kind.TOKEN_ID)
+        if record is None or record.end is not None:
+            return False
+        return record.login == self.login and record.kind in (Kind.ACCESS, Kind.TOKEN_ID)
 
     def sharing_with(self, seat: Seat) -> tuple[Seat, ...]:
         """All that stand for the same pair upstream, itself too."""
@@ -74,6 +88,12 @@ class Seats:
         for seat in seats:
             self.ledger.end(seat.refresh, why, at)
             seat.refresh = None
+
+    def end_access(self, why: End, at: datetime) -> None:
+        """Take every access token and token id of the login out of force."""
+        for record in self.ledger.tokens.values():
+            if record.login == self.login and record.kind in (Kind.ACCESS, Kind.TOKEN_ID):
+                self.ledger.end(record.value, why, at)
 
     def _fill(
         self, name: str, kind: Kind, seats: Iterable[Seat], at: datetime, ends_at: datetime | None

@@ -20,7 +20,7 @@ from mesh_refresh import (
 )
 from mesh_refresh.testing import Delivery, Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Moment, Reach, Relay, Sharing
 from mesh_refresh.testing.edge.reach import worst
-from mesh_refresh.testing.ledger import counted
+from mesh_refresh.testing.holdings import counted
 from mesh_refresh.testing.wire import faultless
 from tests.belonging import give_own_ids
 

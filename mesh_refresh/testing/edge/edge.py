@@ -16,7 +16,8 @@ from mesh_refresh.testing.edge.message import Message
 from mesh_refresh.testing.edge.reach import Reach, measured
 from mesh_refresh.testing.edge.requests import READ_LIMIT, Request
 from mesh_refresh.testing.edge.steps import Context, NextRequest, Script, Wait, Write, written_by
-from mesh_refresh.testing.ledger import Withheld, counted
+from mesh_refresh.testing.holdings import counted
+from mesh_refresh.testing.ledger import Withheld
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.mesh import FakeMesh
 from mesh_refresh.testing.rules import repeated
