@@ -23,6 +23,7 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     asked = login.by_epoch(attempt.epoch)
     continues = asked is not None and asked.behind
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
+    round_at = min(round_at, now.at)  # else siblings renew each other until a clock that was ahead is right
     begun = login.succeeding(round_at, now.at)
     told: list[Event] = []
     entries, assigned = success.entries, assign(login, attempt, success.entries, now, shared=success.shared)

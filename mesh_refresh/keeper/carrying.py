@@ -8,6 +8,7 @@ from attrs import define, evolve, field, frozen
 from mesh_refresh.clock import Clock
 from mesh_refresh.keeper import failing, moving
 from mesh_refresh.keeper.adding import Adding
+from mesh_refresh.keeper.clock_skew import after_clock_went_back
 from mesh_refresh.keeper.core import new_name
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.standing import Now
@@ -42,7 +43,7 @@ class Carrier:
 
     async def carry(self, row: Row) -> str:
         """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
-        login = opened(self.source.cipher, row)
+        login = self._opened(self.source, row)
         if login.moving is None:
             return await self._move(login.login_id)
         if login.moving.way is Way.ARRIVING:
@@ -56,7 +57,7 @@ class Carrier:
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""
         row = await self.target.read(login_id)
-        if row is None or opened(self.target.cipher, row).moving is not None:
+        if row is None or self._opened(self.target, row).moving is not None:
             raise Later
         return NOTHING
 
@@ -65,7 +66,7 @@ class Carrier:
         row = await self._leased(self.source, login_id)
         if row is None:
             return NOTHING
-        login = opened(self.source.cipher, row)
+        login = self._opened(self.source, row)
         try:
             self._check_ready(login)
             login = await self._arrive(login, ends_at)
@@ -98,7 +99,7 @@ class Carrier:
         if isinstance(row, Busy):
             raise Later(self.clock.now() + row.left)
         if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
-            await self._stamp(store, opened(store.cipher, row), self.owner)
+            await self._stamp(store, self._opened(store, row), self.owner)
         return row
 
     async def _settle_open(self, store: Store, login_id: str) -> None:
@@ -106,7 +107,7 @@ class Carrier:
         owner = new_name()
         row = await store.claim_one(login_id, owner, self.policy.lease)
         if isinstance(row, Row):
-            login = opened(store.cipher, row)
+            login = self._opened(store, row)
             if row.open_attempt:
                 await self._stamp(store, login, owner)
             await self._give_back(store, login, owner)
@@ -143,7 +144,7 @@ class Carrier:
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
                     return login
                 continue
-            there = opened(self.target.cipher, row)
+            there = self._opened(self.target, row)
             if there.moving is None:
                 new = moving.joined(login, there, self.credential)
             else:
@@ -169,7 +170,7 @@ class Carrier:
             row = await self._leased(self.target, there.login_id)
             if row is None:
                 raise Later(self.clock.now())
-            there = opened(self.target.cipher, row)
+            there = self._opened(self.target, row)
             await self._give_back(self.target, there)
             if there.moving is None:
                 raise Later(self.clock.now())  # another copy has released it meanwhile
@@ -181,7 +182,7 @@ class Carrier:
             row = await self.target.read(login_id)
             if row is None:
                 return
-            there = opened(self.target.cipher, row)
+            there = self._opened(self.target, row)
             if there.moving is None or there.moving.way is not Way.ARRIVING:
                 return
             if await self._swap(self.target, moving.released(there)):
@@ -193,7 +194,7 @@ class Carrier:
             row = await self.target.read(login.login_id)
             if row is None:
                 break  # it was removed there, and stays so
-            there = opened(self.target.cipher, row)
+            there = self._opened(self.target, row)
             if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
                 break
         if not await self._swap(self.source, moving.marked(login)):
@@ -201,6 +202,9 @@ class Carrier:
 
     def _adding(self) -> Adding:
         return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)
+
+    def _opened(self, store: Store, row: Row) -> Login:
+        return after_clock_went_back(opened(store.cipher, row), self.clock.now())
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

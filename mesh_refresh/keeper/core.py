@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.clock_skew import after_clock_went_back
 from mesh_refresh.keeper.gate import Gate
-from mesh_refresh.keeper.planning import after_clock_went_back
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.shared_reads import SharedReads
 from mesh_refresh.keeper.spool import Spool

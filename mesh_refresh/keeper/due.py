@@ -112,11 +112,6 @@ def held(account: Account, policy: Policy, *, now: datetime, chance: float) -> d
     return max(_later(now, policy.settle), backed_off(account, policy, now=now, chance=chance))
 
 
-def clock_went_back(login: Login, now: datetime, tolerance: timedelta) -> bool:
-    """Whether `login` was written at a time that is still to come: then its times cannot be trusted."""
-    return login.changed_at is not None and login.changed_at > now + tolerance
-
-
 def paced(login: Login, policy: Policy) -> Login:
     """`login` with no account due sooner than the least interval after its last success allows."""
     if login.succeeded_at is None or not policy.min_interval:

@@ -1,10 +1,10 @@
 """What to exchange next, and what to answer somebody who asks. Pure."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper.due import clock_went_back, is_good, wants_new_refresh_token
+from mesh_refresh.keeper.due import is_good, wants_new_refresh_token
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -93,40 +93,6 @@ def put_off(login: Login, now: datetime, policy: Policy) -> Login:
         else:
             accounts.append(account)
     return evolve(login, accounts=tuple(accounts))
-
-
-def after_clock_went_back(login: Login, now: datetime) -> Login:
-    """`login` as it must be seen where it was written at a time that is still to come.
-
-    Nobody knows how much time has really passed, so everything that the loop refreshes is due. What must be waited
-    for is told anew from now, as if none had passed.
-    """
-    if login.changed_at is None or not clock_went_back(login, now, CLOCK_TOLERANCE):
-        return login
-    by = login.changed_at - now
-    succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
-    return evolve(login, succeeded_at=succeeded_at, accounts=tuple(_rewound(it, now, by) for it in login.accounts))
-
-
-def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
-    tokens = account.tokens
-    if tokens.obtained_at is not None and tokens.obtained_at > now:
-        tokens = evolve(
-            tokens,
-            obtained_at=tokens.obtained_at - by,
-            expires_at=None if tokens.expires_at is None else tokens.expires_at - by,
-        )
-    pending = account.pending
-    if pending is not None and pending.asked_at > now:
-        pending = evolve(pending, asked_at=pending.asked_at - by)
-    return evolve(
-        account,
-        tokens=tokens,
-        pending=pending,
-        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
-        hold_until=None if account.hold_until is None else account.hold_until - by,
-        wait_until=None if account.wait_until is None else account.wait_until - by,
-    )
 
 
 def answer(

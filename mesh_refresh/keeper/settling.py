@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from mesh_refresh.keeper.applying import code_wanted, succeeded
 from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Kept, Success, Unreadable
+from mesh_refresh.keeper.clock_skew import as_told_now
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
@@ -85,11 +86,12 @@ def change_for(attempt: Attempt, kept: Kept) -> Change:
     """What an outcome that brought something makes of a login."""
 
     def change(login: Login, now: Now) -> Applied:
-        if isinstance(kept, Success):
-            return succeeded(login, attempt, kept, now)
-        if isinstance(kept, CodeWanted):
-            return code_wanted(login, attempt, kept, now)
-        return keep_unreadable(login, attempt, kept, now)
+        sent, came = as_told_now(attempt, kept, now.at)
+        if isinstance(came, Success):
+            return succeeded(login, sent, came, now)
+        if isinstance(came, CodeWanted):
+            return code_wanted(login, sent, came, now)
+        return keep_unreadable(login, sent, came, now)
 
     return change
 

@@ -1,6 +1,5 @@
 """What to exchange next, and what somebody who asks is answered."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from mesh_refresh.keeper.planning import (
     Good,
     NotBefore,
     Parked,
-    after_clock_went_back,
     answer,
     forced,
     next_exchange,
@@ -248,35 +246,3 @@ def test_a_success_of_before_the_clock_went_back_holds_up_nothing() -> None:
     assert put_off(login, at(100), POLICY).accounts[0].due_at == at(100)
     near = evolve(login, succeeded_at=at(101))  # machines differ by so much
     assert next_exchange(near, at(100), POLICY) is None
-
-
-def test_the_clock_went_back() -> None:
-    """Nobody knows how much time has passed: what is refreshed is due, and what is waited for is told anew."""
-    login = evolve(made(tokens(got=3600)), changed_at=at(3700), succeeded_at=at(3650))
-    login = changed(login, wait_until=at(3820), hold_until=at(3710))
-    seen = after_clock_went_back(login, at(100))
-    one = seen.accounts[0]
-    assert (one.due_at, one.wait_until, one.hold_until) == (at(100), at(220), at(110))
-    assert seen.succeeded_at is None
-    assert one.tokens.expires_at == at(3600), "an hour after it was obtained, as if that had been now"
-    assert after_clock_went_back(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts
-
-
-def test_the_clock_went_back_while_a_code_is_waited_for() -> None:
-    """Siblings wait for minutes and no longer, also when those minutes began in the future."""
-    login = made(tokens(account="A"), tokens("r-1", account="B"))
-    login = changed(login, 1, state=MFA, pending=evolve(QUESTION, asked_at=at(36_000)))
-    login = changed(evolve(login, changed_at=at(36_000)), needs_code=True, due_at=START)
-    seen = after_clock_went_back(login, at(100))
-    assert next_exchange(seen, at(100) + timedelta(minutes=10), POLICY) is not None
-
-
-def test_parked_and_on_demand_accounts_after_the_clock_went_back() -> None:
-    """They do not become due by that, and delayed ones are not exchanged before their time."""
-    login = evolve(made(), changed_at=at(9999))
-    for fields in ({"due_at": None, "needs_code": True}, {"due_at": None, "state": MFA, "pending": QUESTION}):
-        seen = after_clock_went_back(changed(login, **fields), START)
-        assert next_exchange(seen, START, POLICY) is None
-        assert seen.accounts[0].due_at is None
-    delayed = evolve(made(tokens(access=None, not_before=at(500))), changed_at=at(9999))
-    assert next_exchange(after_clock_went_back(delayed, START), START, POLICY) is None
