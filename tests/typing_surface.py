@@ -517,7 +517,10 @@ async def callers(keeper: Keeper, moment: datetime) -> None:
     assert_type(summary.held_back, Mapping[str | None, BreakerFault])
     health = keeper.health()
     assert_type(health, Health)
+    assert_type(health.alive, bool)
+    assert_type(health.ready, bool)
     assert_type(health.ok, bool)
+    assert_type(health.most_overdue, timedelta | None)
     assert_type(health.problems, tuple[str, ...])
     assert_type(health.halted, BreakerFault | None)
 

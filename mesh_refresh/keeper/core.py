@@ -15,6 +15,7 @@ from mesh_refresh.keeper.shared_reads import SharedReads
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.keeper.vitals import Vitals
 from mesh_refresh.keeper.wakeups import Wakeups
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import Outcome
@@ -81,6 +82,7 @@ class Core:
         """When, on the loop's clock, a store that fails is not tried any longer."""
         self.failed_at: float | None = None
         """When the store failed last, on the monotonic clock; None while it works."""
+        self.vitals = Vitals(self.loop.time(), policy.refresh_before)
         self.given_up: list[Outcome] = []
         """What the store did not take until the end, and is nowhere else."""
         self.spilled: list[Outcome] = []
@@ -161,6 +163,7 @@ class Core:
                 self.failed_at = self.clock.monotonic()
             raise
         self.failed_at = None
+        self.vitals.store_answered_at = self.loop.time()
         return result
 
 

@@ -31,6 +31,7 @@ from mesh_refresh.keeper.leaving import drain
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.probing import NOT_RUNNING, health_of, keep_pinging, ping
 from mesh_refresh.keeper.reports import Health, Summary, summed_up
 from mesh_refresh.keeper.settling import GivenUp, Saving
 from mesh_refresh.keeper.spool import Spool
@@ -87,6 +88,7 @@ class Keeper:
         self._clock, self._names = clock or mesh.clock, names
         self._entered: Core | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -111,8 +113,16 @@ class Keeper:
             spool=spool,
         )
         self._entered = core
-        if spool is not None:
-            await self._read_spool(core, spool)
+        core.reading_spool = spool is not None
+        try:
+            await ping(core)
+            if spool is not None:
+                await self._read_spool(core, spool)
+        except BaseException:
+            self._entered, core.closing = None, True
+            core.wake()
+            raise
+        self._pinging = core.loop.create_task(keep_pinging(core), name="mesh_refresh ping")
         teller.start()
         core.listen()
         if self._background:
@@ -120,7 +130,7 @@ class Keeper:
         return self
 
     async def _read_spool(self, core: Core, spool: Spool) -> None:
-        core.reading_spool, core.unread = True, core.unread + 1
+        core.unread += 1
         try:
             await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
@@ -129,9 +139,6 @@ class Keeper:
                 saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id))
                 latest[login_id] = core.protect(_take_up(core, saving))
             core.reading_spool = False
-        except BaseException:
-            self._entered, core.closing = None, True
-            raise
         finally:
             core.unread -= 1
             core.wake()
@@ -141,6 +148,8 @@ class Keeper:
     ) -> None:
         core = self._core()
         core.closing = True
+        if self._pinging is not None:
+            self._pinging.cancel()
         core.listen_no_more()
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
         core.wakeups.wake_all()
@@ -353,22 +362,13 @@ class Keeper:
         )
 
     def health(self) -> Health:
-        """For a probe: whether this keeper does its work."""
+        """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""
         core = self._entered
         if core is None or self._left.is_set():
-            return Health(ok=False, problems=("the keeper is not running",))
-        problems = []
-        if self._background and (self._loop is None or self._loop.done()) and not core.closing:
-            problems.append("the loop has ended")
-        if core.failed_at is not None:
-            problems.append(f"the store has been failing for {core.clock.monotonic() - core.failed_at:.0f} s")
-        halted = core.gate.breakers.halted
-        if halted is not None:
-            problems.append(f"everything is halted: {halted}")
-        unsaved = len(core.unsaved)
-        if unsaved:
-            problems.append(f"new tokens of {unsaved} login(s) are not in the store yet")
-        return Health(not problems, tuple(problems), unsaved, core.gate.in_flight, halted, core.teller.dropped)
+            return NOT_RUNNING
+        # While the keeper is being left, the loop was ended on purpose.
+        loop_died = self._loop is not None and self._loop.done() and not core.closing
+        return health_of(core, loop_died=loop_died)
 
     def _wait(self, max_wait: timedelta | None) -> timedelta:
         check_wait(max_wait)

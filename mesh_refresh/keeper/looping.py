@@ -109,6 +109,7 @@ class Claims:
         demand = Demand(core.owner, core.policy.lease, self._due_by or at, places, each, limits, at)
         claimed_at = core.clock.monotonic()  # before the claim: the lease cannot have begun earlier
         core.gate.reserved += places
+        core.vitals.claim_since = core.loop.time()
         try:
             rows = list(await core.stored(lambda: core.store.claim(demand)))
         except Exception as error:  # noqa: BLE001 - whatever a store raises: it is asked again
@@ -118,12 +119,15 @@ class Claims:
             self._failures += 1
             return 0
         finally:
+            core.vitals.claim_since = None
             core.gate.reserved -= places
             if core.gate.asking:
                 core.wakeups.wake_waiting()  # callers found those places taken, and most of them may be free again
         if self._failed is not None:
             _log.warning("the store works again")  # as loud as what is over
         self._failed, self._failures = None, 0
+        due = min((row.due_at for row in rows if row.due_at is not None), default=at)
+        core.vitals.note_overdue(at - due, core.loop.time())
         for row in rows:
             place = core.gate.enter(row.broker, core.clock.monotonic())
             Unit(core, row, claimed_at, loop_choice, place).start()
