@@ -229,7 +229,7 @@ def _with_a_siblings(account: Account, accounts: Sequence[Account], how: Adding)
     return _with_its_past(account, having[0])
 
 
-def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:
+def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: str = "") -> Account:
     now, unknown_age = how.now, tokens.obtained_at is None
     state = AccountState.ACTIVE if how.credential(tokens) is not None else AccountState.NOT_REFRESHABLE
     if unknown_age:
