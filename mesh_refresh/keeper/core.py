@@ -107,6 +107,10 @@ class Core:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
 
+    def remind(self) -> None:
+        """Tell again what was told long ago, and still holds everything back."""
+        self.teller.tell(self.gate.breakers.reminders(self.clock.monotonic(), self.clock.now()))
+
     # Waking.
 
     def listen(self) -> None:
