@@ -17,6 +17,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.asking import Asking
 from mesh_refresh.keeper.checks import (
+    brokers_of,
     check_broker,
     check_filters,
     check_id,
@@ -35,7 +36,7 @@ from mesh_refresh.keeper.probing import NOT_RUNNING, health_of, keep_pinging, pi
 from mesh_refresh.keeper.reports import Health, Summary, summed_up
 from mesh_refresh.keeper.settling import GivenUp, Saving
 from mesh_refresh.keeper.spool import Spool
-from mesh_refresh.keeper.storing import add_login, given, pair
+from mesh_refresh.keeper.storing import Terms, add_login, given, pair
 from mesh_refresh.keeper.telling import Handler, Teller
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
@@ -199,10 +200,13 @@ class Keeper:
         *,
         spread: timedelta = timedelta(),
         at_once: bool = False,
+        on_demand: bool | str | Iterable[str] = (),
     ) -> int:
         """`add` each of `logins`; gives how many were news.
 
         What is due at once falls due within `spread`. With `at_once`, all of it is: nobody knows how old it is.
+        Logins of the brokers in `on_demand` (True: of all) are refreshed when their tokens are asked for and not by
+        time, until an exchange goes through without a code: moving in asks no person for a code at night.
         They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
         (`StoreError`), those before it may have been added, and all can be added again.
         """
@@ -210,7 +214,12 @@ class Keeper:
         if wrong:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
+        brokers = brokers_of(on_demand)
+        if brokers is None:
+            del logins  # a traceback may be rendered with its locals
+            raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
         core, changed = self._core(), 0
+        terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
             found = pair(login)
@@ -219,9 +228,9 @@ class Keeper:
                 raise InvalidRequest(found)
             waiting.append(found)
             if len(waiting) == _AT_A_TIME:
-                changed += await _added(core, waiting, spread, at_once=at_once)
+                changed += await _added(core, waiting, terms)
                 waiting = []
-        return changed + await _added(core, waiting, spread, at_once=at_once)
+        return changed + await _added(core, waiting, terms)
 
     async def remove(self, login_id: str) -> bool:
         """Forget a login and all of its tokens; False where there was none. What is under way for it is dropped.
@@ -375,8 +384,8 @@ class Keeper:
         return self._policy.max_wait if max_wait is None else max_wait
 
 
-async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], spread: timedelta, *, at_once: bool) -> int:
-    adding = (add_login(core, login_id, tokens, spread, at_once=at_once) for login_id, tokens in logins)
+async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
+    adding = (add_login(core, login_id, tokens, terms) for login_id, tokens in logins)
     done = await asyncio.gather(*adding, return_exceptions=True)
     for it in done:
         if isinstance(it, BaseException):
