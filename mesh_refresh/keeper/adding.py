@@ -47,6 +47,8 @@ class Adding:
     """What is due at once is spread over this."""
     at_once: bool = False
     """Due now, whatever the lifetimes say: nobody knows how old the tokens are."""
+    on_demand: bool = False
+    """As after a refresh that needed a code: the loop leaves it alone."""
     credential: Credential = field(default=refresh_token_of, repr=False, eq=False)
     """What an exchange of tokens spends. It never raises."""
 
@@ -203,7 +205,7 @@ def _with_its_past(account: Account, old: Account) -> Account:
             refused_at=old.refused_at,
             hold_until=old.hold_until,
             sibling_renewed=old.sibling_renewed,
-            needs_code=old.needs_code,
+            needs_code=account.needs_code or old.needs_code,
         )
     if account.due_at is None or account.needs_code:
         return evolve(account, due_at=None)
@@ -230,7 +232,7 @@ def _with_a_siblings(account: Account, accounts: Sequence[Account], how: Adding)
     return _with_its_past(account, having[0])
 
 
-def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[str, ...] = ()) -> Account:
+def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: str = "") -> Account:
     now, unknown_age = how.now, tokens.obtained_at is None
     state = AccountState.ACTIVE if how.credential(tokens) is not None else AccountState.NOT_REFRESHABLE
     if unknown_age:
@@ -241,11 +243,12 @@ def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: tuple[st
         state,
         epoch=epoch,
         renewed_at=tokens.obtained_at if tokens.refresh_token is not None else None,
+        needs_code=how.on_demand and state is AccountState.ACTIVE,
         known=fingerprints.added(known, tokens, how.credential),
     )
     chance = chance_of(login_id, 0)
     due = next_due(account, how.policy, chance=chance, now=now)
-    if how.at_once and state is AccountState.ACTIVE:
+    if how.at_once and state is AccountState.ACTIVE and not account.needs_code:
         due = max(now, tokens.not_before or now)
     if how.over and due is not None and due <= now:
         due = now + how.over * chance

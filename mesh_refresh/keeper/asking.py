@@ -19,6 +19,7 @@ from mesh_refresh.keeper.planning import (
     answer,
     forced,
     parked_for,
+    why_held,
 )
 from mesh_refresh.keeper.reaching import Deadline, Reaching
 from mesh_refresh.keeper.standing import Now
@@ -91,9 +92,10 @@ class Asking(Reaching):
                 # Asked anew, or refreshed without a question; or refused, which is no answer.
                 refused = parked_for(account, now.credential) if account.pending is None else None
                 return refused or Good(account.tokens)
-            for until in (account.wait_until, account.hold_until):
-                if until is not None and now.at < until:
-                    return NotBefore(until, f"the last exchange failed ({account.last_error})")
+            if account.wait_until is not None and now.at < account.wait_until:
+                return NotBefore(account.wait_until, "nobody knows yet what became of the last exchange")
+            if account.hold_until is not None and now.at < account.hold_until:
+                return NotBefore(account.hold_until, why_held(account))
             return Exchange(account)
 
         await self._fresh(Wish(login_id, account_id, judge), deadline)

@@ -6,13 +6,15 @@ Pure: told the time, in seconds of a clock that never jumps (`now`) and as a dat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from attrs import define, frozen
+from attrs import Factory, define, field, frozen
 
 from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.refusals import Refusals, Scope
 
 _HALTS = (Fault.CLIENT_REFUSED, Fault.REDIRECTED)
+_TOLD_AGAIN = 3600.0
+"""Seconds."""
 _FOR_ALL = (Fault.CLIENT_REFUSED, Fault.REDIRECTED, Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT)
 
 
@@ -35,6 +37,8 @@ class Breaker:
     pause: float
     until: float
     probing: bool = False
+    told: float = field(default=Factory(lambda self: self.opened, takes_self=True))
+    """When it was told last that it is open."""
 
 
 Probe = tuple[Breaker, ...]
@@ -70,6 +74,13 @@ class Breakers:
         """Why nothing at all is sent but slow probes."""
         breaker = self._open.get(None)
         return breaker.fault if breaker is not None and breaker.fault in _HALTS else None
+
+    def reminders(self, now: float, at: datetime) -> Iterator[Event]:
+        """A halt is told again once an hour, as long as it goes on: everything stands still until a person acts."""
+        breaker = self._open.get(None)
+        if self.halted is not None and breaker is not None and now - breaker.told >= _TOLD_AGAIN:
+            breaker.told = now
+            yield BreakerOpened(None, breaker.fault, at, at + timedelta(seconds=max(0.0, breaker.until - now)))
 
     def blocked(self, broker: str, now: float, probe: Probe = ()) -> Blocked | None:
         """Why nothing of `broker` may be sent now, and for how long; None where it may, or is the `probe` of it."""

@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import AccountState
 from mesh_refresh.stores import MemoryStore
+from mesh_refresh.stores.store import ALL_BROKERS
 
 _OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "rows", "counts", "pause", "paused")
 _OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "credential", "retry", "clock", "closed")
@@ -55,6 +57,19 @@ def check_broker(broker: object) -> None:
     """For a broker to pause: a slip must not pause something else, or nothing."""
     if not isinstance(broker, str) or not broker.strip():
         raise InvalidRequest('A broker must be a BrokerType or another non-empty string; "*" is all of them.')
+
+
+def brokers_of(names: object) -> frozenset[str] | None:
+    """The brokers that `names` means: one or several, ``"*"`` or True for all of them; None for what means nothing."""
+    if isinstance(names, bool):
+        return frozenset({ALL_BROKERS} if names else ())
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, Iterable) or isinstance(listed, bytes | Mapping):
+        return None
+    found = list(listed)
+    if not all(isinstance(name, str) and name.strip() for name in found):
+        return None
+    return frozenset(str(named_broker(name)) for name in found)
 
 
 def wrong_many(logins: object, spread: object) -> str | None:

@@ -15,6 +15,7 @@ from mesh_refresh.keeper.shared_reads import SharedReads
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.keeper.vitals import Vitals
 from mesh_refresh.keeper.wakeups import Wakeups
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import Outcome
@@ -88,6 +89,7 @@ class Core:
         """Until when, on that clock, the write that began last may take."""
         self.failed_at: float | None = None
         """When the store failed last, on the monotonic clock; None while it works."""
+        self.vitals = Vitals(self.loop.time(), policy.refresh_before)
         self.given_up: list[Outcome] = []
         """What the store did not take until the end, and is nowhere else."""
         self.spilled: list[Outcome] = []
@@ -111,6 +113,10 @@ class Core:
     def opened(self, row: Row) -> Login:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
+
+    def remind(self) -> None:
+        """Tell again what was told long ago, and still holds everything back."""
+        self.teller.tell(self.gate.breakers.reminders(self.clock.monotonic(), self.clock.now()))
 
     # Waking.
 
@@ -173,6 +179,7 @@ class Core:
                 self.failed_at = self.clock.monotonic()
             raise
         self.failed_at = None
+        self.vitals.store_answered_at = self.loop.time()
         return result
 
 

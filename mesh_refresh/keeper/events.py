@@ -114,7 +114,10 @@ class BreakerEvent:
 
 @frozen
 class BreakerOpened(BreakerEvent):
-    """Exchanges of this broker (of all) are held back. No account is blamed."""
+    """Exchanges of this broker (of all) are held back. No account is blamed.
+
+    Told again once an hour while everything is halted, because a person has to act.
+    """
 
     retry_at: datetime
     """When the first probe is sent."""

@@ -1,4 +1,8 @@
-"""How it is known that a token was seen before, without keeping it."""
+"""How it is known that a token was seen before, without keeping it.
+
+`Account.known` is a text of marks, the oldest first, each of one length: how the token was seen, then 8 bytes of its
+SHA-256 in base64. It is one text and no list because every read and write of a login carries it.
+"""
 
 import base64
 import hashlib
@@ -7,14 +11,17 @@ from collections.abc import Iterable
 from mesh_refresh.replies.lineage import Credential
 from mesh_refresh.tokens import Tokens
 
-ROTATED = 12
-"""So many rotated tokens of an account are remembered, beside all that were added."""
-_ADDED, _ROTATED = "+", "-"
+MOST = 1_000
+"""So many marks of an account are kept. Where there are more, those of rotated tokens go first: dropping the mark of an
+added token lets an old payload, repeated, replace a live pair."""
+_ADDED, _ROTATED = "!", "~"  # not in base64, so that a mark is found at no other place than its own
+_SIZE = 8
+_LENGTH = 1 + len(base64.b64encode(bytes(_SIZE)).rstrip(b"="))
 
 
 def fingerprint(token: str) -> str:
-    """SHA-256 of `token`, cut to 128 bits."""
-    return base64.b64encode(hashlib.sha256(token.encode()).digest()[:16]).decode().rstrip("=")
+    """SHA-256 of `token`, cut to 64 bits."""
+    return base64.b64encode(hashlib.sha256(token.encode()).digest()[:_SIZE]).decode().rstrip("=")
 
 
 def identity(tokens: Tokens, credential: Credential) -> str | None:
@@ -23,36 +30,42 @@ def identity(tokens: Tokens, credential: Credential) -> str | None:
     return None if token is None else fingerprint(token)
 
 
-def added(known: tuple[str, ...], tokens: Tokens, credential: Credential) -> tuple[str, ...]:
+def added(known: str, tokens: Tokens, credential: Credential) -> str:
     """`known`, with every token that was added."""
     return _appended(known, _ADDED, (tokens.refresh_token, tokens.auth_token, credential(tokens)))
 
 
-def rotated(known: tuple[str, ...], old: Tokens, new: Tokens, credential: Credential) -> tuple[str, ...]:
-    """`known`, with what `new` has taken the place of. Of these, only the last few are remembered."""
+def rotated(known: str, old: Tokens, new: Tokens, credential: Credential) -> str:
+    """`known`, with what `new` has taken the place of."""
     gone = (
         credential(old) if credential(old) != credential(new) else None,
         old.refresh_token if old.refresh_token != new.refresh_token else None,
         old.auth_token if old.auth_token != new.auth_token else None,
     )
-    known = _appended(known, _ROTATED, gone)
-    spent = [mark for mark in known if mark[0] == _ROTATED]
-    if len(spent) <= ROTATED:
-        return known
-    forgotten = set(spent[:-ROTATED])
-    return tuple([mark for mark in known if mark not in forgotten])
+    return _appended(known, _ROTATED, gone)
 
 
-def seen(known: tuple[str, ...], mark: str | None) -> bool:
-    """Whether a token with this fingerprint was added, or rotated away lately."""
+def seen(known: str, mark: str | None) -> bool:
+    """Whether a token with this fingerprint was added or rotated away, as far back as marks are kept."""
     return mark is not None and (_ADDED + mark in known or _ROTATED + mark in known)
 
 
-def was_rotated(known: tuple[str, ...], mark: str | None) -> bool:
-    """Whether a token with this fingerprint was spent lately."""
+def was_rotated(known: str, mark: str | None) -> bool:
+    """Whether a token with this fingerprint was spent, as far back as marks are kept."""
     return mark is not None and _ROTATED + mark in known
 
 
-def _appended(known: tuple[str, ...], kind: str, tokens: Iterable[str | None]) -> tuple[str, ...]:
-    marks = dict.fromkeys(kind + fingerprint(token) for token in tokens if token is not None)
-    return (*known, *(mark for mark in marks if mark not in known))
+def count(known: str) -> int:
+    """How many marks there are."""
+    return len(known) // _LENGTH
+
+
+def _appended(known: str, kind: str, tokens: Iterable[str | None]) -> str:
+    for token in tokens:
+        mark = "" if token is None else kind + fingerprint(token)
+        if mark not in known:
+            known += mark
+    while count(known) > MOST:
+        oldest = max(0, known.find(_ROTATED))
+        known = known[:oldest] + known[oldest + _LENGTH :]
+    return known

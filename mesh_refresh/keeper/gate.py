@@ -7,6 +7,9 @@ from attrs import define
 from mesh_refresh.keeper.breakers import Breakers, Probe
 from mesh_refresh.keeper.policy import Policy
 
+_FOR_EVER = 1e9
+"""Seconds, about thirty years: a date that is farther away may be one that cannot be told."""
+
 
 @define(eq=False)
 class _Bucket:
@@ -46,12 +49,18 @@ class Place:
     """The breakers that wait for what comes of it."""
 
 
+def bulkhead(places: int) -> int:
+    """Of so many places, those that one broker may take: it never takes the last fifth, which a slow one would hold."""
+    return places - places // 5
+
+
 class Gate:
     """Counts what is under way, and says how much more may be begun."""
 
     def __init__(self, policy: Policy) -> None:
         self.breakers = Breakers(policy)
         self._policy = policy
+        self._each = policy.concurrency_each or bulkhead(policy.concurrency)
         self._busy: Counter[str] = Counter()
         self._buckets: dict[str | None, _Bucket] = {}
         self.asking = 0
@@ -69,20 +78,19 @@ class Gate:
         """Places that nobody has."""
         return self._policy.concurrency - self.in_flight - self.reserved
 
-    def places(self, now: float) -> tuple[int, int | None, dict[str, int]]:
+    def places(self, now: float) -> tuple[int, int, dict[str, int]]:
         """For a claim: how many in all, how many of each broker, and what else holds for some."""
         most, limits = self.breakers.limits(now)
         free = self.free - self.asking
         if self._policy.rate is not None:
             free = min(free, int(self._bucket(None, self._policy.rate, now).fill(now)))
-        each = self._policy.concurrency_each
+        each = self._each
         for broker in {*self._busy, *(name for name in self._buckets if name is not None)}:
             left = self._left(broker, now)
-            if left is not None:
-                limits[broker] = min(left, limits.get(broker, left))
+            limits[broker] = min(left, limits.get(broker, left))
         if self._policy.rate_each is not None:
             full = int(_Bucket(self._policy.rate_each, 0, now).depth)
-            each = full if each is None else min(each, full)
+            each = min(each, full)
         return max(0, free if most is None else min(free, most)), each, limits
 
     def rated(self, now: float) -> bool:
@@ -101,7 +109,8 @@ class Gate:
                 level = self._bucket(scope, rate, now).fill(now)
                 if level < 1:
                     # A float may be next to one: nobody is told to wait for less than the clock can show.
-                    return Shut("the rate of exchanges is bounded", max(0.001, (1 - level) / rate))
+                    seconds = min(_FOR_EVER, max(0.001, (1 - level) / rate))
+                    return Shut("the rate of exchanges is bounded", seconds)
         return None
 
     def enter(self, broker: str, now: float) -> Place:
@@ -127,19 +136,13 @@ class Gate:
             del self._busy[broker]
 
     def _full(self, broker: str) -> bool:
-        left = self._left_slots(broker)
-        return left is not None and left <= 0
+        return self._busy[broker] >= self._each
 
-    def _left_slots(self, broker: str) -> int | None:
-        each = self._policy.concurrency_each
-        return None if each is None else each - self._busy[broker]
-
-    def _left(self, broker: str, now: float) -> int | None:
-        left = self._left_slots(broker)
+    def _left(self, broker: str, now: float) -> int:
+        left = self._each - self._busy[broker]
         if self._policy.rate_each is not None:
-            level = max(0, int(self._bucket(broker, self._policy.rate_each, now).fill(now)))
-            left = level if left is None else min(left, level)
-        return None if left is None else max(0, left)
+            left = min(left, int(self._bucket(broker, self._policy.rate_each, now).fill(now)))
+        return max(0, left)
 
     def _bucket(self, scope: str | None, rate: float, now: float) -> _Bucket:
         found = self._buckets.get(scope)

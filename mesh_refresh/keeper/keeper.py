@@ -17,6 +17,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.asking import Asking
 from mesh_refresh.keeper.checks import (
+    brokers_of,
     check_broker,
     check_filters,
     check_id,
@@ -31,10 +32,11 @@ from mesh_refresh.keeper.leaving import drain
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
 from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.probing import NOT_RUNNING, health_of, keep_pinging, ping
 from mesh_refresh.keeper.reports import Health, Summary, summed_up
 from mesh_refresh.keeper.settling import GivenUp, Saving
 from mesh_refresh.keeper.spool import Spool
-from mesh_refresh.keeper.storing import add_login, given, pair
+from mesh_refresh.keeper.storing import Terms, add_login, given, pair
 from mesh_refresh.keeper.telling import Handler, Teller
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
@@ -87,6 +89,7 @@ class Keeper:
         self._clock, self._names = clock or mesh.clock, names
         self._entered: Core | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -111,8 +114,16 @@ class Keeper:
             spool=spool,
         )
         self._entered = core
-        if spool is not None:
-            await self._read_spool(core, spool)
+        core.reading_spool = spool is not None
+        try:
+            await ping(core)
+            if spool is not None:
+                await self._read_spool(core, spool)
+        except BaseException:
+            self._entered, core.closing = None, True
+            core.wake()
+            raise
+        self._pinging = core.loop.create_task(keep_pinging(core), name="mesh_refresh ping")
         teller.start()
         core.listen()
         if self._background:
@@ -120,7 +131,7 @@ class Keeper:
         return self
 
     async def _read_spool(self, core: Core, spool: Spool) -> None:
-        core.reading_spool, core.unread = True, core.unread + 1
+        core.unread += 1
         try:
             await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
@@ -129,9 +140,6 @@ class Keeper:
                 saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id))
                 latest[login_id] = core.protect(_take_up(core, saving))
             core.reading_spool = False
-        except BaseException:
-            self._entered, core.closing = None, True
-            raise
         finally:
             core.unread -= 1
             core.wake()
@@ -141,6 +149,8 @@ class Keeper:
     ) -> None:
         core = self._core()
         core.closing = True
+        if self._pinging is not None:
+            self._pinging.cancel()
         core.listen_no_more()
         core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
         core.wakeups.wake_all()
@@ -190,10 +200,13 @@ class Keeper:
         *,
         spread: timedelta = timedelta(),
         at_once: bool = False,
+        on_demand: bool | str | Iterable[str] = (),
     ) -> int:
         """`add` each of `logins`; gives how many were news.
 
         What is due at once falls due within `spread`. With `at_once`, all of it is: nobody knows how old it is.
+        Logins of the brokers in `on_demand` (True: of all) are refreshed when their tokens are asked for and not by
+        time, until an exchange goes through without a code: moving in asks no person for a code at night.
         They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
         (`StoreError`), those before it may have been added, and all can be added again.
         """
@@ -201,7 +214,12 @@ class Keeper:
         if wrong:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
+        brokers = brokers_of(on_demand)
+        if brokers is None:
+            del logins  # a traceback may be rendered with its locals
+            raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
         core, changed = self._core(), 0
+        terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
             found = pair(login)
@@ -210,9 +228,9 @@ class Keeper:
                 raise InvalidRequest(found)
             waiting.append(found)
             if len(waiting) == _AT_A_TIME:
-                changed += await _added(core, waiting, spread, at_once=at_once)
+                changed += await _added(core, waiting, terms)
                 waiting = []
-        return changed + await _added(core, waiting, spread, at_once=at_once)
+        return changed + await _added(core, waiting, terms)
 
     async def remove(self, login_id: str) -> bool:
         """Forget a login and all of its tokens; False where there was none. What is under way for it is dropped.
@@ -353,30 +371,21 @@ class Keeper:
         )
 
     def health(self) -> Health:
-        """For a probe: whether this keeper does its work."""
+        """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""
         core = self._entered
         if core is None or self._left.is_set():
-            return Health(ok=False, problems=("the keeper is not running",))
-        problems = []
-        if self._background and (self._loop is None or self._loop.done()) and not core.closing:
-            problems.append("the loop has ended")
-        if core.failed_at is not None:
-            problems.append(f"the store has been failing for {core.clock.monotonic() - core.failed_at:.0f} s")
-        halted = core.gate.breakers.halted
-        if halted is not None:
-            problems.append(f"everything is halted: {halted}")
-        unsaved = len(core.unsaved)
-        if unsaved:
-            problems.append(f"new tokens of {unsaved} login(s) are not in the store yet")
-        return Health(not problems, tuple(problems), unsaved, core.gate.in_flight, halted, core.teller.dropped)
+            return NOT_RUNNING
+        # While the keeper is being left, the loop was ended on purpose.
+        loop_died = self._loop is not None and self._loop.done() and not core.closing
+        return health_of(core, loop_died=loop_died)
 
     def _wait(self, max_wait: timedelta | None) -> timedelta:
         check_wait(max_wait)
         return self._policy.max_wait if max_wait is None else max_wait
 
 
-async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], spread: timedelta, *, at_once: bool) -> int:
-    adding = (add_login(core, login_id, tokens, spread, at_once=at_once) for login_id, tokens in logins)
+async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
+    adding = (add_login(core, login_id, tokens, terms) for login_id, tokens in logins)
     done = await asyncio.gather(*adding, return_exceptions=True)
     for it in done:
         if isinstance(it, BaseException):

@@ -1,6 +1,7 @@
 """The loop: claims what is due, no more than there are places for."""
 
 import logging
+from collections import Counter
 from datetime import datetime
 
 from mesh_refresh.keeper.core import Core
@@ -27,6 +28,8 @@ class Claims:
         """None: what is due when it is claimed."""
         self._places = 0
         self._claimed = 0
+        self._is_full = False
+        """A broker took all the places that it may."""
         self._failed: Exception | None = None
         self._failures = 0
         """Claims that failed, without one between that did not."""
@@ -47,12 +50,12 @@ class Claims:
             if more and core.gate.free > 0:
                 continue
             await core.change(self._pause(), since=seen)
-            if more and core.gate.free < core.policy.concurrency // 4:
+            if self._is_full or (more and core.gate.free < core.policy.concurrency // 4):
                 await core.change(_WORTH_A_CLAIM)
 
     async def all_due(self) -> int:
         """Exchange what is due at this moment, and give how many logins there were."""
-        core, total = self._core, 0
+        core, total, counted = self._core, 0, False
         self._due_by = core.at()
         while not core.closing:
             # A look while others took all the places has seen nothing, though they may be gone when it is over.
@@ -61,14 +64,21 @@ class Claims:
             if self._failed is not None:
                 raise self._failed
             total += self._claimed
-            if self._claimed and core.gate.free > 0:
-                continue
-            now = core.clock.monotonic()
-            idle = not self._claimed and not core.units and not core.unread and not core.gate.rated(now)
-            if idle and not busy:
-                break
+            if self._claimed:
+                counted = False
+                if core.gate.free > 0 and not self._is_full:
+                    continue
+            if not self._claimed and not core.units and not core.unread and not busy:
+                if not core.gate.rated(core.clock.monotonic()) or (not counted and not await self._is_any_due()):
+                    break
+                counted = True
             await core.change(self._pause(), since=seen)
         return total
+
+    async def _is_any_due(self) -> bool:
+        """Whether it is worth to wait for the rate: a claim without places does not tell what is due."""
+        counts = await self._core.store.counts(self._due_by or self._core.at())
+        return any(count.due for count in counts)
 
     def _pause(self) -> float:
         """How long to do nothing where nothing happens. With a bounded rate, no longer than until the next may go."""
@@ -85,13 +95,14 @@ class Claims:
     async def _once(self) -> None:
         """Claim as many as there are places for, and start what was claimed."""
         core = self._core
-        self._claimed = self._places = 0
+        self._claimed, self._places, self._is_full = 0, 0, False
         if not core.closing and not core.unread:
             # Between the store's word that rows are ours and their units there must be nothing that a shutdown can cut.
             await core.protect(self._claim())
 
     async def _claim(self) -> None:
         core = self._core
+        core.remind()
         places, each, limits = core.gate.places(core.clock.monotonic())
         if places <= 0:
             return
@@ -103,12 +114,13 @@ class Claims:
             claimed = await self._rows(places, each, limits)
         self._claimed, self._places = claimed, places
 
-    async def _rows(self, places: int, each: int | None, limits: dict[str, int]) -> int:
+    async def _rows(self, places: int, each: int, limits: dict[str, int]) -> int:
         core = self._core
         at = core.at()
         demand = Demand(core.owner, core.policy.lease, self._due_by or at, places, each, limits, at)
         claimed_at = core.clock.monotonic()  # before the claim: the lease cannot have begun earlier
         core.gate.reserved += places
+        core.vitals.claim_since = core.loop.time()
         try:
             rows = list(await core.stored(lambda: core.store.claim(demand)))
         except Exception as error:  # noqa: BLE001 - whatever a store raises: it is asked again
@@ -118,12 +130,17 @@ class Claims:
             self._failures += 1
             return 0
         finally:
+            core.vitals.claim_since = None
             core.gate.reserved -= places
             if core.gate.asking:
                 core.wakeups.wake_waiting()  # callers found those places taken, and most of them may be free again
         if self._failed is not None:
             _log.warning("the store works again")  # as loud as what is over
         self._failed, self._failures = None, 0
+        due = min((row.due_at for row in rows if row.due_at is not None), default=at)
+        core.vitals.note_overdue(at - due, core.loop.time())
+        taken = Counter(row.broker for row in rows)
+        self._is_full = any(number >= limits.get(broker, each) for broker, number in taken.items())
         for row in rows:
             place = core.gate.enter(row.broker, core.clock.monotonic())
             Unit(core, row, claimed_at, loop_choice, place).start()

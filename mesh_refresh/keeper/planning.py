@@ -117,10 +117,14 @@ def answer(
     if _waits(account, now) and not refused:
         return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
     if account.hold_until is not None and now < account.hold_until:
-        return NotBefore(account.hold_until, f"the last exchange failed ({account.last_error})")
+        return NotBefore(account.hold_until, why_held(account))
     earliest = _earliest(login, now, policy)
     if refused and now < earliest:
         return NotBefore(earliest, "they were refreshed a moment ago")
+    own = _interval_ends(account.refreshed_at, now, policy)
+    if not refused and now < own:
+        # A reply took longer than they live, or they live for less than the margin: the next ones may be no better.
+        return NotBefore(own, "the new tokens had run out, or almost, when they came")
     return _unless_sibling_asks(login, account, now, policy)
 
 
@@ -162,8 +166,18 @@ def _exchange(account: Account, now: datetime, policy: Policy) -> Exchange:
 
 def _earliest(login: Login, now: datetime, policy: Policy) -> datetime:
     """When the next exchange may be, unless somebody insists. A success in the future: the clock went back since."""
-    at = login.succeeded_at
-    return now if at is None or at > now + CLOCK_TOLERANCE else at + policy.min_interval
+    return _interval_ends(login.succeeded_at, now, policy)
+
+
+def _interval_ends(success: datetime | None, now: datetime, policy: Policy) -> datetime:
+    return now if success is None or success > now + CLOCK_TOLERANCE else success + policy.min_interval
+
+
+def why_held(account: Account) -> str:
+    """What happened before `Account.hold_until` was set, in words."""
+    if account.last_error is None:
+        return "the last exchange did not go well"
+    return f"the last exchange failed ({account.last_error})"
 
 
 def _waits(account: Account, now: datetime) -> bool:

@@ -51,7 +51,8 @@ class Policy:
     concurrency: int = 50
     """Exchanges at once, in this process."""
     concurrency_each: int | None = None
-    """Exchanges at once for each broker."""
+    """Exchanges at once for each broker. None: all but the last fifth of `concurrency`, so that a broker that is slow
+    does not hold up the others."""
     rate: float | None = None
     """Exchanges begun in a second, in this process; None: as many as there are."""
     rate_each: float | None = None
@@ -98,6 +99,7 @@ class Policy:
 
 _FOR_EVER = timedelta(days=36_525)
 """A hundred years: longer, and dates cannot be told any more."""
+_MOST_SPREAD = 1_000
 _FRACTIONS = ("refresh_fraction", "hard_fraction", "refusal_share")
 
 
@@ -110,6 +112,8 @@ def _check(name: str, value: object) -> None:
     elif name in ("spread", "rate", "rate_each"):
         if not _is_number(value) or value < 0 or (name != "spread" and value == 0):
             raise InvalidRequest(f"Policy.{name} must be a positive number.")
+        if name == "spread" and value > _MOST_SPREAD:
+            raise InvalidRequest(f"Policy.spread must be at most {_MOST_SPREAD}.")
     elif name in ("concurrency", "concurrency_each", "unknown_run", "unreadable_run", "refusal_logins", "event_queue"):
         if type(value) is not int or value < 1:
             raise InvalidRequest(f"Policy.{name} must be a whole number above zero.")

@@ -112,6 +112,7 @@ class Reaching:
         """Wait for a place, at once where that could not help in time; whether there was anything to wait for."""
         core, waited = self.core, False
         self._check_open()
+        core.remind()
         while core.unread:
             waited = True
             if not deadline.left:

@@ -152,7 +152,7 @@ def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now, *, needs_cod
         refreshed_at=now.at,
         renewed_at=attempt.begun_at,
         needs_code=needs_code or attempt.with_code is not None,
-        known=fingerprints.added((), entry.tokens, now.credential),
+        known=fingerprints.added("", entry.tokens, now.credential),
     )
     chance = chance_of(login.login_id, attempt.number)
     return evolve(account, due_at=next_due(account, now.policy, chance=chance, now=now.at))

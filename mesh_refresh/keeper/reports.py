@@ -49,11 +49,21 @@ class Summary:
 
 @frozen
 class Health:
-    """For a probe."""
+    """For probes and alerts: each question has its own answer."""
 
+    alive: bool
+    """False: only a restart helps. True while a store hangs, everything is halted, new tokens are not in the store yet
+    or the keeper is being left: a restart would help nothing then, and could lose those tokens."""
+    ready: bool
+    """Whether calls may be sent here: the spool was read, the store answered a moment ago, and the keeper is not being
+    left."""
     ok: bool
+    """For alerts, and never for liveness: False where `problems` has any."""
     problems: tuple[str, ...] = ()
     """What is wrong, in words."""
+    most_overdue: timedelta | None = None
+    """For how long the most overdue login of the last claim had been due. None: this keeper has claimed nothing yet, as
+    one without a loop. Paused brokers, and those whose breaker is open, are left out."""
     unsaved: int = 0
     """Logins whose new tokens are not in the store yet."""
     in_flight: int = 0

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+from attrs import frozen
+
 from mesh_refresh.keeper.adding import Added, Adding, added, checked, made, wrong_login_id
 from mesh_refresh.keeper.core import Core
 from mesh_refresh.stores import row_of
+from mesh_refresh.stores.store import ALL_BROKERS
 from mesh_refresh.tokens import Tokens
 
 
@@ -32,14 +35,33 @@ def pair(login: object) -> tuple[str, tuple[Tokens, ...]] | str:
     return wrong_login_id(login_id) or (str(login_id), found)
 
 
-async def add_login(
-    core: Core, login_id: str, tokens: tuple[Tokens, ...], over: timedelta = timedelta(), *, at_once: bool = False
-) -> Added:
+@frozen
+class Terms:
+    """How the logins of one `add_many` are added."""
+
+    over: timedelta = timedelta()
+    at_once: bool = False
+    on_demand: frozenset[str] = frozenset()
+    """Brokers whose logins the loop leaves alone."""
+
+
+_ALONE = Terms()
+
+
+async def add_login(core: Core, login_id: str, tokens: tuple[Tokens, ...], terms: Terms = _ALONE) -> Added:
     """See `Keeper.add` and `Keeper.add_many`."""
     checked(login_id, tokens)
     while True:
         now = core.at()
-        how = Adding(now, core.policy, core.names, over, at_once, core.mesh.credential)
+        how = Adding(
+            now,
+            core.policy,
+            core.names,
+            terms.over,
+            terms.at_once,
+            on_demand=not terms.on_demand.isdisjoint((ALL_BROKERS, str(tokens[0].broker))),
+            credential=core.mesh.credential,
+        )
         row = await core.store.read(login_id)
         if row is None:
             login, done = made(login_id, core.names(), tokens, how)

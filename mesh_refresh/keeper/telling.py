@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from attrs import asdict
 
-from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, ReconnectRequired
+from mesh_refresh.keeper.events import AccountUnreadable, BreakerClosed, BreakerOpened, Event, ReconnectRequired
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -38,7 +38,7 @@ class Teller:
     def tell(self, events: Iterable[Event]) -> None:
         """Put them into the queue."""
         for event in events:
-            level = logging.WARNING if isinstance(event, BreakerOpened | ReconnectRequired) else logging.INFO
+            level = _level(event)
             if isinstance(event, BreakerClosed | BreakerOpened) or _log.isEnabledFor(level):
                 _log.log(level, "%s", _sentence(event), extra={"event": type(event).__name__, **_facts(event)})
             if self._handler is None:
@@ -87,6 +87,12 @@ async def _told(handler: Handler, event: Event) -> None:
     except Exception:  # noqa: BLE001 - a handler may raise anything
         # With its traceback: it is the handler's own, and there is no secret in an event.
         _log.exception("the handler of events raised", extra={"event": type(event).__name__})
+
+
+def _level(event: Event) -> int:
+    if isinstance(event, AccountUnreadable):
+        return logging.ERROR  # the only live token may be in what is kept, and only a person can get it out
+    return logging.WARNING if isinstance(event, BreakerOpened | ReconnectRequired) else logging.INFO
 
 
 def _sentence(event: Event) -> str:

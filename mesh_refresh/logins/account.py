@@ -109,8 +109,9 @@ class Account:
     pending: Pending | None = None
     body: bytes | None = field(default=None, repr=lambda value: "None" if value is None else masked_size(value))
     """The replies that could not be taken: kept until the person logs in anew, or what is in them is added."""
-    known: tuple[str, ...] = field(default=(), repr=lambda value: f"<{len(value)}>")
-    """Fingerprints of tokens that this account has or had, so that adding one of them again is no news."""
+    known: str = field(default="", repr=lambda value: f"<{len(value)}>")
+    """Marks of tokens that this account has or had, so that adding one of them again is no news: see
+    `mesh_refresh.keeper.fingerprints`."""
 
     @property
     def parked(self) -> bool:

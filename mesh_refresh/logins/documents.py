@@ -20,7 +20,7 @@ from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.login"
 _VERSION = 1
-_KEPT_OUTSIDE = ("tokens", "pending", "body", "known")
+_KEPT_OUTSIDE = ("tokens", "pending", "body")
 _MOMENTS = ("round_at", "succeeded_at")
 _ACCOUNT_MOMENTS = (
     "due_at",
@@ -90,8 +90,6 @@ def _account(account: Account) -> MaskedDict:
         )
     if account.body is not None:
         document["body"] = body_to_text(account.body)
-    if account.known:
-        document["known"] = list(account.known)
     return document
 
 
@@ -106,9 +104,13 @@ def _read_account(document: MaskedDict) -> Account:
         values["pending"] = Pending(**asked)
     if "body" in document:
         values["body"] = body_from_text(document["body"])
-    if "known" in document:
-        values["known"] = tuple(document["known"])
     return Account(Tokens.from_document(document["tokens"]), **values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _as_it_is(value: Any) -> Any:
@@ -120,5 +122,6 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     **{name: _as_it_is for name, _ in _SIMPLE},
     **dict.fromkeys(_ACCOUNT_MOMENTS, datetime.fromisoformat),
     "state": AccountState,
+    "known": _text,
     "reason": Reason,
 }

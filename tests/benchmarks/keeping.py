@@ -75,7 +75,7 @@ async def durable(setting: Setting, store: Store) -> Burst:
     gc.collect()
     forget_peak()
     before = resident()
-    policy = Policy(concurrency=setting.in_flight)
+    policy = Policy(concurrency=setting.in_flight, concurrency_each=setting.in_flight)
     async with client_of(setting) as mesh, Keeper(mesh, store, policy=policy, background=False) as keeper:
         blocked: list[float] = []
         watch = asyncio.create_task(_watch(blocked)) if setting.watched else None

@@ -18,7 +18,7 @@ async def main(url: str, schema: str, base_url: str) -> None:
     async with (
         PostgresStore.open(url, cipher=cipher, schema=schema) as store,
         MeshClient("benchmark-id", "benchmark-secret", base_url=base_url) as mesh,
-        Keeper(mesh, store, policy=Policy(concurrency=25), background=False) as keeper,
+        Keeper(mesh, store, policy=Policy(concurrency=25, concurrency_each=25), background=False) as keeper,
     ):
         gc.freeze()
         print("ready", flush=True)

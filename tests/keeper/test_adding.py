@@ -3,12 +3,13 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from attrs import evolve
 
 from mesh_refresh import InvalidRequest, MfaPending, Tokens
-from mesh_refresh.keeper import AccountState, NotReadyInTime, UnknownLogin
+from mesh_refresh.keeper import AccountState, MfaNeeded, NotReadyInTime, UnknownLogin
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, Stage
 
@@ -240,6 +241,50 @@ async def test_many_logins_can_be_due_at_once_whatever_their_lifetimes_say(stage
     async with stage.keeper() as keeper:
         await keeper.add_many(logins, at_once=True)
         assert await keeper.refresh_due() == 20
+
+
+@pytest.mark.parametrize("brokers", [("vanguard",), "Vanguard", ["etoro", "vanguard"], True, "*"])
+async def test_moving_in_asks_nobody_for_a_code_by_itself(stage: Stage, brokers: Any) -> None:
+    """Logins of brokers that ask are refreshed on demand; once that goes through without a code, by time too."""
+    person = stage.fake.login("vanguard", mfa=True, access_lifetime=HOUR)
+    async with stage.keeper() as keeper:
+        logins = [("v", person.tokens), ("c", stage.fake.login("coinbase", access_lifetime=HOUR).tokens)]
+        await keeper.add_many(logins, at_once=True, spread=timedelta(seconds=1), on_demand=brokers)
+        stage.clock.advance(2 * HOUR)
+        assert await keeper.refresh_due() == (brokers not in (True, "*"))
+        assert not stage.notes.of(MfaNeeded)
+        assert (await stage.login("v")).state is AccountState.ACTIVE
+        with pytest.raises(MfaPending) as asked:
+            await keeper.tokens("v")
+        await keeper.submit_mfa("v", person.code, pending_id=asked.value.pending_id)
+        stage.clock.advance(2 * HOUR)
+        await keeper.refresh_due()
+        assert len(stage.notes.of(MfaNeeded)) == 1
+        person.options = evolve(person.options, mfa=False)
+        await keeper.tokens("v")
+        assert (await stage.account("v")).due_at is not None
+
+
+async def test_on_demand_holds_for_a_new_login_of_a_known_person(stage: Stage) -> None:
+    """Replaced or woken, it is as one that is new; and one that is no news stays as it was."""
+    person = stage.fake.login("vanguard", access_lifetime=HOUR)
+    async with stage.keeper() as keeper:
+        await keeper.add("v", person.tokens)
+        await keeper.add_many([("v", person.tokens)], on_demand=True)
+        assert (await stage.account("v")).due_at is not None
+        person.again()
+        await keeper.add_many([("v", person.tokens)], on_demand=True, at_once=True)
+        assert (await stage.account("v")).due_at is None
+
+
+@pytest.mark.parametrize("wrong", [7, None, [7], [""], b"vanguard", {"vanguard": True}])
+async def test_what_names_no_broker_is_refused(stage: Stage, wrong: Any) -> None:
+    """Before anything is added: else its people would be asked."""
+    async with stage.keeper() as keeper:
+        with pytest.raises(InvalidRequest, match="on_demand"):
+            await keeper.add_many([("v", stage.fake.login("vanguard").tokens)], on_demand=wrong)
+        with pytest.raises(UnknownLogin):
+            await keeper.login("v")
 
 
 async def test_a_login_that_was_removed_is_unknown(stage: Stage) -> None:

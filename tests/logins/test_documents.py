@@ -90,7 +90,7 @@ FULL = Login(
             reason=Reason.REFUSED,
             pending=Pending("question-1", SECRET, START),
             body=SECRET.encode(),
-            known=(f"+{SECRET}",),
+            known=f"!{SECRET}",
         ),
     ),
     round_at=START,

@@ -18,6 +18,7 @@ from mesh_refresh.cli.fleet.options import duration, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.sources import open_source, read
 from mesh_refresh.cli.lines import Failure, counted, say
+from mesh_refresh.enums import named_broker
 from mesh_refresh.stores import WrongKey
 
 _BATCH = 500
@@ -48,6 +49,12 @@ counts more than an earlier one.
 @click.command("import", epilog=_EPILOG, short_help="Put logins into the store.")
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--spread", type=duration, default="0s", help="Let what is due at once fall due within this: 90s, 2h.")
+@click.option(
+    "--on-demand",
+    metavar="BROKER",
+    multiple=True,
+    help="Refresh logins of this broker only when somebody asks, until that needs no code. Repeat it for more.",
+)
 @click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin there (with one FILE).")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and warnings.")
@@ -55,6 +62,7 @@ counts more than an earlier one.
 def import_logins(
     files: tuple[str, ...],
     spread: timedelta,
+    on_demand: tuple[str, ...],
     from_line: int,
     place: Place,
     *,
@@ -63,6 +71,8 @@ def import_logins(
 ) -> int:
     """Put logins into the store, from files of JSON lines, or from standard input (-). Nothing is sent to Mesh."""
     names = files or _standard_input()
+    if not all(broker.strip() for broker in on_demand):
+        raise click.UsageError("--on-demand takes the name of a broker.")
     if len(names) > 1 and from_line > 1:
         raise click.UsageError("--from-line needs one FILE.")
     with ExitStack() as stack:
@@ -71,13 +81,17 @@ def import_logins(
             stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
         ]
         with Fleet(place, create=True) as fleet:
-            run = Import(fleet, spread, strict=strict, quiet=quiet)
+            run = Import(fleet, spread, on_demand, strict=strict, quiet=quiet)
             try:
                 run.all(list(zip(names, sources, strict=True)), from_line)
             except KeyboardInterrupt:
                 run.sum_up(interrupted=True)
                 raise
             run.sum_up()
+    for broker in on_demand:
+        if str(named_broker(broker)) not in run.brokers:
+            # A name that is written wrong would leave its logins to the loop, in silence.
+            say(f"note: no login of {broker} was read.")
     return run.code
 
 
@@ -93,8 +107,11 @@ class Import:
 
     fleet: Fleet
     spread: timedelta
+    on_demand: tuple[str, ...]
     strict: bool
     quiet: bool
+    brokers: set[str] = field(factory=set)
+    """Of the logins that were read."""
     bad: int = 0
     code: Exit = Exit.REFRESHED
     """The worst of them."""
@@ -157,7 +174,11 @@ class Import:
     async def _added(self, batch: list[Line]) -> list[int | BaseException]:
         """At once: the store writes them together. Each with an end of its own."""
         add = self.fleet.keeper.add_many
-        adding = (add([(line.login_id, line.tokens)], spread=self.spread, at_once=not line.aged) for line in batch)
+        self.brokers.update(str(tokens.broker) for line in batch for tokens in line.tokens)
+        adding = (
+            add([(line.login_id, line.tokens)], spread=self.spread, at_once=not line.aged, on_demand=self.on_demand)
+            for line in batch
+        )
         return await asyncio.gather(*adding, return_exceptions=True)
 
     def _complain(self, line: BadLine, code: Exit = Exit.INVALID) -> None:

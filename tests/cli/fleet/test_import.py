@@ -156,6 +156,19 @@ def test_without_a_time_it_is_due_at_once_and_its_tokens_are_not_handed_out(flee
     assert len(fleet.fake.requests) == 1
 
 
+def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: Fleet) -> None:
+    """So that moving in asks nobody for a code at night; a misspelt broker is told."""
+    lines = [fleet.line(f"user-{name}", fleet.fake.login(name)) for name in ("vanguard", "coinbase")]
+    ran = fleet("import", "-", "--on-demand", "Vanguard", "--on-demand", "vangard", stdin="".join(lines))
+    assert ran.code == 0
+    assert "note: no login of vangard was read." in ran.err
+    assert "Vanguard" not in ran.err
+    assert fleet.account("user-vanguard").due_at is None
+    assert fleet.account("user-vanguard").needs_code
+    assert fleet.account("user-coinbase").due_at is not None
+    assert fleet("import", "-", "--on-demand", " ", stdin="").code == Exit.INVALID
+
+
 def test_delayed_authentication_waits_for_its_day(fleet: Fleet) -> None:
     login = fleet.fake.login("interactiveBrokers", delayed=True)
     fleet("import", "-", stdin=json.dumps({"login": "user-7", "payload": login.link_payload()}))

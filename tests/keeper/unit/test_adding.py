@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest, Tokens
+from mesh_refresh.keeper import fingerprints
 from mesh_refresh.keeper.adding import Added, added, checked, made
 from mesh_refresh.keeper.applying import succeeded
 from mesh_refresh.keeper.failing import Refused, failed
 from mesh_refresh.logins import AccountState, Login, Pending, Reason
+from mesh_refresh.replies.lineage import refresh_token_of
 from tests.examples import bounded
 from tests.keeper.unit.making import START, at, attempt, beside, brought, changed, how, now, success, tokens
 from tests.keeper.unit.making import made as login_of
@@ -108,12 +110,29 @@ def test_a_start_up_that_adds_what_it_once_stored(times: int) -> None:
 
 
 def test_what_was_added_is_known_for_ever() -> None:
-    """Rotated tokens are forgotten after a while, added ones never; and the memory does not grow with refreshes."""
+    """Rotated tokens are forgotten after a thousand marks, added ones stay; and the memory does not grow for ever."""
     login, _ = add(login_of(), tokens("r-second", "a-second"))
-    login = rotated(login, 100)
-    assert len(login.accounts[0].known) < 24
-    for name in ("0", "second", "100", "99", "98"):
+    login = rotated(login, 600)
+    known = login.accounts[0].known
+    assert fingerprints.count(known) == fingerprints.MOST
+    assert len(known) <= 12_000
+    for name in ("0", "second", "600", "599", "110"):
         unchanged(login, tokens(f"r-{name}", f"a-{name}"))
+    assert not fingerprints.seen(known, fingerprints.fingerprint("r-50"))
+
+
+def test_adding_for_ever_keeps_the_last_thousand_marks() -> None:
+    """Each login of the person adds marks; the latest are kept, those of rotated tokens go first."""
+    known = fingerprints.rotated("", tokens("r-old", "a-old"), tokens("r-new", "a-new"), refresh_token_of)
+    for number in range(fingerprints.MOST):
+        known = fingerprints.added(known, tokens(f"r-{number}", None), refresh_token_of)
+    assert fingerprints.count(known) == fingerprints.MOST
+    assert not fingerprints.was_rotated(known, fingerprints.fingerprint("r-old"))
+    assert fingerprints.seen(known, fingerprints.fingerprint("r-0"))
+    known = fingerprints.added(known, tokens("r-more", None), refresh_token_of)
+    assert fingerprints.count(known) == fingerprints.MOST
+    assert not fingerprints.seen(known, fingerprints.fingerprint("r-0"))
+    assert fingerprints.seen(known, fingerprints.fingerprint("r-1"))
 
 
 def test_no_news_while_an_exchange_is_under_way() -> None:

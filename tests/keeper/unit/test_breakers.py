@@ -19,7 +19,7 @@ from tests.keeper.unit.road import Answer, Road, Said
 FOR_ALL = [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT]
 HALTS = [Fault.CLIENT_REFUSED, Fault.REDIRECTED]
 OF_ONE = [Fault.NOT_PERMITTED, Fault.REJECTED]
-POLICY = Policy(concurrency=10)
+POLICY = Policy(concurrency=10, concurrency_each=10)
 
 
 def always(said: Answer) -> Callable[[str], Answer]:

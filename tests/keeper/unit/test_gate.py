@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import Fault
-from mesh_refresh.keeper.gate import Gate
+from mesh_refresh.keeper.gate import Gate, bulkhead
 from tests.examples import bounded
 from tests.keeper.unit.road import Answer, Road, Said
 
@@ -30,7 +30,7 @@ def test_bounds(most: int, each: int | None, rate: float | None, rate_each: floa
     assert road.begun
     assert road.most["all"] <= most
     for broker in road.brokers:
-        assert road.most[broker] <= (each or most)
+        assert road.most[broker] <= (each or bulkhead(most))
     bounds: list[tuple[str | None, float | None]] = [(None, rate), ("one", rate_each), ("two", rate_each)]
     for name, bound in bounds:
         if bound is not None:

@@ -72,6 +72,11 @@ def test_rates(name: str) -> None:
     assert getattr(policy_of(name, 0.5), name) == 0.5
 
 
+def test_a_spread_that_no_date_can_bear() -> None:
+    """A margin times this would overflow."""
+    refused(spread=1e300, refresh_fraction=1e-305, hard_fraction=0)
+
+
 def test_the_hard_margin_is_the_lesser_one() -> None:
     """What is not handed out any more must have been due before."""
     refused(hard_fraction=0.2)
