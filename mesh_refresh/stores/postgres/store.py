@@ -12,6 +12,7 @@ from mesh_refresh.stores.checks import check_cipher, check_row, check_text, chec
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
 from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
+from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
@@ -53,6 +54,7 @@ class PostgresStore(Store):
         self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
         self._jobs: Jobs | None = None
         self._ears: Ears | None = None
+        self._floors = Floors()
         self._waking = False
         self._closed = False
 
@@ -138,13 +140,14 @@ class PostgresStore(Store):
         check_time(demand.now, demand.wall)
         if demand.limit <= 0:
             return []
-        jobs, sql = self._open_jobs(), self._sql
+        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(demand.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand))
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand, since))
+            left = claiming.rest(demand, rows)
+            self._floors.claimed(rows, left)
             if len(rows) >= demand.limit:
                 return rows
-            left = claiming.rest(demand, rows)
             try:
                 return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
             except Exception:
@@ -194,6 +197,7 @@ class PostgresStore(Store):
 
         await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, name))
         if not paused:
+            self._floors.start_over(soon=False)
             self._wake()
 
     async def paused(self) -> frozenset[str]:
@@ -206,7 +210,12 @@ class PostgresStore(Store):
         self._open_jobs()
         if self._ears is None:
             return super().watch(wake)
-        return self._ears.add(wake)
+
+        def heard() -> None:
+            self._floors.start_over()
+            wake()
+
+        return self._ears.add(heard)
 
     async def reseal(self) -> int:
         """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
@@ -270,6 +279,7 @@ class PostgresStore(Store):
     async def _insert(self, connection: Any, rows: Sequence[Row], _: None) -> list[bool]:
         found = await connection.fetch(self._sql["insert"], *columns(rows))
         made = {read(login_id) for (login_id,) in found}
+        self._floors.wrote(rows)
         if any(it.login_id in made and _is_due(it) for it in rows):
             self._wake()
         return [it.login_id in made for it in rows]
@@ -280,6 +290,7 @@ class PostgresStore(Store):
 
     async def _swap(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool]:
         found = await connection.fetch(self._sql["swap"], *_swapped(rows, how))
+        self._floors.wrote(rows)
         if len(found) == len(rows) and how[0] is not None:
             return [True] * len(rows)  # nearly always
         done = {read(login_id) for (login_id,) in found}
@@ -289,6 +300,7 @@ class PostgresStore(Store):
     async def _swap_free(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool | None]:
         """The same, with None for rows that somebody else has locked."""
         found = await connection.fetch(self._sql["swap_free"], *_swapped(rows, how))
+        self._floors.wrote(rows)
         told = {read(login_id): None if is_locked else done for login_id, is_locked, done in found}
         self._wake_for(rows, {login_id for login_id, done in told.items() if done}, how)
         return [told.get(row.login_id, False) for row in rows]

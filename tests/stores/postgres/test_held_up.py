@@ -78,6 +78,8 @@ async def test_a_cancelled_write_holds_up_its_own_login_alone(fleet: Fleet) -> N
             pausing = asyncio.ensure_future(store.pause("coinbase"))
             await fleet.waiting()
             pausing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pausing
             resuming = asyncio.ensure_future(store.pause("coinbase", paused=False))
             assert await store.swap(evolve(row, sealed=b"new"), owner="me")
             assert isinstance(await store.claim_one("a", "me", LEASE), Row)
