@@ -3,6 +3,7 @@
 import re
 
 from mesh_refresh.cli.lines import Failure
+from mesh_refresh.stores.postgres.addresses import other_scheme
 
 _POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
@@ -36,6 +37,8 @@ def check_name(name: str, named_by: str) -> None:
     if is_postgres(name) or _PATH.match(path := path_of(name)):
         return
     found = [what for pattern, what in _NO_PATH if pattern.match(path)]
+    if not name.startswith(_SQLITE) and (scheme := other_scheme(name)) is not None:
+        found = [f"a URL that begins with {scheme}"]
     if path and not found:
         return
     del name, path  # a traceback may be rendered with its locals

@@ -14,6 +14,12 @@ from mesh_refresh.stores.checks import check_text
 PATIENCE = timedelta(seconds=10)
 """How long a connection or an answer may take, where nothing else is said."""
 _SCHEMES = ("postgresql://", "postgres://")
+_OTHER_SCHEME = re.compile(
+    r"((?:jdbc:)?(?:postgres|postgresql|psql|pgsql|cockroachdb|redshift|mysql|mariadb|sqlite|oracle|mssql)"
+    r"(?:\+\w{1,20})?://)",
+    re.IGNORECASE,
+)
+"""What may be shown of a URL: these words are no part of a password."""
 _OURS = ("schema", "transaction_pooling")
 _HOST = re.compile(r"(\[[\w:.%]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 _YES, _NO = ("1", "on", "true", "yes"), ("0", "off", "false", "no")
@@ -38,6 +44,12 @@ def target(url: object, schema: str | None, patience: object, *, pooled: bool | 
     """What `url` and the options say. Raises `InvalidRequest` for what is no URL of PostgreSQL, without showing it."""
     if not isinstance(patience, timedelta) or patience <= timedelta():
         raise InvalidRequest("timeout must be a timedelta above zero.")
+    if (scheme := other_scheme(url)) is not None:
+        del url  # a traceback may be rendered with its locals
+        raise InvalidRequest(
+            f"PostgresStore takes a URL that begins with postgresql://, and not with {scheme}: "
+            "leave the rest as it is, if it is one of PostgreSQL."
+        )
     address = _address(url)
     del url  # a traceback may be rendered with its locals
     if address is None:
@@ -50,6 +62,12 @@ def target(url: object, schema: str | None, patience: object, *, pooled: bool | 
     if pooled is None:
         pooled = _flag(address.options.get("transaction_pooling", "no"))
     return Target(address.url, f"{address.place} (schema {schema})", schema, pooled, patience)
+
+
+def other_scheme(url: object) -> str | None:
+    """With what the URL of another library or database begins, which may be shown; None for anything else."""
+    found = _OTHER_SCHEME.match(url) if isinstance(url, str) else None
+    return None if found is None or found[1] in _SCHEMES else found[1]
 
 
 def check_schema(schema: object) -> None:

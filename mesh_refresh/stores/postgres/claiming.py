@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import evolve
@@ -10,18 +10,26 @@ from attrs import evolve
 from mesh_refresh.stores.postgres.values import row, span, written
 from mesh_refresh.stores.row import Busy, Demand, Row
 
-_LOOK = 1_000
+_LOOK = 200
 """How many rows of a broker are put in order that are due only because the clock was put back."""
+_LONG = 60.0
+"""Seconds that a claim may take that begins at the start."""
 
 
-async def claim(connection: Any, sql: str, demand: Demand) -> list[Row]:
+Since = tuple[list[str], list[datetime]]
+"""Brokers, and from when on their rows are looked at: see floors.py."""
+
+
+async def claim(connection: Any, sql: str, demand: Demand, since: Since = ([], [])) -> list[Row]:
     """What is due by its time."""
-    return await _claimed(connection, sql, *_values(demand))
+    # From the start, it may have to walk over what millions of settles have left behind.
+    more_time = {} if since[0] else {"timeout": _LONG}
+    return await _claimed(connection, sql, *_values(demand), *since, **more_time)
 
 
 async def claim_ahead(connection: Any, sql: str, demand: Demand) -> list[Row]:
     """What is due only because the clock was put back."""
-    return await _claimed(connection, sql, *_values(demand), demand.ahead, max(_LOOK, demand.limit))
+    return await _claimed(connection, sql, *_values(demand), [], [], demand.ahead, max(_LOOK, demand.limit))
 
 
 def rest(demand: Demand, claimed: Sequence[Row]) -> Demand:
@@ -43,8 +51,8 @@ def _values(demand: Demand) -> tuple[Any, ...]:
     )
 
 
-async def _claimed(connection: Any, sql: str, *values: Any) -> list[Row]:
-    rows = [row(it) for it in await connection.fetch(sql, *values)]
+async def _claimed(connection: Any, sql: str, *values: Any, **options: Any) -> list[Row]:
+    rows = [row(it) for it in await connection.fetch(sql, *values, **options)]
     rows.sort(key=lambda it: (it.due_at, it.login_id))
     return rows
 

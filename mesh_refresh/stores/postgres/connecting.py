@@ -5,6 +5,7 @@ from typing import Any
 
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.errors import StoreRefused, package_missing
+from mesh_refresh.stores.postgres import tls
 from mesh_refresh.stores.postgres.addresses import Target
 from mesh_refresh.stores.postgres.sessions import SESSION, TRANSACTION
 from mesh_refresh.stores.postgres.wishes import refusal
@@ -29,6 +30,7 @@ async def connect(to: Target) -> Any:
             str(to.url),
             timeout=seconds,
             command_timeout=seconds,
+            ssl="require" if tls.required(to.url) else None,
             statement_cache_size=0 if to.pooled else 100,
             server_settings={} if to.pooled else {"application_name": "mesh_refresh"},
         )
@@ -46,7 +48,7 @@ async def connect(to: Target) -> Any:
 
 _FACTS = """
 SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
-    current_setting('synchronous_commit'), current_setting('fsync')
+    current_setting('fsync')
 """
 
 
@@ -55,10 +57,10 @@ async def _check(connection: Any, to: Target) -> None:
     if to.pooled:
         async with connection.transaction():
             await connection.execute(TRANSACTION)
-            version, encoding, commits, syncs = await connection.fetchrow(_FACTS)
+            version, encoding, syncs = await connection.fetchrow(_FACTS)
     else:
         await connection.execute(SESSION)
-        version, encoding, commits, syncs = await connection.fetchrow(_FACTS)
+        version, encoding, syncs = await connection.fetchrow(_FACTS)
     if version < OLDEST:
         raise StoreRefused(f"The store {to.shown} needs PostgreSQL {OLDEST // 10_000} or newer.")
     if encoding != "UTF8":
@@ -68,13 +70,6 @@ async def _check(connection: Any, to: Target) -> None:
         )
     if syncs == "off":
         raise StoreRefused(f"The store {to.shown} could lose what was written: its server runs with fsync=off.")
-    if commits == "off":
-        if to.pooled:
-            raise StoreRefused(
-                f"The store {to.shown} could lose what was written: synchronous_commit is off. "
-                "Set it on for this role: ALTER ROLE ... SET synchronous_commit = on."
-            )
-        await connection.execute("SET synchronous_commit = on")
     if not to.pooled:
         with suppress(Exception):  # not every system can
             await connection.execute(_NO_ANSWER)

@@ -50,6 +50,7 @@ _OBJECT = re.compile(r"permission denied for (?:schema|table|database|function|s
 """The one message of the server's that is shown: it is made of the name of a thing, where it is in English."""
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _TOO_LONG = "54000"
+_LOCKED = "55P03"
 _AGAIN = "40"
 _LOST = ("08", "25006", "26", "42P05", "57P")
 
@@ -63,6 +64,11 @@ def state_of(error: BaseException) -> str:
 def is_worth_again(error: BaseException) -> bool:
     """Whether the server undid the transaction only because of another one."""
     return state_of(error).startswith(_AGAIN)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether somebody else held a lock for longer than `lock_timeout`."""
+    return state_of(error) == _LOCKED
 
 
 def keeps_the_connection(error: BaseException) -> bool:
@@ -113,6 +119,11 @@ def _way(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return ": there is no socket of a server at its path and port"
     return f" ({type(error).__name__})"
+
+
+def locked(shown: str) -> StoreUnavailable:
+    """For a row whose lock nobody gave back in time."""
+    return StoreUnavailable(f"The store {shown} {_UNAVAILABLE[_LOCKED]} (SQLSTATE {_LOCKED})")
 
 
 def closed(shown: str) -> StoreUnavailable:

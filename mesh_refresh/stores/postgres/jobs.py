@@ -1,23 +1,14 @@
 """What the store was asked for is done to its end, whatever becomes of the caller."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import Any, TypeVar
 
-from mesh_refresh.stores.postgres.failures import closed, failure, is_of_one_row
+from mesh_refresh.stores.postgres.failures import closed, failure
 from mesh_refresh.stores.postgres.links import Links, Work
 from mesh_refresh.tasks import ForeignTask
 
-_In = TypeVar("_In")
-_How = TypeVar("_How")
 _T = TypeVar("_T")
-
-_MOST = 500
-"""Rows in one statement: more would hold up the first of them."""
-
-
-_Asked = tuple[str, _In, _How, "asyncio.Future[_T]"]
-"""A login, what is asked of it and how, and what its caller waits for."""
 
 
 class Jobs:
@@ -25,42 +16,78 @@ class Jobs:
 
     def __init__(self, links: Links, shown: str) -> None:
         self._links = links
-        self._shown = shown
+        self.shown = shown
+        """Where the store is."""
+        self.patience = links.patience
+        """How long an answer may take, in seconds."""
         self._tasks: set[ForeignTask] = set()
-        self.orphans: set[asyncio.Future[Any]] = set()
-        """What cancelled callers asked for, and is under way."""
+        self.orphans: dict[Hashable, set[asyncio.Future[None]]] = {}
+        """What cancelled callers asked for, and is under way: by the login, or what else is written."""
         self.closed = False
 
+    async def write(self, key: Hashable, work: Work[_T]) -> _T:
+        """What `work` gives, which writes `key`. Raises what the store's verbs raise.
+
+        It is done to its end, whatever becomes of its caller; what is written of the same key later waits for that.
+        """
+        return await self.whole(lambda: self._links.run(work), key)
+
     async def do(self, work: Work[_T]) -> _T:
-        """What `work` gives. Raises what the store's verbs raise."""
+        """The same for what is no one's in particular: nobody waits for it but its caller."""
         return await self.whole(lambda: self._links.run(work))
 
-    async def whole(self, story: Callable[[], Awaitable[_T]]) -> _T:
-        """The same for what is done in several steps, each of them by `run`: no wait for others lies between them."""
-        await self.settled()
+    async def whole(self, story: Callable[[], Awaitable[_T]], key: Hashable = None) -> _T:
+        """The same for what is done in several steps, each of them by `run`."""
+        await self.settled(key)
         future: asyncio.Future[_T] = self.future()
         end = self.future()
         self.start(self._into(future, end, story))
         try:
             return await future
         except asyncio.CancelledError:
-            self.orphan(end)
+            self.orphan(key, end)
             raise
 
-    async def settled(self) -> None:
-        """Until what a cancelled caller asked for is done: what is asked for after it sees it, or finds it not done."""
-        while self.orphans:
-            await asyncio.wait(set(self.orphans))
+    async def look(self, work: Work[_T], *, long: bool = False) -> _T:
+        """What `work` reads. Where its caller is cancelled, the server is told to leave it.
 
-    def orphan(self, end: "asyncio.Future[None] | None") -> None:
-        """A caller was cancelled, and what they asked for is under way until `end`."""
-        if end is not None and not end.done():
-            self.orphans.add(end)
-            end.add_done_callback(self.orphans.discard)
+        What is `long` leaves half of the connections to others.
+        """
+        future: asyncio.Future[_T] = self.future()
+        end = self.future()
+        break_off = self.start(self._into(future, end, lambda: self._links.run(work, long=long)))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not end.done():
+                break_off()
+            raise
 
-    async def run(self, work: Work[_T]) -> _T:
-        """What `work` gives, for a task of these."""
-        return await self._links.run(work)
+    async def settled(self, key: Hashable) -> None:
+        """Until what a cancelled caller wrote of `key` is done: what comes after sees it, or finds it not done.
+
+        Nothing else is ordered: other keys, claims and readers wait for nobody.
+        """
+        while pending := self.orphans.get(key):
+            await asyncio.wait(set(pending))
+
+    def orphan(self, key: Hashable, end: "asyncio.Future[None] | None") -> None:
+        """A caller was cancelled, and what they wrote of `key` is under way until `end`."""
+        if key is None or end is None or end.done():
+            return
+        self.orphans.setdefault(key, set()).add(end)
+
+        def over(_: object) -> None:
+            pending = self.orphans[key]
+            pending.discard(end)
+            if not pending:
+                del self.orphans[key]
+
+        end.add_done_callback(over)
+
+    async def run(self, work: Work[_T], *, patient: bool = True) -> _T:
+        """What `work` gives, for a task of these. Unless `patient`, a lock is not waited for long."""
+        return await self._links.run(work, patient=patient)
 
     async def leave(self) -> None:
         """What is to be done once the callers were told."""
@@ -69,19 +96,20 @@ class Jobs:
     def future(self) -> "asyncio.Future[Any]":
         """For what a caller waits for. Raises `StoreUnavailable` where it is too late."""
         if self.closed:
-            raise closed(self._shown)
+            raise closed(self.shown)
         return asyncio.get_running_loop().create_future()
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it to its end."""
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
+        """Run it to its end; what is given back breaks it off."""
         task = ForeignTask(coroutine, loop=asyncio.get_running_loop(), name="mesh_refresh store")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task.end
 
     def failed(self, future: "asyncio.Future[Any]", error: BaseException) -> None:
         """Tell a caller who still waits."""
         if not future.done():
-            future.set_exception(failure(error, self._shown))
+            future.set_exception(failure(error, self.shown))
 
     async def aclose(self) -> None:
         """Until all that was asked for is done."""
@@ -108,94 +136,3 @@ def give(future: "asyncio.Future[_T]", result: _T) -> None:
     """To a caller who still waits."""
     if not future.done():
         future.set_result(result)
-
-
-class Group(Generic[_In, _How, _T]):
-    """Calls of one verb: those that wait at the same time are one statement and one commit.
-
-    While one statement is under way the next one gathers, so that a lonely call waits for nobody.
-    """
-
-    def __init__(
-        self, jobs: Jobs, work: Callable[[Any, Sequence[_In], _How], Coroutine[Any, Any, Sequence[_T]]]
-    ) -> None:
-        self._jobs = jobs
-        self._work = work
-        self._waiting: list[_Asked[_In, _How, _T]] = []
-        self._running = False
-        self._end: asyncio.Future[None] | None = None
-        """Of the statement under way."""
-
-    async def ask(self, login_id: str, it: _In, how: _How) -> _T:
-        """What comes of `it`. What is asked for in different ways is not in one statement."""
-        if self._jobs.orphans:
-            await self._jobs.settled()
-        future: asyncio.Future[_T] = self._jobs.future()
-        self._waiting.append((login_id, it, how, future))
-        if not self._running:
-            self._running = True
-            self._jobs.start(self._all())
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._jobs.orphan(self._end)
-            raise
-
-    async def _all(self) -> None:
-        try:
-            while asked := self._next():
-                self._end = asyncio.get_running_loop().create_future()
-                try:
-                    await self._some(asked)
-                finally:
-                    self._end.set_result(None)
-                await self._jobs.leave()
-        finally:
-            self._running = False
-
-    def _next(self) -> "list[_Asked[_In, _How, _T]]":
-        """In the order of their ids, so that two groups that meet do not lock up; no two for one login.
-
-        What is asked of a login is done in the order in which it was asked.
-        """
-        chosen: dict[str, _Asked[_In, _How, _T]] = {}
-        left = []
-        passed: set[str] = set()
-        first: _How | None = None
-        for asked in self._waiting:
-            login_id, _, how, future = asked
-            if future.done():
-                continue  # its caller was cancelled before it was begun
-            if not chosen:
-                first = how
-            if login_id in chosen or login_id in passed or how != first or len(chosen) == _MOST:
-                left.append(asked)
-                passed.add(login_id)
-            else:
-                chosen[login_id] = asked
-        self._waiting = left
-        return [chosen[login_id] for login_id in sorted(chosen)]
-
-    async def _some(self, asked: "Sequence[_Asked[_In, _How, _T]]") -> BaseException | None:
-        """Answer them all; gives what went wrong with all of them."""
-        them, how = [it for _, it, _, _ in asked], asked[0][2]
-        try:
-            results = await self._jobs.run(lambda connection: self._work(connection, them, how))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the callers
-            if len(asked) == 1 or not is_of_one_row(error):
-                return self._failed(asked, error)
-        else:
-            for (_, _, _, future), result in zip(asked, results, strict=True):
-                give(future, result)
-            return None
-        for done, one in enumerate(asked):
-            wrong = await self._some([one])
-            if wrong is not None and not is_of_one_row(wrong):
-                # A server that is gone is waited for once, and not by each of hundreds.
-                return self._failed(asked[done + 1 :], wrong)
-        return None
-
-    def _failed(self, asked: "Sequence[_Asked[_In, _How, _T]]", error: BaseException) -> BaseException:
-        for *_, future in asked:
-            self._jobs.failed(future, error)
-        return error

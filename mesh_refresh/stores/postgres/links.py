@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.addresses import Target
 from mesh_refresh.stores.postgres.connecting import connect
-from mesh_refresh.stores.postgres.failures import is_worth_again, keeps_the_connection
+from mesh_refresh.stores.postgres.failures import is_locked, is_worth_again, keeps_the_connection
 from mesh_refresh.stores.postgres.sessions import TRANSACTION
 
 _T = TypeVar("_T")
@@ -17,6 +17,7 @@ Work = Callable[[Any], Awaitable[_T]]
 
 _TIMES = 5
 _GOODBYE = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 
 
 class Links:
@@ -25,21 +26,42 @@ class Links:
     def __init__(self, to: Target, most: int) -> None:
         self._to = to
         self._most = most
-        self._places = asyncio.Semaphore(most)
+        self._places, self._long, self._again = self._semaphores()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
         self._late: list[Any] = []
 
-    async def run(self, work: Work[_T]) -> _T:
-        """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises."""
-        async with self._place():
-            for left in reversed(range(_TIMES)):
-                try:
+    @property
+    def patience(self) -> float:
+        """How long an answer may take, in seconds."""
+        return self._to.patience.total_seconds()
+
+    async def run(self, work: Work[_T], *, patient: bool = True, long: bool = False) -> _T:
+        """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises.
+
+        A lock of somebody else's is waited for as long as for an answer, but not with a connection in hand: what waits
+        asks again, one at a time, so that it takes no more than one connection from what does not. Unless `patient`,
+        the error is raised at once. What is `long` takes half of the connections at the most.
+        """
+        self._of_this_loop()
+        until = asyncio.get_running_loop().time() + self.patience
+        undone, pause, turns = 0, _FIRST_PAUSE, [self._long] if long else []
+        while True:
+            try:
+                async with AsyncExitStack() as held:
+                    for turn in (*turns, self._places):
+                        await held.enter_async_context(self._turn(turn))
                     return await self._once(work)
-                except Exception as error:
-                    if not left or not is_worth_again(error):
-                        raise
-        raise AssertionError
+            except Exception as error:
+                if is_locked(error) and patient and asyncio.get_running_loop().time() + pause < until:
+                    turns = [*turns, self._again] if self._again not in turns else turns
+                elif is_worth_again(error) and undone < _TIMES - 1:
+                    undone += 1
+                    continue
+                else:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def leave(self) -> None:
         """Close those whose answer did not come, in a task that comes to its end, after its caller was told.
@@ -57,46 +79,56 @@ class Links:
             await _close(connection)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncGenerator[None]:
+    async def _turn(self, of: asyncio.Semaphore) -> AsyncGenerator[None]:
         """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
-        places = self._of_this_loop()
-        async with asyncio.timeout(self._to.patience.total_seconds()):
-            await places.acquire()
+        async with asyncio.timeout(self.patience):
+            await of.acquire()
         try:
             yield
         finally:
-            places.release()
+            of.release()
 
-    def _of_this_loop(self) -> asyncio.Semaphore:
+    def _semaphores(self) -> tuple[asyncio.Semaphore, asyncio.Semaphore, asyncio.Semaphore]:
+        return asyncio.Semaphore(self._most), asyncio.Semaphore(max(1, self._most // 2)), asyncio.Semaphore(1)
+
+    def _of_this_loop(self) -> None:
         """Connections of a loop that is gone are of no use in another."""
         if self._loop is not (loop := asyncio.get_running_loop()):
-            self._loop, self._places = loop, asyncio.Semaphore(self._most)
+            self._loop = loop
+            self._places, self._long, self._again = self._semaphores()
             idle, self._idle = self._idle, []
             for connection in idle:
                 with suppress(RuntimeError):  # that loop is closed
                     connection.terminate()
-        return self._places
 
     async def _once(self, work: Work[_T]) -> _T:
         connection = await self._taken()
         good = late = False
         try:
-            if self._to.pooled:
-                # What is prepared, and what is executed, must meet the same server.
-                async with connection.transaction(isolation="read_committed"):
-                    await connection.execute(TRANSACTION)
-                    result = await work(connection)
-            else:
-                result = await work(connection)
+            result = await (self._within(connection, work) if self._to.pooled else work(connection))
             good = True
-        except Exception as error:
-            good, late = keeps_the_connection(error), isinstance(error, TimeoutError)
+        except (Exception, asyncio.CancelledError) as error:
+            good, late = keeps_the_connection(error), isinstance(error, TimeoutError | asyncio.CancelledError)
             raise
         finally:
             if late:
                 self._late.append(connection)
             else:
                 self._back(connection, good=good)
+        return result
+
+    async def _within(self, connection: Any, work: Work[_T]) -> _T:
+        """In a transaction: what is prepared, and what is executed, must meet the same server."""
+        transaction = connection.transaction(isolation="read_committed")
+        await transaction.start()
+        try:
+            await connection.execute(TRANSACTION)
+            result = await work(connection)
+        except Exception as error:
+            if keeps_the_connection(error):
+                await transaction.rollback()
+            raise
+        await transaction.commit()
         return result
 
     async def _taken(self) -> Any:

@@ -16,9 +16,9 @@ SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision,
 FROM {schema}.login
 WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
--- name: swap
--- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up. A lease that
--- was given back leaves a hold, or nothing. $10 is who gives it back, $11 the hold in seconds.
+-- name: set_new
+-- What a swap writes. A lease that was given back leaves a hold, or nothing. $10 is who gives it back, $11 the hold in
+-- seconds.
 UPDATE {schema}.login AS login
 SET broker = new.broker,
     state = new.state,
@@ -34,7 +34,29 @@ FROM unnest(
     (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]), (SELECT $9::bigint[])
 ) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
+
+-- name: swap
+-- Given in the order of their ids, so that two groups that meet wait for one another and do not lock up.
+{set_new}
 RETURNING login.login_id;
+
+-- name: swap_free
+-- The same for rows that nobody else has locked: of each row that is there, whether it was, and whether it was written.
+WITH free AS MATERIALIZED (
+    SELECT login_id
+    FROM {schema}.login
+    WHERE login_id = ANY ((SELECT $1::text[])::text[])
+    FOR UPDATE SKIP LOCKED
+),
+done AS (
+    {set_new} AND login.login_id = ANY (ARRAY(SELECT login_id FROM free))
+    RETURNING login.login_id
+)
+SELECT login.login_id, free.login_id IS NULL, done.login_id IS NOT NULL
+FROM {schema}.login AS login
+LEFT JOIN free ON free.login_id = login.login_id
+LEFT JOIN done ON done.login_id = login.login_id
+WHERE login.login_id = ANY ((SELECT $1::text[])::text[]);
 
 -- name: delete
 DELETE FROM {schema}.login

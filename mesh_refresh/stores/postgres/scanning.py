@@ -7,6 +7,8 @@ from mesh_refresh.stores.postgres.values import written
 from mesh_refresh.stores.row import Page
 
 _ACTIVE = "active"
+_INFINITE = (1, 9999)
+"""The first and the last time that Python has lie in these years, and are infinite in PostgreSQL."""
 
 Asked = tuple[str, list[Any]]
 """The name of the query with its filters, and its parameters."""
@@ -27,8 +29,11 @@ def page_query(queries: dict[str, str], page: Page) -> Asked:
         also("login_id > {}", written(page.after))
     if page.broker is not None:
         also("broker = {}", written(page.broker))
-    if page.changed_since is not None:
+    if page.changed_since is not None and page.changed_since.year in _INFINITE:
         also("changed_at >= {}", page.changed_since)
+    elif page.changed_since is not None:
+        # As text, so that it is planned for: how many rows were changed since decides where to look for them.
+        filters.append(f"changed_at >= '{page.changed_since.isoformat()}'::timestamptz")
     name = "rows"
     if page.states is not None:
         states = [written(state) for state in page.states]

@@ -7,12 +7,26 @@ _PINS = """
 SET {scope} search_path = pg_catalog, pg_temp;
 SET {scope} standard_conforming_strings = on;
 SET {scope} jit = off;
+SET {scope} enable_bitmapscan = off;
+SET {scope} lock_timeout = 250;
+SELECT set_config(
+    'synchronous_commit',
+    CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END,
+    '{scope}' = 'LOCAL'
+);
 """
 """First the search path: without it, a function that any role made in ``public``, and whose arguments fit better than
 those of PostgreSQL's own, would run with the rights of the caller (CVE-2018-1058). Names without a schema are therefore
 PostgreSQL's own in all our SQL, and a temporary thing hides none of them.
 
-Of a claim PostgreSQL expects that it takes long, and would compile it, each time, for longer than it takes."""
+PostgreSQL expects of a claim that it takes long, and would compile it, each time, for longer than it takes. Of a table
+that is not analyzed yet it expects few rows, and would read all of a broker's by a bitmap to sort them, where an index
+has them in order. And a row that somebody has locked must not hold up those that are in one statement with it: see
+groups.py.
+
+A commit that returns is on the disk, and with the standbys that the server waits for, whatever the role, the database
+or the server's file says, and although that file may be read anew at any time: off, local and remote_write become on.
+"""
 
 SESSION = _PINS.format(scope="SESSION") + "SET SESSION default_transaction_isolation = 'read committed';"
 """For a connection that stays with its server process."""

@@ -12,7 +12,9 @@ from mesh_refresh.stores.checks import check_cipher, check_row, check_text, chec
 from mesh_refresh.stores.postgres import claiming, migrating, scanning
 from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.failures import closed, failure
-from mesh_refresh.stores.postgres.jobs import Group, Jobs
+from mesh_refresh.stores.postgres.floors import Floors
+from mesh_refresh.stores.postgres.groups import Group
+from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.listening import Ears, channel_of
 from mesh_refresh.stores.postgres.queries import Queries
@@ -52,6 +54,7 @@ class PostgresStore(Store):
         self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
         self._jobs: Jobs | None = None
         self._ears: Ears | None = None
+        self._floors = Floors()
         self._waking = False
         self._closed = False
 
@@ -137,13 +140,14 @@ class PostgresStore(Store):
         check_time(demand.now, demand.wall)
         if demand.limit <= 0:
             return []
-        jobs, sql = self._open_jobs(), self._sql
+        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(demand.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand))
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand, since))
+            left = claiming.rest(demand, rows)
+            self._floors.claimed(rows, left)
             if len(rows) >= demand.limit:
                 return rows
-            left = claiming.rest(demand, rows)
             try:
                 return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
             except Exception:
@@ -157,15 +161,15 @@ class PostgresStore(Store):
         """See `Store`."""
         check_text(login_id, owner)
         asked = (written(login_id), written(owner), span(lease))
-        return await self._open_jobs().do(
-            lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
+        return await self._open_jobs().write(
+            login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
         )
 
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)
         sql, name = self._sql["delete"], written(login_id)
-        return await self._open_jobs().do(lambda connection: connection.fetchval(sql, name)) is not None
+        return await self._open_jobs().write(login_id, lambda link: link.fetchval(sql, name)) is not None
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -174,12 +178,13 @@ class PostgresStore(Store):
         async def work(connection: Any) -> list[Row]:
             return [row(it) for it in await connection.fetch(sql, *values)]
 
-        return await self._open_jobs().do(work)
+        return await self._open_jobs().look(work, long=True)
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`. It reads the whole table, for as long as that takes."""
         check_time(now)
-        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["counts"], now, timeout=3600))
+        sql = self._sql["counts"]
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
         return [
             Count(read(broker), read(state), logins, expired, due, moment(earliest), leased)
             for broker, state, logins, expired, due, earliest, leased in found
@@ -190,13 +195,14 @@ class PostgresStore(Store):
         check_text(broker)
         sql, name = self._sql["pause" if paused else "resume"], written(broker)
 
-        await self._open_jobs().do(lambda connection: connection.execute(sql, name))
+        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, name))
         if not paused:
+            self._floors.start_over(soon=False)
             self._wake()
 
     async def paused(self) -> frozenset[str]:
         """See `Store`."""
-        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["paused"]))
+        found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["paused"]))
         return frozenset(read(broker) for (broker,) in found)
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
@@ -204,7 +210,12 @@ class PostgresStore(Store):
         self._open_jobs()
         if self._ears is None:
             return super().watch(wake)
-        return self._ears.add(wake)
+
+        def heard() -> None:
+            self._floors.start_over()
+            wake()
+
+        return self._ears.add(heard)
 
     async def reseal(self) -> int:
         """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
@@ -232,7 +243,7 @@ class PostgresStore(Store):
             self._jobs = jobs = Jobs(Links(self._to, self._connections), self._to.shown)
             self._inserts = Group(jobs, self._insert)
             self._reads = Group(jobs, self._read)
-            self._swaps = Group(jobs, self._swap)
+            self._swaps = Group(jobs, self._swap, self._swap_free)
             try:
                 await self._prepare(jobs)
             except BaseException:
@@ -268,6 +279,7 @@ class PostgresStore(Store):
     async def _insert(self, connection: Any, rows: Sequence[Row], _: None) -> list[bool]:
         found = await connection.fetch(self._sql["insert"], *columns(rows))
         made = {read(login_id) for (login_id,) in found}
+        self._floors.wrote(rows)
         if any(it.login_id in made and _is_due(it) for it in rows):
             self._wake()
         return [it.login_id in made for it in rows]
@@ -277,20 +289,26 @@ class PostgresStore(Store):
         return [found.get(login_id) for login_id in login_ids]
 
     async def _swap(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool]:
-        owner, hold = how
-        found = await connection.fetch(
-            self._sql["swap"],
-            *columns(rows),
-            [row.revision for row in rows],
-            None if owner is None else written(owner),
-            span(hold) if hold > _NONE else None,
-        )
-        if len(found) == len(rows) and owner is not None:
+        found = await connection.fetch(self._sql["swap"], *_swapped(rows, how))
+        self._floors.wrote(rows)
+        if len(found) == len(rows) and how[0] is not None:
             return [True] * len(rows)  # nearly always
         done = {read(login_id) for (login_id,) in found}
-        if owner is None and any(row.login_id in done and _is_due(row) for row in rows):
-            self._wake()
+        self._wake_for(rows, done, how)
         return [row.login_id in done for row in rows]
+
+    async def _swap_free(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool | None]:
+        """The same, with None for rows that somebody else has locked."""
+        found = await connection.fetch(self._sql["swap_free"], *_swapped(rows, how))
+        self._floors.wrote(rows)
+        told = {read(login_id): None if is_locked else done for login_id, is_locked, done in found}
+        self._wake_for(rows, {login_id for login_id, done in told.items() if done}, how)
+        return [told.get(row.login_id, False) for row in rows]
+
+    def _wake_for(self, rows: Sequence[Row], done: set[str], how: _How) -> None:
+        """Who gave a lease back looks for itself what is due."""
+        if how[0] is None and any(row.login_id in done and _is_due(row) for row in rows):
+            self._wake()
 
     def _wake(self) -> None:
         """Tell the keepers that listen, in this process too. Nobody waits for that, and once will do for many."""
@@ -311,6 +329,17 @@ class PostgresStore(Store):
             _log.info("keepers could not be woken: %s", failure(error, self._to.shown))
         finally:
             self._waking = False
+
+
+def _swapped(rows: Sequence[Row], how: _How) -> tuple[Any, ...]:
+    """The parameters of a swap."""
+    owner, hold = how
+    return (
+        *columns(rows),
+        [row.revision for row in rows],
+        None if owner is None else written(owner),
+        span(hold) if hold > _NONE else None,
+    )
 
 
 def _is_due(it: Row) -> bool:

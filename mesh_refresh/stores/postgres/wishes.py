@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
+from mesh_refresh.stores.postgres import tls
 from mesh_refresh.stores.postgres.failures import failure, state_of
 
 _UNKNOWN, _WRONG = "42704", ("22023", "55P02")
@@ -69,6 +70,11 @@ def _without_tls(error: ConnectionError, url: MaskedStr, shown: str) -> MeshRefr
     """The driver says so of a server without TLS; where that is only preferred, of what is no PostgreSQL."""
     if error.__cause__ is not None and state_of(error.__cause__):
         return failure(error.__cause__, shown)  # sslmode=allow: without TLS that was its answer
+    if tls.required(url):
+        return StoreRefused(
+            f"The store {shown} is on another machine and offers no TLS, or is no PostgreSQL. Set up TLS there; "
+            "or write sslmode=disable into the URL, if all may be read on the way."
+        )
     asked = _options(url).get("sslmode") or os.environ.get("PGSSLMODE", "")
     if asked.replace("_", "-") in _WITH_TLS:
         return StoreRefused(f"The store {shown} offers no TLS, and sslmode asks for it.")

@@ -292,3 +292,10 @@ def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:
     assert "--spool" in ran.err
     assert "Traceback" not in ran.err
     assert "bug" not in ran.err
+
+
+def test_the_scheme_of_another_library_is_named(fleet: Fleet) -> None:
+    """And nothing else of the URL."""
+    ran = fleet("migrate", "--store=postgresql+asyncpg://user:planted-secret@host/db")
+    assert "a URL that begins with postgresql+asyncpg://" in ran.err
+    assert "planted-secret" not in ran.err

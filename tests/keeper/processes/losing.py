@@ -55,8 +55,11 @@ class _LosingLinks(Links):
         super().__init__(store._to, store._connections)
         self._store = store
 
-    async def run(self, work: Work[Any]) -> Any:
-        return await super().run(lambda connection: work(_Losing(connection, self._store)))
+    async def run(self, work: Work[Any], *, patient: bool = True, long: bool = False) -> Any:
+        def losing(connection: Any) -> Any:
+            return work(_Losing(connection, self._store))
+
+        return await super().run(losing, patient=patient, long=long)
 
 
 @frozen

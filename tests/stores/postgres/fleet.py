@@ -47,6 +47,13 @@ class Fleet:
             await other.execute(text.replace("{schema}", quoted(self.schema)))
             yield other
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """Somebody looks at the database as it is now, as pg_dump does: no vacuum takes away what that sees."""
+        async with connected(self.url) as other, other.transaction(isolation="repeatable_read"):
+            await other.execute("SELECT FROM pg_catalog.pg_class")
+            yield
+
     def locked(self, table: str = "login") -> Any:
         """Nobody can so much as read `table`."""
         return self.holding(f"LOCK TABLE {{schema}}.{table} IN ACCESS EXCLUSIVE MODE")

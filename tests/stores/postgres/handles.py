@@ -9,6 +9,7 @@ import asyncpg
 
 from mesh_refresh.stores import PlainText, Store
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing import ManualClock
 
 _numbers = itertools.count()
@@ -69,6 +70,7 @@ class PostgresHandles:
 
     def _open(self, **options: Any) -> PostgresStore:
         store = PostgresStore.open(self._server, cipher=PlainText(), schema=self._schema, **options)
+        store._floors = Floors(self.clock.monotonic)
         return on_clock(store, self._clock)
 
 

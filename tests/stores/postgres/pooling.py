@@ -77,7 +77,7 @@ class Proxy:
             servers.append(server)
 
     async def _signed_in(self, startup: bytes) -> Server:
-        server = Server(*await _connection(self._server))
+        server = Server(*await connection_to(self._server))
         server.writer.write(startup)
         while True:
             message = await _message(server.reader)
@@ -143,7 +143,8 @@ async def _startup(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.write(b"N")
 
 
-async def _connection(url: str) -> tuple[Any, Any]:
+async def connection_to(url: str) -> tuple[Any, Any]:
+    """To the server at `url`."""
     parts = urlsplit(url)
     host = parts.hostname or parse_qs(parts.query).get("host", ["localhost"])[0]
     if host.startswith("/"):

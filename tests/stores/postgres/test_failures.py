@@ -230,17 +230,15 @@ async def test_a_server_that_is_too_old_is_no_damaged_store(fleet: Fleet, monkey
         _ = await store
 
 
-async def test_what_is_committed_is_on_the_disk(fleet: Fleet) -> None:
-    """A role that was told not to wait for that does so here, and behind a proxy is refused."""
-    async with (
-        a_role(fleet, *_ALL, "ALTER ROLE {role} SET synchronous_commit = off") as url,
-        fleet.store(url=url) as store,
-    ):
-        waits = await store._open_jobs().do(lambda link: link.fetchval("SHOW synchronous_commit"))
-        assert waits == "on"
-        behind = fleet.store(url=url, transaction_pooling=True)
-        with pytest.raises(StoreUnavailable, match=r"ALTER ROLE \.\.\. SET synchronous_commit = on"):
-            _ = await behind
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("set_to", ["off", "local", "remote_write", "on", "remote_apply"])
+async def test_what_is_committed_is_on_the_disk(fleet: Fleet, set_to: str, pooled: bool) -> None:
+    """A role that was told to wait for less waits for that here, and where the server's file says so later."""
+    how = f"ALTER ROLE {{role}} SET synchronous_commit = {set_to}"
+    looked = "SELECT setting || ' by ' || source FROM pg_settings WHERE name = 'synchronous_commit'"
+    async with a_role(fleet, *_ALL, how) as url, fleet.store(url=url, transaction_pooling=pooled) as store:
+        waits = await store._open_jobs().do(lambda link: link.fetchval(looked))
+        assert waits == f"{'remote_apply' if set_to == 'remote_apply' else 'on'} by session"
 
 
 async def test_the_settings_of_a_role_do_not_change_what_verbs_mean(fleet: Fleet) -> None:

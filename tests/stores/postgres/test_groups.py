@@ -154,7 +154,7 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
         jobs = store._open_jobs()
         run = jobs.run
 
-        async def gone_after_two(work: Any) -> Any:
+        async def gone_after_two(work: Any, **_: Any) -> Any:
             asked.append(work)
             if len(asked) > 2:
                 raise TimeoutError

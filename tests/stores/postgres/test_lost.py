@@ -89,10 +89,13 @@ async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: 
     """All of them, as when a server is started again; nobody is told."""
     async with fleet.store() as store:
         await fill(store, a_row())
-        async with fleet.locked():
-            asked = [asyncio.ensure_future(store.claim(a_demand(limit=1, now=NOW - LEASE))) for _ in range(4)]
-            await fleet.waiting(4)
-        assert await asyncio.gather(*asked) == [[]] * 4
+        four = asyncio.Barrier(4)
+
+        async def together(link: Any) -> None:
+            await link.execute(f"SELECT '\"{fleet.schema}\"'")
+            await four.wait()
+
+        await asyncio.gather(*(store._open_jobs().do(together) for _ in range(4)))
         pids = await fleet.pids()
         assert len(pids) == 4
         noticed = asyncio.Semaphore(0)

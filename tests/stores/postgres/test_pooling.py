@@ -9,6 +9,7 @@ import pytest
 
 from mesh_refresh.stores import PlainText, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
@@ -28,7 +29,9 @@ class PooledHandles(PostgresHandles):
         if "migrate" in options:
             return super()._open(**options)
         url = with_options(self.proxy, transaction_pooling="yes")
-        return on_clock(PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options), self._clock)
+        store = PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options)
+        store._floors = Floors(self.clock.monotonic)
+        return on_clock(store, self._clock)
 
 
 class TestPooledStore(_OfPostgres):

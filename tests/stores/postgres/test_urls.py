@@ -54,6 +54,21 @@ async def test_what_is_no_url_is_refused_and_not_shown(number: int) -> None:
     assert witness.found == []
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "postgresql+asyncpg", "postgresql+psycopg2", "postgres+pg8000", "POSTGRESQL", "jdbc:postgresql", "mysql",
+        "psql", "sqlite+aiosqlite",
+    ],
+)  # fmt: skip
+def test_another_scheme_is_named(scheme: str) -> None:
+    """As other libraries write it; nothing else of the URL is."""
+    with pytest.raises(InvalidRequest) as caught:
+        _ = PostgresStore.open(f"{scheme}://user:{SECRET}@host/db", cipher=PlainText())
+    assert f"begins with postgresql://, and not with {scheme}://:" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize("wrong", [{"schema": "pg_x"}, {"timeout": 3}, {"connections": 0}, {"cipher": None}])
 async def test_a_wrong_option_does_not_show_the_url(wrong: dict[str, Any]) -> None:
     """Not in the locals of a frame either."""

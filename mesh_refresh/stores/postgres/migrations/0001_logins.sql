@@ -25,8 +25,12 @@ ALTER TABLE {schema}.login ALTER COLUMN sealed SET STORAGE EXTERNAL;
 -- common one are met along the primary key.
 CREATE INDEX login_due ON {schema}.login (broker, due_at);
 
--- Rows changed since a poll, and rows changed in what is the future once the wall clock was put back.
+-- Rows changed since a poll.
 CREATE INDEX login_changed ON {schema}.login (changed_at);
+
+-- A broker's rows that were changed in what is the future once the wall clock was put back, or where it is behind: then
+-- nearly all were, and along the index before this one the rows of a rare broker would be met last.
+CREATE INDEX login_ahead ON {schema}.login (broker, changed_at);
 
 -- Pages in the order of the ids. Most rows are active, and those are found along the primary key.
 CREATE INDEX login_state ON {schema}.login (state, login_id) WHERE state <> 'active';
