@@ -275,7 +275,7 @@ def test_looking_needs_no_keys_of_mesh(fleet: Fleet) -> None:
         ran = fleet(*command)
         assert ran.code == Exit.INVALID
         assert "MESH_CLIENT_ID and MESH_CLIENT_SECRET" in ran.err
-    assert fleet("remove", "user-7").code == 0
+    assert fleet("remove", "user-7", "--yes").code == 0
 
 
 def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:
