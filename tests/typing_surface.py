@@ -82,6 +82,7 @@ from mesh_refresh.keeper import (
     Login,
     MfaNeeded,
     Moving,
+    Named,
     NotReadyInTime,
     Pending,
     Policy,
@@ -89,10 +90,12 @@ from mesh_refresh.keeper import (
     ReconnectRequired,
     ReconnectSoon,
     Summary,
+    TakenBack,
     UnknownAccount,
     UnknownLogin,
     Way,
     copy_fleet,
+    take_back,
 )
 from mesh_refresh.keeper import Fault as BreakerFault
 from mesh_refresh.keeper import Reason as ParkedBecause
@@ -477,6 +480,10 @@ async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
         assert_type(done, Copied)
         assert_type(done.moved, int)
         assert_type(done.until, datetime | None)
+        assert_type(done.gone, Named)
+        assert_type(await take_back(old, None, policy=Policy(), **strategies), TakenBack)
+        assert_type(await take_back(old, store), TakenBack)
+        assert_type(store.store_id, str)
         forget = store.watch(lambda: None)
         forget()
         login = await store.get("user-7")

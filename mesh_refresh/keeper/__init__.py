@@ -1,7 +1,7 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
 from mesh_refresh.keeper.adding import Added
-from mesh_refresh.keeper.copying import Copied, copy_fleet
+from mesh_refresh.keeper.copying import Copied, Named, copy_fleet
 from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.keeper.events import (
     AccountEvent,
@@ -21,6 +21,7 @@ from mesh_refresh.keeper.events import (
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reports import BrokerSummary, Health, Summary
+from mesh_refresh.keeper.taking_back import TakenBack, take_back
 from mesh_refresh.logins import (
     Account,
     AccountState,
@@ -61,6 +62,7 @@ __all__ = [
     "LoginMoved",
     "MfaNeeded",
     "Moving",
+    "Named",
     "NotReadyInTime",
     "Pending",
     "Policy",
@@ -69,8 +71,10 @@ __all__ = [
     "ReconnectRequired",
     "ReconnectSoon",
     "Summary",
+    "TakenBack",
     "UnknownAccount",
     "UnknownLogin",
     "Way",
     "copy_fleet",
+    "take_back",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from attrs import field, frozen
@@ -125,8 +126,8 @@ class Place:
         return path
 
     def has_file(self) -> bool:
-        """Whether there is one already."""
-        return Path(self._file()).exists()
+        """Whether there is one already, or the log of one; an empty file is none yet."""
+        return any(_size(Path(f"{self._file()}{side}")) for side in ("", "-wal"))
 
     def read_by_others(self) -> bool:
         """Whether there is a file that the whole machine may read. A group may be meant to share it."""
@@ -136,6 +137,15 @@ class Place:
             return bool(Path(self._file()).stat().st_mode & 0o007)
         except OSError:
             return False
+
+
+def _size(path: Path) -> int:
+    """Bytes; one for what is no file, which opening it tells."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 1
 
 
 def _shown(name: str) -> str:

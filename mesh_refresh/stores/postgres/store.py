@@ -213,7 +213,7 @@ class PostgresStore(Store):
         the new one before the old.
         """
         number = await reseal(self)
-        sealed = MaskedBytes(key_check.sealed_check(self.cipher))
+        sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
         await self._open_jobs().do(lambda connection: connection.execute(self._sql["put_seal"], sealed))
         return number
 
@@ -249,10 +249,10 @@ class PostgresStore(Store):
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
         found = await jobs.do(self._seal)
         if found is None:
-            ours = MaskedBytes(key_check.sealed_check(self.cipher))
+            ours = MaskedBytes(key_check.sealed_check(self.cipher, key_check.new_store_id()))
             await jobs.do(lambda connection: connection.execute(self._sql["first_seal"], ours))
             found = await jobs.do(self._seal)
-        key_check.check(self.cipher, found or b"")
+        self.store_id = key_check.check(self.cipher, found or b"")
 
     async def _seal(self, connection: Any) -> MaskedBytes | None:
         found = await connection.fetchval(self._sql["seal"])

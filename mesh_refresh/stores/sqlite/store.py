@@ -136,9 +136,9 @@ class SqliteStore(Store):
         Afterwards the store opens with that key alone. Give every process both keys first, and only then
         the new one before the old.
         """
-        cipher = self.cipher
+        cipher, store_id = self.cipher, self.store_id
         number = await reseal(self)
-        await self._write(lambda session: verbs.put_key_check(session, cipher))
+        await self._write(lambda session: verbs.put_key_check(session, cipher, store_id))
         return number
 
     async def aclose(self) -> None:
@@ -154,7 +154,7 @@ class SqliteStore(Store):
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
                 await self._writer.run(lambda session: session.open(), writes=False)
-                await self._write(lambda session: verbs.check_key(session, cipher))
+                self.store_id = await self._write(lambda session: verbs.check_key(session, cipher))
             except BaseException:
                 await self.aclose()
                 raise

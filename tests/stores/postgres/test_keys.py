@@ -96,6 +96,7 @@ async def test_resealed_rows_open_with_the_new_key_alone(empty: Fleet) -> None:
         await take(store, "007")
         before = await store.rows(Page(1_000))
         assert await store.reseal() == 250
+        store_id = store.store_id
         after = await store.rows(Page(1_000))
         assert [evolve(row, sealed=b"", revision=row.revision + 1) for row in before] == [
             evolve(row, sealed=b"") for row in after
@@ -105,6 +106,8 @@ async def test_resealed_rows_open_with_the_new_key_alone(empty: Fleet) -> None:
     with pytest.raises(WrongKey):
         _ = await empty.store(cipher=Cipher([_OLD]))
     async with empty.store(cipher=Cipher([_NEW])) as store:
+        assert store.store_id == store_id
+        assert len(store_id) == 16
         for row in await store.rows(Page(1_000)):
             assert store.cipher.open(row.sealed, f"login:{row.login_id}") == row.login_id
 
