@@ -48,7 +48,7 @@ class Place:
         """The store, to be entered. Raises `Failure` where none is named, and where it must be there and is not."""
         cipher = self.cipher()
         if not self.in_postgres:
-            return SqliteStore.open(self._path(create=create), cipher=cipher)
+            return SqliteStore.open(self._path(create=create), cipher=cipher, create=create)
         try:
             return PostgresStore.open(self.url(), cipher=cipher)
         except InvalidRequest as error:
@@ -121,7 +121,7 @@ class Place:
         if not create and not self.has_file():
             raise Failure(
                 f"There is no store at the path in {self.named_by}, {_shown(self._file())}: "
-                "`mesh-refresh import` makes one, and so does `run`."
+                "`mesh-refresh import` makes one, and so does `migrate`."
             )
         return path
 

@@ -38,9 +38,9 @@ class Session:
             raise closed(self.path)
         return self._connection
 
-    def open(self) -> None:
-        """Make the file where there is none, and bring it to this version."""
-        create(self.path, self.patience)
+    def open(self, *, create_file: bool) -> None:
+        """Bring the file to this version; with `create_file`, make it where there is none."""
+        create(self.path, self.patience, new=create_file)
         self._connection = connect(self.path, self.patience)
         migrate(self.connection, self.path, self.patience)
         self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))

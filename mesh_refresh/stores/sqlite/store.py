@@ -38,11 +38,14 @@ class SqliteStore(Store):
 
     steady = True
 
-    def __init__(self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta) -> None:
+    def __init__(
+        self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
+    ) -> None:
         self.cipher = cipher
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
+        self._create = create
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
@@ -55,10 +58,12 @@ class SqliteStore(Store):
         cipher: Sealing,
         clock: Clock | None = None,
         busy_timeout: timedelta = _BUSY,
+        create: bool = True,
     ) -> Self:
         """The store in the file `path`, opened by ``async with`` or by ``await``.
 
-        Opening makes the file where there is none (mode 0600), brings it to this version's schema, and raises
+        Opening makes the file where there is none (mode 0600), unless `create` is false: then it raises `StoreRefused`,
+        so that a mistyped path makes no empty store. It brings the file to this version's schema, and raises
         `WrongKey` where it was written with a key that `cipher` has not, `StoreUnavailable` where it cannot be opened
         now, and `StoreDamaged` where it is no store or was written by a newer version.
 
@@ -68,7 +73,7 @@ class SqliteStore(Store):
         if not isinstance(busy_timeout, timedelta) or busy_timeout < timedelta():
             raise InvalidRequest("busy_timeout must be a timedelta, and not less than nothing.")
         check_cipher("SqliteStore", cipher)
-        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout)
+        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout, create=create)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -151,9 +156,10 @@ class SqliteStore(Store):
     async def _opened(self) -> Self:
         if self._writer is None and not self._closed:
             session, cipher = Session(self._path, self._clock, self._busy_timeout), self.cipher
+            create_file = self._create
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
-                await self._writer.run(lambda session: session.open(), writes=False)
+                await self._writer.run(lambda session: session.open(create_file=create_file), writes=False)
                 self.store_id = await self._write(lambda session: verbs.check_key(session, cipher))
             except BaseException:
                 await self.aclose()

@@ -25,7 +25,7 @@ COMMANDS = [
     ("key", "reseal"),
     ("migrate",),
 ]
-MAKERS = ("import", "run", "migrate")
+MAKERS = ("import", "migrate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -54,14 +54,27 @@ def test_a_missing_key_is_told_with_the_way_to_one(fleet: Fleet, command: tuple[
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_only_import_and_run_make_a_store(fleet: Fleet, command: tuple[str, ...]) -> None:
-    """A path that is mistyped must not look like an empty fleet."""
+def test_only_import_and_migrate_make_a_store(fleet: Fleet, command: tuple[str, ...], *, is_there: bool) -> None:
+    """A path that is mistyped must not look like an empty fleet; nor must an empty file."""
+    if is_there:
+        fleet.file.touch(mode=0o600)
     ran = fleet(*command)
-    assert fleet.file.exists() is (command[0] in MAKERS)
+    assert (fleet.file.exists() and fleet.file.stat().st_size > 0) is (command[0] in MAKERS)
     if command[0] not in MAKERS:
         assert ran.code == Exit.INVALID
         assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}:" in ran.err
+        assert "`mesh-refresh import` makes one, and so does `migrate`" in ran.err
+    assert not Path("fleet.db.spool").exists()
+
+
+def test_a_log_without_its_file_is_no_reason_to_make_a_new_one(fleet: Fleet) -> None:
+    """The file was removed by mistake; what was written last is in its log still."""
+    Path("fleet.db-wal").write_bytes(b"what was committed last")
+    for command in COMMANDS:
+        assert fleet(*command).code == Exit.STORE
+    assert [path.name for path in fleet.cli.folder.iterdir()] == ["fleet.db-wal"]
 
 
 @pytest.mark.parametrize(
