@@ -82,7 +82,6 @@ from mesh_refresh.keeper import (
     Login,
     MfaNeeded,
     Moving,
-    Named,
     NotReadyInTime,
     Pending,
     Policy,
@@ -105,8 +104,10 @@ from mesh_refresh.stores import (
     Count,
     Demand,
     MemoryStore,
+    Named,
     Page,
     PlainText,
+    Resealed,
     Row,
     Sealing,
     Store,
@@ -446,7 +447,7 @@ async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
         SqliteStore.open("fleet.db", cipher=Cipher([key]), busy_timeout=timedelta(seconds=1)) as store,
         Keeper(mesh, store) as keeper,
     ):
-        assert_type(await store.reseal(), int)
+        assert_type(await store.reseal(), Resealed)
         assert_type(keeper, Keeper)
         added = await keeper.add("user-7", Tokens.from_link(payload))
         assert_type(added, Added)

@@ -1,7 +1,7 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
 from mesh_refresh.keeper.adding import Added
-from mesh_refresh.keeper.copying import Copied, Named, copy_fleet
+from mesh_refresh.keeper.copying import Copied, copy_fleet
 from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.keeper.events import (
     AccountEvent,
@@ -62,7 +62,6 @@ __all__ = [
     "LoginMoved",
     "MfaNeeded",
     "Moving",
-    "Named",
     "NotReadyInTime",
     "Pending",
     "Policy",

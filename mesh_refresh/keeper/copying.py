@@ -15,33 +15,17 @@ from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
 _AT_A_TIME = 100
-_NAMED = 100
 _LONGEST_PAUSE = timedelta(seconds=5)
 _AWAY = {way.value for way in Way}
 """The states of rows whose logins are not at home there."""
-
-
-@frozen
-class Named:
-    """Some logins: how many, and which."""
-
-    number: int = 0
-    first: tuple[str, ...] = ()
-    """The ids of the first hundred."""
-
-    def having(self, login_ids: Sequence[str]) -> "Named":
-        """These and more."""
-        return Named(self.number + len(login_ids), (*self.first, *login_ids)[:_NAMED])
-
-
-NONE = Named()
 
 
 @frozen
@@ -62,10 +46,10 @@ class Copied:
     """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
     paused: tuple[str, ...] = ()
     """Brokers (``"*"``: all) that this run has paused in the new store, because they are in the old one."""
-    gone: Named = NONE
+    gone: Named = NO_LOGINS
     """Logins that were moved to this store, and that it does not have: they were removed there, or it was restored from
     an older backup."""
-    elsewhere: Named = NONE
+    elsewhere: Named = NO_LOGINS
     """Logins that were moved to another store than this one, which does not have them; `take_back` brings them back."""
 
 

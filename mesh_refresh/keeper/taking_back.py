@@ -9,14 +9,15 @@ from attrs import evolve, frozen
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import failing
-from mesh_refresh.keeper.copying import NONE, Named, are_one
+from mesh_refresh.keeper.copying import are_one
 from mesh_refresh.keeper.core import new_name
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
 
@@ -32,9 +33,9 @@ class TakenBack:
 
     taken: int = 0
     """Logins that are at home in the old store again, each account as one of unknown fate."""
-    held: Named = NONE
+    held: Named = NO_LOGINS
     """Logins that the other store holds: they were left as they are."""
-    unreadable: Named = NONE
+    unreadable: Named = NO_LOGINS
     """Logins that were left as they are, because what is kept of them cannot be read."""
 
 

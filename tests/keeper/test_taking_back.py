@@ -11,7 +11,6 @@ from mesh_refresh.keeper import (
     AccountState,
     Copied,
     LoginMoved,
-    Named,
     NotReadyInTime,
     Reason,
     ReconnectNeeded,
@@ -19,7 +18,7 @@ from mesh_refresh.keeper import (
     Way,
     take_back,
 )
-from mesh_refresh.stores import Cipher, MemoryStore, Store, StoreUnavailable
+from mesh_refresh.stores import Cipher, MemoryStore, Named, Store, StoreUnavailable
 from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 from tests.keeper.test_copying import Interrupted, Steps, copied
 

@@ -12,8 +12,8 @@ from mesh_refresh.cli.exits import exit_for
 from mesh_refresh.cli.fleet.place import AnyStore, Place
 from mesh_refresh.cli.lines import Failure, counted, one_line, say
 from mesh_refresh.cli.loop import Loop
-from mesh_refresh.keeper import Named, Way
-from mesh_refresh.stores import Page, StoreDamaged, StoreError, WrongKey
+from mesh_refresh.keeper import Way
+from mesh_refresh.stores import Named, Page, StoreDamaged, StoreError, WrongKey
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.stores.store import Store
 

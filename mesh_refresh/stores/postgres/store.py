@@ -18,7 +18,7 @@ from mesh_refresh.stores.postgres.listening import Ears, channel_of
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import Store
 
@@ -206,16 +206,16 @@ class PostgresStore(Store):
             return super().watch(wake)
         return self._ears.add(wake)
 
-    async def reseal(self) -> int:
-        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+    async def reseal(self) -> Resealed:
+        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
 
-        Afterwards the store opens with that key alone. Give every process both keys first, and only then
-        the new one before the old.
+        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then the new one before the old.
         """
-        number = await reseal(self)
+        done = await reseal(self)
         sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
         await self._open_jobs().do(lambda connection: connection.execute(self._sql["put_seal"], sealed))
-        return number
+        return done
 
     async def aclose(self) -> None:
         """See `Store`."""

@@ -10,7 +10,7 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_text
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.failures import closed
@@ -135,16 +135,16 @@ class SqliteStore(Store):
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 
-    async def reseal(self) -> int:
-        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+    async def reseal(self) -> Resealed:
+        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
 
-        Afterwards the store opens with that key alone. Give every process both keys first, and only then
-        the new one before the old.
+        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then the new one before the old.
         """
         cipher, store_id = self.cipher, self.store_id
-        number = await reseal(self)
+        done = await reseal(self)
         await self._write(lambda session: verbs.put_key_check(session, cipher, store_id))
-        return number
+        return done
 
     async def aclose(self) -> None:
         """See `Store`."""
