@@ -16,6 +16,9 @@ from mesh_refresh.syncing import sync_folder
 # So no store opens the file while another one is making it.
 _MAKING = threading.Lock()
 
+LONG_LOG = 64 * 1024 * 1024
+"""Bytes. Readers that overlap keep SQLite from beginning its log anew; from this length on, they are waited for."""
+
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL mode, FULL is what survives a power cut
     "PRAGMA secure_delete = FAST",  # what is overwritten costs no more than before; rows are sealed besides
@@ -25,7 +28,7 @@ _SETTINGS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
     "PRAGMA wal_autocheckpoint = 1000",  # pages: what is copied back holds up one commit, for milliseconds
-    "PRAGMA journal_size_limit = 67108864",
+    f"PRAGMA journal_size_limit = {LONG_LOG}",
 )
 
 
