@@ -15,6 +15,8 @@ _NO_PATH = (
     (re.compile(r"(.*[\s?&;])?\w+\s*=\s*[^\s=]", re.DOTALL), "a connection string"),
 )
 """How a name begins that is none, and what it is taken for."""
+_DRIVER = re.compile(r"(postgres(?:ql)?\+(?:asyncpg|psycopg|psycopg2|psycopg_async|pg8000|psycopg2cffi))://")
+"""As SQLAlchemy has it. The scheme is shown, since it is one of these words and no secret."""
 
 
 def is_postgres(name: str) -> bool:
@@ -38,6 +40,8 @@ def check_name(name: str, named_by: str) -> None:
     found = [what for pattern, what in _NO_PATH if pattern.match(path)]
     if path and not found:
         return
+    if scheme := _DRIVER.match(name):
+        found = [f"a URL with the scheme {scheme[1]}, which names a driver (write postgresql:// in its place)"]
     del name, path  # a traceback may be rendered with its locals
     raise Failure(
         f"What {named_by} names looks like {[*found, 'a URL'][0]}, and is not shown. Name a store by the path of an "

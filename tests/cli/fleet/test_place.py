@@ -150,6 +150,29 @@ def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, n
     assert not list(fleet.cli.folder.iterdir())
 
 
+@pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgres+psycopg"])
+def test_a_scheme_that_names_a_driver_is_named(fleet: Fleet, scheme: str) -> None:
+    ran = fleet("status", "--store", f"{scheme}://fleet:planted-secret@db/fleet")
+    assert ran.code == Exit.INVALID
+    assert f"a URL with the scheme {scheme}, which names a driver (write postgresql:// in its place)" in ran.err
+    assert "planted-secret" not in ran.err
+
+
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] != "import"])
+def test_a_file_with_two_names_is_refused_in_words(fleet: Fleet, command: tuple[str, ...]) -> None:
+    """Nothing is made beside it, and nothing is written."""
+    fleet.add("user-7")
+    before = fleet.file.read_bytes()
+    Path("other.db").hardlink_to("fleet.db")
+    for name in ("fleet.db", "other.db"):
+        ran = fleet(*command, "--store", name)
+        assert ran.code == Exit.STORE
+        assert ran.err.count("\n") == 1
+        assert f"The store {Path(name).absolute()} has 2 names (hard links)" in ran.err
+        assert "Mount the folder that holds it instead." in ran.err
+    assert fleet.file.read_bytes() == before
+
+
 @pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] not in ("import", "pause", "resume")])
 def test_a_connection_string_without_quotes_is_not_repeated(fleet: Fleet, command: tuple[str, ...]) -> None:
     ran = fleet(*command, "--store", "host=db", "user=fleet", "password=planted-secret")
