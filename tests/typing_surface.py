@@ -89,10 +89,12 @@ from mesh_refresh.keeper import (
     ReconnectRequired,
     ReconnectSoon,
     Summary,
+    TakenBack,
     UnknownAccount,
     UnknownLogin,
     Way,
     copy_fleet,
+    take_back,
 )
 from mesh_refresh.keeper import Fault as BreakerFault
 from mesh_refresh.keeper import Reason as ParkedBecause
@@ -102,8 +104,10 @@ from mesh_refresh.stores import (
     Count,
     Demand,
     MemoryStore,
+    Named,
     Page,
     PlainText,
+    Resealed,
     Row,
     Sealing,
     Store,
@@ -443,7 +447,7 @@ async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
         SqliteStore.open("fleet.db", cipher=Cipher([key]), busy_timeout=timedelta(seconds=1)) as store,
         Keeper(mesh, store) as keeper,
     ):
-        assert_type(await store.reseal(), int)
+        assert_type(await store.reseal(), Resealed)
         assert_type(keeper, Keeper)
         added = await keeper.add("user-7", Tokens.from_link(payload))
         assert_type(added, Added)
@@ -479,6 +483,10 @@ async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
         assert_type(done, Copied)
         assert_type(done.moved, int)
         assert_type(done.until, datetime | None)
+        assert_type(done.gone, Named)
+        assert_type(await take_back(old, None, policy=Policy(), **strategies), TakenBack)
+        assert_type(await take_back(old, store), TakenBack)
+        assert_type(store.store_id, str)
         forget = store.watch(lambda: None)
         forget()
         login = await store.get("user-7")

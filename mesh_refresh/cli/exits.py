@@ -76,12 +76,15 @@ OF_A_WORKER: dict[Exit, str] = {
 """Of ``run``."""
 
 OF_A_COPY: dict[Exit, str] = {
-    Exit.REFRESHED: "nothing is left to move",
+    Exit.REFRESHED: "nothing is left to move; what is in TO no more is named",
     Exit.FAILED: _OF_BOTH[Exit.FAILED],
     Exit.INVALID: "nothing was done: the command line, a key or the name of a store will not do",
     Exit.TRY_AGAIN: "something is left (--no-wait), or a store cannot be used now: run it again later",
-    Exit.STORE: "a store cannot be opened, or a login in it cannot be read: look at keys, password, rights and tables",
-    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM); what was under way is moved, run it again for the rest",
+    Exit.STORE: (
+        "a store cannot be opened, or a login in it cannot be read: look at keys, password, rights and tables;\n"
+        "       or logins went to another store than TO before; with --take-back: TO holds logins, which it keeps"
+    ),
+    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM), or the answer was no; what was begun is moved, run it again",
 }
 """Of ``copy``."""
 

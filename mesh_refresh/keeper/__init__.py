@@ -21,6 +21,7 @@ from mesh_refresh.keeper.events import (
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reports import BrokerSummary, Health, Summary
+from mesh_refresh.keeper.taking_back import TakenBack, take_back
 from mesh_refresh.logins import (
     Account,
     AccountState,
@@ -69,8 +70,10 @@ __all__ = [
     "ReconnectRequired",
     "ReconnectSoon",
     "Summary",
+    "TakenBack",
     "UnknownAccount",
     "UnknownLogin",
     "Way",
     "copy_fleet",
+    "take_back",
 ]

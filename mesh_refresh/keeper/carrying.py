@@ -19,7 +19,7 @@ from mesh_refresh.stores.row import QUIET
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
 
-MOVED, TAKEN_OVER, NOTHING = "moved", "taken_over", ""
+MOVED, TAKEN_OVER, GONE, ELSEWHERE, NOTHING = "moved", "taken_over", "gone", "elsewhere", ""
 
 
 @define
@@ -49,10 +49,16 @@ class Carrier:
         if login.moving.way is Way.ARRIVING:
             return await self._leave(login.login_id)
         more = moving.has_more(login)
+        if not (await self._take_over(login) if more else await self._release(login.login_id)):
+            return self._missing(login)
         if more:
-            await self._take_over(login)
-        await self._release(login.login_id)
+            await self._release(login.login_id)
         return TAKEN_OVER if more else NOTHING
+
+    def _missing(self, login: Login) -> str:
+        """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
+        went_to = login.moving.to if login.moving is not None else ""
+        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""
@@ -73,7 +79,7 @@ class Carrier:
         except Later:
             await self._give_back(self.source, login)
             raise
-        if not await self._swap(self.source, moving.marked(login), owner=self.owner):
+        if not await self._swap(self.source, moving.marked(login, self.target.store_id), owner=self.owner):
             # Written meanwhile, by somebody without a lease: it is looked at anew.
             await self._give_back(self.source, login)
             raise Later(self.clock.now())
@@ -177,28 +183,33 @@ class Carrier:
             there = evolve(there, revision=there.revision + 1)
         return there
 
-    async def _release(self, login_id: str) -> None:
+    async def _release(self, login_id: str) -> bool:
+        """False where there is no such login in the new store."""
         while True:
             row = await self.target.read(login_id)
             if row is None:
-                return
+                return False
             there = self._opened(self.target, row)
             if there.moving is None or there.moving.way is not Way.ARRIVING:
-                return
+                return True
             if await self._swap(self.target, moving.released(there)):
-                return
+                return True
 
-    async def _take_over(self, login: Login) -> None:
-        """What came for a moved login, into the store where it is now; then it is known to be there."""
+    async def _take_over(self, login: Login) -> bool:
+        """What came for a moved login, into the store where it is now; then it is known to be there.
+
+        False where it is not: what came is kept where it is.
+        """
         while True:
             row = await self.target.read(login.login_id)
             if row is None:
-                break  # it was removed there, and stays so
+                return False
             there = self._opened(self.target, row)
             if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
                 break
-        if not await self._swap(self.source, moving.marked(login)):
+        if not await self._swap(self.source, moving.marked(login, self.target.store_id)):
             raise Later(self.clock.now())
+        return True
 
     def _adding(self) -> Adding:
         return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)

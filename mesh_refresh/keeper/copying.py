@@ -10,12 +10,13 @@ from attrs import define, evolve, frozen
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.carrying import MOVED, TAKEN_OVER, Carrier, Later
+from mesh_refresh.keeper.carrying import ELSEWHERE, GONE, MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
 
@@ -45,6 +46,11 @@ class Copied:
     """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
     paused: tuple[str, ...] = ()
     """Brokers (``"*"``: all) that this run has paused in the new store, because they are in the old one."""
+    gone: Named = NO_LOGINS
+    """Logins that were moved to this store, and that it does not have: they were removed there, or it was restored from
+    an older backup."""
+    elsewhere: Named = NO_LOGINS
+    """Logins that were moved to another store than this one, which does not have them; `take_back` brings them back."""
 
 
 async def copy_fleet(
@@ -70,7 +76,7 @@ async def copy_fleet(
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
-    if await _are_one(source, target):
+    if await are_one(source, target):
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
     carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     copying = _Copying(carrier, set(await source.paused()))
@@ -147,8 +153,10 @@ class _Copying:
         return [ends[row.login_id] for row in rows], cancelled
 
 
-async def _are_one(source: Store, target: Store) -> bool:
-    """Whether the first login has the same epoch in both: each store gives it another one."""
+async def are_one(source: Store, target: Store) -> bool:
+    """Whether both have one id; or one epoch for the first login, since each store gives it another one."""
+    if source.store_id and source.store_id == target.store_id:
+        return True
     for row in await source.rows(Page(1)):
         there = await target.read(row.login_id)
         return there is not None and there.epoch == row.epoch
@@ -168,4 +176,16 @@ def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseExcepti
             unreadable.append(row.login_id)
         elif isinstance(end, BaseException):
             raise end
-    return Copied(done.moved + number[MOVED], done.taken_over + number[TAKEN_OVER], left, until, tuple(unreadable))
+    return Copied(
+        done.moved + number[MOVED],
+        done.taken_over + number[TAKEN_OVER],
+        left,
+        until,
+        tuple(unreadable),
+        gone=done.gone.having(_ended(rows, ends, GONE)),
+        elsewhere=done.elsewhere.having(_ended(rows, ends, ELSEWHERE)),
+    )
+
+
+def _ended(rows: Sequence[Row], ends: Sequence[str | BaseException], how: str) -> list[str]:
+    return [row.login_id for row, end in zip(rows, ends, strict=True) if end == how]

@@ -116,6 +116,21 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
     return Applied(login, tuple(told), holds)
 
 
+def taken_back(login: Login, now: Now, may_resend: Mapping[str, bool]) -> Login:
+    """A login that comes back from a store which is lost: each of its tokens may have been sent there.
+
+    So may the code for an open question: only a new question can tell.
+    """
+    for account in login.accounts:
+        if now.credential(account.tokens) is None:
+            continue
+        allowed = may_resend.get(account.epoch, True)
+        stamped = _stamped(login, account, ("taken back", login.attempt), now, may_resend=allowed)
+        pending = None if stamped.pending is None else evolve(stamped.pending, answered=True)
+        login = replaced(login, account, evolve(stamped, pending=pending))
+    return login
+
+
 def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
     told: list[Event] = []
     for account in concerned(login, attempt, now):

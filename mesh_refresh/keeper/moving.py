@@ -70,10 +70,10 @@ def joined(source: Login, target: Login, credential: Credential = refresh_token_
     return evolve(target, accounts=(*own, *new))
 
 
-def marked(source: Login) -> Login:
-    """What is written to the old store: it is elsewhere, and so far all that is known of it."""
+def marked(source: Login, to: str) -> Login:
+    """What is written to the old store: it is in the store with the id `to`, and so far all that is known of it."""
     seen = tuple((account.epoch, account.settled_by) for account in source.accounts)
-    return evolve(source, moving=Moving(Way.MOVED, source.revision + 1, seen))
+    return evolve(source, moving=Moving(Way.MOVED, source.revision + 1, seen, to))
 
 
 def released(target: Login) -> Login:

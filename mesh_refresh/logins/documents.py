@@ -44,7 +44,8 @@ def login_to_text(login: Login) -> str:
             document[name] = value
     if login.moving is not None:
         moving = login.moving
-        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": [list(it) for it in moving.seen]}
+        seen = [list(it) for it in moving.seen]
+        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": seen, "to": moving.to}
     return codec.dumps(document)
 
 
@@ -70,7 +71,7 @@ def _read_moving(document: Mapping[str, Any] | None) -> Moving | None:
     if document is None:
         return None
     seen = tuple((str(epoch), int(number)) for epoch, number in document["seen"])
-    return Moving(Way(document["way"]), int(document["revision"]), seen)
+    return Moving(Way(document["way"]), int(document["revision"]), seen, str(document["to"]))
 
 
 def _account(account: Account) -> MaskedDict:

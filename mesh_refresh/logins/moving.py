@@ -24,3 +24,5 @@ class Moving:
     seen: tuple[tuple[str, int], ...] = ()
     """Then, the epoch of every account, and the number of the attempt that had brought something for it last. Of a row
     that arrives: of every account that was copied."""
+    to: str = ""
+    """Of a moved row: the id of the store that it went to. Empty where that store has none."""

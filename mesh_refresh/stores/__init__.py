@@ -3,7 +3,7 @@
 from mesh_refresh.stores.cipher import Cipher, PlainText
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable, WrongKey
 from mesh_refresh.stores.memory import MemoryStore
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, Count, Demand, Named, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing, row_of
 from mesh_refresh.stores.store import Store
 
@@ -13,8 +13,10 @@ __all__ = [
     "Count",
     "Demand",
     "MemoryStore",
+    "Named",
     "Page",
     "PlainText",
+    "Resealed",
     "Row",
     "Sealing",
     "Store",

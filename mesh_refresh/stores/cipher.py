@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,9 +14,11 @@ from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
 
 _VERSION = b"\x01"
-_SALT, _NONCE, _KEY = 16, 12, 32
-_DRAWS = 128
+_SALT, _NONCE, _KEY, _RANDOM = 16, 12, 32, 32
 _PURPOSE = b"mesh_refresh seal 1"
+_UNIQUE = b"mesh_refresh salt and nonce 1"
+_AT_ONCE = 2_047
+"""Of more bytes, hashlib lets other threads run meanwhile."""
 _PLAIN = b"plain\0"
 
 
@@ -27,8 +30,8 @@ class Cipher:
     was sealed, so that one person's tokens moved to another one's row do not open.
 
     Each value has a key of its own, derived from yours and 128 random bits (HMAC-SHA-256), and is sealed with it by
-    AES-256-GCM (NIST SP 800-38D): no number of values wears a key out. Needs the extra ``keeper``. Raises
-    `InvalidRequest` for what is no key, without showing it.
+    AES-256-GCM (NIST SP 800-38D): no number of values wears a key out, and no clone of a machine repeats one. Needs the
+    extra ``keeper``. Raises `InvalidRequest` for what is no key, without showing it.
     """
 
     def __init__(self, keys: Iterable[str | bytes]) -> None:
@@ -42,6 +45,7 @@ class Cipher:
         if isinstance(found, str):
             raise InvalidRequest(found)
         self._keys = tuple(hmac.new(key, _PURPOSE, "sha256") for key in found)
+        self._unique = hmac.new(found[0], _UNIQUE, "sha256")
 
     def __repr__(self) -> str:
         return f"<Cipher with {len(getattr(self, '_keys', ()))} key(s)>"  # one that was refused has none
@@ -54,9 +58,9 @@ class Cipher:
     def seal(self, text: str, context: str = "") -> bytes:
         """`text`, to be opened only with the same `context`."""
         text = MaskedStr(text)
-        plain = _encoded(text)
-        random = _random()
-        return _VERSION + random + self._apply("encrypt", self._keys[0], random, plain, _encoded(context))
+        plain, bound = _encoded(text), _encoded(context)
+        unique = self._drawn(plain, bound)
+        return _VERSION + unique + self._apply("encrypt", self._keys[0], unique, plain, bound)
 
     def open(self, sealed: bytes, context: str = "") -> str:
         """The text. Raises `WrongKey` where no key opens it, or it was sealed in another context."""
@@ -74,6 +78,18 @@ class Cipher:
             raise WrongKey("This is not sealed but plain text: open it with PlainText().")
         raise WrongKey
 
+    def _drawn(self, text: bytes, context: bytes) -> bytes:
+        """A salt and a nonce, of fresh random bytes and of what is sealed.
+
+        The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
+        not get the same ones, which would open both.
+        """
+        mixed = self._unique.copy()
+        mixed.update(_random() + len(context).to_bytes(8, "big") + context)
+        for start in range(0, len(text), _AT_ONCE):
+            mixed.update(text[start : start + _AT_ONCE])
+        return mixed.digest()[: _SALT + _NONCE]
+
     def _apply(self, verb: str, key: hmac.HMAC, random: bytes, text: bytes, context: bytes) -> bytes:
         # Not `hmac.digest`: that lets other threads run meanwhile, and a busy one gives the turn back late.
         derived = key.copy()
@@ -83,20 +99,16 @@ class Cipher:
         return result
 
 
-_drawn: list[bytes] = []
-"""Random bytes for so many seals. A child process that is forked off must not use the same ones."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drawn.clear)
-
-
 def _random() -> bytes:
-    """A salt and a nonce that were never used. Drawn for many seals at once: the system call lets other threads run."""
-    while True:
-        try:
-            return _drawn.pop()
-        except IndexError:
-            many = os.urandom(_DRAWS * (_SALT + _NONCE))
-            _drawn.extend(many[at : at + _SALT + _NONCE] for at in range(0, len(many), _SALT + _NONCE))
+    """Bytes that were never drawn before, from the system. None are drawn ahead.
+
+    A machine that was cloned from a snapshot has the same memory, and would seal with the same ones.
+    """
+    if sys.platform == "linux":
+        # Unlike `os.urandom`, it lets no other thread run meanwhile: a busy one gives the turn back late.
+        with suppress(OSError):  # an old kernel, or a sandbox
+            return os.getrandom(_RANDOM)
+    return os.urandom(_RANDOM)
 
 
 class PlainText:

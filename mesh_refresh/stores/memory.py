@@ -8,6 +8,7 @@ from attrs import define, evolve
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
+from mesh_refresh.stores.key_check import new_store_id
 from mesh_refresh.stores.row import QUIET, Busy, Count, Demand, Page, Row, is_open
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
@@ -34,6 +35,7 @@ class MemoryStore(Store):
 
     def __init__(self, *, cipher: Sealing | None = None, clock: Clock | None = None) -> None:
         self.cipher = cipher or PlainText()
+        self.store_id = new_store_id()
         self.made_up_cipher = cipher is None
         """Nobody said that anything may be in plain text: nothing may leave the memory so."""
         self._clock = clock or SystemClock()

@@ -1,12 +1,13 @@
 """A login as a store sees it, and what a store is asked for. Values only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from attrs import field, frozen
 
 from mesh_refresh.masking import masked_size
 
+_NAMED = 100
 _END = datetime.max.replace(tzinfo=UTC)
 QUIET = "~"
 """How the name of an owner begins who sends nothing: see `Store`."""
@@ -110,3 +111,29 @@ class Count:
     """The least `due_at` among them."""
     leased: int
     """Those of them under a lease that has not run out."""
+
+
+@frozen
+class Named:
+    """Some logins: how many, and which."""
+
+    number: int = 0
+    first: tuple[str, ...] = ()
+    """The ids of the first hundred."""
+
+    def having(self, login_ids: Sequence[str]) -> "Named":
+        """These and more."""
+        return Named(self.number + len(login_ids), (*self.first, *login_ids)[:_NAMED])
+
+
+NO_LOGINS = Named()
+
+
+@frozen
+class Resealed:
+    """What came of sealing every row anew."""
+
+    number: int = 0
+    """Rows that are sealed with the first key now."""
+    unopened: Named = NO_LOGINS
+    """Logins of rows that no key at hand opens, which were left as they are."""

@@ -40,6 +40,9 @@ class Store(Protocol):
     uses no time-outs that work by cancelling, and no tasks of its own. False is always right."""
     cipher: Sealing
     """Seals and opens `Row.sealed` for those who use the store; the store itself never does."""
+    store_id: str = ""
+    """Drawn at random when the store was made, and known once it is open: what was restored from a backup has the same,
+    and no other store has. A copy writes down where a login went. Empty where the store has none."""
 
     async def insert(self, row: Row) -> bool:
         """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken."""

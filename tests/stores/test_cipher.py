@@ -12,6 +12,7 @@ from hypothesis import given
 
 from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
+from mesh_refresh.stores import cipher as cipher_module
 from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
 from tests.unit.tokens_strategies import UNICODE
@@ -162,15 +163,17 @@ def test_what_is_damaged_is_a_stores_error() -> None:
                 cipher.open(sealed)
 
 
-def test_a_process_that_is_forked_off_seals_with_randomness_of_its_own() -> None:
-    """Random bytes are drawn for many seals at once; used in both processes, they would be one nonce for two texts."""
-    program = """
-import os
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: clones its process by the C library of Linux")
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+def test_a_clone_of_the_memory_seals_with_randomness_of_its_own(fork: str) -> None:
+    """As a snapshot of a machine is: Python's own hooks after a fork do not run in it."""
+    program = f"""
+import ctypes, os
 from mesh_refresh.stores import Cipher
 cipher = Cipher([Cipher.generate_key()])
 cipher.seal("text")
 here, there = os.pipe()
-child = os.fork()
+child = {fork}()
 sealed = cipher.seal("text")
 if not child:
     os.write(there, sealed)
@@ -179,6 +182,36 @@ os.waitpid(child, 0)
 assert os.read(here, 10_000)[:29] != sealed[:29]
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+def test_a_clone_of_the_whole_machine_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel may give the same random bytes for a moment: two texts get no key and nonce in common even then."""
+    monkeypatch.setattr(cipher_module, "_random", lambda: bytes(32))
+    cipher, other = Cipher([OLD, NEW]), Cipher([NEW])
+    texts = ["", "a", "b", "x" * 5_000, "x" * 4_999 + "y"]
+    sealed = [cipher.seal(text, context) for text in texts for context in ("", "a", "b", "aa")]
+    sealed.append(other.seal("a", "a"))
+    assert len({value[:29] for value in sealed}) == len(sealed)
+    assert all(Cipher([NEW, OLD]).open(value, "") == text for value, text in zip(sealed[:-1:4], texts, strict=True))
+
+
+def test_each_seal_asks_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drawn ahead; where the system has no such call, the other one is taken."""
+    drawn: list[int] = []
+
+    def counted(size: int) -> bytes:
+        drawn.append(size)
+        return bytes(size)
+
+    def refused(_: int) -> bytes:
+        raise OSError
+
+    monkeypatch.setattr("os.getrandom", refused, raising=False)
+    monkeypatch.setattr("os.urandom", counted)
+    cipher = Cipher([OLD])
+    for text in "ab":
+        assert cipher.open(cipher.seal(text)) == text
+    assert drawn == [32, 32]
 
 
 def test_no_two_seals_have_the_same_randomness() -> None:

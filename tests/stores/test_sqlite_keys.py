@@ -1,12 +1,11 @@
 """SqliteStore knows whether it is opened with its own key, and its keys can be rotated while it is in use."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Cipher, Page, PlainText, Sealing, Store, WrongKey
+from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Row, Sealing, Store, WrongKey
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.store_kit import LEASE, a_row, fill, kept, take
@@ -51,7 +50,7 @@ async def test_resealed_rows_open_with_the_new_key_alone(tmp_path: Path) -> None
     async with a_store(tmp_path, Cipher([_NEW, _OLD])) as store:
         await take(store, "007")
         before = await store.rows(Page(1_000))
-        assert await store.reseal() == 250
+        assert await store.reseal() == Resealed(250)
         after = await store.rows(Page(1_000))
         assert [evolve(row, sealed=b"", revision=row.revision + 1) for row in before] == [
             evolve(row, sealed=b"") for row in after
@@ -85,19 +84,22 @@ async def test_resealing_overwrites_nothing_that_is_written_meanwhile(tmp_path: 
     seen: set[str] = set()
     async with Busy.open(tmp_path / "fleet.db", cipher=cipher) as store:
         await fill(store, *(a_row(login_id, sealed=_sealed(store, login_id, "older")) for login_id in ("a", "gone")))
-        assert await reseal(store) == 1
+        assert await reseal(store) == Resealed(1)
         assert cipher.open((await kept(store)).sealed, "login:a") == "newer"
         assert await store.read("gone") is None
 
 
-async def test_resealing_stops_at_a_row_that_does_not_open(tmp_path: Path) -> None:
-    """`WrongKey`; the row stays as it is, and so does the key check."""
+async def test_resealing_goes_on_past_a_row_that_does_not_open(tmp_path: Path) -> None:
+    """The row stays as it is, and is named; the others, and the store itself, open with the new key alone."""
     async with a_store(tmp_path, Cipher([_OLD])) as store:
         foreign = Cipher([_OTHER]).seal("text", "login:b")
-        await fill(store, a_row("a", sealed=_sealed(store, "a", "text")), a_row("b", sealed=foreign))
+        moved_here = _sealed(store, "b", "of another login")
+        await fill(store, *(a_row(login_id, sealed=_sealed(store, login_id, "text")) for login_id in "ac"))
+        await fill(store, a_row("b", sealed=foreign), a_row("d", sealed=moved_here), a_row("e", sealed=b"damaged"))
     async with a_store(tmp_path, Cipher([_NEW, _OLD])) as store:
-        with pytest.raises(WrongKey):
-            await store.reseal()
+        assert await store.reseal() == Resealed(2, Named(3, ("b", "d", "e")))
         assert (await kept(store, "b")).sealed == foreign
-    async with a_store(tmp_path, Cipher([_OLD])) as store:
-        await asyncio.gather(store.claim_one("b", "me", LEASE))
+    async with a_store(tmp_path, Cipher([_NEW])) as store:
+        for login_id in "ac":
+            assert store.cipher.open((await kept(store, login_id)).sealed, f"login:{login_id}") == "text"
+        assert isinstance(await store.claim_one("b", "me", LEASE), Row)

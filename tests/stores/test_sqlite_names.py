@@ -107,6 +107,20 @@ async def test_a_log_without_its_file_is_left_alone(path: Path) -> None:
     assert not path.exists()
 
 
+async def test_a_file_is_made_only_where_that_was_asked_for(tmp_path: Path) -> None:
+    """One that is empty is no store either, and stays as it is."""
+    path = tmp_path / "fleet.db"
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match=r"There is no store at .*fleet\.db"):
+            _ = await SqliteStore.open(path, cipher=PlainText(), create=False)
+        assert not path.exists() or path.stat().st_size == 0
+        path.touch()
+    async with a_store(path):
+        pass
+    async with SqliteStore.open(path, cipher=PlainText(), create=False) as store:
+        await fill(store, a_row())
+
+
 # What happens to the names while it is open.
 
 

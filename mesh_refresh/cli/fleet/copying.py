@@ -1,28 +1,29 @@
 """``mesh-refresh copy``."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, timedelta
 
 import click
 from attrs import define, evolve, field
 
 from mesh_refresh import MeshRefreshError
+from mesh_refresh.cli.asking import YES, agree
 from mesh_refresh.cli.exits import OF_A_COPY, Exit, exit_for, listed
 from mesh_refresh.cli.fleet import opened
 from mesh_refresh.cli.fleet.options import duration
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.fleet.two_stores import TwoStores, name_some
 from mesh_refresh.cli.lines import Failure, counted, one_line, say
 from mesh_refresh.cli.loop import Loop
-from mesh_refresh.keeper import Copied, Policy, copy_fleet
-from mesh_refresh.stores import Store, WrongKey
+from mesh_refresh.keeper import Copied, Policy, TakenBack, copy_fleet, take_back
 from mesh_refresh.stores.store import ALL_BROKERS
 
 TO_KEYS_VARIABLE = "MESH_REFRESH_TO_KEYS"
 
 _PROGRESS = 20_000
 _SAME = timedelta(seconds=5)
-_WAITING = " Waiting: somebody is at work on them, or it is not known yet what came of their last exchange."
+_WAITING = " Waiting: a worker has them, or it is not known yet what came of their last exchange."
+
+_TAKEN = "What was taken back is at home in FROM; run it again for the rest."
 
 _EPILOG = f"""\b
 FROM and TO are stores as --store takes them: the path of an SQLite file, or a URL
@@ -36,7 +37,9 @@ How to move a fleet without stopping it:
      on FROM where TO has no such login
   3. mesh-refresh copy FROM TO
   4. stop the workers on FROM, and run copy once more: it takes over what still came
-The way back is "copy TO FROM".
+The way back is "copy TO FROM". Where TO is lost, it is "copy --take-back FROM TO":
+each login that TO does not hold is at home in FROM again, with the tokens of before
+the move, which may be spent. End the workers on TO first, for good.
 
 \b
 Exit codes:
@@ -46,11 +49,13 @@ Exit codes:
 @click.command(epilog=_EPILOG, short_help="Move every login to another store, while workers run on both.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
+@click.option("--take-back", "back", is_flag=True, help="TO is lost: make the logins that went there at home in FROM.")
+@YES
 @click.option("--no-wait", is_flag=True, help="Leave what cannot be moved yet, instead of waiting for it.")
 @click.option("--lease", type=duration, help="As the workers on FROM have it.  [default: 3m]")
 @click.option("--settle", type=duration, help="As the workers on FROM have it.  [default: 2m]")
 @click.option("--from-plaintext", is_flag=True, help="FROM is not sealed.")
-@click.option("--to-plaintext", is_flag=True, help="TO is not to be sealed: whoever reads it has the tokens.")
+@click.option("--to-plaintext", is_flag=True, help="TO is not to be sealed: its file or tables show the tokens.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 def copy(
     source: str,
@@ -58,6 +63,8 @@ def copy(
     lease: timedelta | None,
     settle: timedelta | None,
     *,
+    back: bool,
+    yes: bool,
     no_wait: bool,
     from_plaintext: bool,
     to_plaintext: bool,
@@ -65,31 +72,65 @@ def copy(
 ) -> int:
     """Move every login from one store to another, login by login, while workers run on both. No token is in a file.
 
-    A login that somebody is at work on, or of which nobody knows yet what became of its last exchange, is waited for.
-    It can be interrupted and begun again at any point. What is in FROM stays there, marked as moved. Brokers that are
-    paused in FROM are paused in TO, until you resume them there.
+    It says first what it will do, and asks. A login that a worker is at work on, or of which it is not known yet what
+    became of its last exchange, is waited for. It can be interrupted and begun again at any point. What is in FROM
+    stays there, marked as moved to TO. Brokers that are paused in FROM are paused in TO, until you resume them there.
     """
+    if back and no_wait:
+        raise click.UsageError("--take-back waits for nothing: leave out --no-wait.")
     places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
     if source == target or places[0].is_same_file(places[1]):
         raise click.UsageError("FROM and TO are the same store.")
-    policy = opened.policy(lease=lease, settle=settle)
-    progress = _Progress(quiet=quiet)
+    policy, progress = opened.policy(lease=lease, settle=settle), _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
-            done = loop.run(_copied(*places, policy, progress, wait=not no_wait))
-        except MeshRefreshError as error:
-            raise Failure(f"{error} {progress.standing()}", exit_for(error)) from None
+            with TwoStores(*places, loop) as stores:
+                if back:
+                    return _take_back(stores, policy, yes=yes, quiet=quiet)
+                return _copy(stores, policy, progress, yes=yes, wait=not no_wait)
         except KeyboardInterrupt:
-            text = f"interrupted. {progress.so_far()}{progress.standing()}"
+            text = f"interrupted. {_TAKEN if back else f'{progress.so_far()}{progress.standing()}'}"
             raise Failure(text, loop.exit_code) from None
-    if not quiet or done.left or done.unreadable:
+
+
+def _copy(stores: TwoStores, policy: Policy, progress: "_Progress", *, yes: bool, wait: bool) -> int:
+    stores.look()
+    if not yes:
+        agree(f"{stores.plan()} Go on?", yes=yes, otherwise="nothing was moved.")
+    target = stores.made_target()
+    try:
+        done = stores.loop.run(copy_fleet(stores.source, target, policy=policy, wait=wait, on_progress=progress))
+    except MeshRefreshError as error:
+        raise Failure(f"{error} {progress.standing()}", exit_for(error)) from None
+    if not progress.quiet or done.left or done.unreadable:
         say(_sentence(done))
     if done.paused:
         names = ", ".join("all together" if broker == ALL_BROKERS else one_line(broker) for broker in done.paused)
         say(f"paused in TO as in FROM: {names}. `mesh-refresh resume` ends that.")
     for login_id in done.unreadable[:20]:
         say(f"it stays where it is, and was not moved: {one_line(login_id)}")
-    return Exit.STORE if done.unreadable else Exit.TRY_AGAIN if done.left else Exit.REFRESHED
+    name_some(done.gone, "moved to TO before, and not in it: removed there, or TO was restored from an older backup")
+    name_some(done.elsewhere, "moved to another store before, which is not TO, and TO does not have it")
+    if done.elsewhere.number:
+        say("name the store that they went to; where it is lost, `mesh-refresh copy --take-back FROM TO`.")
+    if done.unreadable or done.elsewhere.number:
+        return Exit.STORE
+    return Exit.TRY_AGAIN if done.left else Exit.REFRESHED
+
+
+def _take_back(stores: TwoStores, policy: Policy, *, yes: bool, quiet: bool) -> int:
+    stores.look(lost=True)
+    if not yes:
+        agree(f"{stores.plan_back()} Go on?", yes=yes, otherwise="nothing was taken back.")
+    try:
+        done: TakenBack = stores.loop.run(take_back(stores.source, stores.target, policy=policy))
+    except MeshRefreshError as error:
+        raise Failure(f"{error} {_TAKEN}", exit_for(error)) from None
+    if not quiet or done.held.number or done.unreadable.number:
+        say(f"{counted(done.taken, 'login')} taken back, each as after an exchange of which the end is not known.")
+    name_some(done.held, "in TO, and left there: `mesh-refresh copy TO FROM` moves it")
+    name_some(done.unreadable, "left as it is, since it cannot be read with these keys")
+    return Exit.STORE if done.held.number or done.unreadable.number else Exit.REFRESHED
 
 
 @define
@@ -130,28 +171,9 @@ class _Progress:
         return bool(self.latest.moved or self.latest.taken_over)
 
 
-async def _copied(source: Place, target: Place, policy: Policy, progress: _Progress, *, wait: bool) -> Copied:
-    async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(_named(source, create=False))
-        second = await stack.enter_async_context(_named(target, create=True))
-        return await copy_fleet(first, second, policy=policy, wait=wait, on_progress=progress)
-
-
-@asynccontextmanager
-async def _named(place: Place, *, create: bool) -> AsyncGenerator[Store]:
-    """The store; what is wrong with it is said with the name that it has here."""
-    try:
-        store = await place.opened(create=create)
-    except MeshRefreshError as error:
-        keys = f" Its keys are in {place.used_variable()}." if isinstance(error, WrongKey) else ""
-        raise Failure(f"{place.named_by}: {error}{keys} Nothing was moved by this run.", exit_for(error)) from None
-    async with store:
-        yield store
-
-
 def _sentence(done: Copied) -> str:
     if not (done.moved or done.taken_over or done.left):
-        return "there was nothing to move."
+        return "nothing was moved." if done.gone.number or done.elsewhere.number else "there was nothing to move."
     parts = [f"{counted(done.moved, 'login')} moved"]
     if done.taken_over:
         parts.append(f"news of {done.taken_over} moved before taken over")

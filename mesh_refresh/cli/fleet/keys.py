@@ -6,6 +6,7 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.fleet.two_stores import name_some
 from mesh_refresh.cli.lines import Failure, counted, say
 from mesh_refresh.keeper.spool import files
 from mesh_refresh.stores import Cipher
@@ -47,17 +48,21 @@ def generate() -> int:
 def reseal(place: Place, spool: str | None) -> int:
     """Seal every login in the store with the first of the keys. Workers may go on meanwhile.
 
-    It is step 4 of the six below, and may be stopped and begun again.
+    It is step 4 of the six below, and may be stopped and begun again. A login that no key at hand opens is named and
+    left as it is, and the exit code is 12.
     """
     if place.plaintext:
         raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
     with Fleet(place) as fleet:
-        number = fleet.run(fleet.store.reseal())
-    say(f"{counted(number, 'login')} {'is' if number == 1 else 'are'} sealed with the first key.")
+        done = fleet.run(fleet.store.reseal())
+    say(f"{counted(done.number, 'login')} {'is' if done.number == 1 else 'are'} sealed with the first key.")
+    name_some(done.unopened, "cannot be opened with these keys, and left as it is")
+    if done.unopened.number:
+        say(place.other_key())
     if waiting := len(files(place.spool(spool))):
         verb = "waits" if waiting == 1 else "wait"
         say(
             f"note: {counted(waiting, 'outcome')} {verb} in the spool, perhaps sealed with an older key: keep that key "
             "until a worker with this spool has taken them up, and what was set aside there is gone."
         )
-    return Exit.REFRESHED
+    return Exit.STORE if done.unopened.number else Exit.REFRESHED

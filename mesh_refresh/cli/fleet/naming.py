@@ -16,6 +16,7 @@ _NO_PATH = (
     (re.compile(r"(.*[\s?&;])?\w+\s*=\s*[^\s=]", re.DOTALL), "a connection string"),
 )
 """How a name begins that is none, and what it is taken for."""
+"""As SQLAlchemy has it. The scheme is shown, since it is one of these words and no secret."""
 
 
 def is_postgres(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from attrs import field, frozen
@@ -47,7 +48,7 @@ class Place:
         """The store, to be entered. Raises `Failure` where none is named, and where it must be there and is not."""
         cipher = self.cipher()
         if not self.in_postgres:
-            return SqliteStore.open(self._path(create=create), cipher=cipher)
+            return SqliteStore.open(self._path(create=create), cipher=cipher, create=create)
         try:
             return PostgresStore.open(self.url(), cipher=cipher)
         except InvalidRequest as error:
@@ -120,13 +121,13 @@ class Place:
         if not create and not self.has_file():
             raise Failure(
                 f"There is no store at the path in {self.named_by}, {_shown(self._file())}: "
-                "`mesh-refresh import` makes one, and so does `run`."
+                "`mesh-refresh import` makes one, and so does `migrate`."
             )
         return path
 
     def has_file(self) -> bool:
-        """Whether there is one already."""
-        return Path(self._file()).exists()
+        """Whether there is one already, or the log of one; an empty file is none yet."""
+        return any(_size(Path(f"{self._file()}{side}")) for side in ("", "-wal"))
 
     def read_by_others(self) -> bool:
         """Whether there is a file that the whole machine may read. A group may be meant to share it."""
@@ -136,6 +137,15 @@ class Place:
             return bool(Path(self._file()).stat().st_mode & 0o007)
         except OSError:
             return False
+
+
+def _size(path: Path) -> int:
+    """Bytes; one for what is no file, which opening it tells."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 1
 
 
 def _shown(name: str) -> str:

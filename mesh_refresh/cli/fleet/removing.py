@@ -1,41 +1,39 @@
 """``mesh-refresh remove``."""
 
-import sys
-
 import click
 
+from mesh_refresh.cli.asking import YES, agree
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet.opened import Fleet
 from mesh_refresh.cli.fleet.options import spool_option, store_options
 from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.cli.fleet.spooled import Spooled
-from mesh_refresh.cli.lines import Failure, counted, one_line, say
+from mesh_refresh.cli.lines import counted, one_line, say
 from mesh_refresh.keeper import UnknownLogin
 from mesh_refresh.stores import StoreDamaged, WrongKey
 
 
 @click.command(short_help="Forget a login and its tokens.")
 @click.argument("login")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@YES
 @spool_option
 @store_options
 def remove(login: str, place: Place, spool: str | None, *, yes: bool) -> int:
     """Forget LOGIN and all of its tokens, those in the spool too.
 
-    There is no way back: at a terminal you are asked first. Spools of other folders and machines are not looked
-    into. A login that is in the spool alone can be named as well.
+    There is no way back, so you are asked first; where there is no terminal to ask at, --yes must be said. Spools of
+    other folders and machines are not looked into. A login that is in the spool alone can be named as well.
     """
     folder = place.spool(spool)
     with Fleet(place) as fleet:
         row = fleet.run(fleet.store.read(login))
         if row is None and not Spooled.found(folder, fleet.store.cipher, login).of_login:
             raise UnknownLogin
-        if not yes and sys.stdin is not None and sys.stdin.isatty():
+        if not yes:
             where = "in the spool alone" if row is None else row.broker
             opens = "" if row is None or fleet.run(_opens(fleet, login)) else ", which cannot be opened with these keys"
             question = f"Forget {one_line(login)} ({one_line(where)}) and its tokens{opens}?"
-            if not click.confirm(question, err=True):
-                raise Failure("nothing was removed.", Exit.INTERRUPTED)
+            agree(question, yes=yes, otherwise="nothing was removed.")
         fleet.run(fleet.keeper.remove(login))
         # After the row: what a worker spools until then is found, and what it writes later finds no row.
         spooled = Spooled.found(folder, fleet.store.cipher, login)

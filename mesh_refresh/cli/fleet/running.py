@@ -78,7 +78,6 @@ def run(
             background=not once,
             spool=spool,
             spools=True,
-            create=True,
             on_event=tally.count if once else None,
             tell=_log.warning,
         )

@@ -20,7 +20,7 @@ from mesh_refresh.stores.postgres.listening import Ears, channel_of
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import Store
 
@@ -217,16 +217,16 @@ class PostgresStore(Store):
 
         return self._ears.add(heard)
 
-    async def reseal(self) -> int:
-        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+    async def reseal(self) -> Resealed:
+        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
 
-        Afterwards the store opens with that key alone. Give every process both keys first, and only then
-        the new one before the old.
+        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then the new one before the old.
         """
-        number = await reseal(self)
-        sealed = MaskedBytes(key_check.sealed_check(self.cipher))
+        done = await reseal(self)
+        sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
         await self._open_jobs().do(lambda connection: connection.execute(self._sql["put_seal"], sealed))
-        return number
+        return done
 
     async def aclose(self) -> None:
         """See `Store`."""
@@ -260,10 +260,10 @@ class PostgresStore(Store):
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
         found = await jobs.do(self._seal)
         if found is None:
-            ours = MaskedBytes(key_check.sealed_check(self.cipher))
+            ours = MaskedBytes(key_check.sealed_check(self.cipher, key_check.new_store_id()))
             await jobs.do(lambda connection: connection.execute(self._sql["first_seal"], ours))
             found = await jobs.do(self._seal)
-        key_check.check(self.cipher, found or b"")
+        self.store_id = key_check.check(self.cipher, found or b"")
 
     async def _seal(self, connection: Any) -> MaskedBytes | None:
         found = await connection.fetchval(self._sql["seal"])

@@ -8,13 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from mesh_refresh.stores.errors import StoreDamaged
-from mesh_refresh.stores.sqlite.one_name import check_holders, check_name
+from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
+from mesh_refresh.stores.sqlite.one_name import SIDES, check_holders, check_name
 from mesh_refresh.syncing import sync_folder
 
 # Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
 # So no store opens the file while another one is making it.
 _MAKING = threading.Lock()
+
+LONG_LOG = 64 * 1024 * 1024
+"""Bytes. Readers that overlap keep SQLite from beginning its log anew; from this length on, they are waited for."""
 
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL mode, FULL is what survives a power cut
@@ -25,16 +28,18 @@ _SETTINGS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
     "PRAGMA wal_autocheckpoint = 1000",  # pages: what is copied back holds up one commit, for milliseconds
-    "PRAGMA journal_size_limit = 67108864",
+    f"PRAGMA journal_size_limit = {LONG_LOG}",
 )
 
 
-def create(path: str, patience: timedelta) -> None:
+def create(path: str, patience: timedelta, *, new: bool) -> None:
     """Make the file where there is none, with mode 0600 whatever the umask. SQLite gives its -wal and -shm the same.
 
-    Raises what is wrong with one that is there, before SQLite opens it.
+    Raises what is wrong with one that is there, before SQLite opens it; without `new`, also where there is none.
     """
     check_name(path)
+    if not new and not any(_size(path + side) for side in ("", *SIDES)):
+        raise StoreRefused(f"There is no store at {path}. Is it the right path?")
     with _MAKING:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -55,11 +55,16 @@ def has_it_alone(place: mounts.Mount | None, file: tuple[int, int]) -> bool:
 
 def identity(path: str) -> Identity:
     """Which file has this name now."""
+    return identity_and_size(path)[0]
+
+
+def identity_and_size(path: str) -> tuple[Identity, int]:
+    """The same, and its bytes."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat, for each group
     except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def _check_place(path: str, folder: str | None) -> None:

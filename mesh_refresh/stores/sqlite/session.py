@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -10,13 +11,18 @@ from typing import Self
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores import mounts
 from mesh_refresh.stores.errors import StoreUnavailable
+from mesh_refresh.stores.sqlite import connecting
 from mesh_refresh.stores.sqlite.connecting import connect, create
 from mesh_refresh.stores.sqlite.failures import closed, failure
 from mesh_refresh.stores.sqlite.leases import LeaseClock
 from mesh_refresh.stores.sqlite.migrating import migrate
-from mesh_refresh.stores.sqlite.one_name import Identity, has_it_alone, identity
+from mesh_refresh.stores.sqlite.one_name import Identity, has_it_alone, identity, identity_and_size
 
 _log = logging.getLogger("mesh_refresh.stores")
+
+_PAUSES = 9
+_WAITS = (50, 100, 200, 400, 800, 1600)
+"""Milliseconds."""
 
 
 class Session:
@@ -30,6 +36,9 @@ class Session:
         self._connection: sqlite3.Connection | None = None
         self._files: tuple[Identity, Identity] = (None, None)
         self._place: mounts.Mount | None = None
+        self._log_size = 0
+        self._shorten_at = 0.0
+        self._told_size = 0
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -38,9 +47,9 @@ class Session:
             raise closed(self.path)
         return self._connection
 
-    def open(self) -> None:
-        """Make the file where there is none, and bring it to this version."""
-        create(self.path, self.patience)
+    def open(self, *, create_file: bool) -> None:
+        """Bring the file to this version; with `create_file`, make it where there is none."""
+        create(self.path, self.patience, new=create_file)
         self._connection = connect(self.path, self.patience)
         migrate(self.connection, self.path, self.patience)
         self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))
@@ -85,6 +94,42 @@ class Session:
         """`error` as the caller is told it."""
         return failure(error, self.path, self.patience)
 
+    def shorten_log(self) -> None:
+        """Where the log has grown long, wait until no reader needs what is in it, and begin it anew.
+
+        Writers wait meanwhile. Where readers do not end, it is tried for a tenth of the time at the most.
+        """
+        began = time.monotonic()
+        if self._log_size <= connecting.LONG_LOG or began < self._shorten_at:
+            return
+        try:
+            if self._begin_log_anew():
+                return
+        except sqlite3.Error as error:
+            _log.warning("The log of the store %s was not begun anew: %s", self.path, self.failure(error))
+        self._shorten_at = time.monotonic() + _PAUSES * (time.monotonic() - began)
+        if self._log_size > 2 * self._told_size:
+            self._told_size = self._log_size
+            _log.warning(
+                "The log %s has %d MB, because a program reads the store without a pause, or has a transaction open. "
+                "It grows until that ends.",
+                self._wal,
+                self._log_size // 1_000_000,
+            )
+
+    def _begin_log_anew(self) -> bool:
+        """Short waits first: SQLite goes on waiting for a reader's place in the log that other readers took since."""
+        try:
+            for milliseconds in _WAITS:
+                wait = min(milliseconds, self.patience // timedelta(milliseconds=1))
+                self.connection.execute(f"PRAGMA busy_timeout = {wait}").fetchone()
+                (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return True
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {self.patience // timedelta(milliseconds=1)}").fetchone()
+        return False
+
     def close(self) -> None:
         """Let go of the file."""
         connection, self._connection = self._connection, None
@@ -102,4 +147,5 @@ class Session:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _found(self) -> tuple[Identity, Identity]:
-        return identity(self.path), identity(self._wal)
+        log, self._log_size = identity_and_size(self._wal)
+        return identity(self.path), log

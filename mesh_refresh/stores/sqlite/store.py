@@ -10,7 +10,7 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_text
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.failures import closed
@@ -38,11 +38,14 @@ class SqliteStore(Store):
 
     steady = True
 
-    def __init__(self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta) -> None:
+    def __init__(
+        self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
+    ) -> None:
         self.cipher = cipher
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
+        self._create = create
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
@@ -55,10 +58,12 @@ class SqliteStore(Store):
         cipher: Sealing,
         clock: Clock | None = None,
         busy_timeout: timedelta = _BUSY,
+        create: bool = True,
     ) -> Self:
         """The store in the file `path`, opened by ``async with`` or by ``await``.
 
-        Opening makes the file where there is none (mode 0600), brings it to this version's schema, and raises
+        Opening makes the file where there is none (mode 0600), unless `create` is false: then it raises `StoreRefused`,
+        so that a mistyped path makes no empty store. It brings the file to this version's schema, and raises
         `WrongKey` where it was written with a key that `cipher` has not, `StoreUnavailable` where it cannot be opened
         now, and `StoreDamaged` where it is no store or was written by a newer version.
 
@@ -68,7 +73,7 @@ class SqliteStore(Store):
         if not isinstance(busy_timeout, timedelta) or busy_timeout < timedelta():
             raise InvalidRequest("busy_timeout must be a timedelta, and not less than nothing.")
         check_cipher("SqliteStore", cipher)
-        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout)
+        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout, create=create)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -130,16 +135,16 @@ class SqliteStore(Store):
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 
-    async def reseal(self) -> int:
-        """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
+    async def reseal(self) -> Resealed:
+        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
 
-        Afterwards the store opens with that key alone. Give every process both keys first, and only then
-        the new one before the old.
+        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then the new one before the old.
         """
-        cipher = self.cipher
-        number = await reseal(self)
-        await self._write(lambda session: verbs.put_key_check(session, cipher))
-        return number
+        cipher, store_id = self.cipher, self.store_id
+        done = await reseal(self)
+        await self._write(lambda session: verbs.put_key_check(session, cipher, store_id))
+        return done
 
     async def aclose(self) -> None:
         """See `Store`."""
@@ -151,10 +156,11 @@ class SqliteStore(Store):
     async def _opened(self) -> Self:
         if self._writer is None and not self._closed:
             session, cipher = Session(self._path, self._clock, self._busy_timeout), self.cipher
+            create_file = self._create
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
-                await self._writer.run(lambda session: session.open(), writes=False)
-                await self._write(lambda session: verbs.check_key(session, cipher))
+                await self._writer.run(lambda session: session.open(create_file=create_file), writes=False)
+                self.store_id = await self._write(lambda session: verbs.check_key(session, cipher))
             except BaseException:
                 await self.aclose()
                 raise

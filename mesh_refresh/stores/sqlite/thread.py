@@ -73,6 +73,7 @@ class SessionThread:
                 do(self._session, jobs)
                 _deliver(jobs)
                 del jobs  # what is in them is not kept while the thread waits
+                self._session.shorten_log()
         self._session.close()
         with self._lock:
             self._over = True

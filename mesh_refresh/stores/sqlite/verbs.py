@@ -2,7 +2,7 @@
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
-from mesh_refresh.stores.key_check import check, sealed_check
+from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.queries import queries
@@ -46,15 +46,15 @@ def paused_brokers(session: Session) -> frozenset[str]:
     return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
 
 
-def check_key(session: Session, cipher: Sealing) -> None:
-    """Raises `WrongKey` where the store was written with another key. The first who comes writes down theirs."""
+def check_key(session: Session, cipher: Sealing) -> str:
+    """The store's id. Raises `WrongKey` where it was written with another key. The first who comes writes both down."""
     found = session.connection.execute(_SQL["seal"]).fetchone()
-    if found is None:
-        put_key_check(session, cipher)
-    else:
-        check(cipher, found[0])
+    if found is not None:
+        return check(cipher, found[0])
+    put_key_check(session, cipher, store_id := new_store_id())
+    return store_id
 
 
-def put_key_check(session: Session, cipher: Sealing) -> None:
+def put_key_check(session: Session, cipher: Sealing, store_id: str) -> None:
     """From now on, a key that opens this is a key of this store."""
-    session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher)),))
+    session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))

@@ -100,7 +100,7 @@ def test_a_person_is_told_before_it_is_removed(mixed: Fleet) -> None:
     assert set(mixed.states()) == {"user-1", "user-3"}
 
 
-@pytest.mark.parametrize("command", [("mfa", "user-2"), ("salvage", "user-2"), ("key", "reseal")])
+@pytest.mark.parametrize("command", [("mfa", "user-2"), ("salvage", "user-2")])
 def test_commands_that_need_what_is_in_it_say_what_is_missing(mixed: Fleet, command: tuple[str, ...]) -> None:
     ran = mixed(*command)
     assert ran.code == Exit.STORE
@@ -126,3 +126,19 @@ def test_a_file_of_the_spool_with_another_key_is_named(fleet: Fleet) -> None:
     assert ran.code == Exit.STORE
     assert "one.settlement of the spool is not sealed with any of these keys" in ran.err
     assert "The store does not open" not in ran.err
+
+
+def test_the_others_are_sealed_anew_beside_it(mixed: Fleet) -> None:
+    """It is named, and the exit code tells it; with its key behind the others, it goes too."""
+    new = Cipher.generate_key()
+    mixed.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{new},{mixed.key}")
+    ran = mixed("key", "reseal")
+    assert ran.code == Exit.STORE
+    assert "2 logins are sealed with the first key." in ran.err
+    assert "1 login cannot be opened with these keys, and left as it is:\nmesh-refresh: user-2\n" in ran.err
+    assert "put the key that sealed it into MESH_REFRESH_KEYS too, behind the others" in ran.err
+    mixed.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", new)
+    assert {it["login"] for it in map(json.loads, mixed("logins", "--json").out.splitlines()) if it["opened"]} == {
+        "user-1",
+        "user-3",
+    }

@@ -25,7 +25,7 @@ COMMANDS = [
     ("key", "reseal"),
     ("migrate",),
 ]
-MAKERS = ("import", "run", "migrate")
+MAKERS = ("import", "migrate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -54,14 +54,27 @@ def test_a_missing_key_is_told_with_the_way_to_one(fleet: Fleet, command: tuple[
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_only_import_and_run_make_a_store(fleet: Fleet, command: tuple[str, ...]) -> None:
-    """A path that is mistyped must not look like an empty fleet."""
+def test_only_import_and_migrate_make_a_store(fleet: Fleet, command: tuple[str, ...], *, is_there: bool) -> None:
+    """A path that is mistyped must not look like an empty fleet; nor must an empty file."""
+    if is_there:
+        fleet.file.touch(mode=0o600)
     ran = fleet(*command)
-    assert fleet.file.exists() is (command[0] in MAKERS)
+    assert (fleet.file.exists() and fleet.file.stat().st_size > 0) is (command[0] in MAKERS)
     if command[0] not in MAKERS:
         assert ran.code == Exit.INVALID
         assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}:" in ran.err
+        assert "`mesh-refresh import` makes one, and so does `migrate`" in ran.err
+    assert not Path("fleet.db.spool").exists()
+
+
+def test_a_log_without_its_file_is_no_reason_to_make_a_new_one(fleet: Fleet) -> None:
+    """The file was removed by mistake; what was written last is in its log still."""
+    Path("fleet.db-wal").write_bytes(b"what was committed last")
+    for command in COMMANDS:
+        assert fleet(*command).code == Exit.STORE
+    assert [path.name for path in fleet.cli.folder.iterdir()] == ["fleet.db-wal"]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +148,29 @@ def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, n
         assert f"What {which} names looks like" in ran.err
         assert "planted-secret" not in ran.err
     assert not list(fleet.cli.folder.iterdir())
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgres+psycopg"])
+def test_a_scheme_that_names_a_driver_is_named(fleet: Fleet, scheme: str) -> None:
+    ran = fleet("status", "--store", f"{scheme}://fleet:planted-secret@db/fleet")
+    assert ran.code == Exit.INVALID
+    assert f"a URL that begins with {scheme}" in ran.err
+    assert "planted-secret" not in ran.err
+
+
+@pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] != "import"])
+def test_a_file_with_two_names_is_refused_in_words(fleet: Fleet, command: tuple[str, ...]) -> None:
+    """Nothing is made beside it, and nothing is written."""
+    fleet.add("user-7")
+    before = fleet.file.read_bytes()
+    Path("other.db").hardlink_to("fleet.db")
+    for name in ("fleet.db", "other.db"):
+        ran = fleet(*command, "--store", name)
+        assert ran.code == Exit.STORE
+        assert ran.err.count("\n") == 1
+        assert f"The store {Path(name).absolute()} has 2 names (hard links)" in ran.err
+        assert "Mount the folder that holds it instead." in ran.err
+    assert fleet.file.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] not in ("import", "pause", "resume")])
@@ -275,7 +311,7 @@ def test_looking_needs_no_keys_of_mesh(fleet: Fleet) -> None:
         ran = fleet(*command)
         assert ran.code == Exit.INVALID
         assert "MESH_CLIENT_ID and MESH_CLIENT_SECRET" in ran.err
-    assert fleet("remove", "user-7").code == 0
+    assert fleet("remove", "user-7", "--yes").code == 0
 
 
 def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:

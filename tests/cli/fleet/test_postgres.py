@@ -177,7 +177,7 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: 
     assert fleet("migrate", "--store", url).code == 0
     paused = "mesh-refresh: paused in TO as in FROM: robinhood. `mesh-refresh resume` ends that.\n"
     for said in (f"5 logins moved.\n{paused}", "there was nothing to move.\n"):
-        ran = fleet("copy", "fleet.db", url)
+        ran = fleet("copy", "--yes", "fleet.db", url)
         assert (ran.code, ran.err) == (0, f"mesh-refresh: {said}")
     assert "Moved to another store: 5." in fleet("status").out
     assert {it["moving"] for it in fleet.listed()} == {"moved"}
@@ -188,7 +188,7 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: 
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", url)
     assert fleet.once().code == 0
     assert len(fleet.fake.requests) == 5
-    assert fleet("copy", url, "fleet.db").err == "mesh-refresh: 5 logins moved.\n"
+    assert fleet("copy", "--yes", url, "fleet.db").err == "mesh-refresh: 5 logins moved.\n"
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", "fleet.db")
     assert {it["moving"] for it in fleet.listed()} == {None}
@@ -205,7 +205,7 @@ def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
         await store.claim_one("user-7", "somebody", timedelta(minutes=3))  # type: ignore[attr-defined]
 
     fleet.store(leased)
-    ran = fleet("copy", "--no-wait", "fleet.db", "other.db")
+    ran = fleet("copy", "--yes", "--no-wait", "fleet.db", "other.db")
     assert ran.code == Exit.TRY_AGAIN
     assert "1 cannot be moved yet" in ran.err
 
@@ -220,10 +220,10 @@ def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
         await store.claim_one("user-7", "somebody", timedelta(seconds=1))  # type: ignore[attr-defined]
 
     fleet.store(leased)
-    told = fleet("copy", "--settle", "0s", "fleet.db", "other.db").err.splitlines()
+    told = fleet("copy", "--yes", "--settle", "0s", "fleet.db", "other.db").err.splitlines()
     assert len(told) == 2
     assert re.fullmatch(
-        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: somebody is at work.*", told[0]
+        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: a worker has them.*", told[0]
     )
     assert told[1] == "mesh-refresh: 1 login moved."
 
@@ -245,7 +245,7 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
     for name, said in (
         ("symlink", "are the same store"),
         ("hardlink", "are the same store"),
-        ("copied", "is one store"),
+        ("copied", "are the same store"),
     ):
         ran = fleet("copy", "fleet.db", f"{name}.db")
         assert ran.code == Exit.INVALID
@@ -273,7 +273,7 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, numb
         async with PostgresStore.open(url, cipher=Cipher([fleet.key])) as store:
             return bool(await store.rows(Page(1)))
 
-    with fleet.cli.start("copy", "fleet.db", url) as process:
+    with fleet.cli.start("copy", "--yes", "fleet.db", url) as process:
         while not asyncio.run(is_any_moved()):
             assert process.poll() is None
         process.send_signal(number)
@@ -284,5 +284,5 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, numb
     assert found, told
     left = 1_000 - int(found[1])
     assert left, "it was over too early to be interrupted"
-    ran = fleet("copy", "--no-wait", "fleet.db", url)
+    ran = fleet("copy", "--yes", "--no-wait", "fleet.db", url)
     assert (ran.code, ran.err) == (0, f"mesh-refresh: {left} logins moved.\n")

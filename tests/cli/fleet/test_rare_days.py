@@ -122,9 +122,23 @@ def test_it_must_be_said_what(fleet: Fleet, command: str) -> None:
 def test_a_login_is_forgotten(fleet: Fleet) -> None:
     fleet.add("user-7")
     fleet.add("user-8")
-    assert fleet("remove", "user-7").code == 0
+    assert fleet("remove", "user-7", "--yes").code == 0
     assert set(fleet.states()) == {"user-8"}
-    assert fleet("remove", "user-7").code == Exit.INVALID
+    assert fleet("remove", "user-7", "--yes").code == Exit.INVALID
+
+
+def test_without_a_terminal_it_must_be_said(fleet: Fleet) -> None:
+    """A script whose standard input is something else removes nothing."""
+    fleet.add("user-7")
+    for answer in ("", "y\n"):
+        ran = fleet("remove", "user-7", stdin=answer)
+        assert ran.code == Exit.INVALID
+        assert "nothing was removed. There is no terminal to ask at: say --yes." in ran.err
+        assert "Forget user-7 (coinbase) and its tokens?" in ran.err
+    with fleet.cli.start("remove", "user-7") as process:
+        process.communicate(timeout=60)
+        assert process.returncode == Exit.INVALID
+    assert set(fleet.states()) == {"user-7"}
 
 
 @pytest.mark.parametrize(("said", "left"), [("y", set[str]()), ("n", {"user-7"}), ("", {"user-7"})])

@@ -199,6 +199,7 @@ def test_once_tells_a_signal_in_its_exit_code(fleet: Fleet) -> None:
 
 
 def test_a_worker_takes_up_what_is_imported_beside_it(fleet: Fleet) -> None:
+    assert fleet("migrate").code == 0
     with fleet.start() as process:
         read_until(process, "the worker has begun")
         fleet.add("user-7")

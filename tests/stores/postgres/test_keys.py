@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Cipher, Page, PlainText, Sealing, Store, WrongKey
+from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Sealing, Store, WrongKey
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.store_kit import NOW, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
@@ -95,7 +95,8 @@ async def test_resealed_rows_open_with_the_new_key_alone(empty: Fleet) -> None:
     async with empty.store(cipher=Cipher([_NEW, _OLD])) as store:
         await take(store, "007")
         before = await store.rows(Page(1_000))
-        assert await store.reseal() == 250
+        assert await store.reseal() == Resealed(250)
+        store_id = store.store_id
         after = await store.rows(Page(1_000))
         assert [evolve(row, sealed=b"", revision=row.revision + 1) for row in before] == [
             evolve(row, sealed=b"") for row in after
@@ -105,18 +106,20 @@ async def test_resealed_rows_open_with_the_new_key_alone(empty: Fleet) -> None:
     with pytest.raises(WrongKey):
         _ = await empty.store(cipher=Cipher([_OLD]))
     async with empty.store(cipher=Cipher([_NEW])) as store:
+        assert store.store_id == store_id
+        assert len(store_id) == 16
         for row in await store.rows(Page(1_000)):
             assert store.cipher.open(row.sealed, f"login:{row.login_id}") == row.login_id
 
 
-async def test_resealing_stops_at_a_row_that_does_not_open(empty: Fleet) -> None:
-    """`WrongKey`; the row stays as it is, and so does the key check."""
+async def test_resealing_goes_on_past_a_row_that_does_not_open(empty: Fleet) -> None:
+    """The row stays as it is, and is named; the store itself opens with the new key alone."""
     async with empty.store(cipher=Cipher([_OLD]), migrate=True) as store:
         foreign = Cipher([_OTHER]).seal("text", "login:b")
-        await fill(store, a_row("a", sealed=_sealed(store, "a", "text")), a_row("b", sealed=foreign))
+        await fill(store, *(a_row(login_id, sealed=_sealed(store, login_id, "text")) for login_id in "ac"))
+        await fill(store, a_row("b", sealed=foreign))
     async with empty.store(cipher=Cipher([_NEW, _OLD])) as store:
-        with pytest.raises(WrongKey):
-            await store.reseal()
+        assert await store.reseal() == Resealed(2, Named(1, ("b",)))
         assert (await kept(store, "b")).sealed == foreign
-    async with empty.store(cipher=Cipher([_OLD])):
+    async with empty.store(cipher=Cipher([_NEW])):
         pass

@@ -35,7 +35,7 @@ async def every_verb(store: PostgresStore) -> None:
     for paused in (True, True, False):
         await store.pause("x", paused=paused)
     assert await store.paused() == frozenset()
-    assert await store.reseal() == 1
+    assert (await store.reseal()).number == 1
 
 
 @pytest.mark.parametrize("partitions", [0, 2])
