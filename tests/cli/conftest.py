@@ -98,9 +98,10 @@ class Cli:
     monkeypatch: pytest.MonkeyPatch
     runs: list[Ran] = field(factory=list)
 
-    def __call__(self, *arguments: str | Path, stdin: str | bytes = b"") -> Ran:
+    def __call__(self, *arguments: str | Path, stdin: str | bytes | None = b"") -> Ran:
+        """`stdin`: what is there to read; None where it is closed."""
         text = stdin.encode() if isinstance(stdin, str) else stdin
-        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        self.monkeypatch.setattr(sys, "stdin", None if text is None else io.TextIOWrapper(io.BytesIO(text)))
         self.monkeypatch.setattr(sys, "argv", ["mesh-refresh", *map(str, arguments)])
         code = main()
         captured = self.capsys.readouterr()

@@ -13,7 +13,7 @@ from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
 from mesh_refresh.cli.closed import is_closed
 from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
 from mesh_refresh.cli.exits import MEANINGS, listed
-from mesh_refresh.cli.lines import Failure
+from mesh_refresh.cli.lines import Failure, system_reason
 from mesh_refresh.cli.refresh.documents import read_book
 from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
@@ -102,19 +102,22 @@ def refresh(  # noqa: PLR0917 - click passes by name
 
     # Everything that could be wrong is found before anything is sent.
     with ExitStack() as stack:
-        source = None if name is None else stack.enter_context(closing(Source.open(name)))
-        file = None if path is None else stack.enter_context(closing(OutputFile.claim(path, source)))
-        if file is not None:
-            prepare(file, may_replace=flags["overwrite"])
-        if source is not None and source.is_ordinary and (file is None or not file.in_place):
-            refuse_unfinished(source.path)
-        text, written_at = _read(source, file)
-        book = read_book(text, moment or written_at)
-        if flags["new_code"]:
-            book.forget_continuations()
-        saver = stack.enter_context(closing(Output(book, file)))
-        client = _client(url, retry, saver)
-        saver.begin()
+        try:
+            source = None if name is None else stack.enter_context(closing(Source.open(name)))
+            file = None if path is None else stack.enter_context(closing(OutputFile.claim(path, source)))
+            if file is not None:
+                prepare(file, may_replace=flags["overwrite"])
+            if source is not None and source.is_ordinary and (file is None or not file.in_place):
+                refuse_unfinished(source.path)
+            text, written_at = _read(source, file)
+            book = read_book(text, moment or written_at)
+            if flags["new_code"]:
+                book.forget_continuations()
+            saver = stack.enter_context(closing(Output(book, file)))
+            client = _client(url, retry, saver)
+            saver.begin()
+        except OSError as error:
+            raise Failure(f"The files cannot be used: {system_reason(error)}. Nothing was sent.") from None
         return Session(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
 
 

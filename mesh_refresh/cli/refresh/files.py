@@ -76,10 +76,10 @@ def write_new(folder: Path, prefix: str, suffix: str, data: bytes, owner: Owner 
     path, handle = make_named(folder, prefix, suffix, owner)
     try:
         write(handle, data)
-        os.close(handle)
     except BaseException:
         discard(handle, path)
         raise
+    close(handle)
     sync_folder(folder)
     return path
 
@@ -104,10 +104,15 @@ def read(handle: int) -> bytes:
 
 def discard(handle: int, path: Path) -> None:
     """Close and remove a file that is not needed. What cannot be removed is left."""
-    with suppress(OSError):
-        os.close(handle)
+    close(handle)
     with suppress(OSError):
         os.unlink(path)
+
+
+def close(handle: int) -> None:
+    """Close a file. What was written is synced already, so no error of this says anything of it."""
+    with suppress(OSError):
+        os.close(handle)
 
 
 def is_at(handle: int, path: Path) -> bool:

@@ -84,7 +84,7 @@ class Journal:
 
     def leave(self) -> None:
         """Let the next run at it."""
-        os.close(self._handle)
+        files.close(self._handle)
 
     def _head(self, **facts: Any) -> bytes:
         return _line({"format": _FORMAT, "version": _VERSION, "output": self._output, **facts})
@@ -140,7 +140,7 @@ class Leftover:
 
     def close(self) -> None:
         """Leave it where it is."""
-        os.close(self.handle)
+        files.close(self.handle)
 
 
 def read_leftover(output: Path) -> Leftover | None:
@@ -161,7 +161,7 @@ def read_leftover(output: Path) -> Leftover | None:
             )
         return _parsed(path, handle, data)
     except BaseException:
-        os.close(handle)
+        files.close(handle)
         raise
 
 

@@ -67,14 +67,14 @@ class OutputFile:
                 if source.path != path:
                     raise Failure("FILE and --output are two names of one file: name it twice by the same name.")
                 opened, handle, in_place = handle, os.dup(source.handle), True  # which shares its lock
-                os.close(opened)
+                files.close(opened)
             elif not was_made:
                 files.lock(handle)
             if not os.access(path, os.W_OK):
                 raise Failure("--output is write-protected.")
             return cls(path, handle, owner=files.owner_of(status), in_place=in_place, was_made=was_made)
         except BaseException:
-            files.discard(handle, path) if was_made else os.close(handle)
+            files.discard(handle, path) if was_made else files.close(handle)
             raise
 
     def content(self) -> bytes:
@@ -102,14 +102,17 @@ class OutputFile:
 
     def is_ours(self) -> bool:
         """Whether it is as this run left it."""
-        return self.is_there() and _stamp(self._handle) == self._stamp
+        try:
+            return self.is_there() and _stamp(self._handle) == self._stamp
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let other runs at it. A file that was made for nothing goes again."""
         if self._was_made and self.is_ours():
             files.discard(self._handle, self.path)
         else:
-            os.close(self._handle)
+            files.close(self._handle)
 
     def _swap(self, data: bytes, like: os.stat_result | None = None) -> None:
         temporary, handle = files.make_named(self.path.parent, f".{self.path.name}.", ".new", self.owner)
@@ -123,7 +126,7 @@ class OutputFile:
             files.discard(handle, temporary)
             raise
         held, self._handle, self._stamp = self._handle, handle, _stamp(handle)
-        os.close(held)
+        files.close(held)
         sync_folder(self.path.parent)
 
 

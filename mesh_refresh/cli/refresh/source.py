@@ -35,14 +35,16 @@ class Source:
             try:
                 handle = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             except (OSError, ValueError) as error:
-                raise _unreadable(error) from None
+                raise unreadable(error) from None
             try:
                 found = cls(name, handle)
                 if stat.S_ISDIR(found.status.st_mode):
                     raise Failure("The input is a directory, not a file.")
                 files.lock(handle)
-            except BaseException:
-                os.close(handle)
+            except BaseException as error:
+                files.close(handle)
+                if isinstance(error, OSError):
+                    raise unreadable(error) from None
                 raise
             # Another run may have replaced the file between the opening and the lock: then its successor counts.
             if not found.is_ordinary or not os.path.exists(name) or files.is_at(handle, Path(name)):
@@ -62,12 +64,12 @@ class Source:
         try:
             text = MaskedBytes(files.read(self.handle) if self.is_ordinary else _read_stream(self.handle))
         except OSError as error:
-            raise _unreadable(error) from None
+            raise unreadable(error) from None
         return text, min(now, datetime.fromtimestamp(self.status.st_mtime, UTC)) if self.is_ordinary else now
 
     def close(self) -> None:
         """Let other runs at it."""
-        os.close(self.handle)
+        files.close(self.handle)
 
 
 def read_standard_input() -> tuple[MaskedBytes, datetime]:
@@ -77,7 +79,7 @@ def read_standard_input() -> tuple[MaskedBytes, datetime]:
     try:
         return MaskedBytes(sys.stdin.buffer.read()), datetime.now(UTC)
     except (OSError, ValueError) as error:
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
 
 
 def _read_stream(handle: int) -> bytes:
@@ -85,6 +87,7 @@ def _read_stream(handle: int) -> bytes:
         return file.read()
 
 
-def _unreadable(error: Exception) -> Failure:
+def unreadable(error: Exception) -> Failure:
+    """The failure that tells of an input which cannot be read."""
     reason = system_reason(error) if isinstance(error, OSError) else type(error).__name__
     return Failure(f"The input file cannot be read: {reason}.")

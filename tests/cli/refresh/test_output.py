@@ -14,7 +14,7 @@ import pytest
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.testing import FakeMesh, Fault, Gate
 from tests.cli.conftest import Cli, held, mode
-from tests.cli.refresh.hostile_os import Step, install
+from tests.cli.refresh.hostile.hostile_os import Step, install
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
 
