@@ -142,6 +142,7 @@ from mesh_refresh.testing import (
     StoreConformance,
     StrategyConformance,
     Undelivered,
+    UnusedFault,
 )
 
 # Tokens.
@@ -740,6 +741,7 @@ async def testing() -> None:
         assert_type(fake.requests, list[SentRequest])
         assert_type(fake.undelivered, list[Undelivered])
         assert_type(fake.is_live("r"), bool)
+        assert_type(UnusedFault().args, tuple[Any, ...])
         assert_type(fake.base_url, str)
         assert_type(fake.misplaced(), list[Misplaced])
         assert_type(fake.misplaced({login: login.live}), list[Misplaced])

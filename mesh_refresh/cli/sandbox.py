@@ -26,7 +26,7 @@ Beside the refresh endpoint it has:
   GET    /sandbox/faults        what can go wrong
   POST   /sandbox/faults        let it go wrong: {"fault": "throttle", "times": 2}
   GET    /sandbox/ledger        what happened: reuses, losses, outcomes
-  POST   /sandbox/lost          {"refreshTokens": [...]}: what of all is lost if you hold these
+  POST   /sandbox/lost          {"tokens": [{"refreshToken": ...}]}: what is lost if you hold these
 """
 
 

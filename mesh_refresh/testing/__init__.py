@@ -15,6 +15,7 @@ from mesh_refresh.testing.options import LoginOptions, MfaToken, Replies, Sharin
 from mesh_refresh.testing.store_conformance import StoreConformance
 from mesh_refresh.testing.traffic import SentRequest
 from mesh_refresh.testing.transport_conformance import Shortfall, TransportConformance
+from mesh_refresh.testing.unused import UnusedFault
 
 __all__ = [
     "Body",
@@ -45,5 +46,6 @@ __all__ = [
     "StrategyConformance",
     "TransportConformance",
     "Undelivered",
+    "UnusedFault",
     "WrongCode",
 ]

@@ -70,6 +70,8 @@ class Holdings:
 
 def held_as(tokens: Tokens) -> Held:
     """`tokens` as a holder keeps them, for the account that they name."""
+    if not isinstance(tokens, Tokens):
+        raise TypeError(f"What is held are Tokens, and not {type(tokens).__name__}.")
     return Held(frozenset(values_of(tokens)), tokens.account_id, tokens.mesh_account_id)
 
 

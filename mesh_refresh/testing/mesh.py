@@ -12,6 +12,7 @@ from attrs import evolve
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.enums import BrokerType, named_broker
+from mesh_refresh.outcomes import MfaRequired, Refreshed, UnreadableReply
 from mesh_refresh.testing.faults import Fault
 from mesh_refresh.testing.gate import Gate
 from mesh_refresh.testing.login import FakeLogin
@@ -21,6 +22,7 @@ from mesh_refresh.testing.options import LoginChoices, options_of
 from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.server import MeshServer
 from mesh_refresh.testing.traffic import FaultQueue, Traffic
+from mesh_refresh.testing.unused import tell_unused
 from mesh_refresh.tokens import Tokens
 
 
@@ -63,6 +65,8 @@ class FakeMesh(Observed):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        if error is None:
+            tell_unused(self.faults)
 
     async def start(self) -> None:
         """Listen; after a `stop`, on the same port again."""
@@ -74,7 +78,10 @@ class FakeMesh(Observed):
 
     @property
     def base_url(self) -> str:
-        """Where it listens: ``http://127.0.0.1:<port>``."""
+        """Where it listens: ``http://127.0.0.1:<port>``. Raises `RuntimeError` before it was started."""
+        self._check_loop()
+        if not self.server.port:
+            raise RuntimeError("This FakeMesh was not started: use it within `async with`, or await its start().")
         return f"http://{self.server.host}:{self.server.port}"
 
     @property
@@ -97,7 +104,7 @@ class FakeMesh(Observed):
 
     def client(self, *, on_outcome: Callable[[Any], object] | None = None, **options: Any) -> MeshClient:
         """A `MeshClient` on this server, with `saved` as its hook; your own `on_outcome` runs first, and counts as a
-        save once it has succeeded. All other options are `MeshClient`'s.
+        save once it has succeeded. All other options are `MeshClient`'s; the clock is the fake's.
         """
 
         async def both(outcome: Any) -> None:
@@ -108,6 +115,7 @@ class FakeMesh(Observed):
             await self.saved(outcome)
 
         options.setdefault("base_url", self.base_url)
+        options.setdefault("clock", self.clock)
         return MeshClient(self.client_id, self.client_secret, on_outcome=both, **options)
 
     def login(
@@ -122,6 +130,7 @@ class FakeMesh(Observed):
         Where not said: all brokers but ``tdAmeritrade`` rotate, all but ``eTrade`` give refresh tokens, several
         accounts are named and a single one is not. `ref` becomes the `ref` of its tokens.
         """
+        self._check_loop()
         broker = named_broker(broker)
         choices.setdefault("access_lifetime", self._access_lifetime)
         choices.setdefault("refresh_lifetime", self._refresh_lifetime)
@@ -130,6 +139,14 @@ class FakeMesh(Observed):
     def delayed_login(self, broker: BrokerType | str = BrokerType.INTERACTIVE_BROKERS) -> FakeLogin:
         """A login whose refresh token can be exchanged after 24 hours of the clock (``delayed=True``)."""
         return self.login(broker, delayed=True)
+
+    def _check_loop(self) -> None:
+        """Raises `RuntimeError` where the loop that answers stands still, because the caller's runs in its place."""
+        if self.server.stands_still():
+            raise RuntimeError(
+                "This FakeMesh was started in another event loop, which stands still while this one runs: it would "
+                "never answer. Give the fixture and the test one loop (loop_scope in pytest-asyncio)."
+            )
 
     # Faults.
 
@@ -143,9 +160,12 @@ class FakeMesh(Observed):
         """Let each of `faults` meet the next `times` requests (of `login`, of `broker`), one after the other.
 
         A request takes the first fault in the queue that is meant for it. ``times=None``: every request, until `heal`.
+        Raises `ValueError` for a login, a broker or a number that no request can have. A fault that met none by the end
+        of ``async with`` is told by an `UnusedFault` warning.
         """
-        for fault in faults:
-            self.faults.add(fault, times, login, broker)
+        self._check_loop()
+        for rule in [self.model.rule_for(fault, times, login, broker) for fault in faults]:
+            self.faults.add(rule)
 
     def hold(
         self,
@@ -167,7 +187,7 @@ class FakeMesh(Observed):
 
     def heal(self) -> None:
         """Forget every fault that waits."""
-        self.faults.rules.clear()
+        self.faults.forget(self.faults.rules)
 
     # What to wait for in place of sleeping.
 
@@ -186,8 +206,10 @@ class FakeMesh(Observed):
 
         Takes what has `all_tokens` (`Refreshed`, `MfaRequired`) and what has a `body` (`UnreadableReply`): every whole
         token in the body counts. What is in `all_tokens` is held for the login whose tokens `outcome.before` has: see
-        `misplaced`.
+        `misplaced`. Raises `TypeError` for anything else.
         """
+        if not isinstance(outcome, Refreshed | MfaRequired | UnreadableReply):
+            raise TypeError(f"saved takes an outcome, as on_outcome is given it, and not {type(outcome).__name__}.")
         saved: tuple[Tokens, ...] = getattr(outcome, "all_tokens", ())
         self.hold_tokens(saved)
         self.model.place(getattr(outcome, "before", None), saved)
@@ -205,4 +227,5 @@ class FakeMesh(Observed):
             self.ledger.hold_text(text)
 
     def __repr__(self) -> str:
-        return f"FakeMesh({self.base_url}, logins={len(self.logins)}, requests={len(self.requests)})"
+        where = f"{self.server.host}:{self.server.port or '?'}"
+        return f"FakeMesh({where}, logins={len(self.logins)}, requests={len(self.requests)})"

@@ -8,13 +8,15 @@ from uuid import UUID
 from attrs import define, field
 
 from mesh_refresh.clock import Clock
+from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.masking import masked
-from mesh_refresh.testing.contract import Answer, check_body, client_refused, unauthorized_token
+from mesh_refresh.testing.contract import BROKERS, Answer, check_body, client_refused, unauthorized_token
 from mesh_refresh.testing.holdings import values_of
 from mesh_refresh.testing.ledger import Kind, Ledger, Undelivered, Withheld
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.options import LoginOptions
 from mesh_refresh.testing.rules import exchange, missing_access_token
+from mesh_refresh.testing.traffic import F, Rule
 from mesh_refresh.testing.upstream import Seats
 from mesh_refresh.tokens import Tokens
 
@@ -36,7 +38,7 @@ class MeshModel:
 
     def login(self, broker: str, options: LoginOptions, ref: str | int | None = None) -> FakeLogin:
         """A new login, with its first tokens in its hands."""
-        name = f"login-{len(self.logins) + 1}"
+        broker, name = self.known_broker(broker), f"login-{len(self.logins) + 1}"
         mesh_ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(options.accounts)]
         seats = Seats.of(name, options, self.ledger, mesh_ids)
         login = FakeLogin(name, str(broker), options, ref, seats, self.clock)
@@ -45,6 +47,24 @@ class MeshModel:
         login.again()
         self.logins[name] = login
         return login
+
+    def known_broker(self, broker: str) -> str:
+        """`broker`, which this Mesh accepts. Raises `ValueError` for any other."""
+        name = str(named_broker(broker))
+        if name not in BROKERS and name not in self.extra_brokers:
+            raise ValueError(f"{name!r} is no broker of this FakeMesh: see BrokerType, or give it in extra_brokers.")
+        return name
+
+    def rule_for(
+        self, fault: F, times: int | None, login: FakeLogin | str | None, broker: BrokerType | str | None
+    ) -> Rule[F]:
+        """A fault for requests that can come. Raises `ValueError` for what no request would ever meet."""
+        if times is not None and (type(times) is not int or times < 1):
+            raise ValueError(f"times is {times!r}: give a whole number from 1 on, or None for every request.")
+        name = login.id if isinstance(login, FakeLogin) else login
+        if name is not None and (name not in self.logins or login not in (name, self.logins[name])):
+            raise ValueError(f"This FakeMesh has no login {name!r}: give a login that it made, or its id.")
+        return Rule(fault, times, name, None if broker is None else self.known_broker(broker))
 
     def login_of(self, body: object) -> FakeLogin | None:
         """The login that the refresh token in `body` was issued to."""

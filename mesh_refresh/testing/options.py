@@ -4,7 +4,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, TypedDict
 
-from attrs import frozen
+from attrs import Attribute, field, frozen
 
 from mesh_refresh.enums import BrokerType
 
@@ -42,11 +42,21 @@ class WrongCode(Enum):
     FAILED = "HTTP 200, content.status failed"
 
 
+def _checked_number(_: object, attribute: "Attribute[int]", value: int) -> None:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{attribute.name} is {value!r}: give a whole number from 1 on.")
+
+
+def _checked_lifetime(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    if value is not None and (value < timedelta() or value % timedelta(seconds=1)):
+        raise ValueError(f"{attribute.name} is {value!r}: replies tell lifetimes in whole seconds, from 0 on.")
+
+
 @frozen
 class LoginOptions:
     """How one login behaves."""
 
-    accounts: int = 1
+    accounts: int = field(default=1, validator=_checked_number)
     rotates: bool = True
     """Each refresh spends its refresh token and gives a new one. Where False, the reply leaves ``refreshToken`` out,
     unless ``createNewRefreshToken`` asks for one, which spends the old."""
@@ -56,11 +66,11 @@ class LoginOptions:
     """A spent refresh token that is sent again ends everything that descends from it."""
     grace: timedelta = timedelta()
     """For so long after its spending, a spent refresh token is answered with the pair that it brought."""
-    access_lifetime: timedelta | None = timedelta(hours=1)
-    """None: the reply names no lifetime."""
-    refresh_lifetime: timedelta | None = None
+    access_lifetime: timedelta | None = field(default=timedelta(hours=1), validator=_checked_lifetime)
+    """In whole seconds, as replies tell it. None: the reply names no lifetime."""
+    refresh_lifetime: timedelta | None = field(default=None, validator=_checked_lifetime)
     mfa: bool = False
-    mfa_rounds: int = 1
+    mfa_rounds: int = field(default=1, validator=_checked_number)
     """How many codes in a row are asked for."""
     mfa_token: MfaToken = MfaToken.ENTRIES
     mfa_rotates: bool = False
@@ -122,8 +132,4 @@ def options_of(broker: str, choices: LoginChoices) -> LoginOptions:
     }
     said = {name: value for name, value in choices.items() if value is not None or name not in usual}
     values: dict[str, Any] = {**usual, **said}
-    for name in ("access_lifetime", "refresh_lifetime"):
-        if values.get(name) is not None:
-            # Lifetimes are told in whole seconds.
-            values[name] = timedelta(seconds=int(values[name].total_seconds()))
     return LoginOptions(**values)

@@ -1,10 +1,19 @@
-"""A `fake_mesh` fixture, for ``pytest_plugins = ["mesh_refresh.testing.pytest_plugin"]``; it needs pytest-asyncio."""
+"""A `fake_mesh` fixture, for ``pytest_plugins = ["mesh_refresh.testing.pytest_plugin"]``; it needs pytest-asyncio.
 
-from collections.abc import AsyncIterator
+A test's faults and gates end with it, also those of a `FakeMesh` that several tests share: no test meets the fault of
+another one. A fault that met no request is told by an `UnusedFault` warning.
+"""
 
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
+from typing import Any
+
+import pytest
 import pytest_asyncio
 
+from mesh_refresh.testing.gate import GATES, Gate
 from mesh_refresh.testing.mesh import FakeMesh
+from mesh_refresh.testing.traffic import QUEUES, FaultQueue, Rule
+from mesh_refresh.testing.unused import tell_unused
 
 
 @pytest_asyncio.fixture
@@ -12,3 +21,29 @@ async def fake_mesh() -> AsyncIterator[FakeMesh]:
     """A `FakeMesh` of its own for each test."""
     async with FakeMesh() as fake:
         yield fake
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Ends the faults and gates that a test has made, and tells which faults met no request."""
+    rules = {queue: tuple(queue.rules) for queue in QUEUES}
+    gates = set(GATES)
+    try:
+        result = yield
+    except BaseException:
+        _end(rules, gates)
+        for queue in QUEUES:
+            queue.unused = []
+        raise
+    _end(rules, gates)
+    for queue in list(QUEUES):
+        tell_unused(queue, queue.unused)
+    return result
+
+
+def _end(rules: Mapping[FaultQueue[Any], Collection[Rule[Any]]], gates: Collection[Gate]) -> None:
+    """Open all gates but these, and forget all faults but these."""
+    for gate in set(GATES).difference(gates):
+        gate.release_from_outside()
+    for queue in list(QUEUES):
+        queue.forget([rule for rule in queue.rules if rule not in rules.get(queue, ())])

@@ -10,7 +10,9 @@
 ``POST /sandbox/faults``    ``{"fault": "throttle", "times": 2}``, with ``login`` or ``broker`` for some requests only.
 ``DELETE`` on the same      Forget the faults that wait.
 ``GET /sandbox/ledger``     Counts, reuses and losses; no token. What went out whole counts as held.
-``POST /sandbox/lost``      ``{"refreshTokens": [...]}``, all that your program holds: the accounts that are lost.
+``POST /sandbox/lost``      ``{"tokens": [...]}``, all that your program holds: the accounts that are lost. Each is an
+                            object with ``refreshToken``, ``accessToken``, ``tokenId``, ``tradeToken``, ``accountId``,
+                            ``meshAccountId``, or a part of these. Or ``{"refreshTokens": [...]}``, and nothing beside.
 =========================== =========================================================================================
 """
 
@@ -28,7 +30,7 @@ from attrs import fields
 
 from mesh_refresh.testing.edge import Edge
 from mesh_refresh.testing.faults import Fault
-from mesh_refresh.testing.holdings import Holdings
+from mesh_refresh.testing.holdings import Held, Holdings
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.losses import Lost, Reason
 from mesh_refresh.testing.mesh import FakeMesh
@@ -43,6 +45,8 @@ _ENUMS: Mapping[str, type[Enum]] = {
 _LIFETIMES = ("access_lifetime", "refresh_lifetime", "grace")
 _OPTIONS = {field.name for field in fields(LoginOptions)}
 _MOST_ACCOUNTS = 1000
+_SECRETS = ("refreshToken", "accessToken", "tokenId", "tradeToken")
+_IDS = ("accountId", "meshAccountId")
 
 
 async def serve(
@@ -83,7 +87,11 @@ class _Control:
         broker = asked.pop("broker", None)
         if not isinstance(broker, str) or not broker.strip():
             raise _bad("broker is required")
-        login = self._fake.login(broker, **_choices(asked))
+        choices = _choices(asked)
+        try:
+            login = self._fake.login(broker, **choices)
+        except ValueError as error:
+            raise _bad(str(error)) from None
         name = "delayedAuth" if login.options.delayed else "accessTokenPayload"
         return web.json_response({"login": login.id, name: login.link_payload(), "tradeToken": login.trade_token})
 
@@ -101,14 +109,17 @@ class _Control:
         return web.json_response({name: fault.delivery.value for name, fault in Fault.all().items()})
 
     async def add_fault(self, http: web.Request) -> web.Response:
-        asked = await _object(http)
+        asked = await _object(http, "fault", "times", "login", "broker")
         fault = Fault.all().get(str(asked.get("fault")))
         times = asked.get("times", 1)
         if fault is None:
             raise _bad("fault is unknown: GET /sandbox/faults lists them")
         if times is not None and (type(times) is not int or times < 1):
             raise _bad("times must be a positive number, or null for all")
-        self._fake.fail(fault, times=times, login=asked.get("login"), broker=asked.get("broker"))
+        try:
+            self._fake.fail(fault, times=times, login=asked.get("login"), broker=asked.get("broker"))
+        except (TypeError, ValueError) as error:
+            raise _bad(str(error)) from None
         return web.json_response({"waiting": len(self._fake.faults.rules)})
 
     async def heal(self, _: web.Request) -> web.Response:
@@ -135,10 +146,14 @@ class _Control:
         )
 
     async def lost(self, http: web.Request) -> web.Response:
-        held = (await _object(http)).get("refreshTokens")
-        if not isinstance(held, list) or not all(isinstance(value, str) for value in held):
-            raise _bad("refreshTokens must be a list of texts")
-        return web.json_response({"lost": _listed(self._fake.lost_of(Holdings.loose(held)))})
+        asked = await _object(http, "refreshTokens", "tokens")
+        loose, rows = asked.get("refreshTokens", []), asked.get("tokens", [])
+        if not asked or not isinstance(loose, list) or not all(isinstance(value, str) for value in loose):
+            raise _bad("refreshTokens must be a list of texts, or tokens a list of objects")
+        holdings = Holdings.loose(loose)
+        for row in rows if isinstance(rows, list) else [None]:
+            holdings.add(_held(row))
+        return web.json_response({"lost": _listed(self._fake.lost_of(holdings))})
 
     def _login(self, http: web.Request) -> FakeLogin:
         login = self._fake.logins.get(http.match_info["login"])
@@ -155,13 +170,27 @@ def _bad(what: str) -> web.HTTPBadRequest:
     return web.HTTPBadRequest(text=json.dumps({"error": what}), content_type="application/json")
 
 
-async def _object(http: web.Request) -> dict[str, Any]:
+def _held(row: object) -> Held:
+    """What a program keeps for one account."""
+    if not isinstance(row, dict) or not set(row) <= {*_SECRETS, *_IDS}:
+        raise _bad(f"tokens must be a list of objects with {', '.join((*_SECRETS, *_IDS))}")
+    if not all(value is None or isinstance(value, str) for value in row.values()):
+        raise _bad("what is in tokens must be texts")
+    values = frozenset(row[name] for name in _SECRETS if row.get(name))
+    return Held(values, row.get("accountId"), row.get("meshAccountId"))
+
+
+async def _object(http: web.Request, *names: str) -> dict[str, Any]:
+    """The body. With `names`, any other name in it is refused."""
     try:
         value = json.loads(await http.read())
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise _bad("the body must be a JSON object")
+    for name in value:
+        if names and name not in names:
+            raise _bad(f"unknown field {name}: there are {', '.join(names)}")
     return value
 
 

@@ -29,6 +29,7 @@ class MeshServer:
         self._model, self._traffic, self._faults = model, traffic, faults
         self.host, self.port = host, port
         self._runner: web.AppRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.routes: list[web.RouteDef] = [web.post(REFRESH_PATH, self._refresh)]
         """Others may be added before the start."""
         self._changed = asyncio.Event()
@@ -47,13 +48,21 @@ class MeshServer:
             await runner.cleanup()
             raise
         self.port = runner.addresses[0][1]
-        self._runner = runner
+        self._runner, self._loop = runner, asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """Close every connection and stop listening; safe to repeat."""
-        runner, self._runner = self._runner, None
+        runner, self._runner, self._loop = self._runner, None, None
         if runner is not None:
             await runner.cleanup()
+
+    def stands_still(self) -> bool:
+        """Whether another event loop runs in the place of the one that it was started in."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        return self._loop is not None and not self._loop.is_running()
 
     async def until(self, met: Callable[[], bool]) -> None:
         """Wait until `met` holds; it is asked again whenever a request has come or gone."""

@@ -1,14 +1,14 @@
 """What came in: a record of every request, and the queue of faults that wait for theirs."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from attrs import define, field
 
 from mesh_refresh.masking import masked_values
-from mesh_refresh.testing.login import FakeLogin
 
 
 @define(eq=False)
@@ -87,10 +87,16 @@ class Rule(Generic[F]):
     """How many requests it still meets; None: all."""
     login: str | None
     broker: str | None
+    met: int = 0
+    """How many requests it has met."""
 
     def fits(self, login: str | None, broker: str | None) -> bool:
         """Whether it is meant for this request."""
         return self.login in (None, login) and self.broker in (None, broker)
+
+
+QUEUES: "WeakSet[FaultQueue[Any]]" = WeakSet()
+"""All that are in use."""
 
 
 @define(eq=False)
@@ -98,17 +104,33 @@ class FaultQueue(Generic[F]):
     """Faults in the order in which they were asked for."""
 
     rules: list[Rule[F]] = field(factory=list)
+    unused: list[Rule[F]] = field(factory=list)
+    """Those that were forgotten before they met any request, and were not told."""
 
-    def add(self, fault: F, times: int | None, login: FakeLogin | str | None, broker: str | None) -> None:
-        """Put `fault` at the end of the queue."""
-        name = login.id if isinstance(login, FakeLogin) else login
-        self.rules.append(Rule(fault, times, name, None if broker is None else str(broker)))
+    def __attrs_post_init__(self) -> None:
+        QUEUES.add(self)
+
+    def add(self, rule: Rule[F]) -> None:
+        """Put a fault at the end of the queue."""
+        self.rules.append(rule)
+
+    def forget(self, rules: Collection[Rule[F]]) -> None:
+        """Take these out of the queue."""
+        self.unused += [rule for rule in rules if not rule.met]
+        self.rules = [rule for rule in self.rules if rule not in rules]
+
+    def take_unused(self) -> list[Rule[F]]:
+        """Those that met no request, waiting ones too: each is told once."""
+        found = [*self.unused, *(rule for rule in self.rules if not rule.met)]
+        self.unused = []
+        return found
 
     def take(self, login: str | None, broker: str | None) -> F | None:
         """The first fault that is meant for a request of this login and broker; it is used up by so much."""
         rule = next((rule for rule in self.rules if rule.fits(login, broker)), None)
         if rule is None:
             return None
+        rule.met += 1
         if rule.times is not None:
             rule.times -= 1
             if rule.times <= 0:

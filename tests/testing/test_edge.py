@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
+from mesh_refresh.testing import Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Gate, Moment
 from mesh_refresh.testing.edge.message import Message
 from mesh_refresh.testing.edge.steps import Pause, Send, Write, as_bytes
 from tests.testing.edge_table import AFTER_THE_NEXT, ALL, Plain
@@ -41,10 +41,10 @@ async def fake() -> AsyncIterator[FakeMesh]:
         yield fake
 
 
-async def exchanged(edge: Edge, client: RawClient) -> bytes:
-    """Let a new login refresh, and give all that came on the connection up to now."""
+async def exchanged(edge: Edge, client: RawClient, login: FakeLogin | None = None) -> bytes:
+    """Let a login, a new one mostly, refresh, and give all that came on the connection up to now."""
     count = edge.requests + 1
-    client.refresh(edge.fake, edge.fake.login("coinbase"))
+    client.refresh(edge.fake, login or edge.fake.login("coinbase"))
     await edge.received(count)
     await edge.idle()
     client.relays.append(edge.relays[-1])
@@ -241,12 +241,12 @@ async def test_a_client_that_asks_for_an_end_gets_one_unless_a_fault_forbids_it(
 # Which refresh a fault meets.
 
 
-async def starts(edge: Edge, count: int) -> list[bytes]:
+async def starts(edge: Edge, count: int, login: FakeLogin | None = None) -> list[bytes]:
     """The first line of the reply to each of so many refreshes."""
     found = []
     for _ in range(count):
         client = await RawClient.connect(edge)
-        found.append((await exchanged(edge, client)).partition(b"\r\n")[0].partition(b" ")[0])
+        found.append((await exchanged(edge, client, login)).partition(b"\r\n")[0].partition(b" ")[0])
     return found
 
 
@@ -264,10 +264,13 @@ async def test_a_number_of_times_ends(fake: FakeMesh) -> None:
 
 async def test_a_fault_may_be_meant_for_one_login(fake: FakeMesh) -> None:
     async with Edge(fake, FAULTS["version HTTP/2"]) as edge:
-        edge.fail(FAULTS["ICY"], login="login-2")
-        edge.fail(FAULTS["no reason"], broker="robinhood")
-        assert await starts(edge, 3) == [b"HTTP/2", b"ICY", b"HTTP/2"]
-        assert [relay.login for relay in edge.relays] == ["login-1", "login-2", "login-3"]
+        chosen = fake.login("coinbase")
+        edge.fail(FAULTS["ICY"], login=chosen.id)
+        edge.fail(FAULTS["lower-case version"], broker="robinhood")
+        assert await starts(edge, 2) == [b"HTTP/2", b"HTTP/2"]
+        assert await starts(edge, 1, chosen) == [b"ICY"]
+        assert await starts(edge, 1, fake.login("robinhood")) == [b"http/1.1"]
+        assert [relay.login for relay in edge.relays] == ["login-2", "login-3", "login-1", "login-4"]
 
 
 async def test_faults_combine_in_any_order(fake: FakeMesh) -> None:

@@ -125,6 +125,25 @@ async def test_faults_and_the_ledger_over_http(sandbox: FakeMesh, control: Contr
     assert ledger["lost"] == []
 
 
+async def test_rows_are_held_as_they_are_kept(control: Control) -> None:
+    """With what a program keeps together, and for which account: a part of it may not be enough."""
+    _, made = await control("POST", "logins", {"broker": "weBull", "accounts": 2, "sharing": "PAIR_EACH"})
+    payload: Any = made["accessTokenPayload"]
+    rows = [
+        {**{name: it[name] for name in ("refreshToken", "accessToken")}, "tradeToken": made["tradeToken"]}
+        | {"accountId": it["account"]["accountId"], "meshAccountId": it["account"]["meshAccountId"]}
+        for it in payload["accountTokens"]
+    ]
+    assert await control("POST", "lost", {"tokens": rows}) == (200, {"lost": []})
+    values = [row["refreshToken"] for row in rows]
+    assert await control("POST", "lost", {"refreshTokens": values}) == (200, {"lost": []})
+    rows[0]["refreshToken"], rows[1]["refreshToken"] = values[::-1]
+    _, swapped = await control("POST", "lost", {"tokens": rows})
+    assert len(swapped["lost"]) == 2  # type: ignore[arg-type]
+    _, some = await control("POST", "lost", {"refreshTokens": values[:1]})
+    assert len(some["lost"]) == 1  # type: ignore[arg-type]
+
+
 async def test_the_ledger_takes_what_went_out_for_held(sandbox: FakeMesh, control: Control) -> None:
     """Nobody tells the sandbox what was saved: a pair that went out whole is no loss there."""
     _, made = await control("POST", "logins", {"broker": "coinbase"})
@@ -146,6 +165,15 @@ async def test_the_ledger_takes_what_went_out_for_held(sandbox: FakeMesh, contro
         ("faults", {"fault": "unheardOf"}),
         ("faults", {"fault": "cut", "times": 0}),
         ("lost", {"refreshTokens": "all"}),
+        ("lost", {}),
+        ("lost", {"refreshToken": []}),
+        ("lost", {"tokens": {}}),
+        ("lost", {"tokens": [{"refresh": "r"}]}),
+        ("lost", {"tokens": [{"refreshToken": 1}]}),
+        ("faults", {"fault": "cut", "tmies": 2}),
+        ("faults", {"fault": "cut", "login": "login-99"}),
+        ("faults", {"fault": "cut", "broker": "coinbas"}),
+        ("logins", {"broker": "coinbas"}),
     ],
 )
 async def test_what_the_control_routes_do_not_understand_they_say(control: Control, path: str, body: object) -> None:

@@ -23,6 +23,7 @@ from mesh_refresh.testing.mesh import FakeMesh
 from mesh_refresh.testing.rules import repeated
 from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.traffic import FaultQueue
+from mesh_refresh.testing.unused import tell_unused
 
 
 @define(eq=False)
@@ -97,6 +98,8 @@ class Edge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        if error is None:
+            tell_unused(self._queue)
 
     async def start(self) -> None:
         """Listen. With port 0 the system picks one, and a restart keeps it."""
@@ -131,12 +134,12 @@ class Edge:
 
         They come before those that the edge was made with. ``times=None``: every refresh, until `heal`.
         """
-        for fault in faults:
-            self._queue.add(fault, times, login, broker)
+        for rule in [self.fake.model.rule_for(fault, times, login, broker) for fault in faults]:
+            self._queue.add(rule)
 
     def heal(self) -> None:
         """Forget every fault: what comes from now on passes undamaged."""
-        self._queue.rules.clear()
+        self._queue.forget(self._queue.rules)
         self._always = cycle(())
 
     async def idle(self) -> None:
