@@ -35,6 +35,10 @@ def new_name() -> str:
 class Core:
     """Everything with a side effect that a running keeper needs, bound to one event loop."""
 
+    undoing = 0
+    """Runs that take backoffs back, under way."""
+    _resumes_due = 0.0
+    """When, on the monotonic clock, the store is asked again which brokers were resumed."""
     patience: ClassVar[float] = 3.0
     """Seconds that a store may take with a write. Then new tokens are spooled beside it, and a drain ends."""
 
@@ -109,6 +113,18 @@ class Core:
     def opened(self, row: Row) -> Login:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
+
+    async def notice_resumes(self, *, now: bool = False) -> None:
+        """Let a probe through where a broker was resumed, in this process or in another one.
+
+        Looks once in `Policy.poll`, or `now`, and only while a breaker is open. Raises what the store raises.
+        """
+        monotonic, breakers = self.clock.monotonic(), self.gate.breakers
+        if not breakers.open or not (now or monotonic >= self._resumes_due):
+            return
+        self._resumes_due = monotonic + self.policy.poll.total_seconds()
+        if breakers.resumed(await self.stored(self.store.resumed), self.clock.monotonic()):
+            self.wake()
 
     # Something happened: whoever waits looks again.
 

@@ -64,7 +64,8 @@ class Claims:
             if self._claimed and core.gate.free > 0:
                 continue
             now = core.clock.monotonic()
-            idle = not self._claimed and not core.units and not core.unread and not core.gate.rated(now)
+            at_work = core.units or core.unread or core.undoing
+            idle = not self._claimed and not at_work and not core.gate.rated(now)
             if idle and not busy:
                 break
             await core.change(self._pause(), since=seen)
@@ -92,6 +93,7 @@ class Claims:
 
     async def _claim(self) -> None:
         core = self._core
+        await self._notice_resumes()
         places, each, limits = core.gate.places(core.clock.monotonic())
         if places <= 0:
             return
@@ -102,6 +104,13 @@ class Claims:
             core.gate.breakers.forget_turns()
             claimed = await self._rows(places, each, limits)
         self._claimed, self._places = claimed, places
+
+    async def _notice_resumes(self) -> None:
+        core = self._core
+        try:
+            await core.notice_resumes()
+        except Exception as error:  # noqa: BLE001 - a store may raise anything; the claim tells it
+            _log.debug("the store did not tell who was resumed", extra=without_secrets(error))
 
     async def _rows(self, places: int, each: int | None, limits: dict[str, int]) -> int:
         core = self._core

@@ -130,6 +130,10 @@ class SqliteStore(Store):
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """See `Store`."""
+        return await self._thread().run(verbs.resumed_brokers, writes=False)
+
     async def reseal(self) -> int:
         """Seal every row anew with the cipher's first key, beside whoever uses the store; gives how many there were.
 
