@@ -114,16 +114,21 @@ class Core:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
         return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
 
-    async def notice_resumes(self, *, now: bool = False) -> None:
+    async def notice_resumes(self, *, of: str | None = None) -> None:
         """Let a probe through where a broker was resumed, in this process or in another one.
 
-        Looks once in `Policy.poll`, or `now`, and only while a breaker is open. Raises what the store raises.
+        Looks at once for the broker that was resumed here; else once in `Policy.poll`, and while a breaker is open.
+        Raises what the store raises.
         """
-        monotonic, breakers = self.clock.monotonic(), self.gate.breakers
-        if not breakers.open or not (now or monotonic >= self._resumes_due):
+        now, breakers = self.clock.monotonic(), self.gate.breakers
+        if of is None and (not breakers.open or now < self._resumes_due):
             return
-        self._resumes_due = monotonic + self.policy.poll.total_seconds()
-        if breakers.resumed(await self.stored(self.store.resumed), self.clock.monotonic()):
+        self._resumes_due = now + self.policy.poll.total_seconds()
+        told = getattr(self.store, "resumed", None)
+        stamps: dict[str, datetime] = {} if told is None else dict(await self.stored(told))
+        if of is not None:
+            stamps.setdefault(of, self.at())  # a store that keeps no such times
+        if breakers.resumed(stamps, self.clock.monotonic()):
             self.wake()
 
     # Something happened: whoever waits looks again.

@@ -336,9 +336,9 @@ class Keeper:
         next look (`Policy.poll`).
         """
         check_broker(broker)
-        core = self._core()
-        await core.store.pause(str(named_broker(broker)), paused=False)
-        await core.notice_resumes(now=True)
+        core, name = self._core(), str(named_broker(broker))
+        await core.store.pause(name, paused=False)
+        await core.notice_resumes(of=name)
         core.wake()
 
     async def summary(self) -> Summary:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -13,7 +13,7 @@ from mesh_refresh.keeper import Fault as Why
 from mesh_refresh.strategies import DefaultStrategy, VanguardStrategy
 from mesh_refresh.testing import Fault
 from mesh_refresh.testing.login import FakeLogin
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, Stage
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 HEALTHY, ROUNDS, SECOND = 20, 6, timedelta(seconds=1)
 Fails = Callable[[Stage, FakeLogin], Any]
@@ -244,6 +244,29 @@ async def test_resume_lets_a_probe_through_in_every_process(stage: Stage, what: 
         assert (await keeper.refresh("a")).access_token
         assert (await keeper.refresh("b")).access_token
     await stage.assert_whole()
+
+
+class Forgetful(FaultyStore):
+    """A store of the user's that keeps no times of resumes."""
+
+    async def resumed(self) -> dict[str, datetime]:
+        return {}
+
+
+async def test_resume_in_the_process_that_is_told_needs_nothing_of_the_store(stage: Stage) -> None:
+    """Where that keeps no such times; once more is once more."""
+    async with stage.keeper(store=Forgetful(stage.store)) as keeper:
+        await throttled(stage, keeper)
+        stage.fake.fail(Fault.throttle(3600), times=1)
+        for _ in range(2):
+            stage.clock.advance(1)
+            await keeper.resume("coinbase")
+            before = stage.sent()
+            try:
+                await keeper.refresh("a", max_wait=SECOND)
+            except NotReadyInTime:
+                assert stage.sent() == before + 1
+        assert (await stage.account("a")).refreshed_at
 
 
 async def test_resume_wakes_a_loop_and_callers_who_wait(stage: Stage) -> None:

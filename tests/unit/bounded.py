@@ -1,6 +1,6 @@
 """How much Hypothesis may do here: the same examples on every machine, and no stop-watch.
 
-The same examples each time leave the same gaps each time. With ``MESH_REFRESH_FRESH_EXAMPLES=20`` there are twenty times
+The same examples each time leave the same gaps each time. ``MESH_REFRESH_FRESH_EXAMPLES=20`` gives twenty times
 as many, of fresh randomness: `nox -s properties`.
 """
 
