@@ -136,7 +136,7 @@ class Asking(Reaching):
             if unit is None:
                 continue
             await self.ended(unit, deadline)
-            if unit.sent or not isinstance(unit.error, NotReadyInTime | None):
+            if _was_tried(unit):
                 return _after_code(unit, account, wanted)
             # Nothing was sent: held back, or somebody's open attempt came first. The question may still be open.
             held = NotReadyInTime("nothing was sent") if unit.error is None else unit.error.for_another()
@@ -187,7 +187,7 @@ def _at_home(login: Login, it: _T) -> _T:
 
 def _was_tried(unit: Unit) -> bool:
     """Whether what was asked for was begun, and not only held back."""
-    return unit.sent or not isinstance(unit.error, NotReadyInTime | None)
+    return unit.sent or unit.not_made or not isinstance(unit.error, NotReadyInTime | None)
 
 
 def _is_fresher(account: Account, before: Account) -> bool:

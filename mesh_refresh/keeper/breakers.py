@@ -1,21 +1,30 @@
-"""Faults that are nobody's: a broker, or all of them, is left alone for a while, and no account is blamed.
+"""Outages that are not an account's fault: a broker, or all of them, is left alone for a while.
 
 Pure: told the time, in seconds of a clock that never jumps (`now`) and as a date for events (`at`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from attrs import Factory, define, field, frozen
 
 from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
+from mesh_refresh.keeper.failing import BackedOff
+from mesh_refresh.keeper.failure_window import FailureWindow, Scope
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.refusals import Refusals, Scope
+from mesh_refresh.stores.row import CLOCK_TOLERANCE
+from mesh_refresh.stores.store import ALL_BROKERS
 
-_HALTS = (Fault.CLIENT_REFUSED, Fault.REDIRECTED)
+_SLOW = (Fault.CLIENT_REFUSED, Fault.REDIRECTED)
+"""Probed slowly: a person has to mend something."""
+_FOR_ALL = (Fault.CLIENT_REFUSED, Fault.NOT_SENT)
+"""The client keys, and the way to Mesh, are everybody's."""
+_SPREADING = (Fault.THROTTLED, Fault.UNAVAILABLE, Fault.REDIRECTED, Fault.UNREADABLE)
+"""Of one broker, until a second one says the same while the first is held back."""
+_BY_NUMBER = (Fault.REFUSALS, Fault.NOT_PERMITTED, Fault.REJECTED)
+"""Of many logins: that Mesh answers one of them in another way does not show that they are over."""
 _TOLD_AGAIN = 3600.0
 """Seconds."""
-_FOR_ALL = (Fault.CLIENT_REFUSED, Fault.REDIRECTED, Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT)
 
 
 @frozen
@@ -46,6 +55,17 @@ Probe = tuple[Breaker, ...]
 under way when that opened."""
 
 
+@frozen
+class Rejected:
+    """What it means that a request was not accepted."""
+
+    events: list[Event]
+    blamed: bool = False
+    """Whether it counts against the account."""
+    undo: tuple[BackedOff, ...] = ()
+    """A breaker has opened: these backoffs were not the accounts' fault."""
+
+
 class Breakers:
     """One for each broker, and one for all."""
 
@@ -54,13 +74,16 @@ class Breakers:
         self._open: dict[Scope, Breaker] = {}
         self._last: dict[Scope, tuple[float, float]] = {}
         """Of those that closed: when, and how long their last pause was."""
-        self._refusals = Refusals(policy)
+        self._refusals: FailureWindow[None] = FailureWindow(policy, policy.refusal_logins)
+        self._rejections: FailureWindow[BackedOff] = FailureWindow(policy, policy.fault_logins)
         self._unknown: dict[Scope, set[str]] = {}
         """The logins whose outcomes are unknown, since the last that was not."""
         self._unknown_brokers: set[str] = set()
         self._unreadable: dict[str, set[str]] = {}
         """By broker, the logins whose replies could not be read, since the last that could."""
         self._probed: list[str] = []
+        self._resumed: dict[str, datetime] = {}
+        """When each broker was resumed last, as far as this has been told."""
 
     # What may be sent.
 
@@ -73,7 +96,7 @@ class Breakers:
     def halted(self) -> Fault | None:
         """Why nothing at all is sent but slow probes."""
         breaker = self._open.get(None)
-        return breaker.fault if breaker is not None and breaker.fault in _HALTS else None
+        return breaker.fault if breaker is not None and breaker.fault in _SLOW else None
 
     def reminders(self, now: float, at: datetime) -> Iterator[Event]:
         """A halt is told again once an hour, as long as it goes on: everything stands still until a person acts."""
@@ -127,6 +150,21 @@ class Breakers:
         """All have had theirs."""
         self._probed.clear()
 
+    def resumed(self, stamps: Mapping[str, datetime], now: float) -> bool:
+        """These brokers were resumed at these times. Whether a probe may go at once that had to wait.
+
+        A stamp that is new since the last look counts, unless it is older than the breaker. Clocks of machines differ.
+        """
+        new = {name: stamp for name, stamp in stamps.items() if stamp != self._resumed.get(name)}
+        self._resumed = dict(stamps)
+        sooner = False
+        for scope, breaker in self._open.items():
+            names = new if scope is None else (scope, ALL_BROKERS)
+            asked = any(name in new and new[name] > breaker.opened_at - CLOCK_TOLERANCE for name in names)
+            if asked and now < breaker.until:
+                breaker.until, sooner = now, True
+        return sooner
+
     # What came of it.
 
     def succeeded(
@@ -134,20 +172,28 @@ class Breakers:
     ) -> Iterator[Event]:
         """Fresh tokens came, or a code was asked for. `account`: as for `refused`."""
         self._heard(broker)
-        wrongly = self._refusals.succeeded(broker, login_id, now, at, account or login_id)
-        for scope, breaker in self._mine(broker, probe):
-            if breaker.fault is Fault.REFUSALS:
-                self._refusals.begin_anew(scope, now, at, trust=not wrongly)
+        for window, faults in ((self._refusals, _BY_NUMBER[:1]), (self._rejections, _BY_NUMBER[1:])):
+            wrongly = window.succeeded(broker, login_id, now, at, account or login_id)
+            for scope, breaker in self._mine(broker, probe):
+                if breaker.fault in faults:
+                    window.begin_anew(scope, now, at, trust=not wrongly)
+        for scope, _ in self._mine(broker, probe):
             yield from self._close(scope, now, at)
 
-    def answered(self, broker: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+    def answered(
+        self, broker: str, now: float, at: datetime, probe: Probe, *, login_id: str | None = None
+    ) -> Iterator[Event]:
         """Mesh answered, and what it said is about one account: Mesh and the way to it are well."""
         self._heard(broker)
+        if login_id is not None:
+            self._rejections.answered(broker, login_id, now)
         for scope, breaker in self._mine(broker, probe):
             if breaker.fault is Fault.REFUSALS:
                 self._again(breaker, now, probe)
-            else:
-                yield from self._close(scope, now, at)
+                continue
+            if breaker.fault in _BY_NUMBER:
+                self._rejections.begin_anew(scope, now, at, trust=False)
+            yield from self._close(scope, now, at)
 
     def forgiven_until(self, broker: str) -> datetime | None:
         """Refusals of `broker` up to then turned out to be nobody's fault."""
@@ -169,9 +215,9 @@ class Breakers:
         `account` names the one that was refused, until the person logs in anew. `expected`: an exchange that nobody
         knows the end of has likely spent them, so it says nothing of the broker.
         """
-        events = [*self.answered(broker, now, at, probe)]
+        events = [*self.answered(broker, now, at, probe, login_id=login_id)]
         if not expected:
-            self._refusals.refused(broker, login_id, now, account or login_id)
+            self._refusals.failed(broker, login_id, now, account or login_id, None)
         for scope in (broker, None):
             breaker = self._open.get(scope)
             if breaker is not None and breaker.fault is Fault.REFUSALS:
@@ -184,6 +230,52 @@ class Breakers:
                 events += self._instead(scope, Fault.REFUSALS, now, at)
                 return False, events
         return True, events
+
+    def rejected(
+        self,
+        broker: str,
+        fault: Fault,
+        now: float,
+        at: datetime,
+        probe: Probe,
+        *,
+        backed_off: BackedOff | None,
+        sent: bool = True,
+        display_message: str | None = None,
+    ) -> "Rejected":
+        """A request was not accepted (403, 404, 451, an odd 400), or, where nothing was `sent`, could not be made.
+
+        `backed_off` is the account's backoff, where it has one for it. None: it was a request with a code, which is odd
+        for itself, and says nothing of its broker.
+        """
+        events: list[Event] = []
+        if sent:
+            self._heard(broker)
+        for scope, breaker in self._mine(broker, probe):
+            if breaker.fault in _BY_NUMBER:
+                self._again(breaker, now, probe)
+            elif sent:
+                events += self._close(scope, now, at)
+        if backed_off is None:
+            return Rejected(events)
+        for scope in (broker, None):
+            found = self._open.get(scope)
+            if found is not None and found.fault in _BY_NUMBER[1:]:
+                if now - found.opened < self._policy.refusal_trust.total_seconds():
+                    return Rejected(events)
+                events += self._close(scope, now, at)
+                self._rejections.begin_anew(scope, now, at, trust=True)
+        if probe:
+            return Rejected(events)
+        before = self._rejections.note_of(broker, backed_off.epoch)
+        note = backed_off.after(before)
+        self._rejections.failed(broker, backed_off.login_id, now, backed_off.epoch, note)
+        for scope in self._rejections.too_many(broker, now, except_for=self._open):
+            events += self._instead(scope, fault, now, at, display_message)
+            # This one is not counted, so that the account has the backoff of the one before, if any.
+            counted = (before if it is note else it for it in self._rejections.notes(scope))
+            return Rejected(events, undo=tuple(it for it in counted if it is not None))
+        return Rejected(events, blamed=True)
 
     def unknown(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
         """Nobody knows what came of an exchange."""
@@ -200,22 +292,22 @@ class Breakers:
             if len(run) >= enough and (scope is not None or len(self._unknown_brokers) > 1):
                 yield from self._trip(scope, Fault.UNKNOWN_OUTCOMES, now, at)
 
-    def unreadable(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
+    def unreadable(self, broker: str, login_id: str | None, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
         """A reply came that cannot be read, whether or not it may hold a token.
 
         A run of them opens the breaker of the broker, and that of all where a second broker says the same meanwhile.
+        Without a `login_id` it was a reply to a code, which is of no run.
         """
         for _, breaker in self._mine(broker, probe):
             self._again(breaker, now, probe)
-        if broker in self._open:
+        if broker in self._open or login_id is None:
             return
         run = self._unreadable.setdefault(broker, set())
         run.add(login_id)
         if len(run) < self._policy.unreadable_run:
             return
         yield from self._trip(broker, Fault.UNREADABLE, now, at)
-        if None not in self._open and sum(it.fault is Fault.UNREADABLE for it in self._open.values()) > 1:
-            yield from self._trip(None, Fault.UNREADABLE, now, at)
+        yield from self._spread(Fault.UNREADABLE, now, at)
 
     def nobodys(
         self,
@@ -228,16 +320,19 @@ class Breakers:
         retry_after: timedelta | None = None,
         display_message: str | None = None,
     ) -> Iterator[Event]:
-        """A fault that is nobody's."""
+        """An outage: of Mesh, of the way to it, of the client keys, or of a broker."""
         scope = None if fault in _FOR_ALL else broker
         for over, breaker in self._mine(broker, probe):
-            if over is None and scope is not None and breaker.fault is not Fault.REFUSALS:
+            if over is None and scope is not None and breaker.fault in (Fault.NOT_SENT, Fault.UNKNOWN_OUTCOMES):
                 yield from self._close(None, now, at)  # Mesh answered: the way to it is well
             else:
                 self._again(breaker, now, probe, retry_after)
         found = self._open.get(scope)
-        if found is None:
+        if found is not None and fault is Fault.CLIENT_REFUSED and found.fault is not fault:
+            yield from self._instead(scope, fault, now, at, display_message)
+        elif found is None:
             yield from self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
+            yield from self._spread(fault, now, at, retry_after=retry_after, display_message=display_message)
         elif found not in probe:
             self._again(found, now, probe, retry_after)
 
@@ -258,7 +353,7 @@ class Breakers:
         retry_after: timedelta | None = None,
         display_message: str | None = None,
     ) -> Iterator[Event]:
-        first = self._policy.halt_probe if fault in _HALTS else self._policy.cool_down
+        first = self._policy.halt_probe if fault in _SLOW else self._policy.cool_down
         pause = first.total_seconds()
         closed, before = self._last.get(scope, (0.0, 0.0))
         if now - closed < before:
@@ -270,12 +365,29 @@ class Breakers:
         self._unreadable.pop(scope or "", None)
         yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
 
-    def _instead(self, scope: Scope, fault: Fault, now: float, at: datetime) -> Iterator[Event]:
+    def _spread(
+        self,
+        fault: Fault,
+        now: float,
+        at: datetime,
+        *,
+        retry_after: timedelta | None = None,
+        display_message: str | None = None,
+    ) -> Iterator[Event]:
+        """A broker has just been held back. Where another one is, for the same fault, it is not theirs: all are."""
+        if fault not in _SPREADING or None in self._open:
+            return
+        if sum(breaker.fault is fault for breaker in self._open.values()) > 1:
+            yield from self._trip(None, fault, now, at, retry_after=retry_after, display_message=display_message)
+
+    def _instead(
+        self, scope: Scope, fault: Fault, now: float, at: datetime, display_message: str | None = None
+    ) -> Iterator[Event]:
         """It is this fault by now. Each that was told to be there is told to be over, and its pause is kept to."""
         before = self._open.get(scope)
         yield from self._close(scope, now, at)
         left = timedelta(seconds=max(0.0, before.until - now)) if before is not None else None
-        yield from self._trip(scope, fault, now, at, retry_after=left)
+        yield from self._trip(scope, fault, now, at, retry_after=left, display_message=display_message)
 
     def _mine(self, broker: str, probe: Probe) -> list[tuple[Scope, Breaker]]:
         """The open breakers over `broker` that are probed by this."""
@@ -298,7 +410,7 @@ class Breakers:
             yield BreakerClosed(scope, breaker.fault, at, breaker.opened_at)
 
     def _cap(self, fault: Fault) -> float:
-        longest = self._policy.halt_probe if fault in _HALTS else self._policy.cool_down_cap
+        longest = self._policy.halt_probe if fault in _SLOW else self._policy.cool_down_cap
         return longest.total_seconds()
 
     def _heard(self, broker: str) -> None:

@@ -1,6 +1,6 @@
 """Times that a wall clock told which was ahead, and was put back since. Pure.
 
-Nobody knows how much time has really passed. So everything that such a clock told is moved back by as much as it was
+How much time has really passed is not known. So everything that such a clock told is moved back by as much as it was
 ahead: lifetimes and waits count from now, as if no time had passed. A time that is left in the future holds up a wait,
 a round of siblings or an expired token until that future comes.
 """

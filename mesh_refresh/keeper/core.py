@@ -38,6 +38,10 @@ def new_name() -> str:
 class Core:
     """Everything with a side effect that a running keeper needs, bound to one event loop."""
 
+    undoing = 0
+    """Runs that take backoffs back, under way."""
+    _resumes_due = 0.0
+    """When, on the monotonic clock, the store is asked again which brokers were resumed."""
     patience: ClassVar[float] = 3.0
     """Seconds that a store may take with a write. Then new tokens are spooled beside it, and a drain ends."""
 
@@ -118,7 +122,24 @@ class Core:
         """Tell again what was told long ago, and still holds everything back."""
         self.teller.tell(self.gate.breakers.reminders(self.clock.monotonic(), self.clock.now()))
 
-    # Waking.
+    async def notice_resumes(self, *, of: str | None = None) -> None:
+        """Let a probe through where a broker was resumed, in this process or in another one.
+
+        Looks at once for the broker that was resumed here; else once in `Policy.poll`, and while a breaker is open.
+        Raises what the store raises.
+        """
+        now, breakers = self.clock.monotonic(), self.gate.breakers
+        if of is None and (not breakers.open or now < self._resumes_due):
+            return
+        self._resumes_due = now + self.policy.poll.total_seconds()
+        told = getattr(self.store, "resumed", None)
+        stamps: dict[str, datetime] = {} if told is None else dict(await self.stored(told))
+        if of is not None:
+            stamps.setdefault(of, self.at())  # a store that keeps no such times
+        if breakers.resumed(stamps, self.clock.monotonic()):
+            self.wake()
+
+    # Something happened: whoever waits looks again.
 
     def listen(self) -> None:
         """Be woken by the store too, where it can tell of what other processes do."""

@@ -92,12 +92,14 @@ def settled(account: Account, policy: Policy, *, now: datetime) -> datetime:
     """After an unknown outcome: when its tokens may be sent again.
 
     Beyond the settling time, another process may still hold the new pair and write it. So nobody sends while the old
-    access token is good, but never past the refresh token's own end.
+    access token is good, but never past the refresh token's own end, nor longer than the policy's cap. A question that
+    waits for a code is asked anew after the settling time: a person waits for it.
     """
     least = _later(now, policy.settle)
     until = good_until(account.tokens, policy)
-    if until is None:
+    if until is None or account.pending is not None:
         return least
+    until = min(until, _later(now, min(policy.resend_after_cap, policy.keep_alive or policy.resend_after_cap)))
     ends = account.tokens.refresh_token_expires_at
     if ends is not None:
         until = min(until, _earlier(ends, margin(None, policy.hard_margin, policy.hard_fraction)))

@@ -44,6 +44,47 @@ class Failed:
 Failure = Refused | Unknown | Failed
 
 
+@frozen
+class BackedOff:
+    """The backoff of one account, as it was before, so that it can be undone."""
+
+    login_id: str
+    epoch: str
+    number: int
+    """The attempt whose failure was counted."""
+    previous: int
+    """The one whose failure was counted before that."""
+    failures: int
+    failing_since: datetime | None
+    last_error: str | None
+    hold_until: datetime | None
+
+    @classmethod
+    def of(cls, account: Account, attempt: Attempt) -> "BackedOff":
+        """What a failure of `attempt` changes of `account`."""
+        failed = account.failures, account.failing_since, account.last_error
+        return cls(attempt.login_id, attempt.epoch, attempt.number, account.failed_by, *failed, account.hold_until)
+
+    def after(self, before: "BackedOff | None") -> "BackedOff":
+        """This one, with what was before the first of several failures."""
+        return self if before is None or before.number != self.previous else evolve(before, number=self.number)
+
+
+def undone(login: Login, backed_off: BackedOff, now: Now) -> Login:
+    """`login` without that backoff, where it is still there: a breaker has opened, and the account is due."""
+    account = login.by_epoch(backed_off.epoch)
+    if account is None or account.failed_by != backed_off.number or account.failures <= backed_off.failures:
+        return login
+    before = evolve(
+        account,
+        failures=backed_off.failures,
+        failing_since=backed_off.failing_since,
+        last_error=backed_off.last_error,
+        hold_until=backed_off.hold_until,
+    )
+    return replaced(login, account, evolve(before, due_at=_loop(before, min(now.at, account.due_at or now.at))))
+
+
 def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applied:
     """`login` after `failure`, which counts only where the token that was sent is still the stored one."""
     if login.epoch != attempt.login_epoch:
@@ -192,7 +233,7 @@ def _stamped(login: Login, account: Account, what: tuple[str, int], now: Now, *,
         unknown_since=account.unknown_since or now.at,
         wait_until=wait,
         hold_until=again,
-        due_at=_loop(counted, max(wait, again, account.due_at or wait)),
+        due_at=_loop(counted, max(wait, again)),
     )
 
 

@@ -352,10 +352,15 @@ class Keeper:
         await self._core().store.pause(str(named_broker(broker)))
 
     async def resume(self, broker: str = "*") -> None:
-        """Go on with `broker`. A pause of all is ended only by resuming all."""
+        """Go on with `broker`. A pause of all is ended only by resuming all.
+
+        Where a breaker holds exchanges back, a probe goes at once: here, and in every process that has the store at its
+        next look (`Policy.poll`).
+        """
         check_broker(broker)
-        core = self._core()
-        await core.store.pause(str(named_broker(broker)), paused=False)
+        core, name = self._core(), str(named_broker(broker))
+        await core.store.pause(name, paused=False)
+        await core.notice_resumes(of=name)
         core.wake()
 
     async def summary(self) -> Summary:

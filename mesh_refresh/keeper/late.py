@@ -42,7 +42,8 @@ def late_replies(
         if isinstance(came, UnreadableReply) and isinstance(kept, Unreadable):
             _log.error("what came after an exchange cannot be read", extra={"login_id": attempt.login_id})
             now, at = core.clock.monotonic(), core.at()
-            core.teller.tell(core.gate.breakers.unreadable(login.broker, attempt.login_id, now, at, ()))
+            counted = None if attempt.with_code is not None else attempt.login_id
+            core.teller.tell(core.gate.breakers.unreadable(login.broker, counted, now, at, ()))
             kept = evolve(kept, late=late)
         else:
             _log.info("a reply came after its deadline", extra={"login_id": attempt.login_id})

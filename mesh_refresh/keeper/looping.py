@@ -68,7 +68,8 @@ class Claims:
                 counted = False
                 if core.gate.free > 0 and not self._is_full:
                     continue
-            if not self._claimed and not core.units and not core.unread and not busy:
+            at_work = core.units or core.unread or core.undoing
+            if not self._claimed and not at_work and not busy:
                 if not core.gate.rated(core.clock.monotonic()) or (not counted and not await self._is_any_due()):
                     break
                 counted = True
@@ -103,6 +104,7 @@ class Claims:
     async def _claim(self) -> None:
         core = self._core
         core.remind()
+        await self._notice_resumes()
         places, each, limits = core.gate.places(core.clock.monotonic())
         if places <= 0:
             return
@@ -113,6 +115,13 @@ class Claims:
             core.gate.breakers.forget_turns()
             claimed = await self._rows(places, each, limits)
         self._claimed, self._places = claimed, places
+
+    async def _notice_resumes(self) -> None:
+        core = self._core
+        try:
+            await core.notice_resumes()
+        except Exception as error:  # noqa: BLE001 - a store may raise anything; the claim tells it
+            _log.debug("the store did not tell who was resumed", extra=without_secrets(error))
 
     async def _rows(self, places: int, each: int, limits: dict[str, int]) -> int:
         core = self._core

@@ -39,6 +39,9 @@ class Policy:
     """For how long one process has a login to itself. Must be longer than the client's deadline."""
     settle: timedelta = timedelta(minutes=2)
     """After an exchange with an unknown outcome, or a first refusal, nobody sends the same tokens sooner."""
+    resend_after_cap: timedelta = timedelta(days=1)
+    """After an unknown outcome, the same tokens are sent again at the latest after this, or after `keep_alive` where
+    that is less, however long the stored access token lives; never sooner than after `settle`."""
     backoff: timedelta = timedelta(seconds=10)
     """The pause after the first failure of an account; doubled with each, and shortened by chance by up to half."""
     backoff_cap: timedelta = timedelta(minutes=15)
@@ -66,6 +69,10 @@ class Policy:
     """So many unknown outcomes of a broker without a success between cool it down."""
     unreadable_run: int = 5
     """Replies to so many logins of a broker that cannot be read, without one between that can, cool it down."""
+    fault_logins: int = 10
+    """Requests of at least so many distinct logins of a broker that are not accepted (403, 404, 451, an odd 400, or a
+    strategy that raises), if they are `refusal_share` of the logins that were answered within `refusal_window`, are the
+    broker's fault, and hold it back. Each of fewer backs off for itself."""
     refusal_logins: int = 20
     """Refusals of at least so many distinct logins of a broker..."""
     refusal_share: float = 0.5
@@ -100,6 +107,7 @@ class Policy:
 _FOR_EVER = timedelta(days=36_525)
 """A hundred years: longer, and dates cannot be told any more."""
 _MOST_SPREAD = 1_000
+_LEAST_LOGINS = ("unknown_run", "unreadable_run", "fault_logins", "refusal_logins")
 _FRACTIONS = ("refresh_fraction", "hard_fraction", "refusal_share")
 
 
@@ -114,7 +122,7 @@ def _check(name: str, value: object) -> None:
             raise InvalidRequest(f"Policy.{name} must be a positive number.")
         if name == "spread" and value > _MOST_SPREAD:
             raise InvalidRequest(f"Policy.spread must be at most {_MOST_SPREAD}.")
-    elif name in ("concurrency", "concurrency_each", "unknown_run", "unreadable_run", "refusal_logins", "event_queue"):
+    elif name in ("concurrency", "concurrency_each", "event_queue", *_LEAST_LOGINS):
         if type(value) is not int or value < 1:
             raise InvalidRequest(f"Policy.{name} must be a whole number above zero.")
     elif not isinstance(value, timedelta):

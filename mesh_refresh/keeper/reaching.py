@@ -104,6 +104,7 @@ class Reaching:
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
                 paused = await self.core.store.paused()
+                await self.core.notice_resumes()
         except Exception as error:
             raise _store_failed(error) from error
         _check_paused(paused, broker)
@@ -124,12 +125,23 @@ class Reaching:
             if not left or (shut.seconds is not None and shut.seconds > left):
                 retry_at = None if shut.seconds is None else core.at() + timedelta(seconds=shut.seconds)
                 raise NotReadyInTime(shut.why, retry_at=retry_at)
+            waits = left if shut.seconds is None else min(left, shut.seconds)
+            if core.gate.breakers.open:
+                waits = min(waits, core.policy.poll.total_seconds())  # it may be resumed meanwhile
             core.gate.asking += shut.crowded
             try:
-                await core.change(left if shut.seconds is None else min(left, shut.seconds))
+                await core.change(waits)
             finally:
                 core.gate.asking -= shut.crowded
+            await self._notice_resumes(deadline)
         return waited
+
+    async def _notice_resumes(self, deadline: Deadline) -> None:
+        try:
+            async with asyncio.timeout(deadline.left_for_the_store):
+                await self.core.notice_resumes()
+        except Exception as error:
+            raise _store_failed(error) from error
 
     async def settle_first(self, followed: Followed, deadline: Deadline) -> None:
         """Where new tokens of this login are on their way into the store, what it has is out of date."""

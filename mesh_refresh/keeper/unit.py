@@ -54,6 +54,8 @@ class Unit:
         self.answered = False
         """Fresh tokens came, and are on their way into the store: what the store has is out of date."""
         self.sent = False
+        self.not_made = False
+        """A part of the user's raised before anything was sent: at once again would be the same."""
         self.login: Login | None = None
         """What was written in the end."""
         self.error: MeshRefreshError | None = None
@@ -203,14 +205,14 @@ class Unit:
         except MeshRefreshError as error:
             cause = error.__cause__
             if isinstance(error, InvalidRequest) and not self.sent and isinstance(cause, Exception):
-                await self._not_made(login, attempt, cause)
+                await self._not_made(login, attempt, cause, account)
             else:
                 await self._failed(login, attempt, error, account)
             return
         except Exception as error:
             if self.sent:
                 raise
-            await self._not_made(login, attempt, error)
+            await self._not_made(login, attempt, error, account)
             return
         await self._keep(login, attempt, outcome)
 
@@ -222,11 +224,11 @@ class Unit:
         tokens = account.tokens if pending is None else pending.tokens
         return await mesh.refresh(tokens, create_new_refresh_token=True if wish.renew else None, sending=sending)
 
-    async def _not_made(self, login: Login, attempt: Attempt, error: Exception) -> None:
+    async def _not_made(self, login: Login, attempt: Attempt, error: Exception, account: Account) -> None:
         """Something of the user's, a strategy most likely, raised before the bytes."""
         _log.error("a request could not be made", extra={"login_id": self.login_id, **without_secrets(error)})
-        self.error = NotReadyInTime(f"the request could not be made ({type(error).__name__})")
-        failure = not_made(self.core, error, self._place)
+        self.not_made, self.error = True, NotReadyInTime(f"the request could not be made ({type(error).__name__})")
+        failure = not_made(self.core, error, account, attempt, self._place)
         await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
 
     async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
@@ -285,7 +287,8 @@ class Unit:
             if isinstance(outcome, UnreadableReply):
                 # Before the write, which may take long: meanwhile, others would go the same way.
                 now, at = core.clock.monotonic(), core.at()
-                core.teller.tell(breakers.unreadable(self.broker, self.login_id, now, at, probe))
+                counted = None if attempt.with_code is not None else self.login_id
+                core.teller.tell(breakers.unreadable(self.broker, counted, now, at, probe))
             self.saving = Saving(core, attempt, kept_of(outcome, core.names))
             settled = await self.saving.save(login)
         except Exception as error:
@@ -331,7 +334,7 @@ class Unit:
             self.error = NotReadyInTime("the client is closed")
             await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
             return
-        failure = blame(core, error, account, self.login_id, self._place)
+        failure = blame(core, error, account, attempt, self._place)
         hold = core.policy.settle if isinstance(failure, Unknown) else timedelta()
         if failure is None:
             await self._write(login, lambda stored, _: Applied(failing.code_refused(stored, attempt)))

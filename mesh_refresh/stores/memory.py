@@ -41,6 +41,7 @@ class MemoryStore(Store):
         self._clock = clock or SystemClock()
         self._kept: dict[str, _Kept] = {}
         self._paused: set[str] = set()
+        self._resumed: dict[str, datetime] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._kept)} logins>"
@@ -125,10 +126,17 @@ class MemoryStore(Store):
     async def pause(self, broker: str, *, paused: bool = True) -> None:
         """See `Store`."""
         (self._paused.add if paused else self._paused.discard)(broker)
+        if not paused:
+            last = self._resumed.get(broker)
+            self._resumed[broker] = self._clock.now() if last is None else max(self._clock.now(), last + _MICROSECOND)
 
     async def paused(self) -> frozenset[str]:
         """See `Store`."""
         return frozenset(self._paused)
+
+    async def resumed(self) -> dict[str, datetime]:
+        """See `Store`."""
+        return dict(self._resumed)
 
     async def aclose(self) -> None:
         """See `Store`. Another user of this object goes on with what is in it."""

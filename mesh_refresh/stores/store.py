@@ -1,6 +1,6 @@
 """The contract of a store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
@@ -93,7 +93,10 @@ class Store(Protocol):
         ...
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
-        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process; or not so any more."""
+        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process; or not so any more.
+
+        With ``paused=False`` the time is kept, whether or not there was a pause: see `resumed`.
+        """
         ...
 
     async def paused(self) -> frozenset[str]:
@@ -114,6 +117,15 @@ class Store(Protocol):
         """
         del wake
         return lambda: None
+
+    async def resumed(self) -> Mapping[str, datetime]:
+        """When ``pause(broker, paused=False)`` was called last, for each broker for which it was.
+
+        Keepers with an open breaker ask for this at every `Policy.poll`, and let a probe through where there is a new
+        time: so an operator ends a wait in every process. Where a store keeps no such times, as here, it ends in the
+        process that was told.
+        """
+        return {}
 
     async def get(self, login_id: str) -> Login | None:
         """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""

@@ -111,6 +111,23 @@ class ClaimCases(StoreKit):
             assert await store.paused() == frozenset()
             assert await claimed(store) == ["a"]
 
+    async def test_a_broker_that_is_resumed_is_stamped(self) -> None:
+        """With a time that goes on, for every process, and also where it was not paused."""
+        async with self.shared() as (store, other):
+            if type(store).resumed is Store.resumed:
+                return  # it keeps no such times
+            await store.pause("one")
+            assert "one" not in await other.resumed()
+            await store.pause("one", paused=False)
+            (first,) = (await other.resumed()).values()
+            assert first.tzinfo is not None
+            await self.pass_time(store, SECOND)
+            await other.pause("one", paused=False)
+            await other.pause("*", paused=False)
+            stamps = await store.resumed()
+            assert set(stamps) == {"one", "*"}
+            assert stamps["one"] > first
+
     async def test_a_star_pauses_every_broker(self) -> None:
         """Those that come later too; resumed, it leaves the pauses of single brokers."""
         async with self.opened() as store:

@@ -58,7 +58,7 @@ class FaultyStore(MemoryStore):
 
     def __init__(self, of: MemoryStore) -> None:
         super().__init__(cipher=of.cipher, clock=of._clock)
-        self._kept, self._paused = of._kept, of._paused
+        self._kept, self._paused, self._resumed = of._kept, of._paused, of._resumed
         self.gone: frozenset[str] = frozenset()
         """Verbs that raise, and do nothing."""
         self.mute: list[str] = []
@@ -120,7 +120,9 @@ class HangingStore(FaultyStore):
         return await super().swap(row, owner=owner, hold=hold)
 
 
-_VERBS = frozenset({"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused"})
+_VERBS = frozenset(
+    {"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused", "resumed"}
+)
 
 
 @define(eq=False)

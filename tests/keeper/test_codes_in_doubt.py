@@ -76,7 +76,7 @@ async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) ->
             assert unready.value.retry_at == account.wait_until is not None
             assert account.pending is not None
             assert (account.pending.id, account.pending.answered) == (pending_id, False)
-            stage.clock.advance(MINUTE * 1.5)  # the hold of the store is over, the account's wait is not
+            stage.clock.advance(MINUTE * 0.4)
         assert stage.sent() == 1
         stage.clock.advance(HOUR)
         await keeper.submit_mfa("a", login.code, pending_id=pending_id)

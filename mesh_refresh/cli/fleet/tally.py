@@ -30,6 +30,13 @@ _FAULTS = {
     Fault.REJECTED: Exit.REJECTED,
     Fault.REDIRECTED: Exit.REJECTED,
 }
+_REJECTIONS = {
+    "PermissionDenied": Exit.KEYS_REFUSED,
+    "NotFound": Exit.KEYS_REFUSED,
+    "UnavailableForLegalReasons": Exit.KEYS_REFUSED,
+    "RequestRejected": Exit.REJECTED,
+}
+"""By the name of an attempt's error. They back an account off, until so many do that a breaker opens instead."""
 _ADVICE = {
     Fault.CLIENT_REFUSED: "Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET.",
     Fault.REDIRECTED: "what answers points elsewhere. Check MESH_BASE_URL.",
@@ -58,6 +65,8 @@ class Tally:
     faults: set[Fault] = field(factory=set)
     told: set[str] = field(factory=set)
     """Logins of which an event told something."""
+    rejected: set[str] = field(factory=set)
+    """Those of them whose request was not accepted."""
     silent: int = 0
     """Logins that were claimed without an event: refused for the first time, say, and asked once more later."""
 
@@ -69,8 +78,16 @@ class Tally:
         if isinstance(event, BreakerOpened):
             self.faults.add(event.fault)
             self.codes.add(_FAULTS.get(event.fault, Exit.TRY_AGAIN))
+        elif isinstance(event, AttemptFailed) and event.error in _REJECTIONS:
+            self.rejected.add(event.login_id)
+            self.codes.add(_REJECTIONS[event.error])
         elif type(event) in _EXITS:
             self.codes.add(_EXITS[type(event)][0])
+        if self.faults & {Fault.NOT_PERMITTED, Fault.REJECTED}:
+            # It was not the accounts' fault: they are due as they were.
+            self.events[AttemptFailed] -= len(self.rejected)
+            self.told -= self.rejected
+            self.rejected.clear()
 
     def claimed(self, number: int) -> None:
         """So many logins were claimed in this run."""

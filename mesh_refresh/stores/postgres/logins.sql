@@ -69,12 +69,22 @@ VALUES ($1)
 ON CONFLICT (broker) DO NOTHING;
 
 -- name: resume
-DELETE FROM {schema}.pause
-WHERE broker = $1;
+-- One statement, so that it is done whole or not at all.
+WITH gone AS (
+    DELETE FROM {schema}.pause
+    WHERE broker = $1
+)
+INSERT INTO {schema}.resumed (broker, at)
+VALUES ($1, clock_timestamp())
+ON CONFLICT (broker) DO UPDATE SET at = excluded.at;
 
 -- name: paused
 SELECT broker
 FROM {schema}.pause;
+
+-- name: resumed
+SELECT broker, at
+FROM {schema}.resumed;
 
 -- name: first_seal
 -- The first who comes writes down theirs.

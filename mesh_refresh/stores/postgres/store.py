@@ -205,6 +205,11 @@ class PostgresStore(Store):
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["paused"]))
         return frozenset(read(broker) for (broker,) in found)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """See `Store`."""
+        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["resumed"]))
+        return {read(broker): moment(at) for broker, at in found}
+
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy nobody can listen."""
         self._open_jobs()

@@ -26,6 +26,15 @@ WHERE broker = ?;
 SELECT broker
 FROM pause;
 
+-- name: stamp_resumed
+INSERT INTO resumed (broker, at)
+VALUES (?, ?)
+ON CONFLICT (broker) DO UPDATE SET at = excluded.at;
+
+-- name: resumed
+SELECT broker, at
+FROM resumed;
+
 -- name: seal
 SELECT sealed
 FROM seal

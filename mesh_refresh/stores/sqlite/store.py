@@ -135,6 +135,10 @@ class SqliteStore(Store):
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """See `Store`."""
+        return await self._thread().run(verbs.resumed_brokers, writes=False)
+
     async def reseal(self) -> Resealed:
         """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
 

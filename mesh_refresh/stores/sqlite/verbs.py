@@ -1,5 +1,7 @@
 """The store's verbs on one row, each within a transaction that somebody else begins and commits."""
 
+from datetime import UTC, datetime
+
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
@@ -7,7 +9,7 @@ from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.session import Session
-from mesh_refresh.stores.sqlite.values import Times, microseconds, perhaps_microseconds, row
+from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
@@ -39,11 +41,19 @@ def delete(session: Session, login_id: str) -> bool:
 def pause(session: Session, broker: str, *, paused: bool) -> None:
     """See `Store.pause`."""
     session.connection.execute(_SQL["pause" if paused else "resume"], (broker,))
+    if not paused:
+        session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
 
 
 def paused_brokers(session: Session) -> frozenset[str]:
     """See `Store.paused`."""
     return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
+
+
+def resumed_brokers(session: Session) -> dict[str, datetime]:
+    """See `Store.resumed`."""
+    found = ((broker, moment(at)) for broker, at in session.connection.execute(_SQL["resumed"]))
+    return {broker: at for broker, at in found if at is not None}
 
 
 def check_key(session: Session, cipher: Sealing) -> str:

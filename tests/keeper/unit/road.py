@@ -8,6 +8,7 @@ from enum import Enum
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
+from mesh_refresh.keeper.failing import BackedOff
 from mesh_refresh.keeper.gate import Gate, Place
 from tests.keeper.unit.making import at
 
@@ -23,6 +24,7 @@ class Said(Enum):
 
 
 Answer = Said | Fault
+REJECTIONS = (Fault.NOT_PERMITTED, Fault.REJECTED)
 
 
 class Road:
@@ -34,6 +36,7 @@ class Road:
         self.events: list[Event] = []
         self.begun: list[tuple[float, str]] = []
         self.blamed = 0
+        self.undone = 0
         self.most: Counter[str] = Counter()
         self.retry_after: timedelta | None = None
         self._flying: list[tuple[int, Place, str]] = []
@@ -114,6 +117,12 @@ class Road:
             self.events += breakers.unknown(broker, login, now, at(now), probe)
         elif said is Said.UNREADABLE:
             self.events += breakers.unreadable(broker, login, now, at(now), probe)
+        elif said in REJECTIONS:
+            backed_off = BackedOff(login, login, self._number, 0, 0, None, None, None)
+            found = breakers.rejected(broker, said, now, at(now), probe, backed_off=backed_off)
+            self.blamed += found.blamed
+            self.undone += len(found.undo)
+            self.events += found.events
         elif isinstance(said, Fault):
             self.events += breakers.nobodys(broker, said, now, at(now), probe, retry_after=self.retry_after)
 

@@ -3,22 +3,28 @@
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
+from mesh_refresh.keeper.attempts import Attempt
 from mesh_refresh.keeper.breakers import Breakers
 from mesh_refresh.keeper.events import Fault
+from mesh_refresh.keeper.failing import BackedOff
 from mesh_refresh.keeper.gate import Place
+from mesh_refresh.logins import Account
 from tests.examples import bounded
-from tests.keeper.unit.making import START, at
+from tests.keeper.unit.making import START, at, attempt, made
 from tests.keeper.unit.road import Answer, Road, Said
 
-FOR_ALL = [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT]
-HALTS = [Fault.CLIENT_REFUSED, Fault.REDIRECTED]
-OF_ONE = [Fault.NOT_PERMITTED, Fault.REJECTED]
+FOR_ALL = [Fault.CLIENT_REFUSED, Fault.NOT_SENT]
+SPREADING = [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.REDIRECTED]
+SLOW = [Fault.CLIENT_REFUSED, Fault.REDIRECTED]
+BY_NUMBER = [Fault.NOT_PERMITTED, Fault.REJECTED]
 POLICY = Policy(concurrency=10, concurrency_each=10)
 
 
@@ -30,27 +36,27 @@ def only(broker: str, said: Answer) -> Callable[[str], Answer]:
     return lambda name: said if name == broker else Said.FRESH
 
 
-@pytest.mark.parametrize("fault", [*FOR_ALL, *HALTS, *OF_ONE])
+@pytest.mark.parametrize("fault", [*FOR_ALL, *SPREADING, *BY_NUMBER])
 def test_one_event_and_few_probes(fault: Fault) -> None:
     """Ten minutes of it: one event when it opens, one when it closes, and probes that grow rarer up to a cap."""
     road = Road(POLICY)
-    road.run(5, always(Said.FRESH))
+    if fault not in BY_NUMBER:
+        road.run(5, always(Said.FRESH))
     road.run(600, always(fault))
-    tripped = road.begun[0][0] + 5.5
-    scope = "coinbase" if fault in OF_ONE else None
-    assert road.opened == [(scope, fault)]
-    probes = road.since(tripped)
+    assert road.opened == [(None if fault in FOR_ALL else "coinbase", fault)]
+    probes = road.since(road.events[0].at.timestamp() - at().timestamp())
     pauses = [later - sooner for sooner, later in itertools.pairwise(probes)]
     assert all(later >= sooner for sooner, later in itertools.pairwise(pauses))
     assert 55 <= max(pauses) <= 65
-    assert len(probes) <= (11 if fault in HALTS else 15)
+    assert len(probes) <= (11 if fault in SLOW else 15)
     road.run(70, always(Said.FRESH))
     assert road.closed == road.opened
     assert road.gate.in_flight == POLICY.concurrency
-    assert road.blamed == 0
+    assert road.blamed == (POLICY.fault_logins - 1 if fault in BY_NUMBER else 0)
+    assert road.undone == road.blamed
 
 
-@pytest.mark.parametrize("fault", [*FOR_ALL, *HALTS, *OF_ONE, Said.UNKNOWN, Said.UNREADABLE])
+@pytest.mark.parametrize("fault", [*FOR_ALL, *SPREADING, *BY_NUMBER, Said.UNKNOWN, Said.UNREADABLE])
 def test_callers_are_held_to_the_same_probes(fault: Answer) -> None:
     """However many ask at once: one probe at a time, and no more of them than without callers."""
     road = Road(Policy(concurrency=50), step=0.25, delay=8)
@@ -62,7 +68,7 @@ def test_callers_are_held_to_the_same_probes(fault: Answer) -> None:
     assert len(road.since(start)) <= 15
 
 
-@pytest.mark.parametrize("fault", FOR_ALL)
+@pytest.mark.parametrize("fault", [Fault.NOT_SENT, Fault.THROTTLED, Fault.UNAVAILABLE])
 def test_probes_go_round_all_brokers(fault: Fault) -> None:
     """No broker is the only one to be asked whether all is well again."""
     road = Road(POLICY, "one", "two", "three")
@@ -73,7 +79,7 @@ def test_probes_go_round_all_brokers(fault: Fault) -> None:
     assert {"one", "two", "three"} == set(probed[:3]) == set(probed[3:6])
 
 
-@pytest.mark.parametrize("fault", OF_ONE)
+@pytest.mark.parametrize("fault", [*SPREADING, *BY_NUMBER])
 def test_one_brokers_fault_is_not_the_others(fault: Fault) -> None:
     """They are refreshed as if nothing was."""
     road = Road(POLICY, "bad", "good")
@@ -97,17 +103,18 @@ def test_retry_after_is_waited_for() -> None:
     road.retry_after = None
     road.run(15, always(Said.FRESH))
     assert road.since(start) != []
-    assert road.closed == [(None, Fault.THROTTLED)]
+    assert road.closed == [("coinbase", Fault.THROTTLED)]
 
 
 def test_a_halt_says_why() -> None:
-    """And is over with the first probe that goes through."""
-    for fault in HALTS:
-        road = Road(POLICY).run(2, always(fault))
+    """And is over with the first probe that goes through. A redirect is one where a second broker is redirected."""
+    for fault in SLOW:
+        road = Road(POLICY, "one", "two").run(2, always(fault))
         assert road.gate.breakers.halted is fault
         assert road.gate.breakers.blocked("anything", road.now) is not None
-        road.run(60, always(Said.FRESH))
+        road.run(61, always(Said.FRESH))
         assert road.gate.breakers.halted is None
+    assert Road(POLICY).run(2, always(Fault.REDIRECTED)).gate.breakers.halted is None
     assert Road(POLICY).run(2, always(Fault.THROTTLED)).gate.breakers.halted is None
 
 
@@ -225,7 +232,7 @@ def test_probes_that_cannot_be_read_keep_it_open() -> None:
     road.run(70, always(Said.LOCKED))
     assert road.closed == road.opened
     road = Road(POLICY).run(5, always(Fault.UNAVAILABLE)).run(600, always(Said.UNREADABLE))
-    assert road.opened == [(None, Fault.UNAVAILABLE), ("coinbase", Fault.UNREADABLE)]
+    assert road.opened == [("coinbase", Fault.UNAVAILABLE)]
     assert road.closed == []
 
 
@@ -238,7 +245,7 @@ def test_whatever_happens_all_goes_on_afterwards(story: list[tuple[Answer, float
     """Within a minute or so after the last fault, at full width, with every opening closed once."""
     road = Road(Policy(concurrency=6), "one", "two", step=1.0)
     for answer, seconds in story:
-        road.run(seconds, only("two", answer) if answer in OF_ONE else always(answer), callers=callers * 3)
+        road.run(seconds, only("two", answer) if answer in BY_NUMBER else always(answer), callers=callers * 3)
         assert road.most["all"] <= 6
     road.run(200, always(Said.FRESH))
     assert road.gate.breakers.open == {}
@@ -257,3 +264,181 @@ def test_events_tell_times() -> None:
     probe = breakers.probe("one", 98.0)
     [closed] = breakers.succeeded("one", "login", 99.0, at(99), probe)
     assert (closed.at, getattr(closed, "opened_at", None)) == (at(99), at(7))
+
+
+def rejected(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0, **given: Any) -> bool:
+    """Whether the account is blamed."""
+    note = BackedOff(login, f"account of {login}", 1, 0, 0, None, None, None)
+    probe = breakers.probe(broker, now)
+    found = breakers.rejected(broker, Fault.NOT_PERMITTED, now, at(now), probe, backed_off=note, **given)
+    breakers.over(probe)
+    return found.blamed
+
+
+@pytest.mark.parametrize("fault", SPREADING)
+def test_a_second_broker_that_says_the_same_holds_all_back(fault: Fault) -> None:
+    """While the first one is held back. Another fault of a second broker does not."""
+    other = next(it for it in SPREADING if it is not fault)
+    breakers = Breakers(POLICY)
+    told = [*breakers.nobodys("one", fault, 1.0, at(1), ()), *breakers.nobodys("two", other, 1.0, at(1), ())]
+    assert breakers.open == {"one": fault, "two": other}
+    assert breakers.blocked("four", 1.0) is None
+    told += breakers.nobodys("three", fault, 2.0, at(2), ())
+    assert breakers.open == {"one": fault, "two": other, "three": fault, None: fault}
+    assert breakers.blocked("four", 2.0) is not None
+    probe = breakers.probe("four", 100.0)
+    told += breakers.succeeded("four", "login", 100.0, at(100), probe)
+    assert breakers.blocked("five", 100.0) is None, "one that is well shows that it is not all"
+    assert set(breakers.open) == {"one", "two", "three"}
+    assert [it.broker for it in told] == ["one", "two", "three", None, None]
+
+
+def test_the_second_broker_after_the_first_is_well_again() -> None:
+    """It is alone with it."""
+    breakers = Breakers(POLICY)
+    list(breakers.nobodys("one", Fault.THROTTLED, 1.0, at(1), ()))
+    list(breakers.succeeded("one", "login", 60.0, at(60), breakers.probe("one", 60.0)))
+    list(breakers.nobodys("two", Fault.THROTTLED, 61.0, at(61), ()))
+    assert breakers.open == {"two": Fault.THROTTLED}
+
+
+def test_probes_of_all_that_say_the_same_keep_all_back() -> None:
+    """And grow rarer."""
+    road = Road(POLICY, "one", "two", "three")
+    road.run(300, always(Fault.UNAVAILABLE))
+    assert (None, Fault.UNAVAILABLE) in road.opened
+    assert not [it for it in road.closed if it[0] is None]
+    assert len(road.begun) <= 10 + 15
+
+
+@pytest.mark.parametrize("before", [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT])
+def test_refused_keys_halt_whatever_is_open(before: Fault) -> None:
+    """At once, and `halted` says so."""
+    breakers = Breakers(POLICY)
+    for broker in ("one", "two"):
+        list(breakers.nobodys(broker, before, 1.0, at(1), ()))
+    assert None in breakers.open
+    list(breakers.nobodys("three", Fault.CLIENT_REFUSED, 2.0, at(2), ()))
+    assert breakers.halted is Fault.CLIENT_REFUSED
+    one = Breakers(POLICY)
+    list(one.nobodys("one", Fault.CLIENT_REFUSED, 2.0, at(2), ()))
+    assert one.halted is Fault.CLIENT_REFUSED
+
+
+def test_one_login_opens_nothing_however_often() -> None:
+    """Nor do as many as one fewer than the policy says."""
+    breakers = Breakers(POLICY)
+    for number in range(200):
+        assert rejected(breakers, f"login-{number % 9}", now=float(number))
+    assert breakers.open == {}
+    assert not rejected(breakers, "the tenth", now=200.0)
+    assert breakers.open == {"one": Fault.NOT_PERMITTED}
+
+
+@pytest.mark.parametrize(("healthy", "opens"), [(10, True), (11, False)])
+def test_a_broker_that_half_of_its_logins_are_well_at(healthy: int, opens: bool) -> None:
+    """By the share of those that were answered, in whatever way, within the window."""
+    breakers = Breakers(POLICY)
+    for number in range(healthy):
+        if number % 3:
+            list(breakers.succeeded("one", f"healthy-{number}", 1.0, at(1), ()))
+        else:
+            list(breakers.answered("one", 1.0, at(1), (), login_id=f"healthy-{number}"))
+    for number in range(10):
+        rejected(breakers, f"login-{number}")
+    assert bool(breakers.open) is opens
+    late = Breakers(POLICY)
+    for number in range(healthy):
+        list(late.succeeded("one", f"healthy-{number}", 1.0, at(1), ()))
+    for number in range(10):
+        rejected(late, f"login-{number}", now=700.0)
+    assert late.open, "those were answered too long ago"
+
+
+def test_the_tenth_is_not_blamed_and_the_nine_are_undone() -> None:
+    """With what was before the first of their failures; what has succeeded since is none of them."""
+    breakers = Breakers(POLICY)
+    account = replace_account()
+    notes = []
+    for number in range(1, 4):
+        note = BackedOff.of(account, attempt_of(account, number))
+        assert breakers.rejected("one", Fault.REJECTED, 1.0, at(1), (), backed_off=note).blamed
+        account = evolve(account, failures=account.failures + 1, failed_by=number)
+        notes.append(note)
+    rejected(breakers, "well again")
+    list(breakers.succeeded("one", "well again", 1.0, at(1), (), account="account of well again"))
+    for number in range(8):
+        rejected(breakers, f"login-{number}")
+    found = breakers.rejected(
+        "one", Fault.REJECTED, 2.0, at(2), (), backed_off=BackedOff("last", "last", 1, 0, 0, None, None, None)
+    )
+    assert not found.blamed
+    assert {it.epoch for it in found.undo} == {account.epoch, *(f"account of login-{n}" for n in range(8))}
+    first = next(it for it in found.undo if it.epoch == account.epoch)
+    assert first == evolve(notes[0], number=3)
+
+
+def replace_account() -> Account:
+    return evolve(made().accounts[0], failures=2, failed_by=0, failing_since=at(-9), last_error="Locked")
+
+
+def attempt_of(account: Account, number: int) -> Attempt:
+    return attempt(evolve(made(), accounts=(account,)), number)
+
+
+@pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])
+def test_it_closes_when_a_request_is_accepted(said: Answer) -> None:
+    """Also where what was accepted is refused then: that is of one account."""
+    road = Road(POLICY).run(30, always(Fault.REJECTED))
+    assert road.opened == [("coinbase", Fault.REJECTED)]
+    road.run(30, always(said))
+    assert road.closed[:1] == [("coinbase", Fault.REJECTED)]
+
+
+def test_what_was_not_sent_shows_nothing_of_mesh() -> None:
+    """A strategy that raises closes no breaker of another fault; what Mesh says of one request does."""
+    for sent in (False, True):
+        breakers = Breakers(POLICY)
+        list(breakers.nobodys("one", Fault.THROTTLED, 1.0, at(1), ()))
+        assert not rejected(breakers, "login", now=60.0, sent=sent), "a probe counts against no account"
+        assert breakers.open == ({} if sent else {"one": Fault.THROTTLED})
+
+
+@pytest.mark.parametrize("fault", BY_NUMBER)
+def test_a_request_with_a_code_counts_for_nothing(fault: Fault) -> None:
+    """However many."""
+    breakers = Breakers(POLICY)
+    for _ in range(50):
+        found = breakers.rejected("one", fault, 1.0, at(1), (), backed_off=None)
+        assert not found.blamed
+        list(breakers.unreadable("one", None, 1.0, at(1), ()))
+    assert breakers.open == {}
+
+
+@pytest.mark.parametrize(("names", "freed"), [(["one"], ["one"]), (["*"], ["one", "two"]), (["three"], [])])
+def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> None:
+    """Once for each stamp that is new, in this process or in another one; a stamp of long before is none."""
+    breakers = Breakers(POLICY)
+    assert not breakers.resumed({"one": at(1), "*": at(1)}, 900.0)
+    for broker, fault in (("one", Fault.THROTTLED), ("two", Fault.UNAVAILABLE)):
+        list(breakers.nobodys(broker, fault, 1000.0, at(1000), (), retry_after=timedelta(hours=1)))
+    assert not breakers.resumed({"one": at(1), "*": at(2)}, 1001.0), "that was long before"
+    stamps = dict.fromkeys(names, at(1002))
+    assert breakers.resumed(stamps, 1003.0) is bool(freed)
+    assert [name for name in ("one", "two") if breakers.blocked(name, 1003.0) is None] == freed
+    for broker in freed:
+        probe = breakers.probe(broker, 1003.0)
+        list(breakers.nobodys(broker, Fault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
+        breakers.over(probe)
+        assert not breakers.resumed(stamps, 1005.0), "it has had its probe"
+        assert breakers.blocked(broker, 1005.0) is not None
+
+
+def test_resuming_one_broker_lets_it_probe_for_all() -> None:
+    """Else its own probe would have to wait for another one's."""
+    breakers = Breakers(POLICY)
+    for broker in ("one", "two"):
+        list(breakers.nobodys(broker, Fault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
+    assert breakers.resumed({"one": at(2)}, 2.0)
+    assert breakers.blocked("one", 2.0) is None
+    assert len(breakers.probe("one", 2.0)) == 2

@@ -6,13 +6,27 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.applying import succeeded
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
 from mesh_refresh.keeper.failing import Failed, Failure, Refused, Unknown, expired, failed, found_open
 from mesh_refresh.keeper.planning import Exchange, NotBefore, answer, forced, next_exchange
 from mesh_refresh.keeper.standing import Applied
-from mesh_refresh.logins import Account, AccountState, Login, Reason
-from tests.keeper.unit.making import POLICY, START, at, attempt, beside, brought, changed, made, now, success, tokens
+from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
+from tests.keeper.unit.making import (
+    HOUR,
+    POLICY,
+    START,
+    at,
+    attempt,
+    beside,
+    brought,
+    changed,
+    made,
+    now,
+    success,
+    tokens,
+)
 
 RECONNECT = AccountState.RECONNECT_REQUIRED
 
@@ -269,3 +283,62 @@ def test_no_access_token_is_paced_like_a_failure() -> None:
         moment = max(moment, ((one(login).due_at or START) - START).total_seconds())
     assert count <= 20
     assert one(login).tokens.refresh_token == f"r-{count}"
+
+
+YEARS = timedelta(days=3650)
+TEN_YEARS = tokens(account="A", expires_at=START + YEARS)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wait"),
+    [
+        (Policy(), timedelta(days=1)),
+        (Policy(resend_after_cap=HOUR), HOUR),
+        (Policy(resend_after_cap=timedelta(seconds=1)), timedelta(minutes=2)),
+        (Policy(keep_alive=HOUR), HOUR),
+        (Policy(keep_alive=timedelta(days=9)), timedelta(days=1)),
+        (Policy(keep_alive=timedelta(seconds=30)), timedelta(minutes=2)),
+    ],
+)
+@pytest.mark.parametrize("how", ["unknown", "found open"])
+def test_the_wait_after_an_unknown_outcome_has_an_end(policy: Policy, wait: timedelta, how: str) -> None:
+    """However long the access token lives: then the loop sends the tokens again, though they were due in years."""
+    login = changed(made(TEN_YEARS), due_at=START + YEARS / 2)
+    if how == "unknown":
+        written = failed(login, attempt(login, 1), Unknown("ServerFailure"), now(policy=policy)).login
+    else:
+        found = evolve(login, attempt=2)
+        written = found_open(found, found, now(policy=policy)).login
+    account = written.accounts[0]
+    assert account.wait_until == START + wait
+    assert account.due_at == START + wait
+    assert next_exchange(written, START + wait, policy) is not None
+    ended = evolve(account, tokens=evolve(TEN_YEARS, expires_at=at()))
+    assert isinstance(answer(written, ended, at(), policy), NotBefore)
+
+
+def test_a_wait_that_ends_before_the_cap_stays() -> None:
+    """At the hard margin of the access token, or of the refresh token itself."""
+    for given, wait in (
+        (tokens(expires_at=at(7200)), 7140),
+        (tokens(expires_at=START + YEARS, refresh_token_expires_at=at(7200)), 7140),
+        (tokens(expires_at=None), 120),
+    ):
+        login = made(given)
+        written = failed(login, attempt(login, 1), Unknown("ServerFailure"), now()).login
+        assert written.accounts[0].wait_until == at(wait)
+
+
+def test_a_question_whose_sender_died_is_asked_anew_soon() -> None:
+    """A person waits for it. Its siblings, who have no question, wait as others do."""
+    pending = Pending("question-1", "the continuation", START)
+    login = made(TEN_YEARS, tokens("r-b", account="B", expires_at=START + YEARS))
+    login = changed(login, state=AccountState.MFA_REQUIRED, pending=pending, due_at=None)
+    found = evolve(login, attempt=2)
+    written = found_open(found, found, now()).login
+    assert [it.wait_until for it in written.accounts] == [at(120), START + timedelta(days=1)]
+    assert written.accounts[0].pending == pending
+    assert written.accounts[0].due_at is None
+    asked = attempt(login, 1, 0)
+    unknown = failed(login, asked, Unknown("ServerFailure"), now()).login
+    assert unknown.accounts[0].wait_until == at(120)

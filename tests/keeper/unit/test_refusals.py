@@ -197,7 +197,7 @@ def test_memory_is_bounded() -> None:
         list(breakers.unknown("two", f"login-{number}", 1.0, START, ()))
     for number in range(20_000):
         refused(breakers, f"login-{number}", now=200.0)
-    assert len(breakers._refusals._windows["one"].answers) <= 1000
-    assert len(breakers._refusals._windows["one"].standing) <= 1000
+    assert len(breakers._refusals._brokers["one"].answers) <= 1000
+    assert len(breakers._refusals._brokers["one"].standing) <= 1000
     assert sum(map(len, breakers._unknown.values())) <= 100
     assert len(breakers._probed) <= 2

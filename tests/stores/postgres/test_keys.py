@@ -21,7 +21,7 @@ def _sealed(store: Store, login_id: str, text: str) -> bytes:
 
 async def everything(fleet: Fleet) -> list[str]:
     """Every row of every table, and which transaction wrote it."""
-    tables = ("login", "pause", "seal", "version")
+    tables = ("login", "pause", "resumed", "seal", "version")
     each = " UNION ALL ".join(f"SELECT xmin::text || t::text AS t FROM {{schema}}.{table} AS t" for table in tables)
     found: list[str] = await fleet.sql(f"SELECT array_agg(t ORDER BY t) FROM ({each}) AS every")
     return found

@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "pause": ("pause", lambda store: store.pause("coinbase")),
     "resume": ("pause", lambda store: store.pause("coinbase", paused=False)),
     "paused": ("pause", lambda store: store.paused()),
+    "resumed": ("resumed", lambda store: store.resumed()),
     "reseal": ("login", lambda store: store.reseal()),
 }
 each_verb = pytest.mark.parametrize(("table", "verb"), VERBS.values(), ids=VERBS)

@@ -78,7 +78,7 @@ async def test_many_stores_make_one_schema(empty: Fleet) -> None:
         await asyncio.gather(*(opened(store) for store in stores))
         await fill(stores[0], a_row())
         assert [(await kept(store)).login_id for store in stores] == ["a"] * 20
-        assert await tables(empty) == ["login", "pause", "seal", "version"]
+        assert await tables(empty) == ["login", "pause", "resumed", "seal", "version"]
         assert await empty.sql("SELECT array_agg(number) FROM {schema}.version") == [max(migrations())]
     finally:
         await asyncio.gather(*(store.aclose() for store in stores))
@@ -97,6 +97,7 @@ async def test_a_newer_version_is_left_alone(fleet: Fleet) -> None:
     """`StoreDamaged`, which tells both versions, for whoever migrates too."""
     await fleet.sql("UPDATE {schema}.version SET number = 99")
     await fleet.sql("DROP TABLE {schema}.pause")
+    await fleet.sql("DROP TABLE {schema}.resumed")
     for migrate in (False, True):
         text = f"newer mesh_refresh: its version is 99, and this one knows up to {max(migrations())}. "
         await refused(fleet.store(migrate=migrate), StoreDamaged, f"{text}Nothing in it was changed: update [^.]*.$")
@@ -111,7 +112,7 @@ async def test_a_version_that_is_gone_is_told(fleet: Fleet) -> None:
         await refused(fleet.store(migrate=migrate), StoreDamaged, "version")
 
 
-@pytest.mark.parametrize("table", ["login", "pause", "seal"])
+@pytest.mark.parametrize("table", ["login", "pause", "resumed", "seal"])
 async def test_a_table_that_is_gone_is_told(fleet: Fleet, table: str) -> None:
     """`StoreDamaged`: at opening, or by every verb that needs it."""
     store = fleet.store()
@@ -120,12 +121,13 @@ async def test_a_table_that_is_gone_is_told(fleet: Fleet, table: str) -> None:
         await refused(store, StoreDamaged, "lacks tables")
         return
     async with store:
-        verbs: list[Any] = [store.claim(a_demand())]
+        verbs: list[Any] = [] if table == "resumed" else [store.claim(a_demand())]
         if table == "login":
             verbs += [store.read("a"), store.insert(a_row()), store.swap(a_row()), store.rows(Page(1))]
             verbs += [store.counts(NOW), store.delete("a")]
         else:
-            verbs += [store.paused(), store.pause("x"), store.pause("x", paused=False)]
+            verbs += [store.pause("x", paused=False)]
+            verbs += [store.resumed()] if table == "resumed" else [store.paused(), store.pause("x")]
         for verb in verbs:
             with pytest.raises(StoreDamaged, match="lacks tables"):
                 await verb
@@ -167,7 +169,7 @@ async def test_a_schema_may_have_any_name(empty: Fleet, name: str) -> None:
             assert [row.login_id for row in await other.rows(Page(1, states=frozenset(["active"])))] == ["a"]
             await other.pause("x", paused=False)
         assert await empty.sql("SELECT count(*) FROM {schema}.login") == 1
-        assert await tables(empty) == ["login", "login_0", "login_1", "pause", "seal", "version"]
+        assert await tables(empty) == ["login", "login_0", "login_1", "pause", "resumed", "seal", "version"]
     finally:
         await removed(empty)
 
@@ -187,7 +189,14 @@ async def test_partitions_are_laid_out_once(empty: Fleet) -> None:
     for same in (4, 0):
         async with empty.store(migrate=True, partitions=same) as store:
             assert len(await store.rows(Page(1_000))) == 100
-    assert await tables(empty) == ["login", *(f"login_{number}" for number in range(4)), "pause", "seal", "version"]
+    assert await tables(empty) == [
+        "login",
+        *(f"login_{number}" for number in range(4)),
+        "pause",
+        "resumed",
+        "seal",
+        "version",
+    ]
     for number in range(4):
         assert await empty.sql(f"SELECT count(*) FROM {{schema}}.login_{number}") > 0
         fill_factor = "SELECT reloptions::text FROM pg_class WHERE oid = $1::regclass"
@@ -201,7 +210,7 @@ async def test_tables_without_partitions_are_not_given_any_and_not_changed(
     second = "CREATE TABLE {schema}.more (n int);"
     monkeypatch.setattr(migrating, "migrations", lambda: {**migrations(), 2: second})
     await refused(fleet.store(migrate=True, partitions=4), InvalidRequest, "has no partitions, and 4 were asked for")
-    assert await tables(fleet) == ["login", "pause", "seal", "version"]
+    assert await tables(fleet) == ["login", "pause", "resumed", "seal", "version"]
     assert await fleet.sql("SELECT number FROM {schema}.version") == 1
     async with fleet.store(migrate=True):
         assert "more" in await tables(fleet)

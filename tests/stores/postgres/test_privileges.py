@@ -20,6 +20,7 @@ LEAST = {
     "seal": "GRANT SELECT, INSERT, UPDATE ON {schema}.seal TO {role}",
     "login": "GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.login TO {role}",
     "pause": "GRANT SELECT, INSERT, DELETE ON {schema}.pause TO {role}",
+    "resumed": "GRANT SELECT, INSERT, UPDATE ON {schema}.resumed TO {role}",
 }
 """The docs show these."""
 
@@ -35,6 +36,7 @@ async def every_verb(store: PostgresStore) -> None:
     for paused in (True, True, False):
         await store.pause("x", paused=paused)
     assert await store.paused() == frozenset()
+    assert set(await store.resumed()) == {"x"}
     assert (await store.reseal()).number == 1
 
 
@@ -74,6 +76,7 @@ async def _open_and_use(fleet: Fleet, url: str) -> None:
     async with fleet.store(url=url) as store:
         await store.claim(a_demand())
         await store.pause("x")
+        await store.resumed()
 
 
 async def test_each_single_right_is_needed(fleet: Fleet) -> None:
@@ -84,6 +87,8 @@ async def test_each_single_right_is_needed(fleet: Fleet) -> None:
         "DELETE ON {schema}.login": lambda store: store.delete("a"),
         "INSERT ON {schema}.pause": lambda store: store.pause("x"),
         "DELETE ON {schema}.pause": lambda store: store.pause("x", paused=False),
+        "INSERT ON {schema}.resumed": lambda store: store.pause("x", paused=False),
+        "UPDATE ON {schema}.resumed": lambda store: store.pause("x", paused=False),
         "UPDATE ON {schema}.seal": lambda store: store.reseal(),
     }
     for right, verb in needed.items():

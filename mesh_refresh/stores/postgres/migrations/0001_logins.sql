@@ -37,5 +37,8 @@ CREATE INDEX login_state ON {schema}.login (state, login_id) WHERE state <> 'act
 
 CREATE TABLE {schema}.pause (broker text COLLATE "C" NOT NULL PRIMARY KEY);
 
+-- When each broker was resumed last: every process lets a probe of it through then.
+CREATE TABLE {schema}.resumed (broker text COLLATE "C" NOT NULL PRIMARY KEY, at timestamptz NOT NULL);
+
 -- The key check: a short text, sealed with the key that the rows are sealed with.
 CREATE TABLE {schema}.seal (name text COLLATE "C" NOT NULL PRIMARY KEY, sealed bytea NOT NULL);

@@ -35,5 +35,8 @@ CREATE INDEX login_broker ON login (broker, login_id);
 
 CREATE TABLE pause (broker TEXT PRIMARY KEY) WITHOUT ROWID;
 
+-- When each broker was resumed last: every process lets a probe of it through then.
+CREATE TABLE resumed (broker TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+
 -- The key check: a short text, sealed with the key that the rows are sealed with.
 CREATE TABLE seal (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
