@@ -93,7 +93,7 @@ class Asking(Reaching):
                 refused = parked_for(account, now.credential) if account.pending is None else None
                 return refused or Good(account.tokens)
             if account.wait_until is not None and now.at < account.wait_until:
-                return NotBefore(account.wait_until, "nobody knows yet what became of the last exchange")
+                return NotBefore(account.wait_until, "the outcome of the last exchange is not known yet")
             if account.hold_until is not None and now.at < account.hold_until:
                 return NotBefore(account.hold_until, why_held(account))
             return Exchange(account)

@@ -11,11 +11,27 @@ from mesh_refresh.keeper import Policy
 from mesh_refresh.testing import Delivery, Fault, MfaToken, Replies, Sharing, WrongCode
 
 MIXED_UP = "mixed-up replies"
-KINDS = ("calm", "stormy", "outages", "jumps", "long outages", MIXED_UP)
-"""Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. In the last one, a
-proxy answers some requests with a reply to somebody else."""
+BROKEN_EDGES = "broken edges"
+ODD_STRATEGIES = "odd strategies"
+AGES = "ages"
+RESTARTS = "restarts"
+COPIES = "copies"
+KINDS = (
+    "calm", "stormy", "outages", "jumps", "long outages", MIXED_UP,
+    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES,
+)  # fmt: skip
+"""Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. Where replies are
+mixed up, a proxy answers some requests with a reply to somebody else; behind broken edges, replies come damaged, early,
+or with others behind them. Odd strategies keep tokens in forms of their own. In ages, tokens live for years, logins
+have up to five accounts, and clocks jump by years and back. Restarts are many, at any step, beside late replies and
+stores that are slow or hang. Copies move the fleet between two stores, in both directions."""
 
 _BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
+
+
+_WIDE = (ODD_STRATEGIES, AGES, RESTARTS, COPIES)
+"""Worlds in which more happens to each login."""
+_TEN_YEARS = timedelta(days=3650)
 
 
 def seconds(value: float) -> timedelta:
@@ -42,6 +58,8 @@ class Choices:
     outages: float
     faults: float
     callers: int
+    restarts: float = 0.7
+    copies: float = 0.0
 
     @property
     def retry(self) -> RetryPolicy:
@@ -52,6 +70,21 @@ def drawn(kind: str, chance: Random) -> Choices:
     unit = chance.choice((5.0, 5.0, 20.0) if kind == "outages" else (5.0, 20.0, 60.0))
     keepers = chance.choice((2, 2, 2, 3)) if kind == "outages" else chance.randint(1 + (kind == "long outages"), 3)
     span = unit * chance.uniform(40, 120)
+    found = _drawn(kind, chance, unit, keepers, span)
+    if kind in _WIDE:
+        found = evolve(found, logins=min(found.logins, 12), span=min(span, unit * 60))
+    if kind == AGES:
+        return evolve(found, policy=evolve(found.policy, keep_alive=seconds(unit * chance.choice((5, 15)))), jumps=True)
+    if kind == RESTARTS:
+        policy = evolve(found.policy, drain=seconds(unit * chance.choice((0.05, 0.3, 3.0))))
+        latency = chance.choice((0.001, unit / 20))
+        return evolve(found, policy=policy, restarts=chance.uniform(10, 25), crashes=0.0, latency=latency)
+    if kind == COPIES:
+        return evolve(found, keepers=2 * keepers, spool=found.spool * 2, copies=chance.uniform(3, 6), outages=0.0)
+    return found
+
+
+def _drawn(kind: str, chance: Random, unit: float, keepers: int, span: float) -> Choices:
     stormy = kind in ("stormy", "long outages")
     return Choices(
         kind,
@@ -72,7 +105,9 @@ def drawn(kind: str, chance: Random) -> Choices:
 
 def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
     backoff = unit * chance.choice((0.1, 0.5, 1.0))
+    caps: dict[str, Any] = {"resend_after_cap": seconds(unit * 20)} if hasattr(Policy, "resend_after_cap") else {}
     return Policy(
+        **caps,
         refresh_before=seconds(unit * chance.choice((2, 10))),
         refresh_fraction=chance.choice((0.2, 0.4)),
         spread=chance.choice((0.0, 1.0)),
@@ -104,8 +139,22 @@ def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
     )
 
 
-def login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
+def login_choices(unit: float, chance: Random, kind: str) -> tuple[str, dict[str, Any]]:
     """One person's login: its broker, and how it behaves."""
+    broker, choices = _login_choices(unit, chance)
+    if kind in (AGES, COPIES, ODD_STRATEGIES):
+        choices["accounts"] = chance.randint(1, 5)
+        choices["named"] = choices["named"] if choices["accounts"] == 1 else True
+        choices["delayed"] = False
+    if kind in (AGES, RESTARTS) and chance.random() < 0.4:
+        choices |= {"accounts": 2, "named": True, "delayed": False, "rotates": False}
+        choices |= {"sharing": Sharing.PAIR_EACH, "replies_with": Replies.ALL, "top_level": False}
+    if kind == AGES and chance.random() < 0.5:
+        choices["access_lifetime"] = chance.choice((None, _TEN_YEARS))
+    return broker, choices
+
+
+def _login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
     broker = chance.choice(_BROKERS)
     accounts = chance.choice((1, 1, 1, 2, 3))
     mfa = chance.random() < 0.15

@@ -21,6 +21,7 @@ UNKNOWABLE = "a sibling's string over one pair: no client can know"
 RAN_OUT = "it ran out by the clock"
 REVOKED = "revoked at the broker"
 LOGGING_IN = "the person was logging in anew"
+WOKEN = "an application brought an access token while the reply with the next pair was kept unread"
 
 
 @define(eq=False)
@@ -37,6 +38,8 @@ class Excuses:
     hindrances: Hindrances
     stored: set[str] = field(factory=set)
     """Refresh tokens that were in the store at some time, in kept bodies too."""
+    woken: set[str] = field(factory=set)
+    """Tokens of accounts that an application took out of `unreadable` with an access token of its own."""
     handed: set[str] = field(factory=set)
     """Those that the end of a keeper raised, and that are in no spool."""
     changing: dict[str, int] = field(factory=dict)
@@ -90,6 +93,8 @@ class Excuses:
                 return None if by is None else by.why
             case End.SIBLING if unknowable(self.fake, record.login):
                 return UNKNOWABLE
+        if token in self.woken:
+            return WOKEN
         by = self.spent_by.get(token)
         return None if by is None else self.of_pair(by)
 

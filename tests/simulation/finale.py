@@ -9,10 +9,10 @@ from attrs import frozen
 
 from mesh_refresh.keeper.due import is_good
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
 from tests.simulation.parking import NOT_KNOWN
 from tests.simulation.process import Process
+from tests.simulation.strategies import opened
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -27,14 +27,20 @@ async def finale(world: "World") -> None:
     """Let the sun shine for a while, and look."""
     world.fake.heal()
     for process in world.processes:
-        process.store.gone = 0.0
+        process.store.gone = process.store.hangs_until = 0.0
     for number, process in enumerate(world.processes):
         if not process.alive:
             world.processes[number] = world.born(number)
+    if len(world.memories) > 1:
+        await world.copy(*world.memories, wait=True)
     # From here on, every request must be one that a calm keeper sends.
     policy = world.choices.policy
     unit = world.choices.deadline
-    await asyncio.sleep(unit * 30 + 4 * (policy.lease + policy.settle + policy.backoff_cap).total_seconds())
+    await asyncio.sleep(unit * 10 + 4 * (policy.lease + policy.settle + policy.backoff_cap).total_seconds())
+    calm = world.loop._now
+    await asyncio.sleep(unit * 20)
+    for login in world.people.members.values():
+        _paced(world, login, calm)
     wrong: list[str] = []
     for turn in range(40):
         # What is under way at one look has ended at the next: only what is wrong at each of them is wrong.
@@ -53,10 +59,28 @@ async def finale(world: "World") -> None:
         _counted(world, login)
 
 
+def _paced(world: "World", login: FakeLogin, since: float) -> None:
+    """In calm weather, no login is exchanged more often than its lifetimes and the policy ask for."""
+    judge, policy, options = world.judge, world.choices.policy, login.options
+    spans = [policy.keep_alive * 0.9] if policy.keep_alive is not None else []
+    if options.access_lifetime is not None:
+        margin = min(policy.refresh_before, options.access_lifetime * policy.refresh_fraction)
+        spans.append(max(policy.min_interval, options.access_lifetime - margin * (1 + policy.spread)))
+    if options.refresh_lifetime is not None:
+        spans.append(options.refresh_lifetime / 2)
+    taken = timedelta(seconds=world.loop._now - since)
+    turns = max([taken / span for span in spans], default=0.0)
+    asked = sum(at >= since for at in judge.wanted[login.id])
+    sent = sum(it.arrived >= since for it in judge.parking.by_login.get(login.id, ()))
+    most = len(login.account_ids) * (2 * turns + 3) + 4 + 2 * asked
+    if sent > most:
+        judge.violated(f"{login.id} was exchanged {sent} times in calm weather, and {most:.0f} would do")
+
+
 def _counted(world: "World", login: FakeLogin) -> None:
     """Whether all of the login was asserted on; else by what the first of its accounts is excused."""
     covered = world.judge.covered
-    stored = opened(world.memory.cipher, world.memory._kept[login.id].row)
+    stored = opened(world.memories[0].cipher, world.judge.kept(login.id).row)
     excused = None
     for account in stored.accounts:
         covered[f"in the end: {account.state}"] += 1
@@ -103,11 +127,11 @@ def _of_process(process: Process) -> Iterator[str]:
 
 
 def _of_login(world: "World", login: FakeLogin) -> Iterator[str]:
-    kept = world.memory._kept.get(login.id)
+    kept = world.judge.kept(login.id)
     if kept is None:
         yield f"{login.id} was forgotten"
         return
-    stored = opened(world.memory.cipher, kept.row)
+    stored = opened(world.memories[0].cipher, kept.row)
     if len(stored.accounts) < (len(login.account_ids) if login.options.named else 1):
         yield f"an account of {login.id} was forgotten"
     for account in stored.accounts:

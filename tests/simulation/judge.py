@@ -4,14 +4,16 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from mesh_refresh.keeper import Policy
+from mesh_refresh.keeper.due import ONCE_A_DAY
 from mesh_refresh.keeper.events import AccountRefreshed, Event
-from mesh_refresh.logins import Account, Login
-from mesh_refresh.stores import MemoryStore, Row
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.logins import Account, AccountState, Login, Way
+from mesh_refresh.stores import MemoryStore, Row, sealing
 from mesh_refresh.testing import End, FakeMesh
 from mesh_refresh.testing.ledger import Issued, Kind
 from tests.belonging import of_others
@@ -20,11 +22,13 @@ from tests.simulation.excuses import Excuses
 from tests.simulation.loop import Loop
 from tests.simulation.parking import Parking
 from tests.simulation.sent import Hindrances, Sent
+from tests.simulation.strategies import is_kept, opened
 
 if TYPE_CHECKING:
     from mesh_refresh.testing.traffic import SentRequest
     from tests.simulation.process import Process
 
+_A_SECOND = timedelta(seconds=1)
 TOKEN = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
 
 
@@ -38,7 +42,8 @@ class Judge:
 
     loop: Loop
     fake: FakeMesh
-    memory: MemoryStore
+    memories: list[MemoryStore]
+    """One, or two between which the fleet is copied."""
     excuses: Excuses
     parking: Parking
     hindrances: Hindrances
@@ -47,6 +52,9 @@ class Judge:
     """The least time between two exchanges of an account that nobody asks for."""
     jumps: bool
     """Whether the wall clock does not tell what came first."""
+    policy: Policy
+    odd: bool = False
+    """Some strategies keep tokens in a form of their own."""
     processes: "dict[str, Process]" = field(factory=dict)
     """By their names, also those that are over."""
     misled: set[str] = field(factory=set)
@@ -66,6 +74,16 @@ class Judge:
     _lately: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(deque))
     """When requests of a login came, within the last deadline's length."""
     _seen: dict[str, tuple[bytes, Login]] = field(factory=dict)
+
+    @property
+    def _cipher(self) -> Any:
+        return self.memories[0].cipher
+
+    def kept(self, login: str) -> Any:
+        """What the store has in which the login is at home, or any store; None where none has it."""
+        found = [memory._kept[login] for memory in self.memories if login in memory._kept]
+        away = [way.value for way in Way]
+        return next((it for it in found if it.row.state not in away), found[0] if found else None)
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too."""
@@ -175,8 +193,9 @@ class Judge:
             lately.clear()
 
     def _holds_lease(self, sent: Sent) -> None:
-        kept = self.memory._kept.get(sent.login)
-        core = self.processes[sent.host].core if sent.host in self.processes else None
+        process = self.processes.get(sent.host)
+        kept = None if process is None else process.store.memory._kept.get(sent.login)
+        core = None if process is None else process.core
         if kept is None or core is None or sent.changed:
             return
         now = round((1000.0 + self.loop._now) * 1e6)
@@ -184,8 +203,8 @@ class Judge:
             self.violated(f"{sent.host} sent a token of {sent.login} without its lease")
 
     def _lease_end(self, login: str) -> float:
-        kept = self.memory._kept.get(login)
-        return self.loop._now if kept is None or kept.until is None else kept.until / 1e6 - 1000.0
+        kept = self.kept(login)
+        return self.loop._now if kept is None or kept.until is None else float(kept.until) / 1e6 - 1000.0
 
     def _claimed(self, sent: Sent) -> float:
         """When the row was claimed that this request was made of."""
@@ -215,8 +234,13 @@ class Judge:
     def written(self, before: Row | None, after: Row | None) -> None:
         if after is None:
             return
-        login = opened(self.memory.cipher, after)
+        login = opened(self._cipher, after)
         self.excuses.stored |= _tokens_in(login)
+        self._own_epochs(login)
+        self._bounded(login)
+        kept = sealing.opened(self._cipher, after).accounts if self.odd else ()
+        if not self.fake.logins[login.login_id].options.mfa and not all(map(is_kept, kept)):
+            self.violated(f"{login.login_id} does not keep what its strategy made of a reply")
         for account in login.accounts:
             self.covered[f"state: {account.state}"] += 1
             for record in of_others(self.fake.ledger.tokens, login.login_id, account):
@@ -225,15 +249,36 @@ class Judge:
             return
         known = self._seen.get(login.login_id)
         # The row as it was is what was seen last, claims apart: those do not touch what is sealed.
-        old = known[1] if known is not None and known[0] is before.sealed else opened(self.memory.cipher, before)
+        old = known[1] if known is not None and known[0] is before.sealed else opened(self._cipher, before)
         self._seen[login.login_id] = (after.sealed, login)
         for account in old.accounts:
             self._compared(login, account)
+
+    def _bounded(self, login: Login) -> None:
+        """No wait is longer than the policy says, counted from the write that keeps it."""
+        at, policy = login.changed_at, self.policy
+        cap: timedelta | None = getattr(policy, "resend_after_cap", None)
+        held = max(policy.backoff_cap, policy.settle, ONCE_A_DAY)
+        for account in login.accounts:
+            if at is None:
+                continue
+            if cap is not None and account.wait_until is not None and account.wait_until - at > cap + _A_SECOND:
+                self.violated(f"{login.login_id} waits until {account.wait_until}, from {at}")
+            if account.hold_until is not None and account.hold_until - at > held + _A_SECOND:
+                self.violated(f"{login.login_id} is held until {account.hold_until}, from {at}")
+
+    def _own_epochs(self, login: Login) -> None:
+        """What is sent for one account must not be taken for another one's."""
+        epochs = Counter(account.epoch for account in login.accounts)
+        if epochs and max(epochs.values()) > 1:
+            self.violated(f"two accounts of {login.login_id} have one epoch")
 
     def _compared(self, login: Login, old: Account) -> None:
         new = login.by_epoch(old.epoch)
         if new is None:
             return
+        if old.state is AccountState.UNREADABLE and not new.parked and self.touched.get(login.login_id, 0.0) > 1e11:
+            self.excuses.woken.add(old.tokens.refresh_token or "")
         if new.parked and (new.state, new.reason) != (old.state, old.reason):
             self._parked(login, new)
         had, has = old.tokens.refresh_token, new.tokens.refresh_token
@@ -263,9 +308,9 @@ class Judge:
         at = (event.at - BEGIN).total_seconds() - self.parking.skew
         if self._changed_since(event.login_id, at - self.deadline) or self.touched.get(event.login_id, -1e9) >= at:
             return
-        kept = self.memory._kept.get(event.login_id)
-        login = None if kept is None else opened(self.memory.cipher, kept.row)
-        known = [] if login is None else [it.refreshed_at for it in login.accounts if it.refreshed_at is not None]
+        rows = [memory._kept[event.login_id].row for memory in self.memories if event.login_id in memory._kept]
+        accounts = [account for row in rows for account in opened(self._cipher, row).accounts]
+        known = [it.refreshed_at for it in accounts if it.refreshed_at is not None]
         if not any(at >= event.at for at in known):
             self.violated(f"{event.login_id} was said to be refreshed before that was written")
 

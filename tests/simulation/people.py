@@ -12,12 +12,12 @@ from mesh_refresh.keeper import KeeperClosed, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.logins import AmbiguousAccount, UnknownLogin
 from mesh_refresh.logins.errors import UnknownAccount
 from mesh_refresh.stores import StoreError
-from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
 from mesh_refresh.testing.upstream import end_of
 from tests.belonging import give_own_ids
-from tests.simulation.choices import MIXED_UP, login_choices, seconds
+from tests.simulation.choices import BROKEN_EDGES, COPIES, MIXED_UP, login_choices, seconds
 from tests.simulation.process import Process
+from tests.simulation.strategies import opened
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -45,9 +45,9 @@ class People:
     async def join(self) -> None:
         """A new person."""
         world = self.world
-        broker, choices = login_choices(world.choices.deadline, self.chance)
+        broker, choices = login_choices(world.choices.deadline, self.chance, world.kind)
         login = world.fake.login(broker, **choices)
-        if world.kind == MIXED_UP:
+        if world.kind in (MIXED_UP, BROKEN_EDGES):
             give_own_ids(world.fake, login)
         process = await world.some_process()
         if await self._added(process, login, linked(world, login, process)):
@@ -58,10 +58,15 @@ class People:
         world = self.world
         if world.judge.excuses.changing.get(login.id):
             return  # the person is at it: whoever adds two logins in the wrong order keeps the older one
-        process = await world.some_process()
+        moved = world.kind == COPIES and self.chance.random() < 0.5
+        process = await world.some_process(login, moved=moved)
         with world.judge.changing(login.id):
             login.again()
             await self._added(process, login, linked(world, login, process))
+            if moved:
+                # The application does not know yet that the login has moved: the next copy takes over what came.
+                source = process.store.memory
+                await world.copy(source, next(it for it in world.memories if it is not source), wait=True)
         world.judge.covered["logins anew"] += 1
 
     async def reconnect(self) -> None:
@@ -70,7 +75,7 @@ class People:
         while True:
             await asyncio.sleep(unit * self.chance.uniform(1, 8))
             for name, login in list(self.members.items()):
-                kept = world.memory._kept.get(name)
+                kept = world.judge.kept(name)
                 state = "" if kept is None else kept.row.state
                 if ("reconnect_required" in state or "unreadable" in state) and self.chance.random() < 0.5:
                     await self.log_in_again(login)
@@ -83,7 +88,7 @@ class People:
         world, options = self.world, login.options
         if options.delayed:
             return
-        process = await world.some_process()
+        process = await world.some_process(login)
         now = world.fake.clock.now()
         login.seats.renew_access(login.seats.all, now, end_of(options.access_lifetime, now))
         now = process.clock.now()
@@ -105,7 +110,7 @@ class People:
 
     async def repeat(self, login: FakeLogin) -> None:
         """A webhook that is delivered twice: the payload of the first day."""
-        process = await self.world.some_process()
+        process = await self.world.some_process(login)
         await self._added(process, login, linked(self.world, login, process))
         self.world.judge.covered["repeated adds"] += 1
 
@@ -114,7 +119,7 @@ class People:
         self.members.pop(login.id)
         with world.judge.changing(login.id):
             while True:
-                process = await world.some_process()
+                process = await world.some_process(login)
                 try:
                     await world.within(process, process.keeper.remove(login.id))  # type: ignore[union-attr]
                 except (StoreError, KeeperClosed, Gone):
@@ -130,7 +135,7 @@ class People:
                 await world.within(process, process.keeper.add(login.id, tokens))  # type: ignore[union-attr]
             except (StoreError, KeeperClosed, Gone):
                 await asyncio.sleep(world.choices.deadline / 2)
-                process = await world.some_process()
+                process = await world.some_process(login)
             else:
                 return True
         world.judge.violated(f"{login.id} could not be added in a hundred attempts")
@@ -144,17 +149,17 @@ class People:
         while True:
             await asyncio.sleep(unit * self.chance.uniform(0.5, 6))
             for name, login in list(self.members.items()):
-                kept = world.memory._kept.get(name)
+                kept = world.judge.kept(name)
                 if kept is None or "mfa_required" not in kept.row.state:
                     continue
-                stored = opened(world.memory.cipher, kept.row)
+                stored = opened(world.memories[0].cipher, kept.row)
                 for account in stored.accounts:
                     if account.pending is not None and self.chance.random() < 0.6:
                         await self._answer(login, account.tokens.account_id, account.pending.id)
 
     async def _answer(self, login: FakeLogin, account_id: str | None, pending_id: str) -> None:
         world, chance = self.world, self.chance
-        process, draw = await world.some_process(), chance.random()
+        process, draw = await world.some_process(login), chance.random()
         keeper: Any = process.keeper
         code = login.code
         self.codes.append((pending_id, code))
@@ -188,7 +193,7 @@ class People:
             if not self.members:
                 continue
             login = chance.choice(list(self.members.values()))
-            process = await world.some_process()
+            process = await world.some_process(login)
             for _ in range(chance.choice((1, 1, 1, 5))):
                 task = process.call(self.wanted(process, login, chance.random()))
                 if chance.random() < 0.25:

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-from mesh_refresh import MeshClient
+from mesh_refresh import MeshClient, Transport
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.outcomes import NotSaved, UnreadableReply
 from tests.simulation.choices import Choices
@@ -17,6 +17,7 @@ from tests.simulation.judge import TOKEN, Judge
 from tests.simulation.loop import Loop
 from tests.simulation.sent import Span, keeper_of
 from tests.simulation.storage import SimStore
+from tests.simulation.strategies import ODD
 
 
 @define(eq=False)
@@ -32,6 +33,9 @@ class Process:
     names: Callable[[], str]
     spool: Path | None
     chance: Random
+    transport: Transport | None = None
+    odd: bool = False
+    """Some of its brokers have strategies that keep tokens in another form."""
     keeper: Keeper | None = None
     mesh: MeshClient | None = None
     alive: bool = True
@@ -90,12 +94,17 @@ class Process:
                 base_url=fake.base_url,
                 retry=self.choices.retry,
                 clock=self.clock,
+                transport=self.transport,
+                strategies=ODD if self.odd else None,
             ) as self.mesh:
                 await self._keep(self.mesh)
         except NotSaved as error:
             self.judge.covered["left with unsaved tokens"] += 1
             found = set(TOKEN.findall(" ".join(text for it in error.outcomes or () for text in _texts(it))))
-            self.judge.excuses.handed |= {it for it in found if not self.judge.excuses.spooled((it,))}
+            left = {it for it in found if not self.judge.excuses.spooled((it,))}
+            self.judge.excuses.handed |= left
+            if self.spool is not None and left:
+                self.judge.violated(f"{self.name} was left with a pair that it did not spill")
         except Exception as error:  # noqa: BLE001 - whatever ends a keeper is the find of this simulation
             self.judge.violated(f"{self.name} ended with {type(error).__name__}: {error}")
         finally:

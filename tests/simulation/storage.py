@@ -26,7 +26,8 @@ class SimStore(Store):
 
     def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
         self.cipher = memory.cipher
-        self._memory, self._chance, self._latency, self._watcher = memory, chance, latency, watcher
+        self.memory = self._memory = memory
+        self._chance, self._latency, self._watcher = chance, latency, watcher
         self.gone: float = 0.0
         """The share of verbs that fail."""
         self.gone_after: float = 0.5
@@ -36,10 +37,15 @@ class SimStore(Store):
         self.stuck = 0
         """So many of the next writes do not come through before `stuck_until`, as on a connection that hangs."""
         self.stuck_until = 0.0
+        self.hangs_until = 0.0
+        """No verb comes through before, as on a connection that hangs."""
         self.failures = 0
 
     async def _call(self, verb: Callable[[], Coroutine[Any, Any, _T]], *, swap: bool = False) -> _T:
         await self._pause()
+        hangs = self.hangs_until - asyncio.get_running_loop().time()
+        if hangs > 0:
+            await asyncio.sleep(hangs)
         left = self.stuck_until - asyncio.get_running_loop().time()
         if swap and self.stuck and left > 0:
             self.stuck -= 1

@@ -13,12 +13,13 @@ from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.contract import Answer
 from mesh_refresh.testing.delivery import Sent
 from mesh_refresh.testing.wire import JSON_TYPE, Wire
-from tests.simulation.choices import MIXED_UP, fault, seconds
+from tests.simulation.choices import AGES, COPIES, MIXED_UP, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
 if TYPE_CHECKING:
     from mesh_refresh.testing.traffic import SentRequest
+    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 
@@ -52,7 +53,8 @@ class Weather:
             (1.0, self._pause),
             (0.0 if calm else 0.7, self._server_gone),
             (0.0 if calm else 0.7, self._stand_still),
-            (0.7, self._restart),
+            (choices.restarts, self._restart),
+            *self._of_kind(),
         ):
             count = int(expected) + (chance.random() < expected % 1)
             planned += [(chance.uniform(0, choices.span), happening) for _ in range(count)]
@@ -63,6 +65,12 @@ class Weather:
             task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(max(0.0, choices.span - world.loop._now))
         await asyncio.gather(*list(self._tasks))
+
+    def _of_kind(self) -> list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What happens in worlds of one kind only."""
+        if self.world.kind in (AGES, RESTARTS):
+            return [(8.0, self._only_another)]
+        return [(self.world.choices.copies, self._copy)] if self.world.kind == COPIES else []
 
     async def _fault(self) -> None:
         world, chance, unit = self.world, self.chance, self.world.choices.deadline
@@ -99,11 +107,46 @@ class Weather:
 
         world.fake.fail(Fault("a reply to somebody else", Delivery.UNTOUCHED, shape), login=login)
 
+    async def _only_another(self) -> None:
+        """Replies that bring what another account of the login has already, and nothing for the one asked for."""
+        members = [it for it in self.world.people.members.values() if it.options.accounts > 1]
+        members = [it for it in members if it.options.named and not it.options.rotates]
+        if not members:
+            return
+        login = self.chance.choice(members)
+
+        def shape(_: Answer, sent: Sent) -> Wire:
+            body = json.loads(self._answers.get(login.id, b"{}"))
+            entries = body.get("content", {}).get("brokerAccountTokens") or []
+            token = sent.body.get("refreshToken")
+            others = [it for it in entries if it.get("refreshToken") not in (None, token)]
+            if not others:
+                return Wire(502)
+            body["content"]["brokerAccountTokens"] = others[:1]
+            self.world.judge.misled.update(str(it.get("accessToken")) for it in others)
+            self.world.judge.covered["replies that name another account only"] += 1
+            return Wire(200, json.dumps(body).encode(), {"Content-Type": JSON_TYPE})
+
+        fault = Fault("a reply that names another account only", Delivery.UNTOUCHED, shape)
+        self.world.fake.fail(fault, login=login, times=8)
+
+    async def _copy(self) -> None:
+        """The fleet moves to the other store, while keepers run on both; some copies are cut off."""
+        world, chance = self.world, self.chance
+        source, target = chance.sample(world.memories, 2)
+        world.judge.covered["copies"] += 1
+        copying = asyncio.ensure_future(world.copy(source, target))
+        if chance.random() < 0.3:
+            await asyncio.sleep(world.choices.deadline * chance.random())
+            copying.cancel()
+            world.judge.covered["copies that were cut off"] += 1
+        await asyncio.wait((copying,))
+
     def answered(self, request: "SentRequest", answer: Any) -> None:
         """Keep the last reply to each login that names accounts only, for `_mix_up`."""
         body = getattr(answer, "body", None)
         succeeded = request.outcome == "succeeded" and request.fault is None and request.login is not None
-        if self.world.kind == MIXED_UP and succeeded and isinstance(body, bytes):
+        if self.world.kind in (MIXED_UP, AGES, RESTARTS) and succeeded and isinstance(body, bytes):
             content = json.loads(body)["content"]
             entries = content.get("brokerAccountTokens") or [content]
             if all(entry.get("account") for entry in entries):
@@ -228,9 +271,23 @@ class Weather:
 
     async def _jump(self) -> None:
         chance, unit = self.chance, self.world.choices.deadline
+        if self.world.kind == AGES:
+            await self._jump_and_back()
+            return
         far = chance.choice((unit / 2, 3600.0, 86_400.0))
         self.world.machine.jump(far if chance.random() < 0.5 else -far)
         self.world.judge.covered["jumps of the clock"] += 1
+
+    async def _jump_and_back(self) -> None:
+        """Somebody sets the clock wrongly, and rightly again a while later."""
+        chance, unit = self.chance, self.world.choices.deadline
+        far = chance.choice((unit / 2, 3600.0, 86_400.0, 366 * 86_400.0, 3650 * 86_400.0))
+        far = far if chance.random() < 0.7 else -far
+        self.world.machine.jump(far)
+        self.world.judge.covered["jumps of the clock"] += 1
+        await asyncio.sleep(unit * chance.uniform(0.1, 10))
+        self.world.machine.jump(-far)
+        self.world.judge.covered["clocks that were put right"] += 1
 
     async def _join(self) -> None:
         await self.world.people.join()
@@ -269,9 +326,11 @@ class Weather:
         world, chance = self.world, self.chance
         broker = chance.choice(["*", *sorted({login.broker for login in world.people.members.values()})])
         world.judge.covered["pauses"] += 1
-        await world.memory.pause(broker)
+        for memory in world.memories:
+            await memory.pause(broker)
         await asyncio.sleep(world.choices.deadline * chance.uniform(0, 10))
-        await world.memory.pause(broker, paused=False)
+        for memory in world.memories:
+            await memory.pause(broker, paused=False)
 
     async def _server_gone(self) -> None:
         world = self.world
@@ -299,6 +358,21 @@ class Weather:
         process.stopped = False
         world.loop.continue_process(process.name)
 
+    async def _at_any_step(self, process: "Process") -> None:
+        """Rather while something is under way: replies are late, and the store may hang from some step on."""
+        world, chance, unit = self.world, self.chance, self.world.choices.deadline
+        late = seconds(unit * chance.uniform(0.1, 1.2))
+        world.fake.fail(evolve(Fault.none(), name="slow, none").waiting(after=late), times=chance.randint(1, 8))
+        await self._something_under_way()
+        there = asyncio.Event()
+        world.loop.after_steps(chance.randrange(400), there.set)
+        await there.wait()
+        if chance.random() < 0.5:
+            span = world.judge.hindrances.begin(keeper_of(process.name), world.loop._now)
+            span.end = process.store.hangs_until = world.loop._now + unit * chance.choice((0.1, 1.0, 6.0))
+            world.judge.covered["stores that hung"] += 1
+            await asyncio.sleep(unit * chance.choice((0.0, 0.2)))
+
     async def _restart(self) -> None:
         """Left as a service is: with a drain."""
         world = self.world
@@ -306,6 +380,8 @@ class Weather:
         process = world.processes[number]
         if not process.usable:
             return
+        if world.kind == RESTARTS:
+            await self._at_any_step(process)
         process.leave.set()
         await process.ended.wait()
         world.judge.covered["restarts"] += 1

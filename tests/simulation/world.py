@@ -10,21 +10,24 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from aiohttp import web
 from attrs import field, frozen
 
 from mesh_refresh import Tokens
-from mesh_refresh.stores import MemoryStore
+from mesh_refresh.keeper import carrying, copy_fleet
+from mesh_refresh.stores import MemoryStore, StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.ledger import Issued
-from tests.simulation.choices import KINDS, Choices, drawn
+from tests.simulation.choices import BROKEN_EDGES, COPIES, KINDS, ODD_STRATEGIES, Choices, drawn
 from tests.simulation.clock import Clock
+from tests.simulation.edge import EdgeTransport
 from tests.simulation.excuses import Excuses
 from tests.simulation.finale import finale
 from tests.simulation.judge import Judge, sender
@@ -34,6 +37,7 @@ from tests.simulation.people import Gone, People
 from tests.simulation.process import Process
 from tests.simulation.sent import Hindrances
 from tests.simulation.storage import SimStore
+from tests.simulation.strategies import bare
 from tests.simulation.weather import Weather
 
 MOST_STEPS = 3_000_000
@@ -66,7 +70,7 @@ class World:
         self.folder = folder
         self.fake = FakeMesh(clock=Clock(loop), seed=seed, port=8080)
         self.machine = Clock(loop, self.chance.choice((0.0, 0.0, 37.0, -53.0)))
-        self.memory = MemoryStore(clock=self.machine)
+        self.memories = [MemoryStore(clock=self.machine) for _ in range(1 + (kind == COPIES))]
         choices = self.choices
         policy = choices.policy
         spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
@@ -84,15 +88,18 @@ class World:
         self.judge = Judge(
             loop,
             self.fake,
-            self.memory,
+            self.memories,
             excuses,
             Parking(self.fake, excuses, choices.jumps, skew),
             hindrances,
             choices.deadline,
             min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds(),
             choices.jumps,
+            policy,
+            kind == ODD_STRATEGIES,
         )
         self.processes: list[Process] = []
+        self._answers: dict[str, bytes] = {}
         self.lives: Counter[int] = Counter()
         self._names = itertools.count(1)
         self.people = People(self, Random(f"people {kind} {seed}"))
@@ -132,11 +139,12 @@ class World:
         choices, life = self.choices, self.lives[number]
         self.lives[number] += 1
         name = f"keeper-{number}-{life}"
-        store = SimStore(self.memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
+        memory = self.memories[number % len(self.memories)]
+        store = SimStore(memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
         spool = self.judge.excuses.spools[number] if choices.spool[number] else None
         process = Process(
             name, self.loop, self.judge, store, self.machine, choices, self._name, spool,
-            Random(f"{name} {self.loop.seed}"),
+            Random(f"{name} {self.loop.seed}"), self._edge(name), self.kind == ODD_STRATEGIES,
         )  # fmt: skip
         process.begin()
         before = self.processes[number].down if number < len(self.processes) else None
@@ -144,13 +152,27 @@ class World:
             before.end = self.loop._now
         return process
 
+    def _edge(self, name: str) -> EdgeTransport | None:
+        if self.kind != BROKEN_EDGES:
+            return None
+        chance = Random(f"edge {name} {self.loop.seed}")
+        return EdgeTransport(self.judge, chance, self._answers, lambda: self.loop._now < self.choices.span)
+
     def _name(self) -> str:
         return f"name-{next(self._names)}"
 
-    async def some_process(self) -> Process:
-        """One that works, waited for where none does."""
+    async def some_process(self, login: FakeLogin | None = None, *, moved: bool = False) -> Process:
+        """One that works, on the store in which the login is at home; waited for where there is none.
+
+        `moved`: on any store that has it.
+        """
         while True:
+            kept = None if login is None else self.judge.kept(login.id)
             usable = [it for it in self.processes if it.usable]
+            if kept is not None:
+                assert login is not None
+                having = [it for it in usable if login.id in it.store.memory._kept]
+                usable = having if moved else [it for it in having if it.store.memory._kept[login.id] is kept]
             if usable:
                 return self.chance.choice(usable)
             await asyncio.sleep(self.choices.deadline / 4)
@@ -165,6 +187,12 @@ class World:
             raise Gone
         return task.result()
 
+    async def copy(self, source: MemoryStore, target: MemoryStore, *, wait: bool = False) -> None:
+        """Move the fleet, as `mesh-refresh copy` does."""
+        one, other = (SimStore(it, self.chance, self.choices.latency, self.judge) for it in (source, target))
+        with suppress(StoreError):
+            await copy_fleet(one, other, policy=self.choices.policy, wait=wait, clock=self.machine)
+
     # What is seen.
 
     def _believed(self, found: Tokens, record: Issued) -> bool:
@@ -175,6 +203,7 @@ class World:
 
     def was_answered(self, login: FakeLogin, found: Tokens) -> None:
         """A caller was given tokens: they must be good, as long as clocks tell the time."""
+        found = bare(found)
         record = self.fake.ledger.tokens.get(found.auth_token or "")
         if record is None:
             self.judge.violated(f"a caller of {login.id} was given no access token")
@@ -244,7 +273,8 @@ def run(seed: int, kind: str | None = None) -> Report:
         world = World(loop, kind, seed, Path(folder))
         judge = world.judge
         try:
-            loop.run_until_complete(world.live())
+            with patch.object(carrying, "new_name", world._name):
+                loop.run_until_complete(world.live())
         except Stuck as error:
             judge.violated(f"stuck: {error}")
         except Exception as error:  # noqa: BLE001 - a bug of the simulation itself must name its seed too

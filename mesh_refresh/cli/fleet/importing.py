@@ -53,7 +53,7 @@ counts more than an earlier one.
     "--on-demand",
     metavar="BROKER",
     multiple=True,
-    help="Refresh logins of this broker only when somebody asks, until that needs no code. Repeat it for more.",
+    help="Refresh logins of this broker only when asked for, until that needs no code. Repeat it for more.",
 )
 @click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin there (with one FILE).")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
