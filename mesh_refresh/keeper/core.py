@@ -14,6 +14,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.keeper.unopened import Unopened
 from mesh_refresh.logins import Login
 from mesh_refresh.outcomes import Outcome
 from mesh_refresh.stores import Row, Store
@@ -53,6 +54,7 @@ class Core:
         self.owner = names()
         """Drawn at each start: what an earlier life of this process leased is somebody else's."""
         self.gate = Gate(policy)
+        self.unopened = Unopened(policy)
         self.units: dict[str, Unit] = {}
         """Exchanges under way, by login."""
         self.saving: set[Saving] = set()

@@ -354,6 +354,8 @@ class Keeper:
         if core is None or self._left.is_set():
             return Health(ok=False, problems=("the keeper is not running",))
         problems = []
+        if core.unopened.stopped:
+            problems.append("nothing is claimed: several logins in a row do not open with the keys at hand")
         if self._background and (self._loop is None or self._loop.done()) and not core.closing:
             problems.append("the loop has ended")
         if core.failed_at is not None:

@@ -92,7 +92,10 @@ class Claims:
 
     async def _claim(self) -> None:
         core = self._core
-        places, each, limits = core.gate.places(core.clock.monotonic())
+        now = core.clock.monotonic()
+        places, each, limits = core.gate.places(now)
+        if places > 0 and (places := core.unopened.places(places, now)) <= 0:
+            self._claimed = self._places = 0
         if places <= 0:
             return
         probing = None in core.gate.breakers.open

@@ -120,7 +120,9 @@ class HangingStore(FaultyStore):
         return await super().swap(row, owner=owner, hold=hold)
 
 
-_VERBS = frozenset({"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused"})
+_VERBS = frozenset(
+    {"insert", "read", "swap", "claim", "claim_one", "release", "delete", "rows", "counts", "pause", "paused"}
+)
 
 
 @define(eq=False)
