@@ -261,7 +261,7 @@ class PostgresStore(Store):
 
     async def _prepare(self, jobs: Jobs) -> None:
         if self._migrate:
-            await jobs.do(lambda connection: migrating.migrate(connection, self._to, self._partitions))
+            await jobs.whole(lambda: migrating.migrate(self._to, self._partitions))
         else:
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
         found = await jobs.do(self._seal)

@@ -41,15 +41,20 @@ WHERE login_id = ANY (ARRAY(SELECT login_id FROM {schema}.login WHERE due_at <= 
 """
 
 
+async def fill_in(fleet: Fleet, rows: int, begin: datetime) -> None:
+    """So many logins of ten brokers, which fall due one after the other within a day from `begin` on."""
+    await fleet.sql(_FILL, rows, begin, DAY / rows)
+
+
 @asynccontextmanager
 async def filled(url: str, rows: int, begin: datetime) -> AsyncIterator[Fleet]:
-    """So many logins of ten brokers, which fall due one after the other within a day from `begin` on."""
+    """A store with so many of them."""
     async with connected(url) as connection:
         fleet = Fleet(url, new_schema("scale"), connection)
         async with fleet.store(migrate=True):
             pass
         try:
-            await fleet.sql(_FILL, rows, begin, DAY / rows)
+            await fill_in(fleet, rows, begin)
             await fleet.sql("ANALYZE {schema}.login")
             yield fleet
         finally:
