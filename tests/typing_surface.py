@@ -656,6 +656,10 @@ class OwnStore(Store):
         """This one."""
         return Busy(lease)
 
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """Give it back."""
+        return False
+
     async def delete(self, login_id: str) -> bool:
         """Forget it."""
         return False

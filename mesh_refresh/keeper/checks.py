@@ -11,7 +11,7 @@ from mesh_refresh.logins import AccountState
 from mesh_refresh.stores import MemoryStore
 from mesh_refresh.stores.store import ALL_BROKERS
 
-_OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "rows", "counts", "pause", "paused")
+_OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "release", "rows", "counts", "pause", "paused")
 _OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "credential", "retry", "clock", "closed")
 
 

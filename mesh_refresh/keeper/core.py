@@ -15,6 +15,7 @@ from mesh_refresh.keeper.shared_reads import SharedReads
 from mesh_refresh.keeper.spool import Spool
 from mesh_refresh.keeper.standing import Now
 from mesh_refresh.keeper.telling import Teller
+from mesh_refresh.keeper.unopened import Unopened
 from mesh_refresh.keeper.vitals import Vitals
 from mesh_refresh.keeper.wakeups import Wakeups
 from mesh_refresh.logins import Login
@@ -63,6 +64,7 @@ class Core:
         self.owner = names()
         """Drawn at each start: what an earlier life of this process leased is somebody else's."""
         self.gate = Gate(policy)
+        self.unopened = Unopened(policy)
         self.units: dict[str, Unit] = {}
         """Exchanges under way, by login."""
         self.saving: set[Saving] = set()

@@ -105,7 +105,10 @@ class Claims:
         core = self._core
         core.remind()
         await self._notice_resumes()
-        places, each, limits = core.gate.places(core.clock.monotonic())
+        now = core.clock.monotonic()
+        places, each, limits = core.gate.places(now)
+        if places > 0:
+            places = core.unopened.places(places, now)
         if places <= 0:
             return
         probing = None in core.gate.breakers.open

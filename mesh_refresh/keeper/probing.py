@@ -14,6 +14,8 @@ _SLOW_CLAIM = 10.0
 _OVERDUE_FOR = 60.0
 """Seconds for which logins may be later than `Policy.refresh_before`: a worker that has just begun catches up first."""
 
+_NO_KEY = "nothing is claimed: several logins in a row do not open with the keys at hand"
+
 NOT_RUNNING = Health(alive=False, ready=False, ok=False, problems=("the keeper is not running",))
 """Of a keeper that was not entered, or was left."""
 
@@ -42,6 +44,7 @@ def health_of(core: Core, *, loop_died: bool) -> Health:
     problems = [
         *(["the loop has ended"] if loop_died else []),
         *_problems_of_store(core),
+        *([_NO_KEY] if core.unopened.stopped else []),
         *([f"everything is halted: {halted}"] if halted is not None else []),
         *([f"new tokens of {unsaved} login(s) are not in the store yet"] if unsaved else []),
     ]

@@ -102,6 +102,8 @@ class Unit:
         except StoreError as error:
             await self._leave_alone(error)
             return
+        if core.unopened.opened():
+            _log.warning("logins open again: this process claims as before")
         if self.login_id in core.unsaved:
             # Tokens that come after these are on their way into the store.
             if self._row.open_attempt:
@@ -139,17 +141,22 @@ class Unit:
         return True
 
     async def _leave_alone(self, error: StoreError) -> None:
-        """A row that does not open is kept as it is, and looked at again later.
+        """A row that does not open is given back as it is: a process with other keys may open it.
 
-        What is open stays open: only who can read the row can write down that nobody knows what came of it.
+        What is open stays open: only a process that can read the row can write down that its fate is unknown.
         """
         core = self.core
         _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
         self.error = error
-        now = core.at()
-        row = evolve(self._row, due_at=now + core.policy.backoff_cap if self._row.due_at else None, changed_at=now)
-        owner = None if self._row.open_attempt else core.owner
-        await core.stored(lambda: core.store.swap(row, owner=owner))
+        if core.unopened.failed(self.login_id, core.clock.monotonic()):
+            _log.error(
+                "this process claims nothing more: several logins in a row do not open with its keys. Nothing was "
+                "sent, and other processes may take them. Start it with the key that sealed them"
+            )
+        try:
+            await core.stored(lambda: core.store.release(self.login_id, core.owner, core.policy.backoff))
+        except Exception as failed:  # noqa: BLE001 - whatever a store raises: the lease runs out by itself
+            _log.warning("a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(failed)})
 
     async def _write(
         self, login: Login, change: Callable[[Login, Now], Applied], hold: timedelta = timedelta()

@@ -22,6 +22,8 @@ class _Kept:
     owner: str | None = None
     until: int | None = None
     """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
+    open_before: bool = False
+    """Whether the last lease found an open attempt."""
 
     def is_taken(self, now: int) -> bool:
         """Whether there is a lease or a hold."""
@@ -95,6 +97,15 @@ class MemoryStore(Store):
             return Busy(timedelta())
         return self._lease(kept, owner, lease, now)
 
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """See `Store`."""
+        kept = self._kept.get(login_id)
+        if kept is None or kept.owner != owner:
+            return False
+        kept.owner = owner if kept.open_before else None
+        kept.until = self._now() + hold // _MICROSECOND
+        return True
+
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         return self._kept.pop(login_id, None) is not None
@@ -153,7 +164,7 @@ class MemoryStore(Store):
 
     def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
         was_open = is_open(kept.owner)
-        kept.owner, kept.until = owner, now + lease // _MICROSECOND
+        kept.owner, kept.until, kept.open_before = owner, now + lease // _MICROSECOND, was_open
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)
 

@@ -23,10 +23,10 @@ class Store(Protocol):
     done all of it: every caller copes with both. Raise `StoreUnavailable` for what may pass, and `StoreDamaged` for
     what will not.
 
-    **A lease** belongs to the `owner` that a claim named, from that claim until it is given back (by `swap` with that
-    owner) or the store's clock has passed its end. Until then no claim gives that row to anybody, the same owner
-    included; from the very moment of its end on, any claim may. The store's clock must not jump with the wall clock,
-    nor stand still while a machine is suspended; processes that share the store share that clock.
+    **A lease** belongs to the `owner` that a claim named, from that claim until it is given back (by `swap` or
+    `release` with that owner) or the store's clock has passed its end. Until then no claim gives that row to anybody,
+    the same owner included; from the very moment of its end on, any claim may. The store's clock must not jump with
+    the wall clock, nor stand still while a machine is suspended; processes that share the store share that clock.
 
     **An attempt is open** where a lease ran out: nobody knows what was sent under it. An owner whose name begins with
     ``~`` sends nothing, and leaves no open attempt behind: so a copy of a fleet may be killed.
@@ -77,6 +77,14 @@ class Store(Protocol):
 
         An owner whose name begins with ``~`` does not get a row with an open attempt, which would be forgotten:
         `Busy` for no time.
+        """
+        ...
+
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """Give back the lease of `owner`, who has sent nothing under it; no claim gets the row for `hold` from now on.
+
+        Changes nothing else, not the revision either. An attempt that was open when this lease was claimed is open for
+        the next claim again. False, and nothing changed, where the lease is not this owner's.
         """
         ...
 

@@ -194,6 +194,58 @@ class LeaseCases(StoreKit):
             assert await store.swap(await kept(store), owner="me") is True
             await busy(store)
 
+    async def test_a_lease_can_be_released_and_nothing_else_is_changed(self) -> None:
+        """Free after the hold, at its very end; no attempt is open, and the row is as the claim left it."""
+        async with self.opened() as store:
+            await fill(store, a_row(due_at=NOW - SECOND))
+            row = await take(store)
+            assert await store.release("a", "me", 10 * SECOND) is True
+            assert await kept(store) == row
+            await self.pass_time(store, 10 * SECOND - MICROSECOND)
+            assert await busy(store) == MICROSECOND
+            await self.pass_time(store, MICROSECOND)
+            again = await take(store, owner="somebody")
+            assert again == evolve(row, revision=row.revision + 1, attempt=2)
+            assert await store.release("a", "somebody", timedelta()) is True
+            assert await claimed(store) == ["a"]
+
+    async def test_what_is_released_keeps_an_open_attempt_open(self) -> None:
+        """For every next one that claims it, however often it is given back so, until a swap does."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            await take(store)
+            await self.pass_time(store, LEASE)
+            for attempt in (2, 3):
+                row = await take(store, owner="other")
+                assert (row.attempt, row.open_attempt) == (attempt, True)
+                assert await store.release("a", "other", SECOND) is True
+                assert await busy(store) <= SECOND
+                await self.pass_time(store, SECOND)
+                assert await store.claim_one("a", "~copy", LEASE) == Busy(timedelta())
+            (row,) = await store.claim(a_demand())
+            assert row.open_attempt is True
+            assert await store.release("a", "me", timedelta()) is True
+            assert await store.swap(await take(store), owner="me") is True
+            row = await take(store)
+            assert row.open_attempt is False
+            assert await store.release("a", "me", timedelta()) is True
+            assert (await take(store)).open_attempt is False
+
+    async def test_only_its_owner_releases_a_lease(self) -> None:
+        """Nobody else, nor who had it once; of a login that is not there nothing is."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            assert await store.release("a", "me", timedelta()) is False
+            assert await store.release("none", "me", timedelta()) is False
+            await take(store)
+            for owner in ("", "Me", "somebody"):
+                assert await store.release("a", owner, timedelta()) is False
+            await busy(store)
+            await self.pass_time(store, LEASE)
+            await take(store, owner="somebody")
+            assert await store.release("a", "me", timedelta()) is False
+            await busy(store)
+
     async def test_an_open_attempt_is_told_once(self) -> None:
         """Each lease tells of the one before it, and a read tells of none."""
         async with self.opened() as store:

@@ -121,7 +121,20 @@ class HangingStore(FaultyStore):
 
 
 _VERBS = frozenset(
-    {"insert", "read", "swap", "claim", "claim_one", "delete", "rows", "counts", "pause", "paused", "resumed"}
+    {
+        "insert",
+        "read",
+        "swap",
+        "claim",
+        "claim_one",
+        "release",
+        "delete",
+        "rows",
+        "counts",
+        "pause",
+        "paused",
+        "resumed",
+    }
 )
 
 

@@ -100,6 +100,9 @@ class SimStore(Store):
     async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
         return await self._call(lambda: self._memory.claim_one(login_id, owner, lease))
 
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        return await self._call(lambda: self._memory.release(login_id, owner, hold))
+
     async def delete(self, login_id: str) -> bool:
         async def verb() -> bool:
             before = self._row(login_id)

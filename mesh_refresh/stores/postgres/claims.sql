@@ -36,7 +36,7 @@ wanted AS (
 -- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
 SET revision = login.revision + 1, attempt = login.attempt + 1,
-    owner = $1, until = clock_timestamp() + make_interval(secs => $2)
+    owner = $1, open_before = taken.was_open, until = clock_timestamp() + make_interval(secs => $2)
 FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
 RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
@@ -130,7 +130,7 @@ WITH found AS MATERIALIZED (
 leased AS (
     UPDATE {schema}.login AS login
     SET revision = login.revision + 1, attempt = login.attempt + 1,
-        owner = $2, until = clock_timestamp() + make_interval(secs => $3)
+        owner = $2, open_before = found.was_open, until = clock_timestamp() + make_interval(secs => $3)
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
         AND NOT (found.was_open AND left($2, 1) = '~')
@@ -138,3 +138,10 @@ leased AS (
 )
 SELECT leased.*, found.was_open, found.until - found.looked_at AS busy_for
 FROM found LEFT JOIN leased ON TRUE;
+
+-- name: release
+-- An attempt that was open stays so: the owner stays, and what is left of the lease is the hold.
+UPDATE {schema}.login
+SET owner = CASE WHEN open_before THEN owner END, until = clock_timestamp() + make_interval(secs => $3)
+WHERE login_id = $1 AND owner = $2
+RETURNING 1;

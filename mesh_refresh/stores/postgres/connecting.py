@@ -17,8 +17,11 @@ _NO_ANSWER = "SELECT set_config('tcp_user_timeout', '30s', FALSE) WHERE current_
 as long as the system tries to send: a quarter of an hour."""
 
 
-async def connect(to: Target) -> Any:
-    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `InvalidRequest`."""
+async def connect(to: Target, *, statements_end: bool = True) -> Any:
+    """A connection of asyncpg's. Raises what asyncpg raises, `StoreRefused` and `InvalidRequest`.
+
+    Unless `statements_end`, a statement may take as long as it takes.
+    """
     try:
         import asyncpg  # noqa: PLC0415 - an extra
     except ImportError:
@@ -29,7 +32,7 @@ async def connect(to: Target) -> Any:
         connection = await open_one(
             str(to.url),
             timeout=seconds,
-            command_timeout=seconds,
+            command_timeout=seconds if statements_end else None,
             ssl="require" if tls.required(to.url) else None,
             statement_cache_size=0 if to.pooled else 100,
             server_settings={} if to.pooled else {"application_name": "mesh_refresh"},

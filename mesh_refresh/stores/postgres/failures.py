@@ -25,7 +25,7 @@ _REFUSED: Mapping[str, str] = {
 }
 _UNAVAILABLE: Mapping[str, str] = {
     "08": "lost the connection.",
-    "08P01": f"did not understand what was sent: {_POOLING}",
+    "08P01": f"did not understand what was sent: a setting in its URL, which PgBouncer does not take? Or {_POOLING}",
     "25006": "is read-only: is it a standby? Name the primary, or all of them and target_session_attrs=read-write.",
     "40": "undid the transaction again and again, because of others on the same rows.",
     "53100": "cannot write: its disk is full. Make room.",

@@ -1,18 +1,27 @@
-"""Makes the schema, or brings it to this version: in one transaction, and one process at a time."""
+"""Makes the schema, or brings it to this version: one process at a time, beside workers of the version before."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.errors import StoreDamaged, StoreOfNewerVersion, StoreRefused
+from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.connecting import connect
+from mesh_refresh.stores.postgres.failures import is_locked, is_worth_again
 from mesh_refresh.stores.postgres.jobs import Jobs
 from mesh_refresh.stores.postgres.links import Links
 from mesh_refresh.stores.postgres.queries import Queries, migrations
+from mesh_refresh.stores.postgres.sessions import TRANSACTION
+from mesh_refresh.stores.postgres.steps import Index, Kind, Part, steps
+from mesh_refresh.stores.postgres.versions import Found, check_owner, check_partitions, check_tables, checked
 
 _MOST_PARTITIONS = 1_024
+_TIMES, _PAUSE = 5, 0.5
 
 
 @frozen
@@ -27,97 +36,210 @@ class Migrated:
 async def migrate_at(
     url: str, *, schema: str | None = None, partitions: int = 0, timeout: timedelta = PATIENCE
 ) -> Migrated:
-    """`migrate`, by a connection of its own to the database at `url`, which is to be masked."""
+    """`migrate`, at `url`, which is to be masked."""
     to = target(url, schema, timeout, pooled=None)
     del url  # a traceback may be rendered with its locals
     jobs = Jobs(Links(to, 1), to.shown)
     try:
-        return await jobs.do(lambda connection: migrate(connection, to, partitions))
+        return await jobs.whole(lambda: migrate(to, partitions))
     finally:
         await jobs.aclose()
 
 
-async def migrate(connection: Any, to: Target, partitions: int) -> Migrated:
+async def migrate(to: Target, partitions: int) -> Migrated:
     """Bring the schema to the newest version. Others who do the same wait, and find it done.
 
     Raises `InvalidRequest`, and changes nothing, where `partitions` are asked for and the tables that are there have
-    others, or none.
+    others, or none. What is interrupted goes on with the part that it was at.
     """
     if not 0 <= partitions <= _MOST_PARTITIONS:
         raise InvalidRequest(f"partitions must lie between 0 and {_MOST_PARTITIONS}.")
-    queries, steps = Queries(to.schema), migrations()
-    sql, newest = queries.of("migrations.sql"), max(steps)
-    async with connection.transaction(isolation="read_committed"):
-        await connection.execute(sql["lock"].replace("$1", "'" + to.schema.replace("'", "''") + "'"))
+    connection = await connect(to, statements_end=False)
+    try:
+        migration = _Migration(connection, to, partitions)
+        async with migration.alone():
+            before = await migration.transaction()
+            while part := migration.next():
+                await migration.beside_the_work(part)
+                await migration.transaction()
+        return Migrated(before, migration.newest)
+    finally:
+        connection.terminate()
+
+
+class _Migration:
+    """One process's way from the version that is there to the newest one."""
+
+    def __init__(self, connection: Any, to: Target, partitions: int) -> None:
+        self._connection, self._to, self._partitions = connection, to, partitions
+        self._queries = Queries(to.schema)
+        self._sql = self._queries.of("migrations.sql")
+        self._steps = {step.number: step for step in steps(migrations())}
+        self.newest = max(self._steps)
+        self._found = Found()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Nobody else migrates meanwhile. Behind a proxy that holds for each transaction only."""
+        if not self._to.pooled:
+            await self._connection.execute(self._sql["settings"].replace("{scope}", "SESSION"))
+            await self._taken(self._sql["lock_session"])
+        yield
+
+    async def transaction(self) -> int:
+        """Do the parts that may be in a transaction, as far as they come; gives the version that was found."""
+        for left in reversed(range(_TIMES)):
+            try:
+                return await self._once()
+            except Exception as error:
+                if not left or not (is_locked(error) or is_worth_again(error)):
+                    raise
+            await asyncio.sleep(_PAUSE)  # who waited behind this goes first
+        raise AssertionError
+
+    def next(self) -> Part | None:
+        """The part at which it is; None where all is done."""
+        step = self._steps.get(self._found.number + 1)
+        return None if step is None else step.parts[self._found.part]
+
+    async def beside_the_work(self, part: Part) -> None:
+        """One that takes as long as there are logins, while workers go on."""
+        if self._to.pooled:
+            raise StoreRefused(
+                f"The store {self._to.shown} cannot be brought to version {self._found.number + 1} through a "
+                "transaction-pooling proxy: run `mesh-refresh migrate` with a URL of the server itself."
+            )
+        for statement in Part(part.kind, self._queries.filled(part.sql)).statements():
+            if part.kind is Kind.BATCHES:
+                await self._batches(statement)
+            else:
+                await self._concurrently(statement)
+        await self._advance()
+
+    async def _once(self) -> int:
+        found = self._found
+        try:
+            async with self._connection.transaction(isolation="read_committed"):
+                if self._to.pooled:
+                    await self._connection.execute(TRANSACTION)
+                    await self._connection.execute(self._sql["settings"].replace("{scope}", "LOCAL"))
+                    await self._taken(self._sql["lock"])
+                await self._read()
+                before = self._found.number
+                while (part := self.next()) is not None and part.kind is Kind.TRANSACTION:
+                    await self._run(part)
+        except BaseException:
+            self._found = found
+            raise
+        return before
+
+    async def _read(self) -> None:
+        """Where the schema is; it is made where there is none."""
+        connection, sql, to = self._connection, self._sql, self._to
         if not await connection.fetchval(sql["has_schema"], to.schema):
             await connection.execute(sql["make_schema"])
-        await _check_tables(connection, sql, to)
+        await check_tables(connection, sql, to)
         if not await connection.fetchval(sql["has_version"], to.schema):
-            await _check_owner(connection, sql, to)
+            await check_owner(connection, sql, to)
             await connection.execute(sql["make_version"])
             await connection.execute(sql["first_version"])
-        found = _check(await connection.fetchval(sql["version"]), newest, to)
-        if found < newest:
-            await _check_owner(connection, sql, to)
-        if found and partitions:
-            _check_partitions(await connection.fetchval(sql["partitions"], to.schema), partitions, to)
-        for number in range(found + 1, newest + 1):
-            partitioned = " PARTITION BY HASH (login_id)" if partitions else ""
-            await connection.execute(queries.filled(steps[number]).replace("{partitioned}", partitioned))
-        if not found:
-            await _lay_out(connection, sql, partitions)
-        if found < newest:
-            await connection.execute(sql["put_version"].replace("{number}", str(newest)))
-    return Migrated(found, newest)
+        self._found = found = checked(await connection.fetchrow(sql["version"]), self.newest, to)
+        if found.number < self.newest:
+            await check_owner(connection, sql, to)
+        if found.number and self._partitions:
+            check_partitions(len(await connection.fetch(sql["tables"], to.schema, "login")), self._partitions, to)
+
+    async def _run(self, part: Part) -> None:
+        partitioned = " PARTITION BY HASH (login_id)" if self._partitions else ""
+        await self._connection.execute(self._queries.filled(part.sql).replace("{partitioned}", partitioned))
+        if not self._found.number:
+            await _lay_out(self._connection, self._sql, self._partitions)
+        await self._advance()
+
+    async def _advance(self) -> None:
+        """Write down that the part is done."""
+        found, step = self._found, self._steps[self._found.number + 1]
+        done = found.part + 1 == len(step.parts)
+        self._found = Found(step.number, 0, step.oldest) if done else Found(found.number, found.part + 1, found.oldest)
+        await self._connection.execute(self._sql["put_version"], *self._values())
+
+    def _values(self) -> tuple[int, int, int]:
+        return self._found.number, self._found.part, self._found.oldest
+
+    async def _taken(self, lock: str) -> None:
+        """Take a lock that somebody else may have, who is migrating."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._to.patience.total_seconds()
+        while not await self._connection.fetchval(lock, self._to.schema):
+            if loop.time() >= until:
+                raise StoreUnavailable(f"The store {self._to.shown} is being migrated by another process.")
+            await asyncio.sleep(_PAUSE / 10)
+
+    async def _batches(self, statement: str) -> None:
+        """Until none is left; a row that somebody has locked is waited for."""
+        while True:
+            try:
+                done = await self._connection.execute(statement)
+            except Exception as error:
+                if not (is_locked(error) or is_worth_again(error)):
+                    raise
+                await asyncio.sleep(_PAUSE)
+            else:
+                if done.split()[-1] == "0":
+                    return
+
+    async def _concurrently(self, statement: str) -> None:
+        index = Index.of(statement)
+        # It waits for all transactions that are older, and holds up nobody meanwhile.
+        await self._connection.execute("SET lock_timeout = 0")
+        try:
+            if index is None:
+                await self._connection.execute(statement)
+            else:
+                await self._make(index)
+        finally:
+            await self._connection.execute("SET lock_timeout = '2s'")
+
+    async def _make(self, index: Index) -> None:
+        """One that was left half made is made anew. Of a table in parts, that of each part, and then the common one."""
+        fetched = await self._connection.fetch(self._sql["tables"], self._to.schema, index.table)
+        tables = [table for (table,) in fetched]
+        names = {table: f"{index.name}_{number}" for number, table in enumerate(tables)} or {index.table: index.name}
+        for table, name in names.items():
+            if await self._valid(name) is False:
+                await self._connection.execute(f"DROP INDEX CONCURRENTLY {index.schema}.{name}")
+            if not await self._valid(name):
+                await self._connection.execute(index.sql(table, name))
+        if tables and not await self._valid(index.name):
+            if await self._valid(index.name) is None:
+                await self._connection.execute(index.sql(index.table, index.name, how=""))
+            for name in names.values():
+                await self._connection.execute(
+                    f"ALTER INDEX {index.schema}.{index.name} ATTACH PARTITION {index.schema}.{name}"
+                )
+
+    async def _valid(self, name: str) -> bool | None:
+        found: bool | None = await self._connection.fetchval(self._sql["is_valid"], self._to.schema, name)
+        return found
 
 
 async def check_version(connection: Any, to: Target) -> None:
-    """Raises `StoreRefused` where the schema is still to be made, and `StoreDamaged` where it is a newer one."""
+    """Raises `StoreRefused` where the schema is still to be made, and `StoreDamaged` where it is a newer one.
+
+    Of the next version it may be, where that says that processes of this one may use it.
+    """
     sql, newest = Queries(to.schema).of("migrations.sql"), max(migrations())
-    found = 0
-    await _check_tables(connection, sql, to)
+    found = Found()
+    await check_tables(connection, sql, to)
     if await connection.fetchval(sql["has_version"], to.schema):
-        found = _check(await connection.fetchval(sql["version"]), newest, to)
-    if found < newest:
-        have = f"is of version {found}, and this mesh_refresh needs {newest}" if found else "has no tables yet"
+        found = checked(await connection.fetchrow(sql["version"]), newest, to)
+    if found.number < newest:
+        have = (
+            f"is of version {found.number}, and this mesh_refresh needs {newest}"
+            if found.number
+            else "has no tables yet"
+        )
         raise StoreRefused(f"The store {to.shown} {have}: run `mesh-refresh migrate`, or open it with migrate=True.")
-
-
-def _check(found: int | None, newest: int, to: Target) -> int:
-    if found is None:
-        raise StoreDamaged(f"The store {to.shown} does not say any more of which version it is.")
-    if found > newest:
-        raise StoreOfNewerVersion(
-            f"The store {to.shown} was made by a newer mesh_refresh: its version is {found}, and this one knows "
-            f"up to {newest}."
-        )
-    return found
-
-
-async def _check_tables(connection: Any, sql: dict[str, str], to: Target) -> None:
-    if (name := await connection.fetchval(sql["no_table"], to.schema)) is not None:
-        raise StoreRefused(
-            f"The store {to.shown} has something named {name} that is no plain table, or has row security: "
-            "somebody else made it. Look into it, and make the tables in a schema that is yours alone."
-        )
-
-
-async def _check_owner(connection: Any, sql: dict[str, str], to: Target) -> None:
-    """Raises `StoreRefused` where another role could have left something that would run now."""
-    if (owner := await connection.fetchval(sql["stranger"], to.schema)) is not None:
-        raise StoreRefused(
-            f"The store {to.shown} has a schema or a table that belongs to the role {owner}, which could run anything "
-            "with the rights of who migrates. Migrate as that role, or give it to yours: ALTER SCHEMA ... OWNER TO, "
-            "and ALTER TABLE likewise. Nothing was changed."
-        )
-
-
-def _check_partitions(found: int, wanted: int, to: Target) -> None:
-    if found != wanted:
-        raise InvalidRequest(
-            f"The store {to.shown} has {found or 'no'} partitions, and {wanted} were asked for. That is decided when "
-            "its tables are made: make them in another schema, and copy the fleet into it. Nothing was changed."
-        )
 
 
 async def _lay_out(connection: Any, sql: dict[str, str], partitions: int) -> None:

@@ -1,6 +1,17 @@
+-- name: settings
+-- A part may take as long as it takes. But who waits for a lock on a table holds up all who come after, so that is given up
+-- soon, and tried again.
+SET {scope} statement_timeout = 0;
+SET {scope} idle_in_transaction_session_timeout = 0;
+SET {scope} lock_timeout = '2s';
+
 -- name: lock
--- One process at a time makes or changes a schema; the others find it done.
-SELECT pg_advisory_xact_lock(hashtextextended('mesh_refresh ' || $1, 0));
+-- One process at a time makes or changes a schema; the others find it done. They ask again and again: who waits within a
+-- statement would hold up the making of an index that waits for all statements.
+SELECT pg_try_advisory_xact_lock(hashtextextended('mesh_refresh ' || $1, 0::bigint));
+
+-- name: lock_session
+SELECT pg_try_advisory_lock(hashtextextended('mesh_refresh ' || $1, 0::bigint));
 
 -- name: has_schema
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1);
@@ -45,25 +56,37 @@ WHERE NOT EXISTS (
 LIMIT 1;
 
 -- name: version
-SELECT number FROM {schema}.version;
+SELECT number, part, oldest FROM {schema}.version;
 
 -- name: make_version
-CREATE TABLE {schema}.version (number integer NOT NULL);
+-- The version that is complete, how many parts of the next one are done, and the oldest version of which processes may use it.
+CREATE TABLE {schema}.version (number integer NOT NULL, part integer NOT NULL, oldest integer NOT NULL);
 
 -- name: first_version
-INSERT INTO {schema}.version (number) VALUES (0);
+INSERT INTO {schema}.version (number, part, oldest) VALUES (0, 0, 0);
 
 -- name: put_version
-UPDATE {schema}.version SET number = {number};
+UPDATE {schema}.version SET number = $1, part = $2, oldest = $3;
 
--- name: partitions
-SELECT count(*)
+-- name: tables
+-- The tables that share the rows of one; none where it is a single one.
+SELECT class.relname
 FROM pg_catalog.pg_inherits
+JOIN pg_catalog.pg_class AS class ON class.oid = inhrelid
 WHERE inhparent = (
     SELECT class.oid
     FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    WHERE namespace.nspname = $1 AND class.relname = 'login'
-);
+    WHERE namespace.nspname = $1 AND class.relname = $2
+)
+ORDER BY class.relname;
+
+-- name: is_valid
+-- Of an index: whether it was made to its end; NULL where there is none.
+SELECT indisvalid
+FROM pg_catalog.pg_index
+JOIN pg_catalog.pg_class AS class ON class.oid = indexrelid
+JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+WHERE namespace.nspname = $1 AND class.relname = $2;
 
 -- name: partition
 -- One of several tables that share the logins, by a hash of their ids.

@@ -165,6 +165,12 @@ class PostgresStore(Store):
             login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
         )
 
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """See `Store`."""
+        check_text(login_id, owner)
+        sql, asked = self._sql["release"], (written(login_id), written(owner), span(hold))
+        return await self._open_jobs().write(login_id, lambda link: link.fetchval(sql, *asked)) is not None
+
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)
@@ -260,7 +266,7 @@ class PostgresStore(Store):
 
     async def _prepare(self, jobs: Jobs) -> None:
         if self._migrate:
-            await jobs.do(lambda connection: migrating.migrate(connection, self._to, self._partitions))
+            await jobs.whole(lambda: migrating.migrate(self._to, self._partitions))
         else:
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
         found = await jobs.do(self._seal)

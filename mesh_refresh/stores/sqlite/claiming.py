@@ -63,6 +63,13 @@ def claim_one(session: Session, login_id: str, owner: str, length: timedelta) ->
     return row(values, open_attempt=bool(was_open))
 
 
+def release(session: Session, login_id: str, owner: str, hold: timedelta) -> bool:
+    """See `Store.release`."""
+    left = session.clock.lease(hold, session.clock.now())
+    values = (left.boot, left.since, left.until, login_id, owner)
+    return session.connection.execute(_SQL["release"], values).rowcount == 1
+
+
 def _due(session: Session, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
     """The rows of one broker that are due, the longest due first; no more than could be among the first of all."""
     full = len(found) >= wanted.demand.limit

@@ -56,5 +56,12 @@ WHERE login_id = ?;
 
 -- name: lease
 UPDATE login
-SET revision = revision + 1, attempt = attempt + 1, owner = ?, boot = ?, since = ?, until = ?
+SET revision = revision + 1, attempt = attempt + 1,
+    open_before = owner IS NOT NULL AND owner NOT GLOB '~*', owner = ?, boot = ?, since = ?, until = ?
 WHERE id IN ({numbers});
+
+-- name: release
+-- An attempt that was open stays so: the owner stays, and what is left of the lease is the hold.
+UPDATE login
+SET owner = CASE WHEN open_before THEN owner END, boot = ?, since = ?, until = ?
+WHERE login_id = ? AND owner = ?;

@@ -111,6 +111,11 @@ class SqliteStore(Store):
         check_text(login_id, owner)
         return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease))
 
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """See `Store`."""
+        check_text(login_id, owner)
+        return await self._write(lambda session: claiming.release(session, login_id, owner, hold))
+
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)

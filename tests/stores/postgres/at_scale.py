@@ -25,10 +25,11 @@ from tests.stores.postgres.handles import new_schema
 DAY, LEASE, LIMIT = timedelta(days=1), timedelta(minutes=2), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, until, sealed)
+    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until,
+    sealed)
 SELECT
     'login ' || number, 'broker ' || number % 10, 'active', $2::timestamptz + number * $3::interval, NULL, $2, 'epoch',
-    1, 0, NULL, NULL, '\\x00'
+    1, 0, NULL, FALSE, NULL, '\\x00'
 FROM generate_series(1, $1::int) AS number
 """
 # What the claims and settles of all workers do. A due time leaves the front of the index and comes in at its end; the
@@ -40,15 +41,20 @@ WHERE login_id = ANY (ARRAY(SELECT login_id FROM {schema}.login WHERE due_at <= 
 """
 
 
+async def fill_in(fleet: Fleet, rows: int, begin: datetime) -> None:
+    """So many logins of ten brokers, which fall due one after the other within a day from `begin` on."""
+    await fleet.sql(_FILL, rows, begin, DAY / rows)
+
+
 @asynccontextmanager
 async def filled(url: str, rows: int, begin: datetime) -> AsyncIterator[Fleet]:
-    """So many logins of ten brokers, which fall due one after the other within a day from `begin` on."""
+    """A store with so many of them."""
     async with connected(url) as connection:
         fleet = Fleet(url, new_schema("scale"), connection)
         async with fleet.store(migrate=True):
             pass
         try:
-            await fleet.sql(_FILL, rows, begin, DAY / rows)
+            await fill_in(fleet, rows, begin)
             await fleet.sql("ANALYZE {schema}.login")
             yield fleet
         finally:

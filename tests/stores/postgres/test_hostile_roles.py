@@ -82,7 +82,7 @@ async def test_a_table_of_somebody_elses_is_not_taken_for_ours(empty: Fleet) -> 
     await empty.sql("CREATE SCHEMA {schema}")
     async with a_role(empty, "GRANT ALL ON SCHEMA {schema} TO {role}") as its:
         async with connected(its) as hostile:
-            await hostile.execute(f"CREATE TABLE {empty.schema}.version AS SELECT 0 AS number")
+            await hostile.execute(f"CREATE TABLE {empty.schema}.version AS SELECT 0 AS number, 0 AS part, 0 AS oldest")
         with pytest.raises(StoreRefused, match="belongs to the role role_of_"):
             _ = await empty.store(migrate=True)
 

@@ -23,11 +23,12 @@ pytestmark = pytest.mark.once
 ROWS, LIMIT = int(os.environ.get("MESH_REFRESH_PLAN_ROWS", "100000")), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, until, sealed)
+    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until,
+    sealed)
 SELECT
     'login ' || number, CASE WHEN number % 10 = 0 THEN 'rare' ELSE 'coinbase' END, 'active',
     '2026-01-01 12:00Z'::timestamptz + number * interval '1 second' - interval '12 hours', NULL,
-    '2026-01-01 00:00Z', 'epoch', 1, 0, NULL, NULL, '\\x00'
+    '2026-01-01 00:00Z', 'epoch', 1, 0, NULL, FALSE, NULL, '\\x00'
 FROM generate_series(1, $1::int) AS number
 """
 

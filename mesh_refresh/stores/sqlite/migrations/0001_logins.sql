@@ -13,6 +13,8 @@ CREATE TABLE login (
     attempt INTEGER NOT NULL,
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
+    -- Whether that lease, or the last one, found an open attempt.
+    open_before INTEGER NOT NULL DEFAULT 0,
     -- The boot of the machine in which `since` and `until` were told.
     boot TEXT,
     -- When the lease or the hold began; only where the system has no name for its boots.

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from mesh_refresh.cli.exits import Exit
 from mesh_refresh.testing import FakeLogin, Replies, Sharing
+from mesh_refresh.testing.holdings import Holdings
 from tests.cli.conftest import Served
 from tests.cli.refresh.hostile.shell import Ended, Holding, Shell, Trouble
 
@@ -83,7 +84,7 @@ class Story:
             assert not sent, told
         if ended.code == Exit.REFRESHED and self.output != "standard output":
             alone = Holding(self.served.fake)
-            self.served.fake.ledger.held.clear()
+            self.served.fake.ledger.held = Holdings()
             alone.take(Ended(0, b"", ""), self.target)
             assert not [it for it in alone.lost() if it.startswith(f"{self.login.id} ")], told
 
