@@ -13,9 +13,9 @@ CREATE TABLE login (
     attempt INTEGER NOT NULL,
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
-    -- The boot of the machine in which `since` and `until` were told.
+    -- The boot of the machine in which `since` and `until` were told; empty where it has no name.
     boot TEXT,
-    -- When the lease or the hold began; only where the system has no name for its boots.
+    -- When the lease or the hold began.
     since INTEGER,
     until INTEGER,
     -- The last column, so that the others are read without the pages that a long one runs over to.
