@@ -65,11 +65,21 @@ def mounts(lines: Iterable[str]) -> Iterable[Mount]:
             yield Mount(fields[0], f"{int(major):02x}:{int(minor):02x}", after.split()[0])
 
 
-def holders(found: Mount, *inodes: int | None) -> list[set[str]]:
-    """For each of these files, the ids of the processes that have a lock on it, as far as they can be seen."""
-    locks = [fields for fields in map(str.split, _lines("/proc/locks")) if len(fields) > 5]
-    names = [f"{found.device}:{inode}" for inode in inodes]
-    return [{fields[4] for fields in locks if fields[5] == name} for name in names]
+@frozen
+class Lock:
+    """A lock of POSIX, as ``fcntl`` takes it, on a part of a file."""
+
+    process: str
+    inode: int
+    start: int
+    """Its first byte."""
+
+
+def locks(found: Mount) -> list[Lock]:
+    """Those on files of this mount, as far as they can be seen: of processes in other containers they cannot."""
+    taken = [fields for fields in map(str.split, _lines("/proc/locks")) if len(fields) > 7 and fields[1] == "POSIX"]
+    there = f"{found.device}:"
+    return [Lock(it[4], int(it[5].removeprefix(there)), int(it[6])) for it in taken if it[5].startswith(there)]
 
 
 def _lines(path: str) -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent, indent
@@ -101,6 +102,51 @@ async def test_a_store_that_lacks_its_tables_is_told(path: Path) -> None:
         for verb in (store.read("a"), store.insert(a_row()), store.rows(Page(1)), store.counts(NOW)):
             with pytest.raises(StoreDamaged, match="lacks tables"):
                 await verb
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "due_at = '2026-11-29'",
+        "due_at = 9000000000000000000",
+        "expires_at = x'00'",
+        "changed_at = 'now'",
+        "changed_at = NULL",
+        "epoch = x'00'",
+        "login_id = x'00'",
+        "broker = x'00'",
+        "revision = 'x'",
+        "attempt = 1.5",
+        "until = 'x'",
+        "since = 'x'",
+        "sealed = 'text'",
+    ],
+)
+async def test_a_value_that_would_stop_every_claim_is_refused_where_it_is_written(path: Path, change: str) -> None:
+    """A person who helps with SQL writes a time as text, say."""
+    with closing(sqlite3.connect(path)) as hand:
+        with pytest.raises(sqlite3.IntegrityError):
+            hand.execute(f"UPDATE login SET {change}")  # noqa: S608 - the test's own
+        hand.execute("UPDATE login SET due_at = NULL, expires_at = -1, until = 5, since = 4")
+
+
+async def test_text_that_is_not_unicode_is_told(path: Path) -> None:
+    """`StoreDamaged`."""
+    with closing(sqlite3.connect(path)) as hand, hand:
+        hand.execute("UPDATE login SET state = CAST(x'C328' AS TEXT)")
+    async with a_store(path) as store:
+        with pytest.raises(StoreDamaged, match="holds a text that is not in Unicode"):
+            await store.rows(Page(1))
+
+
+async def test_any_patience_will_do(path: Path) -> None:
+    """SQLite has room for 24 days; more would be none at all."""
+    for patience in (timedelta.max, timedelta(days=30), timedelta(0)):
+        async with SqliteStore.open(path, cipher=PlainText(), busy_timeout=patience) as store:
+            found = await store._thread().run(
+                lambda session: session.connection.execute("PRAGMA busy_timeout").fetchone(), writes=False
+            )
+            assert found == (2**31 - 1 if patience else 0,)
 
 
 @pytest.mark.parametrize("name", ["missing/fleet.db", "file/fleet.db", ""])

@@ -166,6 +166,26 @@ async def test_a_log_that_is_removed_while_it_is_open_loses_nothing(path: Path, 
         assert await store.read("b") == a_row("b", revision=1)
 
 
+@LINUX
+async def test_locks_of_others_tell_nothing(path: Path) -> None:
+    """As ``flock fleet.db mesh-refresh run --once`` takes one, or an editor."""
+    code = f"""
+import fcntl, sys
+with open({str(path)!r}, "r+b") as file, open({str(path)!r}, "r+b") as other:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    fcntl.lockf(other, fcntl.LOCK_EX, 10)
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"locked\n"
+    async with a_store(path) as store:
+        await fill(store, a_row("b"))
+    await process.communicate(b"")
+
+
 async def test_many_processes_that_open_and_close_it_are_no_strangers(path: Path) -> None:
     """Each has one of its two locks for a moment."""
     code = f"""

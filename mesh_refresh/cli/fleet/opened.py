@@ -93,8 +93,8 @@ class Fleet:
             self._leave()
             self._translate(error)
             raise
-        if self.place.read_by_others():
-            self.tell("note: others can read the store's file; chmod 600 it.")
+        for note in self.place.open_to_others():
+            self.tell(f"note: {note}")
         return self
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:

@@ -13,6 +13,7 @@ from mesh_refresh.cli.lines import Failure
 from mesh_refresh.stores import Cipher, PlainText
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.stores.sqlite.one_name import SIDES
 
 STORE_VARIABLE = "MESH_REFRESH_STORE"
 KEYS_VARIABLE = "MESH_REFRESH_KEYS"
@@ -69,7 +70,8 @@ class Place:
         if folder:
             return Path(folder)
         if not self.in_postgres:
-            return Path(f"{self._file()}.spool")
+            # Beside the file itself: by a link to it, the next start must find the same spool.
+            return Path(f"{os.path.realpath(self._file())}.spool")
         try:
             home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         except RuntimeError:
@@ -129,14 +131,16 @@ class Place:
         """Whether there is one already, or the log of one; an empty file is none yet."""
         return any(_size(Path(f"{self._file()}{side}")) for side in ("", "-wal"))
 
-    def read_by_others(self) -> bool:
-        """Whether there is a file that the whole machine may read. A group may be meant to share it."""
+    def open_to_others(self) -> list[str]:
+        """What every user of the machine may read or write of the store's files. A group may be meant to share them."""
         if self.in_postgres or os.name != "posix":
-            return False
-        try:
-            return bool(Path(self._file()).stat().st_mode & 0o007)
-        except OSError:
-            return False
+            return []
+        path = os.path.realpath(self._file())
+        readable = [name for name in (path, *(path + side for side in SIDES)) if _mode(name) & 0o007]
+        told = [f"others can read the store's files; chmod 600 {' '.join(readable)}"] if readable else []
+        if _mode(folder := str(Path(path).parent)) & 0o002:
+            told.append(f"others can write to {folder}, and put another file in the place of the store or of its log.")
+        return told
 
 
 def _size(path: Path) -> int:
@@ -146,6 +150,13 @@ def _size(path: Path) -> int:
     except OSError:
         return 0
     return found.st_size if stat.S_ISREG(found.st_mode) else 1
+
+
+def _mode(path: str) -> int:
+    try:
+        return Path(path).stat().st_mode
+    except OSError:
+        return 0
 
 
 def _shown(name: str) -> str:

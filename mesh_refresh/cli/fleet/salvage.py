@@ -47,8 +47,7 @@ def salvage(login: str, account: str | None, output: str | None, place: Place, *
         _write(Path(output), body)
         say("written (mode 0600). It may hold a live token: keep it private, and remove it when it has served.")
     elif show:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
+        _show(body)
     else:
         say("--output FILE writes it to a file, --show to standard output.")
         return Exit.REFRESHED
@@ -86,6 +85,16 @@ def _why(account: Account) -> str:
     if account.display_message == ONLY_STRANGERS:
         return "it names only accounts that this login does not have, so that it is most likely another person's"
     return "it could not be taken"
+
+
+def _show(body: bytes) -> None:
+    """To the byte, or on a terminal without what could steer it: the body is of a server."""
+    if sys.stdout.isatty():
+        letters = body.decode("utf-8", "backslashreplace")
+        click.echo("".join(it if it.isprintable() or it == "\n" else ascii(it)[1:-1] for it in letters))
+        return
+    sys.stdout.buffer.write(body)
+    sys.stdout.buffer.flush()
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
-from mesh_refresh.stores.sqlite.one_name import SIDES, check_holders, check_name
+from mesh_refresh.stores.sqlite.one_name import check_holders, check_name
 from mesh_refresh.syncing import sync_folder
 
 # Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
@@ -21,6 +21,8 @@ LONG_LOG = 64 * 1024 * 1024
 
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL mode, FULL is what survives a power cut
+    "PRAGMA fullfsync = ON",  # on macOS, whose fsync leaves what was written in the disk's own memory
+    "PRAGMA checkpoint_fullfsync = ON",
     "PRAGMA secure_delete = FAST",  # what is overwritten costs no more than before; rows are sealed besides
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",  # damage is told, not followed
@@ -38,7 +40,7 @@ def create(path: str, patience: timedelta, *, new: bool) -> None:
     Raises what is wrong with one that is there, before SQLite opens it; without `new`, also where there is none.
     """
     check_name(path)
-    if not new and not any(_size(path + side) for side in ("", *SIDES)):
+    if not new and not _size(path) and not _size(path + "-wal"):
         raise StoreRefused(f"There is no store at {path}. Is it the right path?")
     with _MAKING:
         try:
@@ -72,7 +74,7 @@ def connect(path: str, patience: timedelta) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{quote(path)}?mode=rw",
             uri=True,
-            timeout=patience.total_seconds(),
+            timeout=milliseconds(patience) / 1000,
             isolation_level=None,
             cached_statements=64,
         )
@@ -83,6 +85,11 @@ def connect(path: str, patience: timedelta) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def milliseconds(patience: timedelta) -> int:
+    """As SQLite takes it, which has no room for more than 24 days, and would wait not at all."""
+    return min(patience // timedelta(milliseconds=1), 2**31 - 1)
 
 
 def _size(path: str) -> int:

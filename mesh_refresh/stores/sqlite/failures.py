@@ -46,8 +46,10 @@ def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefresh
         what = f"The store {path} cannot be opened: {error.strerror}. Check that file and its folder."
         return (StoreRefused if error.errno in _NOT_THERE else StoreUnavailable)(what)
     if isinstance(error, sqlite3.Error):
-        # Errors of the module itself, for a wrong parameter, have no code.
+        # Errors of the module itself, for a wrong parameter, have no code; nor has text in a row that is none.
         kind = getattr(error, "sqlite_errorcode", -1) & 0xFF
+        if isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode"):
+            return StoreDamaged(f"The store {path} holds a text that is not in Unicode.")
         known = {"patience": f"{patience.total_seconds():g} s", "code": getattr(error, "sqlite_errorname", "")}
         if kind in _REFUSED:
             return StoreRefused(f"The store {path} {_REFUSED[kind]}")

@@ -16,7 +16,10 @@ from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
 SIDES = ("-wal", "-shm")
 """How the names of the files beside it end."""
 
-_PAUSE = 0.01
+_OF_FILE = range(0x40000000, 0x40000000 + 512)
+_OF_MEMORY = range(120, 129)
+"""Where in these files SQLite puts its locks: see its os.h and wal.c."""
+_PAUSE, _MOMENT = 0.01, 0.25
 _FOLDER = "Mount the folder that holds it instead."
 
 Identity = tuple[int, int] | None
@@ -37,7 +40,7 @@ def check_holders(path: str, patience: timedelta) -> None:
     Who has the file open holds a lock on it and one on its ``-shm``. A process that opens or closes it just now has one
     of them for a moment. Processes of other containers cannot be seen.
     """
-    end = time.monotonic() + patience.total_seconds()
+    end = time.monotonic() + max(patience.total_seconds(), _MOMENT)
     while strangers := _strangers(path):
         if time.monotonic() > end:
             raise StoreUnavailable(
@@ -50,7 +53,7 @@ def check_holders(path: str, patience: timedelta) -> None:
 
 def has_it_alone(place: mounts.Mount | None, file: tuple[int, int]) -> bool:
     """Whether it is certain that no other process has this file open, by any name."""
-    return place is not None and mounts.holders(place, file[1]) == [{str(os.getpid())}]
+    return place is not None and _holders(mounts.locks(place), file, _OF_FILE) == {str(os.getpid())}
 
 
 def identity(path: str) -> Identity:
@@ -104,12 +107,14 @@ def _strangers(path: str) -> set[str]:
     place = mounts.mount(mounts.mount_number(path))
     if place is None:
         return set()
-    of_file, of_memory = mounts.holders(place, _number(path), _number(path + "-shm"))
+    taken = mounts.locks(place)
+    of_file = _holders(taken, identity(path), _OF_FILE)
+    of_memory = _holders(taken, identity(path + "-shm"), _OF_MEMORY)
     if of_memory and identity(path + "-wal") is None:
         return of_memory  # closing, SQLite removes it last
     return of_file ^ of_memory
 
 
-def _number(path: str) -> int | None:
-    found = identity(path)
-    return None if found is None else found[1]
+def _holders(taken: list[mounts.Lock], file: Identity, places: range) -> set[str]:
+    """The processes that have a lock of SQLite's on `file`: from others, such as that of ``flock``, nothing follows."""
+    return {lock.process for lock in taken if file is not None and lock.inode == file[1] and lock.start in places}

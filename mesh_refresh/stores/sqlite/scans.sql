@@ -66,7 +66,11 @@ SELECT
     count(CASE WHEN expires_at <= :now THEN 1 END),
     count(CASE WHEN due_at <= :now THEN 1 END),
     min(due_at),
-    count(CASE WHEN owner IS NOT NULL AND until > :at AND boot IS :boot AND (since IS NULL OR since <= :at) THEN 1 END)
+    count(
+        CASE
+            WHEN owner IS NOT NULL AND until > :at AND since <= :at AND (boot = :boot OR boot = '' OR :boot = '') THEN 1
+        END
+    )
 FROM login
 WHERE id > :from AND id <= :to
 GROUP BY broker, state;

@@ -120,14 +120,14 @@ class Session:
     def _begin_log_anew(self) -> bool:
         """Short waits first: SQLite goes on waiting for a reader's place in the log that other readers took since."""
         try:
-            for milliseconds in _WAITS:
-                wait = min(milliseconds, self.patience // timedelta(milliseconds=1))
+            for length in _WAITS:
+                wait = min(length, connecting.milliseconds(self.patience))
                 self.connection.execute(f"PRAGMA busy_timeout = {wait}").fetchone()
                 (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 if not busy:
                     return True
         finally:
-            self.connection.execute(f"PRAGMA busy_timeout = {self.patience // timedelta(milliseconds=1)}").fetchone()
+            self.connection.execute(f"PRAGMA busy_timeout = {connecting.milliseconds(self.patience)}").fetchone()
         return False
 
     def close(self) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.fleet.place import Place
 from mesh_refresh.stores import Cipher
 from tests.cli.conftest import mode
 from tests.cli.fleet.conftest import Fleet
@@ -251,8 +254,29 @@ def test_a_file_that_everybody_can_read_is_remarked_on(fleet: Fleet) -> None:
         fleet.file.chmod(bits)
         ran = fleet("status")
         assert ran.code == 0
-        assert ("others can read the store's file; chmod 600 it" in ran.err) is told
+        assert (f"others can read the store's files; chmod 600 {fleet.file}" in ran.err) is told
         assert mode(fleet.file) == bits
+
+
+def test_what_lies_beside_the_file_is_remarked_on_too(fleet: Fleet) -> None:
+    """A log that was made when others could read the file stays so; and a folder that others can write to."""
+    fleet.add("user-7")
+    with closing(sqlite3.connect(fleet.file)) as other:
+        with other:
+            other.execute("UPDATE login SET due_at = due_at")
+        Path("fleet.db-wal").chmod(0o644)
+        assert f"chmod 600 {fleet.file}-wal\n" in fleet("status").err
+    assert fleet("status").err == ""
+    fleet.cli.folder.chmod(0o777)
+    assert f"others can write to {fleet.cli.folder}, and put another file in the place" in fleet("status").err
+    fleet.cli.folder.chmod(0o700)
+
+
+def test_a_link_to_the_file_has_the_spool_of_the_file(fleet: Fleet) -> None:
+    """What waits there is taken up at the next start, by any name."""
+    Path("link.db").symlink_to("fleet.db")
+    spools = {Place(name).spool(None) for name in ("fleet.db", "link.db", "./fleet.db", str(fleet.file))}
+    assert spools == {Path(f"{fleet.file}.spool")}
 
 
 def test_plain_text_must_be_said(fleet: Fleet) -> None:

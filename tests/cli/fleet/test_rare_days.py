@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,17 @@ def test_the_body_is_shown_only_where_that_is_asked_for(fleet: Fleet, odd: FakeL
     assert "bytes came on 20" in ran.err
     assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == fleet.account("user-7").body
     assert fleet("salvage", "user-7", "--show", "-o", "body").code == Exit.INVALID
+
+
+def test_a_body_on_a_terminal_steers_nothing(fleet: Fleet) -> None:
+    """It is of a server; elsewhere it is shown to the byte."""
+    fleet.add("user-7")
+    fleet.fake.fail(Fault.status(200, b'{"refreshToken": "fake-\x1b[2J\xff\xe2\x80\xae'))
+    assert fleet.once("-q").code == Exit.UNREADABLE
+    assert b"\x1b[2J\xff" in (fleet.account("user-7").body or b"")
+    fleet.cli.monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = fleet("salvage", "user-7", "--show", secret=True).out
+    assert shown == '{"refreshToken": "fake-\\x1b[2J\\xff\\u202e\n'
 
 
 def test_a_reply_that_is_another_persons_says_so(fleet: Fleet) -> None:

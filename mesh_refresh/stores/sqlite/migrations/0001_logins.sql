@@ -1,27 +1,30 @@
 -- Times are microseconds since 1970 in UTC, those of leases microseconds of the store's clock.
 
+-- SQLite keeps a value of any type in any column. A time that is text, or past the year 9999, would make every claim fail:
+-- it is refused where it is written, by any program.
+
 CREATE TABLE login (
     id INTEGER PRIMARY KEY,
-    login_id TEXT NOT NULL UNIQUE,
-    broker TEXT NOT NULL,
-    state TEXT NOT NULL,
-    due_at INTEGER,
-    expires_at INTEGER,
-    changed_at INTEGER NOT NULL,
-    epoch TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
+    login_id TEXT NOT NULL UNIQUE CHECK (typeof(login_id) = 'text'),
+    broker TEXT NOT NULL CHECK (typeof(broker) = 'text'),
+    state TEXT NOT NULL CHECK (typeof(state) = 'text'),
+    due_at INTEGER CHECK (due_at BETWEEN -62135596800000000 AND 253402300799999999),
+    expires_at INTEGER CHECK (expires_at BETWEEN -62135596800000000 AND 253402300799999999),
+    changed_at INTEGER NOT NULL CHECK (changed_at BETWEEN -62135596800000000 AND 253402300799999999),
+    epoch TEXT NOT NULL CHECK (typeof(epoch) = 'text'),
+    revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer'),
+    attempt INTEGER NOT NULL CHECK (typeof(attempt) = 'integer'),
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
     -- Whether that lease, or the last one, found an open attempt.
-    open_before INTEGER NOT NULL DEFAULT 0,
-    -- The boot of the machine in which `since` and `until` were told.
+    open_before INTEGER NOT NULL DEFAULT 0 CHECK (open_before IN (0, 1)),
+    -- The boot of the machine in which `since` and `until` were told; empty where it has no name.
     boot TEXT,
-    -- When the lease or the hold began; only where the system has no name for its boots.
-    since INTEGER,
-    until INTEGER,
+    -- When the lease or the hold began.
+    since INTEGER CHECK (typeof(since) IN ('integer', 'null')),
+    until INTEGER CHECK (typeof(until) IN ('integer', 'null')),
     -- The last column, so that the others are read without the pages that a long one runs over to.
-    sealed BLOB NOT NULL
+    sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
 );
 
 -- What a claim walks along: a broker's rows, the longest due first.
