@@ -104,8 +104,10 @@ class RefreshRequest:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Everything in it that must not be shown."""
-        values = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
-        return tuple(value for value in (*values, *(self.metadata or {}).values()) if value)
+        values: tuple[str | None, ...] = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
+        if self.metadata:
+            values += tuple(self.metadata.values())
+        return tuple([value for value in values if value])
 
 
 @frozen
@@ -246,7 +248,7 @@ class Reply:
     def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
         """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
         shown = self.request_ids.values()
-        if not (self.says_something or any(secret in value for value in shown for secret in secrets)):
+        if not (self.says_something or any([secret in value for value in shown for secret in secrets])):
             return self
 
         # The longest first: a secret may begin with another one, and the rest of it would be left.

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -63,11 +62,14 @@ class Call:
     """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
     reply leaves them out."""
 
+    spent: str | None = field(init=False, repr=False)
+    """What its exchange spends: the credential of `tokens`."""
     key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = self.key_for(self.tokens) or key_of(self.request.type, self.request.refresh_token)
+        self.spent = self.credential(self.tokens)
+        self.key = key_of(self.request.type, self.request.refresh_token if self.spent is None else self.spent)
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends."""
@@ -332,17 +334,17 @@ def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Re
 def is_outcome(value: object) -> bool:
     """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
     if isinstance(value, Refreshed):
-        asked: Any = value.asked
+        asked: object = value.asked
         if not value.all_tokens or not (asked is None or (type(asked) is int and 0 <= asked < len(value.all_tokens))):
             return False
-    elif not isinstance(value, MfaRequired) or not _is_a(value.tokens, Tokens):
+    elif not isinstance(value, MfaRequired) or not _all_tokens((value.tokens,)):
         return False
-    parts = value.all_tokens
-    return type(parts) is tuple and all(_is_a(tokens, Tokens) for tokens in (value.before, *parts))
+    parts: object = value.all_tokens
+    return type(parts) is tuple and _all_tokens((value.before, *parts))
 
 
-def _is_a(value: object, cls: type) -> bool:
-    return isinstance(value, cls)
+def _all_tokens(values: tuple[object, ...]) -> bool:
+    return all([isinstance(tokens, Tokens) for tokens in values])
 
 
 def _named(value: object) -> str:
@@ -390,4 +392,6 @@ def rotated(outcome: Result, call: Call) -> bool:
     if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
     own = own_tokens(outcome)
-    return all(call.key_for(tokens) != call.key for tokens in (outcome.all_tokens if own is None else (own,)))
+    if own is None:
+        return all(call.key_for(tokens) != call.key for tokens in outcome.all_tokens)
+    return call.key_for(own) != call.key

@@ -80,7 +80,7 @@ class Delivery:
     @property
     def wanted(self) -> bool:
         """Whether any caller still waits."""
-        return any(not participant.gone for participant in self._participants)
+        return not all([participant.gone for participant in self._participants])
 
     def by_ref(self) -> dict[Ref, tuple[Participant, Result]]:
         """Of each ref, a caller and what came of the exchange for it."""
@@ -138,12 +138,16 @@ class Delivery:
 
     def settle(self) -> None:
         """Every caller is gone: the answer is told whose outcome holds a live token, and may have reached no place."""
-        if self._answered is not None:
-            self._answered.owe(
-                participant.call
-                for participant in self._participants
-                if participant.ref not in self._answered.reached and holds_live_token(self._result(participant))
-            )
+        if self._answered is None:
+            return
+        reached = self._answered.reached
+        owed = [
+            participant.call
+            for participant in self._participants
+            if participant.ref not in reached and holds_live_token(self._result(participant))
+        ]
+        if owed or self._answered.unreached:  # seldom: mostly its one caller has it
+            self._answered.owe(owed)
 
     def _result(self, participant: Participant) -> Result:
         if participant.result is None:

@@ -27,13 +27,15 @@ def identifier(value: Any, _: Any = None) -> str | None:
 
 def amount(value: Any, _: Any = None) -> float | None:
     """A number, or text that is one; None for an infinite one, and for what is not a number."""
-    if type(value) is int:
-        return value
+    if type(value) is float:
+        return value if isfinite(value) else None
+    if type(value) is not str:
+        return value if type(value) is int else None
     try:
-        number = float(value) if type(value) is float or type(value) is str else None
+        number = float(value)
     except ValueError:
         return None
-    return number if number is not None and isfinite(number) else None
+    return number if isfinite(number) else None
 
 
 def flag(value: Any, _: Any = None) -> bool | None:
