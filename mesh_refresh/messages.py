@@ -31,10 +31,6 @@ def _shown_if_known(status: ApiStatus | AuthStatus | str | None) -> str:
     return masked(status) if type(status) is str else repr(status)
 
 
-def _is_hash(text: str) -> bool:
-    return len(text) <= _LONGEST_HASH and text.isalnum()
-
-
 def _nowhere(reply: "HttpReply") -> None:
     """For a request of nobody's."""
 
@@ -240,7 +236,8 @@ class Reply:
         """
         if self.message or self.display_message or self.error_data or self.error_type or self.team_code:
             return True
-        if type(self.status) is str or (self.error_hash and not _is_hash(self.error_hash)):
+        text = self.error_hash
+        if type(self.status) is str or (text and not (len(text) <= _LONGEST_HASH and text.isalnum())):
             return True
         content = self.content
         return content is not None and (type(content.status) is str or bool(content.error_message))

@@ -20,7 +20,7 @@ from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]
-NOBODY: frozenset[Ref] = frozenset()
+NOBODY: tuple[Ref, ...] = ()
 
 Result = Refreshed | MfaRequired | MeshRefreshError
 """What a caller gets: returned, or raised."""
@@ -148,6 +148,7 @@ class Answered:
         self.until = 0.0
         """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
         # Of each ref: an outcome that holds a live token is owed to it until its hook or a caller has it.
+        # Tuples, which the garbage collector visits once: answers are kept for half a minute.
         self.told = NOBODY
         """The refs whose outcome the hook has."""
         self.reached = NOBODY
@@ -157,12 +158,13 @@ class Answered:
 
     def tell(self, ref: Ref) -> None:
         """The hook has the outcome of `ref`."""
-        self.told |= {ref}
-        self.reached |= {ref}
+        self.told = (*self.told, ref)
+        self.reach(ref)
 
     def reach(self, ref: Ref) -> None:
         """A caller has the outcome of `ref`."""
-        self.reached |= {ref}
+        if ref not in self.reached:
+            self.reached = (*self.reached, ref)
 
     def owe(self, calls: Iterable[Call]) -> None:
         """The outcome is owed to the refs of `calls` as well, but for those that it has reached."""

@@ -61,7 +61,7 @@ class Delivery:
         self._participants: list[Participant] = []
         # Empty until needed: thousands of pending refreshes have none of these.
         self._failures: Mapping[Ref, NotSaved] = _NONE
-        self._begun: frozenset[Ref] | None = None
+        self._begun: tuple[Ref, ...] | None = None
         """The refs whose hook was called, from the time on at which hooks are called."""
         self._tellings: frozenset[asyncio.Task[None]] = frozenset()
         self._answered: Answered | None = None
@@ -105,7 +105,7 @@ class Delivery:
         if not others or all(participant.ref == first.ref for participant in others):
             hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
             if hook is not None:
-                self._begun = frozenset((first.ref,))
+                self._begun = (first.ref,)
                 await self._tell(hook, first)
             if self._tellings:
                 self._wake(first.ref)
@@ -165,7 +165,7 @@ class Delivery:
         """Tell the hook in a task of its own, while other refs' are told; or wake it, where nothing is to be told."""
         ref, hook = participant.ref, self._hook_to_call(participant)
         if hook is not None:
-            self._begun = (self._begun or NOBODY) | {ref}
+            self._begun = (*(self._begun or NOBODY), ref)
             task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._shell.loop)
             if not task.done():
                 self._tellings |= {task}
