@@ -103,7 +103,7 @@ class RefreshRequest:
         values: tuple[str | None, ...] = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
         if self.metadata:
             values += tuple(self.metadata.values())
-        return tuple([value for value in values if value])
+        return tuple(filter(None, values))
 
 
 @frozen

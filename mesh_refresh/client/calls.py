@@ -44,7 +44,7 @@ class SendOptions:
 
 
 DEFAULT_SENDING = SendOptions()
-_PLAIN = RefreshOptions()
+PLAIN = RefreshOptions()
 
 
 @define(eq=False)
@@ -54,7 +54,7 @@ class Call:
     strategy: Strategy
     tokens: Tokens
     request: RefreshRequest
-    options: RefreshOptions = _PLAIN
+    options: RefreshOptions = PLAIN
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
@@ -394,6 +394,6 @@ def rotated(outcome: Result, call: Call) -> bool:
     if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
     own = own_tokens(outcome)
-    if own is None:
-        return all(call.key_for(tokens) != call.key for tokens in outcome.all_tokens)
-    return call.key_for(own) != call.key
+    if own is not None and call.spent is not None:
+        return call.credential(own) != call.spent
+    return all(call.key_for(tokens) != call.key for tokens in (outcome.all_tokens if own is None else (own,)))

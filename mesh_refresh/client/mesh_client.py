@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 
 from mesh_refresh.client.calls import (
     DEFAULT_SENDING,
+    PLAIN,
     Answered,
     Behind,
     Call,
@@ -202,7 +203,7 @@ class MeshClient:
         check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
-        options = RefreshOptions(create_new_refresh_token)
+        options = PLAIN if create_new_refresh_token is None else RefreshOptions(create_new_refresh_token)
         request = built(lambda: strategy.build(tokens, options))
         call = Call(strategy, tokens, request, options, sending)
         if call.spent is None:
