@@ -31,10 +31,6 @@ def _shown_if_known(status: ApiStatus | AuthStatus | str | None) -> str:
     return masked(status) if type(status) is str else repr(status)
 
 
-def _is_hash(text: str) -> bool:
-    return len(text) <= _LONGEST_HASH and text.isalnum()
-
-
 def _nowhere(reply: "HttpReply") -> None:
     """For a request of nobody's."""
 
@@ -104,8 +100,10 @@ class RefreshRequest:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Everything in it that must not be shown."""
-        values = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
-        return tuple(value for value in (*values, *(self.metadata or {}).values()) if value)
+        values: tuple[str | None, ...] = (self.refresh_token, self.access_token, self.trade_token, self.mfa_code)
+        if self.metadata:
+            values += tuple(self.metadata.values())
+        return tuple(filter(None, values))
 
 
 @frozen
@@ -238,7 +236,8 @@ class Reply:
         """
         if self.message or self.display_message or self.error_data or self.error_type or self.team_code:
             return True
-        if type(self.status) is str or (self.error_hash and not _is_hash(self.error_hash)):
+        text = self.error_hash
+        if type(self.status) is str or (text and not (len(text) <= _LONGEST_HASH and text.isalnum())):
             return True
         content = self.content
         return content is not None and (type(content.status) is str or bool(content.error_message))
@@ -246,7 +245,7 @@ class Reply:
     def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
         """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
         shown = self.request_ids.values()
-        if not (self.says_something or any(secret in value for value in shown for secret in secrets)):
+        if not (self.says_something or any([secret in value for value in shown for secret in secrets])):
             return self
 
         # The longest first: a secret may begin with another one, and the rest of it would be left.

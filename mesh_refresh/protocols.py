@@ -76,6 +76,4 @@ def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:
         found: object = strategy.credential(tokens)
     except Exception:  # noqa: BLE001 - of a strategy of the user's: tokens must be kept and answered all the same
         return tokens.refresh_token
-    if found is not None and not isinstance(found, str):
-        return tokens.refresh_token
-    return some(found)
+    return some(found) if found is None or isinstance(found, str) else tokens.refresh_token

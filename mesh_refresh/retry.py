@@ -37,12 +37,13 @@ class RetryPolicy:
         if min(self.backoff, self.backoff_cap, self.settle) < timedelta():
             raise InvalidRequest("RetryPolicy has a negative pause.")
 
-    def has_time_to_send(self, elapsed: timedelta) -> bool:
-        """Whether a request that goes out `elapsed` after the call's start still has time for its answer.
+    @property
+    def last_send(self) -> timedelta:
+        """How long after the call's start a request may go out at the latest, to have time for its answer.
 
         With less than a tenth of the deadline left it stays: it would spend a token, and nobody would see the answer.
         """
-        return elapsed <= self.deadline * 0.9
+        return self.deadline * 0.9
 
 
 def pause_before_retry(

@@ -114,7 +114,7 @@ class Tokens:
     def secrets(self) -> tuple[str, ...]:
         """Everything in it that must not be shown."""
         values = (self.refresh_token, self.access_token, self.trade_token, self.token_id)
-        return tuple(value for value in values if value)
+        return tuple(filter(None, values))
 
     @classmethod
     def from_link(

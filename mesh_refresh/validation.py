@@ -20,6 +20,8 @@ def wrong_broker(broker: object) -> str | None:
 
 def wrong_texts(values: tuple[object, ...]) -> str | None:
     """For the tokens and ids, in the order of the fields."""
+    if all([value is None or (isinstance(value, str) and value.isascii()) for value in values]):
+        return None  # nearly always
     for name, value in zip(_TEXTS, values, strict=True):
         if value is not None and (wrong := wrong_text(name, value)) is not None:
             return wrong

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -21,7 +20,7 @@ from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]
-NOBODY: frozenset[Ref] = frozenset()
+NOBODY: tuple[Ref, ...] = ()
 
 Result = Refreshed | MfaRequired | MeshRefreshError
 """What a caller gets: returned, or raised."""
@@ -45,7 +44,7 @@ class SendOptions:
 
 
 DEFAULT_SENDING = SendOptions()
-_PLAIN = RefreshOptions()
+PLAIN = RefreshOptions()
 
 
 @define(eq=False)
@@ -55,7 +54,7 @@ class Call:
     strategy: Strategy
     tokens: Tokens
     request: RefreshRequest
-    options: RefreshOptions = _PLAIN
+    options: RefreshOptions = PLAIN
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
@@ -63,11 +62,14 @@ class Call:
     """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
     reply leaves them out."""
 
+    spent: str | None = field(init=False, repr=False)
+    """What its exchange spends: the credential of `tokens`."""
     key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = self.key_for(self.tokens) or key_of(self.request.type, self.request.refresh_token)
+        self.spent = self.credential(self.tokens)
+        self.key = key_of(self.request.type, self.request.refresh_token if self.spent is None else self.spent)
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends."""
@@ -146,6 +148,7 @@ class Answered:
         self.until = 0.0
         """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
         # Of each ref: an outcome that holds a live token is owed to it until its hook or a caller has it.
+        # Tuples, which the garbage collector visits once: answers are kept for half a minute.
         self.told = NOBODY
         """The refs whose outcome the hook has."""
         self.reached = NOBODY
@@ -155,12 +158,13 @@ class Answered:
 
     def tell(self, ref: Ref) -> None:
         """The hook has the outcome of `ref`."""
-        self.told |= {ref}
-        self.reached |= {ref}
+        self.told = (*self.told, ref)
+        self.reach(ref)
 
     def reach(self, ref: Ref) -> None:
         """A caller has the outcome of `ref`."""
-        self.reached |= {ref}
+        if ref not in self.reached:
+            self.reached = (*self.reached, ref)
 
     def owe(self, calls: Iterable[Call]) -> None:
         """The outcome is owed to the refs of `calls` as well, but for those that it has reached."""
@@ -337,18 +341,21 @@ def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Re
 def is_outcome(value: object) -> bool:
     """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
     if isinstance(value, Refreshed):
-        places: tuple[Any, ...] = (value.asked, value.shared)
         number = len(value.all_tokens)
-        if not number or not all(it is None or (type(it) is int and 0 <= it < number) for it in places):
+        if not number or not (_is_place(value.asked, number) and _is_place(value.shared, number)):
             return False
-    elif not isinstance(value, MfaRequired) or not _is_a(value.tokens, Tokens):
+    elif not isinstance(value, MfaRequired) or not _all_tokens((value.tokens,)):
         return False
-    parts = value.all_tokens
-    return type(parts) is tuple and all(_is_a(tokens, Tokens) for tokens in (value.before, *parts))
+    parts: object = value.all_tokens
+    return type(parts) is tuple and _all_tokens((value.before, *parts))
 
 
-def _is_a(value: object, cls: type) -> bool:
-    return isinstance(value, cls)
+def _is_place(value: object, number: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value < number)
+
+
+def _all_tokens(values: tuple[object, ...]) -> bool:
+    return all([isinstance(tokens, Tokens) for tokens in values])
 
 
 def _named(value: object) -> str:
@@ -396,4 +403,6 @@ def rotated(outcome: Result, call: Call) -> bool:
     if isinstance(outcome, MeshRefreshError) or not outcome.all_tokens:
         return False
     own = own_tokens(outcome)
+    if own is not None and call.spent is not None:
+        return call.credential(own) != call.spent
     return all(call.key_for(tokens) != call.key for tokens in (outcome.all_tokens if own is None else (own,)))

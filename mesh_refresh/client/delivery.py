@@ -61,7 +61,7 @@ class Delivery:
         self._participants: list[Participant] = []
         # Empty until needed: thousands of pending refreshes have none of these.
         self._failures: Mapping[Ref, NotSaved] = _NONE
-        self._begun: frozenset[Ref] | None = None
+        self._begun: tuple[Ref, ...] | None = None
         """The refs whose hook was called, from the time on at which hooks are called."""
         self._tellings: frozenset[asyncio.Task[None]] = frozenset()
         self._answered: Answered | None = None
@@ -80,7 +80,7 @@ class Delivery:
     @property
     def wanted(self) -> bool:
         """Whether any caller still waits."""
-        return any(not participant.gone for participant in self._participants)
+        return not all([participant.gone for participant in self._participants])
 
     def by_ref(self) -> dict[Ref, tuple[Participant, Result]]:
         """Of each ref, a caller and what came of the exchange for it."""
@@ -105,7 +105,7 @@ class Delivery:
         if not others or all(participant.ref == first.ref for participant in others):
             hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
             if hook is not None:
-                self._begun = frozenset((first.ref,))
+                self._begun = (first.ref,)
                 await self._tell(hook, first)
             if self._tellings:
                 self._wake(first.ref)
@@ -138,12 +138,16 @@ class Delivery:
 
     def settle(self) -> None:
         """Every caller is gone: the answer is told whose outcome holds a live token, and may have reached no place."""
-        if self._answered is not None:
-            self._answered.owe(
-                participant.call
-                for participant in self._participants
-                if participant.ref not in self._answered.reached and holds_live_token(self._result(participant))
-            )
+        if self._answered is None:
+            return
+        reached = self._answered.reached
+        owed = [
+            participant.call
+            for participant in self._participants
+            if participant.ref not in reached and holds_live_token(self._result(participant))
+        ]
+        if owed or self._answered.unreached:  # seldom: mostly its one caller has it
+            self._answered.owe(owed)
 
     def _result(self, participant: Participant) -> Result:
         if participant.result is None:
@@ -161,7 +165,7 @@ class Delivery:
         """Tell the hook in a task of its own, while other refs' are told; or wake it, where nothing is to be told."""
         ref, hook = participant.ref, self._hook_to_call(participant)
         if hook is not None:
-            self._begun = (self._begun or NOBODY) | {ref}
+            self._begun = (*(self._begun or NOBODY), ref)
             task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._shell.loop)
             if not task.done():
                 self._tellings |= {task}

@@ -228,7 +228,7 @@ class Exchange:
                 self._policy,
                 error,
                 attempt=attempt,
-                elapsed=self._elapsed,
+                elapsed=timedelta(seconds=self.shell.loop.time() - self._begun),
                 may_resend=self._may_resend(),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
@@ -259,7 +259,11 @@ class Exchange:
         self.started, self._sent_at = False, None
         try:
             self._secret = await self.shell.secret()
-            http = await self._send(self._secret)
+            request = self._request(self._secret)
+            if self.shell.own_transport:
+                http: HttpReply | MaskedBytes = await self.shell.transport.send(request)
+            else:
+                http = await self._send_foreign(request)
         except asyncio.CancelledError:
             return self._end_error()
         except MeshRefreshError as error:
@@ -275,12 +279,10 @@ class Exchange:
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 
-    async def _send(self, secret: MaskedStr) -> HttpReply | MaskedBytes:
-        request = HttpRequest(
-            self.shell.url, self.shell.headers(secret), self._body(), self._before_send, self.take_late
-        )
-        if self.shell.own_transport:
-            return await self.shell.transport.send(request)
+    def _request(self, secret: MaskedStr) -> HttpRequest:
+        return HttpRequest(self.shell.url, self.shell.headers(secret), self._body(), self._before_send, self.take_late)
+
+    async def _send_foreign(self, request: HttpRequest) -> HttpReply | MaskedBytes:
         reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
         if reply is None:
             raise OutcomeUnknown("The transport brought no HttpReply, but None.")
@@ -296,10 +298,6 @@ class Exchange:
     def _policy(self) -> RetryPolicy:
         limit = self.call.sending.attempts
         return self.shell.retry if limit is None else evolve(self.shell.retry, attempts=limit)
-
-    @property
-    def _elapsed(self) -> timedelta:
-        return timedelta(seconds=self.shell.loop.time() - self._begun)
 
     def _body(self) -> bytes:
         try:
@@ -323,7 +321,7 @@ class Exchange:
                 raise NotSent(f"The request was held back: before_send raised {type(error).__name__}.") from error
         if self.ended is not None:
             raise NotSent(f"The request was not sent: {self.ended.value}.")
-        if not self.shell.retry.has_time_to_send(self._elapsed):
+        if self.shell.loop.time() - self._begun > self.shell.last_send:
             raise NotSent("The request was not sent: too little time was left for an answer.")
         self.started = True
         self._sent_at = self.shell.clock.now()

@@ -79,8 +79,8 @@ class Memory:
 
     def newest(self, call: Call) -> tuple[Answered, Call] | None:
         """The last answer in the chain that begins with the token of `call`, and `call` as it stands before it."""
-        found, code_key = self._find(call.key), _code_key(call)
-        if found is None and code_key is not None:
+        found = self._find(call.key)
+        if found is None and (code_key := _code_key(call)) is not None:
             found = self._find(code_key)
         if found is None:
             return None

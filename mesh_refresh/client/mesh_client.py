@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 
 from mesh_refresh.client.calls import (
     DEFAULT_SENDING,
+    PLAIN,
     Answered,
     Behind,
     Call,
@@ -202,11 +203,12 @@ class MeshClient:
         check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
-        options = RefreshOptions(create_new_refresh_token)
+        options = PLAIN if create_new_refresh_token is None else RefreshOptions(create_new_refresh_token)
         request = built(lambda: strategy.build(tokens, options))
-        if credential_of(strategy, tokens) is None:
+        call = Call(strategy, tokens, request, options, sending)
+        if call.spent is None:
             raise InvalidRequest(f"There is nothing to refresh this {tokens.broker} account with; nothing was sent.")
-        return await self._exchange(Call(strategy, tokens, request, options, sending))
+        return await self._exchange(call)
 
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
@@ -296,8 +298,21 @@ class MeshClient:
                 f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
             )
 
-    async def _exchange(self, call: Call) -> Refreshed | MfaRequired:
+    def _exchange(self, call: Call) -> Coroutine[Any, Any, Refreshed | MfaRequired]:
         shell = self._bound()
+        # Nothing is known of the token: this is the rule.
+        if not self._closed and call.key not in self._running and self._memory.newest(call) is None:
+            return self._begin(shell, call)
+        return self._exchange_among_others(shell, call)
+
+    def _begin(
+        self, shell: Shell, call: Call, begun: float | None = None
+    ) -> Coroutine[Any, Any, Refreshed | MfaRequired]:
+        exchange = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late, begun=begun)
+        return self._share(exchange, exchange.join(call), starts=True)
+
+    async def _exchange_among_others(self, shell: Shell, call: Call) -> Refreshed | MfaRequired:
+        """Share an exchange of the same token, wait for it, or get what is remembered of it, before one of its own."""
         came, again = shell.loop.time(), False
         until = came + self._retry.deadline.total_seconds()
         used: set[Answered] = set()
@@ -323,10 +338,7 @@ class MeshClient:
                 continue
             running = self._running.get(call.key)
             if running is None:
-                running = self._running[call.key] = Exchange(
-                    shell, call, self._on_end, on_late=self._on_late, begun=came if again else None
-                )
-                return await self._share(running, running.join(call), starts=True)
+                return await self._begin(shell, call, came if again else None)
             check_not_waiting_for_itself(running)
             # One whose answer left this account out already is waited for: its other callers may still be told.
             if running.ended is None and running.call.equals(call) and running.answered not in used:

@@ -41,8 +41,8 @@ def _wrong_request(request: object) -> str | None:
     refresh_token: object = request.refresh_token
     create: object = request.create_new_refresh_token
     if type(request.type) is BrokerType and create is None and request.metadata is None and refresh_token is not None:
-        texts = (refresh_token, request.access_token, request.trade_token, request.mfa_code)
-        if all(map(_is_plain, texts)):
+        texts: tuple[object, ...] = (refresh_token, request.access_token, request.trade_token, request.mfa_code)
+        if all([text is None or (isinstance(text, str) and text.isascii()) for text in texts]):
             return None  # nearly always, and it is on the way of every refresh
     wrong = (
         (wrong_broker(request.type) and "type must be a BrokerType or another non-empty string")
@@ -56,7 +56,3 @@ def _wrong_request(request: object) -> str | None:
         or (request.metadata is not None and wrong_metadata(request.metadata))
     )
     return f"a request that cannot be sent: {wrong.rstrip('.')}" if wrong else None
-
-
-def _is_plain(text: object) -> bool:
-    return text is None or (isinstance(text, str) and text.isascii())

@@ -108,6 +108,7 @@ class Shell:
         self.loop = asyncio.get_running_loop()
         self.url = base_url + REFRESH_PATH
         self.retry = retry
+        self.last_send = retry.last_send.total_seconds()
         self.transport = transport
         self.own_transport = getattr(type(transport), "send", None) is AiohttpTransport.send
         """Ours ends when its task is ended, and so may run in the exchange's task itself."""

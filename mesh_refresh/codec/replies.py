@@ -30,8 +30,9 @@ def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
     encoding, asked = found.pop(_ENCODING, "identity"), found.pop(_RETRY_AFTER, None)
     wait = None if asked is None else read_retry_after(asked, at)
     # A header is free text: what does not look like an id is left out.
-    ids = {name: value for name, value in found.items() if _ID.fullmatch(value)}
-    return _decoded(reply, encoding, wait, asked=asked is not None, ids=ids)
+    if not all(map(_ID.fullmatch, found.values())):
+        found = {name: value for name, value in found.items() if _ID.fullmatch(value)}
+    return _decoded(reply, encoding, wait, asked=asked is not None, ids=found)
 
 
 def _known_headers(headers: Mapping[str, str]) -> dict[str, str]:

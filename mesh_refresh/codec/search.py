@@ -104,7 +104,7 @@ def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 
         found += _named_in(value.encode(errors="replace"))  # JSON inside of JSON
         return False
     if type(value) is list:
-        return any([_collect_tokens(item, found, strict=strict, depth=depth + 1) for item in value])  # noqa: C419 - all
+        return any([_collect_tokens(item, found, strict=strict, depth=depth + 1) for item in value])  # each of them
     if type(value) is not dict:
         return False
     hidden = False

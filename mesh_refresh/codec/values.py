@@ -1,7 +1,4 @@
-"""Reading one JSON value leniently: what is not what it should be reads as absent.
-
-Each reader takes what cattrs hands to a hook, the value and its type.
-"""
+"""Reading one JSON value leniently: what is not what it should be reads as absent."""
 
 from datetime import timedelta
 from math import isfinite
@@ -13,35 +10,37 @@ from mesh_refresh.enums import AuthStatus, known
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
 
 
-def text(value: Any, _: Any = None) -> str | None:
+def text(value: Any) -> str | None:
     """Text, of whatever content."""
     return value if type(value) is str else None
 
 
-def identifier(value: Any, _: Any = None) -> str | None:
+def identifier(value: Any) -> str | None:
     """An id or a token: text that is not blank. One written as a number is still one."""
     if type(value) is str:
         return value if "!" <= value < "\x7f" else some(value)  # as `is_blank` does, without its call
     return str(value) if type(value) is int else None
 
 
-def amount(value: Any, _: Any = None) -> float | None:
+def amount(value: Any) -> float | None:
     """A number, or text that is one; None for an infinite one, and for what is not a number."""
-    if type(value) is int:
-        return value
+    if type(value) is float:
+        return value if isfinite(value) else None
+    if type(value) is not str:
+        return value if type(value) is int else None
     try:
-        number = float(value) if type(value) is float or type(value) is str else None
+        number = float(value)
     except ValueError:
         return None
-    return number if number is not None and isfinite(number) else None
+    return number if isfinite(number) else None
 
 
-def flag(value: Any, _: Any = None) -> bool | None:
+def flag(value: Any) -> bool | None:
     """True or false."""
     return value if type(value) is bool else None
 
 
-def lifetime(value: Any, _: Any = None) -> timedelta | None:
+def lifetime(value: Any) -> timedelta | None:
     """Seconds as a span; None for zero, negative and absurd ones."""
     seconds = amount(value)
     if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME:
@@ -49,6 +48,6 @@ def lifetime(value: Any, _: Any = None) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def auth_status(value: Any, _: Any = None) -> AuthStatus | str | None:
+def auth_status(value: Any) -> AuthStatus | str | None:
     """A member of the open enumeration, or the text that is none yet."""
     return known(AuthStatus, value) if type(value) is str else None

@@ -77,7 +77,7 @@ class AiohttpTransport:
         self._trust_env = trust_env
         self._directs: dict[str, Direct] = {}
         self._retired: dict[WireProtocol, None] = {}
-        self._way: Way = "direct" if session is None else "session"
+        self._way: Way | None = None if session is None else "session"
 
     def __repr__(self) -> str:
         kind = "a session of the caller's" if self._given else f"connections={self._connections}"
@@ -86,8 +86,10 @@ class AiohttpTransport:
     @property
     def way(self) -> Way:
         """How requests go out: "direct", or "session" where only aiohttp's own session can be relied on."""
-        if self._way == "direct" and ".".join(aiohttp.__version__.split(".")[:2]) not in _KNOWN:
-            self._take_the_session("is not known to this version of mesh_refresh")
+        if self._way is None:
+            self._way = "direct"
+            if ".".join(aiohttp.__version__.split(".")[:2]) not in _KNOWN:
+                self._take_the_session("is not known to this version of mesh_refresh")
         return self._way
 
     async def send(self, request: HttpRequest) -> HttpReply:

@@ -133,7 +133,7 @@ class Incoming:
         """
         if not self._keep_alive or self._surplus or not 200 <= self._status < 300:
             return False
-        return "Content-Encoding" in self._headers or any(b"oken" in part for part in self._body)
+        return "Content-Encoding" in self._headers or any([b"oken" in part for part in self._body])
 
     def reply(self, ended: str | None = None) -> HttpReply:
         """What came, as a reply. `ended` says why no more of it comes; None: its connection was closed in order."""
@@ -193,18 +193,22 @@ class Incoming:
         self._headers_seen += 1
         size = len(name) + len(value)
         self._head_size += size
-        if size > HEADER_LIMIT:
-            self.fault = f"it has a header of more than {HEADER_LIMIT} bytes"
-        elif self._head_size > HEAD_LIMIT:
-            self.fault = _LONG_HEAD
-        elif self._headers_seen > HEADERS_LIMIT:
-            self.fault = f"it has more than {HEADERS_LIMIT} headers"
+        if self._head_size > HEADER_LIMIT or self._headers_seen > HEADERS_LIMIT:
+            self.fault = self._fault_of_head(size) or self.fault
         name = name.lower()
         if (kept := KEPT_HEADERS.get(name)) is not None:
             text = value.decode("latin-1")
             self._headers[kept] = f"{self._headers[kept]}, {text}" if kept in self._headers else text
         elif name in _LENGTHS:
             self._has_length = True
+
+    def _fault_of_head(self, size: int) -> str | None:
+        """What is wrong with the headers so far, the last of which has this `size`."""
+        if size > HEADER_LIMIT:
+            return f"it has a header of more than {HEADER_LIMIT} bytes"
+        if self._head_size > HEAD_LIMIT:
+            return _LONG_HEAD
+        return f"it has more than {HEADERS_LIMIT} headers" if self._headers_seen > HEADERS_LIMIT else None
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

@@ -9,6 +9,7 @@ import logging
 import select
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from mesh_refresh.codec import BODY_LIMIT
@@ -144,7 +145,8 @@ class WireProtocol(asyncio.Protocol):
 
     def _look(self, silent: float) -> None:
         """Is that all? After `silent` seconds without a byte."""
-        self._stop_looking()
+        if self._looking is not None:
+            self._stop_looking()
         if self._incoming is None:
             return
         wait = self._incoming.next_wait(silent)
@@ -264,4 +266,4 @@ def _poll_for(transport: asyncio.BaseTransport) -> Callable[[], Any]:
         return lambda: select.select([fd], [], [], 0)[0]
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return lambda: poll.poll(0)
+    return partial(poll.poll, 0)
