@@ -105,7 +105,7 @@ class Direct:
         """Send, and bring the reply, or what came of it. Raises `OutcomeUnknown` where nothing came."""
         sent = reusable = False
         try:
-            data, incoming = self._written(request), Incoming()
+            data, incoming = self._written(request), Incoming(request.body)
             await request.before_send()
             if not wire.is_silent():
                 raise NotSent("The request was not sent: its connection was closed meanwhile.")
