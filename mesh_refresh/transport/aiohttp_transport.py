@@ -17,7 +17,7 @@ from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.transport.by_session import post_by, reason_of
 from mesh_refresh.transport.direct import NO_TIMEOUT, Direct, Surprise
 from mesh_refresh.transport.resolver import SharedResolver
-from mesh_refresh.transport.wire import WireProtocol
+from mesh_refresh.transport.wire import Retired
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -76,7 +76,7 @@ class AiohttpTransport:
         self._ssl = ssl
         self._trust_env = trust_env
         self._directs: dict[str, Direct] = {}
-        self._retired: dict[WireProtocol, None] = {}
+        self._retired = Retired(connections)
         self._way: Way = "direct" if session is None else "session"
 
     def __repr__(self) -> str:
