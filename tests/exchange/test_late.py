@@ -244,7 +244,7 @@ async def test_a_reply_after_the_deadline_that_the_hook_does_not_take(fake: Fake
 
 
 async def test_a_connection_that_owes_a_reply_makes_no_room(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In an outage some replies come late, and all others are errors: no connection of theirs displaces one of those."""
+    """In an outage some replies come late and others are errors: no connection of these displaces one of those."""
     monkeypatch.setattr(wire, "_MOST_LINGERING", 2)
     monkeypatch.setattr(wire, "_MOST_UNANSWERED", 4)
     told: list[Any] = []
@@ -325,6 +325,8 @@ async def test_two_replies_behind_one(fake: FakeMesh) -> None:
         writer.write(with_token("r-second"))
         await second.wait()
         writer.write(with_token("r-third"))
+        await came.wait()
+        writer.close()
 
     async def save(outcome: object) -> None:
         told.append(outcome)
