@@ -31,6 +31,9 @@ async def post_by(session: aiohttp.ClientSession, request: HttpRequest, proxy: s
     await request.before_send()
     if session.closed:
         raise NotSent("The request was not sent: the session is closed.")
+    loop = asyncio.get_running_loop()
+    if getattr(session, "_loop", loop) is not loop:  # aiohttp has no public name for it
+        raise NotSent("The request was not sent: the session belongs to another event loop. Make it in this one.")
     failure: NotSent | OutcomeUnknown
     try:
         response = await session.post(

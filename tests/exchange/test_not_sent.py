@@ -44,6 +44,20 @@ async def test_a_given_session(fake: FakeMesh, url: str | None) -> None:
         await session.close()
 
 
+async def test_a_session_of_another_loop(fake: FakeMesh) -> None:
+    """One that was made in another event loop sends nothing, and the error says so."""
+
+    async def made() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    session = await asyncio.to_thread(asyncio.run, made())
+    async with fake.client(transport=AiohttpTransport(session), retry=ONCE) as mesh:
+        with pytest.raises(NotSent, match="another event loop"):
+            await mesh.refresh(fake.login("coinbase").token)
+    await session.close()
+    assert fake.requests == []
+
+
 @asynccontextmanager
 async def proxy(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A proxy that answers every request with `answer`, and what it was asked."""
