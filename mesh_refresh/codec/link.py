@@ -166,10 +166,11 @@ def _broker(values: MaskedDict, outer: MaskedDict) -> str:
 
 def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
     """The accounts in the list, with tokens or without."""
-    items = list_of(values.get("accountTokens"))
-    if isinstance(items, Wrong):
-        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {items.why}.")
-    for number, item in enumerate(items or []):
+    found = list_of(values.get("accountTokens"))
+    if isinstance(found, Wrong):
+        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {found.why}.")
+    items = found or []
+    for number, item in enumerate(items):
         path = f"accountTokens[{number}]"
         if isinstance(item, int | float):
             continue  # holds nothing, as null does
