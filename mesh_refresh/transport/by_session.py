@@ -51,7 +51,10 @@ async def post_by(session: aiohttp.ClientSession, request: HttpRequest, proxy: s
     except NEVER_SENT as error:
         failure = NotSent(f"The request was not sent: {reason_of(error)}.")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        failure = OutcomeUnknown(f"The request was sent, but no answer came back: {reason_of(error)}.")
+        if isinstance(error, aiohttp.ClientResponseError) and error.request_info.method == "CONNECT":
+            failure = NotSent(f"The request was not sent: its proxy gave no answer to CONNECT ({reason_of(error)}).")
+        else:
+            failure = OutcomeUnknown(f"The request was sent, but no answer came back: {reason_of(error)}.")
     else:
         return await _read(response)
     # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.

@@ -90,6 +90,19 @@ async def test_a_proxy_that_refuses(given: bool) -> None:
     assert "fake-password" not in f"{caught.value!r} {transport!r}"
 
 
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(
+    "answer", [b"\x00\x01\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"]
+)  # fmt: skip
+async def test_a_proxy_that_speaks_no_http(answer: bytes, given: bool) -> None:
+    """What is wrong with its answer to CONNECT came before the request, by a given session too."""
+    async with proxy(answer) as (url, _), aiohttp.ClientSession() as session:
+        transport = AiohttpTransport(session if given else None, proxy=url)
+        async with MeshClient("id", "fake", base_url="https://mesh.example", transport=transport, retry=ONCE) as mesh:
+            with pytest.raises(NotSent):
+                await mesh.refresh(TOKENS)
+
+
 async def test_a_proxy_on_the_way(fake: FakeMesh) -> None:
     """Through a proxy a request in plain text names its host, and carries the proxy's password and nothing of it on."""
 
