@@ -140,6 +140,17 @@ async def test_the_bytes_are_out(fake: FakeMesh) -> None:
             await caller
 
 
+@pytest.mark.parametrize("found", [[], [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 1))]])
+async def test_a_name_without_an_address(found: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of which no address can be used sends nothing, and is no reason to take another way."""
+    transport = AiohttpTransport()
+    async with MeshClient("id", "fake", base_url="https://localhost", transport=transport, retry=ONCE) as mesh:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with pytest.raises(NotSent):
+            await mesh.refresh(TOKENS)
+    assert transport.way == "direct"
+
+
 class Names:
     """Look-ups of one name, which wait until they are told to go on."""
 
