@@ -4,14 +4,22 @@ from unicodedata import category
 
 _UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 """Controls (NUL too), formats (zero-width spaces, byte order marks) and separators: categories of Unicode."""
+_WORDS = {"null", "none", "undefined", "nan", "\\n"}
+"""What programs write for nothing where they make text of it: JavaScript, Python, C#, pandas, and databases in CSV."""
+LONGEST_WORD = max(map(len, _WORDS))
 _BLANK_LETTERS = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
 """The Hangul fillers and the empty Braille pattern: letters and a symbol by their category, and white on paper."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether `text` is empty, or has no character that anybody can see: such a text is no token and no id."""
+    """Whether `text` is unseen, or is a word for nothing, such as "null": such a text is no token and no id."""
     if "!" <= text < "\x7f":  # it begins with a character of ASCII that is seen, as nearly every token does
-        return False
+        return len(text) <= LONGEST_WORD and text.lower() in _WORDS
+    return is_unseen(text)
+
+
+def is_unseen(text: str) -> bool:
+    """Whether `text` is empty, or has no character that anybody can see."""
     return all(category(character) in _UNSEEN or character in _BLANK_LETTERS for character in text)
 
 

@@ -34,8 +34,8 @@ _VERSION = 1
 class Tokens:
     """The tokens of one account at one broker, and what is needed to refresh them. Secrets are masked in its `repr`.
 
-    Everything but the broker is optional. Datetimes are aware, in UTC. A blank string counts as None. A wrong type
-    raises `InvalidRequest`, which is a `ValueError`.
+    Everything but the broker is optional. Datetimes are aware, in UTC. A blank string counts as None, as does a word
+    for nothing, such as "null". A wrong type raises `InvalidRequest`, which is a `ValueError`.
     """
 
     broker: BrokerType | str

@@ -1,6 +1,8 @@
 """Bringing the result of an exchange to its hook and its callers, each caller's made for its own account."""
 
 import asyncio
+import concurrent.futures
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Mapping
@@ -14,6 +16,9 @@ from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
+
+_MOST_NESTED = 2
+"""How often what a hook gave may give something to await in its turn."""
 
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
@@ -198,13 +203,29 @@ class Delivery:
             return self._shell.on_outcome
         return call.sending.on_late if self._is_late else None
 
+    async def _finish(self, given: object, nested: int = 1) -> None:
+        """What an async hook returned may be the work itself, which nobody has awaited yet."""
+        work = _to_await(given)
+        if work is None:
+            return
+        if nested > _MOST_NESTED:
+            if inspect.iscoroutine(work):
+                work.close()
+            raise TypeError("it gave something to await, again and again")
+        given = await run_foreign(lambda: work, timeout=self._shell.hook_timeout, again=False)
+        await self._finish(given, nested + 1)
+
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
         cause: Exception | None = None
         context = participant.context or copy_context()
         context.run(working_for.set, self.number)
         try:
-            await run_foreign(lambda: hook(outcome), timeout=self._shell.hook_timeout, context=context)
+            given = await run_foreign(
+                lambda: _to_await(hook(outcome)), timeout=self._shell.hook_timeout, context=context
+            )
+            if given is not None:
+                await self._finish(given)
         except (asyncio.CancelledError, CancelledForGood):
             why = "was cancelled"
         except TimeoutError as error:
@@ -224,3 +245,14 @@ class Delivery:
             failure.add_note(note)
         self._failures = {**self._failures, ref: failure}
         _log.error("on_outcome %s; the outcome goes to its caller, or is kept (%s)", why, participant.call.name)
+
+
+def _to_await(given: object) -> object:
+    """What is to be awaited of what a hook gave, or None. Raises `TypeError` where not one line of the hook has run."""
+    if given is None or inspect.isawaitable(given):
+        return given
+    if isinstance(given, concurrent.futures.Future):  # of an executor, or of another event loop
+        return asyncio.wrap_future(given)
+    if inspect.isgenerator(given) or inspect.isasyncgen(given):
+        raise TypeError("it has a yield in it, and so never runs")
+    return None

@@ -40,20 +40,29 @@ def checked_key(name: str, value: object) -> str:
 
 def checked_base_url(url: object) -> str:
     """`url` without a slash at its end. Raises `InvalidRequest` where secrets must not be sent to it."""
+    url = MaskedStr(url) if isinstance(url, str) else url  # a password may stand in one that is refused
+    wrong = _wrong_base_url(url)
+    if wrong or not isinstance(url, str):
+        raise InvalidRequest(wrong or "The base URL is not a URL.")
+    return str(url).rstrip("/")
+
+
+def _wrong_base_url(url: object) -> str | None:
+    """What is wrong with `url`, as a sentence, or None."""
     if not isinstance(url, str) or not url or not url.isprintable() or " " in url:
-        raise InvalidRequest("The base URL must be a string such as https://integration-api.meshconnect.com.")
+        return "The base URL must be a string such as https://integration-api.meshconnect.com."
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise InvalidRequest("The base URL is not a URL.") from None
+        return "The base URL is not a URL."
     if parts.scheme not in ("http", "https") or not host:
-        raise InvalidRequest("The base URL must begin with https:// and name a host.")
+        return "The base URL must begin with https:// and name a host."
     if parts.username is not None or "?" in url or "#" in url:
-        raise InvalidRequest("The base URL must have no user name, query or fragment.")
+        return "The base URL must have no user name, query or fragment."
     if parts.scheme == "http" and not _is_loopback(host):
-        raise InvalidRequest(f"Plain http to {host} would show every token on the way: use https.")
-    return url.rstrip("/")
+        return f"Plain http to {host} would show every token on the way: use https."
+    return None
 
 
 def host_of(base_url: str) -> str:

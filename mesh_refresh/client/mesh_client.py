@@ -101,6 +101,7 @@ class MeshClient:
             raise InvalidRequest(f"The client secret must be a string or a callable, not {kind}.")
         self._client_id = checked_key("client id", client_id)
         self._client_secret: ClientSecret = client_secret
+        base_url = MaskedStr(base_url) if isinstance(base_url, str) else base_url
         self._base_url = checked_base_url(base_url)
         if isinstance(client_secret, str):
             check_secret_fits(self._base_url, client_secret)

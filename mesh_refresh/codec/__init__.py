@@ -11,13 +11,14 @@ from mesh_refresh.codec.plain import Wrong, json_of, text_of, whole_of
 from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
 from mesh_refresh.codec.salvage import holds_envelope, status_in
-from mesh_refresh.codec.search import token_like, tokens_behind
+from mesh_refresh.codec.search import brings_token, token_like, tokens_behind
 from mesh_refresh.codec.structures import encode_request
 
 __all__ = [
     "BODY_LIMIT",
     "LONGEST_RETRY_AFTER",
     "Wrong",
+    "brings_token",
     "decode_reply",
     "dumps",
     "encode_request",

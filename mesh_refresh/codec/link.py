@@ -1,17 +1,18 @@
 """What Link hands over, read strictly: every part that has or dates a token is read, or is named in a refusal.
 
-Names may be spelled in other case or with underscores, as databases and serializers rewrite them.
+Names may be spelled in other case, with underscores, hyphens or blanks, as databases and serializers rewrite them.
 
 Source: https://docs.meshconnect.com/guides/web-sdk
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from attrs import evolve, frozen
 
-from mesh_refresh.codec.plain import Wrong, is_absent, is_text, lifetime_of, list_of, named, object_of, text_of
+from mesh_refresh.codec.plain import Wrong, folded, is_absent, is_text, lifetime_of, list_of, named, object_of, text_of
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.masking import MaskedDict
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
@@ -20,12 +21,17 @@ _WRAPPERS = ("payload", "accessTokenPayload", "accessToken", "delayedAuth")
 _TOKENS = ("accessToken", "refreshToken", "tokenId")
 _IDS = ("accountId", "meshAccountId")
 _ENDS = ("expiresInSeconds", "refreshTokenExpiresInSeconds")
-_OTHER_ENDS = ("expires", "expiresAt", "expiresIn", "refreshTokenExpiresAt", "refreshTokenExpiresIn")
+_OTHER_END = re.compile(
+    r"(access|refresh)?(token)?(expires|expiry|expiration)(at|on|in|by|date|time|stamp|utc|m?s|\w*seconds)*"
+)
+"""How a name begins and goes on that dates a token in another way than Link's, or dates one account's."""
+_PATH = re.compile(r"[.\[\]/:]+")
+"""What stands between the parts of a name that was flattened."""
 _AROUND = ("brokerType", *_ENDS, "tradeToken")
 """What a row says beside the payload in it, where the payload does not."""
 _NAMES = {
     name.lower(): name
-    for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_OTHER_ENDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
+    for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
 }
 _LINKS = ("brokerName", "brokerBrandInfo")
 """What Link says of the broker beside the tokens."""
@@ -116,6 +122,7 @@ def _read(payload: object) -> LinkPayload:
     level = _unwrapped(found)
     values = level.values
     broker = _broker(values, found)
+    _refuse_flattened(values)
     _refuse_other_ends(values, values, "")
     listed = list(_listed(values))
     top = _account(values, "")
@@ -198,10 +205,11 @@ def _broker(values: MaskedDict, outer: MaskedDict) -> str:
 
 def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
     """The accounts in the list, with tokens or without."""
-    items = list_of(values.get("accountTokens"))
-    if isinstance(items, Wrong):
-        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {items.why}.")
-    for number, item in enumerate(items or []):
+    found = list_of(values.get("accountTokens"))
+    if isinstance(found, Wrong):
+        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {found.why}.")
+    items = found or []
+    for number, item in enumerate(items):
         path = f"accountTokens[{number}]"
         if isinstance(item, int | float):
             continue  # holds nothing, as null does
@@ -210,6 +218,8 @@ def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
             raise _RefusedError(f"The Link payload holds an account that cannot be read: {path} {entry.why}.")
         if entry is not None:
             entry = named(entry, _NAMES)
+            if entry and len(items) == 1 and not any(name in entry for name in ("account", *_TOKENS, *_IDS)):
+                raise _RefusedError(f"The Link payload holds no token that can be read: {path} has no name of Link's.")
             _refuse_other_ends(entry, values, f"{path}.")
             yield _account(entry, f"{path}.")
 
@@ -281,11 +291,26 @@ def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
 
 def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None:
     """For an end of tokens that is said in a way that nobody reads, where it is not said in Link's."""
-    for name in _OTHER_ENDS if entry is values else (*_ENDS, *_OTHER_ENDS):
-        wanted = _ENDS[name.startswith("refresh")]
-        if not is_absent(entry.get(name)) and is_absent(values.get(wanted)):
+    for name in entry:
+        plain = folded(name)
+        if not _OTHER_END.fullmatch(plain) or (entry is values and name in _ENDS):
+            continue
+        wanted = _ENDS[plain.startswith("refresh")]
+        if not is_absent(entry[name]) and is_absent(values.get(wanted)):
             raise _RefusedError(
                 f"The Link payload has {path}{name}, and no {wanted}: make Tokens of it, with their end."
+            )
+
+
+def _refuse_flattened(values: MaskedDict) -> None:
+    """For a token or an id under a name that says where it stood, as tables spell what was nested."""
+    for name in values:
+        *before, last = filter(None, _PATH.split(name))
+        read_as = _NAMES.get(folded(last))
+        if before and read_as in (*_TOKENS, *_IDS) and not is_absent(values[name]):
+            raise _RefusedError(
+                f"The Link payload is flattened: it has {read_as} under a name of {len(before) + 1} parts. "
+                "Hand it over nested, as Link did."
             )
 
 

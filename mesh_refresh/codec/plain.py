@@ -19,12 +19,13 @@ from typing import Any
 
 from attrs import frozen
 
-from mesh_refresh.blank import is_blank, some
+from mesh_refresh.blank import is_blank, is_unseen, some
 from mesh_refresh.masking import MaskedDict
 
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
 _BYTES = bytes | bytearray | memoryview
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_BETWEEN_WORDS = str.maketrans("", "", "_- ")
 _NESTED = 4
 """So many times JSON may be the text of a JSON string: a column of JSON that was encoded twice, and some more."""
 _NO_NUMBERS = ("bool", "bool_", "datetime64", "timedelta64")
@@ -66,7 +67,7 @@ def lifetime_of(value: object) -> timedelta | Wrong | None:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, str):
-        if is_blank(value):
+        if is_unseen(value):
             return None
         if not _NUMBER.fullmatch(value.strip()):
             return Wrong("is text that is not a number of seconds")
@@ -127,19 +128,26 @@ def list_of(value: object) -> list[Any] | Wrong | None:
     if value is None or isinstance(value, Wrong):
         return value
     if _is_mapping(value):
-        return _other_form(_items(value)) or [value]
+        found = _items(value)
+        if found and all(name.isdecimal() for name in found):  # how Firebase and PHP give back a list
+            return [found[name] for name in sorted(found, key=int)]
+        return _other_form(found) or [value]
     if isinstance(value, Collection):
         return list(value)
     return instead(value, "not a list")
 
 
 def named(found: Mapping[str, Any], names: Mapping[str, str]) -> MaskedDict:
-    """`found` with the keys of `names` spelled as there, whatever their case, underscores and byte order mark are."""
+    """`found` with the keys of `names` spelled as there, whatever their case, word marks and byte order mark are."""
     level = MaskedDict()
     for key in found:
-        folded = key.strip("\ufeff \t\r\n").replace("_", "").lower()
-        _put(level, names.get(folded, key), found[key])
+        _put(level, names.get(folded(key), key), found[key])
     return level
+
+
+def folded(name: str) -> str:
+    """`name` without its case, and without what stands between its words or before it."""
+    return name.strip("\ufeff \t\r\n").translate(_BETWEEN_WORDS).lower()
 
 
 def is_absent(value: object) -> bool:

@@ -28,6 +28,11 @@ _ODD_LINE = re.compile(rb"[^\r\n{]{1,40}\r?\n")
 _MOST_CODINGS = 2
 _MOST_FAILURES = 100
 """How many opening braces that close nowhere are tried: hostile bytes must not hold up the event loop."""
+_MOST_EFFORT = 2 * BODY_LIMIT
+"""How many characters are read in vain, in all that one reply may be meant to be: about a second's work."""
+_EFFORT_OF_AN_OBJECT = 50
+_EFFORT_OF_A_DEPTH = 10_000
+"""As many characters as Python can be nested into, before it gives up."""
 
 
 def is_envelope(value: dict[str, Any]) -> bool:
@@ -51,13 +56,14 @@ def find_envelope(*bodies: bytes, raw: bytes = b"", surplus: bytes = b"") -> byt
     of this one, which is not all there, and may be the answer to somebody else.
     """
     found: dict[str, tuple[dict[str, Any], bytes]] = {}
+    effort = _Effort()
     own = _up_to_another(raw, raw.find(b"\n", _begin(raw)) + 1, surplus)
     for text in readings(own, *(_up_to_another(body, 0, b"") for body in bodies)):
-        for value, written in _objects(text):
+        for value, written in _objects(text, effort):
             if is_envelope(value):
                 found.setdefault(json.dumps(value, sort_keys=True), (value, written))
-        if len(found) > 1:
-            return None
+        if len(found) > 1 or not effort.left:
+            return None  # there may be another one in what was not looked at
     return next((written for value, written in found.values() if _brings_something(value)), None)
 
 
@@ -136,15 +142,32 @@ def _joined(body: bytes) -> bytes:
     return b"".join(chunks)
 
 
-def _objects(text: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Every JSON object in `text` that closes, with its own text, but for those inside of another one that closes."""
+class _Effort:
+    """What may still be spent on looking for an envelope."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _MOST_EFFORT
+
+    def spend(self, characters: int) -> None:
+        self.left = max(self.left - characters, 0)
+
+
+def _objects(text: bytes, effort: _Effort) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Every JSON object in `text` that closes, with its own text, but for those inside of another one that closes.
+
+    It ends where `effort` does.
+    """
     readable = text[: BODY_LIMIT + 1].decode("utf-8", "surrogateescape")
     at, failures = readable.find("{"), 0
-    while at >= 0 and failures < _MOST_FAILURES:
+    while at >= 0 and failures < _MOST_FAILURES and effort.left:
+        effort.spend(_EFFORT_OF_AN_OBJECT)
         try:
             value, end = _STRICT.raw_decode(readable, at)
             written = readable[at:end].encode()
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            effort.spend(error.pos - at if isinstance(error, json.JSONDecodeError) else _EFFORT_OF_A_DEPTH)
             failures += 1
             at = readable.find("{", at + 1)
         else:

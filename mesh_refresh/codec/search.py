@@ -3,7 +3,10 @@
 import re
 from typing import Any
 
+import orjson
+
 from mesh_refresh.blank import is_blank, some
+from mesh_refresh.codec.compression import decompressed
 from mesh_refresh.codec.lenient_json import parse_json
 from mesh_refresh.codec.salvage import each_reply, readings
 from mesh_refresh.messages import BodyKind, Reply
@@ -11,6 +14,8 @@ from mesh_refresh.messages import BodyKind, Reply
 _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
+_IN_A_REPLY = re.compile(rb'oken(?:Id)?"\s*:\s*"([^"]+)')
+"""The names as Mesh writes them. Asked of every reply, so it begins with plain letters, which is quick to look for."""
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SMALLEST = 20
 """Bytes of something compressed, its frame and a token in it: fewer hide none."""
@@ -47,6 +52,30 @@ def tokens_behind(raw: bytes) -> tuple[frozenset[str], bool]:
     """The same of bytes that came behind a reply: often more replies, head and all."""
     several = [_tokens_in_one(part) for part in each_reply(raw)]
     return frozenset().union(*(tokens for tokens, _ in several)), any(hides for _, hides in several)
+
+
+def brings_token(body: bytes, encoding: str, sent: bytes) -> bool:
+    """Whether `body`, in the coding `encoding`, names a token that `sent`, its request, has not.
+
+    Anything else under a success may have come in place of the answer, from an edge that does not wait for that.
+    """
+    if encoding != "identity":
+        body = decompressed(encoding, body)[0] or b""
+    for found in _IN_A_REPLY.finditer(body):
+        token = found[1]
+        if b"\\" in token:
+            token = _plain(token)
+        if token not in sent and not token.isspace():
+            return True
+    return False
+
+
+def _plain(token: bytes) -> bytes:
+    """`token` as this package writes it: others escape more than they must."""
+    try:
+        return orjson.dumps(orjson.loads(b'"%b"' % token))[1:-1]
+    except orjson.JSONDecodeError:
+        return token
 
 
 def _in_bytes(body: bytes, *, success: bool) -> tuple[frozenset[str], bool]:

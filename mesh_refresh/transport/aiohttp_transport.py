@@ -17,7 +17,7 @@ from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.transport.by_session import post_by, reason_of
 from mesh_refresh.transport.direct import NO_TIMEOUT, Direct, Surprise
 from mesh_refresh.transport.resolver import SharedResolver
-from mesh_refresh.transport.wire import WireProtocol
+from mesh_refresh.transport.wire import Retired
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -42,8 +42,8 @@ class AiohttpTransport:
 
     TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed and no cookie
     kept. A proxy is used where `proxy` names one (``http://user:password@host:port``), or where `trust_env` says to
-    take the environment's. `headers` go with every request, for a gateway that wants some of its own. There are no
-    time-outs in it: the client ends an exchange at its own deadline.
+    take the environment's. `headers` go with every request, for a gateway that wants some of its own, and replace the
+    client's own of the same name. There are no time-outs in it: the client ends an exchange at its own deadline.
 
     What a reply brought is kept to the byte until it is understood, and a connection that brought anything else than
     the reply to its request is not used again; `way` is "direct" then. With an aiohttp that this version does not know,
@@ -52,6 +52,9 @@ class AiohttpTransport:
 
     Raises `InvalidRequest` for options that cannot be right.
     """
+
+    _given: aiohttp.ClientSession | None = None  # for the repr of one that was refused before it was made
+    _connections = 0
 
     def __init__(
         self,
@@ -63,12 +66,13 @@ class AiohttpTransport:
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
     ) -> None:
-        self._headers = _checked_headers(headers)
-        self._proxy = _checked_proxy(proxy)
-        if session is not None and (ssl is not None or trust_env):
-            raise InvalidRequest("ssl and trust_env are the session's own: give them to the ClientSession.")
-        if type(connections) is not int or connections < 1:
-            raise InvalidRequest("connections must be a whole number above zero.")
+        wrong = _wrong_options(session, connections, ssl, trust_env) or _wrong_headers(headers) or _wrong_proxy(proxy)
+        if wrong:
+            del headers, proxy  # a traceback may be rendered with its locals, and both may hold a password
+            raise InvalidRequest(wrong)
+        self._headers = None if headers is None else MaskedDict(headers)
+        self._replaced = frozenset(name.lower() for name in headers or ())
+        self._proxy = None if proxy is None else MaskedStr(proxy)
         self._given = session
         self._own: aiohttp.ClientSession | None = None
         self._sessions: list[aiohttp.ClientSession] = []
@@ -76,7 +80,7 @@ class AiohttpTransport:
         self._ssl = ssl
         self._trust_env = trust_env
         self._directs: dict[str, Direct] = {}
-        self._retired: dict[WireProtocol, None] = {}
+        self._retired = Retired(connections)
         self._way: Way | None = None if session is None else "session"
 
     def __repr__(self) -> str:
@@ -95,7 +99,7 @@ class AiohttpTransport:
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send `request` once. Raises `NotSent` before its first byte, `OutcomeUnknown` after it."""
         if self._headers is not None:
-            request = evolve(request, headers=MaskedDict({**request.headers, **self._headers}))
+            request = evolve(request, headers=self._with_own(request.headers, self._headers))
         if self._given is not None:
             return await post_by(self._given, request, self._proxy)
         if self.way == "session":
@@ -134,6 +138,11 @@ class AiohttpTransport:
         if cancelled is not None:
             raise cancelled
 
+    def _with_own(self, headers: Mapping[str, str], own: MaskedDict) -> MaskedDict:
+        """`headers` with `own`, which take the place of those with the same name in any case."""
+        kept = MaskedDict({name: headers[name] for name in headers if name.lower() not in self._replaced})
+        return MaskedDict({**kept, **own})
+
     async def _direct(self, url: str) -> Direct:
         found = await Direct.to(self._opened(), url, proxy=self._proxy, retired=self._retired)
         return self._directs.setdefault(url, found)
@@ -170,31 +179,45 @@ class AiohttpTransport:
             )
 
 
-def _checked_headers(headers: Mapping[str, str] | None) -> MaskedDict | None:
+def _wrong_options(session: object, connections: object, ssl: object, trust_env: object) -> str | None:
+    """What is wrong with these, as a sentence, or None."""
+    if session is not None and not isinstance(session, aiohttp.ClientSession):
+        return "session takes an aiohttp.ClientSession."
+    if ssl is not None and not isinstance(ssl, tls.SSLContext):
+        return "ssl takes an ssl.SSLContext: certificates are verified, by the one that you give or by the system's."
+    if not isinstance(trust_env, bool):
+        return "trust_env must be True or False."
+    if session is not None and (ssl is not None or trust_env):
+        return "ssl and trust_env are the session's own: give them to the ClientSession."
+    if type(connections) is not int or connections < 1:
+        return "connections must be a whole number above zero."
+    return None
+
+
+def _wrong_headers(headers: object) -> str | None:
+    """The same of `headers`. It quotes no value."""
     if headers is None:
         return None
     if not isinstance(headers, Mapping):
-        raise InvalidRequest("headers takes a mapping of names to values.")
+        return "headers takes a mapping of names to values."
     for name, value in headers.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise InvalidRequest("headers has a name that no header can have.")
+            return "headers has a name that no header can have."
         if name.lower() in _FRAMING:
-            raise InvalidRequest(f"headers cannot set {name}: it is the client's own.")
+            return f"headers cannot set {name}: it is the client's own."
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
-            raise InvalidRequest(f"The value for {name} in headers must be ASCII text in one line.")
-    return MaskedDict(headers)
+            return f"The value for {name} in headers must be ASCII text in one line."
+    return None
 
 
-def _checked_proxy(proxy: str | None) -> MaskedStr | None:
+def _wrong_proxy(proxy: object) -> str | None:
+    """The same of `proxy`. It quotes nothing of it."""
+    wrong = "proxy takes a URL such as http://proxy.example:3128, as text."
     if proxy is None:
         return None
-    wrong = "proxy takes a URL such as http://proxy.example:3128, as text."
     try:
         url = URL(proxy) if isinstance(proxy, str) else URL()
         fits = url.scheme in ("http", "https") and bool(url.host) and not url.query_string and not url.fragment
     except ValueError:
-        fits = False
-    if not fits:
-        del proxy
-        raise InvalidRequest(wrong)
-    return MaskedStr(proxy)
+        return wrong
+    return None if fits else wrong

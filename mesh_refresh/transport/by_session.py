@@ -31,6 +31,9 @@ async def post_by(session: aiohttp.ClientSession, request: HttpRequest, proxy: s
     await request.before_send()
     if session.closed:
         raise NotSent("The request was not sent: the session is closed.")
+    loop = asyncio.get_running_loop()
+    if getattr(session, "_loop", loop) is not loop:  # aiohttp has no public name for it
+        raise NotSent("The request was not sent: the session belongs to another event loop. Make it in this one.")
     failure: NotSent | OutcomeUnknown
     try:
         response = await session.post(
@@ -48,7 +51,10 @@ async def post_by(session: aiohttp.ClientSession, request: HttpRequest, proxy: s
     except NEVER_SENT as error:
         failure = NotSent(f"The request was not sent: {reason_of(error)}.")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        failure = OutcomeUnknown(f"The request was sent, but no answer came back: {reason_of(error)}.")
+        if isinstance(error, aiohttp.ClientResponseError) and error.request_info.method == "CONNECT":
+            failure = NotSent(f"The request was not sent: its proxy gave no answer to CONNECT ({reason_of(error)}).")
+        else:
+            failure = OutcomeUnknown(f"The request was sent, but no answer came back: {reason_of(error)}.")
     else:
         return await _read(response)
     # Raised out here: aiohttp's own errors hold the request's headers, and would come along as the context.

@@ -15,7 +15,7 @@ from mesh_refresh.errors import InvalidRequest, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.transport.incoming import Incoming
-from mesh_refresh.transport.wire import WireProtocol
+from mesh_refresh.transport.wire import Retired, WireProtocol
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
@@ -35,9 +35,7 @@ class Captured(Exception):
 class Direct:
     """POSTs to one URL, on the connections of one session's pool."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, pattern: aiohttp.ClientRequest, retired: dict[WireProtocol, None]
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, pattern: aiohttp.ClientRequest, retired: Retired) -> None:
         connector = session.connector
         if connector is None:
             raise Surprise("a session has no connector")
@@ -51,9 +49,7 @@ class Direct:
         self._start = f"POST {target} HTTP/1.1\r\nHost: {pattern.headers['Host']}\r\n"
 
     @classmethod
-    async def to(
-        cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: dict[WireProtocol, None]
-    ) -> "Direct":
+    async def to(cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: Retired) -> "Direct":
         """Let aiohttp make its request for `url`, with the proxy and all, and keep that as the pattern."""
         made: list[aiohttp.ClientRequest] = []
 
@@ -105,7 +101,7 @@ class Direct:
         """Send, and bring the reply, or what came of it. Raises `OutcomeUnknown` where nothing came."""
         sent = reusable = False
         try:
-            data, incoming = self._written(request), Incoming()
+            data, incoming = self._written(request), Incoming(request.body)
             await request.before_send()
             if not wire.is_silent():
                 raise NotSent("The request was not sent: its connection was closed meanwhile.")

@@ -9,7 +9,7 @@ from bisect import bisect_left
 
 import httptools
 
-from mesh_refresh.codec import BODY_LIMIT, holds_envelope, status_in
+from mesh_refresh.codec import BODY_LIMIT, brings_token, holds_envelope, status_in
 from mesh_refresh.messages import REQUEST_IDS, HttpReply
 
 HEADER_LIMIT = 64 << 10
@@ -49,6 +49,7 @@ class Incoming:
         "_keep_alive",
         "_parser",
         "_segments",
+        "_sent",
         "_status",
         "_surplus",
         "complete",
@@ -56,7 +57,9 @@ class Incoming:
         "size",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, sent: bytes = b"") -> None:
+        self._sent = sent
+        """The body of the request."""
         self._parser = httptools.HttpResponseParser(self)
         self._segments: list[bytes] = []
         self.size = 0
@@ -128,12 +131,13 @@ class Incoming:
     def reusable(self) -> bool:
         """Whether the reply to another request may come on the same connection, and nothing else of this one.
 
-        Not behind a reply that is no plain success, with a token in it: an edge that answers early, or for the server,
-        may send the real reply later, and that would be taken for the next one's.
+        Not behind a reply that is no plain success, with a token in it that was not sent: an edge that answers early,
+        or for the server, may send the real reply later, and that would be taken for the next one's.
         """
         if not self._keep_alive or self._surplus or not 200 <= self._status < 300:
             return False
-        return "Content-Encoding" in self._headers or any([b"oken" in part for part in self._body])
+        encoding = self._headers.get("Content-Encoding", "identity")
+        return brings_token(self._body[0] if len(self._body) == 1 else b"".join(self._body), encoding, self._sent)
 
     def reply(self, ended: str | None = None) -> HttpReply:
         """What came, as a reply. `ended` says why no more of it comes; None: its connection was closed in order."""
@@ -147,8 +151,9 @@ class Incoming:
             return HttpReply(status, headers, body)  # a reply without a length ends with its connection
         status = status or status_in(raw)
         fault = self.fault or ended or "its connection was closed inside of it"
-        # Where it only breaks off, what the parser made of it is all that counts.
-        return HttpReply(status, headers, body, complete=False, raw=raw if self.fault else b"", fault=fault)
+        # Where its body only breaks off, what the parser made of that is all that counts.
+        kept = b"" if self._in_body and not self.fault else raw
+        return HttpReply(status, headers, body, complete=False, raw=kept, fault=fault)
 
     def _is_sound(self) -> bool:
         """Whether the end that the parser saw is believed at once.

@@ -48,4 +48,6 @@ def _look_up(host: str, port: int, family: int) -> list[ResolveResult]:
                 hostname=host, host=numeric, port=int(address[1]), family=kind, proto=protocol, flags=int(flags)
             )
         )
+    if not results:
+        raise OSError("the name has no address that can be used")  # aiohttp would find that out by an assertion
     return results

@@ -29,10 +29,28 @@ HAND_OVER = 1.0
 BELONGS = 30.0
 """Seconds after a reply for which what comes on an idle connection goes to its exchange, which is kept for that."""
 
-_MOST_RETIRED = 100
+_MOST_LINGERING = 100
+"""How many connections linger at the most, of those that have brought their reply."""
+_MOST_UNANSWERED = 500
+"""How many are waited on, of those that owe one: for these the reply may bring the only copy of a token."""
 
 Late = Callable[[HttpReply], None]
 """Takes what came too late, or behind a reply."""
+
+
+class Retired(dict["WireProtocol", None]):
+    """Connections that have left aiohttp's pool and are read on for a while, the oldest first."""
+
+    def __init__(self, connections: int = 0) -> None:
+        super().__init__()
+        self._most_unanswered = max(connections, _MOST_UNANSWERED)
+
+    def take_in(self, wire: "WireProtocol") -> None:
+        """Count one in. The oldest of its kind makes room: one that owes a reply goes for no other kind's sake."""
+        self[wire] = None
+        alike = [other for other in self if other.is_owing == wire.is_owing]
+        if len(alike) > (self._most_unanswered if wire.is_owing else _MOST_LINGERING):
+            alike[0].close()
 
 
 class WireProtocol(asyncio.Protocol):
@@ -57,9 +75,7 @@ class WireProtocol(asyncio.Protocol):
         "is_lost",
     )
 
-    def __init__(
-        self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: dict["WireProtocol", None]
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: Retired) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._pool = pool
@@ -107,6 +123,11 @@ class WireProtocol(asyncio.Protocol):
     def has_begun(self) -> bool:
         """Whether anything of the reply has come."""
         return self._incoming is not None and self._incoming.size > 0
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether a request went out on it whose reply nobody has taken."""
+        return self._incoming is not None
 
     async def wait(self) -> None:
         """Until the reply is there, or no more of it will come."""
@@ -183,9 +204,7 @@ class WireProtocol(asyncio.Protocol):
     def _retire(self, seconds: float) -> None:
         if self.is_lost or self in self._retired:
             return
-        if len(self._retired) == _MOST_RETIRED:
-            next(iter(self._retired)).close()
-        self._retired[self] = None
+        self._retired.take_in(self)
         self._pool.connection_lost(None)
         self._stop_timer()
         self._timer = self._loop.call_later(seconds, self.close)

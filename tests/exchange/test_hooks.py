@@ -1,6 +1,7 @@
 """on_outcome, when it does not behave."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -49,7 +50,30 @@ async def timing_out(outcome: Any) -> None:
         await asyncio.Event().wait()
 
 
-BAD = [raising, raising_at_once, waiting, cancelled, cancelling_itself, stubborn, timing_out]
+def yielding(outcome: Any) -> Any:
+    yield outcome
+
+
+async def yielding_async(outcome: Any) -> Any:
+    yield outcome
+
+
+async def raising_in_what_it_returns(outcome: Any) -> Any:
+    return raising(outcome)
+
+
+def raising_in_a_thread(outcome: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(raising_at_once, outcome)
+
+
+async def raising_in_what_that_returns(outcome: Any) -> Any:
+    return raising_in_what_it_returns(outcome)
+
+
+FOR_LATER = [yielding, yielding_async, raising_in_what_it_returns, raising_in_what_that_returns, raising_in_a_thread]
+"""Hooks of which nothing, or not all, has run when they return."""
+BAD = [raising, raising_at_once, waiting, cancelled, cancelling_itself, stubborn, timing_out, *FOR_LATER]
 
 
 @pytest.mark.parametrize("hook", BAD)
@@ -93,6 +117,27 @@ async def test_not_saved_and_caller_gone(fake: FakeMesh, hook: Any) -> None:
     await fake.saved(caught.value.outcome)
     assert caller.cancelled()
     assert fake.lost() == []
+
+
+@pytest.mark.parametrize("result", [True, 7, "saved", [], object])
+@pytest.mark.parametrize("in_a_thread", [True, False])
+async def test_what_a_hook_returns(fake: FakeMesh, result: Any, in_a_thread: bool) -> None:
+    """A hook may return anything; a future of an executor's is awaited like any other."""
+    told: list[Any] = []
+
+    def save(outcome: Any) -> Any:
+        told.append(outcome)
+        return result
+
+    async def save_async(outcome: Any) -> Any:
+        return save(outcome)
+
+    with ThreadPoolExecutor(1) as pool:
+        hooks = [lambda outcome: pool.submit(save, outcome)] if in_a_thread else [save, save_async]
+        for hook in hooks:
+            async with fake.client(on_outcome=hook) as mesh:
+                outcome = await mesh.refresh(fake.login("coinbase").token)
+            assert told.pop() is outcome
 
 
 async def test_hook_is_tried_again_for_the_next(fake: FakeMesh) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import (
+    AiohttpTransport,
     MeshClient,
     NotSaved,
     Outcome,
@@ -15,6 +16,7 @@ from mesh_refresh import (
     Refreshed,
     RetryPolicy,
     SendOptions,
+    Unavailable,
     UnreadableReply,
 )
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
@@ -241,6 +243,41 @@ async def test_a_reply_after_the_deadline_that_the_hook_does_not_take(fake: Fake
     assert fake.lost() == []
 
 
+async def test_a_connection_that_owes_a_reply_makes_no_room(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage some replies come late and others are errors: no connection of these displaces one of those."""
+    monkeypatch.setattr(wire, "_MOST_LINGERING", 2)
+    monkeypatch.setattr(wire, "_MOST_UNANSWERED", 4)
+    told: list[Any] = []
+    gate = fake.hold(after_rotation=True, times=4)
+    held = [fake.login("coinbase") for _ in range(4)]
+    patient = RetryPolicy(attempts=1, deadline=timedelta(seconds=0.5))
+    async with fake.client(retry=patient, on_outcome=told.append) as mesh:
+        came = await asyncio.gather(*(mesh.refresh(login.token) for login in held), return_exceptions=True)
+        assert all(isinstance(error, OutcomeUnknown) for error in came)
+        fake.fail(Fault.unavailable(), times=6)
+        for _ in range(6):
+            with pytest.raises(Unavailable):
+                await mesh.refresh(fake.login("coinbase").token)
+        gate.release()
+        await fake.idle()
+    assert [type(outcome) for outcome in told] == [Refreshed] * 4
+    assert fake.lost() == []
+
+
+async def test_as_many_are_waited_on_as_there_are_connections(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many requests were out when the deadline came."""
+    monkeypatch.setattr(wire, "_MOST_UNANSWERED", 1)
+    told: list[Any] = []
+    gate = fake.hold(times=3)
+    async with fake.client(retry=SOON, on_outcome=told.append, transport=AiohttpTransport(connections=3)) as mesh:
+        for _ in range(3):
+            with pytest.raises(OutcomeUnknown):
+                await mesh.refresh(fake.login("coinbase").token)
+        gate.release()
+        await fake.idle()
+    assert len(told) == 3
+
+
 async def test_a_late_reply_that_stalls(fake: FakeMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a late reply that breaks off where one may end, and that the server never ends, the bytes are handed over."""
     monkeypatch.setattr(wire, "UNANSWERED", 0.5)
@@ -288,6 +325,8 @@ async def test_two_replies_behind_one(fake: FakeMesh) -> None:
         writer.write(with_token("r-second"))
         await second.wait()
         writer.write(with_token("r-third"))
+        await came.wait()
+        writer.close()
 
     async def save(outcome: object) -> None:
         told.append(outcome)

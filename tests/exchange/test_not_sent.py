@@ -44,6 +44,20 @@ async def test_a_given_session(fake: FakeMesh, url: str | None) -> None:
         await session.close()
 
 
+async def test_a_session_of_another_loop(fake: FakeMesh) -> None:
+    """One that was made in another event loop sends nothing, and the error says so."""
+
+    async def made() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    session = await asyncio.to_thread(asyncio.run, made())
+    async with fake.client(transport=AiohttpTransport(session), retry=ONCE) as mesh:
+        with pytest.raises(NotSent, match="another event loop"):
+            await mesh.refresh(fake.login("coinbase").token)
+    await session.close()
+    assert fake.requests == []
+
+
 @asynccontextmanager
 async def proxy(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A proxy that answers every request with `answer`, and what it was asked."""
@@ -74,6 +88,19 @@ async def test_a_proxy_that_refuses(given: bool) -> None:
     assert b"Proxy-Authorization: Basic " in heads[0]
     assert b"fake-refresh" not in b"".join(heads)
     assert "fake-password" not in f"{caught.value!r} {transport!r}"
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(
+    "answer", [b"\x00\x01\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"]
+)  # fmt: skip
+async def test_a_proxy_that_speaks_no_http(answer: bytes, given: bool) -> None:
+    """What is wrong with its answer to CONNECT came before the request, by a given session too."""
+    async with proxy(answer) as (url, _), aiohttp.ClientSession() as session:
+        transport = AiohttpTransport(session if given else None, proxy=url)
+        async with MeshClient("id", "fake", base_url="https://mesh.example", transport=transport, retry=ONCE) as mesh:
+            with pytest.raises(NotSent):
+                await mesh.refresh(TOKENS)
 
 
 async def test_a_proxy_on_the_way(fake: FakeMesh) -> None:
@@ -111,6 +138,17 @@ async def test_the_bytes_are_out(fake: FakeMesh) -> None:
         await fake.stop()
         with pytest.raises(OutcomeUnknown):
             await caller
+
+
+@pytest.mark.parametrize("found", [[], [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 1))]])
+async def test_a_name_without_an_address(found: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of which no address can be used sends nothing, and is no reason to take another way."""
+    transport = AiohttpTransport()
+    async with MeshClient("id", "fake", base_url="https://localhost", transport=transport, retry=ONCE) as mesh:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with pytest.raises(NotSent):
+            await mesh.refresh(TOKENS)
+    assert transport.way == "direct"
 
 
 class Names:

@@ -83,12 +83,26 @@ async def test_headers_of_the_transport(fake: FakeMesh) -> None:
         assert "fake-gateway" not in repr(transport)
 
 
+async def test_headers_in_another_case(fake: FakeMesh) -> None:
+    """A header of the transport's takes the place of the client's own, whatever its case: it is sent once."""
+    for way in ("direct", "session"):
+        transport = AiohttpTransport(headers={"user-agent": "mine/1", "ACCEPT": "fake/accept"})
+        transport._way = way
+        async with fake.client(transport=transport) as mesh:
+            await mesh.refresh(fake.login("coinbase").token)
+        sent = fake.requests[-1].headers
+        assert [sent[name] for name in sent if name.lower() == "user-agent"] == ["mine/1"]
+        assert [sent[name] for name in sent if name.lower() == "accept"] == ["fake/accept"]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"headers": ["X"]}, {"headers": {"": "x"}}, {"headers": {"X Y": "x"}}, {"headers": {"X": "a\r\nY: b"}},
      {"headers": {"X": 7}}, {"headers": {"Content-Length": "7"}}, {"headers": {"x-client-secret": "fake"}},
      {"headers": {"Host": "elsewhere"}}, {"headers": {"X": "\N{SNOWMAN}"}}, {"proxy": ""}, {"proxy": 7},
-     {"proxy": "proxy:3128"}, {"proxy": "socks5://proxy:1080"}, {"connections": 0}, {"connections": True}],
+     {"proxy": "proxy:3128"}, {"proxy": "socks5://proxy:1080"}, {"connections": 0}, {"connections": True},
+     {"session": "fake"}, {"session": AiohttpTransport()}, {"ssl": False}, {"ssl": True}, {"ssl": "ca.pem"},
+     {"trust_env": "no"}, {"trust_env": None}],
 )  # fmt: skip
 def test_bad_options(options: dict[str, Any]) -> None:
     """What cannot be right is refused at once."""

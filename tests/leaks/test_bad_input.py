@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from multidict import MultiDict
 
-from mesh_refresh import InvalidRequest, MeshClient, MfaRequired, Tokens
+from mesh_refresh import AiohttpTransport, InvalidRequest, MeshClient, MfaRequired, Tokens
 from mesh_refresh.masking import concealed
 from mesh_refresh.strategies import DefaultStrategy, RefreshOptions, WeBullStrategy
 from tests.leaks.test_values import continuation
@@ -143,7 +143,15 @@ def test_client_secrets(witness: Witness, secret: Any) -> None:
     look(witness, lambda: MeshClient(" id", SECRET))
 
 
-@pytest.mark.parametrize("make", [lambda: Tokens(""), lambda: MeshClient("", SECRET), lambda: MeshClient("id", "")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Tokens(""),
+        lambda: MeshClient("", SECRET),
+        lambda: MeshClient("id", ""),
+        lambda: AiohttpTransport(connections=0),
+    ],
+)
 def test_half_made_objects_can_be_shown(make: Callable[[], object]) -> None:
     """A traceback of a refused constructor can be rendered with its locals, on Python 3.11 too."""
     with pytest.raises(InvalidRequest) as caught:
@@ -154,10 +162,38 @@ def test_half_made_objects_can_be_shown(make: Callable[[], object]) -> None:
 def test_mixed_up_keys(witness: Witness) -> None:
     """A secret for the other environment, or with a base URL that will not do, is not shown."""
     look(witness, lambda: MeshClient("id", f"sk_sand_{SECRET}"))
-    for url in ("http://evil.example", "https://user@host", 7, "ftp://host"):
+    urls = (
+        f"https://user:{SECRET}@host",
+        f"https://host?key={SECRET}",
+        f"https://{SECRET}@host:x",
+        f"ftp://{SECRET}@h",
+    )
+    for url in ("http://evil.example", "https://user@host", 7, "ftp://host", *urls):
         look(witness, lambda url=url: MeshClient("id", SECRET, base_url=url))  # type: ignore[misc]
     for options in ({"strategies": 7}, {"retry": 7}, {"on_outcome": 7}):
         look(witness, lambda options=options: MeshClient("id", SECRET, **options))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proxy": f"socks5://user:{SECRET}@proxy:1080"},
+        {"proxy": f"http://user:{SECRET}@proxy:3128/?a=b"},
+        {"proxy": f"http://user:{SECRET}@proxy:port"},
+        {"headers": {"X-Gateway-Key": f"{SECRET}\n"}},
+        {"headers": {"X Gateway": SECRET}},
+        {"headers": {"Host": SECRET}},
+        {"headers": {"X-Gateway-Key": SECRET}, "proxy": f"http://user:{SECRET}@proxy", "connections": 0},
+        {"headers": {"X-Gateway-Key": SECRET}, "session": 7},
+    ],
+)
+def test_options_of_the_transport(witness: Witness, options: dict[str, Any]) -> None:
+    """A proxy's password and a gateway's key are not shown where an option is refused, nor does the transport fail to
+    be shown.
+    """
+    with pytest.raises(InvalidRequest) as caught:
+        AiohttpTransport(**options)
+    witness.look_at(caught.value)
 
 
 @pytest.mark.parametrize(

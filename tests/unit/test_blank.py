@@ -25,6 +25,7 @@ from tests.unit.replies import (
 BLANKS = [
     "", " ", "  ", "\t\r\n", "\v\f", "\x00", "\x00\x00", "\x1c", "\x7f", "\x85", "\u00a0", "\u00ad", "\u1680", "\u180e",
     "\u2003", "\u200b", "\u200d", "\u2028", "\u202f", "\u2060", "\u2800", "\u3000", "\u3164", "\ufeff", " \u200b\x00\n",
+    "null", "NULL", "None", "undefined", "NaN", "nan", "\\N",
 ]  # fmt: skip
 blank = pytest.mark.parametrize("blank", BLANKS, ids=ascii)
 NAMES = ("accessToken", "refreshToken", "tokenId")
@@ -36,7 +37,10 @@ def test_blank_is_none(blank: str) -> None:
     assert some(blank) is None
 
 
-@pytest.mark.parametrize("text", ["0", " a ", "\u200bx", "\x00-", "ü", "\U0001f600", "\ue000", "\u0301"])
+@pytest.mark.parametrize(
+    "text",
+    ["0", " a ", "nulls", "Non", "undefined2", "nan-1", "\u200bx", "\x00-", "ü", "\U0001f600", "\ue000", "\u0301"],
+)
 def test_what_has_a_character_that_is_seen_is_kept_to_the_byte(text: str) -> None:
     """One character that is seen makes a token, with all that stands around it."""
     assert some(text) == text

@@ -98,6 +98,40 @@ def test_used_again_only_after_a_plain_success(raw: bytes) -> None:
     assert not fed(raw[:30], raw[30:]).reusable
 
 
+NO_ANSWER = {
+    "a message about tokens": b'{"status":"ok","message":"Token refresh accepted"}',
+    "no entry": b'{"status":"ok","content":{"brokerAccountTokens":[]}}',
+    "null": b'{"status":"ok","content":{"accessToken":null}}',
+    "blank": b'{"status":"ok","content":{"accessToken":" ","tokenId":""}}',
+    "failed": b'{"status":"ok","content":{"status":"failed","errorMessage":"the refreshToken is bad"}}',
+    "a question": b'{"status":"ok","content":{"status":"mfaRequired","brokerAccountTokens":[]}}',
+    "an echo": b'{"status":"ok","content":{"refreshToken":"fake+sent"}}',
+    "an echo that is escaped": rb'{"status":"ok","content":{"refreshToken":"fake\u002Bsent"}}',
+    "HTML": b"<html>oken</html>",
+}
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "gzip", "br"])
+@pytest.mark.parametrize("name", NO_ANSWER)
+def test_not_used_again_without_a_new_token(name: str, coding: str) -> None:
+    """An edge may answer early with anything at all, in any coding: only a token that was not sent is an answer."""
+    lines = [f"Content-Encoding: {coding}"] if coding else []
+    for body, is_answer in ((NO_ANSWER[name], False), (BODY, True)):
+        incoming = Incoming(b'{"refreshToken":"fake+sent"}')
+        incoming.feed(reply(gzip.compress(body) if coding == "gzip" else body, *lines))
+        assert incoming.reusable == (is_answer and coding != "br")
+
+
+def test_not_used_again_behind_a_code_below_a_hundred() -> None:
+    """A reply with such a code is no interim one, which another one follows; and its bytes are kept."""
+    for code in ("000", "099", "0"):
+        raw = reply(start=f"HTTP/1.1 {code} Odd")
+        for incoming in (fed(raw), fed(raw[:9], raw[9:])):
+            assert not incoming.reusable
+            assert PAIR["refreshToken"].encode() in incoming.reply().raw
+            assert isinstance(outcome(incoming), Refreshed)
+
+
 def test_used_again_behind_bytes_of_a_later_segment() -> None:
     """What comes behind the end, before anybody has taken the reply, spoils the connection as well."""
     incoming = fed(reply(), b"HTTP/1.1 408 Late" + END)

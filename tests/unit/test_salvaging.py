@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mesh_refresh.codec import decode_reply, token_like, tokens_behind
+from mesh_refresh.codec import decode_reply, salvage, token_like, tokens_behind
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -112,3 +112,17 @@ def test_a_few_odd_bytes_hide_nothing(what: str) -> None:
     """Nobody is parked for bytes that are too few for a token; what is compressed may have one."""
     behind, hides = ODD[what]
     assert tokens_behind(behind)[1] is hides
+
+
+def test_bytes_that_are_dear_to_read_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for an envelope ends after some effort, which a hundred open braces would multiply by their number; then
+    none is taken, since another one may follow, and the bytes are kept.
+    """
+    monkeypatch.setattr(salvage, "_MOST_EFFORT", 20_000)
+    numbers = b'{"a":' * 9 + b"[" + b"1," * 1_000
+    assert token_of(damaged(HEAD + numbers + BODY)) == "fake-refresh", "that is cheap"
+    for dear in (numbers * 2, b'{"a":1}' * 500, b'{"a":' * 5_000):
+        for raw in (dear + BODY, BODY + dear + OTHER, BODY + dear):
+            reply = damaged(HEAD + raw)
+            assert (reply.content, reply.kind) == (None, BodyKind.CUT)
+            assert token_like(reply)[1]

@@ -1,6 +1,7 @@
 """Payloads as programs store them and read them back: read, or refused in words that name what is wrong."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import time, timedelta
 from decimal import Decimal
@@ -24,6 +25,7 @@ ENTRY = {
     "accessToken": f"{SECRET}-a",
     "refreshToken": f"{SECRET}-r",
 }
+OTHER_ENTRY = {"account": {"accountId": "B"}, "accessToken": f"{SECRET}-b"}
 PAYLOAD = {
     "accountTokens": [ENTRY],
     "brokerType": "coinbase",
@@ -394,3 +396,60 @@ def test_an_account_of_nothing_is_left_out() -> None:
         {"account": {"accountId": "B"}},
     ]
     assert read({**PAYLOAD, "accountTokens": [*nothing, ENTRY]}) == (ONE,)
+
+
+NUMBERED = [{"0": ENTRY, "1": OTHER_ENTRY}, {"1": OTHER_ENTRY, "0": ENTRY}, {"10": OTHER_ENTRY, "9": ENTRY}]
+
+
+@pytest.mark.parametrize("wrap", [dict, MappingProxyType, json.dumps])
+@pytest.mark.parametrize("entries", NUMBERED)
+def test_lists_that_have_become_objects(entries: dict[str, Any], wrap: Callable[[Any], Any]) -> None:
+    """Firebase and PHP give back a list as an object with numbers for names, in any order."""
+    found = read({**PAYLOAD, "accountTokens": wrap(entries)})
+    assert [tokens.account_id for tokens in found] == ["A", "B"]
+
+
+def test_an_object_with_names_of_the_programs_own() -> None:
+    """Accounts under their ids are refused in words that are true."""
+    said = refusal({**PAYLOAD, "accountTokens": {"A": ENTRY, "B": OTHER_ENTRY}})
+    assert "missing or empty" not in said
+    assert "accountTokens[0] has no name of Link's" in said
+
+
+@pytest.mark.parametrize("mark", ["-", "_", " ", "_-"])
+def test_words_with_anything_between(mark: str) -> None:
+    """Names in kebab case, in snake case and as the titles of columns are read, also beside Link's own."""
+    marked = {re.sub("(?=[A-Z])", mark, name): value for name, value in FLAT.items()}
+    assert read(marked) == (ONE,)
+    assert read({**FLAT, "refreshToken": None, f"refresh{mark}token": f"{SECRET}-r"}) == (ONE,)
+
+
+@pytest.mark.parametrize(
+    "name", ["accountTokens.0.refreshToken", "accountTokens[0][refreshToken]", "tokens.refresh_token", "a/b/tokenId",
+             "account.accountId", "account:mesh_account_id"]
+)  # fmt: skip
+def test_names_that_were_flattened(name: str) -> None:
+    """A token or an id under the name of where it stood is not dropped beside others."""
+    assert "flattened" in refusal({"brokerType": "coinbase", "accessToken": f"{SECRET}-a", name: SECRET})
+    assert read({**FLAT, name: ""}) == (ONE,)
+
+
+@pytest.mark.parametrize(
+    "name", ["expiresOn", "expiry", "expiration_date", "expiresInMs", "expiresInMilliseconds", "accessTokenExpiresAt",
+             "token_expiry", "Expires-At", "refreshTokenExpiry", "refresh_expires_in", "refreshTokenExpirationDate"]
+)  # fmt: skip
+def test_other_names_for_an_end(name: str) -> None:
+    """An end that nobody reads is refused by its name, where Link's own name is missing: the tokens would have none."""
+    own = "refreshTokenExpiresInSeconds" if name.startswith("refresh") else "expiresInSeconds"
+    assert name in refusal({**FLAT, own: None, name: "2026-01-01"})
+    assert read({**FLAT, name: "2026-01-01"}) == (ONE,)
+    for harmless in ("isExpired", "expired", "expiredAt", "expiresSoon"):
+        assert read({**FLAT, own: None, harmless: True})
+
+
+def test_words_for_nothing() -> None:
+    """What a program wrote for a token that it had not is none: "None" would be stored, and sent."""
+    for word in ("None", "null", "NULL", "undefined", "nan", r"\N"):
+        (tokens,) = read({**FLAT, "refreshToken": word, "meshAccountId": word})
+        assert (tokens.refresh_token, tokens.mesh_account_id) == (None, None)
+        assert Tokens("coinbase", word).refresh_token is None
