@@ -1,6 +1,7 @@
 """FakeMesh: Mesh and its brokers, as far as a client can tell, on a loopback address."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from random import Random
@@ -25,6 +26,8 @@ from mesh_refresh.testing.traffic import FaultQueue, Traffic
 from mesh_refresh.testing.unused import tell_unused
 from mesh_refresh.tokens import Tokens
 
+_NUMBERS = itertools.count(1)
+
 
 class FakeMesh(Observed):
     """Mesh and its brokers on a loopback address, with a ledger of every token ever issued::
@@ -34,16 +37,17 @@ class FakeMesh(Observed):
             await mesh.refresh(login.token)
             assert not fake.lost()
 
-    `clock` is what lifetimes are told in (a `ManualClock` makes them yours to move); the same `seed` gives the same
-    tokens. The lifetimes are those of logins that do not say otherwise. `extra_brokers` are types that the contract
-    does not list and that are to be accepted all the same.
+    `clock` is what lifetimes are told in (a `ManualClock` makes them yours to move). The same `seed` gives the same
+    tokens; without one, no two fakes of a process have a token in common. Accounts are numbered on: no two logins of a
+    fake have an account id in common. The lifetimes are those of logins that do not say otherwise. `extra_brokers` are
+    types that the contract does not list and that are to be accepted all the same.
     """
 
     def __init__(
         self,
         *,
         clock: Clock | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         access_lifetime: timedelta | None = timedelta(hours=1),
@@ -51,7 +55,7 @@ class FakeMesh(Observed):
         extra_brokers: Collection[str] = (),
     ) -> None:
         self.clock = clock or SystemClock()
-        random = Random(seed)  # noqa: S311 - the same tokens every time is what a test wants
+        random = Random(f"fake {next(_NUMBERS)}" if seed is None else seed)  # noqa: S311 - the same tokens every time is what a test wants
         super().__init__(MeshModel(self.clock, random, extra_brokers=frozenset(extra_brokers)), Traffic())
         self.faults = FaultQueue[Fault]()
         self.server = MeshServer(self.model, self.traffic, self.faults, host, port)

@@ -69,3 +69,18 @@ async def test_nothing_from_before_a_new_login_is_good(fake: FakeMesh, caller: C
         assert mixed.status == (400 if broker == "weBull" else 200)
         if broker == "weBull":
             assert (await caller.refresh(new, accessToken=new.access_token)).status == 200
+
+
+def test_no_two_logins_share_an_account_id() -> None:
+    """A program that takes one login's account for another's is found out by the ids too."""
+    fake = FakeMesh()
+    ids = [name for _ in range(3) for name in fake.login("etoro", accounts=2).account_ids]
+    assert ids == [f"acc-{number}" for number in range(1, 7)]
+
+
+def test_no_two_fakes_share_a_token() -> None:
+    """Unless both are given the same seed: what one has issued, the other has never seen."""
+    first, other = FakeMesh(), FakeMesh()
+    assert not {*first.login("coinbase").token.secrets} & {*other.login("coinbase").token.secrets}
+    again, same = FakeMesh(seed=7), FakeMesh(seed=7)
+    assert again.login("coinbase").token.refresh_token == same.login("coinbase").token.refresh_token
