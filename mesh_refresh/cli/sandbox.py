@@ -9,6 +9,7 @@ from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.lines import Failure, is_of_output, system_reason
 from mesh_refresh.cli.loop import Loop
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh
+from mesh_refresh.testing.clock import MovableClock
 from mesh_refresh.testing.serve import serve
 
 _BEAT = 0.001
@@ -26,6 +27,7 @@ Beside the refresh endpoint it has:
   GET    /sandbox/faults        what can go wrong
   POST   /sandbox/faults        let it go wrong: {"fault": "throttle", "times": 2}
   GET    /sandbox/ledger        what happened: reuses, losses, outcomes
+  POST   /sandbox/clock         {"advance": 3600}: so many seconds pass at once
   POST   /sandbox/lost          {"tokens": [{"refreshToken": ...}]}: what is lost if you hold these
 """
 
@@ -51,7 +53,7 @@ def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> int:
     if not _is_loopback(host):
         raise Failure("The sandbox listens on loopback only: --host 127.0.0.1 or localhost.")
     faults = _named(edges)
-    fake = FakeMesh(host=host, port=0 if faults else port, seed=seed)
+    fake = FakeMesh(clock=MovableClock(), host=host, port=0 if faults else port, seed=seed)
     edge = Edge(fake, *faults, host=host, port=port, beat=_BEAT) if faults else None
     try:
         with Loop() as loop:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from mesh_refresh.clock import SystemClock
+
 DEFAULT_START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -48,6 +50,28 @@ class ManualClock:
 
     def __repr__(self) -> str:
         return f"ManualClock({self._now.isoformat()}, monotonic={self._monotonic})"
+
+
+class MovableClock:
+    """The machine's clocks, which go on, put forward by as much as you say: for a server that others drive."""
+
+    def __init__(self) -> None:
+        self._clock, self._by = SystemClock(), timedelta()
+
+    def now(self) -> datetime:
+        """The wall clock: aware, in UTC."""
+        return self._clock.now() + self._by
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start."""
+        return self._clock.monotonic() + self._by.total_seconds()
+
+    def advance(self, by: timedelta) -> datetime:
+        """Let `by` pass at once; gives the new wall time."""
+        if by < timedelta():
+            raise ValueError("Time only goes forward.")
+        self._by += by
+        return self.now()
 
 
 def _aware(moment: datetime) -> datetime:

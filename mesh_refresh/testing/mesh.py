@@ -1,6 +1,7 @@
 """FakeMesh: Mesh and its brokers, as far as a client can tell, on a loopback address."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from random import Random
@@ -18,12 +19,14 @@ from mesh_refresh.testing.gate import Gate
 from mesh_refresh.testing.login import FakeLogin
 from mesh_refresh.testing.model import MeshModel
 from mesh_refresh.testing.observed import Observed
-from mesh_refresh.testing.options import LoginChoices, options_of
+from mesh_refresh.testing.options import LoginChoices, Usual, options_of, usual_lifetimes
 from mesh_refresh.testing.salvage import texts
 from mesh_refresh.testing.server import MeshServer
 from mesh_refresh.testing.traffic import FaultQueue, Traffic
 from mesh_refresh.testing.unused import tell_unused
 from mesh_refresh.tokens import Tokens
+
+_NUMBERS = itertools.count(1)
 
 
 class FakeMesh(Observed):
@@ -34,24 +37,27 @@ class FakeMesh(Observed):
             await mesh.refresh(login.token)
             assert not fake.lost()
 
-    `clock` is what lifetimes are told in (a `ManualClock` makes them yours to move); the same `seed` gives the same
-    tokens. The lifetimes are those of logins that do not say otherwise. `extra_brokers` are types that the contract
-    does not list and that are to be accepted all the same.
+    `clock` is what lifetimes are told in (a `ManualClock` makes them yours to move). The same `seed` gives the same
+    tokens; without one, no two fakes of a process have a token in common. Accounts are numbered on: no two logins of a
+    fake have an account id in common. The lifetimes are those of logins that do not say otherwise. Where the fake does
+    not either, they are what is usual at the broker: an hour mostly, half an hour and 90 days at TD Ameritrade, until
+    midnight in New York at E*TRADE. `extra_brokers` are types that the contract does not list and that are to be
+    accepted all the same.
     """
 
     def __init__(
         self,
         *,
         clock: Clock | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        access_lifetime: timedelta | None = timedelta(hours=1),
-        refresh_lifetime: timedelta | None = None,
+        access_lifetime: timedelta | Usual | None = Usual.OF_THE_BROKER,
+        refresh_lifetime: timedelta | Usual | None = Usual.OF_THE_BROKER,
         extra_brokers: Collection[str] = (),
     ) -> None:
         self.clock = clock or SystemClock()
-        random = Random(seed)  # noqa: S311 - the same tokens every time is what a test wants
+        random = Random(f"fake {next(_NUMBERS)}" if seed is None else seed)  # noqa: S311 - the same tokens every time is what a test wants
         super().__init__(MeshModel(self.clock, random, extra_brokers=frozenset(extra_brokers)), Traffic())
         self.faults = FaultQueue[Fault]()
         self.server = MeshServer(self.model, self.traffic, self.faults, host, port)
@@ -132,8 +138,10 @@ class FakeMesh(Observed):
         """
         self._check_loop()
         broker = named_broker(broker)
-        choices.setdefault("access_lifetime", self._access_lifetime)
-        choices.setdefault("refresh_lifetime", self._refresh_lifetime)
+        access, refresh = usual_lifetimes(broker, self.clock.now())
+        given = self._access_lifetime, self._refresh_lifetime
+        choices.setdefault("access_lifetime", access if isinstance(given[0], Usual) else given[0])
+        choices.setdefault("refresh_lifetime", refresh if isinstance(given[1], Usual) else given[1])
         return self.model.login(broker, options_of(broker, choices), ref)
 
     def delayed_login(self, broker: BrokerType | str = BrokerType.INTERACTIVE_BROKERS) -> FakeLogin:

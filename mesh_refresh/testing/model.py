@@ -32,6 +32,7 @@ class MeshModel:
     extra_brokers: frozenset[str] = frozenset()
     logins: dict[str, FakeLogin] = field(factory=dict)
     ledger: Ledger = field(init=False)
+    _accounts: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ledger = Ledger(self.random)
@@ -40,7 +41,9 @@ class MeshModel:
         """A new login, with its first tokens in its hands."""
         broker, name = self.known_broker(broker), f"login-{len(self.logins) + 1}"
         mesh_ids = [str(UUID(int=self.random.getrandbits(128), version=4)) for _ in range(options.accounts)]
-        seats = Seats.of(name, options, self.ledger, mesh_ids)
+        ids = {f"acc-{number}": it for number, it in enumerate(mesh_ids, self._accounts + 1)}
+        self._accounts += options.accounts
+        seats = Seats.of(name, options, self.ledger, ids)
         login = FakeLogin(name, str(broker), options, ref, seats, self.clock)
         if broker == "weBull":
             login.trade_token = self.ledger.issue(Kind.TRADE, name, None, self.clock.now(), None)

@@ -1,6 +1,6 @@
 """What a login at a fake broker is like: the ways in which brokers differ, each a value."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, TypedDict
 
@@ -95,8 +95,27 @@ class LoginOptions:
         return self.named if self.named_replies is None else self.named_replies
 
 
+_EASTERN = timezone(timedelta(hours=-5))
 NEEDS_ACCESS_TOKEN = frozenset({BrokerType.WE_BULL, BrokerType.VANGUARD})
 """A refresh without ``accessToken`` is refused by these."""
+
+
+class Usual(Enum):
+    """In place of a lifetime."""
+
+    OF_THE_BROKER = "what is usual at the broker"
+
+
+def usual_lifetimes(broker: str, now: datetime) -> tuple[timedelta, timedelta | None]:
+    """How long tokens of `broker` last that are issued at `now`: access token and refresh token, as far as is known."""
+    if broker == BrokerType.TD_AMERITRADE:
+        return timedelta(minutes=30), timedelta(days=90)
+    if broker == BrokerType.E_TRADE:
+        # They end at midnight in New York; its summer time is left out.
+        local = now.astimezone(_EASTERN)
+        midnight = (local + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return timedelta(seconds=max(1, int((midnight - local).total_seconds()))), None
+    return timedelta(hours=1), None
 
 
 class LoginChoices(TypedDict, total=False):

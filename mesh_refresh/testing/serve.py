@@ -10,6 +10,7 @@
 ``POST /sandbox/faults``    ``{"fault": "throttle", "times": 2}``, with ``login`` or ``broker`` for some requests only.
 ``DELETE`` on the same      Forget the faults that wait.
 ``GET /sandbox/ledger``     Counts, reuses and losses; no token. What went out whole counts as held.
+``POST /sandbox/clock``     ``{"advance": 3600}``: so many seconds pass at once. Answers the time.
 ``POST /sandbox/lost``      ``{"tokens": [...]}``, all that your program holds: the accounts that are lost. Each is an
                             object with ``refreshToken``, ``accessToken``, ``tokenId``, ``tradeToken``, ``accountId``,
                             ``meshAccountId``, or a part of these. Or ``{"refreshTokens": [...]}``, and nothing beside.
@@ -28,6 +29,7 @@ from typing import Any, cast
 from aiohttp import web
 from attrs import fields
 
+from mesh_refresh.testing.clock import ManualClock, MovableClock
 from mesh_refresh.testing.edge import Edge
 from mesh_refresh.testing.faults import Fault
 from mesh_refresh.testing.holdings import Held, Holdings
@@ -74,6 +76,7 @@ def add_control_routes(fake: FakeMesh) -> None:
         web.post("/sandbox/faults", control.add_fault),
         web.delete("/sandbox/faults", control.heal),
         web.get("/sandbox/ledger", control.ledger),
+        web.post("/sandbox/clock", control.move_clock),
         web.post("/sandbox/lost", control.lost),
     ]
 
@@ -144,6 +147,15 @@ class _Control:
                 "lost": _listed(lost),
             }
         )
+
+    async def move_clock(self, http: web.Request) -> web.Response:
+        seconds = (await _object(http, "advance")).get("advance")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 2**31:
+            raise _bad("advance must be a number of seconds, 0 or more")
+        clock = self._fake.clock
+        if not isinstance(clock, MovableClock | ManualClock):
+            raise _bad("the clock of this FakeMesh cannot be moved: give it a MovableClock")
+        return web.json_response({"now": clock.advance(timedelta(seconds=seconds)).isoformat()})
 
     async def lost(self, http: web.Request) -> web.Response:
         asked = await _object(http, "refreshTokens", "tokens")

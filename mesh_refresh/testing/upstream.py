@@ -1,6 +1,6 @@
 """The tokens of one login: the pairs that the broker knows, and the strings that Mesh made of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, field
@@ -43,10 +43,10 @@ class Seats:
         self.options = options
 
     @classmethod
-    def of(cls, login: str, options: LoginOptions, ledger: Ledger, mesh_ids: Iterable[str]) -> "Seats":
-        """As many as the options say, without tokens yet."""
+    def of(cls, login: str, options: LoginOptions, ledger: Ledger, ids: Mapping[str, str]) -> "Seats":
+        """One for each account id with Mesh's id, without tokens yet."""
         each = options.sharing is Sharing.PAIR_EACH
-        seats = (Seat(f"acc-{n}", mesh_id, n if each else 0) for n, mesh_id in enumerate(mesh_ids, 1))
+        seats = (Seat(name, mesh_id, n if each else 0) for n, (name, mesh_id) in enumerate(ids.items(), 1))
         return cls(login, options, ledger, tuple(seats))
 
     def with_refresh(self, value: str) -> tuple[Seat, ...]:

@@ -97,7 +97,7 @@ async def test_a_later_success_always_brings_an_account_back(stage: Stage) -> No
 
 async def test_an_account_without_a_refresh_token_is_answered_until_it_ends(stage: Stage) -> None:
     """eTrade: then it is parked as expired, and the event says so, without a request."""
-    login = stage.fake.login("eTrade")
+    login = stage.fake.login("eTrade", access_lifetime=HOUR)
     async with stage.keeper() as keeper:
         await keeper.add("a", login.token)
         assert (await stage.account()).state is AccountState.NOT_REFRESHABLE

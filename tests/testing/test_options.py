@@ -1,11 +1,12 @@
 """What a login is like: every option takes effect, also when it is changed on the way."""
 
+from datetime import timedelta
 from itertools import product
 
 import pytest
 from attrs import evolve
 
-from mesh_refresh.testing import FakeMesh, Replies, Sharing
+from mesh_refresh.testing import FakeMesh, ManualClock, Replies, Sharing
 from tests.testing.conftest import Caller
 
 
@@ -69,3 +70,39 @@ async def test_nothing_from_before_a_new_login_is_good(fake: FakeMesh, caller: C
         assert mixed.status == (400 if broker == "weBull" else 200)
         if broker == "weBull":
             assert (await caller.refresh(new, accessToken=new.access_token)).status == 200
+
+
+def test_no_two_logins_share_an_account_id() -> None:
+    """A program that takes one login's account for another's is found out by the ids too."""
+    fake = FakeMesh()
+    ids = [name for _ in range(3) for name in fake.login("etoro", accounts=2).account_ids]
+    assert ids == [f"acc-{number}" for number in range(1, 7)]
+
+
+def test_no_two_fakes_share_a_token() -> None:
+    """Unless both are given the same seed: what one has issued, the other has never seen."""
+    first, other = FakeMesh(), FakeMesh()
+    assert not {*first.login("coinbase").token.secrets} & {*other.login("coinbase").token.secrets}
+    again, same = FakeMesh(seed=7), FakeMesh(seed=7)
+    assert again.login("coinbase").token.refresh_token == same.login("coinbase").token.refresh_token
+
+
+@pytest.mark.parametrize(
+    ("broker", "access", "refresh"),
+    [
+        ("coinbase", timedelta(hours=1), None),
+        ("tdAmeritrade", timedelta(minutes=30), timedelta(days=90)),
+        ("eTrade", timedelta(hours=17), None),
+    ],
+)
+def test_lifetimes_are_the_brokers_own(broker: str, access: timedelta, refresh: timedelta | None) -> None:
+    """Where neither the login nor the fake says otherwise. The clock begins at noon, which is 07:00 in New York."""
+    clock = ManualClock()
+    token = FakeMesh(clock=clock).login(broker).token
+    assert token.expires_at == clock.now() + access
+    assert token.refresh_token_expires_at == (None if refresh is None else clock.now() + refresh)
+    day = timedelta(days=1)
+    said = FakeMesh(clock=clock, access_lifetime=day, refresh_lifetime=2 * day).login(broker).token
+    assert said.expires_at == clock.now() + day
+    assert FakeMesh(access_lifetime=None).login(broker).token.expires_at is None
+    assert FakeMesh(clock=clock).login(broker, access_lifetime=day).token.expires_at == clock.now() + day

@@ -12,8 +12,9 @@ import schemathesis
 from hypothesis import given
 from schemathesis import checks
 
-from mesh_refresh.testing import FakeMesh, Fault
-from mesh_refresh.testing.serve import serve
+from mesh_refresh.testing import FakeMesh, Fault, ManualClock
+from mesh_refresh.testing.clock import MovableClock
+from mesh_refresh.testing.serve import add_control_routes, serve
 from mesh_refresh.tokens import Tokens
 from tests.examples import bounded
 from tests.testing.conftest import Caller
@@ -125,6 +126,26 @@ async def test_faults_and_the_ledger_over_http(sandbox: FakeMesh, control: Contr
     assert ledger["lost"] == []
 
 
+async def test_time_can_be_moved() -> None:
+    """Tokens run out in no time, where the fake has a clock that can be moved, as the command's has."""
+    for clock in (MovableClock(), ManualClock()):
+        fake = FakeMesh(clock=clock)
+        add_control_routes(fake)
+        async with fake, aiohttp.ClientSession() as session:
+            control = Control(fake, session)
+            login = fake.login("coinbase", access_lifetime=timedelta(hours=1))
+            begun, started = fake.clock.now(), fake.clock.monotonic()
+            status, told = await control("POST", "clock", {"advance": 3600})
+            assert (status, list(told)) == (200, ["now"])
+            assert fake.clock.now() - begun >= timedelta(hours=1)
+            assert fake.clock.monotonic() - started >= 3600
+            assert not fake.is_live(login.token.access_token)
+
+
+async def test_a_clock_that_cannot_be_moved_says_so(control: Control) -> None:
+    assert (await control("POST", "clock", {"advance": 60}))[0] == 400
+
+
 async def test_rows_are_held_as_they_are_kept(control: Control) -> None:
     """With what a program keeps together, and for which account: a part of it may not be enough."""
     _, made = await control("POST", "logins", {"broker": "weBull", "accounts": 2, "sharing": "PAIR_EACH"})
@@ -165,6 +186,9 @@ async def test_the_ledger_takes_what_went_out_for_held(sandbox: FakeMesh, contro
         ("faults", {"fault": "unheardOf"}),
         ("faults", {"fault": "cut", "times": 0}),
         ("lost", {"refreshTokens": "all"}),
+        ("clock", {"advance": -1}),
+        ("clock", {"advance": "1h"}),
+        ("clock", {}),
         ("lost", {}),
         ("lost", {"refreshToken": []}),
         ("lost", {"tokens": {}}),

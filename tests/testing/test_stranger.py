@@ -56,21 +56,21 @@ async def seen(environment: dict[str, str], *flags: str) -> dict[str, Any]:
 async def test_a_right_service_has_no_fault(environment: dict[str, str]) -> None:
     """In fair weather and, but for what a cut connection takes with it, in bad."""
     assert await seen(environment) == CLEAN
-    assert await seen(environment, "--weather") == {**CLEAN, "lost": [["etoro", "acc-1", LATE]]}
+    assert await seen(environment, "--weather") == {**CLEAN, "lost": [["etoro", 1, LATE]]}
 
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--drop-access"], {"lost": [["weBull", "acc-1", Reason.ACCESS_TOKEN.value]]}),
-        (["--drop-trade"], {"lost": [["weBull", "acc-1", Reason.TRADE_TOKEN.value]]}),
-        (["--swap"], {"lost": [["etoro", f"acc-{number}", Reason.SWAPPED.value] for number in (1, 2)]}),
-        (["--erase"], {"lost": [["tdAmeritrade", "acc-1", GONE]]}),
-        (["--forget"], {"lost": [["coinbase", "acc-1", GONE], ["etoro", "acc-1", GONE], ["etoro", "acc-2", GONE],
-                                 ["binanceInternational", "acc-1", GONE], ["binanceInternational", "acc-2", GONE],
-                                 ["weBull", "acc-1", GONE]], "reuses": ["binanceInternational"]}),
-        (["--first-only"], {"lost": [["binanceInternational", "acc-2", GONE]], "reuses": ["binanceInternational"]}),
-        (["--weather", "--retry"], {"lost": [["etoro", "acc-1", LATE]], "reuses": ["etoro"]}),
+        (["--drop-access"], {"lost": [["weBull", 1, Reason.ACCESS_TOKEN.value]]}),
+        (["--drop-trade"], {"lost": [["weBull", 1, Reason.TRADE_TOKEN.value]]}),
+        (["--swap"], {"lost": [["etoro", number, Reason.SWAPPED.value] for number in (1, 2)]}),
+        (["--erase"], {"lost": [["tdAmeritrade", 1, GONE]]}),
+        (["--forget"], {"lost": [["coinbase", 1, GONE], ["etoro", 1, GONE], ["etoro", 2, GONE],
+                                 ["binanceInternational", 1, GONE], ["binanceInternational", 2, GONE],
+                                 ["weBull", 1, GONE]], "reuses": ["binanceInternational"]}),
+        (["--first-only"], {"lost": [["binanceInternational", 2, GONE]], "reuses": ["binanceInternational"]}),
+        (["--weather", "--retry"], {"lost": [["etoro", 1, LATE]], "reuses": ["etoro"]}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -129,9 +129,11 @@ if (flags.has("--swap")) swap(logins[1]);
 const { lost } = await sandbox("POST", "lost", { tokens: rows.map(kept) });
 const after = await sandbox("GET", "ledger");
 const own = (item) => logins.includes(item.login);
+const place = ({ login, account }) =>
+  1 + rows.filter((row) => row.login === login).findIndex((row) => row.accountId === account);
 console.log(
   JSON.stringify({
-    lost: lost.filter(own).map(({ broker, account, reason }) => [broker, account, reason]),
+    lost: lost.filter(own).map((item) => [item.broker, place(item), item.reason]),
     reuses: [...new Set(after.reuses.filter(own).map(({ broker }) => broker))].sort(),
     sentTwice: after.sentTwice - before.sentTwice,
   }),
