@@ -265,7 +265,7 @@ class Breakers:
                     return Rejected(events)
                 events += self._close(scope, now, at)
                 self._rejections.begin_anew(scope, now, at, trust=True)
-        if probe:
+        if probe and sent:
             return Rejected(events)
         before = self._rejections.note_of(broker, backed_off.epoch)
         note = backed_off.after(before)

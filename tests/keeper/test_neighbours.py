@@ -147,6 +147,26 @@ async def test_a_strategy_that_raises_is_asked_once_for_each_call(stage: Stage) 
         await keeper.submit_mfa("b", coded.code)
 
 
+async def test_a_strategy_that_raises_is_asked_once_where_a_probe_may_go(stage: Stage) -> None:
+    """Nothing was sent, so the breaker stays as it is, for another login to probe; this one backs off."""
+    counting = Counting()
+    counting.well = True
+    async with stage.keeper(strategies={"coinbase": counting}) as keeper:
+        for name in "ab":
+            await keeper.add(name, stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(Fault.throttle(), times=1)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("b", max_wait=SECOND)
+        stage.clock.advance(MINUTE)
+        counting.well, counting.calls = False, 0
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", max_wait=SECOND)
+        assert counting.calls == 1
+        counting.well = True
+        assert (await keeper.tokens("b", max_wait=SECOND)).access_token
+
+
 async def test_several_sick_logins_are_fewer_than_a_sick_broker(stage: Stage) -> None:
     """Nine of them, and half as many that are well: each backs off for itself."""
     async with stage.keeper() as keeper:

@@ -400,7 +400,7 @@ def test_what_was_not_sent_shows_nothing_of_mesh() -> None:
     for sent in (False, True):
         breakers = Breakers(POLICY)
         list(breakers.nobodys("one", Fault.THROTTLED, 1.0, at(1), ()))
-        assert not rejected(breakers, "login", now=60.0, sent=sent), "a probe counts against no account"
+        assert rejected(breakers, "login", now=60.0, sent=sent) is not sent, "a probe counts against no account"
         assert breakers.open == ({} if sent else {"one": Fault.THROTTLED})
 
 
