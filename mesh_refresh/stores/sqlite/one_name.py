@@ -76,7 +76,7 @@ def _check_place(path: str, folder: str | None) -> None:
         raise StoreRefused(
             f"The store {path} is on a network file system, or on one that shows files by a second name "
             f"({place.kind}). Locks and memory are not shared there, and what was committed would be lost. Put it on a "
-            "local disk, or use PostgreSQL."
+            "local disk (for a container, into a volume on one), or use PostgreSQL."
         )
 
 
