@@ -1,5 +1,6 @@
 """What can be exchanged for your own: the transport and the strategies."""
 
+import inspect
 from datetime import datetime
 from typing import Protocol
 
@@ -74,6 +75,25 @@ def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:
     """
     try:
         found: object = strategy.credential(tokens)
-    except Exception:  # noqa: BLE001 - of a strategy of the user's: tokens must be kept and answered all the same
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - of a strategy of the user's: tokens must be kept and answered all the same
         return tokens.refresh_token
-    return some(found) if found is None or isinstance(found, str) else tokens.refresh_token
+    if found is not None and not isinstance(found, str):
+        if inspect.iscoroutine(found):
+            found.close()  # nobody will await it
+        return tokens.refresh_token
+    return some(found)
+
+
+def allows_resending(strategy: Strategy, request: RefreshRequest) -> bool:
+    """What `strategy` says of sending `request` again. Where it cannot tell, it does not allow it."""
+    try:
+        found: object = strategy.may_resend(request)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - the same
+        return False
+    if inspect.iscoroutine(found):
+        found.close()
+    return found is True

@@ -217,7 +217,7 @@ class Delivery:
 
     async def _tell(self, hook: Hook, participant: Participant) -> None:
         ref, outcome = participant.ref, cast("Outcome", self._result(participant))
-        cause: Exception | None = None
+        cause: BaseException | None = None
         context = participant.context or copy_context()
         context.run(working_for.set, self.number)
         try:
@@ -230,7 +230,9 @@ class Delivery:
             why = "was cancelled"
         except TimeoutError as error:
             cause, why = error, f"took longer than {self._shell.hook_timeout:g} s, or raised TimeoutError"
-        except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a hook of the user's may raise anything
             cause, why = error, f"raised {type(error).__name__}"
         else:
             if self._answered is not None:

@@ -13,11 +13,12 @@ from attrs import evolve
 from mesh_refresh import codec
 from mesh_refresh.client.calls import Answered, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant, working_for
-from mesh_refresh.client.received import as_reply
+from mesh_refresh.client.received import as_reply, is_unread
 from mesh_refresh.client.shell import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
+from mesh_refresh.protocols import allows_resending
 from mesh_refresh.retry import RetryPolicy, pause_before_retry
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
@@ -191,7 +192,7 @@ class Exchange:
         except BaseException as error:
             self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
             self.failed.__cause__ = error
-            if not isinstance(error, Exception):
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise  # it ends the program
         finally:
             self.shell.deadlines.remove(self)
@@ -229,7 +230,7 @@ class Exchange:
                 error,
                 attempt=attempt,
                 elapsed=timedelta(seconds=self.shell.loop.time() - self._begun),
-                may_resend=self._may_resend(),
+                may_resend=allows_resending(self.call.strategy, self.call.request),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
             if isinstance(error, OutcomeUnknown):
@@ -286,13 +287,12 @@ class Exchange:
         reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
         if reply is None:
             raise OutcomeUnknown("The transport brought no HttpReply, but None.")
+        if is_unread(reply):  # a response of an HTTP library's, whose body is still to come
+            try:
+                return as_reply(reply, body=await run_foreign(reply.read, again=False))
+            except Exception as error:  # noqa: BLE001 - what it has shown is kept
+                _log.error("the transport's response cannot be read: %s (%s)", type(error).__name__, self.call.name)
         return as_reply(reply)
-
-    def _may_resend(self) -> bool:
-        try:
-            return self.call.strategy.may_resend(self.call.request) is True
-        except Exception:  # noqa: BLE001 - a strategy that cannot tell does not allow it
-            return False
 
     @property
     def _policy(self) -> RetryPolicy:

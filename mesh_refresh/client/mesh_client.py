@@ -45,7 +45,7 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply
 from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, credential_of
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, allows_resending, credential_of
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
@@ -162,10 +162,7 @@ class MeshClient:
             request = built(lambda: strategy.build(tokens, RefreshOptions()))
         except InvalidRequest:
             return True  # it is not sent at all
-        try:
-            return strategy.may_resend(request) is True
-        except Exception:  # noqa: BLE001 - the same
-            return False
+        return allows_resending(strategy, request)
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends, by their broker's strategy. None: they cannot be exchanged.

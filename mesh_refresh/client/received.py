@@ -4,23 +4,35 @@ It comes after the token is spent, so nothing is refused for its type: a reply t
 and of anything else the bytes are kept.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 from mesh_refresh import codec
 from mesh_refresh.masking import MaskedBytes, MaskedDict
 from mesh_refresh.messages import HttpReply
+
+_T = TypeVar("_T")
 
 _EXACT: tuple[tuple[str, type], ...] = (
     ("status", int), ("headers", dict), ("body", bytes), ("complete", bool), ("raw", bytes), ("surplus", bytes)
 )  # fmt: skip
 
 
-def as_reply(value: object) -> HttpReply | MaskedBytes:
+_STATUSES = ("status", "status_code", "status_int", "code")
+_BODIES = ("body", "content", "data", "text")
+"""Where the responses of HTTP libraries have these."""
+
+
+def as_reply(value: object, *, body: object = None) -> HttpReply | MaskedBytes:
     """`value` as an `HttpReply` with nothing but the types that it declares, or the bytes of what cannot be one.
 
-    Text is encoded, "200" is 200, pairs become headers, and a body that was parsed already is JSON again.
+    Text is encoded, "200" is 200, pairs become headers, and a body that was parsed already is JSON again. A response of
+    an HTTP library's is taken by its attributes, with the `body` that was read of it, where one was.
     """
+    if not isinstance(value, HttpReply) and (status := _attribute(value, _STATUSES, _status)) is not None:
+        found = body if body is not None else _attribute(value, _BODIES, _bytes_in)
+        if found is not None:
+            value = HttpReply(status, cast("Any", getattr(value, "headers", {})), cast("Any", found))
     if isinstance(value, HttpReply):
         if _is_exact(value):
             return value
@@ -29,6 +41,25 @@ def as_reply(value: object) -> HttpReply | MaskedBytes:
         except Exception:  # noqa: BLE001 - what the user's own types raise when they are read
             return _kept(value)
     return bytes_of(value)
+
+
+def is_unread(value: object) -> bool:
+    """Whether `value` is a response of an HTTP library's whose body has to be read first."""
+    if isinstance(value, HttpReply) or _attribute(value, _STATUSES, _status) is None:
+        return False
+    return _attribute(value, _BODIES, _bytes_in) is None and callable(getattr(value, "read", None))
+
+
+def _attribute(value: object, names: Iterable[str], read: Callable[[object], _T | None]) -> _T | None:
+    """The first of these attributes that can be read. It may be a property that raises."""
+    for name in names:
+        try:
+            found = read(getattr(value, name, None))
+        except Exception:  # noqa: BLE001, S112 - of a type of the user's
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def bytes_of(value: object) -> MaskedBytes:

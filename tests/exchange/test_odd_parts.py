@@ -1,10 +1,13 @@
 """Parts of the user's that misbehave: every caller gets an outcome or an error, and nothing that came is lost."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -12,7 +15,18 @@ import pytest
 from attrs import evolve
 from multidict import CIMultiDict
 
-from mesh_refresh import HttpReply, InvalidRequest, NotSent, Refreshed, RetryPolicy, SendOptions, UnreadableReply
+from mesh_refresh import (
+    DefaultStrategy,
+    HttpReply,
+    InvalidRequest,
+    NotSaved,
+    NotSent,
+    OutcomeUnknown,
+    Refreshed,
+    RetryPolicy,
+    SendOptions,
+    UnreadableReply,
+)
 from mesh_refresh.client.guarded_clock import GuardedClock
 from mesh_refresh.testing import FakeMesh, Fault
 from tests.exchange.odd_parts import Finishing, Interpreting, OddMapping, Returning, bounded, raising
@@ -97,6 +111,103 @@ async def test_no_reply(fake: FakeMesh, name: str) -> None:
     assert [it.body for it in saved] == [error.body]
     assert b"fake-refresh" in error.body
     assert "fake-refresh" not in str(error)
+
+
+def _response(reply: HttpReply, **names: Any) -> Any:
+    """One of another library's, whose `repr` shows nothing."""
+    return SimpleNamespace(headers=reply.headers, **names)
+
+
+class Unread(SimpleNamespace):
+    """One whose body is still to come."""
+
+    content = text = object()
+
+    async def read(self) -> Any:
+        return self.come
+
+
+RESPONSES: dict[str, Callable[[Any], Any]] = {
+    "requests, httpx": lambda it: _response(it, status_code=200, content=it.body, text=it.body.decode()),
+    "a text only": lambda it: _response(it, status=200, text=it.body.decode()),
+    "tornado": lambda it: _response(it, code=200, body=it.body),
+    "without headers": lambda it: SimpleNamespace(status="200 OK", data=bytearray(it.body)),
+    "aiohttp": lambda it: Unread(status=200, headers=it.headers, come=it.body),
+    "http.client": lambda it: SimpleNamespace(status=200, read=lambda: it.body),
+}
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+async def test_responses_of_http_libraries(fake: FakeMesh, name: str) -> None:
+    """A transport that returns its library's own response has spent the token: that is read as far as it can be."""
+    saved = list[Any]()
+    async with fake.client(transport=Returning(RESPONSES[name]), on_outcome=saved.append) as mesh:
+        outcome = await mesh.refresh(fake.login("coinbase").token)
+    assert isinstance(outcome, Refreshed)
+    assert saved == [outcome]
+    assert fake.lost() == []
+
+
+async def test_a_response_that_cannot_be_read(fake: FakeMesh) -> None:
+    """What it shows is kept, and the error is of the client's own."""
+    for read in (raising(OSError()), lambda: None, object):
+        make = lambda _, read=read: SimpleNamespace(status=200, read=read)  # noqa: E731
+        async with fake.client(transport=Returning(make)) as mesh:
+            error = await bounded(mesh.refresh(fake.login("coinbase").token))
+        assert isinstance(error, UnreadableReply)
+        assert error.body
+
+
+class NoError(BaseException):
+    """Not even an `Exception`."""
+
+
+BREAKING = [asyncio.CancelledError(), GeneratorExit(), NoError(), BaseExceptionGroup("", [asyncio.CancelledError()])]
+
+
+@pytest.mark.parametrize("error", BREAKING, ids=lambda error: type(error).__name__)
+async def test_what_is_no_exception(fake: FakeMesh, error: BaseException) -> None:
+    """From each part it gives an outcome or an error of ours, and leaves no task that complains."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    login = fake.login("coinbase")
+    async with fake.client(on_outcome=raising(error)) as mesh:
+        failure = await bounded(mesh.refresh(login.token))
+        assert isinstance(failure, NotSaved)
+        await fake.saved(failure.outcome)
+
+    class Odd(DefaultStrategy):
+        credential = may_resend = raising(error)
+
+    fake.fail(Fault.cut())
+    async with fake.client(strategies={"coinbase": Odd()}) as mesh:
+        assert isinstance(await bounded(mesh.refresh(fake.login("coinbase").token)), OutcomeUnknown)
+        outcome = await bounded(mesh.refresh(fake.login("coinbase").token))
+        assert isinstance(outcome, Refreshed)
+        await fake.saved(outcome)
+    async with fake.client(transport=Returning(raising(error))) as mesh:
+        assert isinstance(await bounded(mesh.refresh(fake.login("etoro").token)), OutcomeUnknown)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_verbs_that_are_async_by_mistake(fake: FakeMesh) -> None:
+    """`credential` and `may_resend` give what is safe, and no coroutine is left that nobody awaited."""
+
+    class Odd(DefaultStrategy):
+        async def credential(self, tokens: Any) -> Any: ...  # type: ignore[override]
+
+        async def may_resend(self, request: Any) -> Any: ...  # type: ignore[override]
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        async with fake.client(strategies={"coinbase": Odd()}) as mesh:
+            login = fake.login("coinbase")
+            assert mesh.credential(login.token) == login.token.refresh_token
+            assert not mesh.may_resend(login.token)
+            assert isinstance(await mesh.refresh(login.token), Refreshed)
+        gc.collect()
+    assert [one for one in warned if issubclass(one.category, RuntimeWarning)] == []
 
 
 METADATA: dict[str, Any] = {
