@@ -25,6 +25,7 @@ def is_unseen(text: str) -> bool:
 
 def some(text: str | None) -> str | None:
     """`text` to the byte; None where it is blank, which is how many servers and databases spell nothing."""
-    if text is None or "!" <= text < "\x7f":  # as `is_blank` does, without its call: a refresh asks fourteen times
+    # As `is_blank` does, without its call: a refresh asks fourteen times.
+    if text is None or ("!" <= text < "\x7f" and len(text) > LONGEST_WORD):
         return text
     return None if is_blank(text) else text
