@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,7 @@ class Shell:
     ) -> None:
         if self._process is not None:
             self._process.communicate()
+        shutil.rmtree(self._folder)
 
     def ask(self, job: dict[str, Any]) -> str:
         assert self._process is not None
