@@ -68,9 +68,10 @@ class Behind:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         self.fake = FakeMesh()
         add_control_routes(self.fake)
-        async with self.fake:
-            self._ready.set()
-            await self._over.wait()
+        await self.fake.start()
+        self._ready.set()
+        await self._over.wait()
+        await self.fake.stop()  # by hand: an example may ask for a fault and send nothing
 
 
 class Page:
