@@ -11,6 +11,7 @@ if sys.version_info < (3, 12):
     pytest.skip("simloop, on which the simulation runs, needs Python 3.12", allow_module_level=True)
 
 from mesh_refresh.keeper import Policy
+from mesh_refresh.stores import sealing
 from tests.simulation.choices import AGES, BROKEN_EDGES, COPIES, KINDS, MIXED_UP, ODD_STRATEGIES, RESTARTS
 from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
@@ -22,12 +23,12 @@ SEEDS = range(2)
 # so today comes first where few do: a bug that one world in seventy shows would take minutes.
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", (6, *range(1, 20)), "while another exchange with it was under way"),
+    "a lease shorter than the deadline": ("stormy", (2, 3, 6, *range(4, 20)), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
-    "a null that erases a token": ("calm", range(2, 7), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", (12, *range(51, 91)), "though what came for it is held"),
+    "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
+    "an open attempt that its own keeper erases": ("outages", (51, 12, *range(52, 91)), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
-    "a stranger who joins a login": (MIXED_UP, range(5), "token of"),
+    "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
 
 
@@ -41,6 +42,8 @@ WIDE = {
 }
 if not hasattr(Policy, "resend_after_cap"):
     del WIDE["K7: a wait without an end"]  # until that cap is there, the waits of a world cannot be bounded
+if not hasattr(sealing, "_told_apart"):
+    del WIDE["K1: one epoch for all accounts of a copy"]  # until then, it is no plant but the code itself
 
 
 @pytest.mark.parametrize("seed", SEEDS)
