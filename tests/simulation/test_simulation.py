@@ -23,10 +23,10 @@ SEEDS = range(2)
 # so today comes first where few do: a bug that one world in seventy shows would take minutes.
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", (2, 3, 6, *range(4, 20)), "while another exchange with it was under way"),
+    "a lease shorter than the deadline": ("stormy", range(2, 20), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", (51, 12, *range(52, 91)), "though what came for it is held"),
+    "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
     "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
