@@ -14,9 +14,11 @@ from contextlib import nullcontext
 
 from tests.simulation.choices import KINDS
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_wide import WIDE_BUGS
 from tests.simulation.world import Report, run
 
 _MOST_FAILURES = 20
+_BUGS = {**BUGS, **WIDE_BUGS}
 
 
 def say(text: str, *, end: str = "\n") -> None:
@@ -26,7 +28,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 def main() -> int:
     options = _parser().parse_args()
-    with BUGS[options.bug]() if options.bug else nullcontext():
+    with _BUGS[options.bug]() if options.bug else nullcontext():
         if options.replay is not None:
             return _replayed(options.replay, options.world)
         return _many(options.exchanges, options.seed, options.world, options.processes)
@@ -38,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first one")
     parser.add_argument("--replay", type=int, metavar="S", help="only this seed, and once more")
     parser.add_argument("--world", choices=KINDS, help="all worlds of one kind; else each in turn")
-    parser.add_argument("--bug", choices=BUGS, help="plant it")
+    parser.add_argument("--bug", choices=_BUGS, help="plant it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     return parser
 

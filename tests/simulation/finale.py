@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ON_DEMAND = "refreshed on demand only: its last refresh needed a code"
 DELAYED = "not to be exchanged within a day of the login"
 TOO_MANY = "more accounts than turns within the life of a token"
+GAVE_UP = "a clock that was years ahead let it seem to have failed for so long: it is tried once a day"
 LEAST_INTERVAL = "the least interval is longer than its token lives"
 
 
@@ -174,6 +175,9 @@ def _seen(world: "World", login: FakeLogin, stored: Login, account: Account) -> 
     if not is_good(account.tokens, now, policy):
         if _too_many(world, login):
             return Seen(excuse=TOO_MANY)
+        held = account.hold_until
+        if judge.jumps and account.failures and held is not None and now < held <= now + timedelta(days=1):
+            return Seen(excuse=GAVE_UP)
         turn = policy.min_interval * len(login.account_ids)
         waits = account.due_at is not None and now < account.due_at <= now + turn
         return Seen(excuse=LEAST_INTERVAL) if waits else Seen("its access token is not fresh")

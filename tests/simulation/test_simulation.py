@@ -10,23 +10,40 @@ import pytest
 if sys.version_info < (3, 12):
     pytest.skip("simloop, on which the simulation runs, needs Python 3.12", allow_module_level=True)
 
-from tests.simulation.choices import KINDS, MIXED_UP
+from mesh_refresh.keeper import Policy
+from mesh_refresh.stores import sealing
+from tests.simulation.choices import AGES, BROKEN_EDGES, COPIES, KINDS, MIXED_UP, ODD_STRATEGIES, RESTARTS
 from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_wide import WIDE_BUGS
 from tests.simulation.world import run
 
-SEEDS = range(5)
+SEEDS = range(2)
 # Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it. One that does
 # so today comes first where few do: a bug that one world in seventy shows would take minutes.
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
-    "a lease shorter than the deadline": ("stormy", (6, *range(1, 20)), "while another exchange with it was under way"),
+    "a lease shorter than the deadline": ("stormy", range(2, 20), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
-    "a null that erases a token": ("calm", range(2, 7), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", (12, *range(51, 91)), "though what came for it is held"),
+    "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
+    "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
-    "a stranger who joins a login": (MIXED_UP, range(5), "token of"),
+    "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
+
+
+# The same for the wide worlds: what keepers once did, under the names that their faults have in the issue. Of those in
+# `WIDE_BUGS`, K3 and K4 show in few worlds: `python -m tests.simulation --bug ... --world ages` is for them.
+WIDE = {
+    "K1: one epoch for all accounts of a copy": (COPIES, range(12), "have one epoch"),
+    "K2: a drain that spills nothing": (RESTARTS, (3, *range(12)), "did not spill"),
+    "K7: a wait without an end": (AGES, range(12), "waits until"),
+    "P2: the reply is read once more": (ODD_STRATEGIES, range(12), "does not keep what its strategy made"),
+}
+if not hasattr(Policy, "resend_after_cap"):
+    del WIDE["K7: a wait without an end"]  # until that cap is there, the waits of a world cannot be bounded
+if not hasattr(sealing, "_told_apart"):
+    del WIDE["K1: one epoch for all accounts of a copy"]  # until then, it is no plant but the code itself
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -39,7 +56,7 @@ def test_nothing_breaks_that_must_hold(seed: int) -> None:
 
 def test_a_world_is_not_tame() -> None:
     """Crashes, outages, jumping clocks, cancelled callers, late codes: a few worlds have some of each, and hold."""
-    reports = [run(seed, kind) for seed, kind in enumerate(KINDS[1:])]
+    reports = [run(seed, kind) for seed, kind in enumerate(KINDS[1:6])]
     broken = [what for report in reports if report.broken for what in (*report.broken, report.command)]
     assert not broken, "\n".join(broken)
     covered = sum((report.covered for report in reports), Counter())
@@ -66,6 +83,24 @@ def test_a_world_is_not_tame() -> None:
     assert asserted >= 0.7 * covered["in the end, logins"]
 
 
+WIDE_KINDS = {
+    BROKEN_EDGES: ("edge: a head that is refused", "edge: an early reply", "edge: another login's reply behind"),
+    ODD_STRATEGIES: ("restarts",),
+    AGES: ("jumps of the clock", "clocks that were put right"),
+    RESTARTS: ("restarts", "stores that hung"),
+    COPIES: ("copies", "copies that were cut off", "logins anew"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE_KINDS)
+def test_a_wide_world_holds(kind: str) -> None:
+    """Edges, strategies, years, restarts and copies each have a kind of world of their own."""
+    report = run(0, kind)
+    assert not report.broken, "\n".join((*report.broken, report.command))
+    for what in WIDE_KINDS[kind]:
+        assert report.covered[what], what
+
+
 def test_a_seed_makes_the_same_world_again() -> None:
     """Step by step, also in other processes, where sets of strings have another order."""
     program = "from tests.simulation.world import run; print(run(4).fingerprint)"
@@ -88,4 +123,12 @@ def test_a_planted_bug_is_found(bug: str) -> None:
     """A small run over a few seeds sees that something is wrong."""
     kind, seeds, sign = PLANTED[bug]
     with BUGS[bug]():
+        assert any(sign in what for seed in seeds for what in run(seed, kind).broken)
+
+
+@pytest.mark.parametrize("bug", WIDE)
+def test_a_bug_that_keepers_once_had_is_found(bug: str) -> None:
+    """In a world of the kind that was made for it."""
+    kind, seeds, sign = WIDE[bug]
+    with WIDE_BUGS[bug]():
         assert any(sign in what for seed in seeds for what in run(seed, kind).broken)

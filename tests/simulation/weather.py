@@ -128,7 +128,7 @@ class Weather:
             return Wire(200, json.dumps(body).encode(), {"Content-Type": JSON_TYPE})
 
         fault = Fault("a reply that names another account only", Delivery.UNTOUCHED, shape)
-        self.world.fake.fail(fault, login=login, times=8)
+        self.world.fake.fail(fault, login=login, times=200)
 
     async def _copy(self) -> None:
         """The fleet moves to the other store, while keepers run on both; some copies are cut off."""

@@ -1,0 +1,110 @@
+"""More bugs to plant, each of which a keeper once had: those of the wide worlds."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+from attrs import evolve
+
+from mesh_refresh.keeper import attempts, carrying, core, settling, siblings, unit
+from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.stores import sealing
+from tests.simulation.strategies import bare
+
+_EVER = timedelta(days=36_500)
+
+
+@contextmanager
+def one_epoch_for_all() -> Iterator[None]:
+    """A copy draws one name for all accounts that it takes over, and no write tells them apart (K1)."""
+    right, names = carrying.Carrier._adding, itertools.count(1)
+
+    def adding(self: Any) -> Any:
+        name = f"drawn-once-{next(names)}"
+        how = right(self)
+        one: Any = (lambda: name) if callable(how.epochs) else [name]
+        return evolve(how, epochs=one)
+
+    with (
+        patch.object(carrying.Carrier, "_adding", adding),
+        patch.object(sealing, "_told_apart", lambda login: login, create=True),
+    ):
+        yield
+
+
+@contextmanager
+def a_drain_that_spills_nothing() -> Iterator[None]:
+    """What is unwritten when a keeper is left is left to itself (K2)."""
+
+    async def spilled(self: Any) -> None:
+        del self
+
+    with (
+        patch.object(settling.Saving, "spilled", spilled, create=True),
+        patch.object(settling.Saving, "spill_meanwhile", lambda _: None),
+        patch.object(settling.Saving, "_start_spilling", lambda _: None),
+    ):
+        yield
+
+
+@contextmanager
+def at_once_again() -> Iterator[None]:
+    """An account for which a reply brings nothing is due at once (K3)."""
+    with patch.object(siblings, "_unserved", lambda login, account, attempt, now: _due(account, now), create=True):
+        yield
+
+
+def _due(account: Any, now: Any) -> Any:
+    return evolve(account, due_at=now.at, hold_until=None)
+
+
+@contextmanager
+def a_round_in_the_future() -> Iterator[None]:
+    """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
+    right = vars(core)["after_clock_went_back"]
+
+    def wrong(login: Any, now: Any) -> Any:
+        seen = right(login, now)
+        return seen.succeeding(login.round_at, seen.succeeded_at)
+
+    with patch.object(core, "after_clock_went_back", wrong):
+        yield
+
+
+@contextmanager
+def a_wait_without_an_end() -> Iterator[None]:
+    """After an unknown outcome, tokens wait for the end of the access token, however far away that is (K7)."""
+    right = Keeper.__aenter__
+
+    async def enter(self: Any) -> Any:
+        self._policy = evolve(self._policy, resend_after_cap=_EVER, keep_alive=None)
+        return await right(self)
+
+    with patch.object(Keeper, "__aenter__", enter):
+        yield
+
+
+@contextmanager
+def the_reply_once_more() -> Iterator[None]:
+    """What a strategy made of a reply is not believed: the reply is read again (P2)."""
+    right = attempts.kept_of
+
+    def kept_of(outcome: Any, names: Any) -> Any:
+        found = getattr(outcome, "all_tokens", None)
+        return right(outcome if not found else evolve(outcome, all_tokens=tuple(map(bare, found))), names)
+
+    with patch.object(unit, "kept_of", kept_of):
+        yield
+
+
+WIDE_BUGS: dict[str, Callable[[], Any]] = {
+    "K1: one epoch for all accounts of a copy": one_epoch_for_all,
+    "K2: a drain that spills nothing": a_drain_that_spills_nothing,
+    "K3: an account without an entry is due at once": at_once_again,
+    "K4: a round in the future": a_round_in_the_future,
+    "K7: a wait without an end": a_wait_without_an_end,
+    "P2: the reply is read once more": the_reply_once_more,
+}
