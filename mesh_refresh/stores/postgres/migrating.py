@@ -1,7 +1,7 @@
 """Makes the schema, or brings it to this version: one process at a time, beside workers of the version before."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -81,7 +81,7 @@ class _Migration:
         self._found = Found()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def alone(self) -> AsyncGenerator[None]:
         """Nobody else migrates meanwhile.
 
         By a lock of a transaction that stays open on a connection of its own: one of the session would stay behind in a
