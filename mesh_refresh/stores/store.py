@@ -69,6 +69,9 @@ class Store(Protocol):
         ``demand.limit`` in all and ``demand.limit_of(broker)`` for each broker; a broker that is left out must not
         keep the others from being found. Each row comes back as it is after the claim: revision and attempt raised,
         and `open_attempt` where a lease had run out without being given back. `due_at` stays.
+
+        For a minute and no longer, it may miss a row that another process wrote with a due time which is past what was
+        claimed since, or that was under a lease or a hold when it was passed over.
         """
         ...
 

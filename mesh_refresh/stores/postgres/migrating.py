@@ -22,6 +22,8 @@ from mesh_refresh.stores.postgres.versions import Found, check_owner, check_part
 
 _MOST_PARTITIONS = 1_024
 _TIMES, _PAUSE = 5, 0.5
+_WAITED_FOR = 6
+"""So many times as long as for an answer, another process that migrates is waited for: it has many of them."""
 
 
 @frozen
@@ -80,11 +82,19 @@ class _Migration:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """Nobody else migrates meanwhile. Behind a proxy that holds for each transaction only."""
+        """Nobody else migrates meanwhile.
+
+        By a lock of a transaction that stays open on a connection of its own: one of the session would stay behind in a
+        proxy that pools transactions, and of which nobody has told us.
+        """
         if not self._to.pooled:
             await self._connection.execute(self._sql["settings"].replace("{scope}", "SESSION"))
-            await self._taken(self._sql["lock_session"])
-        yield
+        keeper = await connect(self._to)
+        try:
+            await self._taken(keeper)
+            yield
+        finally:
+            keeper.terminate()
 
     async def transaction(self) -> int:
         """Do the parts that may be in a transaction, as far as they come; gives the version that was found."""
@@ -123,7 +133,6 @@ class _Migration:
                 if self._to.pooled:
                     await self._connection.execute(TRANSACTION)
                     await self._connection.execute(self._sql["settings"].replace("{scope}", "LOCAL"))
-                    await self._taken(self._sql["lock"])
                 await self._read()
                 before = self._found.number
                 while (part := self.next()) is not None and part.kind is Kind.TRANSACTION:
@@ -166,14 +175,23 @@ class _Migration:
     def _values(self) -> tuple[int, int, int]:
         return self._found.number, self._found.part, self._found.oldest
 
-    async def _taken(self, lock: str) -> None:
-        """Take a lock that somebody else may have, who is migrating."""
+    async def _taken(self, keeper: Any) -> None:
+        """Take the lock, which another process may have that is migrating."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._to.patience.total_seconds()
-        while not await self._connection.fetchval(lock, self._to.schema):
+        until = loop.time() + _WAITED_FOR * self._to.patience.total_seconds()
+        while True:
+            transaction = keeper.transaction(isolation="read_committed")
+            await transaction.start()
+            await keeper.execute(TRANSACTION + self._sql["settings"].replace("{scope}", "LOCAL"))
+            if await keeper.fetchval(self._sql["lock"], self._to.schema):
+                break
+            # Who waits in a transaction is waited for by who makes an index, who has the lock.
+            await transaction.rollback()
             if loop.time() >= until:
                 raise StoreUnavailable(f"The store {self._to.shown} is being migrated by another process.")
             await asyncio.sleep(_PAUSE / 10)
+        # Ends the portal of that answer: its snapshot, too, would be waited for.
+        await keeper.execute("SELECT")
 
     async def _batches(self, statement: str) -> None:
         """Until none is left; a row that somebody has locked is waited for."""

@@ -10,9 +10,6 @@ SET {scope} lock_timeout = '2s';
 -- statement would hold up the making of an index that waits for all statements.
 SELECT pg_try_advisory_xact_lock(hashtextextended('mesh_refresh ' || $1, 0::bigint));
 
--- name: lock_session
-SELECT pg_try_advisory_lock(hashtextextended('mesh_refresh ' || $1, 0::bigint));
-
 -- name: has_schema
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1);
 
