@@ -44,7 +44,7 @@ class SendOptions:
 
 
 DEFAULT_SENDING = SendOptions()
-PLAIN = RefreshOptions()
+_PLAIN = RefreshOptions()
 
 
 @define(eq=False)
@@ -54,7 +54,7 @@ class Call:
     strategy: Strategy
     tokens: Tokens
     request: RefreshRequest
-    options: RefreshOptions = PLAIN
+    options: RefreshOptions = _PLAIN
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
     """The continuation, where the request has a code."""
@@ -62,14 +62,15 @@ class Call:
     """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
     reply leaves them out."""
 
-    spent: str | None = field(init=False, repr=False)
+    spent: MaskedStr | None = field(init=False, repr=False)
     """What its exchange spends: the credential of `tokens`."""
     key: str = field(init=False, repr=False)
     """What is never in two exchanges at once."""
 
     def __attrs_post_init__(self) -> None:
-        self.spent = self.credential(self.tokens)
-        self.key = key_of(self.request.type, self.request.refresh_token if self.spent is None else self.spent)
+        credential = self.credential(self.tokens)
+        self.spent = None if credential is None else MaskedStr(credential)
+        self.key = key_of(self.request.type, self.request.refresh_token if credential is None else credential)
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends."""

@@ -11,7 +11,6 @@ from typing import Any, Self, Unpack
 
 from mesh_refresh.client.calls import (
     DEFAULT_SENDING,
-    PLAIN,
     Answered,
     Behind,
     Call,
@@ -54,6 +53,8 @@ from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
 
 _log = logging.getLogger("mesh_refresh")
+
+_Exchanging = Coroutine[Any, Any, Refreshed | MfaRequired]
 
 _GRACE = 1.0
 """Seconds beyond its own deadline for which a caller waits for another's exchange."""
@@ -201,7 +202,7 @@ class MeshClient:
         check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
-        options = PLAIN if create_new_refresh_token is None else RefreshOptions(create_new_refresh_token)
+        options = RefreshOptions(create_new_refresh_token)
         request = built(lambda: strategy.build(tokens, options))
         call = Call(strategy, tokens, request, options, sending)
         if call.spent is None:
@@ -296,16 +297,13 @@ class MeshClient:
                 f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
             )
 
-    def _exchange(self, call: Call) -> Coroutine[Any, Any, Refreshed | MfaRequired]:
+    def _exchange(self, call: Call) -> _Exchanging:
         shell = self._bound()
-        # Nothing is known of the token: this is the rule.
-        if not self._closed and call.key not in self._running and self._memory.newest(call) is None:
-            return self._begin(shell, call)
-        return self._exchange_among_others(shell, call)
+        # Of most tokens nothing is known: their exchange needs no look around.
+        is_known = call.key in self._running or self._memory.newest(call) is not None
+        return self._exchange_among_others(shell, call) if is_known or self._closed else self._begin(shell, call)
 
-    def _begin(
-        self, shell: Shell, call: Call, begun: float | None = None
-    ) -> Coroutine[Any, Any, Refreshed | MfaRequired]:
+    def _begin(self, shell: Shell, call: Call, begun: float | None = None) -> _Exchanging:
         exchange = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late, begun=begun)
         return self._share(exchange, exchange.join(call), starts=True)
 
