@@ -94,7 +94,7 @@ class Wrong(DefaultStrategy):
 
     def credential(self, tokens: Tokens) -> Any:
         if isinstance(self.what, Exception):
-            raise self.what
+            raise type(self.what)(*self.what.args)  # one that is raised again and again keeps all its frames
         return self.what
 
 
