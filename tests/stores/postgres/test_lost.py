@@ -9,7 +9,8 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.stores import Page, Row, StoreUnavailable
-from mesh_refresh.stores.postgres import PostgresStore, claiming
+from mesh_refresh.stores.postgres import PostgresStore, claiming, connecting
+from mesh_refresh.stores.postgres.sessions import SESSION
 from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
@@ -53,8 +54,12 @@ async def test_a_connection_that_is_lost_in_the_middle_is_told(fleet: Fleet, tab
 
 
 @each_verb
-async def test_an_answer_that_does_not_come_is_told(fleet: Fleet, table: str, verb: Verb) -> None:
+async def test_an_answer_that_does_not_come_is_told(
+    fleet: Fleet, table: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`StoreUnavailable` at the time-out, and the server is told to leave it: it would come to it later, by itself."""
+    without = SESSION.replace("lock_timeout = 250", "lock_timeout = 0")  # the server waits for ever
+    monkeypatch.setattr(connecting, "SESSION", without)
     async with fleet.store(timeout=timedelta(seconds=0.2)) as store:
         await fill(store, evolve(_ROW, sealed=store.cipher.seal("text", "login:a")))
         before = await kept(store)
