@@ -81,7 +81,7 @@ def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:
         return tokens.refresh_token
     if found is not None and not isinstance(found, str):
         if inspect.iscoroutine(found):
-            found.close()  # nobody will await it
+            found.close()  # it is awaited nowhere
         return tokens.refresh_token
     return some(found)
 

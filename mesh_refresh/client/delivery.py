@@ -204,7 +204,7 @@ class Delivery:
         return call.sending.on_late if self._is_late else None
 
     async def _finish(self, given: object, nested: int = 1) -> None:
-        """What an async hook returned may be the work itself, which nobody has awaited yet."""
+        """What an async hook returned may be the work itself, which is not awaited yet."""
         work = _to_await(given)
         if work is None:
             return

@@ -126,7 +126,7 @@ class WireProtocol(asyncio.Protocol):
 
     @property
     def is_owing(self) -> bool:
-        """Whether a request went out on it whose reply nobody has taken."""
+        """Whether a request went out on it whose reply is not taken yet."""
         return self._incoming is not None
 
     async def wait(self) -> None:
