@@ -55,6 +55,8 @@ class Play:
     """Accounts with tokens that the fake takes, at the end."""
     held: list[Tokens] = field(factory=list, repr=False)
     """What the store holds in the end."""
+    _held_back: set[str | None] = field(factory=set)
+    """Brokers; None: all of them."""
     _calm: asyncio.Lock = field(factory=asyncio.Lock)
     """The code must not be sent into the throttling."""
     _scenes: asyncio.TaskGroup = field(factory=asyncio.TaskGroup)
@@ -71,11 +73,21 @@ class Play:
         elif name == "AttemptFailed" and login_id == self.fleet.cut.login_id and not self.recovered:
             self._begin(self._recover(self.fleet.cut))
         elif name == "BreakerOpened":
-            self.board.held_back, self.opened = True, self.opened + 1
-            self.say(f"one event: all is held back ({event['fault']}), and no login is blamed", Mood.WARNING)
+            self._hold_back(event["broker"], event["fault"])
         elif name == "BreakerClosed":
-            self.board.held_back = False
-            self.say("a probe went through: all goes on", Mood.GOOD)
+            self._held_back.discard(event["broker"])
+            if self.board.held_back and not self._held_back:
+                self.board.held_back = False
+                self.say("probes went through: all goes on", Mood.GOOD)
+
+    def _hold_back(self, broker: str | None, fault: str) -> None:
+        self.opened += 1
+        if broker is None:
+            self.say(f"a second broker says the same: all is held back ({fault})", Mood.WARNING)
+        elif not self._held_back:
+            self.say(f"one event: {broker} is held back ({fault}), and no login is blamed", Mood.WARNING)
+        self._held_back.add(broker)
+        self.board.held_back = True
 
     def say(self, text: str, mood: Mood = Mood.DIM) -> None:
         """A scene."""
