@@ -17,7 +17,7 @@ from mesh_refresh import (
 )
 
 BROKER = "bitfinexDirect"
-PLACEHOLDER = "none"
+PLACEHOLDER = "unused"
 """What the contract wants in the place of a refresh token: the same for everybody."""
 
 

@@ -16,6 +16,8 @@ from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Reach, Sharin
 from mesh_refresh.transport import incoming
 from tests.exchange.planted import dropped_what_the_parser_refuses
 
+pytestmark = pytest.mark.filterwarnings("ignore::mesh_refresh.testing.UnusedFault")  # twenty are asked for, at random
+
 CALLERS = 80
 SEEDS = range(int(os.environ.get("MESH_REFRESH_TORTURE_SEEDS", "12")))
 FAST = RetryPolicy(

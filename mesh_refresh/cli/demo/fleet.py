@@ -102,7 +102,8 @@ def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> Fleet:
     slower = len(extra) / _MANY
     for member in extra if slower > 1 else ():
         lifetime = (member.login.options.access_lifetime or timedelta()) * slower
-        member.login.options = evolve(member.login.options, access_lifetime=lifetime)
+        whole = timedelta(seconds=round(lifetime.total_seconds()))
+        member.login.options = evolve(member.login.options, access_lifetime=whole)
     return Fleet([*plain, *specials, *extra], vanguard, revoked, cut, [*plain, *extra])
 
 
