@@ -6,8 +6,8 @@ import pytest
 from tests.postgres_server import server_folder, server_url
 from tests.stores.postgres.bouncer import MISSING
 
-# A shell starts what ends in `&` with Ctrl-C and Ctrl-\\ ignored, `nohup` a hang-up, and children inherit that: tests that
-# send one would wait for it.
+# A shell starts what ends in `&` with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, and children inherit that: tests
+# that send one would wait for it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(ignored, signal.SIG_DFL)
