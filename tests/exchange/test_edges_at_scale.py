@@ -9,6 +9,9 @@ from tests.exchange.behind_edges import LOGINS, Case, go_behind
 from tests.exchange.edges_at_scale import at_byte, bytes_of, case_named, drawn, size_behind
 from tests.exchange.planted import BUGS
 
+# A login that fails never comes to its fault.
+pytestmark = pytest.mark.filterwarnings("ignore::mesh_refresh.testing.UnusedFault")
+
 FOUND = (
     # A code of 199, or of a reply that came behind, was taken for the one that could not be read.
     "interim 199 + space before the colon",

@@ -158,7 +158,7 @@ def _login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
     broker = chance.choice(_BROKERS)
     accounts = chance.choice((1, 1, 1, 2, 3))
     mfa = chance.random() < 0.15
-    lifetime: timedelta | None = seconds(max(4, unit * chance.choice((3, 6, 12, 30))))
+    lifetime: timedelta | None = seconds(round(max(4, unit * chance.choice((3, 6, 12, 30)))))
     if chance.random() < 0.1:
         lifetime = chance.choice((None, seconds(7200)))
     refreshable = chance.random() < 0.96
@@ -170,7 +170,7 @@ def _login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
         "revokes_on_reuse": chance.random() < 0.6,
         "grace": seconds(chance.choice((0, 0, unit * 2))),
         "access_lifetime": lifetime,
-        "refresh_lifetime": seconds(unit * chance.uniform(100, 400)) if chance.random() < 0.2 else None,
+        "refresh_lifetime": seconds(round(unit * chance.uniform(100, 400))) if chance.random() < 0.2 else None,
         "mfa": mfa,
         "mfa_rounds": chance.choice((1, 1, 2)),
         "mfa_token": chance.choice(tuple(MfaToken)),
