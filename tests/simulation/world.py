@@ -24,7 +24,7 @@ from mesh_refresh import Tokens
 from mesh_refresh.keeper import carrying, copy_fleet
 from mesh_refresh.stores import MemoryStore, StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
-from mesh_refresh.testing.ledger import Issued
+from mesh_refresh.testing.ledger import End, Issued
 from tests.simulation.choices import BROKEN_EDGES, COPIES, KINDS, ODD_STRATEGIES, Choices, drawn
 from tests.simulation.clock import Clock
 from tests.simulation.edge import EdgeTransport
@@ -199,7 +199,10 @@ class World:
         """Whether they are good, for all that the keeper was told: an application may add a login late."""
         now, skew = self.fake.clock.now(), self.machine.now() - self.fake.clock.now()
         told_late = timedelta() if found.obtained_at is None else found.obtained_at - skew - record.issued_at
-        return record.alive(now - max(timedelta(), told_late))
+        then = now - max(timedelta(), told_late)
+        if record.end in (End.REVOKED, End.REUSE):
+            return record.ends_at is None or then < record.ends_at  # no keeper is told what happens at the broker
+        return record.alive(then)
 
     def was_answered(self, login: FakeLogin, found: Tokens) -> None:
         """A caller was given tokens: they must be good, as long as clocks tell the time."""
