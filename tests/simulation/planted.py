@@ -99,7 +99,7 @@ def an_add_that_fences_off() -> Iterator[None]:
             evolve(it, epoch=fresh, produced_by=0, settled_by=0, failed_by=0, unknown_since=None, wait_until=None)
             if old.get(it.epoch) not in (None, it)
             else it
-            for it, fresh in zip(after.accounts, _names(after, how), strict=True)
+            for it, fresh in zip(after.accounts, [how.epochs() for _ in after.accounts], strict=True)
         )
         return evolve(after, accounts=accounts), done
 
@@ -112,10 +112,6 @@ def a_stranger_joins() -> Iterator[None]:
     """Whatever a reply names is of the login that it answers."""
     with patch.object(unit, "judge", lambda _, outcome: outcome):
         yield
-
-
-def _names(login: Any, how: Any) -> list[str]:
-    return [f"{how.epochs[0]}/{index}" for index, _ in enumerate(login.accounts)]
 
 
 BUGS: dict[str, Callable[[], Any]] = {

@@ -27,7 +27,7 @@ PLANTED = {
     "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
     "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
-    "an add that fences off what it keeps": ("calm", range(2, 12), "though what came for it is held"),
+    "an add that fences off what it keeps": ("calm", (8, *range(8)), "for no reason that is known"),
     "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
 
