@@ -94,7 +94,9 @@ def _is_nameless(entry: dict[str, Any]) -> bool:
 
 
 def is_seen(text: str) -> bool:
-    """Whether anybody can see something of `text`."""
+    """Whether anybody can see something of `text`, and it is no word that programs write for nothing."""
+    if text.lower() in ("null", "none", "undefined", "nan", "\\n"):
+        return False
     white = ("Cc", "Cf", "Zs", "Zl", "Zp")
     return any(unicodedata.category(it) not in white and it not in "\u115f\u1160\u2800\u3164\uffa0" for it in text)
 
