@@ -112,9 +112,7 @@ def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:
         once = _without_copies(listed)
         if len(once) < len(listed):
             top = content.top_level
-            if len(once) == 1 and not _has_more(top, once[0]):
-                top = evolve(top, account=None)  # it names one account, and the pair is of several
-            found = _entries_of(tokens, once, top)
+            found = _pair_and_top(tokens, once[0], top) if len(once) == 1 else _entries_of(tokens, once, top)
             nameless = [index for index, entry in enumerate(found.all) if not _has_id(entry)]
             return evolve(found, pair=nameless[0] if len(nameless) == 1 else None)
     return _entries_of(tokens, listed, content.top_level)
@@ -127,6 +125,21 @@ def _without_copies(listed: tuple[BrokerAccountTokens, ...]) -> tuple[BrokerAcco
         tokens = (entry.access_token, entry.refresh_token, entry.token_id)
         once.setdefault((str(index),) if _has_id(entry) else tokens, entry)
     return tuple(once.values())
+
+
+def _pair_and_top(tokens: Tokens, pair: BrokerAccountTokens, top: BrokerAccountTokens) -> _Entries:
+    """A pair of several accounts and the deprecated top level: another token there may be the one of an account."""
+    if not _has_more(top, pair):
+        return _Entries((pair,), 1, None)  # the top level names one account, and the pair is of several
+    filled = evolve(
+        pair,
+        account=top.account,
+        access_token=pair.access_token or top.access_token,
+        refresh_token=_newer(pair.refresh_token, top.refresh_token, tokens),
+    )
+    if not _has_more(top, filled):
+        return _Entries((filled,), 1, None)
+    return _Entries((pair if _has_id(top) else filled, top), 1, None)
 
 
 def _entries_of(tokens: Tokens, listed: tuple[BrokerAccountTokens, ...], top: BrokerAccountTokens) -> _Entries:
@@ -166,9 +179,18 @@ def _one_listed(
         access_token=entry.access_token or top.access_token,
         refresh_token=entry.refresh_token or top.refresh_token,
     )
-    if not _has_more(top, filled) or (nameless and not contradicts(top.account or _NO_ACCOUNT, tokens)):
+    if not _has_more(top, filled):
         return (filled,)
-    return filled, top
+    if not nameless or contradicts(top.account or _NO_ACCOUNT, tokens):
+        return filled, top
+    access = _newer(filled.access_token, top.access_token, tokens)
+    return (evolve(filled, access_token=access, refresh_token=_newer(filled.refresh_token, top.refresh_token, tokens)),)
+
+
+def _newer(listed: str | None, top: str | None, tokens: Tokens) -> str | None:
+    """The listed one of two tokens for one place, unless it repeats what was sent and the other one does not."""
+    known = (None, *tokens.secrets)
+    return top if listed is None or (listed in known and top not in known) else listed
 
 
 def _has_more(top: BrokerAccountTokens, entry: BrokerAccountTokens) -> bool:

@@ -318,3 +318,32 @@ def test_differing_top_level_tokens_are_kept() -> None:
             for row in all_of(found):
                 if row[1:] == TOP_ROW and account.get("account"):
                     assert row[0] == account["account"]["accountId"]
+
+
+def test_a_top_level_beside_a_pair_of_several_accounts() -> None:
+    """A pair that is listed twice is of several accounts: another token at the top level may be the one of an account.
+
+    So it is kept, and the one listed is still of the account asked for. Under a name it is that account's.
+    """
+    found = outcome(pair("both"), pair("both"), **TOP)
+    assert found.tokens.access_token == "fake-access-both"
+    assert [row[1:] for row in all_of(found)] == [("fake-access-both", "fake-refresh-both"), TOP_ROW]
+    named = outcome(pair("both"), pair("both"), **TOP, account={"accountId": "A"})
+    assert (named.tokens.access_token, named.tokens.refresh_token) == TOP_ROW
+    assert named.all_tokens[0].access_token == "fake-access-both"
+    assert named.shared == 0
+    filled = outcome({"accessToken": "fake-access-both"}, {"accessToken": "fake-access-both"}, refreshToken="fake-new")
+    assert [row[1:] for row in all_of(filled)] == [("fake-access-both", "fake-new")]
+    assert filled.shared == 0
+
+
+def test_a_listed_echo_beside_a_new_token_at_the_top_level() -> None:
+    """An echo is no news: of two strings for one place, the one that was not sent counts."""
+    echo = {"accessToken": A.access_token, "refreshToken": A.refresh_token}
+    for listed in ([echo], [{"refreshToken": A.refresh_token}], [{"refreshToken": A.refresh_token}] * 2):
+        found = outcome(*listed, **TOP)
+        (only,) = found.all_tokens
+        assert found.tokens == only
+        assert (only.access_token, only.refresh_token) == TOP_ROW
+    half = outcome(echo | {"refreshToken": "fake-refresh-listed"}, **TOP)
+    assert (half.tokens.access_token, half.tokens.refresh_token) == ("fake-access-top", "fake-refresh-listed")
