@@ -74,9 +74,13 @@ async def test_readers_that_overlap_do_not_let_it_grow(path: Path, readers: thre
         assert await written(store, path, 10) < 4_000_000
 
 
-async def test_a_reader_that_never_ends_is_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_reader_that_never_ends_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At each doubling; the store goes on, and the log is short once the reader has ended."""
     caplog.set_level(logging.WARNING)
+    # Each write tries. With pauses, a try that took long on a busy machine puts the next one off beyond a doubling.
+    monkeypatch.setattr("mesh_refresh.stores.sqlite.session._PAUSES", 0)
     async with SqliteStore.open(path, cipher=PlainText(), busy_timeout=timedelta(milliseconds=1)) as store:
         await fill(store, a_row())
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -84,7 +88,7 @@ async def test_a_reader_that_never_ends_is_told(path: Path, caplog: pytest.LogCa
             reader.execute("SELECT count(*) FROM login").fetchone()
             assert await written(store, path, 3) > 3_000_000
         told = [record.getMessage() for record in caplog.records]
-        assert 2 <= len(told) <= 4
+        assert 3 <= len(told) <= 4, "at 0.5, 1, 2 and perhaps 4 MB"
         assert all("because a program reads the store without a pause" in text for text in told)
         while Path(f"{path}-wal").stat().st_size > LONG:
             await fill(store, a_row(f"still more {time.monotonic_ns()}"))

@@ -129,6 +129,18 @@ def reading(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
     return having(read=read)
 
 
+def releasing(change: Callable[[_Kept], object]) -> Callable[[Clock], MemoryStore]:
+    """A store that does this too to a row whose lease it has released."""
+
+    async def release(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
+        done = await MemoryStore.release(self, login_id, owner, hold)
+        if done:
+            change(self._kept[login_id])
+        return done
+
+    return having(release=release)
+
+
 # Verbs that are no single step.
 
 
@@ -318,6 +330,53 @@ async def _pauses_in_turn(self: MemoryStore, broker: str, *, paused: bool = True
     await MemoryStore.pause(self, broker, paused=paused and broker not in self._paused)
 
 
+async def _stamps_once(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+    first = self._resumed.get(broker)
+    await MemoryStore.pause(self, broker, paused=paused)
+    if first is not None:
+        self._resumed[broker] = first
+
+
+async def _stamps_what_was_paused(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+    if paused or broker in self._paused:
+        await MemoryStore.pause(self, broker, paused=paused)
+
+
+async def _stamps_pauses(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+    await MemoryStore.pause(self, broker, paused=paused)
+    self._resumed[broker] = self._clock.now()
+
+
+async def _holds_less(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
+    return await MemoryStore.release(self, login_id, owner, hold - MICROSECOND)
+
+
+async def _releases_any(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
+    kept = self._kept.get(login_id)
+    return await MemoryStore.release(self, login_id, (kept and kept.owner) or owner, hold)
+
+
+async def _releases_in_any_case(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
+    return await MemoryStore.release(self, login_id, owner.lower(), hold)
+
+
+async def _releases_what_is_free(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
+    kept = self._kept.get(login_id)
+    return await MemoryStore.release(self, login_id, owner, hold) or (kept is not None and kept.owner is None)
+
+
+def _write(kept: _Kept) -> None:
+    kept.row = evolve(kept.row, revision=kept.row.revision + 1)
+
+
+def _leave_open(kept: _Kept) -> None:
+    kept.owner = kept.owner or "me"
+
+
+def _close_attempt(kept: _Kept) -> None:
+    kept.owner = None
+
+
 async def _by_utf16(self: MemoryStore, page: Page) -> Sequence[Row]:
     found = await MemoryStore.rows(self, evolve(page, limit=1_000_000))
     return sorted(found, key=lambda row: row.login_id.encode("utf-16-be"))[: page.limit]
@@ -483,6 +542,17 @@ WRONG: tuple[Wrong, ...] = (
           having(swap=_refuses_late)),
     Wrong("lets who comes late end the next lease", "test_who_comes_late_does_not_end_the_next_lease",
           swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.owner, hold))),
+    Wrong("ends the hold of what it releases early", "test_a_lease_can_be_released_and_nothing_else_is_changed",
+          having(release=_holds_less)),
+    Wrong("raises the revision of what it releases", "test_a_lease_can_be_released_and_nothing_else_is_changed",
+          releasing(_write)),
+    Wrong("opens the attempt of what it releases", "test_a_lease_can_be_released_and_nothing_else_is_changed",
+          releasing(_leave_open)),
+    Wrong("closes the attempt of what it releases", "test_what_is_released_keeps_an_open_attempt_open",
+          releasing(_close_attempt)),
+    Wrong("releases anybody's lease", "test_only_its_owner_releases_a_lease", having(release=_releases_any)),
+    Wrong("takes two owners for one", "test_only_its_owner_releases_a_lease", having(release=_releases_in_any_case)),
+    Wrong("releases what is free", "test_only_its_owner_releases_a_lease", having(release=_releases_what_is_free)),
     Wrong("tells of no open attempt", "test_an_open_attempt_is_told_once", having(claim_one=_forgets_open)),
     Wrong("leases by id only what is due", "test_a_row_is_leased_by_id_due_or_not_paused_or_not",
           having(claim_one=_only_due)),
@@ -507,6 +577,10 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("stops at 400 leased rows", "test_leased_rows_do_not_hide_those_behind_them", having(claim=_first_400)),
     Wrong("pauses nothing", "test_a_paused_broker_is_left_out", having(pause=_pauses_never)),
     Wrong("pauses in turn", "test_a_paused_broker_is_left_out", having(pause=_pauses_in_turn)),
+    Wrong("stamps a broker at its pause", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_pauses)),
+    Wrong("stamps a broker once", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_once)),
+    Wrong("stamps only what was paused", "test_a_broker_that_is_resumed_is_stamped",
+          having(pause=_stamps_what_was_paused)),
     Wrong("resumes all with the star", "test_a_star_pauses_every_broker", having(pause=_pauses_all)),
     Wrong("leaves out what was changed in the future", "test_what_was_changed_in_the_future_is_due",
           having(_is_due=_not_ahead)),

@@ -16,12 +16,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mesh_refresh.cli.lines import Failure, shown, system_reason
 from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import Owner
-from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.masking import MaskedBytes, masked, masked_size
 from mesh_refresh.syncing import sync_folder
 
 _FORMAT = "mesh_refresh.journal"
@@ -115,7 +115,7 @@ class Leftover:
 
     path: Path
     handle: int
-    documents: tuple[Any, ...]
+    documents: tuple[Any, ...] = field(repr=masked)
     """What its output should hold."""
     has_news: bool
     """Whether the run had renewed anything."""
@@ -123,7 +123,7 @@ class Leftover:
     """The digest of what the output held when the run began."""
     place: str | None
     """Where the run has put what it renewed, where that is not here: the path of a file, or the name of a stream."""
-    rest: bytes
+    rest: bytes = field(repr=masked_size)
     """What cannot be read of it: perhaps a part of a token."""
 
     def belongs_to(self, content: bytes) -> bool:
