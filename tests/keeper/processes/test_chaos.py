@@ -6,7 +6,10 @@ import pytest
 
 from tests.keeper.processes import chaos
 
-pytestmark = pytest.mark.once
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore::mesh_refresh.testing.UnusedFault"),  # faults are asked for at random times
+]
 
 
 @pytest.mark.parametrize("seed", [3])
