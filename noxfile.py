@@ -125,7 +125,7 @@ def tests(session: nox.Session) -> None:
     """The tests, on each Python that this machine has; on one of them those that are about another program.
 
     What PostgreSQL does with a statement, or when it is killed, is the same whichever Python asks. Those take minutes.
-    The Pythons between the oldest and the newest run what depends on Python most: the client, and worlds in simulation.
+    The oldest Python runs everything, the newest what lives in an event loop, those between what depends on it most.
     Arguments replace all of that: `nox -s tests-3.12 -- tests/unit/test_retry.py`.
     """
     session.install("-e", ".[dev]")
@@ -133,13 +133,11 @@ def tests(session: nox.Session) -> None:
 
 
 def _these(python: object) -> list[str]:
-    all_of_it = ["tests"] if python in SIMULATING else ["tests", "--ignore", "tests/simulation"]
     if python == PYTHONS[0]:
-        return all_of_it
-    if python == PYTHONS[-1]:
-        return ["-m", "not once", *all_of_it]
+        return ["tests"] if python in SIMULATING else ["tests", "--ignore", "tests/simulation"]
+    more = ["tests/unit", "tests/leaks", "tests/keeper", "tests/cli"] if python == PYTHONS[-1] else []
     simulated = ["tests/simulation"] if python in SIMULATING else []
-    return ["-m", "not once", "tests/exchange", "tests/unit", "tests/leaks", *simulated]
+    return ["-m", "not once", "tests/exchange", *more, *simulated]
 
 
 @nox.session(python=PYTHONS[:1])
