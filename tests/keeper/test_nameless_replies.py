@@ -82,7 +82,8 @@ async def test_what_is_unclear_is_kept_once_and_told(
         assert {(it.state, it.reason) for it in named} == {(AccountState.RECONNECT_REQUIRED, Reason.AMBIGUOUS)}
         if rotates:
             assert all(stage.fake.is_live(it.tokens.access_token) for it in unnamed)
-        assert [(it.account_id, it.reason) for it in stage.notes.of(ReconnectRequired)][:accounts] == [
+        told = await stage.notes.until(ReconnectRequired, accounts)
+        assert [(it.account_id, it.reason) for it in told][:accounts] == [
             (account_id, Reason.AMBIGUOUS) for account_id in login.account_ids
         ]
         for account_id in login.account_ids:
