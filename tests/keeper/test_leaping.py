@@ -50,7 +50,7 @@ def test_a_jump_of_an_hour_stays_within_the_bounds_and_goes_on_within_a_second(j
                 refreshed_at = (await keeper.login(f"u{number}")).account().refreshed_at
                 assert refreshed_at is not None
                 assert timedelta() <= scene.clock.now() - refreshed_at < 2 * MINUTE
-        # Where the rate binds, one ends at the very moment at which the next begins: which is first is the loop's affair.
+        # Where the rate binds, one ends at the very moment at which the next begins: which is first is up to the loop.
         assert wire.most == AT_ONCE if latency > 1 else wire.most <= 2
         for seconds in (0.5, 1, 2, 10, 60):
             assert most_within(begun, seconds) <= RATE * seconds + 1
