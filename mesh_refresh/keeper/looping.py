@@ -60,6 +60,7 @@ class Claims:
         while not core.closing:
             # A look while others took all the places has seen nothing, though they may be gone when it is over.
             busy, seen = bool(core.units), core.wakeups.changes
+            rated = core.gate.rated(core.clock.monotonic())  # before the look: meanwhile one more may be allowed
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -70,7 +71,7 @@ class Claims:
                     continue
             at_work = core.units or core.unread or core.undoing
             if not self._claimed and not at_work and not busy:
-                if not core.gate.rated(core.clock.monotonic()) or (not counted and not await self._is_any_due()):
+                if not rated or (not counted and not await self._is_any_due()):
                     break
                 counted = True
             await core.change(self._pause(), since=seen)
