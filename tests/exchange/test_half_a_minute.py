@@ -18,9 +18,14 @@ from mesh_refresh.transport import wire
 SHORT = 0.05
 
 
+_of_others: list[object] = []
+"""What tests before have left in this process, in the frames of an error that was kept say."""
+
+
 def kept() -> list[object]:
     gc.collect()
-    return [it for it in gc.get_objects() if isinstance(it, Answered | Exchange | HttpReply)]
+    others = {id(it) for it in _of_others}
+    return [it for it in gc.get_objects() if isinstance(it, Answered | Exchange | HttpReply) and id(it) not in others]
 
 
 async def until(condition: Any) -> None:
@@ -31,6 +36,7 @@ async def until(condition: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    _of_others.extend(kept())
     monkeypatch.setattr(memory, "REMEMBERED", SHORT)
     monkeypatch.setattr(wire, "BELONGS", SHORT)
 
