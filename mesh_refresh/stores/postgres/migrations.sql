@@ -23,11 +23,15 @@ SELECT EXISTS (
     WHERE namespace.nspname = $1 AND class.relname = 'version'
 );
 
+-- name: our_tables
+-- The names of all.
+'{login,pause,resumed,seal,version}'::name[]
+
 -- name: no_table
 -- What has the name of a table of ours and is none. A view of somebody else's runs their functions for who reads it.
 SELECT class.relname
 FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-WHERE namespace.nspname = $1 AND class.relname = ANY ('{login,pause,seal,version}'::name[])
+WHERE namespace.nspname = $1 AND class.relname = ANY ({our_tables})
     AND (class.relkind <> ALL ('{r,p}'::"char"[]) OR class.relrowsecurity)
 LIMIT 1;
 
@@ -40,7 +44,7 @@ FROM (
     UNION ALL
     SELECT class.relowner
     FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    WHERE namespace.nspname = $1 AND class.relname = ANY ('{login,pause,seal,version}'::name[])
+    WHERE namespace.nspname = $1 AND class.relname = ANY ({our_tables})
 ) AS thing
 WHERE NOT EXISTS (
     SELECT

@@ -213,7 +213,7 @@ class PostgresStore(Store):
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
-        found = await self._open_jobs().do(lambda connection: connection.fetch(self._sql["resumed"]))
+        found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["resumed"]))
         return {read(broker): moment(at) for broker, at in found}
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
