@@ -15,6 +15,7 @@ import pytest
 
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.stores.sqlite.session import Session
 from mesh_refresh.testing.store_kit import a_row, fill
 
 pytestmark = pytest.mark.once
@@ -92,3 +93,23 @@ async def test_a_reader_that_never_ends_is_told(
         assert all("because a program reads the store without a pause" in text for text in told)
         while Path(f"{path}-wal").stat().st_size > LONG:
             await fill(store, a_row(f"still more {time.monotonic_ns()}"))
+
+
+async def test_a_log_that_is_short_again_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only reads does not begin it anew once more, for which it would wait for writers of other processes."""
+    begun: list[bool] = []
+    right = Session._begin_log_anew
+
+    def begin(self: Session) -> bool:
+        begun.append(right(self))
+        return begun[-1]
+
+    monkeypatch.setattr(Session, "_begin_log_anew", begin)
+    async with SqliteStore.open(path, cipher=PlainText()) as store:
+        number = 0
+        while not begun:
+            await fill(store, a_row(str(number), sealed=bytes(50_000)))
+            number += 1
+        for _ in range(3):
+            await store.read("0")
+    assert begun == [True]

@@ -104,6 +104,7 @@ class Session:
             return
         try:
             if self._begin_log_anew():
+                self._log_size = 0  # it is measured with the next write
                 return
         except sqlite3.Error as error:
             _log.warning("The log of the store %s was not begun anew: %s", self.path, self.failure(error))
