@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
 from mesh_refresh.replies.brought import Brought
-from mesh_refresh.replies.identity import contradicts, has_id, owners, same_account, whose
+from mesh_refresh.replies.identity import contradicts, entry_of, has_id, same_account
 from mesh_refresh.tokens import Tokens
 
 
@@ -235,12 +235,9 @@ def _asked(tokens: Tokens, entries: _Entries) -> int | None:
     """Which entry is of the account asked for."""
     if len(entries.all) == 1:
         return None if contradicts(entries.all[0].account or _NO_ACCOUNT, tokens) else 0
-    listed = [_bare(tokens, entry) for entry in entries.all]
-    if (named := whose(tokens, listed)) is not None:
-        return named
-    found = owners(listed, [tokens]).of
-    if 0 in found:
-        return found.index(0)
+    found = entry_of(tokens, [_bare(tokens, entry) for entry in entries.all], may_be_last=True)
+    if found is not None:
+        return found
     if entries.listed == 1 and not contradicts(entries.all[0].account or _NO_ACCOUNT, tokens):
         return 0
     return entries.pair

@@ -2,7 +2,7 @@
 
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
 from mesh_refresh.logins.documents import login_from_text, login_to_text
-from mesh_refresh.logins.epochs import have_own_epochs, with_own_epochs
+from mesh_refresh.logins.epochs import with_own_epochs
 from mesh_refresh.logins.errors import AmbiguousAccount, LoginMoved, UnknownAccount, UnknownLogin
 from mesh_refresh.logins.login import Login
 from mesh_refresh.logins.moving import Moving, Way
@@ -19,7 +19,6 @@ __all__ = [
     "UnknownAccount",
     "UnknownLogin",
     "Way",
-    "have_own_epochs",
     "login_from_text",
     "login_to_text",
     "with_own_epochs",

@@ -96,6 +96,14 @@ def owners(
     return Owners(tuple(found), unclear)
 
 
+def entry_of(account: Tokens, entries: Sequence[Tokens], *, may_be_last: bool) -> int | None:
+    """Which of `entries` is of `account`: by its name, by its tokens or, where it `may_be_last`, because it is left."""
+    if (named := whose(account, entries)) is not None:
+        return named
+    found = owners(entries, [account], eligible=None if may_be_last else ()).of
+    return found.index(0) if 0 in found else None
+
+
 def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found: list[int | None]) -> None:
     """An entry that repeats a token stored for one account, which no other entry repeats, is that account's."""
     repeats: dict[int, list[int]] = {}
@@ -114,17 +122,15 @@ def _find_the_last(
 ) -> None:
     """Where exactly one entry and one account are left, and no id speaks against it, they belong together."""
     left = [index for index in eligible if index not in found]
-    fitting = {
-        index: places
-        for index, entry in enumerate(entries)
-        if found[index] is None
-        and (places := [place for place in left if not contradicts(entry, accounts[place])])
-        and not _is_of_the_login(entry, entries)
-    }
-    if len(fitting) != 1 or len(left) != 1:
+    if len(left) != 1:
         return
-    index, places = next(iter(fitting.items()))
-    found[index] = places[0]
+    fitting = [
+        index
+        for index, entry in enumerate(entries)
+        if found[index] is None and not contradicts(entry, accounts[left[0]]) and not _is_of_the_login(entry, entries)
+    ]
+    if len(fitting) == 1:
+        found[fitting[0]] = left[0]
 
 
 def _repeats(entry: Tokens, stored: Tokens) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from mesh_refresh.replies.brought import adopt
-from mesh_refresh.replies.identity import contradicts, has_id, owners, same_account, whose
+from mesh_refresh.replies.identity import contradicts, entry_of, has_id, same_account
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 from mesh_refresh.tokens import Tokens
 
@@ -43,11 +43,8 @@ def _entry_of(
     for index, tokens in enumerate(all_tokens):
         if tokens is stored:
             return index
-    if (named := whose(stored, all_tokens)) is not None:
-        return named
-    found = owners(all_tokens, [stored], eligible=()).of
-    if 0 in found:
-        return found.index(0)
+    if (found := entry_of(stored, all_tokens, may_be_last=False)) is not None:
+        return found
     if asked is not None and asked < len(all_tokens) and _may_be_asked(stored, before, all_tokens, asked):
         return asked
     if shared is not None or has_id(stored):

@@ -9,7 +9,6 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import (
     AccountState,
     Login,
-    have_own_epochs,
     login_from_text,
     login_to_text,
     with_own_epochs,
@@ -78,10 +77,10 @@ def opened(cipher: Sealing, row: Row) -> Login:
 
 def _told_apart(login: Login) -> Login:
     """`login` with an epoch of its own for each account: else a reply for one is written over another one's tokens."""
-    if have_own_epochs(login):
-        return login
-    _log.error("accounts of a login have one epoch, and get others", extra={"login_id": login.login_id})
-    return with_own_epochs(login)
+    apart = with_own_epochs(login)
+    if apart is not login:
+        _log.error("accounts of a login have one epoch, and get others", extra={"login_id": login.login_id})
+    return apart
 
 
 def context_of(login_id: str) -> str:

@@ -4,7 +4,8 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.keeper import Login
-from mesh_refresh.logins import have_own_epochs, login_to_text, with_own_epochs
+from mesh_refresh.logins import login_to_text, with_own_epochs
+from mesh_refresh.logins.epochs import have_own_epochs
 from mesh_refresh.stores import MemoryStore, row_of
 from mesh_refresh.stores.sealing import context_of, opened
 from mesh_refresh.testing import Replies, Sharing

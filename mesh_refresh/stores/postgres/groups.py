@@ -8,6 +8,7 @@ from attrs import define
 
 from mesh_refresh.stores.postgres.failures import is_locked, is_of_one_row, locked
 from mesh_refresh.stores.postgres.jobs import Jobs, give
+from mesh_refresh.stores.postgres.links import FIRST_PAUSE, longer
 
 _In = TypeVar("_In")
 _How = TypeVar("_How")
@@ -15,7 +16,6 @@ _T = TypeVar("_T")
 
 _MOST = 500
 """Rows in one statement: more would hold up the first of them."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 _LOCKED_IN_A_ROW = 2
 """So many single rows that are locked, one after the other, and it is the table that is locked."""
 
@@ -192,7 +192,7 @@ class Group(Generic[_In, _How, _T]):
             self._over(one)
             return
         if not self._aside:
-            self._again_at, self._pauses = asyncio.get_running_loop().time() + _FIRST_PAUSE, _FIRST_PAUSE
+            self._again_at, self._pauses = asyncio.get_running_loop().time() + FIRST_PAUSE, FIRST_PAUSE
         self._aside[one.login_id] = one
 
     async def _ask_again(self) -> None:
@@ -205,5 +205,5 @@ class Group(Generic[_In, _How, _T]):
         for one in asked:
             if one.end is not None and one.end.done():
                 del self._aside[one.login_id]
-        self._pauses = min(self._pauses * 1.5, _LONGEST_PAUSE)
+        self._pauses = longer(self._pauses)
         self._again_at = asyncio.get_running_loop().time() + self._pauses

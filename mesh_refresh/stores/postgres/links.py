@@ -17,7 +17,13 @@ Work = Callable[[Any], Awaitable[_T]]
 
 _TIMES = 5
 _GOODBYE = 1.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+FIRST_PAUSE = 0.05
+"""Seconds after which a lock of another program's is asked for again."""
+
+
+def longer(pause: float) -> float:
+    """The seconds after that pause."""
+    return min(pause * 1.5, 0.5)
 
 
 class Links:
@@ -45,7 +51,7 @@ class Links:
         """
         self._of_this_loop()
         until = asyncio.get_running_loop().time() + self.patience
-        undone, pause, turns = 0, _FIRST_PAUSE, [self._long] if long else []
+        undone, pause, turns = 0, FIRST_PAUSE, [self._long] if long else []
         while True:
             try:
                 async with AsyncExitStack() as held:
@@ -61,7 +67,7 @@ class Links:
                 else:
                     raise
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause = longer(pause)
 
     async def leave(self) -> None:
         """Close those whose answer did not come, in a task that comes to its end, after its caller was told.
