@@ -109,6 +109,7 @@ async def test_a_log_that_is_short_again_is_left_alone(path: Path, monkeypatch: 
         number = 0
         while not begun:
             await fill(store, a_row(str(number), sealed=bytes(50_000)))
+            await store.read("0")  # when this is answered, the log was begun anew if it had to be
             number += 1
         for _ in range(3):
             await store.read("0")
