@@ -118,11 +118,12 @@ class Book:
         return any(entry.renewed or entry.pending is not None for entry in self.entries)
 
     def record(self, outcome: Refreshed | MfaRequired) -> set[int]:
-        """Put every token of `outcome` where it belongs. Gives the places of all accounts that may have changed."""
+        """Put every token of `outcome` where it belongs. Gives the places of all accounts that have changed."""
         entry = self.entry_of(outcome.before)
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
         members = self._members[entry.login]
+        before = [(it, it.tokens, it.label) for it in members]
         assigned, left = self._assigned(entry, members, outcome)
         taken = {entry}
         for index, (fresh, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True)):
@@ -143,7 +144,8 @@ class Book:
         for it in taken:
             it.told |= it.renewed
             self._note_mesh_id(it)
-        return {it.number for it in (*taken, *members)}
+        changed = [it for it, tokens, label in before if it.tokens is not tokens or it.label != label]
+        return {it.number for it in (*taken, *changed)}
 
     def forget_continuations(self) -> None:
         """Begin anew where a code was asked for."""
@@ -160,9 +162,9 @@ class Book:
     def keep(self, accounts: Iterable[Tokens], before: Tokens) -> set[int]:
         """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book.
 
-        Gives their places.
+        Gives their places, and those of the accounts of their login: `record` may have broken off half-way.
         """
-        kept = set()
+        kept = {it.number for it in self._members[self.entry_of(before).login]}
         held = {secret for entry in self.entries for secret in entry.tokens.secrets}
         for tokens in accounts:
             if not held.issuperset(tokens.secrets):

@@ -8,11 +8,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mesh_refresh.cli.exits import Exit
-from mesh_refresh.testing import FakeMesh, Fault, Gate
+from mesh_refresh.testing import FakeMesh, Fault, Gate, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 from tests.cli.refresh.hostile.hostile_os import Step, install
 
@@ -405,13 +406,16 @@ def test_copies_of_a_run_that_was_killed_are_removed_and_others_named(cli: Cli) 
 # How much is written.
 
 
-def test_what_is_written_grows_with_the_accounts_and_not_with_their_square(cli: Cli) -> None:
+@pytest.mark.parametrize("are_one_login", [False, True])
+def test_what_is_written_grows_with_the_accounts_and_not_with_their_square(cli: Cli, are_one_login: bool) -> None:
     """All of the output after each of 10,000 accounts took an hour."""
     written = dict[int, int]()
     for number in (10, 80):
         sizes = list[int]()
         install(lambda step: sizes.append(len(step.arguments[1])) if step.name == "write" else None)  # noqa: B023
-        cli.payload(*(cli.served.fake.login("coinbase") for _ in range(number)))
+        one: dict[str, Any] = {"accounts": number, "sharing": Sharing.PAIR_EACH, "replies_with": Replies.ASKED}
+        each = one if are_one_login else {}
+        cli.payload(*(cli.served.fake.login("etoro", **each) for _ in range(1 if are_one_login else number)))
         assert cli("refresh", "payload.json", "-q", "-o", f"{number}.json").code == Exit.REFRESHED
         assert not cli.served.lost(*cli.folder.glob("?0.json"))
         written[number] = sum(sizes) // number
