@@ -39,7 +39,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.serve import add_control_routes
+from mesh_refresh.testing.fake.serve import add_control_routes
 
 _MARK = re.compile(r"<!--- (process|pytest|shell) -->\s*\Z")
 _TESTS = "test_of_the_page.py"

@@ -34,7 +34,9 @@ from mesh_refresh.messages import (
     RefreshRequest,
     Reply,
 )
-from mesh_refresh.outcomes import (
+from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
+from mesh_refresh.replies.brought import Brought
+from mesh_refresh.replies.outcomes import (
     AccountNotInReply,
     CodeRefused,
     MfaPending,
@@ -44,8 +46,6 @@ from mesh_refresh.outcomes import (
     Refreshed,
     UnreadableReply,
 )
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport
-from mesh_refresh.replies.brought import Brought
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import DefaultStrategy, StrategyRegistry, VanguardStrategy, WeBullStrategy
 from mesh_refresh.tokens import Tokens

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from mesh_refresh.blank import some
 from mesh_refresh.messages import HttpReply, HttpRequest, RefreshRequest, Reply
-from mesh_refresh.outcomes import MfaRequired, Refreshed
+from mesh_refresh.replies.outcomes import MfaRequired, Refreshed
 from mesh_refresh.tokens import Tokens
 
 

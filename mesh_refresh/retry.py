@@ -5,7 +5,7 @@ from datetime import timedelta
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown
-from mesh_refresh.outcomes import UnreadableReply
+from mesh_refresh.replies.outcomes import UnreadableReply
 
 
 @frozen

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from mesh_refresh.logins import Account
 from mesh_refresh.testing import FakeLogin, FakeMesh
-from mesh_refresh.testing.ledger import Issued
+from mesh_refresh.testing.model.ledger import Issued
 
 ANY = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
 

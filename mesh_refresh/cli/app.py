@@ -5,13 +5,13 @@ import sys
 
 import click
 
-from mesh_refresh.cli.closed import writable_or_told
 from mesh_refresh.cli.demo import demo
-from mesh_refresh.cli.exits import Exit
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
-from mesh_refresh.cli.lines import Failure, bug, is_of_output, say, system_reason
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
+from mesh_refresh.cli.terminal.closed_output import writable_or_told
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure, bug, is_of_output, say, system_reason
 from mesh_refresh.version import VERSION
 
 _EPILOG = """\b

@@ -5,12 +5,12 @@ from ipaddress import IPv4Address
 
 import click
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure, is_of_output, system_reason
-from mesh_refresh.cli.loop import Loop
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.loop import Loop
+from mesh_refresh.cli.terminal.messages import Failure, is_of_output, system_reason
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh
 from mesh_refresh.testing.clock import MovableClock
-from mesh_refresh.testing.serve import serve
+from mesh_refresh.testing.fake.serve import serve
 
 _BEAT = 0.001
 """Of an edge: the client is another process, and does not read by the turns of this one's event loop."""

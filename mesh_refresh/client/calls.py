@@ -11,12 +11,12 @@ from mesh_refresh.client.requests import built
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import BodyKind, HttpReply, RefreshRequest, Reply
-from mesh_refresh.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, credential_of
-from mesh_refresh.reading import holds_new_token
 from mesh_refresh.replies.brought import Brought, changed_fields
 from mesh_refresh.replies.identity import contradicts, same_account
 from mesh_refresh.replies.lineage import pass_on
+from mesh_refresh.replies.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
+from mesh_refresh.replies.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]

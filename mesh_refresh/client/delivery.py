@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import cast
 
 from mesh_refresh.client.calls import NOBODY, Answered, Call, Ref, Result, holds_live_token
-from mesh_refresh.client.shell import Hook, Shell
-from mesh_refresh.outcomes import NotSaved, Outcome, UnreadableReply
+from mesh_refresh.client.runtime import Hook, Shell
+from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh")

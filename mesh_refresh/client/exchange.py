@@ -14,7 +14,7 @@ from mesh_refresh import codec
 from mesh_refresh.client.calls import Answered, Call, Result, Unusable
 from mesh_refresh.client.delivery import Delivery, Participant, working_for
 from mesh_refresh.client.received import as_reply, is_unread
-from mesh_refresh.client.shell import Shell
+from mesh_refresh.client.runtime import Shell
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest

@@ -10,7 +10,7 @@ from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.outcomes import Outcome, Refreshed
+from mesh_refresh.replies.outcomes import Outcome, Refreshed
 
 REMEMBERED = 30.0
 """For how many seconds a caller who still brings a spent token gets what came after it."""

@@ -38,14 +38,14 @@ from mesh_refresh.client.keys import (
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, check_options, registry_of
 from mesh_refresh.client.requests import built
-from mesh_refresh.client.shell import Hook, Shell
+from mesh_refresh.client.runtime import Hook, Shell
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import HttpReply
-from mesh_refresh.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, allows_resending, credential_of
 from mesh_refresh.replies.brought import changed_fields
+from mesh_refresh.replies.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from mesh_refresh.client.shell import Hook
+from mesh_refresh.client.runtime import Hook
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.protocols import Strategy, Transport

@@ -1,7 +1,5 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
-from mesh_refresh.keeper.adding import Added
-from mesh_refresh.keeper.copying import Copied, copy_fleet
 from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
 from mesh_refresh.keeper.events import (
     AccountEvent,
@@ -20,8 +18,10 @@ from mesh_refresh.keeper.events import (
 )
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.reports import BrokerSummary, Health, Summary
-from mesh_refresh.keeper.taking_back import TakenBack, take_back
+from mesh_refresh.keeper.rules.add import Added
+from mesh_refresh.keeper.status import BrokerSummary, Health, Summary
+from mesh_refresh.keeper.transfer.copy_fleet import Copied, copy_fleet
+from mesh_refresh.keeper.transfer.take_back import TakenBack, take_back
 from mesh_refresh.logins import (
     Account,
     AccountState,

@@ -5,7 +5,7 @@ from typing import Any
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, ReplyFacts
 from mesh_refresh.logins import Reason
-from mesh_refresh.outcomes import NotSaved
+from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.stores.errors import StoreError
 
 _WHY = {

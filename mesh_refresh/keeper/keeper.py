@@ -14,9 +14,7 @@ from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.adding import Added, wrong_login_id, wrong_tokens
-from mesh_refresh.keeper.asking import Asking
-from mesh_refresh.keeper.checks import (
+from mesh_refresh.keeper.arguments import (
     brokers_of,
     check_broker,
     check_filters,
@@ -26,21 +24,23 @@ from mesh_refresh.keeper.checks import (
     check_wait,
     wrong_many,
 )
-from mesh_refresh.keeper.core import Core, new_name
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
-from mesh_refresh.keeper.leaving import drain
 from mesh_refresh.keeper.listing import Unopened, page_of, read_page
-from mesh_refresh.keeper.looping import Claims
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.probing import NOT_RUNNING, health_of, keep_pinging, ping
-from mesh_refresh.keeper.reports import Health, Summary, summed_up
-from mesh_refresh.keeper.settling import GivenUp, Saving
-from mesh_refresh.keeper.spool import Spool
-from mesh_refresh.keeper.storing import Terms, add_login, given, pair
-from mesh_refresh.keeper.telling import Handler, Teller
+from mesh_refresh.keeper.rules.add import Added, wrong_login_id, wrong_tokens
+from mesh_refresh.keeper.runtime.add_login import Terms, add_login, given, pair
+from mesh_refresh.keeper.runtime.claim_loop import Claims
+from mesh_refresh.keeper.runtime.event_queue import Handler, Teller
+from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
+from mesh_refresh.keeper.runtime.on_demand import Asking
+from mesh_refresh.keeper.runtime.runtime import Core, new_name
+from mesh_refresh.keeper.runtime.shutdown import drain
+from mesh_refresh.keeper.runtime.spool import Spool
+from mesh_refresh.keeper.runtime.writer import GivenUp, Saving
+from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.outcomes import NotSaved
+from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
 from mesh_refresh.tasks import run_to_end
 from mesh_refresh.tokens import Tokens

@@ -5,9 +5,9 @@ from datetime import datetime
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import RefreshRequest, Reply
-from mesh_refresh.outcomes import MfaRequired, Refreshed
 from mesh_refresh.protocols import RefreshOptions
-from mesh_refresh.reading import read
+from mesh_refresh.replies.outcomes import MfaRequired, Refreshed
+from mesh_refresh.replies.reading import read
 from mesh_refresh.tokens import Tokens
 
 
@@ -46,7 +46,7 @@ class DefaultStrategy:
         return request
 
     def interpret(self, request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
-        """What `reply` means, by the rules that hold for all brokers (`mesh_refresh.reading`)."""
+        """What `reply` means, by the rules that hold for all brokers (`mesh_refresh.replies.reading`)."""
         return read(request, tokens, reply, at)
 
     def credential(self, tokens: Tokens) -> str | None:

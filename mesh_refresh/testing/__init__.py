@@ -1,21 +1,21 @@
 """The testing kit: Mesh and its brokers as a fake that keeps a ledger, a clock to move, conformance suites."""
 
 from mesh_refresh.testing.clock import ManualClock
-from mesh_refresh.testing.conformance import StrategyConformance
-from mesh_refresh.testing.delivery import Delivery
-from mesh_refresh.testing.edge import Body, Chunks, Edge, EdgeFault, Moment, Reach, Relay
-from mesh_refresh.testing.faults import Fault
-from mesh_refresh.testing.gate import Gate
-from mesh_refresh.testing.ledger import End, Reuse, Undelivered
-from mesh_refresh.testing.login import FakeLogin
-from mesh_refresh.testing.losses import Lost, Reason
-from mesh_refresh.testing.mesh import FakeMesh
-from mesh_refresh.testing.misplacements import Misplaced
-from mesh_refresh.testing.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
-from mesh_refresh.testing.store_conformance import StoreConformance
-from mesh_refresh.testing.traffic import SentRequest
-from mesh_refresh.testing.transport_conformance import Shortfall, TransportConformance
-from mesh_refresh.testing.unused import UnusedFault
+from mesh_refresh.testing.conformance.store import StoreConformance
+from mesh_refresh.testing.conformance.strategy import StrategyConformance
+from mesh_refresh.testing.conformance.transport import Shortfall, TransportConformance
+from mesh_refresh.testing.fake.delivery import Delivery
+from mesh_refresh.testing.fake.gate import Gate
+from mesh_refresh.testing.fake.mesh import FakeMesh
+from mesh_refresh.testing.fake.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
+from mesh_refresh.testing.fake.traffic import SentRequest
+from mesh_refresh.testing.fake.unused import UnusedFault
+from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Moment, Reach, Relay
+from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.model.ledger import End, Reuse, Undelivered
+from mesh_refresh.testing.model.logins import FakeLogin
+from mesh_refresh.testing.model.losses import Lost, Reason
+from mesh_refresh.testing.model.misplacements import Misplaced
 
 __all__ = [
     "Body",

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mesh_refresh.testing.gate import GATES, Gate
-from mesh_refresh.testing.mesh import FakeMesh
-from mesh_refresh.testing.traffic import QUEUES, FaultQueue, Rule
-from mesh_refresh.testing.unused import tell_unused
+from mesh_refresh.testing.fake.gate import GATES, Gate
+from mesh_refresh.testing.fake.mesh import FakeMesh
+from mesh_refresh.testing.fake.traffic import QUEUES, FaultQueue, Rule
+from mesh_refresh.testing.fake.unused import tell_unused
 
 
 @pytest_asyncio.fixture

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.adding import Adding, made
+from mesh_refresh.keeper.rules.add import Adding, made
 from mesh_refresh.stores import Cipher, Row, Store, row_of
 from mesh_refresh.stores.sqlite import SqliteStore
 from tests.benchmarks.process import apart

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mesh_refresh.cli.app
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import EdgeFault
 from tests.cli.conftest import Cli, held
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from tests.cli.conftest import Cli
 
 GOOD = json.dumps(Tokens("coinbase", "fake-refresh-1").to_document())

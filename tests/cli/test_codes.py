@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.cli.conftest import Cli, held, mode
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import Replies, Sharing
 from tests.cli.conftest import Cli, Served
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import MEANINGS, Exit
+from mesh_refresh.cli.terminal.exit_codes import MEANINGS, Exit
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 

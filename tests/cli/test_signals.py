@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.loop import Loop
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.loop import Loop
 from tests.cli.conftest import Cli
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

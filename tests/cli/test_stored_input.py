@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.fleet.entries import BadLine, Line
-from mesh_refresh.cli.fleet.sources import read
-from mesh_refresh.cli.lines import Failure
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line
+from mesh_refresh.cli.fleet.logins.import_sources import read
 from mesh_refresh.cli.refresh.documents import read_book
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure
 from tests.cli.conftest import Cli, held
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -19,9 +19,9 @@ from mesh_refresh import (
     Transport,
 )
 from mesh_refresh.testing import Delivery, Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Moment, Reach, Relay, Sharing
-from mesh_refresh.testing.edge.reach import worst
-from mesh_refresh.testing.holdings import counted
-from mesh_refresh.testing.wire import faultless
+from mesh_refresh.testing.fake.wire import faultless
+from mesh_refresh.testing.faults.edge.reach import worst
+from mesh_refresh.testing.model.holdings import counted
 from tests.belonging import give_own_ids
 
 _LANES, _FEW = 16, 4

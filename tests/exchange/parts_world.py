@@ -23,7 +23,7 @@ from mesh_refresh import (
     Throttled,
 )
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.losses import Reason
+from mesh_refresh.testing.model.losses import Reason
 from tests.exchange.stepping import SteppingLoop, watchdog
 from tests.watchdog import Patience
 

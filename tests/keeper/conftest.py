@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.runtime.runtime import Core
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage

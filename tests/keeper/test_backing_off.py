@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from mesh_refresh.keeper import AccountRefreshed
-from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.runtime.runtime import Core
 from mesh_refresh.stores import StoreError, StoreRefused, StoreUnavailable
 from tests.keeper.stage import HOUR, FaultyStore, Stage
 

@@ -105,7 +105,7 @@ async def test_it_is_told_when_a_copy_only_waits(
     stage: Stage, target: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not while there are others to move; and it goes on once the login is free."""
-    monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=1))
+    monkeypatch.setattr("mesh_refresh.keeper.transfer.copy_fleet._LONGEST_PAUSE", timedelta(milliseconds=1))
     found: list[Copied] = []
 
     def heard(done: Copied) -> None:

@@ -303,7 +303,7 @@ async def test_what_is_resumed_while_a_copy_waits_stays_resumed(
     stage: Stage, target: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at what is left again and again."""
-    monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=1))
+    monkeypatch.setattr("mesh_refresh.keeper.transfer.copy_fleet._LONGEST_PAUSE", timedelta(milliseconds=1))
 
     def heard(done: Copied) -> None:
         if done.waits:

@@ -10,9 +10,9 @@ import pytest
 
 from mesh_refresh import HttpReply, HttpRequest, NotSaved, RetryPolicy, Tokens
 from mesh_refresh.keeper import LeftInSpool
-from mesh_refresh.keeper.attempts import Success
-from mesh_refresh.keeper.core import Core
-from mesh_refresh.keeper.spool import files, unsealed
+from mesh_refresh.keeper.rules.attempt import Success
+from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.spool import files, unsealed
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row, StoreUnavailable
 from tests.keeper.leaping import LeapingClock, Scene, Wire, leaping
 

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import AccountRefreshed, AccountState, ReconnectSoon
-from mesh_refresh.keeper.core import Core
+from mesh_refresh.keeper.runtime.runtime import Core
 from mesh_refresh.stores import Demand, MemoryStore, Row
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage

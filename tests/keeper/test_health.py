@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.keeper import Keeper, UnknownLogin, probing
-from mesh_refresh.keeper.vitals import Vitals
+from mesh_refresh.keeper import Keeper, UnknownLogin
+from mesh_refresh.keeper.runtime import health as probing
+from mesh_refresh.keeper.runtime.vitals import Vitals
 from mesh_refresh.stores import Cipher, MemoryStore
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
-from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime, reaching
-from mesh_refresh.keeper.settling import swap
-from mesh_refresh.keeper.standing import Applied
+from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime
+from mesh_refresh.keeper.rules.fencing import Applied
+from mesh_refresh.keeper.runtime import claimer as reaching
+from mesh_refresh.keeper.runtime.writer import swap
 from mesh_refresh.stores import Busy, MemoryStore, Row
 from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 

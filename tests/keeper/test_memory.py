@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.keeper import Keeper, looping
+from mesh_refresh.keeper import Keeper
+from mesh_refresh.keeper.runtime import claim_loop as looping
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
 

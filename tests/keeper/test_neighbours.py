@@ -12,7 +12,7 @@ from mesh_refresh.keeper import AccountState, AttemptFailed, BreakerOpened, Keep
 from mesh_refresh.keeper import Fault as Why
 from mesh_refresh.strategies import DefaultStrategy, VanguardStrategy
 from mesh_refresh.testing import Fault
-from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.model.logins import FakeLogin
 from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
 HEALTHY, ROUNDS, SECOND = 20, 6, timedelta(seconds=1)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh import InvalidRequest, NotSaved
-from mesh_refresh.keeper import spool_folder
-from mesh_refresh.keeper.spool import files
+from mesh_refresh.keeper.runtime import spool_folder
+from mesh_refresh.keeper.runtime.spool import files
 from mesh_refresh.stores import Cipher, MemoryStore, WrongKey
 from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
 from tests.keeper.stage import MINUTE, FaultyStore, Stage

@@ -19,7 +19,7 @@ from mesh_refresh.keeper import (
 )
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import Fault, Replies, Sharing
-from mesh_refresh.testing.gate import Gate
+from mesh_refresh.testing.fake.gate import Gate
 from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Once, Stage
 
 SETTLE = timedelta(minutes=2)

@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.unopened import Unopened
+from mesh_refresh.keeper.limits.key_mismatch import Unopened
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row
 from tests.keeper.stage import MINUTE, Stage
 

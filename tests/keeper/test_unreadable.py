@@ -22,8 +22,8 @@ from mesh_refresh.keeper import (
     ReconnectNeeded,
 )
 from mesh_refresh.keeper import Fault as BreakerFault
-from mesh_refresh.keeper.spool import files
-from mesh_refresh.keeper.unreadable import ONLY_STRANGERS
+from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS
+from mesh_refresh.keeper.runtime.spool import files
 from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, StoreUnavailable
 from mesh_refresh.testing import Delivery, FakeLogin, Fault, MfaToken
 from tests.belonging import give_own_ids, of_others

@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Keeper, UnknownLogin
-from mesh_refresh.keeper.shared_reads import SharedReads
+from mesh_refresh.keeper.runtime.shared_reads import SharedReads
 from mesh_refresh.stores import MemoryStore, Row
 from tests.keeper.stage import EVER, MINUTE, Stage
 

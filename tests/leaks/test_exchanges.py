@@ -24,7 +24,7 @@ from mesh_refresh import (
     TokensRefused,
 )
 from mesh_refresh.testing import FakeMesh, Fault
-from mesh_refresh.testing.login import FakeLogin
+from mesh_refresh.testing.model.logins import FakeLogin
 from tests.leaks.witness import KEYS, Witness, outcome_of, planted
 
 AT_ONCE = RetryPolicy(attempts=2, backoff=timedelta(), settle=timedelta(), resend_unknown=True)

@@ -11,8 +11,8 @@ from attrs import evolve
 
 from mesh_refresh import DefaultStrategy, MeshClient, MfaPending, RefreshOptions, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Keeper, Policy
-from mesh_refresh.keeper.attempts import Attempt, Entry, Success
-from mesh_refresh.keeper.spool import Spool
+from mesh_refresh.keeper.rules.attempt import Attempt, Entry, Success
+from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.stores import Cipher, MemoryStore, Page, PlainText, Store
 from mesh_refresh.testing import FakeMesh, Fault
 from tests.keeper.stage import FaultyStore

@@ -18,9 +18,9 @@ from mesh_refresh import (
     codec,
     errors,
     keeper,
-    outcomes,
 )
 from mesh_refresh.client.calls import Call
+from mesh_refresh.replies import outcomes
 from tests.leaks.witness import KEYS, TOKENS, Witness, planted
 from tests.unit.replies import AT, content, entry, envelope
 

@@ -11,7 +11,7 @@ from random import Random
 from attrs import evolve
 
 from mesh_refresh import AiohttpTransport, HttpReply, HttpRequest
-from mesh_refresh.testing.ledger import Kind
+from mesh_refresh.testing.model.ledger import Kind
 from tests.simulation.judge import Judge
 
 _HEAD = b"HTTP/1.1 200 OK\r\nX-Odd no colon\r\nContent-Type: application/json\r\n\r\n"

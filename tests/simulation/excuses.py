@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import define, field
 
 from mesh_refresh.testing import End, FakeMesh, Replies, Sharing
-from mesh_refresh.testing.ledger import Kind, Withheld
+from mesh_refresh.testing.model.ledger import Kind, Withheld
 from tests.simulation.loop import Loop
 from tests.simulation.sent import Hindrances, Sent, keeper_of
 

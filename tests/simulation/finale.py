@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from mesh_refresh.keeper.due import is_good
+from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.testing import FakeLogin
 from tests.simulation.parking import NOT_KNOWN

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.due import ONCE_A_DAY
 from mesh_refresh.keeper.events import AccountRefreshed, Event
+from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY
 from mesh_refresh.logins import Account, AccountState, Login, Way
 from mesh_refresh.stores import MemoryStore, Row, sealing
 from mesh_refresh.testing import End, FakeMesh
-from mesh_refresh.testing.ledger import Issued, Kind
+from mesh_refresh.testing.model.ledger import Issued, Kind
 from tests.belonging import of_others
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
@@ -25,7 +25,7 @@ from tests.simulation.sent import Hindrances, Sent
 from tests.simulation.strategies import is_kept, opened
 
 if TYPE_CHECKING:
-    from mesh_refresh.testing.traffic import SentRequest
+    from mesh_refresh.testing.fake.traffic import SentRequest
     from tests.simulation.process import Process
 
 _A_SECOND = timedelta(seconds=1)

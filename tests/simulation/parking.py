@@ -6,7 +6,7 @@ from attrs import define, field
 
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.ledger import Kind
+from mesh_refresh.testing.model.ledger import Kind
 from tests.simulation.choices import REFUSING
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses

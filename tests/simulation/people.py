@@ -13,7 +13,7 @@ from mesh_refresh.logins import AmbiguousAccount, UnknownLogin
 from mesh_refresh.logins.errors import UnknownAccount
 from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin
-from mesh_refresh.testing.upstream import end_of
+from mesh_refresh.testing.fake.upstream import end_of
 from tests.belonging import give_own_ids
 from tests.simulation.choices import BROKEN_EDGES, COPIES, MIXED_UP, login_choices, seconds
 from tests.simulation.process import Process

@@ -8,9 +8,17 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from mesh_refresh.keeper import adding, applying, attempts, planning, renewing, settling, standing, storing, unit
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.rules import add as adding
+from mesh_refresh.keeper.rules import attempt as attempts
+from mesh_refresh.keeper.rules import entries as renewing
+from mesh_refresh.keeper.rules import fencing as standing
+from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.rules import success as applying
+from mesh_refresh.keeper.runtime import add_login as storing
+from mesh_refresh.keeper.runtime import exchange as unit
+from mesh_refresh.keeper.runtime import writer as settling
 from mesh_refresh.replies import brought
 
 

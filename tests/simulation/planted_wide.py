@@ -9,8 +9,13 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from mesh_refresh.keeper import attempts, carrying, core, settling, siblings, unit
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.rules import attempt as attempts
+from mesh_refresh.keeper.rules import siblings
+from mesh_refresh.keeper.runtime import exchange as unit
+from mesh_refresh.keeper.runtime import runtime as core
+from mesh_refresh.keeper.runtime import writer as settling
+from mesh_refresh.keeper.transfer import step as carrying
 from mesh_refresh.stores import sealing
 from tests.simulation.strategies import bare
 

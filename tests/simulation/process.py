@@ -10,7 +10,7 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient, Transport
 from mesh_refresh.keeper import Keeper
-from mesh_refresh.outcomes import NotSaved, UnreadableReply
+from mesh_refresh.replies.outcomes import NotSaved, UnreadableReply
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 from tests.simulation.judge import TOKEN, Judge

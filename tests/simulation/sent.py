@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from mesh_refresh.testing.traffic import SentRequest
+    from mesh_refresh.testing.fake.traffic import SentRequest
 
 _LONGEST_PAUSE = 5.0
 """Seconds between two tries of a keeper to write new tokens, at the most."""

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from mesh_refresh.testing import Delivery, Fault
-from mesh_refresh.testing.contract import Answer
-from mesh_refresh.testing.delivery import Sent
-from mesh_refresh.testing.wire import JSON_TYPE, Wire
+from mesh_refresh.testing.fake.delivery import Sent
+from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire
+from mesh_refresh.testing.model.contract import Answer
 from tests.simulation.choices import AGES, COPIES, MIXED_UP, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
 if TYPE_CHECKING:
-    from mesh_refresh.testing.traffic import SentRequest
+    from mesh_refresh.testing.fake.traffic import SentRequest
     from tests.simulation.process import Process
     from tests.simulation.world import World
 

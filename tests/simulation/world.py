@@ -21,10 +21,11 @@ from aiohttp import web
 from attrs import field, frozen
 
 from mesh_refresh import Tokens
-from mesh_refresh.keeper import carrying, copy_fleet
+from mesh_refresh.keeper import copy_fleet
+from mesh_refresh.keeper.transfer import step as carrying
 from mesh_refresh.stores import MemoryStore, StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
-from mesh_refresh.testing.ledger import End, Issued
+from mesh_refresh.testing.model.ledger import End, Issued
 from tests.simulation.choices import BROKEN_EDGES, COPIES, KINDS, ODD_STRATEGIES, Choices, drawn
 from tests.simulation.clock import Clock
 from tests.simulation.edge import EdgeTransport

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Page, PlainText, StoreError
 from mesh_refresh.stores.sqlite.session import Session
-from mesh_refresh.testing.store_kit import LEASE, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_row, fill, kept, take
 from tests.stores.stopping import Opened, turn
 
 

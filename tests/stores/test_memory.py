@@ -6,7 +6,7 @@ import pytest
 
 from mesh_refresh.stores import MemoryStore, Store
 from mesh_refresh.testing import ManualClock, StoreConformance
-from mesh_refresh.testing.store_kit import a_row, busy, fill, take
+from mesh_refresh.testing.conformance.store_kit import a_row, busy, fill, take
 from tests.stores.handles import MemoryHandles
 
 

@@ -19,7 +19,18 @@ from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.stores.sqlite.leases import LeaseClock
 from mesh_refresh.stores.sqlite.session import Session
 from mesh_refresh.testing import ManualClock, StoreConformance
-from mesh_refresh.testing.store_kit import LEASE, NOW, SECOND, a_demand, a_row, busy, claimed, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import (
+    LEASE,
+    NOW,
+    SECOND,
+    a_demand,
+    a_row,
+    busy,
+    claimed,
+    fill,
+    kept,
+    take,
+)
 from tests.stores.handles import SqliteHandles
 
 _SURROGATE = "\ud800"

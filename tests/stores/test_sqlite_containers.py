@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh.stores import Busy, PlainText, Row
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import a_demand, a_row, fill
+from mesh_refresh.testing.conformance.store_kit import a_demand, a_row, fill
 from tests.stores.test_sqlite_names import MOUNTS
 
 pytestmark = [pytest.mark.once, MOUNTS]
@@ -64,7 +64,7 @@ import asyncio
 from datetime import timedelta
 from mesh_refresh.stores import Busy, PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import NOW, a_demand
+from mesh_refresh.testing.conformance.store_kit import NOW, a_demand
 LEASE = timedelta(hours=10)
 async def main():
 """

@@ -18,7 +18,7 @@ import pytest
 
 from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import LEASE, NOW, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
 
 pytestmark = pytest.mark.once
 
@@ -288,7 +288,7 @@ from attrs import evolve
 import pytest
 from pathlib import Path
 from mesh_refresh.stores import StoreUnavailable
-from mesh_refresh.testing.store_kit import a_row
+from mesh_refresh.testing.conformance.store_kit import a_row
 from tests.stores.test_sqlite_failures import a_store
 path = Path({str(path)!r})
 async def main():

@@ -8,7 +8,7 @@ from attrs import evolve
 from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Row, Sealing, Store, WrongKey
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import LEASE, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_row, fill, kept, take
 
 _OLD, _NEW, _OTHER = (Cipher.generate_key() for _ in range(3))
 

@@ -16,7 +16,7 @@ import pytest
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.stores.sqlite.session import Session
-from mesh_refresh.testing.store_kit import a_row, fill
+from mesh_refresh.testing.conformance.store_kit import a_row, fill
 
 pytestmark = pytest.mark.once
 

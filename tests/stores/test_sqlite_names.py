@@ -14,7 +14,7 @@ import pytest
 
 from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable, mounts
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 
 pytestmark = pytest.mark.once
 
@@ -290,7 +290,7 @@ import asyncio
 from pathlib import Path
 import pytest
 from mesh_refresh.stores import StoreRefused
-from mesh_refresh.testing.store_kit import a_row, fill
+from mesh_refresh.testing.conformance.store_kit import a_row, fill
 from tests.stores.test_sqlite_names import a_store
 async def main():
 """

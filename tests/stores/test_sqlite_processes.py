@@ -15,7 +15,7 @@ import pytest
 
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 
 pytestmark = pytest.mark.once
 
@@ -25,7 +25,7 @@ from datetime import timedelta
 from attrs import evolve
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.store_kit import *
+from mesh_refresh.testing.conformance.store_kit import *
 path, me = sys.argv[1:]
 """
 

@@ -9,7 +9,7 @@ import pytest
 from mesh_refresh.stores import StoreDamaged, StoreUnavailable
 from mesh_refresh.stores.sqlite import migrating
 from mesh_refresh.stores.sqlite.queries import migrations
-from mesh_refresh.testing.store_kit import a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 from tests.stores.test_sqlite_failures import a_store, refused
 
 

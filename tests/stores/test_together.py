@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Busy, PlainText, Row
 from mesh_refresh.stores.sqlite import SqliteStore, group
-from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.stores.stopping import Opened
 
 HOLD = timedelta(seconds=30)

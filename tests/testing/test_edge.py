@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from mesh_refresh.testing import Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Gate, Moment
-from mesh_refresh.testing.edge.message import Message
-from mesh_refresh.testing.edge.steps import Pause, Send, Write, as_bytes
+from mesh_refresh.testing.faults.edge.message import Message
+from mesh_refresh.testing.faults.edge.steps import Pause, Send, Write, as_bytes
 from tests.testing.edge_table import AFTER_THE_NEXT, ALL, Plain
 from tests.testing.raw import RawClient, closing
 

@@ -10,7 +10,7 @@ import pytest
 
 from mesh_refresh import Refreshed
 from mesh_refresh.testing import Delivery, FakeMesh, Fault, Lost, ManualClock, Reason
-from mesh_refresh.testing.gate import Gate
+from mesh_refresh.testing.fake.gate import Gate
 from tests.testing.conftest import Caller, Got
 
 FAULTS = Fault.all()

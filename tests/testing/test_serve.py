@@ -14,7 +14,7 @@ from schemathesis import checks
 
 from mesh_refresh.testing import FakeMesh, Fault, ManualClock
 from mesh_refresh.testing.clock import MovableClock
-from mesh_refresh.testing.serve import add_control_routes, serve
+from mesh_refresh.testing.fake.serve import add_control_routes, serve
 from mesh_refresh.tokens import Tokens
 from tests.examples import bounded
 from tests.testing.conftest import Caller

@@ -19,7 +19,7 @@ from mesh_refresh import (
 )
 from mesh_refresh.codec import decode_reply
 from mesh_refresh.messages import HttpReply, Reply
-from mesh_refresh.outcomes import UnreadableReply
+from mesh_refresh.replies.outcomes import UnreadableReply
 from mesh_refresh.strategies import DefaultStrategy
 
 Outcome = Refreshed | MfaRequired

@@ -6,8 +6,8 @@ from unittest import mock
 
 from attrs import evolve
 
-from mesh_refresh import merging
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
+from mesh_refresh.replies import merging
 from mesh_refresh.tokens import Tokens
 
 _AT = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -19,9 +19,9 @@ from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.proof import Proof, prove
 from mesh_refresh.cli.demo.rows import Board
 from mesh_refresh.cli.demo.views import Plain, Terminal, View
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure
-from mesh_refresh.cli.loop import Loop
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.loop import Loop
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore

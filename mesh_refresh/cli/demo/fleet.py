@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from mesh_refresh import BrokerType
 from mesh_refresh.cli.demo.pace import Pace
 from mesh_refresh.testing import FakeLogin, FakeMesh
-from mesh_refresh.testing.options import LoginChoices
+from mesh_refresh.testing.fake.options import LoginChoices
 
 _EXTRA = (
     BrokerType.COINBASE,

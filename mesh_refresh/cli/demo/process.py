@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict
 
 Told = Callable[[Mapping[str, Any]], None]

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.masking import MaskedDict
 from mesh_refresh.replies.brought import adopt
 from mesh_refresh.replies.identity import has_id, owners

@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
-from mesh_refresh.cli.closed import is_closed
-from mesh_refresh.cli.codes import CODE_VARIABLE, code_source
-from mesh_refresh.cli.exits import MEANINGS, listed
-from mesh_refresh.cli.lines import Failure, system_reason
 from mesh_refresh.cli.refresh.documents import read_book
 from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.session import Session
 from mesh_refresh.cli.refresh.source import Source, is_standard_input, read_standard_input
+from mesh_refresh.cli.terminal.closed_output import is_closed
+from mesh_refresh.cli.terminal.exit_codes import MEANINGS, listed
+from mesh_refresh.cli.terminal.messages import Failure, system_reason
+from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, code_source
 from mesh_refresh.masking import MaskedBytes
 
 _EPILOG = f"""\b

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import evolve, fields
 
 from mesh_refresh import InvalidRequest, MfaRequired, Tokens, codec
-from mesh_refresh.cli.lines import Failure
 from mesh_refresh.cli.refresh.accounts import Book, Entry, with_ref
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict, MaskedStr, concealed
 
 _LOGIN = "login"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.lines import Failure
-from mesh_refresh.syncing import sync_folder
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure
+from mesh_refresh.fsync import sync_folder
 
 try:
     import fcntl

@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from attrs import field, frozen
 
-from mesh_refresh.cli.lines import Failure, shown, system_reason
 from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import Owner
+from mesh_refresh.cli.terminal.messages import Failure, shown, system_reason
+from mesh_refresh.fsync import sync_folder
 from mesh_refresh.masking import MaskedBytes, masked, masked_size
-from mesh_refresh.syncing import sync_folder
 
 _FORMAT = "mesh_refresh.journal"
 _VERSION = 1

@@ -6,10 +6,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from mesh_refresh.cli.lines import Failure, say, shown, system_reason
 from mesh_refresh.cli.refresh.documents import text_of
 from mesh_refresh.cli.refresh.journal import Leftover, journal_path, read_leftover
 from mesh_refresh.cli.refresh.output_file import OutputFile, refused
+from mesh_refresh.cli.terminal.messages import Failure, say, shown, system_reason
 
 
 def prepare(file: OutputFile, *, may_replace: bool) -> None:

@@ -7,12 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
-from mesh_refresh.cli.lines import Failure, counted, say, shown, system_reason
 from mesh_refresh.cli.refresh.accounts import Book
 from mesh_refresh.cli.refresh.documents import document_at, documents_of, text_of
 from mesh_refresh.cli.refresh.journal import Journal
 from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.rescue import keep_in_a_file, keep_on_a_stream, print_out, silence_stdout
+from mesh_refresh.cli.terminal.messages import Failure, counted, say, shown, system_reason
 
 _FEW = 3
 

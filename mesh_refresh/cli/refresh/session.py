@@ -19,12 +19,12 @@ from mesh_refresh import (
     Refreshed,
     TokensRefused,
 )
-from mesh_refresh.cli.codes import CodeSource
-from mesh_refresh.cli.exits import Exit, code_of_run, exit_for
-from mesh_refresh.cli.lines import bug, say, shown
-from mesh_refresh.cli.loop import Loop
 from mesh_refresh.cli.refresh.accounts import Book, Entry
 from mesh_refresh.cli.refresh.output import Output
+from mesh_refresh.cli.terminal.exit_codes import Exit, code_of_run, exit_for
+from mesh_refresh.cli.terminal.loop import Loop
+from mesh_refresh.cli.terminal.messages import bug, say, shown
+from mesh_refresh.cli.terminal.mfa_codes import CodeSource
 
 _AT_ONCE = 20
 _TRIES = 3

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from mesh_refresh.cli.lines import Failure, say, system_reason
 from mesh_refresh.cli.refresh import files
+from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 from mesh_refresh.masking import MaskedBytes
 
 _STANDARD_INPUT = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})

@@ -6,9 +6,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from attrs import define
 
-from mesh_refresh.stores.postgres.failures import is_locked, is_of_one_row, locked
+from mesh_refresh.stores.postgres.connection.failures import is_locked, is_of_one_row, locked
+from mesh_refresh.stores.postgres.connection.pool import FIRST_PAUSE, longer
 from mesh_refresh.stores.postgres.jobs import Jobs, give
-from mesh_refresh.stores.postgres.links import FIRST_PAUSE, longer
 
 _In = TypeVar("_In")
 _How = TypeVar("_How")

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
-from mesh_refresh.stores.postgres.failures import closed, failure
-from mesh_refresh.stores.postgres.links import Links, Work
+from mesh_refresh.stores.postgres.connection.failures import closed, failure
+from mesh_refresh.stores.postgres.connection.pool import Links, Work
 from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")

@@ -9,15 +9,16 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
-from mesh_refresh.stores.postgres import claiming, migrating, scanning
-from mesh_refresh.stores.postgres.addresses import PATIENCE, Target, target
-from mesh_refresh.stores.postgres.failures import closed, failure
+from mesh_refresh.stores.postgres import claiming, scanning
+from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
+from mesh_refresh.stores.postgres.connection.failures import closed, failure
+from mesh_refresh.stores.postgres.connection.listener import Ears, channel_of
+from mesh_refresh.stores.postgres.connection.pool import Links
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import Jobs
-from mesh_refresh.stores.postgres.links import Links
-from mesh_refresh.stores.postgres.listening import Ears, channel_of
 from mesh_refresh.stores.postgres.queries import Queries
+from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row

@@ -5,7 +5,7 @@ import json
 import pytest
 from attrs import evolve
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
 from tests.cli.fleet.conftest import Fleet

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Way
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.entries import BadLine, Line, entries
-from mesh_refresh.cli.fleet.sources import read
-from mesh_refresh.cli.lines import Failure
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line, entries
+from mesh_refresh.cli.fleet.logins.import_sources import read
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.testing import FakeMesh
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

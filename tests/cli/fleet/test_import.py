@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from tests.cli.fleet.conftest import LONG_AGO, Fleet, read_until
 
 
@@ -226,7 +226,7 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: Fleet) -> None:
 
 
 def test_progress_is_told_by_line(fleet: Fleet) -> None:
-    fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.importing._PROGRESS", 1000)
+    fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.logins.import_logins._PROGRESS", 1000)
     documents = (
         {"login": f"user-{it}", "tokens": Tokens("coinbase", f"fake-r-{it}").to_document()} for it in range(2500)
     )

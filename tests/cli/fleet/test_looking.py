@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.fleet.tables import show
+from mesh_refresh.cli.fleet.support.tables import show
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import Fault
 from tests.cli.fleet.conftest import Fleet
 
@@ -228,7 +228,7 @@ def test_a_terminal_gets_whole_ids_however_narrow_it_is(
 
 
 def test_pages_are_put_together(fleet: Fleet) -> None:
-    fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.listing._PAGE", 2)
+    fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.logins.list_logins._PAGE", 2)
     for number in range(5):
         fleet.add(f"user-{number}")
     assert [it["login"] for it in fleet.listed()] == [f"user-{number}" for number in range(5)]

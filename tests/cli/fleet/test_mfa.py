@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.cli.fleet.conftest import Fleet
 from tests.cli.test_codes import person

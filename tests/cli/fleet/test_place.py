@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from tests.cli.conftest import mode
 from tests.cli.fleet.conftest import Fleet

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 import asyncpg
 import pytest
 
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.fleet.copying import _Progress
-from mesh_refresh.cli.fleet.place import Place
+from mesh_refresh.cli.fleet.store.copy import _Progress
+from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Copied
 from mesh_refresh.stores import Cipher, Page
 from mesh_refresh.stores.postgres import PostgresStore
@@ -113,7 +113,7 @@ def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:
 def test_it_is_said_which_version_the_tables_had(fleet: Fleet, url: str) -> None:
     assert fleet("migrate", "--store", url).code == 0
     more = {**migrations(), 2: "CREATE TABLE {schema}.more (n int);"}
-    fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.migrating.migrations", lambda: more)
+    fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.schema.migrate.migrations", lambda: more)
     ran = fleet("migrate", "--store", url)
     assert (ran.code, ran.err) == (0, "mesh-refresh: the tables were brought from version 1 to version 2.\n")
 
@@ -213,7 +213,7 @@ def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
 def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
     """Again only where something has changed: the end of a lease comes out a little different at each look."""
     now = datetime.now(UTC)
-    fleet.cli.monkeypatch.setattr("mesh_refresh.keeper.copying._LONGEST_PAUSE", timedelta(milliseconds=10))
+    fleet.cli.monkeypatch.setattr("mesh_refresh.keeper.transfer.copy_fleet._LONGEST_PAUSE", timedelta(milliseconds=10))
     fleet.add("user-7")
 
     async def leased(store: object) -> None:

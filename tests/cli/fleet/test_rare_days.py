@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.cli.conftest import mode

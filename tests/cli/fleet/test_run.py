@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mesh_refresh import NotSaved
-from mesh_refresh.cli.exits import Exit
-from mesh_refresh.cli.fleet.tally import Tally
+from mesh_refresh.cli.fleet.worker.tally import Tally
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Fault as Faults
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Cipher, Row, StoreUnavailable
@@ -388,7 +388,7 @@ def test_logging_is_as_it_was_afterwards(fleet: Fleet) -> None:
 def test_an_error_in_the_log_is_its_class_and_place(fleet: Fleet) -> None:
     import logging
 
-    from mesh_refresh.cli.fleet.logs import logging_to_stderr
+    from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
 
     for as_json in (True, False):
         with logging_to_stderr(as_json=as_json, quiet=False):

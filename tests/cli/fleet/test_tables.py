@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mesh_refresh.cli.fleet.listing import _COLUMNS, _YIELDING
-from mesh_refresh.cli.fleet.status import _print as print_status
-from mesh_refresh.cli.fleet.tables import Cell, show
+from mesh_refresh.cli.fleet.logins.list_logins import _COLUMNS, _YIELDING
+from mesh_refresh.cli.fleet.logins.status import _print as print_status
+from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary
 
 NOW = datetime.now(UTC)

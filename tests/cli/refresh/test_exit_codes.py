@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve, frozen
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.exits import MEANINGS, Exit, code_of_run
+from mesh_refresh.cli.terminal.exit_codes import MEANINGS, Exit, code_of_run
 from mesh_refresh.testing import FakeMesh, Fault
 from tests.cli.conftest import Cli, held
 

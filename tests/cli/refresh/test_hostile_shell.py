@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from tests.cli.conftest import Served
 from tests.cli.refresh.hostile.shell import Holding, Shell, Trouble
 from tests.cli.refresh.hostile.stories import OUTPUTS, SIGNALS, Story, together, troubles

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from tests.cli.conftest import Cli, held
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.cli.lines import Failure
 from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import owner_of
 from mesh_refresh.cli.refresh.journal import Journal, read_leftover
 from mesh_refresh.cli.refresh.output_file import OutputFile
+from mesh_refresh.cli.terminal.messages import Failure
 from tests.cli.refresh.hostile.hostile_os import HostileOs, Step
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks and descriptors of POSIX")
@@ -79,7 +79,7 @@ def test_a_closed_stream_leaves_no_number_to_a_file() -> None:
 import os
 for number in range(3):
     os.close(number)
-from mesh_refresh.cli.closed import writable_or_told
+from mesh_refresh.cli.terminal.closed_output import writable_or_told
 with writable_or_told():
     os._exit(os.open(os.devnull, os.O_RDONLY))
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import Replies, Sharing
 from tests.cli.conftest import Cli, held
 

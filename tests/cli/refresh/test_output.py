@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import FakeMesh, Fault, Gate, Replies, Sharing
 from tests.cli.conftest import Cli, held, mode
 from tests.cli.refresh.hostile.hostile_os import Step, install

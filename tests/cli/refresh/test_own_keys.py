@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from tests.cli.conftest import Cli, held
 
 OWN: dict[str, Any] = {

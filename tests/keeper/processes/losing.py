@@ -9,7 +9,7 @@ import asyncpg
 from attrs import frozen
 
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.postgres.links import Links, Work
+from mesh_refresh.stores.postgres.connection.pool import Links, Work
 from tests.keeper.processes.scene import until
 
 Moment = Literal["before", "during", "after"]

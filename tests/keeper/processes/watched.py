@@ -6,7 +6,7 @@ from datetime import timedelta
 from attrs import define, field
 
 from mesh_refresh.testing import FakeMesh, SentRequest
-from mesh_refresh.testing.traffic import Traffic
+from mesh_refresh.testing.fake.traffic import Traffic
 from tests.keeper.processes.measured import WORKER
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from attrs import evolve
 
 from mesh_refresh import Tokens
-from mesh_refresh.keeper import Policy, adding
-from mesh_refresh.keeper.adding import Adding
-from mesh_refresh.keeper.attempts import Attempt, CodeWanted, Entry, Success
-from mesh_refresh.keeper.standing import Now
+from mesh_refresh.keeper import Policy
+from mesh_refresh.keeper.rules import add as adding
+from mesh_refresh.keeper.rules.add import Adding
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Entry, Success
+from mesh_refresh.keeper.rules.fencing import Now
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 

@@ -8,8 +8,8 @@ from enum import Enum
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
-from mesh_refresh.keeper.failing import BackedOff
-from mesh_refresh.keeper.gate import Gate, Place
+from mesh_refresh.keeper.limits.limiter import Gate, Place
+from mesh_refresh.keeper.rules.failure import BackedOff
 from tests.keeper.unit.making import at
 
 

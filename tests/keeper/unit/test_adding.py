@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest, Tokens
-from mesh_refresh.keeper import fingerprints
-from mesh_refresh.keeper.adding import Added, added, checked, made
-from mesh_refresh.keeper.applying import succeeded
-from mesh_refresh.keeper.failing import Refused, failed
+from mesh_refresh.keeper.rules import fingerprints
+from mesh_refresh.keeper.rules.add import Added, added, checked, made
+from mesh_refresh.keeper.rules.failure import Refused, failed
+from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.logins import AccountState, Login, Pending, Reason
 from mesh_refresh.replies.lineage import refresh_token_of
 from tests.examples import bounded

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.attempts import Attempt
-from mesh_refresh.keeper.breakers import Breakers
 from mesh_refresh.keeper.events import Fault
-from mesh_refresh.keeper.failing import BackedOff
-from mesh_refresh.keeper.gate import Place
+from mesh_refresh.keeper.limits.breakers import Breakers
+from mesh_refresh.keeper.limits.limiter import Place
+from mesh_refresh.keeper.rules.attempt import Attempt
+from mesh_refresh.keeper.rules.failure import BackedOff
 from mesh_refresh.logins import Account
 from tests.examples import bounded
 from tests.keeper.unit.making import START, at, attempt, made

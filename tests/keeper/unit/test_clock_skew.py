@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve, fields
 
-from mesh_refresh.keeper.applying import succeeded
-from mesh_refresh.keeper.attempts import CodeWanted, Success
-from mesh_refresh.keeper.clock_skew import after_clock_went_back, as_told_now
-from mesh_refresh.keeper.planning import next_exchange
-from mesh_refresh.keeper.settling import change_for
+from mesh_refresh.keeper.rules.attempt import CodeWanted, Success
+from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back, as_told_now
+from mesh_refresh.keeper.rules.select import next_exchange
+from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login, Pending
 from mesh_refresh.tokens import Tokens
 from tests.keeper.unit.making import (

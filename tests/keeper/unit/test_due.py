@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.due import (
+from mesh_refresh.keeper.rules.schedule import (
     ONCE_A_DAY,
     backed_off,
     chance_of,

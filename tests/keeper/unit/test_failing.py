@@ -7,11 +7,11 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.applying import succeeded
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
-from mesh_refresh.keeper.failing import Failed, Failure, Refused, Unknown, expired, failed, found_open
-from mesh_refresh.keeper.planning import Exchange, NotBefore, answer, forced, next_exchange
-from mesh_refresh.keeper.standing import Applied
+from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown, expired, failed, found_open
+from mesh_refresh.keeper.rules.fencing import Applied
+from mesh_refresh.keeper.rules.select import Exchange, NotBefore, answer, forced, next_exchange
+from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.unit.making import (
     HOUR,

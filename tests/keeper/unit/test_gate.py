@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import Fault
-from mesh_refresh.keeper.gate import Gate, bulkhead
+from mesh_refresh.keeper.limits.limiter import Gate, bulkhead
 from tests.examples import bounded
 from tests.keeper.unit.road import Answer, Road, Said
 

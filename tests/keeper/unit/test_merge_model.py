@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mesh_refresh import RefreshOptions, Tokens
-from mesh_refresh.keeper import fingerprints
-from mesh_refresh.keeper.adding import added
-from mesh_refresh.keeper.attempts import Attempt, Success, kept_of
-from mesh_refresh.keeper.failing import Refused, failed
-from mesh_refresh.keeper.settling import change_for
+from mesh_refresh.keeper.rules import fingerprints
+from mesh_refresh.keeper.rules.add import added
+from mesh_refresh.keeper.rules.attempt import Attempt, Success, kept_of
+from mesh_refresh.keeper.rules.failure import Refused, failed
+from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login
 from tests.examples import TIMES, bounded
 from tests.keeper.unit.brokers import STRATEGIES, Place, Plain, account_after, placed, replied

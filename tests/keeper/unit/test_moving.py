@@ -4,7 +4,7 @@ from attrs import evolve
 
 from mesh_refresh import BrokerType, Tokens
 from mesh_refresh.keeper import Account, AccountState, Login, Reason
-from mesh_refresh.keeper.moving import joined, marked, taken_over
+from mesh_refresh.keeper.transfer.merge import joined, marked, taken_over
 from tests.keeper.unit.making import how
 
 

@@ -8,9 +8,10 @@ import pytest
 from attrs import evolve, fields
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.keeper import Policy, planning
-from mesh_refresh.keeper.due import next_due
-from mesh_refresh.keeper.gate import Gate
+from mesh_refresh.keeper import Policy
+from mesh_refresh.keeper.limits.limiter import Gate
+from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.rules.schedule import next_due
 from mesh_refresh.logins import Pending
 from tests.keeper.unit.making import at, changed, made, now, tokens
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.breakers import Breakers
 from mesh_refresh.keeper.events import BreakerClosed, BreakerEvent, BreakerOpened, Fault
+from mesh_refresh.keeper.limits.breakers import Breakers
 from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.stores.postgres.connecting import connect
+from mesh_refresh.stores.postgres.connection.connecting import connect
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 
@@ -40,5 +40,5 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         connection.add_query_logger(hear)
         return connection
 
-    monkeypatch.setattr("mesh_refresh.stores.postgres.links.connect", heard)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.pool.connect", heard)
     return sent

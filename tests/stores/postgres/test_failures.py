@@ -18,8 +18,8 @@ from attrs import evolve
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.postgres.failures import failure
-from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.stores.postgres.connection.failures import failure
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, a_role
 
@@ -224,7 +224,7 @@ async def test_a_database_of_another_encoding_is_no_damaged_store(fleet: Fleet) 
 
 async def test_a_server_that_is_too_old_is_no_damaged_store(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to be another one."""
-    monkeypatch.setattr("mesh_refresh.stores.postgres.connecting.OLDEST", 990_000)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.connecting.OLDEST", 990_000)
     store = fleet.store()
     with pytest.raises(StoreRefused, match="needs PostgreSQL 99 or newer"):
         _ = await store

@@ -12,10 +12,11 @@ from attrs import evolve
 
 from mesh_refresh.stores import StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.errors import StoreOfNewerVersion
-from mesh_refresh.stores.postgres import PostgresStore, migrating
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
-from mesh_refresh.stores.postgres.steps import Kind, steps
-from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.stores.postgres.schema import migrate as migrating
+from mesh_refresh.stores.postgres.schema.steps import Kind, steps
+from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.at_scale import DAY, fill_in
 from tests.stores.postgres.fleet import Fleet

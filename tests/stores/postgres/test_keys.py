@@ -7,7 +7,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Sealing, Store, WrongKey
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.store_kit import NOW, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import NOW, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
 
 pytestmark = pytest.mark.once

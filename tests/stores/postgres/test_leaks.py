@@ -10,7 +10,7 @@ from attrs import evolve
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores import Cipher, Page, PlainText, StoreError
 from mesh_refresh.stores.postgres.jobs import Jobs
-from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.leaks.witness import MARK, Witness, outcome_of, planted, watching
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, connected
@@ -134,7 +134,7 @@ async def test_a_listener_that_cannot_listen_shows_nothing(
                 said.set()
                 raise OSError(f"no way to {to.url}")
 
-            monkeypatch.setattr("mesh_refresh.stores.postgres.listening.connect", refuse)
+            monkeypatch.setattr("mesh_refresh.stores.postgres.connection.listener.connect", refuse)
             store.watch(lambda: None)
             await said.wait()
             await store.paused()

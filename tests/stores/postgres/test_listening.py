@@ -15,9 +15,9 @@ from attrs import evolve
 from mesh_refresh.keeper import AccountRefreshed, Keeper, Policy
 from mesh_refresh.stores import MemoryStore, PlainText, Row
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.postgres.listening import channel_of
+from mesh_refresh.stores.postgres.connection.listener import channel_of
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.store_kit import LEASE, NOW, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
 from tests.keeper.stage import EVER, Notes
 from tests.stores.postgres.fleet import Fleet, ran
 
@@ -146,7 +146,7 @@ async def test_a_listener_that_gets_no_answer_comes_back(fleet: Fleet, monkeypat
         return await execute(link, sql, **options)
 
     monkeypatch.setattr(asyncpg.Connection, "execute", no_answer)
-    monkeypatch.setattr("mesh_refresh.stores.postgres.listening._ASKED_EACH", 0.01)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.listener._ASKED_EACH", 0.01)
     async with listening(fleet) as (_, woken):
         await asked.wait()
         await woken.again()
@@ -181,8 +181,8 @@ async def test_closing_does_not_wait_for_a_listener_that_cannot_connect(
         tried.set()
         raise OSError
 
-    monkeypatch.setattr("mesh_refresh.stores.postgres.listening.connect", connect)
-    monkeypatch.setattr("mesh_refresh.stores.postgres.listening._FIRST_PAUSE", 1_000.0)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.listener.connect", connect)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.listener._FIRST_PAUSE", 1_000.0)
     async with fleet.store() as store:
         store.watch(lambda: None)
         await tried.wait()
@@ -203,7 +203,7 @@ async def test_a_listener_that_fails_half_way_leaves_no_connection(
         await add_listener(link, *given)
 
     monkeypatch.setattr(asyncpg.Connection, "add_listener", flaky)
-    monkeypatch.setattr("mesh_refresh.stores.postgres.listening._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("mesh_refresh.stores.postgres.connection.listener._FIRST_PAUSE", 0.0)
     async with listening(fleet):
         assert [link.is_closed() for link in made] == [True, True, False]
 

@@ -8,9 +8,10 @@ import pytest
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores import Page, StoreDamaged, StoreRefused
-from mesh_refresh.stores.postgres import PostgresStore, migrating
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations, quoted
-from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.stores.postgres.schema import migrate as migrating
+from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, ran
 from tests.stores.postgres.handles import new_schema
@@ -33,7 +34,7 @@ _OPENER = """
 import asyncio, sys
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.store_kit import a_row
+from mesh_refresh.testing.conformance.store_kit import a_row
 url, schema, me = sys.argv[1:]
 async def main():
     async with PostgresStore.open(url, cipher=PlainText(), schema=schema, migrate=True) as store:

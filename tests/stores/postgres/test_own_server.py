@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from mesh_refresh.stores import Page, StoreUnavailable
-from mesh_refresh.testing.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import server_folder
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.stores import StoreUnavailable
-from mesh_refresh.testing.store_kit import NOW, SECOND, a_demand, a_row, fill, take
+from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bouncer import MISSING, PROGRAM, bouncing
 from tests.stores.postgres.fleet import Fleet

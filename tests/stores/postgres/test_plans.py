@@ -14,7 +14,7 @@ from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.scanning import page_query
 from mesh_refresh.stores.postgres.values import span
-from mesh_refresh.testing.store_kit import LEASE, NOW, a_demand, a_row
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import new_schema
 

@@ -10,7 +10,7 @@ import pytest
 from mesh_refresh.stores import PlainText, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
-from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet
 from tests.stores.postgres.handles import PostgresHandles, on_clock

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet, connected
 from tests.stores.postgres.handles import execute, new_schema
 
@@ -20,7 +20,7 @@ import asyncio, json, sys
 from attrs import evolve
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.store_kit import *
+from mesh_refresh.testing.conformance.store_kit import *
 url, schema, timeout = sys.argv[1:]
 said = []
 async def settle(store, row):

@@ -11,7 +11,7 @@ from asyncpg import connect_utils
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.postgres.addresses import _OURS
+from mesh_refresh.stores.postgres.connection.addresses import _OURS
 from tests.leaks.witness import Witness, outcome_of, planted
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet

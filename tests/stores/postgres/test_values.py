@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres.values import read, written
-from mesh_refresh.testing.store_kit import a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 from tests.examples import bounded
 from tests.stores.postgres.fleet import Fleet
 

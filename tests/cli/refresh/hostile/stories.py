@@ -6,9 +6,9 @@ from pathlib import Path
 
 from attrs import define, field
 
-from mesh_refresh.cli.exits import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import FakeLogin, Replies, Sharing
-from mesh_refresh.testing.holdings import Holdings
+from mesh_refresh.testing.model.holdings import Holdings
 from tests.cli.conftest import Served
 from tests.cli.refresh.hostile.shell import Ended, Holding, Shell, Trouble
 

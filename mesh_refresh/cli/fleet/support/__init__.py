@@ -1,0 +1,1 @@
+"""What the commands on a fleet share: options, opening a store, tables and logs."""

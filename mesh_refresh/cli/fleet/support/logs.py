@@ -1,0 +1,79 @@
+"""What a worker writes to standard error: one line for each event, for a person or for a machine."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from mesh_refresh.cli.terminal.messages import one_line
+
+_OURS = "mesh_refresh"
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+"""What every record has; the rest is what it was given with ``extra=``."""
+
+
+@contextmanager
+def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
+    """Everything that the process logs, and of our own the events too, unless `quiet`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if as_json else _Text())
+    root, ours = logging.getLogger(), logging.getLogger(_OURS)
+    before = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(before)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        facts = _facts(record)
+        if "event" in facts:
+            # In the sentence, and in front of it, already.
+            facts = {name: value for name, value in facts.items() if name not in ("event", "login_id", "at")}
+        known = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        when = _moment(record).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return one_line(f"{when} {record.levelname:<7} {record.getMessage()}  {known}")
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        known = {
+            "time": _moment(record).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        return json.dumps({**_facts(record), **known})
+
+
+def _moment(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    facts = {name: _plain(value) for name, value in vars(record).items() if name not in _STANDARD}
+    if record.exc_info and record.exc_info[1] is not None:
+        # Where, not what: its text may be anybody's.
+        error = record.exc_info[1]
+        frames = traceback.extract_tb(error.__traceback__)
+        facts["error"] = type(error).__name__
+        facts["raised_at"] = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+    return facts
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, Enum):
+        return value.value
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,1 @@
+"""Commands that run a keeper, and those that pause its brokers."""

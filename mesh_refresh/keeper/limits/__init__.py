@@ -1,0 +1,1 @@
+"""What may be sent now: slots, rates and breakers. Pure; told the time."""

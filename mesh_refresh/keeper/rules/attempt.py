@@ -1,0 +1,247 @@
+"""One attempt, and what came of it, as values that can be written down: what is spooled when a store is gone."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import field, frozen
+
+from mesh_refresh import codec
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.logins import Account, Login
+from mesh_refresh.logins.bodies import body_from_text, body_to_text
+from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
+from mesh_refresh.replies.brought import ACCESS, FIELDS
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
+from mesh_refresh.replies.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.tokens import Tokens, check_format
+
+_DOCUMENT = "mesh_refresh.settlement"
+_VERSION = 1
+
+
+@frozen
+class Attempt:
+    """What was sent, for which account as it was then. Made before the bytes go out."""
+
+    login_id: str
+    login_epoch: str
+    number: int
+    """From the store, growing for ever."""
+    epoch: str
+    """That of the account which is exchanged."""
+    spent: str | None = field(repr=masked)
+    """The credential that is sent: what this exchange spends."""
+    seen: tuple[tuple[str, str | None], ...] = field(repr=lambda value: f"<{len(value)}>")
+    """Epoch and credential of every account of the login at that time."""
+    begun_at: datetime
+    with_code: str | None = None
+    """The id of the question that is answered, where this is the second request of an MFA."""
+    new_refresh_token: bool = False
+    """A new refresh token was asked for."""
+
+    @classmethod
+    def of(
+        cls,
+        login: Login,
+        account: Account,
+        now: datetime,
+        *,
+        code_for: str | None = None,
+        renew: bool = False,
+        credential: Credential = refresh_token_of,
+    ) -> "Attempt":
+        """The attempt to exchange `account` of `login`, which was just claimed."""
+        seen = tuple((it.epoch, credential(it.tokens)) for it in login.accounts)
+        return cls(
+            login.login_id,
+            login.epoch,
+            login.attempt,
+            account.epoch,
+            credential(account.tokens),
+            seen,
+            now,
+            code_for,
+            renew,
+        )
+
+
+@frozen
+class Entry:
+    """One account's tokens in a reply."""
+
+    tokens: Tokens
+    brought: frozenset[str]
+    """The fields of `tokens` that are news; the others were carried over."""
+    asked: bool = False
+
+    @property
+    def brought_access(self) -> bool:
+        """Whether the reply had an access token (or token id) for it."""
+        return not self.brought.isdisjoint(ACCESS)
+
+
+@frozen
+class Success:
+    """Fresh tokens came."""
+
+    entries: tuple[Entry, ...]
+    shared: int | None = None
+    """The entry that serves every account of the login. See `Refreshed.shared`."""
+
+
+@frozen
+class CodeWanted:
+    """The broker wants a code; perhaps the first reply renewed tokens already."""
+
+    entries: tuple[Entry, ...]
+    refresh_token: str | None = field(repr=masked)
+    """The account's refresh token from here on; None where it stays."""
+    refresh_token_expires_at: datetime | None
+    document: str = field(repr=masked)
+    """The continuation."""
+    pending_id: str
+    display_message: str | None = None
+
+
+@frozen
+class Unreadable:
+    """A reply that may hold the only live token, and cannot be read."""
+
+    body: bytes = field(repr=masked_size)
+    display_message: str | None = None
+    late: bool = False
+    """It came after the exchange of the attempt, which has an outcome of its own."""
+
+
+Kept = Success | CodeWanted | Unreadable
+"""What may hold a live token, and so must reach the store or the spool."""
+
+
+def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[[], str]) -> Kept:
+    """What `outcome` brought. A question gets a name that was never used."""
+    if isinstance(outcome, UnreadableReply):
+        return Unreadable(outcome.body, outcome.display_message)
+    entries = _entries(outcome)
+    if isinstance(outcome, Refreshed):
+        return Success(entries, outcome.shared)
+    is_new = outcome.tokens.refresh_token != outcome.before.refresh_token
+    return CodeWanted(
+        entries,
+        outcome.tokens.refresh_token if is_new else None,
+        outcome.tokens.refresh_token_expires_at if is_new else None,
+        outcome.to_json(),
+        names(),
+        outcome.display_message,
+    )
+
+
+def _entries(outcome: Refreshed | MfaRequired) -> tuple[Entry, ...]:
+    asked = outcome.asked
+    return tuple(
+        Entry(tokens, brought, index == asked)
+        for index, (tokens, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True))
+    )
+
+
+# As text, for the spool.
+
+
+def to_text(attempt: Attempt, kept: Kept) -> str:
+    """Both as a JSON document, secrets in plain text."""
+    document = MaskedDict(
+        format=_DOCUMENT,
+        version=_VERSION,
+        login_id=attempt.login_id,
+        login_epoch=attempt.login_epoch,
+        number=attempt.number,
+        epoch=attempt.epoch,
+        spent=attempt.spent,
+        seen=[list(pair) for pair in attempt.seen],
+        begun_at=attempt.begun_at.isoformat(),
+        with_code=attempt.with_code,
+        new_refresh_token=attempt.new_refresh_token,
+    )
+    if isinstance(kept, Unreadable):
+        document["unreadable"] = MaskedDict(
+            body=body_to_text(kept.body), display_message=kept.display_message, late=kept.late
+        )
+        return codec.dumps(document)
+    document["entries"] = [
+        MaskedDict(tokens=it.tokens.to_document(), brought=sorted(it.brought), asked=it.asked) for it in kept.entries
+    ]
+    if isinstance(kept, Success):
+        document["shared"] = kept.shared
+    else:
+        ends = kept.refresh_token_expires_at
+        document["code"] = MaskedDict(
+            refresh_token=kept.refresh_token,
+            refresh_token_expires_at=None if ends is None else ends.isoformat(),
+            document=kept.document,
+            pending_id=kept.pending_id,
+            display_message=kept.display_message,
+        )
+    return codec.dumps(document)
+
+
+class NewerVersion(InvalidRequest):
+    """A settlement that a later mesh_refresh wrote."""
+
+
+def from_text(text: str) -> tuple[Attempt, Kept]:
+    """What `to_text` wrote. Raises `NewerVersion`, and `InvalidRequest` for anything else."""
+    document = codec.loads(text)
+    del text
+    if document is None:
+        raise InvalidRequest("This is no settlement: it is not a JSON object.")
+    if _is_newer(document):
+        del document  # a traceback may be rendered with its locals
+        raise NewerVersion("It was written by a newer version of mesh_refresh.")
+    check_format(document, _DOCUMENT, _VERSION)
+    try:
+        return _attempt(document), _kept(document)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        wrong = type(error).__name__
+    raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _is_newer(document: MaskedDict) -> bool:
+    number = document.get("version")
+    return document.get("format") == _DOCUMENT and type(number) is int and number > _VERSION
+
+
+def _attempt(document: MaskedDict) -> Attempt:
+    if not all(isinstance(document[name], str) for name in ("login_id", "login_epoch", "epoch", "begun_at")):
+        raise TypeError
+    if type(document["number"]) is not int:
+        raise TypeError
+    return Attempt(
+        document["login_id"],
+        document["login_epoch"],
+        document["number"],
+        document["epoch"],
+        document["spent"],
+        tuple((epoch, token) for epoch, token in document["seen"]),
+        datetime.fromisoformat(document["begun_at"]),
+        document["with_code"],
+        document["new_refresh_token"],
+    )
+
+
+def _kept(document: MaskedDict) -> Kept:
+    if "unreadable" in document:
+        unreadable = MaskedDict(document["unreadable"])
+        return Unreadable(
+            body_from_text(unreadable["body"]), unreadable["display_message"], late=unreadable["late"] is True
+        )
+    entries = tuple(
+        Entry(Tokens.from_document(it["tokens"]), FIELDS.intersection(it["brought"]), it["asked"])
+        for it in MaskedList(document["entries"])
+    )
+    if "code" not in document:
+        if (shared := document["shared"]) is not None:
+            _ = entries[shared]
+        return Success(entries, shared)
+    code = MaskedDict(document["code"])
+    if code["refresh_token_expires_at"] is not None:
+        code["refresh_token_expires_at"] = datetime.fromisoformat(code["refresh_token_expires_at"])
+    return CodeWanted(entries, **code)

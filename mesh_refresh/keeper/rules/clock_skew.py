@@ -1,0 +1,91 @@
+"""Times that a wall clock told which was ahead, and was put back since. Pure.
+
+How much time has really passed is not known. So everything that such a clock told is moved back by as much as it was
+ahead: lifetimes and waits count from now, as if no time had passed. A time that is left in the future holds up a wait,
+a round of siblings or an expired token until that future comes.
+"""
+
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from attrs import evolve
+
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Entry, Kept, Success
+from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.stores.row import CLOCK_TOLERANCE
+from mesh_refresh.tokens import Tokens
+
+_Moment = TypeVar("_Moment", datetime, datetime | None)
+
+
+def after_clock_went_back(login: Login, now: datetime) -> Login:
+    """`login` as it must be seen where it was written at a time that is still to come.
+
+    Everything that the loop refreshes is due.
+    """
+    if login.changed_at is None or login.changed_at <= now + CLOCK_TOLERANCE:
+        return login
+    by = login.changed_at - now
+    succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
+    login = login.succeeding(_earlier(login.round_at, now, by), succeeded_at)
+    return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
+
+
+def as_told_now(attempt: Attempt, kept: Kept, now: datetime) -> tuple[Attempt, Kept]:
+    """Both as they must be seen where the clock was put back while the reply was on its way, or in the spool."""
+    if attempt.begun_at <= now + CLOCK_TOLERANCE:
+        return attempt, kept
+    by = attempt.begun_at - now
+    attempt = evolve(attempt, begun_at=now)
+    if not isinstance(kept, Success | CodeWanted):
+        return attempt, kept
+    entries = tuple([_entry(entry, now, by) for entry in kept.entries])
+    if isinstance(kept, Success):
+        return attempt, Success(entries)
+    ends = kept.refresh_token_expires_at
+    return attempt, evolve(kept, entries=entries, refresh_token_expires_at=None if ends is None else ends - by)
+
+
+def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
+    tokens, pending = _tokens(account.tokens, now, by), account.pending
+    if account.renewed_at is not None and account.renewed_at > now and tokens.refresh_token_expires_at is not None:
+        tokens = evolve(tokens, refresh_token_expires_at=tokens.refresh_token_expires_at - by)
+    if pending is not None:
+        pending = evolve(pending, asked_at=_earlier(pending.asked_at, now, by))
+    return evolve(
+        account,
+        tokens=tokens,
+        pending=pending,
+        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
+        hold_until=None if account.hold_until is None else account.hold_until - by,
+        wait_until=None if account.wait_until is None else account.wait_until - by,
+        refreshed_at=_earlier(account.refreshed_at, now, by),
+        renewed_at=_earlier(account.renewed_at, now, by),
+        failing_since=_earlier(account.failing_since, now, by),
+        parked_at=_earlier(account.parked_at, now, by),
+        refused_at=_earlier(account.refused_at, now, by),
+        unknown_since=_earlier(account.unknown_since, now, by),
+    )
+
+
+def _entry(entry: Entry, now: datetime, by: timedelta) -> Entry:
+    tokens, ends = _tokens(entry.tokens, now, by), entry.tokens.refresh_token_expires_at
+    if ends is not None and "refresh_token_expires_at" in entry.brought:
+        tokens = evolve(tokens, refresh_token_expires_at=ends - by)
+    return evolve(entry, tokens=tokens)
+
+
+def _tokens(tokens: Tokens, now: datetime, by: timedelta) -> Tokens:
+    """What was obtained in the future was obtained now, and its times were counted from then."""
+    if tokens.obtained_at is None or tokens.obtained_at <= now:
+        return tokens
+    return evolve(
+        tokens,
+        obtained_at=tokens.obtained_at - by,
+        expires_at=None if tokens.expires_at is None else tokens.expires_at - by,
+        not_before=None if tokens.not_before is None else tokens.not_before - by,
+    )
+
+
+def _earlier(moment: _Moment, now: datetime, by: timedelta) -> _Moment:
+    return moment - by if moment is not None and moment > now else moment

@@ -1,0 +1,145 @@
+"""Replies that cannot be taken are kept as they came, because the only live token may be in them. Pure.
+
+Such a reply cannot be read, or it names only accounts that the login does not have, or it came late: after the exchange
+that its connection served last. Its body goes into the row of the account that was asked for. A body stays there until
+the person logs in anew, or what was salvaged of it is added: no success and no other body drops it.
+"""
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from mesh_refresh.errors import ReplyFacts
+from mesh_refresh.keeper import events
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
+from mesh_refresh.keeper.rules.fencing import Applied, Now, concerned, is_newer, replaced, told_of
+from mesh_refresh.logins import Account, AccountState, Login, Reason
+from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.messages import Reply
+from mesh_refresh.replies.identity import has_id
+from mesh_refresh.replies.outcomes import MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.tokens import Tokens
+
+ONLY_STRANGERS = "The reply names only accounts that this login does not have."
+"""What `Account.display_message` says of a reply that is most likely another person's."""
+
+
+def judge(login: Login, outcome: Refreshed | MfaRequired) -> Refreshed | MfaRequired | UnreadableReply:
+    """`outcome`, or the reply to keep in its place where it names only accounts that `login` does not have.
+
+    `login` is the one that the request was made of. The body is the reply's, with the tokens themselves as documents
+    where it does not have them: a strategy may have made the outcome without a reply, or changed what that brought.
+    """
+    if not names_only_strangers(login, outcome.all_tokens):
+        return outcome
+    reply: Reply | None = outcome.reply
+    facts = ReplyFacts() if reply is None else reply.facts
+    return UnreadableReply(
+        ONLY_STRANGERS,
+        facts=evolve(facts, display_message=ONLY_STRANGERS),
+        body=_body_of(outcome, b"" if reply is None else reply.body),
+        may_hold_token=True,
+        before=outcome.before,
+    )
+
+
+def names_only_strangers(login: Login, brought: Sequence[Tokens]) -> bool:
+    """Whether each entry has an id, no account of `login` has any of these ids, and every account has one.
+
+    Accounts may join a login by a reply that names a known account too. Where an entry or an account has no id, nothing
+    is known against the reply.
+    """
+    if not brought or not all(has_id(it) for it in brought) or not all(has_id(it.tokens) for it in login.accounts):
+        return False
+    account_ids = {account.tokens.account_id for account in login.accounts} - {None}
+    mesh_ids = {account.tokens.mesh_account_id for account in login.accounts} - {None}
+    return not any(it.account_id in account_ids or it.mesh_account_id in mesh_ids for it in brought)
+
+
+def _body_of(outcome: Refreshed | MfaRequired, body: bytes) -> bytes:
+    tokens = outcome.all_tokens
+    found = [secret for it in tokens for secret in it.secrets]
+    if isinstance(outcome, MfaRequired):
+        tokens = (*tokens, evolve(outcome.tokens, access_token=outcome.access_token or outcome.tokens.access_token))
+        found += tokens[-1].secrets
+    sent = set(outcome.before.secrets)
+    if all(secret in sent or secret.encode("utf-8", "surrogatepass") in body for secret in found):
+        return body
+    return MaskedBytes(b"\n".join(filter(None, [body, *(it.to_json().encode() for it in tokens)])))
+
+
+def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
+    """Park the account with the body. Accounts that the reply may have renewed too are parked: what they have could end
+    what is inside.
+    """
+    if reply.late:
+        return _keep_late(login, attempt, reply, now)
+    told: list[Event] = []
+    if login.epoch != attempt.login_epoch:
+        return Applied(login)
+    for account in concerned(login, attempt, now):
+        if not is_newer(account, attempt, now.credential(account.tokens), now):
+            continue
+        parked = evolve(_parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number))
+        login = replaced(login, account, parked)
+        told.append(events.AccountUnreadable(*told_of(login, parked, now)))
+    return Applied(login, tuple(told))
+
+
+def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
+    """The same for bytes that came after the exchange of `attempt`, whether or not its own outcome is written.
+
+    Where a newer attempt has succeeded since, the account has the newer pair, and nothing shows that it is dead: the
+    body is kept and told, and the account goes on. So does a question that this attempt or a newer one has brought: a
+    person is at work on it, and the continuation may hold a live token too. A question that is older than the attempt
+    is closed: its tokens went out with the code, and a second code would send them again. Nothing is known of the
+    attempt's own outcome, so nothing is settled.
+    """
+    asked = login.by_epoch(attempt.epoch)
+    if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
+        return Applied(login)
+    told: list[Event] = []
+    for account in concerned(login, attempt, now):
+        kept = account
+        if not _has_asked_since(account, attempt) and not _has_succeeded_since(account, attempt):
+            kept = _parked(account, attempt, reply, now)
+        elif account is asked:
+            kept = evolve(account, body=with_body(account.body, reply.body))
+        if kept is not account:
+            login = replaced(login, account, kept)
+            told.append(events.AccountUnreadable(*told_of(login, kept, now)))
+    return Applied(login, tuple(told))
+
+
+def _has_asked_since(account: Account, attempt: Attempt) -> bool:
+    """Whether the account waits for a code to a question that came by the attempt itself or by a newer one."""
+    return account.state is AccountState.MFA_REQUIRED and account.settled_by >= attempt.number
+
+
+def _has_succeeded_since(account: Account, attempt: Attempt) -> bool:
+    """Whether what the account has came by a newer attempt; a broker that does not rotate keeps the old number."""
+    return account.produced_by > attempt.number or (account.settled_by > attempt.number and not account.parked)
+
+
+def _parked(account: Account, attempt: Attempt, reply: Unreadable, now: Now) -> Account:
+    own = account.epoch == attempt.epoch
+    return evolve(
+        account,
+        state=AccountState.UNREADABLE,
+        due_at=None,
+        parked_at=now.at,
+        reason=Reason.UNREADABLE,
+        display_message=reply.display_message,
+        body=with_body(account.body, reply.body) if own else account.body,
+        unknown_since=account.unknown_since or now.at,
+        last_error="UnreadableReply",
+        pending=None,
+    )
+
+
+def with_body(old: bytes | None, new: bytes) -> bytes:
+    """Both bodies, one line apart; the one that holds the other, where one does."""
+    if not old or old in new:
+        return new
+    return old if new in old else MaskedBytes(old + b"\n" + new)

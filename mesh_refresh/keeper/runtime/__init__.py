@@ -1,0 +1,1 @@
+"""What awaits: claiming, sending, writing, and the tasks that a keeper runs."""

@@ -1,0 +1,76 @@
+"""Adding logins: read, decide, insert or swap, until nobody came between."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+from attrs import frozen
+
+from mesh_refresh.keeper.rules.add import Added, Adding, added, checked, made, wrong_login_id
+from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.stores import row_of
+from mesh_refresh.stores.store import ALL_BROKERS
+from mesh_refresh.tokens import Tokens
+
+
+def given(tokens: object) -> tuple[Tokens, ...] | str:
+    """What was given to `add`, or what is wrong with it. It does not raise: a frame that raises shows its locals."""
+    if isinstance(tokens, Tokens):
+        return (tokens,)
+    if isinstance(tokens, Iterable) and not isinstance(tokens, str | bytes | Mapping):
+        listed = list(tokens)
+        found = tuple(it for it in listed if isinstance(it, Tokens))
+        if len(found) == len(listed):
+            return found
+    return "add takes Tokens, or an iterable of them (Tokens.from_link reads what Link hands over)."
+
+
+def pair(login: object) -> tuple[str, tuple[Tokens, ...]] | str:
+    """A login id and its tokens, or what is wrong with them. It does not raise, either."""
+    if not isinstance(login, tuple | list) or len(login) != 2:
+        return "add_many takes pairs of a login id and tokens."
+    login_id, tokens = login
+    found = given(tokens)
+    if isinstance(found, str):
+        return found
+    return wrong_login_id(login_id) or (str(login_id), found)
+
+
+@frozen
+class Terms:
+    """How the logins of one `add_many` are added."""
+
+    over: timedelta = timedelta()
+    at_once: bool = False
+    on_demand: frozenset[str] = frozenset()
+    """Brokers whose logins the loop leaves alone."""
+
+
+_ALONE = Terms()
+
+
+async def add_login(core: Core, login_id: str, tokens: tuple[Tokens, ...], terms: Terms = _ALONE) -> Added:
+    """See `Keeper.add` and `Keeper.add_many`."""
+    checked(login_id, tokens)
+    while True:
+        now = core.at()
+        how = Adding(
+            now,
+            core.policy,
+            core.names,
+            terms.over,
+            terms.at_once,
+            on_demand=not terms.on_demand.isdisjoint((ALL_BROKERS, str(tokens[0].broker))),
+            credential=core.mesh.credential,
+        )
+        row = await core.store.read(login_id)
+        if row is None:
+            login, done = made(login_id, core.names(), tokens, how)
+            written = await core.store.insert(row_of(core.store.cipher, login, now))
+        else:
+            stored = core.opened(row)
+            checked(login_id, tokens, str(stored.broker))
+            login, done = added(stored, tokens, how)
+            written = not done.changed or await core.store.swap(row_of(core.store.cipher, login, now))
+        if written:
+            core.wake(login_id)
+            return done

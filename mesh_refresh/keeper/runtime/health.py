@@ -1,0 +1,77 @@
+"""What a keeper says of itself to a probe, and the ping of the store that it needs for it."""
+
+import asyncio
+
+from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.status import Health
+
+_EVERY, _PATIENCE = 2.0, 1.0
+"""Seconds between two pings, and the seconds that the store may take for one."""
+_READY_FOR = 10.0
+"""Seconds for which an answer of the store counts."""
+_SLOW_CLAIM = 10.0
+"""Seconds after which a claim counts as one that hangs."""
+_OVERDUE_FOR = 60.0
+"""Seconds for which logins may be later than `Policy.refresh_before`: a worker that has just begun catches up first."""
+
+_NO_KEY = "nothing is claimed: several logins in a row do not open with the keys at hand"
+
+NOT_RUNNING = Health(alive=False, ready=False, ok=False, problems=("the keeper is not running",))
+"""Of a keeper that was not entered, or was left."""
+
+
+async def ping(core: Core) -> None:
+    """Ask the store for something small. What it raises shows in `health` and nowhere else."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await core.store.paused()
+    except Exception:  # noqa: BLE001 - whatever a store raises
+        return
+    core.vitals.store_answered_at = core.loop.time()
+
+
+async def keep_pinging(core: Core) -> None:
+    """Ping a store that has not answered anything else for a while, until this is cancelled."""
+    while True:
+        await asyncio.sleep(_EVERY)
+        if core.loop.time() - core.vitals.store_answered_at >= _EVERY:
+            await ping(core)
+
+
+def health_of(core: Core, *, loop_died: bool) -> Health:
+    """See `Keeper.health`."""
+    unsaved, halted = len(core.unsaved), core.gate.breakers.halted
+    problems = [
+        *(["the loop has ended"] if loop_died else []),
+        *_problems_of_store(core),
+        *([_NO_KEY] if core.unopened.stopped else []),
+        *([f"everything is halted: {halted}"] if halted is not None else []),
+        *([f"new tokens of {unsaved} login(s) are not in the store yet"] if unsaved else []),
+    ]
+    silent = core.loop.time() - core.vitals.store_answered_at
+    return Health(
+        alive=not loop_died,
+        ready=not (loop_died or core.closing or core.reading_spool) and silent < _READY_FOR,
+        ok=not problems,
+        problems=tuple(problems),
+        most_overdue=core.vitals.most_overdue,
+        unsaved=unsaved,
+        in_flight=core.gate.in_flight,
+        halted=halted,
+        events_dropped=core.teller.dropped,
+    )
+
+
+def _problems_of_store(core: Core) -> list[str]:
+    vitals, now, problems = core.vitals, core.loop.time(), []
+    if core.failed_at is not None:
+        problems.append(f"the store has been failing for {core.clock.monotonic() - core.failed_at:.0f} s")
+    silent = now - max(vitals.store_answered_at, vitals.entered_at)
+    if silent >= _READY_FOR:
+        problems.append(f"the store has not answered for {silent:.0f} s")
+    if vitals.claim_since is not None and now - vitals.claim_since >= _SLOW_CLAIM:
+        problems.append(f"a claim has been under way for {now - vitals.claim_since:.0f} s")
+    late, since = vitals.most_overdue, vitals.overdue_since
+    if late is not None and since is not None and now - since >= _OVERDUE_FOR:
+        problems.append(f"the most overdue login has been due for {late.total_seconds():.0f} s")
+    return problems

@@ -1,0 +1,168 @@
+"""Where new tokens wait, sealed, while the store is gone: a folder of files that the next start reads again."""
+
+import asyncio
+import functools
+import hashlib
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.fsync import sync_folder
+from mesh_refresh.keeper.rules.attempt import Attempt, Kept, NewerVersion, Unreadable, from_text, to_text
+from mesh_refresh.keeper.runtime.spool_folder import prepare
+from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
+from mesh_refresh.stores.errors import StoreOfNewerVersion
+
+_SUFFIX = ".settlement"
+_ORPHAN = ".orphan"
+_DAMAGED = ".damaged"
+_NEW = ".new-"
+_CONTEXT = "spool"
+_HEAD = b"mesh_refresh spool 1\n"
+_SEALED = (b"\x01", b"plain\0")
+_DIGEST = hashlib.sha256().digest_size
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+
+@frozen
+class Spooled:
+    """One file of the spool."""
+
+    path: Path
+    attempt: Attempt
+    kept: Kept
+
+
+def files(folder: Path) -> list[Path]:
+    """What is in a spool: also what was set aside, and what a crash left under its first name."""
+    if not folder.is_dir():
+        return []
+    kept = (_SUFFIX, _ORPHAN, _DAMAGED)
+    return [path for path in folder.iterdir() if path.suffix in kept or path.name.startswith(_NEW)]
+
+
+def unsealed(cipher: Sealing, content: bytes) -> tuple[Attempt, Kept]:
+    """The content of a file. Raises `WrongKey`, and `InvalidRequest` where it is not whole.
+
+    A checksum before the sealed value tells a file that is not whole from one of another key, which may come back. A
+    file without one that begins like a sealed value may be whole: it is of another key where it does not open.
+    """
+    content = MaskedBytes(content)
+    if content.startswith(_HEAD):
+        digest, content = content[len(_HEAD) :][:_DIGEST], MaskedBytes(content[len(_HEAD) + _DIGEST :])
+        if digest != hashlib.sha256(content).digest():
+            raise InvalidRequest("This file is not whole.")
+    elif not content.startswith(_SEALED):
+        raise InvalidRequest("This file is none of a spool.")
+    return from_text(MaskedStr(cipher.open(content, _CONTEXT)))
+
+
+class Spool:
+    """A folder, mode 0700, with a sealed file (mode 0600) for each outcome that is not in the store yet."""
+
+    def __init__(self, folder: str | os.PathLike[str], cipher: Sealing) -> None:
+        self._folder = Path(folder)
+        self._cipher = cipher
+
+    def __repr__(self) -> str:
+        return f"<Spool {self._folder}>"
+
+    async def write(self, attempt: Attempt, kept: Kept) -> Path:
+        """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
+        sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT))
+        content = MaskedBytes(_HEAD + hashlib.sha256(sealed).digest() + sealed)
+        return await self._in_thread(lambda: self._write(content))
+
+    async def prepare(self) -> None:
+        """Make the folder, and try it. Raises `InvalidRequest` or `StoreRefused`, with its path."""
+        await asyncio.get_running_loop().run_in_executor(None, prepare, self._folder)
+
+    async def read(self) -> list[Spooled]:
+        """Everything that is in it, the oldest first, and late replies last.
+
+        Raises `WrongKey` or `StoreOfNewerVersion` where a file waits for its key or for another version of this
+        package: there may be newer tokens in it than in the store. A file that cannot be read at all is set aside.
+
+        That is also what was set aside, and what a crash left under its first name, as far as these can be read.
+        """
+        spooled, damaged = [], []
+        for path, content in await self._in_thread(self._read):
+            try:
+                if content is None:
+                    raise InvalidRequest("This is no file.")
+                spooled.append(Spooled(path, *unsealed(self._cipher, content)))
+            except WrongKey:
+                if path.suffix == _SUFFIX:
+                    raise WrongKey(f"The file {path} of the spool is not sealed with any of these keys.") from None
+                _log.warning("a file of the spool is of another key: %s", path)
+            except NewerVersion as error:
+                raise StoreOfNewerVersion(f"The file {path} of the spool cannot be read. {error}") from None
+            except (InvalidRequest, StoreDamaged):
+                if path.suffix == _SUFFIX:
+                    damaged.append(path)
+                else:
+                    _log.warning("a file of the spool is not whole: %s", path)
+        for path in damaged:
+            aside = path.with_suffix(_DAMAGED)
+            await self._in_thread(functools.partial(path.rename, aside))
+            _log.error("a file of the spool is damaged, and was set aside: a login may have lost its tokens: %s", aside)
+        return sorted(spooled, key=lambda it: isinstance(it.kept, Unreadable) and it.kept.late)
+
+    async def forget(self, path: Path) -> None:
+        """It is in the store now."""
+        await self._in_thread(lambda: path.unlink(missing_ok=True))
+
+    async def set_aside(self, path: Path) -> None:
+        """It is of a login that the store does not have: removed, or of another store that has the same spool.
+
+        Another name tells that to somebody who looks at the folder. The row's epoch, which no other store has, tells
+        whose it is: every start reads it again.
+        """
+        await self._in_thread(lambda: path.rename(path.with_suffix(_ORPHAN)))
+
+    def _write(self, content: bytes) -> Path:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_NEW, dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            path = Path(name)
+            final = path.with_name(path.name.removeprefix(_NEW) + _SUFFIX)
+            path.rename(final)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_folder(self._folder)
+        return final
+
+    def _read(self) -> list[tuple[Path, MaskedBytes | None]]:
+        """Each path with what is in it, the oldest first; None: it is no file, and to read a pipe would hang."""
+        found = []
+        for path in files(self._folder):
+            try:
+                known = path.lstat()
+                content = MaskedBytes(path.read_bytes()) if stat.S_ISREG(known.st_mode) else None
+            except FileNotFoundError:
+                continue  # another process has written it into the store meanwhile
+            found.append((known.st_mtime_ns, path, content))
+        return [(path, content) for _, path, content in sorted(found, key=lambda it: it[:2])]
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work)
+        except OSError as error:
+            reason, path = error.strerror or type(error).__name__, error.filename or self._folder
+        raise StoreUnavailable(f"The spool cannot be used: {path}: {reason}.")

@@ -1,0 +1,255 @@
+"""Writing down what came of an exchange: read, merge, compare and swap, and never give up on a live token."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from attrs import define, evolve, field
+
+from mesh_refresh.keeper.errors import without_secrets
+from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Kept, Success, Unreadable
+from mesh_refresh.keeper.rules.clock_skew import as_told_now
+from mesh_refresh.keeper.rules.failure import stuck
+from mesh_refresh.keeper.rules.fencing import Applied, Now
+from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.unreadable import keep_unreadable
+from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.spool import Spool
+from mesh_refresh.logins import Login
+from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
+from mesh_refresh.tasks import ExchangeTask, run_foreign
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_SPILLING = 30.0
+"""Seconds that the disk of the spool may take, once nothing else is left to try."""
+
+Change = Callable[[Login, Now], Applied]
+"""What becomes of the login as it is stored at that moment."""
+Mine = Callable[[int], bool]
+"""Whether the lease of the claim with this number is to be given back."""
+
+
+class GivenUp(Exception):
+    """The store did not take it while it was tried."""
+
+
+@define
+class Settled:
+    """What is in the store now."""
+
+    login: Login | None
+    """As it was written (its revision is of before, where the lease went back); None: it was removed."""
+    told: tuple[Event, ...] = ()
+
+
+async def swap(
+    core: Core, login: Login, change: Change, hold: timedelta, *, mine: Mine | None, told: list[Event] | None = None
+) -> Settled:
+    """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
+
+    This process may have claimed the login again since: a write that is repeated, because nobody saw that it was done,
+    must not give back that later lease. Where `change` says that something must be waited for, nobody gets the login
+    for `hold` after that.
+
+    Raises what the store raises. Doing it twice does no harm: `change` knows its own work. `told` keeps what is to be
+    told of it from one try to the next.
+    """
+    told = [] if told is None else told
+    sure = not told
+    while True:
+        now = core.now()
+        applied = change(login, now)
+        if not told:
+            # The first time that there is something to tell. A second look, after a write of which it is not known that
+            # it was done, finds it done.
+            told += (*applied.told, *stuck(login, applied.login, now))
+        row, wait = row_of(core.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
+        owner = core.owner if mine is not None and mine(login.attempt) else None
+        if await core.stored(partial(core.store.swap, row, owner=owner, hold=wait)):
+            written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
+            return Settled(written, tuple(told))
+        if sure:
+            told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
+        found = await core.stored(partial(core.store.read, login.login_id))
+        if found is None or found.epoch != login.epoch:
+            return Settled(None)
+        login = core.opened(found)
+
+
+def change_for(attempt: Attempt, kept: Kept) -> Change:
+    """What an outcome that brought something makes of a login."""
+
+    def change(login: Login, now: Now) -> Applied:
+        sent, came = as_told_now(attempt, kept, now.at)
+        if isinstance(came, Success):
+            return succeeded(login, sent, came, now)
+        if isinstance(came, CodeWanted):
+            return code_wanted(login, sent, came, now)
+        return keep_unreadable(login, sent, came, now)
+
+    return change
+
+
+@define(eq=False)
+class Saving:
+    """One outcome on its way into the store."""
+
+    core: Core
+    attempt: Attempt
+    kept: Kept
+    hold: timedelta = timedelta()
+    path: Path | None = None
+    """Where it is spooled."""
+    earlier: bool = False
+    """It is of an earlier life, and was found in the spool."""
+    after: "asyncio.Future[None] | None" = None
+    """What must be over before it is written: the exchange of which it is a late reply, or an older file of the spool.
+    It is spooled meanwhile where that takes long."""
+    _patient_until: float = field(default=0.0, init=False)
+    """Until when it is tried, also where the time to drain is over."""
+    _pause: float = field(default=_FIRST_PAUSE, init=False)
+    _has_failed: bool = field(default=False, init=False)
+    _told: list[Event] = field(factory=list, init=False)
+    _is_in_store: bool = field(default=False, init=False)
+    _spilling: ExchangeTask | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """From here on, what the store has of this login is known to be out of date."""
+        unsaved, login_id = self.core.unsaved, self.attempt.login_id
+        unsaved[login_id] = unsaved.get(login_id, 0) + 1
+        self.core.unread += self.earlier
+
+    async def save(self, login: Login | None) -> Settled:
+        """Write it, for as long as it takes. Raises `GivenUp` when the keeper is left and the store still fails.
+
+        Without a `login`, that is read first.
+        """
+        core, login_id = self.core, self.attempt.login_id
+        # A store may also never answer.
+        patience = core.loop.call_later(core.patience, self.spill_meanwhile)
+        self._patient_until = core.begin_write()
+        core.saving.add(self)
+        try:
+            return await self._tried(login)
+        finally:
+            patience.cancel()
+            core.saving.discard(self)
+            if self.earlier:
+                core.unread -= 1
+            core.wake(login_id)
+            left = core.unsaved.pop(login_id) - 1
+            if left:
+                core.unsaved[login_id] = left
+            else:
+                core.resting.pop(login_id, None)
+
+    async def _tried(self, login: Login | None) -> Settled:
+        core, change = self.core, change_for(self.attempt, self.kept)
+        if self.after is not None:
+            await asyncio.wait((self.after,))
+            self._patient_until = core.begin_write()
+        while True:
+            try:
+                login = login or await self._read()
+                settled = Settled(None)
+                if login is not None:
+                    settled = await swap(core, login, change, self.hold, mine=self._is_mine, told=self._told)
+            except (WrongKey, StoreDamaged) as error:
+                if login is not None or self.path is None:
+                    await self._failed(error)
+                    continue
+                _log.error("a file stays in the spool: its login cannot be read", extra=self._known(error))
+                raise GivenUp from error
+            except Exception as error:  # noqa: BLE001 - whatever a store raises: these may be the only live tokens
+                await self._failed(error)
+            else:
+                await self._landed(there=settled.login is not None)
+                return settled
+
+    def _is_mine(self, number: int) -> bool:
+        """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
+        if number == self.core.resting.get(self.attempt.login_id):
+            return True
+        return number == self.attempt.number and not self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it came after the exchange of its attempt, whose own outcome is written first."""
+        return isinstance(self.kept, Unreadable) and self.kept.late
+
+    def spill_meanwhile(self) -> None:
+        """The store takes long: into the spool with it, beside."""
+        if self.path is None and self.core.spool is not None:
+            _log.warning("the store takes long with new tokens", extra=self._known(None))
+            self._start_spilling()
+
+    async def spilled(self) -> None:
+        """It goes into the spool, where there is one and the disk takes it; `path` tells. This waits for it."""
+        self._start_spilling()
+        if self._spilling is not None:
+            await asyncio.wait((self._spilling,), timeout=_SPILLING)
+
+    def _start_spilling(self) -> None:
+        """Once at a time: else there would be two files of it."""
+        spool, running = self.core.spool, self._spilling is not None and not self._spilling.done()
+        if spool is not None and self.path is None and not running:
+            self._spilling = self.core.start(self._spill(spool))
+
+    def _known(self, error: BaseException | None) -> dict[str, object]:
+        return {"login_id": self.attempt.login_id, **({} if error is None else without_secrets(error))}
+
+    async def _read(self) -> Login | None:
+        row = await self.core.stored(lambda: self.core.store.read(self.attempt.login_id))
+        if row is None or row.epoch != self.attempt.login_epoch:
+            return None
+        return self.core.opened(row)
+
+    async def _failed(self, error: Exception) -> None:
+        core = self.core
+        if not self._has_failed:
+            self._has_failed = True
+            _log.error(
+                "new tokens could not be written; they are kept, and it is tried again", extra=self._known(error)
+            )
+        self._start_spilling()
+        if self._spilling is not None:
+            await asyncio.wait((self._spilling,), timeout=core.patience)
+        give_up_at = None if core.give_up_at is None else max(core.give_up_at, self._patient_until)
+        if give_up_at is not None and core.loop.time() >= give_up_at:
+            await self.spilled()
+            raise GivenUp from error
+        pause = self._pause if give_up_at is None else min(self._pause, max(0.0, give_up_at - core.loop.time()))
+        await core.pause(max(pause, 0.001))
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    async def _spill(self, spool: Spool) -> None:
+        try:
+            path = await run_foreign(lambda: spool.write(self.attempt, self.kept))
+        except Exception as error:  # noqa: BLE001 - the store may still take it
+            _log.error("new tokens could not be spooled either", extra=self._known(error))
+            return
+        if not self._is_in_store:
+            self.path = path
+            _log.info("new tokens wait in the spool", extra=self._known(None))
+        else:
+            await run_foreign(lambda: spool.forget(path))  # it was written meanwhile
+
+    async def _landed(self, *, there: bool) -> None:
+        self._is_in_store = True
+        if self._has_failed and there:
+            _log.warning("the new tokens are written now", extra=self._known(None))  # as loud as what is over
+        if not there:
+            _log.warning("new tokens are of a login that the store does not have", extra=self._known(None))
+        if self.path is None or self.core.spool is None:
+            return
+        spool, path = self.core.spool, self.path
+        try:
+            await run_foreign(lambda: spool.forget(path) if there or not self.earlier else spool.set_aside(path))
+        except Exception as error:  # noqa: BLE001 - the next start finds that it is in the store already
+            _log.warning("a file of the spool could not be removed", extra=without_secrets(error))

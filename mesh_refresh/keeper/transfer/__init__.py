@@ -1,0 +1,1 @@
+"""Moving logins between two stores."""

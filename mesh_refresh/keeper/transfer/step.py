@@ -1,0 +1,224 @@
+"""Carries one login from one store to another. What is written to which of them, and when, is all there is to it."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from attrs import define, evolve, field, frozen
+
+from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules import failure as failing
+from mesh_refresh.keeper.rules.add import Adding
+from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
+from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.runtime.runtime import new_name
+from mesh_refresh.keeper.transfer import merge as moving
+from mesh_refresh.logins import Login, Way
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
+from mesh_refresh.stores import Busy, Row, Store, row_of
+from mesh_refresh.stores.row import QUIET
+from mesh_refresh.stores.sealing import opened
+from mesh_refresh.tokens import Tokens
+
+MOVED, TAKEN_OVER, GONE, ELSEWHERE, NOTHING = "moved", "taken_over", "gone", "elsewhere", ""
+
+
+@define
+class Later(Exception):
+    """This one cannot be moved yet."""
+
+    until: datetime | None = None
+
+
+@frozen
+class Carrier:
+    """Between these two stores, for who runs a copy."""
+
+    source: Store
+    target: Store
+    policy: Policy
+    clock: Clock
+    may_resend: Callable[[Tokens], bool] | None
+    credential: Credential = refresh_token_of
+    owner: str = field(factory=lambda: QUIET + new_name())
+
+    async def carry(self, row: Row) -> str:
+        """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
+        login = self._opened(self.source, row)
+        if login.moving is None:
+            return await self._move(login.login_id)
+        if login.moving.way is Way.ARRIVING:
+            return await self._leave(login.login_id)
+        more = moving.has_more(login)
+        if not (await self._take_over(login) if more else await self._release(login.login_id)):
+            return self._missing(login)
+        if more:
+            await self._release(login.login_id)
+        return TAKEN_OVER if more else NOTHING
+
+    def _missing(self, login: Login) -> str:
+        """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
+        went_to = login.moving.to if login.moving is not None else ""
+        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
+
+    async def _leave(self, login_id: str) -> str:
+        """On its way into the old store: if not out of the new one, that other copy must be finished first."""
+        row = await self.target.read(login_id)
+        if row is None or self._opened(self.target, row).moving is not None:
+            raise Later
+        return NOTHING
+
+    async def _move(self, login_id: str) -> str:
+        ends_at = self.clock.monotonic() + self.policy.lease.total_seconds()
+        row = await self._leased(self.source, login_id)
+        if row is None:
+            return NOTHING
+        login = self._opened(self.source, row)
+        try:
+            self._check_ready(login)
+            login = await self._arrive(login, ends_at)
+        except Later:
+            await self._give_back(self.source, login)
+            raise
+        if not await self._swap(self.source, moving.marked(login, self.target.store_id), owner=self.owner):
+            # Written meanwhile, by somebody without a lease: it is looked at anew.
+            await self._give_back(self.source, login)
+            raise Later(self.clock.now())
+        await self._release(login_id)
+        return MOVED
+
+    def _check_ready(self, login: Login) -> None:
+        if login.moving is not None:
+            raise Later  # another copy was here in between
+        now = self.clock.now()
+        waits = [it.wait_until for it in login.accounts if it.wait_until is not None and it.wait_until > now]
+        if waits:
+            raise Later(max(waits))
+
+    # Leases.
+
+    async def _leased(self, store: Store, login_id: str) -> Row | None:
+        """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
+        row = await store.claim_one(login_id, self.owner, self.policy.lease)
+        if isinstance(row, Busy) and not row.left:
+            await self._settle_open(store, login_id)
+            row = await store.claim_one(login_id, self.owner, self.policy.lease)
+        if isinstance(row, Busy):
+            raise Later(self.clock.now() + row.left)
+        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
+            await self._stamp(store, self._opened(store, row), self.owner)
+        return row
+
+    async def _settle_open(self, store: Store, login_id: str) -> None:
+        """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
+        owner = new_name()
+        row = await store.claim_one(login_id, owner, self.policy.lease)
+        if isinstance(row, Row):
+            login = self._opened(store, row)
+            if row.open_attempt:
+                await self._stamp(store, login, owner)
+            await self._give_back(store, login, owner)
+
+    async def _stamp(self, store: Store, login: Login, owner: str) -> None:
+        """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
+        now = Now(self.clock.now(), self.policy, new_name, self.credential)
+        may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
+        stamped = failing.found_open(login, login, now, may).login
+        if stamped != login and login.moving is None:
+            await self._swap(store, stamped, owner=owner, hold=self.policy.settle)
+            raise Later(now.at + self.policy.settle)
+
+    async def _give_back(self, store: Store, login: Login, owner: str | None = None) -> None:
+        owner = owner or self.owner
+        if not await self._swap(store, login, owner=owner):
+            found = await store.read(login.login_id)
+            if found is not None:
+                await store.swap(found, owner=owner)
+
+    # What is written to the new store.
+
+    async def _arrive(self, login: Login, ends_at: float) -> Login:
+        """Into the new store, where nobody exchanges it yet; gives the login as the old one has it by now.
+
+        Not after the end of the lease: another copy may have moved it since, and somebody removed it there.
+        """
+        while True:
+            row = await self.target.read(login.login_id)
+            if self.clock.monotonic() >= ends_at:
+                raise Later(self.clock.now())
+            if row is None:
+                new = moving.arriving(login, None, new_name(), self.credential)
+                if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
+                    return login
+                continue
+            there = self._opened(self.target, row)
+            if there.moving is None:
+                new = moving.joined(login, there, self.credential)
+            else:
+                login = await self._with_news(login, there)
+                new = moving.arriving(login, await self._with_room(there, moving.room(login)), "", self.credential)
+            if await self._swap(self.target, new):
+                return login
+
+    async def _with_news(self, login: Login, there: Login) -> Login:
+        """A login that comes back, with what came for it there while it was away; that is written down here first."""
+        if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
+            return login
+        with_news = moving.taken_over(there, login, self._adding())
+        if with_news == login:
+            return login
+        if not await self._swap(self.source, with_news):
+            raise Later(self.clock.now())
+        return evolve(with_news, revision=login.revision + 1)
+
+    async def _with_room(self, there: Login, many: int) -> Login:
+        """`there`, after so many attempts more, in which nothing was sent: see `moving.arriving`."""
+        for _ in range(many if there.attempt else 0):
+            row = await self._leased(self.target, there.login_id)
+            if row is None:
+                raise Later(self.clock.now())
+            there = self._opened(self.target, row)
+            await self._give_back(self.target, there)
+            if there.moving is None:
+                raise Later(self.clock.now())  # another copy has released it meanwhile
+            there = evolve(there, revision=there.revision + 1)
+        return there
+
+    async def _release(self, login_id: str) -> bool:
+        """False where there is no such login in the new store."""
+        while True:
+            row = await self.target.read(login_id)
+            if row is None:
+                return False
+            there = self._opened(self.target, row)
+            if there.moving is None or there.moving.way is not Way.ARRIVING:
+                return True
+            if await self._swap(self.target, moving.released(there)):
+                return True
+
+    async def _take_over(self, login: Login) -> bool:
+        """What came for a moved login, into the store where it is now; then it is known to be there.
+
+        False where it is not: what came is kept where it is.
+        """
+        while True:
+            row = await self.target.read(login.login_id)
+            if row is None:
+                return False
+            there = self._opened(self.target, row)
+            if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
+                break
+        if not await self._swap(self.source, moving.marked(login, self.target.store_id)):
+            raise Later(self.clock.now())
+        return True
+
+    def _adding(self) -> Adding:
+        return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)
+
+    def _opened(self, store: Store, row: Row) -> Login:
+        return after_clock_went_back(opened(store.cipher, row), self.clock.now())
+
+    async def _swap(
+        self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
+    ) -> bool:
+        return await store.swap(row_of(store.cipher, login, self.clock.now()), owner=owner, hold=hold)

@@ -1,0 +1,113 @@
+"""Brings logins back from a store that is lost to the store that they were moved from."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from attrs import evolve, frozen
+
+from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper.errors import without_secrets
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules import failure as failing
+from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.runtime.runtime import new_name
+from mesh_refresh.keeper.transfer.copy_fleet import are_one
+from mesh_refresh.logins import Way
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
+from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.row import NO_LOGINS
+from mesh_refresh.stores.sealing import opened
+from mesh_refresh.tokens import Tokens
+
+_log = logging.getLogger("mesh_refresh.keeper")
+
+_AT_A_TIME = 100
+_AWAY = frozenset(way.value for way in Way)
+
+
+@frozen
+class TakenBack:
+    """What came of the logins that were on their way, or elsewhere."""
+
+    taken: int = 0
+    """Logins that are at home in the old store again, each account as one of unknown fate."""
+    held: Named = NO_LOGINS
+    """Logins that the other store holds: they were left as they are."""
+    unreadable: Named = NO_LOGINS
+    """Logins that were left as they are, because what is kept of them cannot be read."""
+
+
+async def take_back(
+    source: Store,
+    target: Store | None,
+    *,
+    policy: Policy | None = None,
+    may_resend: Callable[[Tokens], bool] | None = None,
+    credential: Credential = refresh_token_of,
+    clock: Clock | None = None,
+) -> TakenBack:
+    """Make logins of `source` at home there again that `copy_fleet` moved to a store which is lost.
+
+    A login that `target` holds is left as it is; None is a store that cannot be opened, and then every login is taken.
+    Each account comes back as after an exchange of which nobody knows the end: the tokens are those of before the move,
+    and the lost store may have spent them since. So no keeper may run on the lost store any more, not even one that was
+    restored. `policy`, `may_resend` (`MeshClient.may_resend`) and `credential` (`MeshClient.credential`) should be
+    those of the keepers. It may be interrupted and begun again at any point.
+
+    Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
+    """
+    if target is not None and await are_one(source, target):
+        raise InvalidRequest("What is to be taken back from is the store itself, or a copy of its file.")
+    taking = _Taking(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
+    done, page = TakenBack(), Page(_AT_A_TIME, states=_AWAY)
+    while rows := await source.rows(page):
+        ends = await asyncio.gather(*(taking.take(row) for row in rows), return_exceptions=True)
+        done = _counted(done, rows, ends)
+        page = evolve(page, after=rows[-1].login_id)
+    return done
+
+
+@frozen
+class _Taking:
+    source: Store
+    target: Store | None
+    policy: Policy
+    clock: Clock
+    may_resend: Callable[[Tokens], bool] | None
+    credential: Credential
+
+    async def take(self, row: Row | None) -> str:
+        """What came of the login of `row`, as a field of `TakenBack` names it; empty where it is at home, or gone."""
+        while row is not None:
+            try:
+                login = opened(self.source.cipher, row)
+            except (StoreDamaged, WrongKey) as error:
+                _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
+                return "unreadable"
+            if login.moving is None:
+                return ""
+            if self.target is not None and await self.target.read(row.login_id) is not None:
+                return "held"
+            now = Now(self.clock.now(), self.policy, new_name, self.credential)
+            may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
+            home = failing.taken_back(evolve(login, moving=None), now, may)
+            if await self.source.swap(row_of(self.source.cipher, home, now.at)):
+                return "taken"
+            row = await self.source.read(row.login_id)
+        return ""
+
+
+def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> TakenBack:
+    """`done`, and what came of some more logins. Raises what is no matter of one login."""
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+
+    def ended(how: str) -> list[str]:
+        return [row.login_id for row, end in zip(rows, ends, strict=True) if end == how]
+
+    return TakenBack(
+        done.taken + ends.count("taken"), done.held.having(ended("held")), done.unreadable.having(ended("unreadable"))
+    )

@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: addresses, TLS, the pool, the listener, and what their failures mean."""

@@ -1,0 +1,175 @@
+"""What every store must do with rows: keep them whole, and change them only for who knows the last revision."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from attrs import evolve
+
+from mesh_refresh.testing.conformance.store_kit import (
+    LARGEST,
+    LEASE,
+    MICROSECOND,
+    NOW,
+    ODD_TEXTS,
+    StoreKit,
+    a_row,
+    fill,
+    kept,
+    take,
+)
+
+
+class RowCases(StoreKit):
+    """Tests of `insert`, `read`, `swap` and `delete`."""
+
+    async def test_a_new_row_begins_with_revision_one_and_no_attempt(self) -> None:
+        """Whatever numbers it came with; all else is kept as it came."""
+        async with self.opened() as store:
+            await fill(store, a_row(revision=7, attempt=9, open_attempt=True))
+            assert await kept(store) == a_row(revision=1)
+
+    async def test_a_login_id_is_taken_once(self) -> None:
+        """The second insert gives False and changes nothing, the lease neither."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            leased = await take(store)
+            assert await store.insert(a_row(sealed=b"other", epoch="other", state="other")) is False
+            assert await kept(store) == leased
+            assert await store.swap(leased, owner="me") is True
+
+    async def test_there_is_nothing_to_do_with_a_login_that_is_not_there(self) -> None:
+        """None to read and to claim, False to write and to delete; and nothing is made by it."""
+        async with self.opened() as store:
+            await fill(store, a_row("b"))
+            assert await store.read("a") is None
+            assert await store.claim_one("a", "me", LEASE) is None
+            assert await store.swap(a_row(revision=1)) is False
+            assert await store.delete("a") is False
+            assert await store.read("a") is None
+            assert await store.get("a") is None
+
+    async def test_all_text_comes_back_as_it_went_in(self) -> None:
+        """Nothing is trimmed, cut, normalized or taken for a number, and no two ids are taken for one."""
+        async with self.opened() as store:
+            rows = [a_row(text, broker=text, state=text, epoch=text, revision=1) for text in ODD_TEXTS]
+            await fill(store, *rows)
+            for row in rows:
+                assert await store.read(row.login_id) == row
+                assert await store.swap(evolve(row, sealed=row.login_id.encode())) is True
+            for row in rows:
+                written = evolve(row, sealed=row.login_id.encode(), revision=2)
+                assert await store.read(row.login_id) == written
+                claimed = await take(store, row.login_id, owner=row.login_id)
+                assert await store.swap(claimed, owner=row.login_id) is True
+                assert await store.delete(row.login_id) is True
+
+    async def test_all_bytes_come_back_as_they_went_in(self) -> None:
+        """What is sealed may be empty, of any bytes, and as long as the largest reply; written anew too."""
+        largest = bytes(range(256)) * (LARGEST // 256)
+        values = (b"", bytes(range(256)), b"\0" * 10, b"\xff" * 1_000_000, largest)
+        async with self.opened() as store:
+            for number, (sealed, anew) in enumerate(zip(values, reversed(values), strict=True)):
+                await fill(store, a_row(str(number), sealed=sealed))
+                row = await kept(store, str(number))
+                assert row.sealed == sealed, f"of {len(sealed)} bytes {len(row.sealed)} came back, or others"
+                assert await store.swap(evolve(row, sealed=anew)) is True
+                found = (await kept(store, str(number))).sealed
+                assert found == anew, f"of {len(anew)} bytes {len(found)} came back, or others"
+
+    async def test_times_come_back_to_the_microsecond_in_utc(self) -> None:
+        """Past ones and far ones, and those of another zone."""
+        elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        times = (
+            NOW + MICROSECOND,
+            NOW - MICROSECOND,
+            datetime(1, 1, 1, tzinfo=UTC),
+            datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+            datetime(1970, 1, 1, tzinfo=UTC),
+            datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+            elsewhere,
+        )
+        async with self.opened() as store:
+            for number, time in enumerate(times):
+                await fill(store, a_row(str(number), due_at=time, expires_at=time, changed_at=time))
+                row = await kept(store, str(number))
+                assert (row.due_at, row.expires_at, row.changed_at) == (time, time, time)
+                if time is not elsewhere:
+                    assert row.changed_at.utcoffset() == timedelta()
+
+    async def test_times_may_be_missing(self) -> None:
+        """A due time and an expiry can be taken away, and given."""
+        async with self.opened() as store:
+            await fill(store, a_row(due_at=None, expires_at=None))
+            row = await kept(store)
+            assert (row.due_at, row.expires_at) == (None, None)
+            assert await store.swap(evolve(row, due_at=NOW, expires_at=NOW)) is True
+            row = await kept(store)
+            assert (row.due_at, row.expires_at) == (NOW, NOW)
+            assert await store.swap(evolve(row, due_at=None, expires_at=None)) is True
+            row = await kept(store)
+            assert (row.due_at, row.expires_at) == (None, None)
+
+    async def test_a_swap_writes_the_row_and_raises_the_revision(self) -> None:
+        """The attempt is the store's, whatever the row says; `open_attempt` is not written."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            row = await take(store)
+            other = NOW + timedelta(days=1)
+            new = evolve(row, state="new", due_at=other, expires_at=other, changed_at=other, sealed=b"new")
+            assert await store.swap(evolve(new, attempt=99, open_attempt=True)) is True
+            assert await kept(store) == evolve(new, revision=row.revision + 1)
+
+    async def test_a_swap_needs_the_last_revision(self) -> None:
+        """With an earlier one, or one that was never, it gives False and changes nothing, the lease neither."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            row = await take(store)
+            for revision in (row.revision - 1, row.revision + 1, 0):
+                stale = evolve(row, revision=revision, sealed=b"stale", state="stale", due_at=None)
+                assert await store.swap(stale, owner="me", hold=LEASE) is False
+            assert await kept(store) == row
+            assert await store.swap(row, owner="me") is True
+            assert await store.swap(row) is False
+
+    async def test_a_swap_needs_the_epoch(self) -> None:
+        """A row of another epoch is another login's, even where the revision is the same."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            row = await kept(store)
+            for epoch in ("other", "", row.epoch.upper(), row.epoch + " "):
+                assert await store.swap(evolve(row, epoch=epoch, sealed=b"other")) is False
+            assert await kept(store) == row
+
+    async def test_a_login_made_anew_is_another(self) -> None:
+        """It starts from the first revision, without attempt and lease, and what is late for the old one fails."""
+        async with self.opened() as store:
+            await fill(store, a_row())
+            old = await take(store)
+            assert await store.delete("a") is True
+            await fill(store, a_row(epoch="new", sealed=b"new"))
+            assert await kept(store) == a_row(epoch="new", sealed=b"new", revision=1)
+            again = await take(store)
+            assert (again.revision, again.attempt, again.open_attempt) == (2, 1, False)
+            assert await store.swap(old, owner="me") is False
+            assert await kept(store) == again
+
+    async def test_a_login_is_forgotten_whoever_has_its_lease(self) -> None:
+        """Deleting asks nobody, and is no news the second time."""
+        async with self.opened() as store:
+            await fill(store, a_row(), a_row("b"))
+            await take(store, owner="somebody")
+            assert await store.delete("a") is True
+            assert await store.delete("a") is False
+            assert await store.read("a") is None
+            assert await kept(store, "b") == a_row("b", revision=1)
+
+    async def test_every_handle_sees_what_is_written(self) -> None:
+        """As soon as a verb returned."""
+        async with self.shared() as (store, other):
+            await fill(store, a_row())
+            assert await other.read("a") == a_row(revision=1)
+            row = await take(other)
+            assert await kept(store) == row
+            assert await store.swap(evolve(row, sealed=b"new")) is True
+            assert (await kept(other)).sealed == b"new"
+            assert await other.delete("a") is True
+            assert await store.read("a") is None

@@ -1,0 +1,42 @@
+"""What a keeper makes of a strategy's outcome, for the tests that every strategy must pass. Pure."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from attrs import evolve
+
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.add import Adding, made
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, kept_of
+from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.logins import Login
+from mesh_refresh.replies.lineage import Credential
+from mesh_refresh.replies.outcomes import MfaRequired, Refreshed
+from mesh_refresh.tokens import Tokens
+
+
+def login_after(
+    accounts: Sequence[Tokens],
+    at: datetime,
+    exchange: Callable[[Tokens], Refreshed | MfaRequired],
+    credential: Credential,
+) -> Login:
+    """A login with these accounts after an `exchange` of the first of them, which was sent `at`."""
+    numbers, policy = itertools.count(1), Policy()
+
+    def epochs() -> str:
+        return f"epoch-{next(numbers)}"
+
+    login = evolve(made("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
+    asked = login.accounts[0]
+    attempt = Attempt.of(login, asked, at, credential=credential)
+    now = Now(at, policy, epochs, credential)
+    match kept_of(exchange(asked.tokens), now.epochs):
+        case Success() as success:
+            return succeeded(login, attempt, success, now).login
+        case CodeWanted() as wanted:
+            return code_wanted(login, attempt, wanted, now).login
+        case unreadable:
+            raise AssertionError(f"{type(unreadable).__name__} is no outcome of a strategy.")

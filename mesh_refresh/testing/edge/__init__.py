@@ -1,9 +1,0 @@
-"""A proxy in front of a FakeMesh that damages replies byte by byte, and what it can do to them."""
-
-from mesh_refresh.testing.edge.bodies import Body, Chunks
-from mesh_refresh.testing.edge.edge import Edge, Relay
-from mesh_refresh.testing.edge.faults import EdgeFault
-from mesh_refresh.testing.edge.reach import Reach
-from mesh_refresh.testing.edge.replies import Moment
-
-__all__ = ["Body", "Chunks", "Edge", "EdgeFault", "Moment", "Reach", "Relay"]

@@ -1,0 +1,1 @@
+"""The fake Mesh: what it answers, and the HTTP server around it."""

@@ -1,0 +1,123 @@
+"""The figure that every fault test asserts to be empty: accounts that no holder can refresh. Pure."""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from enum import Enum
+
+from attrs import field, frozen
+
+from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
+from mesh_refresh.testing.fake.upstream import Seat
+from mesh_refresh.testing.model.holdings import Held, Holdings
+from mesh_refresh.testing.model.ledger import End, Issued, Kind, Ledger, Withheld
+from mesh_refresh.testing.model.logins import FakeLogin
+
+
+class Reason(Enum):
+    """Why an account counts as lost."""
+
+    NOT_HELD = "its live token went out, and no holder has it"
+    UNDELIVERED = "a fault withheld its live refresh token: no client could hold it"
+    HUNG_UP = "the client hung up before its live refresh token was written"
+    SIBLING = "its string died with a sibling's, and the reply brought none for it"
+    REUSE = "the broker revoked it, because a spent token was sent again"
+    SWAPPED = "its live refresh token is held for another account only"
+    ACCESS_TOKEN = "its broker takes no refresh token without an access token, and none is held with it"
+    TOKEN_ID = "Mesh manages its token, and no token id is held for it"
+    TRADE_TOKEN = "its trade token, which Mesh never returns, is not held with its refresh token"
+
+
+@frozen
+class Lost:
+    """An account that only its owner can bring back, by logging in again."""
+
+    login: str
+    account: str
+    broker: str
+    reason: Reason
+
+
+@frozen
+class _Books:
+    """What every question is asked of."""
+
+    ledger: Ledger
+    holdings: Holdings
+    now: datetime
+    all_ids: frozenset[str] = field(repr=False)
+    """Of all accounts there are."""
+
+
+def lost(logins: Collection[FakeLogin], ledger: Ledger, holdings: Holdings, now: datetime) -> Iterator[Lost]:
+    """The lost accounts, where `holdings` are all that is written down somewhere.
+
+    What its owner has revoked, and what ran out by the clock, is not lost.
+    """
+    all_ids = frozenset(it for login in logins for seat in login.seats.all for it in _ids(seat))
+    books = _Books(ledger, holdings, now, all_ids)
+    for login in logins:
+        for seat in () if login.refused else login.seats.all:
+            reason = _reason(seat, login, books) if login.options.refreshable else _reason_without(seat, books)
+            if reason is not None:
+                yield Lost(login.id, seat.account_id, login.broker, reason)
+
+
+def _reason(seat: Seat, login: FakeLogin, books: _Books) -> Reason | None:
+    """Why an account that has refresh tokens is lost."""
+    if seat.refresh is None:
+        ends = {
+            record.end
+            for record in books.ledger.tokens.values()
+            if _could_be(record.account, seat) and record.login == login.id
+        }
+        return Reason.REUSE if End.REUSE in ends else Reason.SIBLING
+    record = books.ledger.find(seat.refresh, Kind.REFRESH)
+    if record is None or not record.alive(books.now):
+        return None
+    found = books.holdings.with_value(seat.refresh)
+    if not found:
+        why = books.ledger.is_withheld(seat.refresh)
+        if why is Withheld.BY_FAULT:
+            return Reason.UNDELIVERED
+        return Reason.HUNG_UP if why is Withheld.HUNG_UP else Reason.NOT_HELD
+    own = [held for held in found if not held.is_for_another(_owners(record, seat, login), books.all_ids)]
+    return _incomplete(own, login) if own else Reason.SWAPPED
+
+
+def _reason_without(seat: Seat, books: _Books) -> Reason | None:
+    """Why an account that never has a refresh token is lost."""
+    record = books.ledger.tokens.get(seat.access or "")
+    if record is None or not record.alive(books.now):
+        return None
+    found = books.holdings.with_value(record.value)
+    if not found:
+        return Reason.TOKEN_ID if record.kind is Kind.TOKEN_ID else Reason.NOT_HELD
+    own = [held for held in found if not held.is_for_another(_ids(seat), books.all_ids) or record.account is None]
+    return None if own else Reason.SWAPPED
+
+
+def _incomplete(found: Iterable[Held], login: FakeLogin) -> Reason | None:
+    """What the broker wants beside the refresh token, and no holder of that has. None: it is all there."""
+    managed = login.options.token_ids and any(tokens.token_id for tokens in login.tokens)
+    if managed or login.broker in NEEDS_ACCESS_TOKEN:
+        found = [held for held in found if held.is_loose or any(map(login.seats.has_access, held.values))]
+        if not found:
+            return Reason.TOKEN_ID if managed else Reason.ACCESS_TOKEN
+    if login.trade_token is not None and not any(held.is_loose or login.trade_token in held.values for held in found):
+        return Reason.TRADE_TOKEN
+    return None
+
+
+def _owners(record: Issued, seat: Seat, login: FakeLogin) -> frozenset[str]:
+    """The ids under which the token of `record` may be kept."""
+    if record.account is not None:
+        return _ids(seat)
+    return frozenset(it for other in login.seats.all for it in _ids(other))
+
+
+def _ids(seat: Seat) -> frozenset[str]:
+    return frozenset((seat.account_id, seat.mesh_account_id))
+
+
+def _could_be(account: str | None, seat: Seat) -> bool:
+    return account is None or account == seat.account_id
