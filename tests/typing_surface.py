@@ -71,6 +71,7 @@ from mesh_refresh.keeper import (
     AttemptFailed,
     BreakerClosed,
     BreakerEvent,
+    BreakerFault,
     BreakerOpened,
     BrokerSummary,
     CodeNotWanted,
@@ -96,15 +97,14 @@ from mesh_refresh.keeper import (
     copy_fleet,
     take_back,
 )
-from mesh_refresh.keeper import Fault as BreakerFault
 from mesh_refresh.keeper import Reason as ParkedBecause
 from mesh_refresh.stores import (
     Busy,
     Cipher,
+    ClaimRequest,
     Count,
-    Demand,
+    LoginNames,
     MemoryStore,
-    Named,
     Page,
     PlainText,
     Resealed,
@@ -129,12 +129,12 @@ from mesh_refresh.testing import (
     FakeMesh,
     Fault,
     Gate,
+    LossReason,
     Lost,
     ManualClock,
     Misplaced,
     Moment,
     Reach,
-    Reason,
     Relay,
     Reuse,
     SentRequest,
@@ -484,7 +484,7 @@ async def many_machines(mesh: MeshClient, url: str, key: str) -> None:
         assert_type(done, Copied)
         assert_type(done.moved, int)
         assert_type(done.until, datetime | None)
-        assert_type(done.gone, Named)
+        assert_type(done.gone, LoginNames)
         assert_type(await take_back(old, None, policy=Policy(), **strategies), TakenBack)
         assert_type(await take_back(old, store), TakenBack)
         assert_type(store.store_id, str)
@@ -646,7 +646,7 @@ class OwnStore(Store):
         assert_type((row.epoch, row.revision, row.attempt), tuple[str, int, int])
         return False
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """What is due."""
         assert_type(demand.limit_of("coinbase"), int)
         assert_type(demand.ahead, datetime)
@@ -740,7 +740,7 @@ async def testing() -> None:
         gate.release()
         await fake.idle()
         assert_type(fake.lost(), list[Lost])
-        assert_type(fake.lost(login.live)[0].reason, Reason)
+        assert_type(fake.lost(login.live)[0].reason, LossReason)
         assert_type(fake.reuses, list[Reuse])
         assert_type(fake.requests, list[SentRequest])
         assert_type(fake.undelivered, list[Undelivered])

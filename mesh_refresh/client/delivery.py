@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import cast
 
 from mesh_refresh.client.calls import NOBODY, Answered, Call, Ref, Result, holds_live_token
-from mesh_refresh.client.runtime import Hook, Shell
+from mesh_refresh.client.runtime import ClientRuntime, Hook
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 
@@ -51,14 +51,14 @@ class Participant:
             self.done.set_result(None)
 
 
-class Delivery:
+class Deliveries:
     """The callers of one exchange, and what became of their outcomes."""
 
     __slots__ = (
         "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_shell", "_tellings", "number",
     )  # fmt: skip
 
-    def __init__(self, shell: Shell, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
+    def __init__(self, shell: ClientRuntime, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
         self._shell = shell
         self._is_late = is_late
         self._result_for = result_for

@@ -12,9 +12,9 @@ from attrs import evolve
 
 from mesh_refresh import codec
 from mesh_refresh.client.calls import Answered, Call, Result, Unusable
-from mesh_refresh.client.delivery import Delivery, Participant, working_for
+from mesh_refresh.client.delivery import Deliveries, Participant, working_for
 from mesh_refresh.client.received import as_reply, is_unread
-from mesh_refresh.client.runtime import Shell
+from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
@@ -67,7 +67,7 @@ class Exchange:
 
     def __init__(
         self,
-        shell: Shell,
+        shell: ClientRuntime,
         call: Call,
         on_end: Callable[["Exchange"], None],
         answered: Answered | None = None,
@@ -84,7 +84,7 @@ class Exchange:
         self.ended: Ended | None = None
         self.started = False
         """Whether bytes of the attempt under way may be out."""
-        self.delivery = Delivery(shell, self.result_for, is_late=is_late)
+        self.delivery = Deliveries(shell, self.result_for, is_late=is_late)
         self._on_end = on_end
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()

@@ -38,7 +38,7 @@ from mesh_refresh.client.keys import (
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, check_options, registry_of
 from mesh_refresh.client.requests import built
-from mesh_refresh.client.runtime import Hook, Shell
+from mesh_refresh.client.runtime import ClientRuntime, Hook
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr
@@ -114,7 +114,7 @@ class MeshClient:
         self._on_outcome_timeout = on_outcome_timeout
         self._clock = clock or SystemClock()
         self._time = guarded(self._clock)
-        self._shell: Shell | None = None
+        self._shell: ClientRuntime | None = None
         self._memory = Memory(self._time)
         self._running: dict[str, Exchange] = {}
         self._closed = False
@@ -303,11 +303,11 @@ class MeshClient:
         is_known = call.key in self._running or self._memory.newest(call) is not None
         return self._exchange_among_others(shell, call) if is_known or self._closed else self._begin(shell, call)
 
-    def _begin(self, shell: Shell, call: Call, begun: float | None = None) -> _Exchanging:
+    def _begin(self, shell: ClientRuntime, call: Call, begun: float | None = None) -> _Exchanging:
         exchange = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late, begun=begun)
         return self._share(exchange, exchange.join(call), starts=True)
 
-    async def _exchange_among_others(self, shell: Shell, call: Call) -> Refreshed | MfaRequired:
+    async def _exchange_among_others(self, shell: ClientRuntime, call: Call) -> Refreshed | MfaRequired:
         """Share an exchange of the same token, wait for it, or get what is remembered of it, before one of its own."""
         came, again = shell.loop.time(), False
         until = came + self._retry.deadline.total_seconds()
@@ -368,7 +368,9 @@ class MeshClient:
         if not await exchange.wait(until + _GRACE):
             raise NotSent("The request was not sent: another one with the same token took all the time.")
 
-    async def _recall(self, shell: Shell, answered: Answered, call: Call, *, brought: Call) -> Refreshed | MfaRequired:
+    async def _recall(
+        self, shell: ClientRuntime, answered: Answered, call: Call, *, brought: Call
+    ) -> Refreshed | MfaRequired:
         """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
         exchange = self._memory.recall(answered)
         starts = exchange is None
@@ -428,9 +430,9 @@ class MeshClient:
         if exchange.finished and not exchange.delivery.wanted:
             self._memory.settle(exchange)
 
-    def _bound(self) -> Shell:
+    def _bound(self) -> ClientRuntime:
         if self._shell is None:
-            self._shell = Shell(
+            self._shell = ClientRuntime(
                 client_id=self._client_id,
                 client_secret=self._client_secret,
                 base_url=self._base_url,

@@ -89,7 +89,7 @@ class Deadlines:
             self._timer = self._loop.call_at(oldest, self._ring)
 
 
-class Shell:
+class ClientRuntime:
     """Everything with a side effect that an exchange needs, bound to one event loop."""
 
     def __init__(

@@ -12,7 +12,7 @@ from attrs import frozen
 from mesh_refresh.logins import AccountState, Reason
 
 
-class Fault(StrEnum):
+class BreakerFault(StrEnum):
     """Why a breaker opened."""
 
     CLIENT_REFUSED = "client_refused"
@@ -108,7 +108,7 @@ class BreakerEvent:
 
     broker: str | None
     """None: all brokers."""
-    fault: Fault
+    fault: BreakerFault
     at: datetime
 
 

@@ -25,18 +25,18 @@ from mesh_refresh.keeper.arguments import (
     wrong_many,
 )
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
-from mesh_refresh.keeper.listing import Unopened, page_of, read_page
+from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.runtime.add_login import Terms, add_login, given, pair
 from mesh_refresh.keeper.runtime.claim_loop import Claims
-from mesh_refresh.keeper.runtime.event_queue import Handler, Teller
+from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
 from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
-from mesh_refresh.keeper.runtime.on_demand import Asking
-from mesh_refresh.keeper.runtime.runtime import Core, new_name
+from mesh_refresh.keeper.runtime.on_demand import OnDemand
+from mesh_refresh.keeper.runtime.runtime import Runtime, new_name
 from mesh_refresh.keeper.runtime.shutdown import drain
 from mesh_refresh.keeper.runtime.spool import Spool
-from mesh_refresh.keeper.runtime.writer import GivenUp, Saving
+from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
@@ -87,7 +87,7 @@ class Keeper:
             )
         self._on_event, self._background, self._spool = on_event, background, spool
         self._clock, self._names = clock or mesh.clock, names
-        self._entered: Core | None = None
+        self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
@@ -102,64 +102,66 @@ class Keeper:
             raise InvalidRequest("This keeper was entered before: make one for each time.")
         if self._mesh.closed:
             raise InvalidRequest("The client of this keeper is closed: enter the client first, and leave it last.")
-        teller = Teller(self._on_event, self._policy.event_queue)
+        event_queue = EventQueue(self._on_event, self._policy.event_queue)
         spool = None if self._spool is None else Spool(self._spool, self._store.cipher)
-        core = Core(
+        runtime = Runtime(
             mesh=self._mesh,
             store=self._store,
             policy=self._policy,
             clock=self._clock,
             names=self._names,
-            teller=teller,
+            event_queue=event_queue,
             spool=spool,
         )
-        self._entered = core
-        core.reading_spool = spool is not None
+        self._entered = runtime
+        runtime.reading_spool = spool is not None
         try:
-            await ping(core)
+            await ping(runtime)
             if spool is not None:
-                await self._read_spool(core, spool)
+                await self._read_spool(runtime, spool)
         except BaseException:
-            self._entered, core.closing = None, True
-            core.wake()
+            self._entered, runtime.closing = None, True
+            runtime.wake()
             raise
-        self._pinging = core.loop.create_task(keep_pinging(core), name="mesh_refresh ping")
-        teller.start()
-        core.listen()
+        self._pinging = runtime.loop.create_task(keep_pinging(runtime), name="mesh_refresh ping")
+        event_queue.start()
+        runtime.listen()
         if self._background:
-            self._loop = core.loop.create_task(Claims(core).run(), name="mesh_refresh keeper")
+            self._loop = runtime.loop.create_task(Claims(runtime).run(), name="mesh_refresh keeper")
         return self
 
-    async def _read_spool(self, core: Core, spool: Spool) -> None:
-        core.unread += 1
+    async def _read_spool(self, runtime: Runtime, spool: Spool) -> None:
+        runtime.unread += 1
         try:
             await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
             for file in await spool.read():
                 login_id = file.attempt.login_id
-                saving = Saving(core, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id))
-                latest[login_id] = core.protect(_take_up(core, saving))
-            core.reading_spool = False
+                saving = PendingWrite(
+                    runtime, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id)
+                )
+                latest[login_id] = runtime.protect(_take_up(runtime, saving))
+            runtime.reading_spool = False
         finally:
-            core.unread -= 1
-            core.wake()
+            runtime.unread -= 1
+            runtime.wake()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        core = self._core()
-        core.closing = True
+        runtime = self._runtime()
+        runtime.closing = True
         if self._pinging is not None:
             self._pinging.cancel()
-        core.listen_no_more()
-        core.give_up_at = core.loop.time() + self._policy.drain.total_seconds()
-        core.wakeups.wake_all()
+        runtime.listen_no_more()
+        runtime.give_up_at = runtime.loop.time() + self._policy.drain.total_seconds()
+        runtime.wakeups.wake_all()
         try:
-            cancelled = await run_to_end(drain(core, self._loop, self._policy.drain), core.loop)
+            cancelled = await run_to_end(drain(runtime, self._loop, self._policy.drain), runtime.loop)
         finally:
             self._left.set()
-            core.left = True
-        _raise_unsaved(core)
+            runtime.left = True
+        _raise_unsaved(runtime)
         if cancelled is not None:
             raise cancelled
 
@@ -171,13 +173,13 @@ class Keeper:
         async with self:
             await asyncio.Event().wait()
 
-    def _core(self) -> Core:
-        core = self._entered
-        if core is None or self._left.is_set():
+    def _runtime(self) -> Runtime:
+        runtime = self._entered
+        if runtime is None or self._left.is_set():
             raise KeeperClosed
-        if core.loop is not asyncio.get_running_loop():
+        if runtime.loop is not asyncio.get_running_loop():
             raise InvalidRequest("This keeper belongs to another event loop, the one in which it was entered.")
-        return core
+        return runtime
 
     # Adding and removing.
 
@@ -188,11 +190,11 @@ class Keeper:
         Tokens that were here before are no news, and change nothing, so that it is safe to repeat. Raises
         `InvalidRequest` for what cannot be one login, and the store's `StoreError`.
         """
-        core, found = self._core(), given(tokens)
+        runtime, found = self._runtime(), given(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        return await add_login(core, login_id, found)
+        return await add_login(runtime, login_id, found)
 
     async def add_many(
         self,
@@ -218,7 +220,7 @@ class Keeper:
         if brokers is None:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
-        core, changed = self._core(), 0
+        runtime, changed = self._runtime(), 0
         terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
@@ -228,18 +230,18 @@ class Keeper:
                 raise InvalidRequest(found)
             waiting.append(found)
             if len(waiting) == _AT_A_TIME:
-                changed += await _added(core, waiting, terms)
+                changed += await _added(runtime, waiting, terms)
                 waiting = []
-        return changed + await _added(core, waiting, terms)
+        return changed + await _added(runtime, waiting, terms)
 
     async def remove(self, login_id: str) -> bool:
         """Forget a login and all of its tokens; False where there was none. What is under way for it is dropped.
 
         Raises the store's `StoreError`.
         """
-        core = self._core()
-        is_removed = await core.store.delete(_id(login_id))
-        core.wake(login_id)
+        runtime = self._runtime()
+        is_removed = await runtime.store.delete(_id(login_id))
+        runtime.wake(login_id)
         return is_removed
 
     # Tokens.
@@ -264,14 +266,14 @@ class Keeper:
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
-        return await Asking(self._core()).tokens(_id(login_id), account_id, rejected, wait)
+        return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, rejected, wait)
 
     async def refresh(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
     ) -> Tokens:
         """Exchange now, due or not. Raises as `tokens` does; nothing is sent that could spend a token twice."""
         check_id("account_id", account_id)
-        return await Asking(self._core()).refresh(_id(login_id), account_id, self._wait(max_wait))
+        return await OnDemand(self._runtime()).refresh(_id(login_id), account_id, self._wait(max_wait))
 
     async def refresh_due(self) -> int:
         """Exchange everything that is due at this moment, and give the number of logins that were claimed for it.
@@ -280,7 +282,7 @@ class Keeper:
         store raises at a claim; what has arrived is written for as long as it takes, so give it a time-out of your own
         and leave the keeper then.
         """
-        return await Claims(self._core()).all_due()
+        return await Claims(self._runtime()).all_due()
 
     async def submit_mfa(
         self,
@@ -304,7 +306,7 @@ class Keeper:
         check_id("pending_id", pending_id)
         check_id("account_id", account_id)
         wait = self._wait(max_wait)
-        return await Asking(self._core()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
+        return await OnDemand(self._runtime()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
 
     async def restart_mfa(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
@@ -315,13 +317,13 @@ class Keeper:
         `NotReadyInTime`.
         """
         check_id("account_id", account_id)
-        return await Asking(self._core()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
+        return await OnDemand(self._runtime()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
 
     # Looking.
 
     async def login(self, login_id: str) -> Login:
         """The login as it is stored. Raises `UnknownLogin`, `WrongKey` where no key opens it, and `StoreError`."""
-        found = await self._core().store.get(_id(login_id))
+        found = await self._runtime().store.get(_id(login_id))
         if found is None:
             raise UnknownLogin
         return found
@@ -344,12 +346,12 @@ class Keeper:
         page = page_of(
             _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
         )
-        return _pages(self._core(), page, limit)
+        return _pages(self._runtime(), page, limit)
 
     async def pause(self, broker: str = "*") -> None:
         """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
         check_broker(broker)
-        await self._core().store.pause(str(named_broker(broker)))
+        await self._runtime().store.pause(str(named_broker(broker)))
 
     async def resume(self, broker: str = "*") -> None:
         """Go on with `broker`. A pause of all is ended only by resuming all.
@@ -358,39 +360,39 @@ class Keeper:
         next look (`Policy.poll`).
         """
         check_broker(broker)
-        core, name = self._core(), str(named_broker(broker))
-        await core.store.pause(name, paused=False)
-        await core.notice_resumes(of=name)
-        core.wake()
+        runtime, name = self._runtime(), str(named_broker(broker))
+        await runtime.store.pause(name, paused=False)
+        await runtime.notice_resumes(of=name)
+        runtime.wake()
 
     async def summary(self) -> Summary:
         """Counts by broker and state, how late the latest is, what is in flight."""
-        core = self._core()
-        now = core.at()
+        runtime = self._runtime()
+        now = runtime.at()
         return summed_up(
-            await core.store.counts(now),
+            await runtime.store.counts(now),
             now,
-            in_flight=core.gate.in_flight,
-            paused=await core.store.paused(),
-            held_back=core.gate.breakers.open,
+            in_flight=runtime.limiter.in_flight,
+            paused=await runtime.store.paused(),
+            held_back=runtime.limiter.breakers.open,
         )
 
     def health(self) -> Health:
         """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""
-        core = self._entered
-        if core is None or self._left.is_set():
+        runtime = self._entered
+        if runtime is None or self._left.is_set():
             return NOT_RUNNING
         # While the keeper is being left, the loop was ended on purpose.
-        loop_died = self._loop is not None and self._loop.done() and not core.closing
-        return health_of(core, loop_died=loop_died)
+        loop_died = self._loop is not None and self._loop.done() and not runtime.closing
+        return health_of(runtime, loop_died=loop_died)
 
     def _wait(self, max_wait: timedelta | None) -> timedelta:
         check_wait(max_wait)
         return self._policy.max_wait if max_wait is None else max_wait
 
 
-async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
-    adding = (add_login(core, login_id, tokens, terms) for login_id, tokens in logins)
+async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
+    adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
     done = await asyncio.gather(*adding, return_exceptions=True)
     for it in done:
         if isinstance(it, BaseException):
@@ -398,25 +400,25 @@ async def _added(core: Core, logins: list[tuple[str, tuple[Tokens, ...]]], terms
     return sum(it.changed for it in done if not isinstance(it, BaseException))
 
 
-def _raise_unsaved(core: Core) -> None:
-    spooled = len(core.spilled) + core.in_spool
-    if core.given_up:
+def _raise_unsaved(runtime: Runtime) -> None:
+    spooled = len(runtime.spilled) + runtime.in_spool
+    if runtime.given_up:
         more = f" Those of {spooled} more are in the spool." if spooled else ""
-        what = f"The store did not take new tokens of {len(core.given_up)} login(s).{more}"
-        raise NotSaved(what, (*core.given_up, *core.spilled))
+        what = f"The store did not take new tokens of {len(runtime.given_up)} login(s).{more}"
+        raise NotSaved(what, (*runtime.given_up, *runtime.spilled))
     if spooled:
-        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(core.spilled))
+        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.spilled))
 
 
-async def _take_up(core: Core, saving: Saving) -> None:
+async def _take_up(runtime: Runtime, saving: PendingWrite) -> None:
     """What an earlier life of this process could not write."""
-    core.in_spool += 1
+    runtime.in_spool += 1
     try:
         settled = await saving.save(None)
     except GivenUp:
         return
-    core.in_spool -= 1
-    core.teller.tell(settled.told)
+    runtime.in_spool -= 1
+    runtime.event_queue.tell(settled.told)
 
 
 def _id(login_id: str) -> str:
@@ -426,13 +428,13 @@ def _id(login_id: str) -> str:
     return login_id
 
 
-async def _pages(core: Core, page: Page, limit: int | None) -> AsyncIterator[Login]:
+async def _pages(runtime: Runtime, page: Page, limit: int | None) -> AsyncIterator[Login]:
     left = limit
     while left is None or left > 0:
         page = evolve(page, limit=_AT_A_TIME if left is None else min(left, _AT_A_TIME))
-        read = await read_page(core.store, page)
+        read = await read_page(runtime.store, page)
         for it in read:
-            if isinstance(it, Unopened):
+            if isinstance(it, UnopenedRow):
                 _log.error("a login cannot be read", extra={"login_id": it.login_id, **without_secrets(it.error)})
                 continue
             left = None if left is None else left - 1

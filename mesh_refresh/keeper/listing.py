@@ -12,7 +12,7 @@ from mesh_refresh.stores.sealing import opened
 
 
 @frozen
-class Unopened:
+class UnopenedRow:
     """A row that no key at hand opens, or whose content cannot be read: what the store shows of it is all there is."""
 
     row: Row
@@ -24,7 +24,7 @@ class Unopened:
         return self.row.login_id
 
 
-async def read_page(store: Store, page: Page) -> Sequence[Login | Unopened]:
+async def read_page(store: Store, page: Page) -> Sequence[Login | UnopenedRow]:
     """The rows of `page`. One of them that does not open hides none of the others. Raises the store's `StoreError`."""
     return [_read(store, row) for row in await store.rows(page)]
 
@@ -42,11 +42,11 @@ def page_of(
     return Page(size, after, states, None if broker is None else str(broker), changed_since)
 
 
-def _read(store: Store, row: Row) -> Login | Unopened:
+def _read(store: Store, row: Row) -> Login | UnopenedRow:
     try:
         return opened(store.cipher, row)
     except (WrongKey, StoreDamaged) as error:
-        return Unopened(row, error)
+        return UnopenedRow(row, error)
 
 
 def _with(state: AccountState) -> frozenset[str]:

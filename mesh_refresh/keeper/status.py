@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from attrs import field, frozen
 
-from mesh_refresh.keeper.events import Fault
+from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.logins import AccountState, Way
 from mesh_refresh.stores.row import Count
 
@@ -43,7 +43,7 @@ class Summary:
     """Logins that are in no state here, because they were moved to another store or are on their way from one."""
     paused: frozenset[str]
     """Brokers; ``"*"`` is all of them."""
-    held_back: Mapping[str | None, Fault]
+    held_back: Mapping[str | None, BreakerFault]
     """Open breakers of this process: the broker (None: all), and why."""
 
 
@@ -67,7 +67,7 @@ class Health:
     unsaved: int = 0
     """Logins whose new tokens are not in the store yet."""
     in_flight: int = 0
-    halted: Fault | None = None
+    halted: BreakerFault | None = None
     events_dropped: int = field(default=0)
 
 
@@ -77,7 +77,7 @@ def summed_up(
     *,
     in_flight: int,
     paused: frozenset[str],
-    held_back: Mapping[str | None, Fault],
+    held_back: Mapping[str | None, BreakerFault],
 ) -> Summary:
     """The summary of what a store counted."""
     counts = list(counts)

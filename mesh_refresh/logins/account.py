@@ -70,9 +70,9 @@ class Account:
     """Drawn at random with each `add` that is news: what was sent for an earlier one does not count any more."""
     due_at: datetime | None = None
     """When the loop refreshes it; None: never by itself."""
-    hold_until: datetime | None = None
+    retry_not_before: datetime | None = None
     """After a failure: nobody but `refresh` tries before."""
-    wait_until: datetime | None = None
+    resend_not_before: datetime | None = None
     """After an unknown outcome: nobody sends its tokens before, because another process may still hold new ones."""
     produced_by: int = 0
     """The number of the attempt that brought the stored refresh token; 0 where it was added."""

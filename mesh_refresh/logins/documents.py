@@ -24,8 +24,8 @@ _KEPT_OUTSIDE = ("tokens", "pending", "body")
 _MOMENTS = ("round_at", "succeeded_at")
 _ACCOUNT_MOMENTS = (
     "due_at",
-    "hold_until",
-    "wait_until",
+    "retry_not_before",
+    "resend_not_before",
     "refreshed_at",
     "renewed_at",
     "failing_since",

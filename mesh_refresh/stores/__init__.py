@@ -3,17 +3,17 @@
 from mesh_refresh.stores.cipher import Cipher, PlainText
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable, WrongKey
 from mesh_refresh.stores.memory import MemoryStore
-from mesh_refresh.stores.row import Busy, Count, Demand, Named, Page, Resealed, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, LoginNames, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing, row_of
 from mesh_refresh.stores.store import Store
 
 __all__ = [
     "Busy",
     "Cipher",
+    "ClaimRequest",
     "Count",
-    "Demand",
+    "LoginNames",
     "MemoryStore",
-    "Named",
     "Page",
     "PlainText",
     "Resealed",

@@ -9,7 +9,7 @@ from attrs import define, evolve
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.row import QUIET, Busy, Count, Demand, Page, Row, is_open
+from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Count, Page, Row, is_open
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -33,7 +33,7 @@ class _Kept:
 class MemoryStore(Store):
     """Keeps logins in this process, as long as it runs. Leases are told by `clock`."""
 
-    steady = True
+    cancellation_safe = True
 
     def __init__(self, *, cipher: Sealing | None = None, clock: Clock | None = None) -> None:
         self.cipher = cipher or PlainText()
@@ -70,7 +70,7 @@ class MemoryStore(Store):
             kept.owner, kept.until = None, self._now() + hold // _MICROSECOND
         return True
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         if ALL_BROKERS in self._paused:
             return []
@@ -156,7 +156,7 @@ class MemoryStore(Store):
         # Whole microseconds: sums of binary fractions miss the very moment at which a lease ends.
         return round(self._clock.monotonic() * 1_000_000)
 
-    def _is_due(self, kept: _Kept, demand: Demand, now: int) -> bool:
+    def _is_due(self, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
         row = kept.row
         if row.due_at is None or kept.is_taken(now) or row.broker in self._paused:
             return False

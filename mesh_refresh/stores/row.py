@@ -53,7 +53,7 @@ class Busy:
 
 
 @frozen
-class Demand:
+class ClaimRequest:
     """What a claim wants."""
 
     owner: str
@@ -114,19 +114,19 @@ class Count:
 
 
 @frozen
-class Named:
+class LoginNames:
     """Some logins: how many, and which."""
 
     number: int = 0
     first: tuple[str, ...] = ()
     """The ids of the first hundred."""
 
-    def having(self, login_ids: Sequence[str]) -> "Named":
+    def having(self, login_ids: Sequence[str]) -> "LoginNames":
         """These and more."""
-        return Named(self.number + len(login_ids), (*self.first, *login_ids)[:_NAMED])
+        return LoginNames(self.number + len(login_ids), (*self.first, *login_ids)[:_NAMED])
 
 
-NO_LOGINS = Named()
+NO_LOGINS = LoginNames()
 
 
 @frozen
@@ -135,5 +135,5 @@ class Resealed:
 
     number: int = 0
     """Rows that are sealed with the first key now."""
-    unopened: Named = NO_LOGINS
+    unopened: LoginNames = NO_LOGINS
     """Logins of rows that no key at hand opens, which were left as they are."""

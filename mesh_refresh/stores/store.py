@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
 ALL_BROKERS = "*"
@@ -35,7 +35,7 @@ class Store(Protocol):
     `insert` and kept. Times come back as they went in, to the microsecond, in UTC. Text is any Unicode text.
     """
 
-    steady: ClassVar[bool] = False
+    cancellation_safe: ClassVar[bool] = False
     """Whether every verb comes to its end in a task that refuses cancels, also while `asyncio.run` shuts down: where it
     uses no time-outs that work by cancelling, and no tasks of its own. False is always right."""
     cipher: Sealing
@@ -61,7 +61,7 @@ class Store(Protocol):
         """
         ...
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """Lease due rows to ``demand.owner``, the longest due first.
 
         Due is a row whose `due_at` is not later than ``demand.now``, and one that has a `due_at` and was changed after

@@ -14,7 +14,7 @@ from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Mome
 from mesh_refresh.testing.faults.faults import Fault
 from mesh_refresh.testing.model.ledger import End, Reuse, Undelivered
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import Lost, Reason
+from mesh_refresh.testing.model.losses import LossReason, Lost
 from mesh_refresh.testing.model.misplacements import Misplaced
 
 __all__ = [
@@ -29,13 +29,13 @@ __all__ = [
     "Fault",
     "Gate",
     "LoginOptions",
+    "LossReason",
     "Lost",
     "ManualClock",
     "MfaToken",
     "Misplaced",
     "Moment",
     "Reach",
-    "Reason",
     "Relay",
     "Replies",
     "Reuse",

@@ -19,7 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from mesh_refresh.stores import Cipher, Demand, Page, PlainText, Row
+from mesh_refresh.stores import Cipher, ClaimRequest, Page, PlainText, Row
 from mesh_refresh.stores.postgres import PostgresStore
 from tests.benchmarks.figures import ratios, spread
 from tests.benchmarks.fleet import insert
@@ -147,7 +147,7 @@ async def by_store(store: PostgresStore, rounds: int) -> float:
     """Logins a second. Each is settled by the task that had its exchange, and what comes of that is told there."""
     done, begun = 0, time.perf_counter()
     for _ in range(rounds):
-        rows = await store.claim(Demand("benchmark", _LEASE, _FAR, _BATCH))
+        rows = await store.claim(ClaimRequest("benchmark", _LEASE, _FAR, _BATCH))
         now = datetime.now(UTC)
         settled = await asyncio.gather(*(_settle(store, row, now, now + timedelta(days=1)) for row in rows))
         assert all(settled)

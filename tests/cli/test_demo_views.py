@@ -11,7 +11,7 @@ from rich.console import Console
 from mesh_refresh.cli.demo.fleet import SMALLEST, build
 from mesh_refresh.cli.demo.pace import pace_of
 from mesh_refresh.cli.demo.rows import Board, Mood, Scene
-from mesh_refresh.cli.demo.views import Terminal
+from mesh_refresh.cli.demo.views import DemoTerminal
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.testing import FakeMesh
 
@@ -31,7 +31,7 @@ def seen(board: Board, width: int = 110, height: int = 24) -> list[str]:
     """The lines of the picture in such a window."""
     file = io.StringIO()
     console = Console(file=file, width=width, height=height, highlight=False)
-    console.print(Terminal(console).picture(board))
+    console.print(DemoTerminal(console).picture(board))
     return file.getvalue().rstrip("\n").split("\n")
 
 
@@ -66,7 +66,7 @@ def test_each_state_of_a_login_has_its_words() -> None:
         "wants a code": (vanguard, {"state": AccountState.MFA_REQUIRED}),
         "fresh; on demand from here": (vanguard, {"needs_code": True}),
         "the person must log in again": (plain, {"state": AccountState.RECONNECT_REQUIRED}),
-        "its fate is unknown: settles": (plain, {"wait_until": soon}),
+        "its fate is unknown: settles": (plain, {"resend_not_before": soon}),
         "refused: settles, asks again": (plain, {"refused_at": NOW}),
         "due, held back like all": (plain, {"due_at": NOW - timedelta(minutes=1)}),
     }

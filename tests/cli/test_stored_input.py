@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
 from mesh_refresh.cli.fleet.logins.import_sources import read
 from mesh_refresh.cli.refresh.documents import read_book
 from mesh_refresh.cli.terminal.exit_codes import Exit
@@ -59,7 +59,7 @@ def imported(text: bytes) -> list[Tokens]:
     file = io.BufferedReader(io.BytesIO(text))
     lines = list(read(file, datetime.now(UTC)))
     assert not [line for line in lines if isinstance(line, BadLine)], lines
-    return [tokens for line in lines if isinstance(line, Line) for tokens in line.tokens]
+    return [tokens for line in lines if isinstance(line, InputLine) for tokens in line.tokens]
 
 
 def line_of(payload: Any) -> Any:

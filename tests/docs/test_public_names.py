@@ -114,7 +114,7 @@ def test_every_field_of_the_policy_is_documented_with_its_default() -> None:
     [
         (KEEPER, "state of an account", AccountState),
         (KEEPER, "reason", keeper.Reason),
-        (EVENTS, "fault of a breaker", keeper.Fault),
+        (EVENTS, "fault of a breaker", keeper.BreakerFault),
     ],
 )
 def test_every_state_reason_and_fault_is_documented(page: str, head: str, members: type[StrEnum]) -> None:

@@ -23,7 +23,7 @@ from mesh_refresh import (
     Throttled,
 )
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.model.losses import Reason
+from mesh_refresh.testing.model.losses import LossReason
 from tests.exchange.stepping import SteppingLoop, watchdog
 from tests.watchdog import Patience
 
@@ -289,7 +289,7 @@ def judge(world: World, callers: list["asyncio.Task[Any]"], closers: list["async
             if not isinstance(error, MeshRefreshError) and not world.story.acts.get("aclose"):
                 world.wrong.append(f"aclose raised {error!r}")
     if not {"reply", "interpret"} & {*world.dropped}:
-        lost = [it for it in world.fake.lost() if it.reason is Reason.NOT_HELD]
+        lost = [it for it in world.fake.lost() if it.reason is LossReason.NOT_HELD]
         world.wrong.extend(f"lost: {it}" for it in lost)
 
 

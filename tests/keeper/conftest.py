@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
@@ -26,7 +26,7 @@ async def stage(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Stage]:
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A keeper that is left with a store which fails is left soon."""
-    monkeypatch.setattr(Core, "patience", 0.2)
+    monkeypatch.setattr(Runtime, "patience", 0.2)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ async def test_an_access_token_alone_does_not_shorten_a_wait(stage: Stage) -> No
         stage.clock.advance(MINUTE)
         await keeper.add("a", Tokens("coinbase", access_token="another", expires_at=stage.now + 2 * HOUR))
         account = await stage.account()
-        assert (account.unknown_since, account.wait_until) == (before.unknown_since, before.wait_until)
+        assert (account.unknown_since, account.resend_not_before) == (before.unknown_since, before.resend_not_before)
         with pytest.raises(NotReadyInTime):
             await keeper.refresh("a", max_wait=NOTHING)
         assert stage.sent() == 1

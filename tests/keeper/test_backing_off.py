@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from mesh_refresh.keeper import AccountRefreshed
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import StoreError, StoreRefused, StoreUnavailable
 from tests.keeper.stage import HOUR, FaultyStore, Stage
 
@@ -17,13 +17,13 @@ USUAL, LONGEST = 0.01, 10.0
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """How long the loop would have paused, each time. Here, nothing takes so long."""
     found: list[float | None] = []
-    change = Core.change
+    change = Runtime.change
 
-    async def noted(core: Core, seconds: float | None, *, since: int | None = None) -> None:
+    async def noted(core: Runtime, seconds: float | None, *, since: int | None = None) -> None:
         found.append(seconds)
         await change(core, 0.0, since=since)
 
-    monkeypatch.setattr(Core, "change", noted)
+    monkeypatch.setattr(Runtime, "change", noted)
     return found
 
 

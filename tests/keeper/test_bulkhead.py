@@ -10,7 +10,14 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import MfaPending
-from mesh_refresh.keeper import AccountUnreadable, BreakerClosed, BreakerOpened, Fault, NotReadyInTime, ReconnectNeeded
+from mesh_refresh.keeper import (
+    AccountUnreadable,
+    BreakerClosed,
+    BreakerFault,
+    BreakerOpened,
+    NotReadyInTime,
+    ReconnectNeeded,
+)
 from mesh_refresh.stores import row_of
 from mesh_refresh.testing import Fault as Fake
 from tests.keeper.stage import HOUR, MINUTE, NOTHING, Stage
@@ -96,10 +103,10 @@ async def test_a_wait_before_a_new_code_is_told_in_words(stage: Stage) -> None:
         await keeper.add("a", login.tokens)
         with pytest.raises(MfaPending):
             await keeper.refresh("a")
-        held: list[dict[str, Any]] = [{"wait_until": stage.now + HOUR}, {"hold_until": stage.now + HOUR}]
+        held: list[dict[str, Any]] = [{"resend_not_before": stage.now + HOUR}, {"retry_not_before": stage.now + HOUR}]
         for waits in held:
             found = await stage.login()
-            account = evolve(found.account(), last_error=None, wait_until=None, hold_until=None)
+            account = evolve(found.account(), last_error=None, resend_not_before=None, retry_not_before=None)
             account = evolve(account, **waits)
             assert await stage.store.swap(row_of(stage.store.cipher, found.having((account,)), stage.now))
             with pytest.raises(NotReadyInTime) as unready:
@@ -128,7 +135,7 @@ async def test_a_halted_fleet_is_told_again(stage: Stage) -> None:
             stage.clock.advance(MINUTE)
             await keeper.refresh_due()
         opened = stage.notes.of(BreakerOpened)
-        assert {(it.broker, it.fault) for it in opened} == {(None, Fault.CLIENT_REFUSED)}
+        assert {(it.broker, it.fault) for it in opened} == {(None, BreakerFault.CLIENT_REFUSED)}
         times = [it.at for it in opened]
         assert len(times) >= 3
         assert all(later - earlier >= HOUR for earlier, later in pairwise(times))

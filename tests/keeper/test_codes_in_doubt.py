@@ -73,7 +73,7 @@ async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) ->
             with pytest.raises(NotReadyInTime) as unready:
                 await keeper.submit_mfa("a", login.code, max_wait=NOTHING)
             account = await stage.account()
-            assert unready.value.retry_at == account.wait_until is not None
+            assert unready.value.retry_at == account.resend_not_before is not None
             assert account.pending is not None
             assert (account.pending.id, account.pending.answered) == (pending_id, False)
             stage.clock.advance(MINUTE * 0.4)
@@ -92,12 +92,12 @@ async def test_a_code_is_not_sent_before_the_wait_for_its_tokens_is_over(stage: 
         with pytest.raises(NotReadyInTime):
             await keeper.restart_mfa("a", max_wait=MINUTE / 2)
         account = await stage.account()
-        assert account.wait_until is not None
+        assert account.resend_not_before is not None
         with pytest.raises(NotReadyInTime) as unready:
             await keeper.submit_mfa("a", login.code, pending_id=pending_id, max_wait=NOTHING)
-        assert unready.value.retry_at == account.wait_until
+        assert unready.value.retry_at == account.resend_not_before
         assert stage.sent() == 2
-        stage.clock.advance_to(account.wait_until)
+        stage.clock.advance_to(account.resend_not_before)
         await keeper.submit_mfa("a", login.code, pending_id=pending_id)
     await stage.assert_whole()
 

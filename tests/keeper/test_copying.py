@@ -133,9 +133,9 @@ async def test_what_nobody_knows_is_waited_for_first(stage: Stage, target: Memor
         assert (await copied(stage, target)).left == 1
         account = await stage.account()
         assert account.unknown_since is not None
-        assert account.wait_until is not None
+        assert account.resend_not_before is not None
         assert (await copied(stage, target)).left == 1
-        stage.clock.advance(account.wait_until - stage.now)
+        stage.clock.advance(account.resend_not_before - stage.now)
         assert (await copied(stage, target)).moved == 1
         await other.refresh("a")
     await assert_whole(stage, target)

@@ -98,7 +98,7 @@ async def test_an_unknown_outcome_is_waited_out(scene: Scene) -> None:
             await keeper.refresh("a", max_wait=NOTHING + MINUTE)
         account = await scene.account()
         assert account.unknown_since is not None
-        assert account.wait_until > scene.clock.now()
+        assert account.resend_not_before > scene.clock.now()
         await scene.hours(keeper, 2)
         with pytest.raises(ReconnectNeeded) as caught:
             await keeper.tokens("a")

@@ -11,7 +11,7 @@ import pytest
 from mesh_refresh import HttpReply, HttpRequest, NotSaved, RetryPolicy, Tokens
 from mesh_refresh.keeper import LeftInSpool
 from mesh_refresh.keeper.rules.attempt import Success
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import files, unsealed
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row, StoreUnavailable
 from tests.keeper.leaping import LeapingClock, Scene, Wire, leaping
@@ -27,7 +27,7 @@ TOO_LATE = [12.3, 13.0, 20.0]
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one of the package: time leaps here."""
-    monkeypatch.setattr(Core, "patience", 3.0)
+    monkeypatch.setattr(Runtime, "patience", 3.0)
 
 
 class SlowStore(MemoryStore):

@@ -11,8 +11,8 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import AccountRefreshed, AccountState, ReconnectSoon
-from mesh_refresh.keeper.runtime.runtime import Core
-from mesh_refresh.stores import Demand, MemoryStore, Row
+from mesh_refresh.keeper.runtime.runtime import Runtime
+from mesh_refresh.stores import ClaimRequest, MemoryStore, Row
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
 
@@ -216,16 +216,16 @@ async def test_a_run_over_what_is_due_ends_however_long_it_takes(stage: Stage) -
 
 async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What took all the places may be gone when the look is over: there may still be more that is due."""
-    protect, looks = Core.protect, 0
+    protect, looks = Runtime.protect, 0
 
-    async def late(core: Core, look: Any) -> None:
+    async def late(core: Runtime, look: Any) -> None:
         nonlocal looks
         looks += 1
         await protect(core, look)
         if looks == 1:
             core.loop.call_soon(core.wake)  # as a poll does, while what was claimed is under way
         elif looks == 2:
-            assert not core.gate.free
+            assert not core.limiter.free
             gate.release()
             while core.units:  # by the end of this look, nobody has a place any more
                 await core.change(None)
@@ -235,7 +235,7 @@ async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypa
             await keeper.add(str(number), stage.fake.login("coinbase", access_lifetime=HOUR).token)
         stage.clock.advance(2 * HOUR)
         gate = stage.fake.hold(times=None)
-        monkeypatch.setattr(Core, "protect", late)
+        monkeypatch.setattr(Runtime, "protect", late)
         assert await keeper.refresh_due() == 4
     assert looks > 2
 
@@ -259,7 +259,7 @@ class Slow(FaultyStore):
         super().__init__(of)
         self.looked, self.answer = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         rows = await super().claim(demand)
         self.looked.set()
         await self.answer.wait()

@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh import RefreshRequest, Tokens
 from mesh_refresh.keeper import AccountState, BreakerClosed, BreakerOpened, Keeper, NotReadyInTime, ReconnectRequired
-from mesh_refresh.keeper import Fault as Why
+from mesh_refresh.keeper import BreakerFault as Why
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import EVER, HOUR, MINUTE, Stage
@@ -259,7 +259,7 @@ async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: 
 async def crowded(keeper: Keeper) -> None:
     """Until a caller waits for a place."""
     assert keeper._entered is not None
-    while not keeper._entered.gate.asking:  # noqa: ASYNC110 - nobody else is told of it
+    while not keeper._entered.limiter.asking:  # noqa: ASYNC110 - nobody else is told of it
         await asyncio.sleep(0)
 
 

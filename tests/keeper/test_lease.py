@@ -10,7 +10,7 @@ import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
 from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime
-from mesh_refresh.keeper.rules.fencing import Applied
+from mesh_refresh.keeper.rules.fencing import Transition
 from mesh_refresh.keeper.runtime import claimer as reaching
 from mesh_refresh.keeper.runtime.writer import swap
 from mesh_refresh.stores import Busy, MemoryStore, Row
@@ -293,11 +293,11 @@ async def test_a_write_that_is_repeated_gives_back_no_later_lease(stage: Stage) 
     """Nobody saw that it was done, and the same process has claimed the login again since, and may be sending."""
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
-        core = keeper._core()
+        core = keeper._runtime()
         row = await stage.store.claim_one("a", core.owner, LEASE)
         assert isinstance(row, Row)
         for number in (1, 2):
-            await swap(core, core.opened(row), lambda login, _: Applied(login), NOTHING, mine=lambda it: it == 1)
+            await swap(core, core.opened(row), lambda login, _: Transition(login), NOTHING, mine=lambda it: it == 1)
             if number == 1:
                 assert isinstance(await stage.store.claim_one("a", core.owner, LEASE), Row)
     assert isinstance(await stage.store.claim_one("a", "somebody else", LEASE), Busy)

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import InvalidRequest, Tokens
-from mesh_refresh.keeper import AccountState, BreakerOpened, Fault, Keeper, KeeperClosed, UnknownLogin
+from mesh_refresh.keeper import AccountState, BreakerFault, BreakerOpened, Keeper, KeeperClosed, UnknownLogin
 from mesh_refresh.stores import Cipher, MemoryStore, WrongKey
 from mesh_refresh.testing import Fault as Wrong
 from mesh_refresh.testing import Sharing
@@ -157,8 +157,8 @@ async def test_health_is_for_a_probe(stage: Stage) -> None:
         stage.clock.advance(2 * HOUR)
         await stage.notes.until(BreakerOpened)
         health = keeper.health()
-        assert (health.ok, health.halted) == (False, Fault.CLIENT_REFUSED)
-        assert (await keeper.summary()).held_back == {None: Fault.CLIENT_REFUSED}
+        assert (health.ok, health.halted) == (False, BreakerFault.CLIENT_REFUSED)
+        assert (await keeper.summary()).held_back == {None: BreakerFault.CLIENT_REFUSED}
     assert not keeper.health().ok
 
 

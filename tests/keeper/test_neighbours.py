@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh import InvalidRequest, MeshRefreshError, MfaPending, RefreshRequest, Tokens
 from mesh_refresh.keeper import AccountState, AttemptFailed, BreakerOpened, Keeper, NotReadyInTime
-from mesh_refresh.keeper import Fault as Why
+from mesh_refresh.keeper import BreakerFault as Why
 from mesh_refresh.strategies import DefaultStrategy, VanguardStrategy
 from mesh_refresh.testing import Fault
 from mesh_refresh.testing.model.logins import FakeLogin
@@ -201,7 +201,7 @@ async def test_a_sick_broker_takes_the_backoffs_back(stage: Stage) -> None:
         await keeper.refresh_due()
         for account in await stage.accounts():
             assert (account.failures, account.failing_since, account.last_error) == (0, None, None)
-            assert account.hold_until is None
+            assert account.retry_not_before is None
             assert account.due_at is not None
             assert account.due_at <= stage.now + MINUTE / 2
         told = len(stage.notes.of(AttemptFailed))

@@ -193,7 +193,7 @@ async def test_a_late_success_counts_where_the_token_that_it_spent_is_still_the_
         gate.release()
         await late
         account = await stage.account()
-        assert (account.unknown_since, account.wait_until, account.failures) == (None, None, 0)
+        assert (account.unknown_since, account.resend_not_before, account.failures) == (None, None, 0)
         assert await other.tokens("a") == account.tokens
     assert stage.sent() == 1
     await stage.assert_whole()
@@ -245,4 +245,4 @@ async def test_an_unknown_outcome_of_a_token_that_somebody_has_replaced_stamps_n
         gate.release()
         await outlives(caller)
     account = await stage.account()
-    assert (account.wait_until, account.unknown_since, account.failures) == (None, None, 0)
+    assert (account.resend_not_before, account.unknown_since, account.failures) == (None, None, 0)

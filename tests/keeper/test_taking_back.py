@@ -18,7 +18,7 @@ from mesh_refresh.keeper import (
     Way,
     take_back,
 )
-from mesh_refresh.stores import Cipher, MemoryStore, Named, Store, StoreUnavailable
+from mesh_refresh.stores import Cipher, LoginNames, MemoryStore, Store, StoreUnavailable
 from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 from tests.keeper.test_copying import Interrupted, Steps, copied
 
@@ -46,7 +46,7 @@ async def test_what_was_removed_in_the_new_store_is_told_by_name(stage: Stage, t
     for login_id in "bc":
         await target.delete(login_id)
     for _ in range(2):
-        assert await copied(stage, target) == Copied(gone=Named(2, ("b", "c")))
+        assert await copied(stage, target) == Copied(gone=LoginNames(2, ("b", "c")))
     assert await stage.login("c") == news
     assert await target.read("b") is None
 
@@ -56,14 +56,14 @@ async def test_what_went_to_another_store_is_told_by_name(stage: Stage, target: 
     await moved(stage, target, "a", "b")
     new = MemoryStore(clock=stage.clock)
     for _ in range(2):
-        assert await copied(stage, new) == Copied(elsewhere=Named(2, ("a", "b")))
+        assert await copied(stage, new) == Copied(elsewhere=LoginNames(2, ("a", "b")))
     assert not await new.read("a")
 
 
 async def test_no_more_than_a_hundred_are_named(stage: Stage, target: MemoryStore) -> None:
     names = [f"{number:03}" for number in range(150)]
     await moved(stage, target, *names)
-    assert (await copied(stage, MemoryStore(clock=stage.clock))).elsewhere == Named(150, tuple(names[:100]))
+    assert (await copied(stage, MemoryStore(clock=stage.clock))).elsewhere == LoginNames(150, tuple(names[:100]))
 
 
 async def test_a_store_without_an_id_is_told_from_none(stage: Stage, target: MemoryStore) -> None:
@@ -71,7 +71,7 @@ async def test_a_store_without_an_id_is_told_from_none(stage: Stage, target: Mem
     target.store_id = ""
     await moved(stage, target, "a")
     await target.delete("a")
-    assert await copied(stage, target) == Copied(elsewhere=Named(1, ("a",)))
+    assert await copied(stage, target) == Copied(elsewhere=LoginNames(1, ("a",)))
 
 
 async def test_a_login_that_went_on_from_the_new_store_is_found_where_it_is(stage: Stage, target: MemoryStore) -> None:
@@ -84,7 +84,7 @@ async def test_a_login_that_went_on_from_the_new_store_is_found_where_it_is(stag
         await keeper.add("a", stage.fake.login("coinbase").token)
     assert await copied(stage, third) == Copied(taken_over=1)
     await third.delete("a")
-    assert await copied(stage, third) == Copied(gone=Named(1, ("a",)))
+    assert await copied(stage, third) == Copied(gone=LoginNames(1, ("a",)))
 
 
 async def test_two_handles_of_one_store_are_one_store(stage: Stage) -> None:
@@ -97,7 +97,7 @@ async def test_two_handles_of_one_store_are_one_store(stage: Stage) -> None:
         await taken(stage, other)
 
 
-# Taking back.
+# TakeBack back.
 
 
 async def test_a_fleet_comes_back_from_a_store_that_is_lost(stage: Stage, target: MemoryStore) -> None:
@@ -109,13 +109,13 @@ async def test_a_fleet_comes_back_from_a_store_that_is_lost(stage: Stage, target
         assert (await keeper.summary()).moving == dict.fromkeys(Way, 0)
         account = await stage.account("a")
         assert account.unknown_since == stage.now
-        assert account.wait_until is not None
+        assert account.resend_not_before is not None
         assert account.last_error == "taken back"
         assert (await keeper.tokens("a")).access_token == account.tokens.access_token, "it is good still"
         with pytest.raises(NotReadyInTime):
             await keeper.refresh("a", max_wait=timedelta())
         assert stage.sent() == 0
-        stage.clock.advance(account.wait_until - stage.now)
+        stage.clock.advance(account.resend_not_before - stage.now)
         await keeper.refresh("a")
         await keeper.refresh("b")
     await stage.assert_whole()
@@ -155,7 +155,7 @@ async def test_what_the_other_store_holds_stays_there(stage: Stage, target: Memo
     """It is sent from there; what it lacks is taken, also where it is another store than the one that they went to."""
     await moved(stage, target, "a", "b")
     await target.delete("b")
-    assert await taken(stage, target) == TakenBack(taken=1, held=Named(1, ("a",)))
+    assert await taken(stage, target) == TakenBack(taken=1, held=LoginNames(1, ("a",)))
     assert (await stage.login("b")).moving is None
     async with stage.keeper() as keeper, stage.keeper(store=target) as other:
         with pytest.raises(LoginMoved):
@@ -173,7 +173,7 @@ async def test_what_was_on_its_way_out_of_a_lost_store_comes_home_too(stage: Sta
     moving = await target.get("a")
     assert moving is not None
     assert moving.moving is not None
-    assert await taken(stage, stage.store, target) == TakenBack(held=Named(1, ("a",)))
+    assert await taken(stage, stage.store, target) == TakenBack(held=LoginNames(1, ("a",)))
     assert await taken(stage, None, target) == TakenBack(taken=1)
     stage.clock.advance(2 * HOUR)
     async with stage.keeper(store=target) as other:
@@ -202,7 +202,7 @@ async def test_what_cannot_be_read_is_named_and_left(stage: Stage, target: Memor
     row = await stage.store.read("a")
     assert row is not None
     assert await stage.store.swap(evolve(row, sealed=Cipher([Cipher.generate_key()]).seal("text")))
-    assert await taken(stage, None) == TakenBack(taken=1, unreadable=Named(1, ("a",)))
+    assert await taken(stage, None) == TakenBack(taken=1, unreadable=LoginNames(1, ("a",)))
 
 
 async def test_a_login_that_is_written_meanwhile_is_read_again(stage: Stage, target: MemoryStore) -> None:
@@ -227,4 +227,4 @@ async def test_a_store_that_fails_ends_it_and_it_begins_again(stage: Stage, targ
     with pytest.raises(StoreUnavailable):
         await taken(stage, there, store)
     assert asyncio.all_tasks() == before
-    assert await taken(stage, target) == TakenBack(taken=1, held=Named(1, ("b",)))
+    assert await taken(stage, target) == TakenBack(taken=1, held=LoginNames(1, ("b",)))

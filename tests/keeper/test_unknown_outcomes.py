@@ -41,7 +41,7 @@ async def test_the_loop_refresh_and_tokens_are_bound_alike(stage: Stage) -> None
     async with stage.keeper(settle=SETTLE) as keeper:
         await unknown(stage, keeper)
         until = stage.now + HOUR * 0.1 - MINUTE
-        assert (await stage.account()).wait_until == until
+        assert (await stage.account()).resend_not_before == until
         stage.clock.advance_to(until - INSTANT)
         assert await keeper.refresh_due() == 0
         with pytest.raises(NotReadyInTime) as early:
@@ -78,7 +78,7 @@ async def test_the_settling_time_is_the_least(stage: Stage) -> None:
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.cut())
         await keeper.refresh_due()
-        assert (await stage.account()).wait_until == stage.now + SETTLE
+        assert (await stage.account()).resend_not_before == stage.now + SETTLE
         stage.clock.advance(SETTLE - INSTANT)
         assert await keeper.refresh_due() == 0
         with pytest.raises(NotReadyInTime):
@@ -96,7 +96,7 @@ async def test_the_wait_never_goes_past_the_end_of_the_refresh_token(stage: Stag
         stage.fake.fail(Fault.cut())
         with pytest.raises(NotReadyInTime):
             await keeper.refresh("a", max_wait=MINUTE)
-        wait = (await stage.account()).wait_until
+        wait = (await stage.account()).resend_not_before
         assert wait is not None
         assert wait < stage.now + DAY
         stage.clock.advance_to(wait)
@@ -216,13 +216,13 @@ async def test_whatever_leaves_the_outcome_open_binds_and_is_settled(stage: Stag
         await unknown(stage, keeper, Fault.all()[name])
         account = await stage.account()
         assert account.unknown_since == stage.now
-        assert account.wait_until is not None
-        stage.clock.advance_to(account.wait_until)
+        assert account.resend_not_before is not None
+        stage.clock.advance_to(account.resend_not_before)
         assert await keeper.refresh_due() == 1
         (event,) = await stage.notes.until(AccountRefreshed)
     assert event.failures == 1
     account = await stage.account()
-    assert (account.unknown_since, account.wait_until, account.failures) == (None, None, 0)
+    assert (account.unknown_since, account.resend_not_before, account.failures) == (None, None, 0)
     await stage.assert_whole()
 
 
@@ -235,12 +235,12 @@ async def test_an_attempt_found_open_after_a_crash_is_stamped_and_nothing_is_sen
         assert await keeper.refresh_due() == 1
         account = await stage.account()
         assert account.unknown_since == stage.now
-        assert account.wait_until == stage.now + HOUR * 0.1 - MINUTE
+        assert account.resend_not_before == stage.now + HOUR * 0.1 - MINUTE
         assert await keeper.refresh_due() == 0
         with pytest.raises(NotReadyInTime):
             await keeper.refresh("a", max_wait=MINUTE)
         assert not stage.sent()
-        stage.clock.advance_to(account.wait_until)
+        stage.clock.advance_to(account.resend_not_before)
         assert await keeper.refresh_due() == 1
     assert stage.sent() == 1
     await stage.assert_whole()
@@ -315,7 +315,7 @@ async def test_an_echo_is_no_success(stage: Stage) -> None:
         made = await unknown(stage, keeper, Fault.repeats())
         account = await stage.account()
         assert (account.state, account.tokens) == (AccountState.ACTIVE, made.token)
-        assert account.wait_until is not None
+        assert account.resend_not_before is not None
         assert account.refreshed_at is None
         stage.clock.advance(HOUR)
         assert (await keeper.tokens("a")).refresh_token != made.token.refresh_token

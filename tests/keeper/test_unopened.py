@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.limits.key_mismatch import Unopened
+from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row
 from tests.keeper.stage import MINUTE, Stage
 
@@ -95,7 +95,7 @@ def test_it_looks_now_and_then_whether_logins_open_again() -> None:
     """A few at a time; one that opens, and it claims as before."""
     policy = Policy()
     pause = policy.backoff_cap.total_seconds()
-    unopened = Unopened(policy)
+    unopened = KeyMismatch(policy)
     assert [unopened.failed(name, 7.0) for name in "aabb"] == [False] * 4
     assert unopened.places(50, 7.0) == 50
     assert unopened.failed("c", 7.0) is True

@@ -15,13 +15,13 @@ from mesh_refresh import MeshClient, MfaPending, NotSaved, SendOptions, Tokens, 
 from mesh_refresh.keeper import (
     AccountState,
     AccountUnreadable,
+    BreakerFault,
     BreakerOpened,
     LeftInSpool,
     NotReadyInTime,
     Reason,
     ReconnectNeeded,
 )
-from mesh_refresh.keeper import Fault as BreakerFault
 from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS
 from mesh_refresh.keeper.runtime.spool import files
 from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, StoreUnavailable

@@ -141,7 +141,7 @@ PLAIN = (
     "Participant",
     "Memory",
     "MeshClient",
-    "Shell",
+    "ClientRuntime",
     "Deadlines",
     "AiohttpTransport",
     "Answered",

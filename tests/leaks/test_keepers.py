@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh import DefaultStrategy, MeshClient, MfaPending, RefreshOptions, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Keeper, Policy
-from mesh_refresh.keeper.rules.attempt import Attempt, Entry, Success
+from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry, Success
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.stores import Cipher, MemoryStore, Page, PlainText, Store
 from mesh_refresh.testing import FakeMesh, Fault
@@ -21,7 +21,7 @@ from tests.leaks.witness import KEYS, TOKENS, Witness, outcome_of, planted
 
 SECRET = planted("secret")
 ATTEMPT = Attempt("a", "L", 1, "e", SECRET, (("e", SECRET),), START)
-KEPT = Success((Entry(TOKENS, frozenset({"refresh_token", "access_token"}), asked=True),))
+KEPT = Success((ReplyEntry(TOKENS, frozenset({"refresh_token", "access_token"}), asked=True),))
 
 
 @pytest.mark.parametrize(

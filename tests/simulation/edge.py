@@ -11,7 +11,7 @@ from random import Random
 from attrs import evolve
 
 from mesh_refresh import AiohttpTransport, HttpReply, HttpRequest
-from mesh_refresh.testing.model.ledger import Kind
+from mesh_refresh.testing.model.ledger import TokenKind
 from tests.simulation.judge import Judge
 
 _HEAD = b"HTTP/1.1 200 OK\r\nX-Odd no colon\r\nContent-Type: application/json\r\n\r\n"
@@ -31,7 +31,7 @@ class EdgeTransport:
         """Send once."""
         reply = await self._inner.send(request)
         sent = str(json.loads(request.body).get("refreshToken"))
-        record = self._judge.fake.ledger.find(sent, Kind.REFRESH)
+        record = self._judge.fake.ledger.find(sent, TokenKind.REFRESH)
         if record is None or reply.status != 200 or not reply.complete or not reply.body.startswith(b'{"status"'):
             return reply
         kinds = (self._refused, self._broken, self._early, self._behind)

@@ -6,7 +6,7 @@ from pathlib import Path
 from attrs import define, field
 
 from mesh_refresh.testing import End, FakeMesh, Replies, Sharing
-from mesh_refresh.testing.model.ledger import Kind, Withheld
+from mesh_refresh.testing.model.ledger import TokenKind, Withheld
 from tests.simulation.loop import Loop
 from tests.simulation.sent import Hindrances, Sent, keeper_of
 
@@ -78,7 +78,7 @@ class Excuses:
 
     def of_token(self, token: str | None) -> str | None:
         """Why the token is no good any more; None where it is good, or there is no excuse."""
-        record = self.fake.ledger.find(token, Kind.REFRESH)
+        record = self.fake.ledger.find(token, TokenKind.REFRESH)
         if record is None or token is None:
             return None
         match record.end:

@@ -123,7 +123,7 @@ def _of_process(process: Process) -> Iterator[str]:
         yield f"{process.name} still has tokens that are not in the store"
     health = keeper.health()
     # A halt is over with the next exchange that succeeds; where nothing is left to exchange, there is none.
-    if core.gate.breakers.halted is None and not health.ok:
+    if core.limiter.breakers.halted is None and not health.ok:
         yield f"{process.name} is not well: {health.problems}"
 
 
@@ -168,14 +168,14 @@ def _seen(world: "World", login: FakeLogin, stored: Login, account: Account) -> 
         return Seen("its refresh token is dead, and nobody noticed") if late else Seen(excuse=cause)
     if account.needs_code:
         return Seen(excuse=ON_DEMAND) if login.options.mfa else Seen("nobody has ever asked for a code")
-    if account.unknown_since is not None and account.wait_until is not None and now < account.wait_until:
+    if account.unknown_since is not None and account.resend_not_before is not None and now < account.resend_not_before:
         # Another process might hold the new pair: it is waited for, as long as the old access token is good.
         known = judge.parking.is_unknown(account)
         return Seen(excuse=NOT_KNOWN) if known else Seen("it waits, though nothing was sent without an answer")
     if not is_good(account.tokens, now, policy):
         if _too_many(world, login):
             return Seen(excuse=TOO_MANY)
-        held = account.hold_until
+        held = account.retry_not_before
         if judge.jumps and account.failures and held is not None and now < held <= now + timedelta(days=1):
             return Seen(excuse=GAVE_UP)
         turn = policy.min_interval * len(login.account_ids)

@@ -15,7 +15,7 @@ from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY
 from mesh_refresh.logins import Account, AccountState, Login, Way
 from mesh_refresh.stores import MemoryStore, Row, sealing
 from mesh_refresh.testing import End, FakeMesh
-from mesh_refresh.testing.model.ledger import Issued, Kind
+from mesh_refresh.testing.model.ledger import Issued, TokenKind
 from tests.belonging import of_others
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
@@ -129,7 +129,7 @@ class Judge:
     # Requests.
 
     def arrived(self, host: str, token: str | None) -> Sent | None:
-        record = self.fake.ledger.find(token, Kind.REFRESH)
+        record = self.fake.ledger.find(token, TokenKind.REFRESH)
         if token is None or record is None:
             self.violated(f"{host} sent a token that nobody issued")
             return None
@@ -154,7 +154,7 @@ class Judge:
     def ended(self, sent: Sent, request: "SentRequest") -> None:
         self._running[sent.token] -= 1
         sent.ended, sent.record = self.loop._now, request
-        excuses, record = self.excuses, self.fake.ledger.find(sent.token, Kind.REFRESH)
+        excuses, record = self.excuses, self.fake.ledger.find(sent.token, TokenKind.REFRESH)
         if record is not None and record.end is End.SPENT and sent.token not in excuses.spent_by:
             sent.successors = record.successors
             excuses.spent_by[sent.token] = sent
@@ -175,7 +175,7 @@ class Judge:
             self.covered[f"outcome: {request.outcome}"] += 1
 
     def _tokens_of(self, login: str) -> list[Issued]:
-        return [it for it in self.fake.ledger.tokens.values() if it.login == login and it.kind is Kind.REFRESH]
+        return [it for it in self.fake.ledger.tokens.values() if it.login == login and it.kind is TokenKind.REFRESH]
 
     def _paced(self, login: str) -> None:
         lately, now = self._lately[login], self.loop._now
@@ -262,10 +262,14 @@ class Judge:
         for account in login.accounts:
             if at is None:
                 continue
-            if cap is not None and account.wait_until is not None and account.wait_until - at > cap + _A_SECOND:
-                self.violated(f"{login.login_id} waits until {account.wait_until}, from {at}")
-            if account.hold_until is not None and account.hold_until - at > held + _A_SECOND:
-                self.violated(f"{login.login_id} is held until {account.hold_until}, from {at}")
+            if (
+                cap is not None
+                and account.resend_not_before is not None
+                and account.resend_not_before - at > cap + _A_SECOND
+            ):
+                self.violated(f"{login.login_id} waits until {account.resend_not_before}, from {at}")
+            if account.retry_not_before is not None and account.retry_not_before - at > held + _A_SECOND:
+                self.violated(f"{login.login_id} is held until {account.retry_not_before}, from {at}")
 
     def _own_epochs(self, login: Login) -> None:
         """What is sent for one account must not be taken for another one's."""
@@ -294,7 +298,7 @@ class Judge:
         if cause is not None:
             self.parking.known[account.epoch, account.state] = cause
         else:
-            record = self.fake.ledger.find(account.tokens.refresh_token, Kind.REFRESH)
+            record = self.fake.ledger.find(account.tokens.refresh_token, TokenKind.REFRESH)
             why = f"{account.reason}, its token {'is unknown' if record is None else record.end or 'is live'}"
             self.violated(f"{login.login_id} was parked as {account.state} for no reason that is known: {why}")
 

@@ -6,7 +6,7 @@ from attrs import define, field
 
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from mesh_refresh.testing import FakeMesh
-from mesh_refresh.testing.model.ledger import Kind
+from mesh_refresh.testing.model.ledger import TokenKind
 from tests.simulation.choices import REFUSING
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
@@ -105,7 +105,7 @@ class Parking:
         return found
 
     def _came_too_soon(self, token: str) -> bool:
-        record = self.fake.ledger.find(token, Kind.REFRESH)
+        record = self.fake.ledger.find(token, TokenKind.REFRESH)
         if record is None or not self.jumps or not self.fake.logins[record.login].options.delayed:
             return False
         return any(it.record is not None and it.record.outcome == "badRequest" for it in self.by_token.get(token, ()))
@@ -124,7 +124,7 @@ class Parking:
         # It is found when somebody wants the login next, which may be long after its lease has run out.
         came = account.renewed_at
         begin = 0.0 if self.jumps or came is None else self._at(came) - self.excuses.deadline * 2
-        record = self.fake.ledger.find(token, Kind.REFRESH)
+        record = self.fake.ledger.find(token, TokenKind.REFRESH)
         others = [] if record is None else self.by_login.get(record.login, [])
         if any(begin <= it.arrived <= end and self._without_answer(it) for it in others):
             return True  # an exchange of a sibling may have spent this one's too

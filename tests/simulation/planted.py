@@ -25,14 +25,14 @@ from mesh_refresh.replies import brought
 @contextmanager
 def events_before_the_write() -> Iterator[None]:
     """What is to be told is told as soon as it is known, and not when it is in the store."""
-    right = unit.Unit._keep
+    right = unit.LoginExchange._keep
 
     async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
-        change = settling.change_for(attempt, attempts.kept_of(outcome, self.core.names))
-        self.core.teller.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
+        change = settling.change_for(attempt, attempts.result_of(outcome, self.core.names))
+        self.core.event_queue.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
         await right(self, login, attempt, outcome)
 
-    with patch.object(unit.Unit, "_keep", keep):
+    with patch.object(unit.LoginExchange, "_keep", keep):
         yield
 
 
@@ -51,7 +51,7 @@ def a_lease_shorter_than_the_deadline() -> Iterator[None]:
 
         return check
 
-    with patch.object(Keeper, "__aenter__", enter), patch.object(unit.Unit, "_before_send", look_away):
+    with patch.object(Keeper, "__aenter__", enter), patch.object(unit.LoginExchange, "_before_send", look_away):
         yield
 
 
@@ -79,19 +79,19 @@ def a_null_erases() -> Iterator[None]:
 @contextmanager
 def an_open_attempt_erased() -> Iterator[None]:
     """A keeper that claims a login of which it holds the new pair gives the lease back, as if nothing had been sent."""
-    right = unit.Unit._claimed
+    right = unit.LoginExchange._claimed
 
     async def claimed(self: Any) -> None:
         if self.login_id not in self.core.unsaved:
             await right(self)
             return
 
-        def put_off(stored: Any, now: Any) -> standing.Applied:
-            return standing.Applied(planning.put_off(stored, now.at + now.policy.poll, now.policy))
+        def put_off(stored: Any, now: Any) -> standing.Transition:
+            return standing.Transition(planning.put_off(stored, now.at + now.policy.poll, now.policy))
 
         await self._write(self.core.opened(self._row), put_off)
 
-    with patch.object(unit.Unit, "_claimed", claimed):
+    with patch.object(unit.LoginExchange, "_claimed", claimed):
         yield
 
 
@@ -104,7 +104,9 @@ def an_add_that_fences_off() -> Iterator[None]:
         after, done = right(login, tokens, how)
         old = {it.epoch: it for it in login.accounts}
         accounts = tuple(
-            evolve(it, epoch=fresh, produced_by=0, settled_by=0, failed_by=0, unknown_since=None, wait_until=None)
+            evolve(
+                it, epoch=fresh, produced_by=0, settled_by=0, failed_by=0, unknown_since=None, resend_not_before=None
+            )
             if old.get(it.epoch) not in (None, it)
             else it
             for it, fresh in zip(after.accounts, [how.epochs() for _ in after.accounts], strict=True)

@@ -48,9 +48,9 @@ def a_drain_that_spills_nothing() -> Iterator[None]:
         del self
 
     with (
-        patch.object(settling.Saving, "spilled", spilled, create=True),
-        patch.object(settling.Saving, "spill_meanwhile", lambda _: None),
-        patch.object(settling.Saving, "_start_spilling", lambda _: None),
+        patch.object(settling.PendingWrite, "spilled", spilled, create=True),
+        patch.object(settling.PendingWrite, "spill_meanwhile", lambda _: None),
+        patch.object(settling.PendingWrite, "_start_spilling", lambda _: None),
     ):
         yield
 
@@ -63,7 +63,7 @@ def at_once_again() -> Iterator[None]:
 
 
 def _due(account: Any, now: Any) -> Any:
-    return evolve(account, due_at=now.at, hold_until=None)
+    return evolve(account, due_at=now.at, retry_not_before=None)
 
 
 @contextmanager
@@ -95,13 +95,13 @@ def a_wait_without_an_end() -> Iterator[None]:
 @contextmanager
 def the_reply_once_more() -> Iterator[None]:
     """What a strategy made of a reply is not believed: the reply is read again (P2)."""
-    right = attempts.kept_of
+    right = attempts.result_of
 
-    def kept_of(outcome: Any, names: Any) -> Any:
+    def result_of(outcome: Any, names: Any) -> Any:
         found = getattr(outcome, "all_tokens", None)
         return right(outcome if not found else evolve(outcome, all_tokens=tuple(map(bare, found))), names)
 
-    with patch.object(unit, "kept_of", kept_of):
+    with patch.object(unit, "result_of", result_of):
         yield
 
 

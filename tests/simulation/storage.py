@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from mesh_refresh.stores import Busy, Count, Demand, MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.stores import Busy, ClaimRequest, Count, MemoryStore, Page, Row, Store, StoreUnavailable
 
 _T = TypeVar("_T")
 
@@ -94,7 +94,7 @@ class SimStore(Store):
 
         return await self._call(verb, swap=True)
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         return await self._call(lambda: self._memory.claim(demand))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 
 
 class Opened(SqliteStore):
@@ -19,7 +19,7 @@ class Opened(SqliteStore):
         """Verbs asked for in here are done together after it."""
         reached, goes_on = threading.Event(), threading.Event()
 
-        def wait(session: Session) -> None:
+        def wait(session: SqliteSession) -> None:
             reached.set()
             assert goes_on.wait(60)
 

@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.stores import Page, PlainText, StoreError
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_row, fill, kept, take
 from tests.stores.stopping import Opened, turn
 
@@ -23,7 +23,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Opened]:
         yield opened
 
 
-def fails(session: Session) -> bool:
+def fails(session: SqliteSession) -> bool:
     session.connection.execute("DELETE FROM login")
     raise ZeroDivisionError("a secret")
 
@@ -50,14 +50,14 @@ async def test_what_waits_together_is_one_transaction(store: Opened, monkeypatch
 async def test_nobody_is_answered_before_the_commit(store: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the transaction is being committed, its callers wait, and a read that came before it does not."""
     reached, goes_on = threading.Event(), threading.Event()
-    commit = Session.commit
+    commit = SqliteSession.commit
 
-    def slowly(session: Session) -> None:
+    def slowly(session: SqliteSession) -> None:
         reached.set()
         assert goes_on.wait(60)
         commit(session)
 
-    monkeypatch.setattr(Session, "commit", slowly)
+    monkeypatch.setattr(SqliteSession, "commit", slowly)
     async with store.stopped():
         before = asyncio.ensure_future(store.read("a"))
         await turn()
@@ -104,11 +104,11 @@ async def test_a_failing_commit_fails_everybody_and_writes_nothing(
 ) -> None:
     """Tried again one by one, and undone."""
 
-    def fail(session: Session) -> None:
+    def fail(session: SqliteSession) -> None:
         raise OSError(5, "no disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "commit", fail)
+        patch.setattr(SqliteSession, "commit", fail)
         async with store.stopped():
             tasks = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(3)]
         found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,16 +121,16 @@ async def test_a_lock_that_comes_while_a_group_is_done_apart_is_waited_for_once(
     store: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of a thousand writes would wait for it as long."""
-    begin, begun = Session.begin, 0
+    begin, begun = SqliteSession.begin, 0
 
-    def busy(session: Session) -> None:
+    def busy(session: SqliteSession) -> None:
         nonlocal begun
         begun += 1
         if begun > 2:
             raise OSError(5, "stands for a lock")
         begin(session)
 
-    monkeypatch.setattr(Session, "begin", busy)
+    monkeypatch.setattr(SqliteSession, "begin", busy)
     async with store.stopped():
         tasks = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(5)]
         await turn()
@@ -185,7 +185,7 @@ async def test_a_long_scan_holds_up_nobody(store: Opened) -> None:
     await fill(store, a_row())
     reached, goes_on = threading.Event(), threading.Event()
 
-    def scan(session: Session) -> int:
+    def scan(session: SqliteSession) -> int:
         with session.snapshot() as execute:
             execute("SELECT count(*) FROM login").fetchone()
             reached.set()

@@ -13,7 +13,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from mesh_refresh.stores import Demand, MemoryStore, Page, Row, Store
+from mesh_refresh.stores import ClaimRequest, MemoryStore, Page, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
 from tests.examples import bounded
@@ -37,7 +37,7 @@ spans = st.sampled_from([timedelta(microseconds=n) for n in (0, 1, 999_999, 1_00
 moments = st.builds(lambda minutes: _START + timedelta(minutes=minutes), st.integers(-5, 5))
 limits = st.integers(0, 4)
 demands = st.builds(
-    Demand,
+    ClaimRequest,
     owners,
     spans,
     moments,
@@ -128,7 +128,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._ask(handle, lambda store: store.counts(_START))
 
     @rule(handle=handles, demand=demands)
-    def claim(self, handle: int, demand: Demand) -> None:
+    def claim(self, handle: int, demand: ClaimRequest) -> None:
         self._known += self._ask(handle, lambda store: store.claim(demand))
 
     @rule(handle=handles, login_id=ids, owner=anybody, lease=spans)

@@ -17,7 +17,7 @@ from mesh_refresh import InvalidRequest
 from mesh_refresh.stores import Busy, Page, PlainText, Row, Store, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.testing import ManualClock, StoreConformance
 from mesh_refresh.testing.conformance.store_kit import (
     LEASE,
@@ -260,13 +260,13 @@ async def _steps(store: SqliteStore, **changes: Any) -> int:
 async def test_what_fails_shows_no_secret_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in its text nor in the locals of its frames, which error trackers render."""
 
-    def fail(session: Session) -> None:
+    def fail(session: SqliteSession) -> None:
         raise OSError(5, "no disk")
 
     async with a_store(tmp_path) as store:
         await fill(store, a_row(sealed=b"planted-secret"))
         row = await take(store)
-        monkeypatch.setattr(Session, "commit", fail)
+        monkeypatch.setattr(SqliteSession, "commit", fail)
         for verb in (store.swap(row, owner="me"), store.insert(row), store.claim_one("a", "x", LEASE)):
             with pytest.raises(StoreUnavailable) as caught:
                 await verb

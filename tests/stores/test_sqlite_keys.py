@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Row, Sealing, Store, WrongKey
+from mesh_refresh.stores import Cipher, LoginNames, Page, PlainText, Resealed, Row, Sealing, Store, WrongKey
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_row, fill, kept, take
@@ -97,7 +97,7 @@ async def test_resealing_goes_on_past_a_row_that_does_not_open(tmp_path: Path) -
         await fill(store, *(a_row(login_id, sealed=_sealed(store, login_id, "text")) for login_id in "ac"))
         await fill(store, a_row("b", sealed=foreign), a_row("d", sealed=moved_here), a_row("e", sealed=b"damaged"))
     async with a_store(tmp_path, Cipher([_NEW, _OLD])) as store:
-        assert await store.reseal() == Resealed(2, Named(3, ("b", "d", "e")))
+        assert await store.reseal() == Resealed(2, LoginNames(3, ("b", "d", "e")))
         assert (await kept(store, "b")).sealed == foreign
     async with a_store(tmp_path, Cipher([_NEW])) as store:
         for login_id in "ac":

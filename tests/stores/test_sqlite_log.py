@@ -15,7 +15,7 @@ import pytest
 
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.testing.conformance.store_kit import a_row, fill
 
 pytestmark = pytest.mark.once
@@ -98,13 +98,13 @@ async def test_a_reader_that_never_ends_is_told(
 async def test_a_log_that_is_short_again_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only reads does not begin it anew once more, for which it would wait for writers of other processes."""
     begun: list[bool] = []
-    right = Session._begin_log_anew
+    right = SqliteSession._begin_log_anew
 
-    def begin(self: Session) -> bool:
+    def begin(self: SqliteSession) -> bool:
         begun.append(right(self))
         return begun[-1]
 
-    monkeypatch.setattr(Session, "_begin_log_anew", begin)
+    monkeypatch.setattr(SqliteSession, "_begin_log_anew", begin)
     async with SqliteStore.open(path, cipher=PlainText()) as store:
         number = 0
         while not begun:

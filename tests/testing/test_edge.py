@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh.testing import Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Gate, Moment
 from mesh_refresh.testing.faults.edge.message import Message
-from mesh_refresh.testing.faults.edge.steps import Pause, Send, Write, as_bytes
+from mesh_refresh.testing.faults.edge.steps import Pause, SendStep, Write, as_bytes
 from tests.testing.edge_table import AFTER_THE_NEXT, ALL, Plain
 from tests.testing.raw import RawClient, closing
 
@@ -296,7 +296,7 @@ async def test_a_split_counts_the_bytes_of_every_reply(fake: FakeMesh, plain: Pl
 
 def test_what_goes_out_in_one_segment_is_written_at_once() -> None:
     """Else the system may make two of it."""
-    script = (Write(b"a"), Send(Message(b"HTTP/1.1 200 OK")), Pause(), Write(b"c"))
+    script = (Write(b"a"), SendStep(Message(b"HTTP/1.1 200 OK")), Pause(), Write(b"c"))
     assert as_bytes(script) == (Write(b"aHTTP/1.1 200 OK\r\n\r\n"), Pause(), Write(b"c"))
 
 

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import Refreshed, Tokens, UnreadableReply
-from mesh_refresh.testing import Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Gate, Moment, Reach, Reason, Relay
+from mesh_refresh.testing import Edge, EdgeFault, FakeLogin, FakeMesh, Fault, Gate, LossReason, Moment, Reach, Relay
 from tests.testing.raw import RawClient, closing
 
 FAULTS = EdgeFault.all()
@@ -51,7 +51,7 @@ async def test_what_is_written_counts_and_nothing_else(fake: FakeMesh, name: str
         assert not relay.hung_up
         assert bool(relay.new) is (name not in UNSENT)
         fake.hold_body(got)
-        assert [lost.reason for lost in fake.lost()] == ([Reason.UNDELIVERED] if relay.reach is Reach.GONE else [])
+        assert [lost.reason for lost in fake.lost()] == ([LossReason.UNDELIVERED] if relay.reach is Reach.GONE else [])
         assert len(fake.undelivered) == (relay.reach is Reach.GONE)
         assert relay.reach is FAULTS[name].reach or name.startswith(("cut at", "reset at"))
         assert not fake.misplaced()
@@ -121,7 +121,7 @@ async def test_a_client_that_hangs_up_is_to_blame(fake: FakeMesh) -> None:
         await other.has(300)
         gate.release()
         await edge.idle()
-    assert [lost.reason for lost in fake.lost()] == [Reason.HUNG_UP]
+    assert [lost.reason for lost in fake.lost()] == [LossReason.HUNG_UP]
     assert (edge.relays[0].hung_up, edge.relays[0].reach) == (True, Reach.LATE)
 
 
@@ -131,7 +131,7 @@ async def test_an_edge_that_is_stopped_has_withheld_the_rest(fake: FakeMesh) -> 
         client = await RawClient.connect(edge)
         client.refresh(fake, fake.login("coinbase"))
         await gate.entered.wait()
-    assert [lost.reason for lost in fake.lost()] == [Reason.UNDELIVERED]
+    assert [lost.reason for lost in fake.lost()] == [LossReason.UNDELIVERED]
     assert (edge.relays[0].hung_up, edge.relays[0].reach) == (False, Reach.GONE)
 
 
@@ -139,7 +139,7 @@ async def test_what_the_fake_withheld_stays_withheld(fake: FakeMesh) -> None:
     async with Edge(fake) as edge:
         fake.fail(Fault.half_body())
         _, relay = await exchanged(edge, fake.login("coinbase"))
-        assert [lost.reason for lost in fake.lost()] == [Reason.UNDELIVERED]
+        assert [lost.reason for lost in fake.lost()] == [LossReason.UNDELIVERED]
         assert len(relay.new) == 1  # the access token; the refresh token has not come to the edge
         fake.fail(Fault.gzip())
         got, relay = await exchanged(edge, fake.login("coinbase"))

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from mesh_refresh import Refreshed
-from mesh_refresh.testing import Delivery, FakeMesh, Fault, Lost, ManualClock, Reason
+from mesh_refresh.testing import Delivery, FakeMesh, Fault, LossReason, Lost, ManualClock
 from mesh_refresh.testing.fake.gate import Gate
 from tests.testing.conftest import Caller, Got
 
@@ -49,7 +49,7 @@ async def test_each_fault_does_what_its_mark_says(fake: FakeMesh, caller: Caller
         assert bool(fake.undelivered) is (fault.delivery is Delivery.WITHHELD)
         fake.hold_body(came)
         reasons = [item.reason for item in fake.lost()]
-        assert reasons == ([Reason.UNDELIVERED] if fault.delivery is Delivery.WITHHELD else [])
+        assert reasons == ([LossReason.UNDELIVERED] if fault.delivery is Delivery.WITHHELD else [])
         assert not fake.lost(ignoring_undelivered=True)
     else:
         assert not fake.lost()
@@ -210,9 +210,9 @@ async def _stop(fake: FakeMesh, gate: Gate) -> None:
     await fake.start()
 
 
-@pytest.mark.parametrize(("end", "reason"), [(_hang_up, Reason.HUNG_UP), (_stop, Reason.UNDELIVERED)])
+@pytest.mark.parametrize(("end", "reason"), [(_hang_up, LossReason.HUNG_UP), (_stop, LossReason.UNDELIVERED)])
 async def test_who_is_to_blame_for_a_pair_that_never_came(
-    fake: FakeMesh, end: Callable[[FakeMesh, Gate], Awaitable[None]], reason: Reason
+    fake: FakeMesh, end: Callable[[FakeMesh, Gate], Awaitable[None]], reason: LossReason
 ) -> None:
     """A client that hangs up has lost the pair itself; a server that stops has withheld it."""
     gate = fake.hold(after_rotation=True)
@@ -220,7 +220,7 @@ async def test_who_is_to_blame_for_a_pair_that_never_came(
     gate.release()
     await fake.idle()
     assert fake.lost() == [Lost("login-1", "acc-1", "coinbase", reason)]
-    assert bool(fake.lost(ignoring_undelivered=True)) is (reason is Reason.HUNG_UP)
+    assert bool(fake.lost(ignoring_undelivered=True)) is (reason is LossReason.HUNG_UP)
 
 
 async def test_a_stopped_server_is_out_of_reach_until_it_starts(fake: FakeMesh, caller: Caller) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from mesh_refresh import MfaRequired, NotSaved, Refreshed, UnreadableReply
-from mesh_refresh.testing import FakeMesh, Fault, Lost, ManualClock, Reason, Sharing
+from mesh_refresh.testing import FakeMesh, Fault, LossReason, Lost, ManualClock, Sharing
 from tests.testing.conftest import Caller
 
 
@@ -14,7 +14,7 @@ async def test_what_nobody_wrote_down_is_lost(fake: FakeMesh, caller: Caller) ->
     login = fake.login("coinbase")
     assert not fake.lost()
     got = await caller.refresh(login.token)
-    assert fake.lost() == [Lost(login.id, "acc-1", "coinbase", Reason.NOT_HELD)]
+    assert fake.lost() == [Lost(login.id, "acc-1", "coinbase", LossReason.NOT_HELD)]
     fake.hold_body(got.body)
     assert not fake.lost()
 
@@ -58,7 +58,7 @@ async def test_a_hook_that_fails_has_saved_nothing(fake: FakeMesh) -> None:
     async with fake.client(on_outcome=hook) as mesh:
         with pytest.raises(NotSaved):
             await mesh.refresh(login.token)
-    assert [item.reason for item in fake.lost()] == [Reason.NOT_HELD]
+    assert [item.reason for item in fake.lost()] == [LossReason.NOT_HELD]
 
 
 async def test_nothing_shows_a_token(fake: FakeMesh, caller: Caller, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
-from mesh_refresh.testing import FakeLogin, FakeMesh, Lost, ManualClock, Reason, Replies, Sharing
+from mesh_refresh.testing import FakeLogin, FakeMesh, LossReason, Lost, ManualClock, Replies, Sharing
 from mesh_refresh.tokens import Tokens
 
 Place = tuple[str, str]
@@ -143,17 +143,17 @@ def _sample(amount: int, size: int) -> list[tuple[Damage, ...]]:
 @pytest.mark.parametrize(
     ("number", "kind", "reason"),
     [
-        (0, "refresh_token", Reason.NOT_HELD),
+        (0, "refresh_token", LossReason.NOT_HELD),
         (0, "access_token", None),
         (2, "access_token", None),
-        (4, "access_token", Reason.ACCESS_TOKEN),
-        (4, "trade_token", Reason.TRADE_TOKEN),
-        (6, "token_id", Reason.TOKEN_ID),
-        (7, "access_token", Reason.NOT_HELD),
-        (8, "token_id", Reason.TOKEN_ID),
+        (4, "access_token", LossReason.ACCESS_TOKEN),
+        (4, "trade_token", LossReason.TRADE_TOKEN),
+        (6, "token_id", LossReason.TOKEN_ID),
+        (7, "access_token", LossReason.NOT_HELD),
+        (8, "token_id", LossReason.TOKEN_ID),
     ],
 )
-def test_the_reason_says_what_is_missing(number: int, kind: str, reason: Reason | None) -> None:
+def test_the_reason_says_what_is_missing(number: int, kind: str, reason: LossReason | None) -> None:
     fake, held = world()
     place = PLACES[number]
     drop(place, kind).do(held)
@@ -167,8 +167,8 @@ def test_swapped_pairs_are_lost_both() -> None:
         fake, held = world()
         swap(PLACES[one], PLACES[other], "refresh_token").do(held)
         assert [(it.account, it.reason) for it in fake.lost(held.values())] == [
-            (PLACES[one][1], Reason.SWAPPED),
-            (PLACES[other][1], Reason.SWAPPED),
+            (PLACES[one][1], LossReason.SWAPPED),
+            (PLACES[other][1], LossReason.SWAPPED),
         ]
 
 
@@ -177,7 +177,7 @@ def test_a_body_counts_for_what_is_in_it() -> None:
     fake = FakeMesh(clock=ManualClock())
     login: FakeLogin = fake.login("weBull")
     fresh = login.again()[0]
-    assert fake.lost([]) == [Lost(login.id, "acc-1", "weBull", Reason.NOT_HELD)]
+    assert fake.lost([]) == [Lost(login.id, "acc-1", "weBull", LossReason.NOT_HELD)]
     fake.ledger.held = type(fake.ledger.held)()
     fake.hold_body(f'{{"refreshToken": "{fresh.refresh_token}"}}'.encode())
     assert fake.lost() == []
@@ -188,4 +188,4 @@ def test_a_token_id_that_mesh_manages_is_not_dropped() -> None:
     fake = FakeMesh(clock=ManualClock())
     login = fake.login("coinbase", token_ids=True)
     assert fake.lost([login.token]) == []
-    assert fake.lost([evolve(login.token, token_id=None)]) == [Lost(login.id, "acc-1", "coinbase", Reason.TOKEN_ID)]
+    assert fake.lost([evolve(login.token, token_id=None)]) == [Lost(login.id, "acc-1", "coinbase", LossReason.TOKEN_ID)]

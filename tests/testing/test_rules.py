@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mesh_refresh.testing import End, FakeMesh, ManualClock, MfaToken, Reason, Replies, Sharing, WrongCode
+from mesh_refresh.testing import End, FakeMesh, LossReason, ManualClock, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.tokens import Tokens
 from tests.testing.conftest import Caller
 
@@ -37,7 +37,7 @@ async def test_a_spent_token_is_a_reuse(fake: FakeMesh, caller: Caller, revokes:
     (reuse,) = fake.reuses
     assert (reuse.login, reuse.end, reuse.revoked) == (login.id, End.SPENT, revokes)
     assert fake.is_live(fresh) is not revokes
-    assert [item.reason for item in fake.lost()] == ([Reason.REUSE] if revokes else [])
+    assert [item.reason for item in fake.lost()] == ([LossReason.REUSE] if revokes else [])
 
 
 async def test_within_its_grace_a_spent_token_brings_its_pair_again(
@@ -83,7 +83,7 @@ async def test_accounts_share_tokens_as_the_login_says(
     assert sibling_lives is (sharing is Sharing.PAIR_EACH and replies is Replies.ASKED)
     fake.hold_body(got.body)
     stranded = sharing is Sharing.DIFFERENT_STRINGS and replies is Replies.ASKED
-    assert [item.reason for item in fake.lost()] == ([Reason.SIBLING] * 2 if stranded else [])
+    assert [item.reason for item in fake.lost()] == ([LossReason.SIBLING] * 2 if stranded else [])
 
 
 async def test_a_dead_siblings_token_is_a_reuse(fake: FakeMesh, caller: Caller) -> None:
@@ -98,7 +98,10 @@ async def test_a_dead_siblings_token_is_a_reuse(fake: FakeMesh, caller: Caller) 
     await caller.refresh(login.tokens[0])
     assert (await caller.refresh(login.tokens[1])).status == 400
     assert [reuse.end for reuse in fake.reuses] == [End.SIBLING]
-    assert {item.account: item.reason for item in fake.lost()} == {"acc-1": Reason.REUSE, "acc-2": Reason.SIBLING}
+    assert {item.account: item.reason for item in fake.lost()} == {
+        "acc-1": LossReason.REUSE,
+        "acc-2": LossReason.SIBLING,
+    }
 
 
 async def test_top_level_replies_fill_only_the_deprecated_fields(fake: FakeMesh, caller: Caller) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh.testing import Reason
+from mesh_refresh.testing import LossReason
 
 SERVICE = Path(__file__).parent / "stranger" / "service.mjs"
 NODE = shutil.which("node")
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(NODE is None, reason="NOT RUN: there is no node, so no stranger's service was tried"),
 ]
 CLEAN: dict[str, Any] = {"lost": [], "reuses": [], "sentTwice": 0}
-GONE, LATE = Reason.NOT_HELD.value, Reason.UNDELIVERED.value
+GONE, LATE = LossReason.NOT_HELD.value, LossReason.UNDELIVERED.value
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ async def test_a_right_service_has_no_fault(environment: dict[str, str]) -> None
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--drop-access"], {"lost": [["weBull", 1, Reason.ACCESS_TOKEN.value]]}),
-        (["--drop-trade"], {"lost": [["weBull", 1, Reason.TRADE_TOKEN.value]]}),
-        (["--swap"], {"lost": [["etoro", number, Reason.SWAPPED.value] for number in (1, 2)]}),
+        (["--drop-access"], {"lost": [["weBull", 1, LossReason.ACCESS_TOKEN.value]]}),
+        (["--drop-trade"], {"lost": [["weBull", 1, LossReason.TRADE_TOKEN.value]]}),
+        (["--swap"], {"lost": [["etoro", number, LossReason.SWAPPED.value] for number in (1, 2)]}),
         (["--erase"], {"lost": [["tdAmeritrade", 1, GONE]]}),
         (["--forget"], {"lost": [["coinbase", 1, GONE], ["etoro", 1, GONE], ["etoro", 2, GONE],
                                  ["binanceInternational", 1, GONE], ["binanceInternational", 2, GONE],

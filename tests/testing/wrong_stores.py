@@ -9,7 +9,7 @@ from unicodedata import normalize
 from attrs import evolve, frozen
 
 from mesh_refresh.clock import Clock
-from mesh_refresh.stores import Busy, Demand, MemoryStore, Page, Row
+from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, Page, Row
 from mesh_refresh.stores.memory import _Kept
 
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
@@ -82,10 +82,10 @@ def leasing(by: timedelta) -> Callable[[Clock], MemoryStore]:
     return having(_lease=lease)
 
 
-def demanding(change: Callable[[Demand], Demand]) -> Callable[[Clock], MemoryStore]:
+def demanding(change: Callable[[ClaimRequest], ClaimRequest]) -> Callable[[Clock], MemoryStore]:
     """A store that takes a demand for another one."""
 
-    async def claim(self: MemoryStore, demand: Demand) -> Sequence[Row]:
+    async def claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
         return await MemoryStore.claim(self, change(demand))
 
     return having(claim=claim)
@@ -94,7 +94,7 @@ def demanding(change: Callable[[Demand], Demand]) -> Callable[[Clock], MemorySto
 def giving(change: Callable[[Sequence[Row]], Sequence[Row]]) -> Callable[[Clock], MemoryStore]:
     """A store whose claims give something else than they leased."""
 
-    async def claim(self: MemoryStore, demand: Demand) -> Sequence[Row]:
+    async def claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
         return change(await MemoryStore.claim(self, demand))
 
     return having(claim=claim)
@@ -178,7 +178,7 @@ async def _lease_first(self: MemoryStore, row: Row, *, owner: str | None = None,
     return await MemoryStore.swap(self, row, owner=owner, hold=hold)
 
 
-async def _slow_claim(self: MemoryStore, demand: Demand) -> Sequence[Row]:
+async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     now = self._now()
     due = [kept for kept in self._kept.values() if self._is_due(kept, demand, now)]
     await asyncio.sleep(0)
@@ -221,7 +221,7 @@ class ClosesOnce(MemoryStore):
 # Verbs that do something else.
 
 
-async def _first_400(self: MemoryStore, demand: Demand) -> Sequence[Row]:
+async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     kept, now = self._kept, self._now()
     due = [it for it in kept.values() if it.row.due_at is not None and it.row.due_at <= demand.now]
     seen = sorted(due, key=lambda it: (it.row.due_at, it.row.login_id))[:400]
@@ -412,7 +412,7 @@ def _stuck(clock: Clock) -> MemoryStore:
     store = MemoryStore(clock=clock)
     claim = MemoryStore.claim
 
-    async def by_wall(demand: Demand) -> Sequence[Row]:
+    async def by_wall(demand: ClaimRequest) -> Sequence[Row]:
         for kept in store._kept.values():
             if abs(demand.now.year - 2026) > 1:
                 kept.until = None
@@ -422,18 +422,18 @@ def _stuck(clock: Clock) -> MemoryStore:
     return store
 
 
-def _no_due(self: MemoryStore, kept: _Kept, demand: Demand, now: int) -> bool:
+def _no_due(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
     row = kept.row
     due_at = row.due_at or row.changed_at
     return not kept.is_taken(now) and row.broker not in self._paused and due_at <= demand.now
 
 
-def _not_ahead(self: MemoryStore, kept: _Kept, demand: Demand, now: int) -> bool:
+def _not_ahead(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
     due_at = kept.row.due_at
     return MemoryStore._is_due(self, kept, demand, now) and due_at is not None and due_at <= demand.now
 
 
-def _ahead_at_once(self: MemoryStore, kept: _Kept, demand: Demand, now: int) -> bool:
+def _ahead_at_once(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
     return MemoryStore._is_due(self, kept, evolve(demand, wall=demand.now - timedelta(minutes=2)), now)
 
 

@@ -18,7 +18,7 @@ from mesh_refresh.cli.demo.play import Play
 from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.proof import Proof, prove
 from mesh_refresh.cli.demo.rows import Board
-from mesh_refresh.cli.demo.views import Plain, Terminal, View
+from mesh_refresh.cli.demo.views import DemoTerminal, Plain, View
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure
@@ -50,7 +50,7 @@ def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click p
     folder, and speaks HTTP to a server on loopback.
     """
     interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    view: View = Terminal() if interactive else Plain()
+    view: View = DemoTerminal() if interactive else Plain()
     with TemporaryDirectory(prefix="mesh-refresh-demo-") as folder, _quiet(), Loop() as loop:
         try:
             proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast))

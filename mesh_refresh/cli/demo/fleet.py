@@ -45,7 +45,7 @@ class Member:
 
 
 @define(eq=False)
-class Fleet:
+class DemoFleet:
     """All of them, and by name those to whom something happens."""
 
     members: list[Member]
@@ -86,7 +86,7 @@ class _Registry:
         return Member(f"user-{self.made}", login, note, delay)
 
 
-def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> Fleet:
+def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> DemoFleet:
     """`accounts` of them, at least `SMALLEST`."""
     registry = _Registry(fake, pace, Random(seed))  # noqa: S311 - it paces a demonstration
     plain = list(_plain(registry))
@@ -104,7 +104,7 @@ def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> Fleet:
         lifetime = (member.login.options.access_lifetime or timedelta()) * slower
         whole = timedelta(seconds=round(lifetime.total_seconds()))
         member.login.options = evolve(member.login.options, access_lifetime=whole)
-    return Fleet([*plain, *specials, *extra], vanguard, revoked, cut, [*plain, *extra])
+    return DemoFleet([*plain, *specials, *extra], vanguard, revoked, cut, [*plain, *extra])
 
 
 def _plain(registry: _Registry) -> Iterator[Member]:

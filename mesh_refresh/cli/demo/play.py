@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, field
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.demo.fleet import Fleet, Member
+from mesh_refresh.cli.demo.fleet import DemoFleet, Member
 from mesh_refresh.cli.demo.pace import Pace
 from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.rows import Board, Mood, Scene
@@ -35,7 +35,7 @@ class Play:
     """One run. `keeper` is this process's own: it refreshes on demand only, and shares the file with the worker."""
 
     fake: FakeMesh
-    fleet: Fleet
+    fleet: DemoFleet
     pace: Pace
     board: Board
     keeper: Keeper

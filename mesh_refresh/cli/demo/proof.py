@@ -6,7 +6,7 @@ from mesh_refresh.cli.demo.play import Play, requests
 
 
 @define
-class Line:
+class Finding:
     """One finding."""
 
     what: str
@@ -19,7 +19,7 @@ class Line:
 class Proof:
     """All of them."""
 
-    lines: list[Line]
+    lines: list[Finding]
 
     @property
     def holds(self) -> bool:
@@ -37,16 +37,16 @@ def prove(play: Play) -> Proof:
     twice = len(fake.sent_twice())
     return Proof(
         [
-            Line("refreshes done", refreshes, f"by {len(fake.requests)} requests, for {fleet.accounts} accounts"),
-            Line("MFA codes typed", play.codes, "and exchanged by another process", play.codes == 1),
-            Line("requests throttled", throttled, "their brokers wait, and no login is blamed", play.opened > 0),
-            Line("connections cut", cut, "settled, then asked once more", cut == 1),
-            Line("logged in again", play.reconnected, "after two refusals", play.reconnected == 1),
-            Line("callers served", play.board.served, f"of {play.asked} who asked", play.board.served == play.asked),
-            Line("workers killed", play.kills, f"with {requests(play.orphaned)} out", crashed),
-            Line("fresh at the end", play.fresh, f"of {fleet.accounts} accounts", play.fresh == fleet.accounts),
-            Line("sent twice at once", twice, "two processes, one file", not twice),
-            Line("spent tokens sent again", len(fake.reuses), "makes brokers revoke a login", not fake.reuses),
-            Line("tokens lost", len(lost), f"{len(fake.ledger.tokens)} were issued", not lost),
+            Finding("refreshes done", refreshes, f"by {len(fake.requests)} requests, for {fleet.accounts} accounts"),
+            Finding("MFA codes typed", play.codes, "and exchanged by another process", play.codes == 1),
+            Finding("requests throttled", throttled, "their brokers wait, and no login is blamed", play.opened > 0),
+            Finding("connections cut", cut, "settled, then asked once more", cut == 1),
+            Finding("logged in again", play.reconnected, "after two refusals", play.reconnected == 1),
+            Finding("callers served", play.board.served, f"of {play.asked} who asked", play.board.served == play.asked),
+            Finding("workers killed", play.kills, f"with {requests(play.orphaned)} out", crashed),
+            Finding("fresh at the end", play.fresh, f"of {fleet.accounts} accounts", play.fresh == fleet.accounts),
+            Finding("sent twice at once", twice, "two processes, one file", not twice),
+            Finding("spent tokens sent again", len(fake.reuses), "makes brokers revoke a login", not fake.reuses),
+            Finding("tokens lost", len(lost), f"{len(fake.ledger.tokens)} were issued", not lost),
         ]
     )

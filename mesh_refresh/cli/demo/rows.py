@@ -8,7 +8,7 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
-from mesh_refresh.cli.demo.fleet import Fleet, Member
+from mesh_refresh.cli.demo.fleet import DemoFleet, Member
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.testing import FakeMesh
 
@@ -34,7 +34,7 @@ class Scene:
 
 
 @frozen
-class Row:
+class FleetRow:
     """What to show of one login."""
 
     login_id: str
@@ -53,7 +53,7 @@ class Board:
     """All that a view shows."""
 
     fake: FakeMesh
-    fleet: Fleet
+    fleet: DemoFleet
     logins: dict[str, Login] = field(factory=dict)
     """As the store had them a moment ago."""
     typed: str = ""
@@ -75,7 +75,7 @@ class Board:
         """Exchanges that brought fresh tokens, by the fake's own count."""
         return self.fake.exchanges["succeeded"]
 
-    def rows(self, most: int) -> list[Row]:
+    def rows(self, most: int) -> list[FleetRow]:
         """The first ones."""
         members = self.fleet.members[:most]
         done: Counter[str | None] = Counter()
@@ -88,7 +88,7 @@ class Board:
         now = datetime.now(UTC)
         return [self._row(member, done, now, busy=member.login.id in busy) for member in members]
 
-    def _row(self, member: Member, done: Mapping[str | None, int], now: datetime, *, busy: bool) -> Row:
+    def _row(self, member: Member, done: Mapping[str | None, int], now: datetime, *, busy: bool) -> FleetRow:
         login, left, lifetime = self.logins.get(member.login_id), None, None
         state, mood = "waiting", Mood.DIM
         if login is not None:
@@ -96,7 +96,7 @@ class Board:
             tokens = min((it.tokens for it in login.accounts), key=lambda it: it.expires_at or now)
             if tokens.expires_at is not None and tokens.obtained_at is not None:
                 left, lifetime = max(timedelta(), tokens.expires_at - now), tokens.expires_at - tokens.obtained_at
-        return Row(
+        return FleetRow(
             member.login_id, member.broker, member.note, state, mood, done.get(member.login.id, 0), left, lifetime
         )
 
@@ -113,7 +113,7 @@ class Board:
         return self._at_rest(account, now)
 
     def _at_rest(self, account: Account, now: datetime) -> tuple[str, Mood]:
-        if account.wait_until is not None:
+        if account.resend_not_before is not None:
             return "its fate is unknown: settles", Mood.WARNING
         if account.refused_at is not None:
             return "refused: settles, asks again", Mood.WARNING

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mesh_refresh.cli.demo.proof import Proof
-from mesh_refresh.cli.demo.rows import Board, Row, Scene
+from mesh_refresh.cli.demo.rows import Board, FleetRow, Scene
 
 _WIDE, _MIDDLE, _NARROW = 104, 76, 60
 """A narrower window shows less of each login, rather than cut words."""
@@ -40,7 +40,7 @@ class View(Protocol):
         ...
 
 
-class Terminal:
+class DemoTerminal:
     """Tables, and colours unless NO_COLOR is set."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -98,7 +98,7 @@ class Terminal:
             found.insert(0, text)
         return found
 
-    def _table(self, rows: list[Row]) -> Table:
+    def _table(self, rows: list[FleetRow]) -> Table:
         width = self._console.width
         # The scenes name logins, so that every window shows them where there is any room.
         named, gap = width >= _NARROW, 2 if width >= _MIDDLE else 1
@@ -170,7 +170,7 @@ def _counts(board: Board) -> Text:
     return text
 
 
-def _left(row: Row) -> Text:
+def _left(row: FleetRow) -> Text:
     if row.left is None:
         return Text("")
     if row.left > timedelta(minutes=2):
@@ -178,7 +178,7 @@ def _left(row: Row) -> Text:
     return Text(f"{row.left.total_seconds():.1f} s", style="" if row.left else "red")
 
 
-def _bar(row: Row) -> RenderableType:
+def _bar(row: FleetRow) -> RenderableType:
     if row.left is None or not row.lifetime:
         return Text("")
     return ProgressBar(

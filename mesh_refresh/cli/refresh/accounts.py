@@ -19,7 +19,7 @@ _SPENT = "its token was spent for another account of its login, and which of the
 
 
 @define(eq=False)
-class Entry:
+class AccountEntry:
     """One account."""
 
     number: int
@@ -71,17 +71,17 @@ class Entry:
 
 
 @define(eq=False)
-class Book:
+class Accounts:
     """All of them, in the order of the input; accounts that a reply adds come last."""
 
-    entries: list[Entry] = field(factory=list)
-    _members: dict[int, list[Entry]] = field(factory=dict)
+    entries: list[AccountEntry] = field(factory=list)
+    _members: dict[int, list[AccountEntry]] = field(factory=dict)
     """The accounts of each login."""
     _logins: dict[tuple[str, str, str], int] = field(factory=dict)
     """The login of each label, and of each refresh token of the input, by broker."""
-    _mesh_ids: dict[tuple[str, str], Entry] = field(factory=dict)
+    _mesh_ids: dict[tuple[str, str], AccountEntry] = field(factory=dict)
     """By broker and Mesh's id."""
-    _untold: list[Entry] = field(factory=list)
+    _untold: list[AccountEntry] = field(factory=list)
 
     def add(
         self,
@@ -99,15 +99,15 @@ class Book:
             login = self._joined(login, tokens, label)
             number = len(self.entries)
             beside = own[min(index, len(own) - 1)] if own else MaskedDict()
-            entry = Entry(number, evolve(tokens, ref=number), tokens.ref, login, label, beside)
+            entry = AccountEntry(number, evolve(tokens, ref=number), tokens.ref, login, label, beside)
             entry.pending = None if pending is None else with_ref(pending, number)
             self._put(entry)
 
-    def logins(self) -> list[list[Entry]]:
+    def logins(self) -> list[list[AccountEntry]]:
         """The accounts, login by login."""
         return list(self._members.values())
 
-    def untold(self) -> list[Entry]:
+    def untold(self) -> list[AccountEntry]:
         """Those that were renewed since the last call."""
         found, self._untold = self._untold, []
         return found
@@ -152,7 +152,7 @@ class Book:
         for entry in self.entries:
             entry.pending = None
 
-    def entry_of(self, sent: Tokens) -> Entry:
+    def entry_of(self, sent: Tokens) -> AccountEntry:
         """The account that was sent."""
         number = sent.ref
         if not isinstance(number, int) or not 0 <= number < len(self.entries):
@@ -194,18 +194,18 @@ class Book:
         for mark in [mark for mark in self._logins if self._logins[mark] == login] if moved else ():
             self._logins[mark] = other
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: AccountEntry) -> None:
         self.entries.append(entry)
         self._members.setdefault(entry.login, []).append(entry)
         self._note_mesh_id(entry)
 
-    def _note_mesh_id(self, entry: Entry) -> None:
+    def _note_mesh_id(self, entry: AccountEntry) -> None:
         if entry.tokens.mesh_account_id is not None:
             self._mesh_ids.setdefault((str(entry.tokens.broker), entry.tokens.mesh_account_id), entry)
 
     def _assigned(
-        self, asked: Entry, members: list[Entry], outcome: Refreshed | MfaRequired
-    ) -> tuple[dict[int, Entry], list[Entry]]:
+        self, asked: AccountEntry, members: list[AccountEntry], outcome: Refreshed | MfaRequired
+    ) -> tuple[dict[int, AccountEntry], list[AccountEntry]]:
         """Which account each entry of the reply is of. Second: the accounts that the entries without a name stand for.
 
         Those are all that the reply left, where it is unclear which pair is whose: their own tokens may be spent, so
@@ -229,11 +229,11 @@ class Book:
             left = [it for it in left if it is asked or not has_id(it.tokens)]
         return assigned, left
 
-    def _elsewhere(self, fresh: Tokens) -> Entry | None:
+    def _elsewhere(self, fresh: Tokens) -> AccountEntry | None:
         """The account of another login that Mesh's id names: the input may have one login under two labels."""
         return self._mesh_ids.get((str(fresh.broker), fresh.mesh_account_id or ""))
 
-    def _share(self, outcome: Refreshed | MfaRequired, members: list[Entry], taken: set[Entry]) -> None:
+    def _share(self, outcome: Refreshed | MfaRequired, members: list[AccountEntry], taken: set[AccountEntry]) -> None:
         """A pair that serves every account of the login goes to those without an entry of their own."""
         if isinstance(outcome, Refreshed) and outcome.shared is not None:
             pair, brought = outcome.all_tokens[outcome.shared], outcome.brought[outcome.shared]
@@ -242,15 +242,17 @@ class Book:
                     entry.take(for_any_account(pair), brought, outcome)
                     taken.add(entry)
 
-    def _append(self, asked: Entry, fresh: Tokens, outcome: Refreshed | MfaRequired | None = None) -> Entry:
+    def _append(
+        self, asked: AccountEntry, fresh: Tokens, outcome: Refreshed | MfaRequired | None = None
+    ) -> AccountEntry:
         number = len(self.entries)
-        entry = Entry(number, evolve(fresh, ref=number), None, asked.login, asked.label)
+        entry = AccountEntry(number, evolve(fresh, ref=number), None, asked.login, asked.label)
         if isinstance(outcome, Refreshed):
             entry.renewed, entry.code = True, Exit.REFRESHED
         self._put(entry)
         return entry
 
-    def _pass_on(self, asked: Entry, outcome: Refreshed | MfaRequired, taken: set[Entry]) -> None:
+    def _pass_on(self, asked: AccountEntry, outcome: Refreshed | MfaRequired, taken: set[AccountEntry]) -> None:
         """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
         spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
         for entry in self._members[asked.login]:
@@ -258,7 +260,7 @@ class Book:
                 entry.tokens = pass_on(entry.tokens, spent, new, refresh_token_of)
 
     @staticmethod
-    def _drop_spent(outcome: Refreshed | MfaRequired, members: list[Entry]) -> None:
+    def _drop_spent(outcome: Refreshed | MfaRequired, members: list[AccountEntry]) -> None:
         """The token that was sent goes where a new one came for it, be it not known for which account."""
         spent = outcome.before.refresh_token
         given = {it.refresh_token for it, names in zip(outcome.all_tokens, outcome.brought, strict=True) if names}

@@ -14,7 +14,7 @@ from mesh_refresh.cli.refresh.documents import read_book
 from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.refresh.output_file import OutputFile
-from mesh_refresh.cli.refresh.session import Session
+from mesh_refresh.cli.refresh.session import RefreshRun
 from mesh_refresh.cli.refresh.source import Source, is_standard_input, read_standard_input
 from mesh_refresh.cli.terminal.closed_output import is_closed
 from mesh_refresh.cli.terminal.exit_codes import MEANINGS, listed
@@ -118,7 +118,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
             saver.begin()
         except OSError as error:
             raise Failure(f"The files cannot be used: {system_reason(error)}. Nothing was sent.") from None
-        return Session(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
+        return RefreshRun(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
 
 
 def _source_name(files: tuple[str, ...], *, code_stdin: bool) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve, fields
 
 from mesh_refresh import InvalidRequest, MfaRequired, Tokens, codec
-from mesh_refresh.cli.refresh.accounts import Book, Entry, with_ref
+from mesh_refresh.cli.refresh.accounts import AccountEntry, Accounts, with_ref
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict, MaskedStr, concealed
 
@@ -21,14 +21,14 @@ _OF_TOKENS = tuple(it.name for it in fields(Tokens))
 _RESERVED = frozenset({"format", "version", _LOGIN, *_OF_A_CONTINUATION, *_OF_TOKENS})
 
 
-def read_book(text: bytes, obtained_at: datetime) -> Book:
+def read_book(text: bytes, obtained_at: datetime) -> Accounts:
     """The accounts in `text`: a Link payload, a tokens document, a continuation, or an array of these.
 
     Lifetimes in a Link payload count from `obtained_at`. Raises `Failure`, which shows nothing of the text.
     """
     value = concealed(_parsed(text))
     documents = value if isinstance(value, list) else [value]
-    book = Book()
+    book = Accounts()
     for number, document in enumerate(documents, 1):
         where = f" (number {number} of the array)" if isinstance(value, list) else ""
         try:
@@ -40,12 +40,12 @@ def read_book(text: bytes, obtained_at: datetime) -> Book:
     return book
 
 
-def documents_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def documents_of(entries: Sequence[AccountEntry]) -> list[dict[str, Any]]:
     """A document for each account: its tokens, or the continuation that waits for a code."""
     return list(map(_document, entries))
 
 
-def document_at(book: Book, place: int) -> dict[str, Any]:
+def document_at(book: Accounts, place: int) -> dict[str, Any]:
     """The document of one account."""
     return _document(book.entries[place])
 
@@ -64,7 +64,7 @@ def _parsed(text: bytes) -> Any:
     return value
 
 
-def _add(book: Book, document: Any, obtained_at: datetime) -> None:
+def _add(book: Accounts, document: Any, obtained_at: datetime) -> None:
     found = codec.read_document(document) if isinstance(document, str) else document
     if not isinstance(found, dict):
         raise InvalidRequest("it is not a JSON object.")
@@ -121,7 +121,7 @@ def _label(value: object) -> str | int | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def _document(entry: Entry) -> dict[str, Any]:
+def _document(entry: AccountEntry) -> dict[str, Any]:
     if entry.pending is None:
         document = evolve(entry.tokens, ref=entry.ref).to_document()
     else:

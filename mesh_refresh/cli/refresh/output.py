@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
-from mesh_refresh.cli.refresh.accounts import Book
+from mesh_refresh.cli.refresh.accounts import Accounts
 from mesh_refresh.cli.refresh.documents import document_at, documents_of, text_of
 from mesh_refresh.cli.refresh.journal import Journal
 from mesh_refresh.cli.refresh.output_file import OutputFile
@@ -24,7 +24,7 @@ class Output:
     everything goes to standard output at the end.
     """
 
-    def __init__(self, book: Book, file: OutputFile | None = None) -> None:
+    def __init__(self, book: Accounts, file: OutputFile | None = None) -> None:
         self.book = book
         self.file = file
         self._journal: Journal | None = None

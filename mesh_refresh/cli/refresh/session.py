@@ -19,7 +19,7 @@ from mesh_refresh import (
     Refreshed,
     TokensRefused,
 )
-from mesh_refresh.cli.refresh.accounts import Book, Entry
+from mesh_refresh.cli.refresh.accounts import AccountEntry, Accounts
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.terminal.exit_codes import Exit, code_of_run, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
@@ -32,11 +32,11 @@ _UNCLEAR = "They are written without a name; look at each before you use it."
 
 
 @define
-class Session:
+class RefreshRun:
     """Everything that a run needs."""
 
     client: MeshClient
-    book: Book
+    book: Accounts
     output: Output
     codes: CodeSource
     new_refresh_token: bool | None = None
@@ -91,7 +91,7 @@ class Session:
     async def _refresh_logins(self) -> None:
         slots = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(login: list[Entry]) -> None:
+        async def one(login: list[AccountEntry]) -> None:
             async with slots:
                 await self._refresh_login(login)
 
@@ -99,7 +99,7 @@ class Session:
             for login in self.book.logins():
                 group.create_task(one(login))
 
-    async def _refresh_login(self, login: list[Entry]) -> None:
+    async def _refresh_login(self, login: list[AccountEntry]) -> None:
         """Its accounts one after the other: each reply may renew others of them, or spend the token they share."""
         unknown = False
         refused: set[str | None] = set()
@@ -122,7 +122,7 @@ class Session:
                 if isinstance(error, TokensRefused):
                     refused.add(entry.tokens.refresh_token)
 
-    async def _refresh(self, entry: Entry) -> MeshRefreshError | None:
+    async def _refresh(self, entry: AccountEntry) -> MeshRefreshError | None:
         try:
             outcome = await self.client.refresh(entry.tokens, create_new_refresh_token=self.new_refresh_token)
         except MeshRefreshError as error:
@@ -133,7 +133,7 @@ class Session:
 
     # Codes.
 
-    def _answered(self, loop: Loop, entry: Entry) -> bool:
+    def _answered(self, loop: Loop, entry: AccountEntry) -> bool:
         """Whether the account's question is done with, one way or the other."""
         for left in reversed(range(_TRIES)):
             if entry.pending is None or (code := self.codes.ask(entry.name, entry.pending)) is None:
@@ -145,7 +145,7 @@ class Session:
         self._end(entry, Exit.CODE_NEEDED, "an MFA code is needed; the output holds what a later run needs to go on.")
         return False
 
-    async def _submit(self, entry: Entry, pending: MfaRequired, code: str) -> CodeRefused | None:
+    async def _submit(self, entry: AccountEntry, pending: MfaRequired, code: str) -> CodeRefused | None:
         # The loop stood still while the person typed: let it notice connections that were closed meanwhile.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -162,7 +162,7 @@ class Session:
 
     # What came of it.
 
-    def _came(self, entry: Entry, outcome: Refreshed | MfaRequired) -> None:
+    def _came(self, entry: AccountEntry, outcome: Refreshed | MfaRequired) -> None:
         self._any_sent = True
         if isinstance(outcome, MfaRequired):
             return
@@ -175,7 +175,7 @@ class Session:
             elif not self.quiet:
                 say(f"{other.name}: refreshed.")
 
-    def _failed(self, entry: Entry, error: MeshRefreshError) -> None:
+    def _failed(self, entry: AccountEntry, error: MeshRefreshError) -> None:
         self._any_sent |= not isinstance(error, InvalidRequest | NotSent)
         if isinstance(error, NotSaved):
             entry.code = Exit.NOT_SAVED
@@ -196,7 +196,7 @@ class Session:
             self.output.recover(outcome)
         self._halt = Exit.NOT_SAVED
 
-    def _end(self, entry: Entry, code: Exit, text: str) -> None:
+    def _end(self, entry: AccountEntry, code: Exit, text: str) -> None:
         entry.code = code
         say(f"{entry.name}: {text}")
 
@@ -214,6 +214,6 @@ def _still_waiting() -> None:
     say("still waiting for what was sent; that can take a minute.")
 
 
-def _waiting(login: list[Entry]) -> Entry | None:
+def _waiting(login: list[AccountEntry]) -> AccountEntry | None:
     """The account of the login whose code is to be asked for."""
     return next((entry for entry in login if entry.pending is not None and entry.code is None), None)

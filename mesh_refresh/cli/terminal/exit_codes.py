@@ -61,7 +61,7 @@ MEANINGS: dict[Exit, str] = {
 }
 """Of ``refresh``."""
 
-OF_A_WORKER: dict[Exit, str] = {
+WORKER_EXITS: dict[Exit, str] = {
     **_OF_BOTH,
     Exit.REFRESHED: "ended in order; with --once: all that was due is refreshed",
     Exit.INVALID: "nothing was done: the command line, the keys or the name of the store will not do",

@@ -8,20 +8,20 @@ from datetime import datetime, timedelta
 
 from attrs import Factory, define, field, frozen
 
-from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
+from mesh_refresh.keeper.events import BreakerClosed, BreakerFault, BreakerOpened, Event
 from mesh_refresh.keeper.limits.refusal_window import FailureWindow, Scope
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.failure import BackedOff
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.stores.store import ALL_BROKERS
 
-_SLOW = (Fault.CLIENT_REFUSED, Fault.REDIRECTED)
+_SLOW = (BreakerFault.CLIENT_REFUSED, BreakerFault.REDIRECTED)
 """Probed slowly: a person has to mend something."""
-_FOR_ALL = (Fault.CLIENT_REFUSED, Fault.NOT_SENT)
+_FOR_ALL = (BreakerFault.CLIENT_REFUSED, BreakerFault.NOT_SENT)
 """The client keys, and the way to Mesh, are everybody's."""
-_SPREADING = (Fault.THROTTLED, Fault.UNAVAILABLE, Fault.REDIRECTED, Fault.UNREADABLE)
+_SPREADING = (BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE, BreakerFault.REDIRECTED, BreakerFault.UNREADABLE)
 """Of one broker, until a second one says the same while the first is held back."""
-_BY_NUMBER = (Fault.REFUSALS, Fault.NOT_PERMITTED, Fault.REJECTED)
+_BY_NUMBER = (BreakerFault.REFUSALS, BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED)
 """Of many logins: that Mesh answers one of them in another way does not show that they are over."""
 _TOLD_AGAIN = 3600.0
 """Seconds."""
@@ -31,7 +31,7 @@ _TOLD_AGAIN = 3600.0
 class Blocked:
     """Nothing may be sent now."""
 
-    fault: Fault
+    fault: BreakerFault
     seconds: float
     """Until a probe may go; zero while one is under way."""
 
@@ -40,7 +40,7 @@ class Blocked:
 class Breaker:
     """Open: nothing passes but one probe at a time."""
 
-    fault: Fault
+    fault: BreakerFault
     opened: float
     opened_at: datetime
     pause: float
@@ -88,12 +88,12 @@ class Breakers:
     # What may be sent.
 
     @property
-    def open(self) -> dict[Scope, Fault]:
+    def open(self) -> dict[Scope, BreakerFault]:
         """What is held back, and why."""
         return {scope: breaker.fault for scope, breaker in self._open.items()}
 
     @property
-    def halted(self) -> Fault | None:
+    def halted(self) -> BreakerFault | None:
         """Why nothing at all is sent but slow probes."""
         breaker = self._open.get(None)
         return breaker.fault if breaker is not None and breaker.fault in _SLOW else None
@@ -188,7 +188,7 @@ class Breakers:
         if login_id is not None:
             self._rejections.answered(broker, login_id, now)
         for scope, breaker in self._mine(broker, probe):
-            if breaker.fault is Fault.REFUSALS:
+            if breaker.fault is BreakerFault.REFUSALS:
                 self._again(breaker, now, probe)
                 continue
             if breaker.fault in _BY_NUMBER:
@@ -220,21 +220,21 @@ class Breakers:
             self._refusals.failed(broker, login_id, now, account or login_id, None)
         for scope in (broker, None):
             breaker = self._open.get(scope)
-            if breaker is not None and breaker.fault is Fault.REFUSALS:
+            if breaker is not None and breaker.fault is BreakerFault.REFUSALS:
                 if now - breaker.opened < self._policy.refusal_trust.total_seconds():
                     return False, events
                 events += self._close(scope, now, at)
                 self._refusals.begin_anew(scope, now, at, trust=True)
         if not expected:
             for scope in self._refusals.too_many(broker, now, except_for=self._open):
-                events += self._instead(scope, Fault.REFUSALS, now, at)
+                events += self._instead(scope, BreakerFault.REFUSALS, now, at)
                 return False, events
         return True, events
 
     def rejected(
         self,
         broker: str,
-        fault: Fault,
+        fault: BreakerFault,
         now: float,
         at: datetime,
         probe: Probe,
@@ -290,7 +290,7 @@ class Breakers:
             if len(run) < enough:
                 run.add(login_id)
             if len(run) >= enough and (scope is not None or len(self._unknown_brokers) > 1):
-                yield from self._trip(scope, Fault.UNKNOWN_OUTCOMES, now, at)
+                yield from self._trip(scope, BreakerFault.UNKNOWN_OUTCOMES, now, at)
 
     def unreadable(self, broker: str, login_id: str | None, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
         """A reply came that cannot be read, whether or not it may hold a token.
@@ -306,13 +306,13 @@ class Breakers:
         run.add(login_id)
         if len(run) < self._policy.unreadable_run:
             return
-        yield from self._trip(broker, Fault.UNREADABLE, now, at)
-        yield from self._spread(Fault.UNREADABLE, now, at)
+        yield from self._trip(broker, BreakerFault.UNREADABLE, now, at)
+        yield from self._spread(BreakerFault.UNREADABLE, now, at)
 
     def nobodys(
         self,
         broker: str,
-        fault: Fault,
+        fault: BreakerFault,
         now: float,
         at: datetime,
         probe: Probe,
@@ -323,12 +323,16 @@ class Breakers:
         """An outage: of Mesh, of the way to it, of the client keys, or of a broker."""
         scope = None if fault in _FOR_ALL else broker
         for over, breaker in self._mine(broker, probe):
-            if over is None and scope is not None and breaker.fault in (Fault.NOT_SENT, Fault.UNKNOWN_OUTCOMES):
+            if (
+                over is None
+                and scope is not None
+                and breaker.fault in (BreakerFault.NOT_SENT, BreakerFault.UNKNOWN_OUTCOMES)
+            ):
                 yield from self._close(None, now, at)  # Mesh answered: the way to it is well
             else:
                 self._again(breaker, now, probe, retry_after)
         found = self._open.get(scope)
-        if found is not None and fault is Fault.CLIENT_REFUSED and found.fault is not fault:
+        if found is not None and fault is BreakerFault.CLIENT_REFUSED and found.fault is not fault:
             yield from self._instead(scope, fault, now, at, display_message)
         elif found is None:
             yield from self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
@@ -346,7 +350,7 @@ class Breakers:
     def _trip(
         self,
         scope: Scope,
-        fault: Fault,
+        fault: BreakerFault,
         now: float,
         at: datetime,
         *,
@@ -367,7 +371,7 @@ class Breakers:
 
     def _spread(
         self,
-        fault: Fault,
+        fault: BreakerFault,
         now: float,
         at: datetime,
         *,
@@ -381,7 +385,7 @@ class Breakers:
             yield from self._trip(None, fault, now, at, retry_after=retry_after, display_message=display_message)
 
     def _instead(
-        self, scope: Scope, fault: Fault, now: float, at: datetime, display_message: str | None = None
+        self, scope: Scope, fault: BreakerFault, now: float, at: datetime, display_message: str | None = None
     ) -> Iterator[Event]:
         """It is this fault by now. Each that was told to be there is told to be over, and its pause is kept to."""
         before = self._open.get(scope)
@@ -409,7 +413,7 @@ class Breakers:
             self._probed.clear()
             yield BreakerClosed(scope, breaker.fault, at, breaker.opened_at)
 
-    def _cap(self, fault: Fault) -> float:
+    def _cap(self, fault: BreakerFault) -> float:
         longest = self._policy.halt_probe if fault in _SLOW else self._policy.cool_down_cap
         return longest.total_seconds()
 

@@ -6,7 +6,7 @@ IN_A_ROW = 3
 """So many different logins that do not open, and none that does between them."""
 
 
-class Unopened:
+class KeyMismatch:
     """Logins that did not open, since one did."""
 
     def __init__(self, policy: Policy) -> None:

@@ -41,8 +41,8 @@ class Shut:
 
 
 @define(eq=False)
-class Place:
-    """Somebody's place at the gate."""
+class Permit:
+    """Somebody's place at the limiter."""
 
     broker: str
     probe: Probe
@@ -54,7 +54,7 @@ def bulkhead(places: int) -> int:
     return places - places // 5
 
 
-class Gate:
+class Limiter:
     """Counts what is under way, and says how much more may be begun."""
 
     def __init__(self, policy: Policy) -> None:
@@ -113,7 +113,7 @@ class Gate:
                     return Shut("the rate of exchanges is bounded", seconds)
         return None
 
-    def enter(self, broker: str, now: float) -> Place:
+    def enter(self, broker: str, now: float) -> Permit:
         """An exchange takes a place; where a breaker is open and lets one through, it is the probe."""
         self._busy[broker] += 1
         for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
@@ -121,9 +121,9 @@ class Gate:
                 bucket = self._bucket(scope, rate, now)
                 bucket.fill(now)
                 bucket.level -= 1
-        return Place(broker, self.breakers.probe(broker, now))
+        return Permit(broker, self.breakers.probe(broker, now))
 
-    def leave(self, place: Place, *, begun: bool = True) -> None:
+    def leave(self, place: Permit, *, begun: bool = True) -> None:
         """It gives it back; and, where nothing was begun with it, its share of the rate too."""
         broker = place.broker
         if not begun:

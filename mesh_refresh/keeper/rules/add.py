@@ -196,20 +196,20 @@ def _with_its_past(account: Account, old: Account) -> Account:
         failed_by=old.failed_by,
         renewed_at=old.renewed_at,
         unknown_since=old.unknown_since,
-        wait_until=old.wait_until,
+        resend_not_before=old.resend_not_before,
     )
     if not old.parked:
         # Else it is woken, and asked once more as one that is not known to be refused.
         account = evolve(
             account,
             refused_at=old.refused_at,
-            hold_until=old.hold_until,
+            retry_not_before=old.retry_not_before,
             sibling_renewed=old.sibling_renewed,
             needs_code=account.needs_code or old.needs_code,
         )
     if account.due_at is None or account.needs_code:
         return evolve(account, due_at=None)
-    moments = (account.due_at, account.wait_until, account.hold_until)
+    moments = (account.due_at, account.resend_not_before, account.retry_not_before)
     return evolve(account, due_at=max(moment for moment in moments if moment is not None))
 
 

@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
-from mesh_refresh.keeper.rules.attempt import Attempt, Entry
-from mesh_refresh.keeper.rules.fencing import Applied, Now, cleared, counts, replaced, told_of
+from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
+from mesh_refresh.keeper.rules.fencing import Context, Transition, cleared, counts, replaced, told_of
 from mesh_refresh.logins import AccountState, Login, Reason
 from mesh_refresh.replies.identity import has_id, owners
 from mesh_refresh.replies.saving import for_any_account
@@ -25,7 +25,7 @@ _STAY = (AccountState.RECONNECT_REQUIRED, AccountState.UNREADABLE)
 class Assigned:
     """Each entry of a reply with its account."""
 
-    entries: tuple[tuple[Entry, int | None], ...]
+    entries: tuple[tuple[ReplyEntry, int | None], ...]
     """With the index of its account in the login; None: it joins as a new one."""
     served: frozenset[str]
     """The epochs of the accounts that have an entry."""
@@ -41,8 +41,8 @@ class Assigned:
 def assign(
     login: Login,
     attempt: Attempt,
-    entries: tuple[Entry, ...],
-    now: Now,
+    entries: tuple[ReplyEntry, ...],
+    now: Context,
     *,
     shared: int | None = None,
     asks: bool = False,
@@ -77,12 +77,12 @@ def assign(
     return Assigned(tuple(assigned), served, frozenset(unclear - served))
 
 
-def _for_all(entry: Entry, places: Sequence[int]) -> list[tuple[Entry, int]]:
+def _for_all(entry: ReplyEntry, places: Sequence[int]) -> list[tuple[ReplyEntry, int]]:
     any_account = evolve(entry, tokens=for_any_account(entry.tokens), asked=False)
     return [(any_account, place) for place in places]
 
 
-def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assigned, now: Now) -> Applied:
+def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assigned, now: Context) -> Transition:
     """`login` with the accounts parked that a reply to `attempt` may have renewed under no name.
 
     `before` is the login as it was before the reply: what is newer there stays.
@@ -105,4 +105,4 @@ def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assign
         )
         login = replaced(login, account, parked)
         told.append(events.ReconnectRequired(*told_of(login, parked, now), Reason.AMBIGUOUS, None))
-    return Applied(login, tuple(told))
+    return Transition(login, tuple(told))

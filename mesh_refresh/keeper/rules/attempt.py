@@ -66,7 +66,7 @@ class Attempt:
 
 
 @frozen
-class Entry:
+class ReplyEntry:
     """One account's tokens in a reply."""
 
     tokens: Tokens
@@ -84,7 +84,7 @@ class Entry:
 class Success:
     """Fresh tokens came."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReplyEntry, ...]
     shared: int | None = None
     """The entry that serves every account of the login. See `Refreshed.shared`."""
 
@@ -93,7 +93,7 @@ class Success:
 class CodeWanted:
     """The broker wants a code; perhaps the first reply renewed tokens already."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReplyEntry, ...]
     refresh_token: str | None = field(repr=masked)
     """The account's refresh token from here on; None where it stays."""
     refresh_token_expires_at: datetime | None
@@ -113,11 +113,11 @@ class Unreadable:
     """It came after the exchange of the attempt, which has an outcome of its own."""
 
 
-Kept = Success | CodeWanted | Unreadable
+ExchangeResult = Success | CodeWanted | Unreadable
 """What may hold a live token, and so must reach the store or the spool."""
 
 
-def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[[], str]) -> Kept:
+def result_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[[], str]) -> ExchangeResult:
     """What `outcome` brought. A question gets a name that was never used."""
     if isinstance(outcome, UnreadableReply):
         return Unreadable(outcome.body, outcome.display_message)
@@ -135,10 +135,10 @@ def kept_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[
     )
 
 
-def _entries(outcome: Refreshed | MfaRequired) -> tuple[Entry, ...]:
+def _entries(outcome: Refreshed | MfaRequired) -> tuple[ReplyEntry, ...]:
     asked = outcome.asked
     return tuple(
-        Entry(tokens, brought, index == asked)
+        ReplyEntry(tokens, brought, index == asked)
         for index, (tokens, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True))
     )
 
@@ -146,7 +146,7 @@ def _entries(outcome: Refreshed | MfaRequired) -> tuple[Entry, ...]:
 # As text, for the spool.
 
 
-def to_text(attempt: Attempt, kept: Kept) -> str:
+def to_text(attempt: Attempt, kept: ExchangeResult) -> str:
     """Both as a JSON document, secrets in plain text."""
     document = MaskedDict(
         format=_DOCUMENT,
@@ -187,7 +187,7 @@ class NewerVersion(InvalidRequest):
     """A settlement that a later mesh_refresh wrote."""
 
 
-def from_text(text: str) -> tuple[Attempt, Kept]:
+def from_text(text: str) -> tuple[Attempt, ExchangeResult]:
     """What `to_text` wrote. Raises `NewerVersion`, and `InvalidRequest` for anything else."""
     document = codec.loads(text)
     del text
@@ -227,14 +227,14 @@ def _attempt(document: MaskedDict) -> Attempt:
     )
 
 
-def _kept(document: MaskedDict) -> Kept:
+def _kept(document: MaskedDict) -> ExchangeResult:
     if "unreadable" in document:
         unreadable = MaskedDict(document["unreadable"])
         return Unreadable(
             body_from_text(unreadable["body"]), unreadable["display_message"], late=unreadable["late"] is True
         )
     entries = tuple(
-        Entry(Tokens.from_document(it["tokens"]), FIELDS.intersection(it["brought"]), it["asked"])
+        ReplyEntry(Tokens.from_document(it["tokens"]), FIELDS.intersection(it["brought"]), it["asked"])
         for it in MaskedList(document["entries"])
     )
     if "code" not in document:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Entry, Kept, Success
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, ReplyEntry, Success
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
@@ -31,7 +31,7 @@ def after_clock_went_back(login: Login, now: datetime) -> Login:
     return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
 
 
-def as_told_now(attempt: Attempt, kept: Kept, now: datetime) -> tuple[Attempt, Kept]:
+def as_told_now(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
     """Both as they must be seen where the clock was put back while the reply was on its way, or in the spool."""
     if attempt.begun_at <= now + CLOCK_TOLERANCE:
         return attempt, kept
@@ -57,8 +57,8 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         tokens=tokens,
         pending=pending,
         due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
-        hold_until=None if account.hold_until is None else account.hold_until - by,
-        wait_until=None if account.wait_until is None else account.wait_until - by,
+        retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
+        resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
         refreshed_at=_earlier(account.refreshed_at, now, by),
         renewed_at=_earlier(account.renewed_at, now, by),
         failing_since=_earlier(account.failing_since, now, by),
@@ -68,7 +68,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
     )
 
 
-def _entry(entry: Entry, now: datetime, by: timedelta) -> Entry:
+def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:
     tokens, ends = _tokens(entry.tokens, now, by), entry.tokens.refresh_token_expires_at
     if ends is not None and "refresh_token_expires_at" in entry.brought:
         tokens = evolve(tokens, refresh_token_expires_at=ends - by)

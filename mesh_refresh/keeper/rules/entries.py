@@ -9,8 +9,8 @@ from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.assignment import Assigned
-from mesh_refresh.keeper.rules.attempt import Attempt, Entry
-from mesh_refresh.keeper.rules.fencing import Now, counts, is_newer, replaced, told_of
+from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
+from mesh_refresh.keeper.rules.fencing import Context, counts, is_newer, replaced, told_of
 from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, next_due
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.replies.brought import SECRETS, adopt
@@ -24,7 +24,7 @@ def taken(
     login: Login,
     attempt: Attempt,
     assigned: Assigned,
-    now: Now,
+    now: Context,
     told: list[Event],
     *,
     new: Tokens | None,
@@ -58,7 +58,7 @@ def taken(
     return login
 
 
-def _known_once(login: Login, entry: Entry, now: Now) -> bool:
+def _known_once(login: Login, entry: ReplyEntry, now: Context) -> bool:
     """Whether these tokens are some account's already, under no name."""
     mark = fingerprints.identity(entry.tokens, now.credential)
     return any(
@@ -74,7 +74,7 @@ def _is_news(account: Account, tokens: Tokens) -> bool:
 
 
 def _refreshed(
-    login: Login, account: Account, after: Entry, attempt: Attempt, now: Now, *, needs_code: bool
+    login: Login, account: Account, after: ReplyEntry, attempt: Attempt, now: Context, *, needs_code: bool
 ) -> Account:
     tokens, old = after.tokens, account.tokens
     ends, before = tokens.refresh_token_expires_at, old.refresh_token_expires_at
@@ -105,19 +105,19 @@ def _refreshed(
     if slow:
         # A success that brings no access token would be due at once, for ever.
         again = backed_off(fresh, now.policy, now=now.at, chance=chance)
-        return made(due_at=None if fresh.needs_code else again, hold_until=again)
+        return made(due_at=None if fresh.needs_code else again, retry_not_before=again)
     due_at = next_due(fresh, now.policy, chance=chance, now=now.at)
     if account.failed_by > attempt.number and is_same:
         # The same token was sent once more since, and what became of that still counts.
         return made(
-            due_at=due_at and max(due_at, account.wait_until or due_at),
-            wait_until=account.wait_until,
+            due_at=due_at and max(due_at, account.resend_not_before or due_at),
+            resend_not_before=account.resend_not_before,
             unknown_since=account.unknown_since,
         )
     return made(due_at=due_at)
 
 
-def _after(account: Account, entry: Entry, attempt: Attempt, new: Tokens | None, now: Now) -> Entry:
+def _after(account: Account, entry: ReplyEntry, attempt: Attempt, new: Tokens | None, now: Context) -> ReplyEntry:
     """`entry` with the tokens that the account has after it: what the reply brought, and the rest of what is stored.
 
     An echo of the token that was stored at the attempt is no news: what is stored is the same one, or came after it.
@@ -129,7 +129,7 @@ def _after(account: Account, entry: Entry, attempt: Attempt, new: Tokens | None,
     return evolve(entry, tokens=adopt(stored, entry.tokens, brought, own=entry.asked))
 
 
-def _is_stuck(account: Account, entry: Entry, attempt: Attempt) -> bool:
+def _is_stuck(account: Account, entry: ReplyEntry, attempt: Attempt) -> bool:
     """Whether asking for a new refresh token is of no use."""
     ends, before = entry.tokens.refresh_token_expires_at, account.tokens.refresh_token_expires_at
     # An end is told as whole seconds from an answer: a fixed one seems to move a little each time.
@@ -143,7 +143,7 @@ def _is_stuck(account: Account, entry: Entry, attempt: Attempt) -> bool:
     return account.renewal_stuck and not moved
 
 
-def _joined(login: Login, entry: Entry, attempt: Attempt, now: Now, *, needs_code: bool) -> Account:
+def _joined(login: Login, entry: ReplyEntry, attempt: Attempt, now: Context, *, needs_code: bool) -> Account:
     account = Account(
         entry.tokens,
         AccountState.ACTIVE if now.credential(entry.tokens) is not None else AccountState.NOT_REFRESHABLE,

@@ -8,8 +8,8 @@ from attrs import evolve, frozen
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt
-from mesh_refresh.keeper.rules.fencing import Applied, Now, concerned, replaced, shares, told_of
-from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, held, settled
+from mesh_refresh.keeper.rules.fencing import Context, Transition, concerned, replaced, shares, told_of
+from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, resend_not_before, retry_not_before
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 
 
@@ -57,20 +57,22 @@ class BackedOff:
     failures: int
     failing_since: datetime | None
     last_error: str | None
-    hold_until: datetime | None
+    retry_not_before: datetime | None
 
     @classmethod
     def of(cls, account: Account, attempt: Attempt) -> "BackedOff":
         """What a failure of `attempt` changes of `account`."""
         failed = account.failures, account.failing_since, account.last_error
-        return cls(attempt.login_id, attempt.epoch, attempt.number, account.failed_by, *failed, account.hold_until)
+        return cls(
+            attempt.login_id, attempt.epoch, attempt.number, account.failed_by, *failed, account.retry_not_before
+        )
 
     def after(self, before: "BackedOff | None") -> "BackedOff":
         """This one, with what was before the first of several failures."""
         return self if before is None or before.number != self.previous else evolve(before, number=self.number)
 
 
-def undone(login: Login, backed_off: BackedOff, now: Now) -> Login:
+def undone(login: Login, backed_off: BackedOff, now: Context) -> Login:
     """`login` without that backoff, where it is still there: a breaker has opened, and the account is due."""
     account = login.by_epoch(backed_off.epoch)
     if account is None or account.failed_by != backed_off.number or account.failures <= backed_off.failures:
@@ -80,35 +82,35 @@ def undone(login: Login, backed_off: BackedOff, now: Now) -> Login:
         failures=backed_off.failures,
         failing_since=backed_off.failing_since,
         last_error=backed_off.last_error,
-        hold_until=backed_off.hold_until,
+        retry_not_before=backed_off.retry_not_before,
     )
     return replaced(login, account, evolve(before, due_at=_loop(before, min(now.at, account.due_at or now.at))))
 
 
-def failed(login: Login, attempt: Attempt, failure: Failure, now: Now) -> Applied:
+def failed(login: Login, attempt: Attempt, failure: Failure, now: Context) -> Transition:
     """`login` after `failure`, which counts only where the token that was sent is still the stored one."""
     if login.epoch != attempt.login_epoch:
-        return Applied(login)
+        return Transition(login)
     account = login.by_epoch(attempt.epoch)
     if account is None or now.credential(account.tokens) != attempt.spent or account.failed_by >= attempt.number:
-        return Applied(login)
+        return Transition(login)
     if isinstance(failure, Unknown):
         return _unknown(login, attempt, failure, now)
     if isinstance(failure, Refused):
         return _refused(login, account, attempt, failure, now)
     if attempt.with_code is not None:
-        return Applied(_reopened(login, account, attempt))
+        return Transition(_reopened(login, account, attempt))
     if not failure.blamed:
         # It is tried again as soon as its broker is; behind the others, so that probes go round.
         again = now.at + (failure.retry_in or now.policy.cool_down)
-        return Applied(replaced(login, account, evolve(account, due_at=_loop(account, again))))
+        return Transition(replaced(login, account, evolve(account, due_at=_loop(account, again))))
     counted = _counted(account, failure.error, attempt.number, now)
     again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
     if failure.retry_in is not None:
         again = max(again, now.at + failure.retry_in)
-    counted = evolve(counted, hold_until=again, due_at=_loop(counted, again))
+    counted = evolve(counted, retry_not_before=again, due_at=_loop(counted, again))
     event = events.AttemptFailed(*told_of(login, account, now), failure.error, counted.failures, again)
-    return Applied(replaced(login, account, counted), (event,))
+    return Transition(replaced(login, account, counted), (event,))
 
 
 def code_refused(login: Login, attempt: Attempt) -> Login:
@@ -131,7 +133,7 @@ def _reopened(login: Login, account: Account, attempt: Attempt) -> Login:
     return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=False)))
 
 
-def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bool] | None = None) -> Applied:
+def found_open(login: Login, found: Login, now: Context, may_resend: Mapping[str, bool] | None = None) -> Transition:
     """Somebody's lease ran out with its attempt open: nobody knows what came of it, or which account it was for.
 
     `found` is the login as the claim found it. What has changed since was written by that somebody after all.
@@ -154,10 +156,10 @@ def found_open(login: Login, found: Login, now: Now, may_resend: Mapping[str, bo
         login = replaced(login, account, stamped)
         told += _told_unknown(login, account, stamped, now)
         holds = True
-    return Applied(login, tuple(told), holds)
+    return Transition(login, tuple(told), holds)
 
 
-def taken_back(login: Login, now: Now, may_resend: Mapping[str, bool]) -> Login:
+def taken_back(login: Login, now: Context, may_resend: Mapping[str, bool]) -> Login:
     """A login that comes back from a store which is lost: each of its tokens may have been sent there.
 
     So may the code for an open question: only a new question can tell.
@@ -172,7 +174,7 @@ def taken_back(login: Login, now: Now, may_resend: Mapping[str, bool]) -> Login:
     return login
 
 
-def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Applied:
+def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Context) -> Transition:
     told: list[Event] = []
     for account in concerned(login, attempt, now):
         if attempt.with_code is not None and account.epoch == attempt.epoch:
@@ -182,7 +184,7 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
                 account,
                 failed_by=attempt.number,
                 unknown_since=account.unknown_since or now.at,
-                wait_until=max(account.wait_until or now.at, now.at + now.policy.settle),
+                resend_not_before=max(account.resend_not_before or now.at, now.at + now.policy.settle),
             )
             login = replaced(login, account, _answered(known, attempt))
             continue
@@ -197,22 +199,22 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Now) -> Appl
         login = replaced(login, account, stamped)
         if stamped.parked or account.epoch == attempt.epoch:
             told += _told_unknown(login, account, stamped, now)
-    return Applied(login, tuple(told), holds=True)
+    return Transition(login, tuple(told), holds=True)
 
 
-def not_sent_twice(login: Login, due: Account, now: Now) -> Applied:
+def not_sent_twice(login: Login, due: Account, now: Context) -> Transition:
     """`due` was about to be sent, but may be spent, and its strategy allows no second request: only a new login helps.
 
     Most are parked by the outcome itself. Others waited for a code then, or it is the strategy that has changed.
     """
     account = login.by_epoch(due.epoch)
     if account is None or account.unknown_since is None:
-        return Applied(login)
+        return Transition(login)
     if now.credential(account.tokens) != now.credential(due.tokens):
-        return Applied(login)
+        return Transition(login)
     parked = _parked(account, Reason.UNKNOWN, None, now)
     login = replaced(login, account, parked)
-    return Applied(login, tuple(_told_parked(login, account, parked, now)))
+    return Transition(login, tuple(_told_parked(login, account, parked, now)))
 
 
 def _answered(account: Account, attempt: Attempt) -> Account:
@@ -222,25 +224,25 @@ def _answered(account: Account, attempt: Attempt) -> Account:
     return evolve(account, pending=evolve(account.pending, answered=True))
 
 
-def _stamped(login: Login, account: Account, what: tuple[str, int], now: Now, *, may_resend: bool) -> Account:
+def _stamped(login: Login, account: Account, what: tuple[str, int], now: Context, *, may_resend: bool) -> Account:
     counted = _counted(account, *what, now)
-    wait = settled(account, now.policy, now=now.at)
-    again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
+    wait = resend_not_before(account, now.policy, now=now.at)
+    again = retry_not_before(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
     if not may_resend and not account.parked:
         return evolve(_parked(counted, Reason.UNKNOWN, None, now), unknown_since=now.at)
     return evolve(
         counted,
         unknown_since=account.unknown_since or now.at,
-        wait_until=wait,
-        hold_until=again,
+        resend_not_before=wait,
+        retry_not_before=again,
         due_at=_loop(counted, max(wait, again)),
     )
 
 
-def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused, now: Now) -> Applied:
+def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused, now: Context) -> Transition:
     if not failure.blamed:
         again = now.at + now.policy.settle
-        return Applied(replaced(login, account, evolve(account, due_at=_loop(account, again))))
+        return Transition(replaced(login, account, evolve(account, due_at=_loop(account, again))))
     told: list[Event] = []
     for refused in login.accounts:
         if refused is not account and not shares(refused, attempt, now):
@@ -249,15 +251,15 @@ def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused,
         after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
         login = replaced(login, refused, after)
         told += _told_parked(login, refused, after, now)
-    return Applied(login, tuple(told))
+    return Transition(login, tuple(told))
 
 
-def _once_refused(account: Account, failure: Refused, now: Now) -> Account:
+def _once_refused(account: Account, failure: Refused, now: Context) -> Account:
     reason = _reason(account, failure.forgiven_until)
     if reason is not None:
         return _parked(account, reason, failure.display_message, now)
     again = now.at + now.policy.settle
-    return evolve(account, refused_at=now.at, hold_until=again, due_at=_loop(account, again))
+    return evolve(account, refused_at=now.at, retry_not_before=again, due_at=_loop(account, again))
 
 
 def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
@@ -274,7 +276,7 @@ def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
     return Reason.REFUSED
 
 
-def expired(login: Login, now: Now) -> Applied:
+def expired(login: Login, now: Context) -> Transition:
     """Accounts that cannot be refreshed and whose access token has ended. With another strategy they may be since."""
     told: list[Event] = []
     for account in login.accounts:
@@ -285,10 +287,10 @@ def expired(login: Login, now: Now) -> Applied:
             parked = _parked(account, Reason.EXPIRED, None, now)
             login = replaced(login, account, parked)
             told += _told_parked(login, account, parked, now)
-    return Applied(login, tuple(told))
+    return Transition(login, tuple(told))
 
 
-def stuck(before: Login, after: Login, now: Now) -> Iterator[Event]:
+def stuck(before: Login, after: Login, now: Context) -> Iterator[Event]:
     """A word for each account whose refresh token ends, and could not be renewed, for the first time."""
     was = {account.epoch: account for account in before.accounts}
     for account in after.accounts:
@@ -297,7 +299,7 @@ def stuck(before: Login, after: Login, now: Now) -> Iterator[Event]:
             yield events.ReconnectSoon(*told_of(after, account, now), ends)
 
 
-def _parked(account: Account, reason: Reason, display_message: str | None, now: Now) -> Account:
+def _parked(account: Account, reason: Reason, display_message: str | None, now: Context) -> Account:
     return evolve(
         account,
         state=AccountState.RECONNECT_REQUIRED,
@@ -305,13 +307,13 @@ def _parked(account: Account, reason: Reason, display_message: str | None, now: 
         display_message=display_message or account.display_message,
         parked_at=now.at,
         due_at=None,
-        hold_until=None,
-        wait_until=None,
+        retry_not_before=None,
+        resend_not_before=None,
         pending=None,
     )
 
 
-def _told_parked(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
+def _told_parked(login: Login, before: Account, account: Account, now: Context) -> list[Event]:
     if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is None:
         return []
     if (before.state, before.reason) == (account.state, account.reason):
@@ -319,15 +321,15 @@ def _told_parked(login: Login, before: Account, account: Account, now: Now) -> l
     return [events.ReconnectRequired(*told_of(login, account, now), account.reason, account.display_message)]
 
 
-def _told_unknown(login: Login, before: Account, account: Account, now: Now) -> list[Event]:
+def _told_unknown(login: Login, before: Account, account: Account, now: Context) -> list[Event]:
     if account.parked:
         return _told_parked(login, before, account, now)
-    retry_at = max(account.wait_until or now.at, account.hold_until or now.at)
+    retry_at = max(account.resend_not_before or now.at, account.retry_not_before or now.at)
     what = account.last_error or "", account.failures, retry_at
     return [events.AttemptFailed(*told_of(login, account, now), *what)]
 
 
-def _counted(account: Account, error: str, number: int, now: Now) -> Account:
+def _counted(account: Account, error: str, number: int, now: Context) -> Account:
     return evolve(
         account,
         failures=account.failures + 1,

@@ -22,7 +22,7 @@ from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
 @frozen
-class Applied:
+class Transition:
     """A login after an outcome, and what is to be told of it."""
 
     login: Login
@@ -32,7 +32,7 @@ class Applied:
 
 
 @frozen
-class Now:
+class Context:
     """What every step needs besides the login."""
 
     at: datetime
@@ -43,7 +43,7 @@ class Now:
     """What an exchange of tokens spends. It never raises."""
 
 
-def told_of(login: Login, account: Account, now: Now) -> tuple[str, str | None, str, datetime]:
+def told_of(login: Login, account: Account, now: Context) -> tuple[str, str | None, str, datetime]:
     """What every event of an account begins with."""
     tokens = account.tokens
     return login.login_id, tokens.account_id or tokens.mesh_account_id, str(login.broker), now.at
@@ -54,7 +54,7 @@ def replaced(login: Login, old: Account, new: Account) -> Login:
     return login.having(tuple([new if account is old else account for account in login.accounts]))
 
 
-def is_newer(account: Account, attempt: Attempt, brought: str | None, now: Now) -> bool:
+def is_newer(account: Account, attempt: Attempt, brought: str | None, now: Context) -> bool:
     """Whether what the attempt brought (with this credential) is newer than what the account has.
 
     A later attempt may have been written first, and the same one twice.
@@ -68,7 +68,7 @@ def is_newer(account: Account, attempt: Attempt, brought: str | None, now: Now) 
     return attempt.number > account.produced_by or sent == stored
 
 
-def counts(account: Account, attempt: Attempt, now: Now) -> bool:
+def counts(account: Account, attempt: Attempt, now: Context) -> bool:
     """Whether the account was there at the attempt, came by an earlier one, or was added since with the token it spent.
 
     One that was added since with another token has news.
@@ -77,12 +77,12 @@ def counts(account: Account, attempt: Attempt, now: Now) -> bool:
     return there or 0 < account.settled_by < attempt.number or shares(account, attempt, now)
 
 
-def shares(account: Account, attempt: Attempt, now: Now) -> bool:
+def shares(account: Account, attempt: Attempt, now: Context) -> bool:
     """Whether the account's credential is the very one that was sent."""
     return attempt.spent is not None and now.credential(account.tokens) == attempt.spent
 
 
-def concerned(login: Login, attempt: Attempt, now: Now) -> list[Account]:
+def concerned(login: Login, attempt: Attempt, now: Context) -> list[Account]:
     """The account that was exchanged, and those that its reply may have renewed as well.
 
     These have the very token that was sent, or their tokens came by the same reply (or were added together): one that
@@ -103,8 +103,8 @@ def cleared(account: Account) -> Account:
     """`account` without anything that a success ends. A body stays: see `mesh_refresh.keeper.rules.unreadable`."""
     return evolve(
         account,
-        hold_until=None,
-        wait_until=None,
+        retry_not_before=None,
+        resend_not_before=None,
         failures=0,
         failing_since=None,
         last_error=None,

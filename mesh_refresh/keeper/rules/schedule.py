@@ -88,7 +88,7 @@ def backed_off(account: Account, policy: Policy, *, now: datetime, chance: float
     return _later(now, timedelta(seconds=min(seconds, policy.backoff_cap.total_seconds()) * (1 - chance / 2)))
 
 
-def settled(account: Account, policy: Policy, *, now: datetime) -> datetime:
+def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> datetime:
     """After an unknown outcome: when its tokens may be sent again.
 
     Beyond the settling time, another process may still hold the new pair and write it. So nobody sends while the old
@@ -106,10 +106,10 @@ def settled(account: Account, policy: Policy, *, now: datetime) -> datetime:
     return max(least, until)
 
 
-def held(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
+def retry_not_before(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
     """After an unknown outcome, which `account` has counted: before then it is tried for nobody's sake.
 
-    This binds those too whom `settled` does not, because the access token is of no use to them.
+    This binds those too whom `resend_not_before` does not, because the access token is of no use to them.
     """
     return max(_later(now, policy.settle), backed_off(account, policy, now=now, chance=chance))
 

@@ -13,7 +13,7 @@ from mesh_refresh.tokens import Tokens
 
 
 @frozen
-class Exchange:
+class Send:
     """Send this account's tokens."""
 
     account: Account
@@ -53,12 +53,12 @@ class NotBefore:
 
 _NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
 """What is parked for one of these may be spent, and is not sent again by hand either."""
-Answer = Good | CodeFirst | Parked | NotBefore | Exchange
+Answer = Good | CodeFirst | Parked | NotBefore | Send
 
 
 def next_exchange(
     login: Login, now: datetime, policy: Policy, credential: Credential = refresh_token_of
-) -> Exchange | None:
+) -> Send | None:
     """What the loop sends of a login that it has claimed: the account that has been due for longest."""
     if now < _earliest(login, now, policy):
         return None
@@ -85,7 +85,7 @@ def put_off(login: Login, now: datetime, policy: Policy) -> Login:
     accounts = []
     for account in login.accounts:
         if account.state is AccountState.ACTIVE and account.due_at is not None:
-            moments = [account.due_at, account.wait_until, account.tokens.not_before, earliest, now]
+            moments = [account.due_at, account.resend_not_before, account.tokens.not_before, earliest, now]
             until = max(moment for moment in moments if moment is not None)
             if _sibling_asks(login, account, now, policy):
                 until = max(until, now + policy.settle)
@@ -115,9 +115,9 @@ def answer(
     if tokens.not_before is not None and now < tokens.not_before:
         return NotBefore(tokens.not_before, "the broker does not let these tokens be exchanged yet")
     if _waits(account, now) and not refused:
-        return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
-    if account.hold_until is not None and now < account.hold_until:
-        return NotBefore(account.hold_until, why_held(account))
+        return NotBefore(account.resend_not_before or now, "nobody knows yet what became of the last exchange")
+    if account.retry_not_before is not None and now < account.retry_not_before:
+        return NotBefore(account.retry_not_before, why_held(account))
     earliest = _earliest(login, now, policy)
     if refused and now < earliest:
         return NotBefore(earliest, "they were refreshed a moment ago")
@@ -143,9 +143,11 @@ def forced(
     if account.tokens.not_before is not None and now < account.tokens.not_before:
         return NotBefore(account.tokens.not_before, "the broker does not let these tokens be exchanged yet")
     if _waits(account, now):
-        return NotBefore(account.wait_until or now, "nobody knows yet what became of the last exchange")
-    if account.refused_at is not None and account.hold_until is not None and now < account.hold_until:
-        return NotBefore(account.hold_until, "they were refused a moment ago, and are sent once more after a pause")
+        return NotBefore(account.resend_not_before or now, "nobody knows yet what became of the last exchange")
+    if account.refused_at is not None and account.retry_not_before is not None and now < account.retry_not_before:
+        return NotBefore(
+            account.retry_not_before, "they were refused a moment ago, and are sent once more after a pause"
+        )
     return _unless_sibling_asks(login, account, now, policy)
 
 
@@ -160,8 +162,8 @@ def parked_for(account: Account, credential: Credential) -> CodeFirst | Parked |
     return None
 
 
-def _exchange(account: Account, now: datetime, policy: Policy) -> Exchange:
-    return Exchange(account, wants_new_refresh_token(account, now, policy))
+def _exchange(account: Account, now: datetime, policy: Policy) -> Send:
+    return Send(account, wants_new_refresh_token(account, now, policy))
 
 
 def _earliest(login: Login, now: datetime, policy: Policy) -> datetime:
@@ -174,17 +176,17 @@ def _interval_ends(success: datetime | None, now: datetime, policy: Policy) -> d
 
 
 def why_held(account: Account) -> str:
-    """What happened before `Account.hold_until` was set, in words."""
+    """What happened before `Account.retry_not_before` was set, in words."""
     if account.last_error is None:
         return "the last exchange did not go well"
     return f"the last exchange failed ({account.last_error})"
 
 
 def _waits(account: Account, now: datetime) -> bool:
-    return account.wait_until is not None and now < account.wait_until
+    return account.resend_not_before is not None and now < account.resend_not_before
 
 
-def _unless_sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> NotBefore | Exchange:
+def _unless_sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> NotBefore | Send:
     until = _sibling_asks(login, account, now, policy)
     if until is not None:
         return NotBefore(until, "another account of the login waits for a code")

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from attrs import evolve
 
 from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.attempt import Attempt, Entry
-from mesh_refresh.keeper.rules.fencing import Now, cleared, counts, replaced, shares
-from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, held, next_due, settled
+from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
+from mesh_refresh.keeper.rules.fencing import Context, cleared, counts, replaced, shares
+from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, next_due, resend_not_before, retry_not_before
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
@@ -17,8 +17,8 @@ from mesh_refresh.tokens import Tokens
 def left_out(
     login: Login,
     attempt: Attempt,
-    entries: tuple[Entry, ...],
-    now: Now,
+    entries: tuple[ReplyEntry, ...],
+    now: Context,
     *,
     shared: Tokens | None = None,
     served: Collection[str] = (),
@@ -53,7 +53,7 @@ def left_out(
     return login
 
 
-def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt, now: Now) -> Account:
+def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt, now: Context) -> Account:
     """`account` with the new token that came for another one."""
     parked = account.parked
     fresh = evolve(
@@ -67,7 +67,7 @@ def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt,
         known=fingerprints.rotated(account.known, account.tokens, tokens, now.credential),
         refused_at=None,
         unknown_since=None,
-        wait_until=None,
+        resend_not_before=None,
     )
     if account.epoch == attempt.epoch:
         fresh = evolve(fresh, failures=account.failures, failing_since=account.failing_since)
@@ -78,19 +78,19 @@ def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt,
     got_at, round_at = tokens.obtained_at, login.round_at
     behind = round_at is None or got_at is None or got_at < round_at
     due_at = now.at if behind else next_due(fresh, now.policy, chance=chance, now=now.at)
-    if due_at is not None and fresh.hold_until is not None:
-        due_at = max(due_at, fresh.hold_until)  # its own failures pace it still
+    if due_at is not None and fresh.retry_not_before is not None:
+        due_at = max(due_at, fresh.retry_not_before)  # its own failures pace it still
     return evolve(fresh, behind=behind, due_at=due_at)
 
 
-def _unserved(login: Login, account: Account, attempt: Attempt, now: Now) -> Account:
+def _unserved(login: Login, account: Account, attempt: Attempt, now: Context) -> Account:
     """The account that was asked for, where the reply has nothing for it: at once again would be for ever."""
     counted = _counted(account, attempt, now)
     again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
-    return evolve(counted, due_at=None if account.parked or account.needs_code else again, hold_until=again)
+    return evolve(counted, due_at=None if account.parked or account.needs_code else again, retry_not_before=again)
 
 
-def _counted(account: Account, attempt: Attempt, now: Now) -> Account:
+def _counted(account: Account, attempt: Attempt, now: Context) -> Account:
     return evolve(
         account,
         failures=account.failures + 1,
@@ -100,16 +100,16 @@ def _counted(account: Account, attempt: Attempt, now: Now) -> Account:
     )
 
 
-def _without_successor(login: Login, account: Account, attempt: Attempt, now: Now) -> Account:
+def _without_successor(login: Login, account: Account, attempt: Attempt, now: Context) -> Account:
     """Only others were renewed, by several tokens: nobody knows whether its own, which was sent, is spent."""
     counted = evolve(_counted(account, attempt, now), unknown_since=account.unknown_since or now.at)
-    again = held(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
-    wait = max(settled(account, now.policy, now=now.at), again)
+    again = retry_not_before(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
+    wait = max(resend_not_before(account, now.policy, now=now.at), again)
     due_at = None if account.parked or account.needs_code else wait
-    return evolve(counted, wait_until=wait, hold_until=again, due_at=due_at)
+    return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 
-def successor_of(login: Login, attempt: Attempt, entries: tuple[Entry, ...], now: Now) -> Tokens | None:
+def successor_of(login: Login, attempt: Attempt, entries: tuple[ReplyEntry, ...], now: Context) -> Tokens | None:
     """Whose tokens came after the spent ones.
 
     Where the account asked for was given none, those of the accounts that shared the spent ones.

@@ -10,17 +10,17 @@ from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.assignment import assign, park_unclear
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success
 from mesh_refresh.keeper.rules.entries import taken
-from mesh_refresh.keeper.rules.fencing import Applied, Now, cleared, is_newer, replaced, told_of
+from mesh_refresh.keeper.rules.fencing import Context, Transition, cleared, is_newer, replaced, told_of
 from mesh_refresh.keeper.rules.schedule import paced
 from mesh_refresh.keeper.rules.siblings import left_out, successor_of
 from mesh_refresh.logins import AccountState, Login, Pending
 from mesh_refresh.tokens import Tokens
 
 
-def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> Applied:
+def succeeded(login: Login, attempt: Attempt, success: Success, now: Context) -> Transition:
     """Fresh tokens came. Everything that the reply brought is taken up at once."""
     if login.epoch != attempt.login_epoch:
-        return Applied(login)  # removed, and made anew: what was sent for the old one is of nobody
+        return Transition(login)  # removed, and made anew: what was sent for the old one is of nobody
     asked = login.by_epoch(attempt.epoch)
     continues = asked is not None and asked.behind
     round_at = login.round_at if continues and login.round_at is not None else attempt.begun_at
@@ -33,14 +33,14 @@ def succeeded(login: Login, attempt: Attempt, success: Success, now: Now) -> App
     after = park_unclear(fresh, login, attempt, assigned, now)
     if not told:
         # Known already, or out of date for those whom it names. Others may have had the token that was spent.
-        return Applied(after.login.succeeding(login.round_at, login.succeeded_at), after.told)
-    return Applied(paced(after.login, now.policy), (*told, *after.told))
+        return Transition(after.login.succeeding(login.round_at, login.succeeded_at), after.told)
+    return Transition(paced(after.login, now.policy), (*told, *after.told))
 
 
-def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) -> Applied:
+def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Context) -> Transition:
     """The broker asks for a code: the account is parked with its continuation."""
     if login.epoch != attempt.login_epoch:
-        return Applied(login)
+        return Transition(login)
     told: list[Event] = []
     assigned = assign(login, attempt, wanted.entries, now, asks=True)
     new = successor_of(login, attempt, wanted.entries, now)
@@ -52,14 +52,14 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
     login = left_out(login, attempt, wanted.entries, now, shared=shared, served=assigned.served)
     account = login.by_epoch(attempt.epoch)
     if account is None:
-        return Applied(login, tuple(told))
+        return Transition(login, tuple(told))
     tokens = account.tokens
     if shared is not None and shared.refresh_token != tokens.refresh_token:
         # The access token of a first reply is for the second request only: it stays in the continuation.
         ends = shared.refresh_token_expires_at
         tokens = evolve(tokens, refresh_token=shared.refresh_token, refresh_token_expires_at=ends)
     if not is_newer(account, attempt, now.credential(tokens), now):
-        return Applied(login, tuple(told))
+        return Transition(login, tuple(told))
     pending = Pending(wanted.pending_id, wanted.document, now.at, display_message=wanted.display_message)
     parked = evolve(
         cleared(account),
@@ -76,4 +76,4 @@ def code_wanted(login: Login, attempt: Attempt, wanted: CodeWanted, now: Now) ->
         display_message=wanted.display_message,
     )
     told.append(events.MfaNeeded(*told_of(login, parked, now), pending.id, wanted.display_message))
-    return Applied(replaced(login, account, parked), tuple(told))
+    return Transition(replaced(login, account, parked), tuple(told))

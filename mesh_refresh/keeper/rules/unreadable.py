@@ -13,7 +13,7 @@ from mesh_refresh.errors import ReplyFacts
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
-from mesh_refresh.keeper.rules.fencing import Applied, Now, concerned, is_newer, replaced, told_of
+from mesh_refresh.keeper.rules.fencing import Context, Transition, concerned, is_newer, replaced, told_of
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import Reply
@@ -69,7 +69,7 @@ def _body_of(outcome: Refreshed | MfaRequired, body: bytes) -> bytes:
     return MaskedBytes(b"\n".join(filter(None, [body, *(it.to_json().encode() for it in tokens)])))
 
 
-def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
+def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Context) -> Transition:
     """Park the account with the body. Accounts that the reply may have renewed too are parked: what they have could end
     what is inside.
     """
@@ -77,17 +77,17 @@ def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Now)
         return _keep_late(login, attempt, reply, now)
     told: list[Event] = []
     if login.epoch != attempt.login_epoch:
-        return Applied(login)
+        return Transition(login)
     for account in concerned(login, attempt, now):
         if not is_newer(account, attempt, now.credential(account.tokens), now):
             continue
         parked = evolve(_parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number))
         login = replaced(login, account, parked)
         told.append(events.AccountUnreadable(*told_of(login, parked, now)))
-    return Applied(login, tuple(told))
+    return Transition(login, tuple(told))
 
 
-def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> Applied:
+def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Context) -> Transition:
     """The same for bytes that came after the exchange of `attempt`, whether or not its own outcome is written.
 
     Where a newer attempt has succeeded since, the account has the newer pair, and nothing shows that it is dead: the
@@ -98,7 +98,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
     """
     asked = login.by_epoch(attempt.epoch)
     if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
-        return Applied(login)
+        return Transition(login)
     told: list[Event] = []
     for account in concerned(login, attempt, now):
         kept = account
@@ -109,7 +109,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Now) -> A
         if kept is not account:
             login = replaced(login, account, kept)
             told.append(events.AccountUnreadable(*told_of(login, kept, now)))
-    return Applied(login, tuple(told))
+    return Transition(login, tuple(told))
 
 
 def _has_asked_since(account: Account, attempt: Attempt) -> bool:
@@ -122,7 +122,7 @@ def _has_succeeded_since(account: Account, attempt: Attempt) -> bool:
     return account.produced_by > attempt.number or (account.settled_by > attempt.number and not account.parked)
 
 
-def _parked(account: Account, attempt: Attempt, reply: Unreadable, now: Now) -> Account:
+def _parked(account: Account, attempt: Attempt, reply: Unreadable, now: Context) -> Account:
     own = account.epoch == attempt.epoch
     return evolve(
         account,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from attrs import frozen
 
 from mesh_refresh.keeper.rules.add import Added, Adding, added, checked, made, wrong_login_id
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import row_of
 from mesh_refresh.stores.store import ALL_BROKERS
 from mesh_refresh.tokens import Tokens
@@ -48,29 +48,29 @@ class Terms:
 _ALONE = Terms()
 
 
-async def add_login(core: Core, login_id: str, tokens: tuple[Tokens, ...], terms: Terms = _ALONE) -> Added:
+async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...], terms: Terms = _ALONE) -> Added:
     """See `Keeper.add` and `Keeper.add_many`."""
     checked(login_id, tokens)
     while True:
-        now = core.at()
+        now = runtime.at()
         how = Adding(
             now,
-            core.policy,
-            core.names,
+            runtime.policy,
+            runtime.names,
             terms.over,
             terms.at_once,
             on_demand=not terms.on_demand.isdisjoint((ALL_BROKERS, str(tokens[0].broker))),
-            credential=core.mesh.credential,
+            credential=runtime.mesh.credential,
         )
-        row = await core.store.read(login_id)
+        row = await runtime.store.read(login_id)
         if row is None:
-            login, done = made(login_id, core.names(), tokens, how)
-            written = await core.store.insert(row_of(core.store.cipher, login, now))
+            login, done = made(login_id, runtime.names(), tokens, how)
+            written = await runtime.store.insert(row_of(runtime.store.cipher, login, now))
         else:
-            stored = core.opened(row)
+            stored = runtime.opened(row)
             checked(login_id, tokens, str(stored.broker))
             login, done = added(stored, tokens, how)
-            written = not done.changed or await core.store.swap(row_of(core.store.cipher, login, now))
+            written = not done.changed or await runtime.store.swap(row_of(runtime.store.cipher, login, now))
         if written:
-            core.wake(login_id)
+            runtime.wake(login_id)
             return done

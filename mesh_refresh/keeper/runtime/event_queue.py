@@ -16,7 +16,7 @@ _log = logging.getLogger("mesh_refresh.keeper")
 Handler = Callable[[Event], Awaitable[object] | object]
 
 
-class Teller:
+class EventQueue:
     """Tells one handler after the other event, in order. Without a handler, events are only logged."""
 
     def __init__(self, handler: Handler | None, size: int) -> None:

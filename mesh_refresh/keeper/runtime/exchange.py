@@ -12,24 +12,24 @@ from mesh_refresh.client import SendOptions
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
-from mesh_refresh.keeper.limits.limiter import Place
+from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules import failure as failing
-from mesh_refresh.keeper.rules.attempt import Attempt, kept_of
+from mesh_refresh.keeper.rules.attempt import Attempt, result_of
 from mesh_refresh.keeper.rules.failure import Unknown
-from mesh_refresh.keeper.rules.fencing import Applied, Now, replaced
-from mesh_refresh.keeper.rules.select import Exchange, next_exchange, put_off
+from mesh_refresh.keeper.rules.fencing import Context, Transition, replaced
+from mesh_refresh.keeper.rules.select import Send, next_exchange, put_off
 from mesh_refresh.keeper.rules.unreadable import judge
 from mesh_refresh.keeper.runtime.classify import blame, not_made
 from mesh_refresh.keeper.runtime.late_replies import late_replies
-from mesh_refresh.keeper.runtime.runtime import Core
-from mesh_refresh.keeper.runtime.writer import GivenUp, Saving, Settled, swap
+from mesh_refresh.keeper.runtime.runtime import Runtime
+from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite, Settled, swap
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.replies.outcomes import MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.stores import Row, StoreError, StoreUnavailable
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
-Choice = Callable[[Login, Now], "Exchange | None"]
+Choice = Callable[[Login, Context], "Send | None"]
 """Which account to exchange, of the login as it was claimed; None: none of them, after all."""
 
 
@@ -42,13 +42,13 @@ class HeldBack(Exception):
         """Whether it would be so again at once."""
 
 
-class Unit:
-    """Has a place at the gate, which whoever made it took, and gives that back at its end."""
+class LoginExchange:
+    """Has a place at the limiter, which whoever made it took, and gives that back at its end."""
 
     def __init__(
-        self, core: Core, row: Row, claimed_at: float, choose: Choice, place: Place, *, code: str | None = None
+        self, runtime: Runtime, row: Row, claimed_at: float, choose: Choice, place: Permit, *, code: str | None = None
     ) -> None:
-        self.core = core
+        self.runtime = runtime
         self.login_id = row.login_id
         self.broker = row.broker
         self.answered = False
@@ -62,8 +62,8 @@ class Unit:
         """What the exchange raised."""
         self.outcome: Outcome | None = None
         """What came, as long as it is not in the store."""
-        self.saving: Saving | None = None
-        self.done: asyncio.Future[None] = core.loop.create_future()
+        self.saving: PendingWrite | None = None
+        self.done: asyncio.Future[None] = runtime.loop.create_future()
         self._row, self._claimed_at, self._choose, self._code = row, claimed_at, choose, code
         self._place = place
 
@@ -74,13 +74,13 @@ class Unit:
 
     def start(self) -> None:
         """Begin. From here on, the row's lease is this unit's to give back."""
-        core = self.core
+        runtime = self.runtime
         # Where the lease of an earlier one ran out under it, that one may have tokens: it stays the one to wait for.
-        core.units.setdefault(self.login_id, self)
-        _ = core.start(self._run())
+        runtime.units.setdefault(self.login_id, self)
+        _ = runtime.start(self._run())
 
     async def _run(self) -> None:
-        core = self.core
+        runtime = self.runtime
         try:
             await self._claimed()
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself, and callers must not hang
@@ -88,33 +88,35 @@ class Unit:
                 "an exchange ended in an unexpected way", extra={"login_id": self.login_id, **without_secrets(error)}
             )
         finally:
-            core.gate.leave(self._place)
-            if core.units.get(self.login_id) is self:
-                del core.units[self.login_id]
+            runtime.limiter.leave(self._place)
+            if runtime.units.get(self.login_id) is self:
+                del runtime.units[self.login_id]
             if not self.done.done():
                 self.done.set_result(None)
-            core.wake(self.login_id)
+            runtime.wake(self.login_id)
 
     async def _claimed(self) -> None:
-        core = self.core
+        runtime = self.runtime
         try:
-            login = core.opened(self._row)
+            login = runtime.opened(self._row)
         except StoreError as error:
             await self._leave_alone(error)
             return
-        if core.unopened.opened():
+        if runtime.key_mismatch.opened():
             _log.warning("logins open again: this process claims as before")
-        if self.login_id in core.unsaved:
+        if self.login_id in runtime.unsaved:
             # Tokens that come after these are on their way into the store.
             if self._row.open_attempt:
                 # Nobody else may think that it is settled. The write of those tokens gives this lease back.
-                core.resting[self.login_id] = self._row.attempt
+                runtime.parked_leases[self.login_id] = self._row.attempt
                 return
-            await self._write(login, lambda stored, now: Applied(put_off(stored, now.at + now.policy.poll, now.policy)))
+            await self._write(
+                login, lambda stored, now: Transition(put_off(stored, now.at + now.policy.poll, now.policy))
+            )
             return
         if self._row.open_attempt and await self._found_open(login):
             return
-        now = core.now()
+        now = runtime.now()
         wish = self._choose(login, now) if login.moving is None else None
         if wish is None:
             await self._write(login, nothing_to_send)
@@ -126,18 +128,18 @@ class Unit:
 
     def _may_be_spent(self, account: Account) -> bool:
         """Whether its tokens were sent before with an unknown fate, and their strategy allows no second request."""
-        return account.unknown_since is not None and not self.core.mesh.may_resend(account.tokens)
+        return account.unknown_since is not None and not self.runtime.mesh.may_resend(account.tokens)
 
     async def _found_open(self, login: Login) -> bool:
         """Stamp what nobody knows about; False where all of it was written after all."""
-        may = {it.epoch: self.core.mesh.may_resend(it.tokens) for it in login.accounts}
+        may = {it.epoch: self.runtime.mesh.may_resend(it.tokens) for it in login.accounts}
 
-        def stamp(stored: Login, now: Now) -> Applied:
+        def stamp(stored: Login, now: Context) -> Transition:
             return failing.found_open(stored, login, now, may)
 
-        if stamp(login, self.core.now()).login == login:
+        if stamp(login, self.runtime.now()).login == login:
             return False
-        await self._write(login, stamp, self.core.policy.settle)
+        await self._write(login, stamp, self.runtime.policy.settle)
         return True
 
     async def _leave_alone(self, error: StoreError) -> None:
@@ -145,32 +147,32 @@ class Unit:
 
         What is open stays open: only a process that can read the row can write down that its fate is unknown.
         """
-        core = self.core
+        runtime = self.runtime
         _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
         self.error = error
-        if core.unopened.failed(self.login_id, core.clock.monotonic()):
+        if runtime.key_mismatch.failed(self.login_id, runtime.clock.monotonic()):
             _log.error(
                 "this process claims nothing more: several logins in a row do not open with its keys. Nothing was "
                 "sent, and other processes may take them. Start it with the key that sealed them"
             )
         try:
-            await core.stored(lambda: core.store.release(self.login_id, core.owner, core.policy.backoff))
+            await runtime.stored(lambda: runtime.store.release(self.login_id, runtime.owner, runtime.policy.backoff))
         except Exception as failed:  # noqa: BLE001 - whatever a store raises: the lease runs out by itself
             _log.warning("a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(failed)})
 
     async def _write(
-        self, login: Login, change: Callable[[Login, Now], Applied], hold: timedelta = timedelta()
+        self, login: Login, change: Callable[[Login, Context], Transition], hold: timedelta = timedelta()
     ) -> None:
         """Write what holds no token. Where the store fails, the lease runs out and somebody else finds it open."""
-        core, pause = self.core, 0.05
-        core.begin_write()
+        runtime, pause = self.runtime, 0.05
+        runtime.begin_write()
         told: list[Event] = []
         while True:
             try:
-                self._settled(await swap(core, login, change, hold, mine=self._is_mine, told=told))
+                self._settled(await swap(runtime, login, change, hold, mine=self._is_mine, told=told))
             except Exception as error:  # noqa: BLE001 - whatever a store raises
-                left = core.policy.lease.total_seconds() - (core.clock.monotonic() - self._claimed_at)
-                if core.closing or left <= 0:
+                left = runtime.policy.lease.total_seconds() - (runtime.clock.monotonic() - self._claimed_at)
+                if runtime.closing or left <= 0:
                     _log.warning(
                         "a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(error)}
                     )
@@ -185,11 +187,11 @@ class Unit:
 
     def _settled(self, settled: Settled) -> None:
         self.login = settled.login
-        self.core.teller.tell(settled.told)
+        self.runtime.event_queue.tell(settled.told)
 
     # The exchange.
 
-    async def _exchange(self, login: Login, wish: Exchange, now: Now) -> None:
+    async def _exchange(self, login: Login, wish: Send, now: Context) -> None:
         account = wish.account
         asks = account.pending.id if account.pending is not None and self._code is not None else None
         attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew, credential=now.credential)
@@ -199,7 +201,7 @@ class Unit:
                 await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
                 return
             login = marked
-        late = late_replies(self.core, login, attempt, self.done)
+        late = late_replies(self.runtime, login, attempt, self.done)
         sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
@@ -223,8 +225,8 @@ class Unit:
             return
         await self._keep(login, attempt, outcome)
 
-    async def _sent(self, wish: Exchange, sending: SendOptions) -> Refreshed | MfaRequired:
-        mesh, account = self.core.mesh, wish.account
+    async def _sent(self, wish: Send, sending: SendOptions) -> Refreshed | MfaRequired:
+        mesh, account = self.runtime.mesh, wish.account
         pending = _continuation(account) if account.state is AccountState.MFA_REQUIRED else None
         if self._code is not None and pending is not None:
             return await mesh.submit_mfa(pending, self._code, sending=sending)
@@ -235,18 +237,18 @@ class Unit:
         """Something of the user's, a strategy most likely, raised before the bytes."""
         _log.error("a request could not be made", extra={"login_id": self.login_id, **without_secrets(error)})
         self.not_made, self.error = True, NotReadyInTime(f"the request could not be made ({type(error).__name__})")
-        failure = not_made(self.core, error, account, attempt, self._place)
+        failure = not_made(self.runtime, error, account, attempt, self._place)
         await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
 
     async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
         """Before a code goes out: after a crash, no other code is sent for the same question. None: not to be sent."""
 
-        def mark(stored: Login, _: Now) -> Applied:
+        def mark(stored: Login, _: Context) -> Transition:
             found = stored.by_epoch(epoch)
-            return Applied(stored if found is None else failing.answering(stored, found))
+            return Transition(stored if found is None else failing.answering(stored, found))
 
         try:
-            return (await swap(self.core, login, mark, timedelta(), mine=None)).login
+            return (await swap(self.runtime, login, mark, timedelta(), mine=None)).login
         except Exception as error:  # noqa: BLE001 - whatever a store raises: nothing was sent
             self.error = StoreUnavailable("The store failed before the code was sent; nothing was sent.")
             self.error.__cause__ = error
@@ -254,18 +256,18 @@ class Unit:
 
     def _before_send(self, login: Login) -> Callable[[], Any]:
         """The last look, with the connection in hand."""
-        core, policy = self.core, self.core.policy
+        runtime, policy = self.runtime, self.runtime.policy
         unknown = any(account.unknown_since is not None for account in login.accounts)
 
         def look() -> None:
-            if core.closing:
+            if runtime.closing:
                 raise HeldBack("the keeper is being left")
-            if self.login_id in core.unsaved:
+            if self.login_id in runtime.unsaved:
                 raise HeldBack("what came for this login is not in the store yet", pause=True)
-            now = core.clock.monotonic()
-            if now - self._claimed_at + core.mesh.retry.deadline.total_seconds() > policy.lease.total_seconds():
+            now = runtime.clock.monotonic()
+            if now - self._claimed_at + runtime.mesh.retry.deadline.total_seconds() > policy.lease.total_seconds():
                 raise HeldBack("too little is left of the lease", pause=True)
-            if core.gate.breakers.blocked(self.broker, now, self._place.probe) is not None:
+            if runtime.limiter.breakers.blocked(self.broker, now, self._place.probe) is not None:
                 raise HeldBack("a breaker has opened")
 
         def check() -> None:
@@ -275,7 +277,7 @@ class Unit:
         async def check_row() -> None:
             # After somebody's open attempt, that somebody may have written new tokens since.
             try:
-                row = await core.store.read(self.login_id)
+                row = await runtime.store.read(self.login_id)
             except Exception as error:
                 raise HeldBack("the store failed", pause=True) from error
             if row is None or (row.epoch, row.revision) != (login.epoch, login.revision):
@@ -286,17 +288,17 @@ class Unit:
 
     async def _keep(self, login: Login, attempt: Attempt, outcome: Refreshed | MfaRequired | UnreadableReply) -> None:
         """Into the store, before anything else."""
-        core = self.core
+        runtime = self.runtime
         self.answered, self.outcome = True, outcome
-        breakers, probe = core.gate.breakers, self._place.probe
+        breakers, probe = runtime.limiter.breakers, self._place.probe
         try:
             outcome = self.outcome = self._judged(login, outcome)
             if isinstance(outcome, UnreadableReply):
                 # Before the write, which may take long: meanwhile, others would go the same way.
-                now, at = core.clock.monotonic(), core.at()
+                now, at = runtime.clock.monotonic(), runtime.at()
                 counted = None if attempt.with_code is not None else self.login_id
-                core.teller.tell(breakers.unreadable(self.broker, counted, now, at, probe))
-            self.saving = Saving(core, attempt, kept_of(outcome, core.names))
+                runtime.event_queue.tell(breakers.unreadable(self.broker, counted, now, at, probe))
+            self.saving = PendingWrite(runtime, attempt, result_of(outcome, runtime.names))
             settled = await self.saving.save(login)
         except Exception as error:
             # Whatever went wrong: leaving the keeper raises it, and the only live tokens may be on that.
@@ -309,8 +311,8 @@ class Unit:
             self.outcome = None
         self._settled(settled)
         if not isinstance(outcome, UnreadableReply):
-            now, at, name = core.clock.monotonic(), core.at(), attempt.epoch
-            core.teller.tell(breakers.succeeded(self.broker, self.login_id, now, at, probe, account=name))
+            now, at, name = runtime.clock.monotonic(), runtime.at(), attempt.epoch
+            runtime.event_queue.tell(breakers.succeeded(self.broker, self.login_id, now, at, probe, account=name))
 
     def _judged(self, login: Login, outcome: Refreshed | MfaRequired | UnreadableReply) -> Outcome:
         """`outcome`, or the reply to keep in its place, where it cannot be of this login."""
@@ -325,10 +327,10 @@ class Unit:
     def give_up(self, outcome: Outcome) -> None:
         """The store does not take it until the keeper is left."""
         spilled = self.saving is not None and self.saving.path is not None
-        (self.core.spilled if spilled else self.core.given_up).append(outcome)
+        (self.runtime.spilled if spilled else self.runtime.given_up).append(outcome)
 
     async def _failed(self, login: Login, attempt: Attempt, error: MeshRefreshError, account: Account) -> None:
-        core = self.core
+        runtime = self.runtime
         self.error = error
         if isinstance(error, NotSent) and isinstance(error.__cause__, HeldBack):
             held = error.__cause__
@@ -337,39 +339,39 @@ class Unit:
                 _log.warning("an exchange was held back: %s", held, extra={"login_id": self.login_id})
             await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=held.pause))
             return
-        if isinstance(error, InvalidRequest) and core.mesh.closed:
+        if isinstance(error, InvalidRequest) and runtime.mesh.closed:
             self.error = NotReadyInTime("the client is closed")
             await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
             return
-        failure = blame(core, error, account, attempt, self._place)
-        hold = core.policy.settle if isinstance(failure, Unknown) else timedelta()
+        failure = blame(runtime, error, account, attempt, self._place)
+        hold = runtime.policy.settle if isinstance(failure, Unknown) else timedelta()
         if failure is None:
-            await self._write(login, lambda stored, _: Applied(failing.code_refused(stored, attempt)))
+            await self._write(login, lambda stored, _: Transition(failing.code_refused(stored, attempt)))
             return
         await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now), hold)
 
 
-def loop_choice(login: Login, now: Now) -> Exchange | None:
+def loop_choice(login: Login, now: Context) -> Send | None:
     """What the loop exchanges."""
     return next_exchange(login, now.at, now.policy, now.credential)
 
 
-def nothing_to_send(stored: Login, now: Now) -> Applied:
+def nothing_to_send(stored: Login, now: Context) -> Transition:
     """The lease goes back; whatever is due and may not be sent is put off, to the next look at the soonest.
 
     What has expired may have held up another account until now: that one is not claimed again at once either.
     """
     applied = failing.expired(stored, now)
-    return Applied(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
+    return Transition(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
 
 
-def _untouched(stored: Login, attempt: Attempt, now: Now, *, pause: bool = False) -> Applied:
+def _untouched(stored: Login, attempt: Attempt, now: Context, *, pause: bool = False) -> Transition:
     """Nothing was sent: only the lease goes back, and a question that was about to be answered is open again."""
     login = failing.code_refused(stored, attempt) if attempt.with_code is not None else stored
     account = login.by_epoch(attempt.epoch)
     if not pause or account is None or account.due_at is None:
-        return Applied(login)
-    return Applied(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
+        return Transition(login)
+    return Transition(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
 
 
 def _continuation(account: Account) -> MfaRequired | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.status import Health
 
 _EVERY, _PATIENCE = 2.0, 1.0
@@ -20,52 +20,52 @@ NOT_RUNNING = Health(alive=False, ready=False, ok=False, problems=("the keeper i
 """Of a keeper that was not entered, or was left."""
 
 
-async def ping(core: Core) -> None:
+async def ping(runtime: Runtime) -> None:
     """Ask the store for something small. What it raises shows in `health` and nowhere else."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            await core.store.paused()
+            await runtime.store.paused()
     except Exception:  # noqa: BLE001 - whatever a store raises
         return
-    core.vitals.store_answered_at = core.loop.time()
+    runtime.vitals.store_answered_at = runtime.loop.time()
 
 
-async def keep_pinging(core: Core) -> None:
+async def keep_pinging(runtime: Runtime) -> None:
     """Ping a store that has not answered anything else for a while, until this is cancelled."""
     while True:
         await asyncio.sleep(_EVERY)
-        if core.loop.time() - core.vitals.store_answered_at >= _EVERY:
-            await ping(core)
+        if runtime.loop.time() - runtime.vitals.store_answered_at >= _EVERY:
+            await ping(runtime)
 
 
-def health_of(core: Core, *, loop_died: bool) -> Health:
+def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
     """See `Keeper.health`."""
-    unsaved, halted = len(core.unsaved), core.gate.breakers.halted
+    unsaved, halted = len(runtime.unsaved), runtime.limiter.breakers.halted
     problems = [
         *(["the loop has ended"] if loop_died else []),
-        *_problems_of_store(core),
-        *([_NO_KEY] if core.unopened.stopped else []),
+        *_problems_of_store(runtime),
+        *([_NO_KEY] if runtime.key_mismatch.stopped else []),
         *([f"everything is halted: {halted}"] if halted is not None else []),
         *([f"new tokens of {unsaved} login(s) are not in the store yet"] if unsaved else []),
     ]
-    silent = core.loop.time() - core.vitals.store_answered_at
+    silent = runtime.loop.time() - runtime.vitals.store_answered_at
     return Health(
         alive=not loop_died,
-        ready=not (loop_died or core.closing or core.reading_spool) and silent < _READY_FOR,
+        ready=not (loop_died or runtime.closing or runtime.reading_spool) and silent < _READY_FOR,
         ok=not problems,
         problems=tuple(problems),
-        most_overdue=core.vitals.most_overdue,
+        most_overdue=runtime.vitals.most_overdue,
         unsaved=unsaved,
-        in_flight=core.gate.in_flight,
+        in_flight=runtime.limiter.in_flight,
         halted=halted,
-        events_dropped=core.teller.dropped,
+        events_dropped=runtime.event_queue.dropped,
     )
 
 
-def _problems_of_store(core: Core) -> list[str]:
-    vitals, now, problems = core.vitals, core.loop.time(), []
-    if core.failed_at is not None:
-        problems.append(f"the store has been failing for {core.clock.monotonic() - core.failed_at:.0f} s")
+def _problems_of_store(runtime: Runtime) -> list[str]:
+    vitals, now, problems = runtime.vitals, runtime.loop.time(), []
+    if runtime.failed_at is not None:
+        problems.append(f"the store has been failing for {runtime.clock.monotonic() - runtime.failed_at:.0f} s")
     silent = now - max(vitals.store_answered_at, vitals.entered_at)
     if silent >= _READY_FOR:
         problems.append(f"the store has not answered for {silent:.0f} s")

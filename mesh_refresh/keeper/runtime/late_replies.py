@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 from attrs import evolve
 
-from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable, kept_of
+from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable, result_of
 from mesh_refresh.keeper.rules.unreadable import judge
-from mesh_refresh.keeper.runtime.runtime import Core
-from mesh_refresh.keeper.runtime.writer import GivenUp, Saving, Settled
+from mesh_refresh.keeper.runtime.runtime import Runtime
+from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite, Settled
 from mesh_refresh.logins import Login
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, run_foreign
@@ -21,7 +21,7 @@ _log = logging.getLogger("mesh_refresh.keeper")
 
 
 def late_replies(
-    core: Core, login: Login, attempt: Attempt, ended: "asyncio.Future[None]"
+    runtime: Runtime, login: Login, attempt: Attempt, ended: "asyncio.Future[None]"
 ) -> Callable[[Outcome], Awaitable[None] | None]:
     """What the client is to call with what comes after the exchange of `attempt`; `ended`: that is over.
 
@@ -38,46 +38,46 @@ def late_replies(
             late = True
         else:
             return None
-        kept = kept_of(came, core.names)
+        kept = result_of(came, runtime.names)
         if isinstance(came, UnreadableReply) and isinstance(kept, Unreadable):
             _log.error("what came after an exchange cannot be read", extra={"login_id": attempt.login_id})
-            now, at = core.clock.monotonic(), core.at()
+            now, at = runtime.clock.monotonic(), runtime.at()
             counted = None if attempt.with_code is not None else attempt.login_id
-            core.teller.tell(core.gate.breakers.unreadable(login.broker, counted, now, at, ()))
+            runtime.event_queue.tell(runtime.limiter.breakers.unreadable(login.broker, counted, now, at, ()))
             kept = evolve(kept, late=late)
         else:
             _log.info("a reply came after its deadline", extra={"login_id": attempt.login_id})
         # Made at once: from here on, nothing is sent or answered of the login before this is written.
-        saving = Saving(core, attempt, kept, after=ended)
-        core.late[saving] = came
-        return core.protect(_save(core, saving))
+        saving = PendingWrite(runtime, attempt, kept, after=ended)
+        runtime.late[saving] = came
+        return runtime.protect(_save(runtime, saving))
 
     return keep
 
 
-async def _save(core: Core, saving: Saving) -> None:
+async def _save(runtime: Runtime, saving: PendingWrite) -> None:
     settled: Settled
     try:
-        if core.drained:  # nothing else ends a store that does not answer
-            settled = await run_foreign(lambda: saving.save(None), timeout=core.patience, again=False)
+        if runtime.drained:  # nothing else ends a store that does not answer
+            settled = await run_foreign(lambda: saving.save(None), timeout=runtime.patience, again=False)
         else:
             settled = await saving.save(None)
     except (GivenUp, TimeoutError, CancelledForGood):
         await saving.spilled()
-        give_up(core, saving)
+        give_up(runtime, saving)
         return
-    del core.late[saving]
-    core.teller.tell(settled.told)
+    del runtime.late[saving]
+    runtime.event_queue.tell(settled.told)
 
 
-def give_up(core: Core, saving: Saving) -> None:
+def give_up(runtime: Runtime, saving: PendingWrite) -> None:
     """The store does not take it until the keeper is left, or not at all since."""
-    reply = core.late.pop(saving, None)
+    reply = runtime.late.pop(saving, None)
     if reply is None:
         return  # it was given up before
     if saving.path is not None:
-        core.spilled.append(reply)
+        runtime.spilled.append(reply)
         return
-    if core.left:
+    if runtime.left:
         raise NotSaved("The store did not take a late reply after the keeper was left.", (reply,))
-    core.given_up.append(reply)
+    runtime.given_up.append(reply)

@@ -8,22 +8,22 @@ from attrs import define
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
-from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
     CodeFirst,
-    Exchange,
     Good,
     NotBefore,
     Parked,
+    Send,
     answer,
     forced,
     parked_for,
     why_held,
 )
-from mesh_refresh.keeper.runtime.claimer import Deadline, Reaching
-from mesh_refresh.keeper.runtime.exchange import Unit
+from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
+from mesh_refresh.keeper.runtime.exchange import LoginExchange
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
@@ -31,11 +31,11 @@ from mesh_refresh.replies.outcomes import MfaPending
 from mesh_refresh.tokens import Tokens
 
 _T = TypeVar("_T")
-Judge = Callable[["Wish", Login, Account, Now], Answer]
+Judge = Callable[["TokenRequest", Login, Account, Context], Answer]
 
 
 @define
-class Wish:
+class TokenRequest:
     """Which account, by which rule."""
 
     login_id: str
@@ -44,69 +44,69 @@ class Wish:
     tried: bool = False
     """An exchange was sent for it."""
 
-    def choose(self, login: Login, now: Now) -> Exchange | None:
+    def choose(self, login: Login, now: Context) -> Send | None:
         """What to exchange of the login as it was claimed: the rule looks again."""
         try:
             found = self.judge(self, login, login.account(self.account_id), now)
         except LookupError:
             return None  # it has other accounts by now: the caller finds out by itself
-        return found if isinstance(found, Exchange) else None
+        return found if isinstance(found, Send) else None
 
 
-class Asking(Reaching):
+class OnDemand(Claimer):
     """What the verbs of a keeper do for one login."""
 
     async def tokens(self, login_id: str, account_id: str | None, rejected: Tokens | None, wait: timedelta) -> Tokens:
         """Fresh tokens, refreshed first where they must be."""
 
-        def judge(_: Wish, login: Login, account: Account, now: Now) -> Answer:
+        def judge(_: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
             return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
 
-        return await self._fresh(Wish(login_id, account_id, judge), Deadline(self.core, wait))
+        return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
 
     async def refresh(self, login_id: str, account_id: str | None, wait: timedelta) -> Tokens:
         """Tokens of an exchange that ended after this was asked for."""
-        before = (await self.read(login_id, Deadline(self.core, wait))).account(account_id)
+        before = (await self.read(login_id, Deadline(self.runtime, wait))).account(account_id)
 
-        def judge(wish: Wish, login: Login, account: Account, now: Now) -> Answer:
+        def judge(wish: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
             if _is_fresher(account, before) and is_good(account.tokens, now.at, now.policy):
                 return Good(account.tokens)
             found = forced(login, account, now.at, now.policy, credential=now.credential)
-            if wish.tried and isinstance(found, Exchange):
+            if wish.tried and isinstance(found, Send):
                 # A second one is sent only where `tokens` would send it.
                 rejected = account.tokens
                 return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
             return found
 
-        return await self._fresh(Wish(login_id, account_id, judge), Deadline(self.core, wait))
+        return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
 
     async def restart_mfa(self, login_id: str, account_id: str | None, wait: timedelta) -> Account:
         """The account after a new question was asked for."""
-        deadline = Deadline(self.core, wait)
+        deadline = Deadline(self.runtime, wait)
         before = (await self.read(login_id, deadline)).account(account_id).pending
         if before is None:
             raise CodeNotWanted
 
-        def judge(_: Wish, __: Login, account: Account, now: Now) -> Answer:
+        def judge(_: TokenRequest, __: Login, account: Account, now: Context) -> Answer:
             if account.pending is None or account.pending.id != before.id:
                 # Asked anew, or refreshed without a question; or refused, which is no answer.
                 refused = parked_for(account, now.credential) if account.pending is None else None
                 return refused or Good(account.tokens)
-            if account.wait_until is not None and now.at < account.wait_until:
-                return NotBefore(account.wait_until, "the outcome of the last exchange is not known yet")
-            if account.hold_until is not None and now.at < account.hold_until:
-                return NotBefore(account.hold_until, why_held(account))
-            return Exchange(account)
+            if account.resend_not_before is not None and now.at < account.resend_not_before:
+                return NotBefore(account.resend_not_before, "the outcome of the last exchange is not known yet")
+            if account.retry_not_before is not None and now.at < account.retry_not_before:
+                return NotBefore(account.retry_not_before, why_held(account))
+            return Send(account)
 
-        await self._fresh(Wish(login_id, account_id, judge), deadline)
+        await self._fresh(TokenRequest(login_id, account_id, judge), deadline)
         return (await self.read(login_id, deadline)).account(account_id)
 
     async def submit_mfa(
         self, login_id: str, code: str, pending_id: str | None, account_id: str | None, wait: timedelta
     ) -> Tokens:
         """Fresh tokens, after the broker took the code."""
-        with self.core.wakeups.follow(login_id) as followed:
-            return await self._submit(followed, MaskedStr(code), pending_id, account_id, Deadline(self.core, wait))
+        with self.runtime.wakeups.follow(login_id) as followed:
+            return await self._submit(followed, MaskedStr(code), pending_id, account_id, Deadline(self.runtime, wait))
 
     async def _submit(
         self, followed: Followed, code: str, pending_id: str | None, account_id: str | None, deadline: Deadline
@@ -120,17 +120,17 @@ class Asking(Reaching):
             assert account.pending is not None  # noqa: S101 - `_asked` looks for it
             wanted: str = account.pending.id
             pending_id = wanted  # and no other, if it is asked anew meanwhile
-            if account.wait_until is not None and self.core.at() < account.wait_until:
+            if account.resend_not_before is not None and self.runtime.at() < account.resend_not_before:
                 why = "nobody knows yet what became of the last exchange"
-                await self.wait_until(account.wait_until, why, deadline, followed, seen)
+                await self.resend_not_before(account.resend_not_before, why, deadline, followed, seen)
                 continue
             if held is not None and not deadline.left:
                 raise held
 
-            def choose(claimed: Login, now: Now, wanted: str = wanted) -> Exchange | None:
+            def choose(claimed: Login, now: Context, wanted: str = wanted) -> Send | None:
                 found = next((it for it in claimed.accounts if _waits_for(it, wanted)), None)
-                waits = found is not None and found.wait_until is not None and now.at < found.wait_until
-                return None if found is None or waits else Exchange(found)
+                waits = found is not None and found.resend_not_before is not None and now.at < found.resend_not_before
+                return None if found is None or waits else Send(found)
 
             unit = await self.claimed(login, choose, deadline, code)
             if unit is None:
@@ -141,12 +141,12 @@ class Asking(Reaching):
             # Nothing was sent: held back, or somebody's open attempt came first. The question may still be open.
             held = NotReadyInTime("nothing was sent") if unit.error is None else unit.error.for_another()
 
-    async def _fresh(self, wish: Wish, deadline: Deadline) -> Tokens:
-        with self.core.wakeups.follow(wish.login_id) as followed:
+    async def _fresh(self, wish: TokenRequest, deadline: Deadline) -> Tokens:
+        with self.runtime.wakeups.follow(wish.login_id) as followed:
             return await self._followed(wish, deadline, followed)
 
-    async def _followed(self, wish: Wish, deadline: Deadline, followed: Followed) -> Tokens:
-        core = self.core
+    async def _followed(self, wish: TokenRequest, deadline: Deadline, followed: Followed) -> Tokens:
+        runtime = self.runtime
         login: Login | None = None
         seen = followed.changes
         while True:
@@ -155,7 +155,7 @@ class Asking(Reaching):
                 seen = followed.changes
                 login = await self.read(wish.login_id, deadline)
             account = login.account(wish.account_id)
-            found = wish.judge(wish, login, account, core.now())
+            found = wish.judge(wish, login, account, runtime.now())
             match found if isinstance(found, Good) else _at_home(login, found):
                 case Good(tokens):
                     return tokens
@@ -164,10 +164,10 @@ class Asking(Reaching):
                 case Parked(reason, display_message):
                     raise ReconnectNeeded(reason, display_message)
                 case NotBefore(at, why):
-                    await self.wait_until(at, why, deadline, followed, seen)
+                    await self.resend_not_before(at, why, deadline, followed, seen)
                     login = None
-                case Exchange():
-                    unit = core.units.get(wish.login_id) or await self.claimed(login, wish.choose, deadline)
+                case Send():
+                    unit = runtime.units.get(wish.login_id) or await self.claimed(login, wish.choose, deadline)
                     login = None
                     if unit is not None:
                         await self.ended(unit, deadline)
@@ -185,7 +185,7 @@ def _at_home(login: Login, it: _T) -> _T:
     raise NotReadyInTime("the login is being moved into this store")
 
 
-def _was_tried(unit: Unit) -> bool:
+def _was_tried(unit: LoginExchange) -> bool:
     """Whether what was asked for was begun, and not only held back."""
     return unit.sent or unit.not_made or not isinstance(unit.error, NotReadyInTime | None)
 
@@ -219,7 +219,7 @@ def _waits_for(account: Account, pending_id: str) -> bool:
     return account.pending is not None and account.pending.id == pending_id and not account.pending.answered
 
 
-def _after_code(unit: Unit, account: Account, pending_id: str) -> Tokens:
+def _after_code(unit: LoginExchange, account: Account, pending_id: str) -> Tokens:
     """What a code led to."""
     if unit.error is not None:
         raise unit.error.for_another()

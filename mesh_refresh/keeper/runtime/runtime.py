@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
-from mesh_refresh.keeper.limits.key_mismatch import Unopened
-from mesh_refresh.keeper.limits.limiter import Gate
+from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
+from mesh_refresh.keeper.limits.limiter import Limiter
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Now
-from mesh_refresh.keeper.runtime.event_queue import Teller
+from mesh_refresh.keeper.rules.fencing import Context
+from mesh_refresh.keeper.runtime.event_queue import EventQueue
 from mesh_refresh.keeper.runtime.shared_reads import SharedReads
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.vitals import Vitals
@@ -25,8 +25,8 @@ from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 if TYPE_CHECKING:
-    from mesh_refresh.keeper.runtime.exchange import Unit
-    from mesh_refresh.keeper.runtime.writer import Saving
+    from mesh_refresh.keeper.runtime.exchange import LoginExchange
+    from mesh_refresh.keeper.runtime.writer import PendingWrite
 
 _T = TypeVar("_T")
 
@@ -36,7 +36,7 @@ def new_name() -> str:
     return secrets.token_hex(16)
 
 
-class Core:
+class Runtime:
     """Everything with a side effect that a running keeper needs, bound to one event loop."""
 
     undoing = 0
@@ -54,28 +54,28 @@ class Core:
         policy: Policy,
         clock: Clock,
         names: Callable[[], str],
-        teller: Teller,
+        event_queue: EventQueue,
         spool: Spool | None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
-        self.names, self.teller, self.spool = names, teller, spool
-        self._steady = getattr(store, "steady", False)
+        self.names, self.event_queue, self.spool = names, event_queue, spool
+        self._steady = getattr(store, "cancellation_safe", False)
         self.owner = names()
         """Drawn at each start: what an earlier life of this process leased is somebody else's."""
-        self.gate = Gate(policy)
-        self.unopened = Unopened(policy)
-        self.units: dict[str, Unit] = {}
+        self.limiter = Limiter(policy)
+        self.key_mismatch = KeyMismatch(policy)
+        self.units: dict[str, LoginExchange] = {}
         """Exchanges under way, by login."""
-        self.saving: set[Saving] = set()
+        self.saving: set[PendingWrite] = set()
         """Outcomes on their way into the store."""
-        self.late: dict[Saving, Outcome] = {}
+        self.late: dict[PendingWrite, Outcome] = {}
         """Those of them that came after their exchanges, and what they save."""
         self.claiming: dict[str, asyncio.Future[None]] = {}
         """Claims for a caller that are under way, by login: others wait for them."""
         self.unsaved: dict[str, int] = {}
         """Logins with new tokens that are not in the store yet, and how many outcomes of each."""
-        self.resting: dict[str, int] = {}
+        self.parked_leases: dict[str, int] = {}
         """Claims of such logins, by their numbers: the write of the new tokens gives their leases back."""
         self.unread = 0
         """Files of the spool that a store which fails has not taken yet: before it does, nothing is sent."""
@@ -108,9 +108,9 @@ class Core:
         self.tasks: set[ExchangeTask] = set()
         """What must come to its end before the keeper is left."""
 
-    def now(self) -> Now:
+    def now(self) -> Context:
         """What pure code is told."""
-        return Now(self.clock.now(), self.policy, self.names, self.mesh.credential)
+        return Context(self.clock.now(), self.policy, self.names, self.mesh.credential)
 
     def at(self) -> datetime:
         """The wall clock."""
@@ -122,7 +122,7 @@ class Core:
 
     def remind(self) -> None:
         """Tell again what was told long ago, and still holds everything back."""
-        self.teller.tell(self.gate.breakers.reminders(self.clock.monotonic(), self.clock.now()))
+        self.event_queue.tell(self.limiter.breakers.reminders(self.clock.monotonic(), self.clock.now()))
 
     async def notice_resumes(self, *, of: str | None = None) -> None:
         """Let a probe through where a broker was resumed, in this process or in another one.
@@ -130,7 +130,7 @@ class Core:
         Looks at once for the broker that was resumed here; else once in `Policy.poll`, and while a breaker is open.
         Raises what the store raises.
         """
-        now, breakers = self.clock.monotonic(), self.gate.breakers
+        now, breakers = self.clock.monotonic(), self.limiter.breakers
         if of is None and (not breakers.open or now < self._resumes_due):
             return
         self._resumes_due = now + self.policy.poll.total_seconds()

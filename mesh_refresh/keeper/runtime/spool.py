@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.fsync import sync_folder
-from mesh_refresh.keeper.rules.attempt import Attempt, Kept, NewerVersion, Unreadable, from_text, to_text
+from mesh_refresh.keeper.rules.attempt import Attempt, ExchangeResult, NewerVersion, Unreadable, from_text, to_text
 from mesh_refresh.keeper.runtime.spool_folder import prepare
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
@@ -36,12 +36,12 @@ _log = logging.getLogger("mesh_refresh.keeper")
 
 
 @frozen
-class Spooled:
+class SpoolFile:
     """One file of the spool."""
 
     path: Path
     attempt: Attempt
-    kept: Kept
+    kept: ExchangeResult
 
 
 def files(folder: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.suffix in kept or path.name.startswith(_NEW)]
 
 
-def unsealed(cipher: Sealing, content: bytes) -> tuple[Attempt, Kept]:
+def unsealed(cipher: Sealing, content: bytes) -> tuple[Attempt, ExchangeResult]:
     """The content of a file. Raises `WrongKey`, and `InvalidRequest` where it is not whole.
 
     A checksum before the sealed value tells a file that is not whole from one of another key, which may come back. A
@@ -78,7 +78,7 @@ class Spool:
     def __repr__(self) -> str:
         return f"<Spool {self._folder}>"
 
-    async def write(self, attempt: Attempt, kept: Kept) -> Path:
+    async def write(self, attempt: Attempt, kept: ExchangeResult) -> Path:
         """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
         sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT))
         content = MaskedBytes(_HEAD + hashlib.sha256(sealed).digest() + sealed)
@@ -88,7 +88,7 @@ class Spool:
         """Make the folder, and try it. Raises `InvalidRequest` or `StoreRefused`, with its path."""
         await asyncio.get_running_loop().run_in_executor(None, prepare, self._folder)
 
-    async def read(self) -> list[Spooled]:
+    async def read(self) -> list[SpoolFile]:
         """Everything that is in it, the oldest first, and late replies last.
 
         Raises `WrongKey` or `StoreOfNewerVersion` where a file waits for its key or for another version of this
@@ -101,7 +101,7 @@ class Spool:
             try:
                 if content is None:
                     raise InvalidRequest("This is no file.")
-                spooled.append(Spooled(path, *unsealed(self._cipher, content)))
+                spooled.append(SpoolFile(path, *unsealed(self._cipher, content)))
             except WrongKey:
                 if path.suffix == _SUFFIX:
                     raise WrongKey(f"The file {path} of the spool is not sealed with any of these keys.") from None

@@ -11,13 +11,13 @@ from attrs import define, evolve, field
 
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
-from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Kept, Success, Unreadable
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, Success, Unreadable
 from mesh_refresh.keeper.rules.clock_skew import as_told_now
 from mesh_refresh.keeper.rules.failure import stuck
-from mesh_refresh.keeper.rules.fencing import Applied, Now
+from mesh_refresh.keeper.rules.fencing import Context, Transition
 from mesh_refresh.keeper.rules.success import code_wanted, succeeded
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
-from mesh_refresh.keeper.runtime.runtime import Core
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.logins import Login
 from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
@@ -29,7 +29,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _SPILLING = 30.0
 """Seconds that the disk of the spool may take, once nothing else is left to try."""
 
-Change = Callable[[Login, Now], Applied]
+Change = Callable[[Login, Context], Transition]
 """What becomes of the login as it is stored at that moment."""
 Mine = Callable[[int], bool]
 """Whether the lease of the claim with this number is to be given back."""
@@ -49,7 +49,13 @@ class Settled:
 
 
 async def swap(
-    core: Core, login: Login, change: Change, hold: timedelta, *, mine: Mine | None, told: list[Event] | None = None
+    runtime: Runtime,
+    login: Login,
+    change: Change,
+    hold: timedelta,
+    *,
+    mine: Mine | None,
+    told: list[Event] | None = None,
 ) -> Settled:
     """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
 
@@ -63,29 +69,29 @@ async def swap(
     told = [] if told is None else told
     sure = not told
     while True:
-        now = core.now()
+        now = runtime.now()
         applied = change(login, now)
         if not told:
             # The first time that there is something to tell. A second look, after a write of which it is not known that
             # it was done, finds it done.
             told += (*applied.told, *stuck(login, applied.login, now))
-        row, wait = row_of(core.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
-        owner = core.owner if mine is not None and mine(login.attempt) else None
-        if await core.stored(partial(core.store.swap, row, owner=owner, hold=wait)):
+        row, wait = row_of(runtime.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
+        owner = runtime.owner if mine is not None and mine(login.attempt) else None
+        if await runtime.stored(partial(runtime.store.swap, row, owner=owner, hold=wait)):
             written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
             return Settled(written, tuple(told))
         if sure:
             told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
-        found = await core.stored(partial(core.store.read, login.login_id))
+        found = await runtime.stored(partial(runtime.store.read, login.login_id))
         if found is None or found.epoch != login.epoch:
             return Settled(None)
-        login = core.opened(found)
+        login = runtime.opened(found)
 
 
-def change_for(attempt: Attempt, kept: Kept) -> Change:
+def change_for(attempt: Attempt, kept: ExchangeResult) -> Change:
     """What an outcome that brought something makes of a login."""
 
-    def change(login: Login, now: Now) -> Applied:
+    def change(login: Login, now: Context) -> Transition:
         sent, came = as_told_now(attempt, kept, now.at)
         if isinstance(came, Success):
             return succeeded(login, sent, came, now)
@@ -97,12 +103,12 @@ def change_for(attempt: Attempt, kept: Kept) -> Change:
 
 
 @define(eq=False)
-class Saving:
+class PendingWrite:
     """One outcome on its way into the store."""
 
-    core: Core
+    runtime: Runtime
     attempt: Attempt
-    kept: Kept
+    kept: ExchangeResult
     hold: timedelta = timedelta()
     path: Path | None = None
     """Where it is spooled."""
@@ -121,45 +127,45 @@ class Saving:
 
     def __attrs_post_init__(self) -> None:
         """From here on, what the store has of this login is known to be out of date."""
-        unsaved, login_id = self.core.unsaved, self.attempt.login_id
+        unsaved, login_id = self.runtime.unsaved, self.attempt.login_id
         unsaved[login_id] = unsaved.get(login_id, 0) + 1
-        self.core.unread += self.earlier
+        self.runtime.unread += self.earlier
 
     async def save(self, login: Login | None) -> Settled:
         """Write it, for as long as it takes. Raises `GivenUp` when the keeper is left and the store still fails.
 
         Without a `login`, that is read first.
         """
-        core, login_id = self.core, self.attempt.login_id
+        runtime, login_id = self.runtime, self.attempt.login_id
         # A store may also never answer.
-        patience = core.loop.call_later(core.patience, self.spill_meanwhile)
-        self._patient_until = core.begin_write()
-        core.saving.add(self)
+        patience = runtime.loop.call_later(runtime.patience, self.spill_meanwhile)
+        self._patient_until = runtime.begin_write()
+        runtime.saving.add(self)
         try:
             return await self._tried(login)
         finally:
             patience.cancel()
-            core.saving.discard(self)
+            runtime.saving.discard(self)
             if self.earlier:
-                core.unread -= 1
-            core.wake(login_id)
-            left = core.unsaved.pop(login_id) - 1
+                runtime.unread -= 1
+            runtime.wake(login_id)
+            left = runtime.unsaved.pop(login_id) - 1
             if left:
-                core.unsaved[login_id] = left
+                runtime.unsaved[login_id] = left
             else:
-                core.resting.pop(login_id, None)
+                runtime.parked_leases.pop(login_id, None)
 
     async def _tried(self, login: Login | None) -> Settled:
-        core, change = self.core, change_for(self.attempt, self.kept)
+        runtime, change = self.runtime, change_for(self.attempt, self.kept)
         if self.after is not None:
             await asyncio.wait((self.after,))
-            self._patient_until = core.begin_write()
+            self._patient_until = runtime.begin_write()
         while True:
             try:
                 login = login or await self._read()
                 settled = Settled(None)
                 if login is not None:
-                    settled = await swap(core, login, change, self.hold, mine=self._is_mine, told=self._told)
+                    settled = await swap(runtime, login, change, self.hold, mine=self._is_mine, told=self._told)
             except (WrongKey, StoreDamaged) as error:
                 if login is not None or self.path is None:
                     await self._failed(error)
@@ -174,7 +180,7 @@ class Saving:
 
     def _is_mine(self, number: int) -> bool:
         """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
-        if number == self.core.resting.get(self.attempt.login_id):
+        if number == self.runtime.parked_leases.get(self.attempt.login_id):
             return True
         return number == self.attempt.number and not self.is_late
 
@@ -185,7 +191,7 @@ class Saving:
 
     def spill_meanwhile(self) -> None:
         """The store takes long: into the spool with it, beside."""
-        if self.path is None and self.core.spool is not None:
+        if self.path is None and self.runtime.spool is not None:
             _log.warning("the store takes long with new tokens", extra=self._known(None))
             self._start_spilling()
 
@@ -197,21 +203,21 @@ class Saving:
 
     def _start_spilling(self) -> None:
         """Once at a time: else there would be two files of it."""
-        spool, running = self.core.spool, self._spilling is not None and not self._spilling.done()
+        spool, running = self.runtime.spool, self._spilling is not None and not self._spilling.done()
         if spool is not None and self.path is None and not running:
-            self._spilling = self.core.start(self._spill(spool))
+            self._spilling = self.runtime.start(self._spill(spool))
 
     def _known(self, error: BaseException | None) -> dict[str, object]:
         return {"login_id": self.attempt.login_id, **({} if error is None else without_secrets(error))}
 
     async def _read(self) -> Login | None:
-        row = await self.core.stored(lambda: self.core.store.read(self.attempt.login_id))
+        row = await self.runtime.stored(lambda: self.runtime.store.read(self.attempt.login_id))
         if row is None or row.epoch != self.attempt.login_epoch:
             return None
-        return self.core.opened(row)
+        return self.runtime.opened(row)
 
     async def _failed(self, error: Exception) -> None:
-        core = self.core
+        runtime = self.runtime
         if not self._has_failed:
             self._has_failed = True
             _log.error(
@@ -219,13 +225,13 @@ class Saving:
             )
         self._start_spilling()
         if self._spilling is not None:
-            await asyncio.wait((self._spilling,), timeout=core.patience)
-        give_up_at = None if core.give_up_at is None else max(core.give_up_at, self._patient_until)
-        if give_up_at is not None and core.loop.time() >= give_up_at:
+            await asyncio.wait((self._spilling,), timeout=runtime.patience)
+        give_up_at = None if runtime.give_up_at is None else max(runtime.give_up_at, self._patient_until)
+        if give_up_at is not None and runtime.loop.time() >= give_up_at:
             await self.spilled()
             raise GivenUp from error
-        pause = self._pause if give_up_at is None else min(self._pause, max(0.0, give_up_at - core.loop.time()))
-        await core.pause(max(pause, 0.001))
+        pause = self._pause if give_up_at is None else min(self._pause, max(0.0, give_up_at - runtime.loop.time()))
+        await runtime.pause(max(pause, 0.001))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     async def _spill(self, spool: Spool) -> None:
@@ -246,9 +252,9 @@ class Saving:
             _log.warning("the new tokens are written now", extra=self._known(None))  # as loud as what is over
         if not there:
             _log.warning("new tokens are of a login that the store does not have", extra=self._known(None))
-        if self.path is None or self.core.spool is None:
+        if self.path is None or self.runtime.spool is None:
             return
-        spool, path = self.core.spool, self.path
+        spool, path = self.runtime.spool, self.path
         try:
             await run_foreign(lambda: spool.forget(path) if there or not self.earlier else spool.set_aside(path))
         except Exception as error:  # noqa: BLE001 - the next start finds that it is in the store already

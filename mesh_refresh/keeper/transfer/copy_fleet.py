@@ -15,7 +15,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.transfer.step import ELSEWHERE, GONE, MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
@@ -46,10 +46,10 @@ class Copied:
     """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
     paused: tuple[str, ...] = ()
     """Brokers (``"*"``: all) that this run has paused in the new store, because they are in the old one."""
-    gone: Named = NO_LOGINS
+    gone: LoginNames = NO_LOGINS
     """Logins that were moved to this store, and that it does not have: they were removed there, or it was restored from
     an older backup."""
-    elsewhere: Named = NO_LOGINS
+    elsewhere: LoginNames = NO_LOGINS
     """Logins that were moved to another store than this one, which does not have them; `take_back` brings them back."""
 
 

@@ -10,7 +10,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.add import Adding
 from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.runtime.runtime import new_name
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
@@ -91,7 +91,11 @@ class Carrier:
         if login.moving is not None:
             raise Later  # another copy was here in between
         now = self.clock.now()
-        waits = [it.wait_until for it in login.accounts if it.wait_until is not None and it.wait_until > now]
+        waits = [
+            it.resend_not_before
+            for it in login.accounts
+            if it.resend_not_before is not None and it.resend_not_before > now
+        ]
         if waits:
             raise Later(max(waits))
 
@@ -121,7 +125,7 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        now = Now(self.clock.now(), self.policy, new_name, self.credential)
+        now = Context(self.clock.now(), self.policy, new_name, self.credential)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = failing.found_open(login, login, now, may).login
         if stamped != login and login.moving is None:

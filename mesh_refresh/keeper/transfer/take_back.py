@@ -11,12 +11,12 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules import failure as failing
-from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.runtime.runtime import new_name
 from mesh_refresh.keeper.transfer.copy_fleet import are_one
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Named, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
@@ -33,9 +33,9 @@ class TakenBack:
 
     taken: int = 0
     """Logins that are at home in the old store again, each account as one of unknown fate."""
-    held: Named = NO_LOGINS
+    held: LoginNames = NO_LOGINS
     """Logins that the other store holds: they were left as they are."""
-    unreadable: Named = NO_LOGINS
+    unreadable: LoginNames = NO_LOGINS
     """Logins that were left as they are, because what is kept of them cannot be read."""
 
 
@@ -90,7 +90,7 @@ class _Taking:
                 return ""
             if self.target is not None and await self.target.read(row.login_id) is not None:
                 return "held"
-            now = Now(self.clock.now(), self.policy, new_name, self.credential)
+            now = Context(self.clock.now(), self.policy, new_name, self.credential)
             may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
             home = failing.taken_back(evolve(login, moving=None), now, may)
             if await self.source.swap(row_of(self.source.cipher, home, now.at)):

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from mesh_refresh.stores.postgres.values import row, span, written
-from mesh_refresh.stores.row import Busy, Demand, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Row
 
 _LOOK = 200
 """How many rows of a broker are put in order that are due only because the clock was put back."""
@@ -20,26 +20,26 @@ Since = tuple[list[str], list[datetime]]
 """Brokers, and from when on their rows are looked at: see floors.py."""
 
 
-async def claim(connection: Any, sql: str, demand: Demand, since: Since = ([], [])) -> list[Row]:
+async def claim(connection: Any, sql: str, demand: ClaimRequest, since: Since = ([], [])) -> list[Row]:
     """What is due by its time."""
     # From the start, it may have to walk over what millions of settles have left behind.
     more_time = {} if since[0] else {"timeout": _LONG}
     return await _claimed(connection, sql, *_values(demand), *since, **more_time)
 
 
-async def claim_ahead(connection: Any, sql: str, demand: Demand) -> list[Row]:
+async def claim_ahead(connection: Any, sql: str, demand: ClaimRequest) -> list[Row]:
     """What is due only because the clock was put back."""
     return await _claimed(connection, sql, *_values(demand), [], [], demand.ahead, max(_LOOK, demand.limit))
 
 
-def rest(demand: Demand, claimed: Sequence[Row]) -> Demand:
+def rest(demand: ClaimRequest, claimed: Sequence[Row]) -> ClaimRequest:
     """What is wanted still."""
     taken = Counter(it.broker for it in claimed)
     left = {broker: demand.limit_of(broker) - many for broker, many in taken.items()}
     return evolve(demand, limit=demand.limit - len(claimed), limits={**demand.limits, **left})
 
 
-def _values(demand: Demand) -> tuple[Any, ...]:
+def _values(demand: ClaimRequest) -> tuple[Any, ...]:
     return (
         written(demand.owner),
         span(demand.lease),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from mesh_refresh.stores.postgres.values import written
-from mesh_refresh.stores.row import Demand, Row
+from mesh_refresh.stores.row import ClaimRequest, Row
 
 _FROM_THE_START = 60.0
 """Seconds after which a claim begins at the start again."""
@@ -47,7 +47,7 @@ class Floors:
         """The next claim begins at the start; `soon`: the next but some, because others may write all the time."""
         self._next = min(self._next, self._walked + _AT_THE_LEAST) if soon else float("-inf")
 
-    def claimed(self, rows: Iterable[Row], left: Demand) -> None:
+    def claimed(self, rows: Iterable[Row], left: ClaimRequest) -> None:
         """What was met is the new floor: all that was free before it is taken. `left` is what is wanted still.
 
         Where more would have been taken of a broker, nothing else is due, whatever other processes settle meanwhile.

@@ -8,7 +8,7 @@ from attrs import define
 
 from mesh_refresh.stores.postgres.connection.failures import is_locked, is_of_one_row, locked
 from mesh_refresh.stores.postgres.connection.pool import FIRST_PAUSE, longer
-from mesh_refresh.stores.postgres.jobs import Jobs, give
+from mesh_refresh.stores.postgres.jobs import VerbRunner, give
 
 _In = TypeVar("_In")
 _How = TypeVar("_How")
@@ -48,7 +48,7 @@ class Group(Generic[_In, _How, _T]):
     """
 
     def __init__(
-        self, jobs: Jobs, work: "_Work[_In, _How, _T]", passing: "_PassingWork[_In, _How, _T] | None" = None
+        self, jobs: VerbRunner, work: "_Work[_In, _How, _T]", passing: "_PassingWork[_In, _How, _T] | None" = None
     ) -> None:
         self._jobs = jobs
         self._work = work

@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
-from mesh_refresh.stores.postgres.connection.pool import Links, Work
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, Work
 from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")
 
 
-class Jobs:
+class VerbRunner:
     """Tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
 
-    def __init__(self, links: Links, shown: str) -> None:
+    def __init__(self, links: ConnectionPool, shown: str) -> None:
         self._links = links
         self.shown = shown
         """Where the store is."""

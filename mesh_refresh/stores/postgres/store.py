@@ -12,16 +12,16 @@ from mesh_refresh.stores.checks import check_cipher, check_row, check_text, chec
 from mesh_refresh.stores.postgres import claiming, scanning
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
-from mesh_refresh.stores.postgres.connection.listener import Ears, channel_of
-from mesh_refresh.stores.postgres.connection.pool import Links
+from mesh_refresh.stores.postgres.connection.listener import NotificationListener, channel_of
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
-from mesh_refresh.stores.postgres.jobs import Jobs
+from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import Store
 
@@ -44,7 +44,7 @@ class PostgresStore(Store):
     raises `StoreUnavailable`. Use one store from one event loop at a time. Needs the extra ``postgres``.
     """
 
-    steady = True
+    cancellation_safe = True
 
     def __init__(self, to: Target, cipher: Sealing, *, connections: int, migrate: bool, partitions: int) -> None:
         self.cipher = cipher
@@ -53,8 +53,8 @@ class PostgresStore(Store):
         self._migrate, self._partitions = migrate, partitions
         queries = Queries(to.schema)
         self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
-        self._jobs: Jobs | None = None
-        self._ears: Ears | None = None
+        self._jobs: VerbRunner | None = None
+        self._ears: NotificationListener | None = None
         self._floors = Floors()
         self._waking = False
         self._closed = False
@@ -135,7 +135,7 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._swaps.ask(row.login_id, row, (owner, hold))
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         check_text(demand.owner)
         check_time(demand.now, demand.wall)
@@ -252,7 +252,7 @@ class PostgresStore(Store):
 
     async def _opened(self) -> Self:
         if self._jobs is None and not self._closed:
-            self._jobs = jobs = Jobs(Links(self._to, self._connections), self._to.shown)
+            self._jobs = jobs = VerbRunner(ConnectionPool(self._to, self._connections), self._to.shown)
             self._inserts = Group(jobs, self._insert)
             self._reads = Group(jobs, self._read)
             self._swaps = Group(jobs, self._swap, self._swap_free)
@@ -261,11 +261,11 @@ class PostgresStore(Store):
             except BaseException:
                 await self.aclose()
                 raise
-            self._ears = None if self._to.pooled else Ears(self._to)
+            self._ears = None if self._to.pooled else NotificationListener(self._to)
         self._open_jobs()
         return self
 
-    async def _prepare(self, jobs: Jobs) -> None:
+    async def _prepare(self, jobs: VerbRunner) -> None:
         if self._migrate:
             await jobs.whole(lambda: migrating.migrate(self._to, self._partitions))
         else:
@@ -281,7 +281,7 @@ class PostgresStore(Store):
         found = await connection.fetchval(self._sql["seal"])
         return None if found is None else MaskedBytes(found)
 
-    def _open_jobs(self) -> Jobs:
+    def _open_jobs(self) -> VerbRunner:
         if self._jobs is None or self._closed:
             raise closed(self._to.shown)
         return self._jobs
@@ -328,7 +328,7 @@ class PostgresStore(Store):
             self._waking = True
             self._jobs.start(self._tell(self._jobs))
 
-    async def _tell(self, jobs: Jobs) -> None:
+    async def _tell(self, jobs: VerbRunner) -> None:
         channel = channel_of(self._to.schema)
 
         async def work(connection: Any) -> None:

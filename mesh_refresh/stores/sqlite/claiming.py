@@ -5,10 +5,10 @@ from typing import Any
 
 from attrs import frozen
 
-from mesh_refresh.stores.row import QUIET, Busy, Demand, Row
+from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Row
 from mesh_refresh.stores.sqlite.leases import Lease
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import row
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -28,12 +28,12 @@ Found = tuple[Any, ...]
 class Wanted:
     """A demand whose times are numbers."""
 
-    demand: Demand
+    demand: ClaimRequest
     now: int
     ahead: int
 
 
-def claim(session: Session, wanted: Wanted) -> list[Row]:
+def claim(session: SqliteSession, wanted: Wanted) -> list[Row]:
     """See `Store.claim`."""
     demand, at = wanted.demand, session.clock.now()
     if demand.limit <= 0:
@@ -48,7 +48,7 @@ def claim(session: Session, wanted: Wanted) -> list[Row]:
     return [row(it[2:-1], open_attempt=bool(it[-1])) for it in found]
 
 
-def claim_one(session: Session, login_id: str, owner: str, length: timedelta) -> Row | Busy | None:
+def claim_one(session: SqliteSession, login_id: str, owner: str, length: timedelta) -> Row | Busy | None:
     """See `Store.claim_one`."""
     found = session.connection.execute(_SQL["one"], (login_id,)).fetchone()
     if found is None:
@@ -63,14 +63,14 @@ def claim_one(session: Session, login_id: str, owner: str, length: timedelta) ->
     return row(values, open_attempt=bool(was_open))
 
 
-def release(session: Session, login_id: str, owner: str, hold: timedelta) -> bool:
+def release(session: SqliteSession, login_id: str, owner: str, hold: timedelta) -> bool:
     """See `Store.release`."""
     left = session.clock.lease(hold, session.clock.now())
     values = (left.boot, left.since, left.until, login_id, owner)
     return session.connection.execute(_SQL["release"], values).rowcount == 1
 
 
-def _due(session: Session, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
+def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
     """The rows of one broker that are due, the longest due first; no more than could be among the first of all."""
     full = len(found) >= wanted.demand.limit
     latest = found[-1][0] if full else wanted.now
@@ -83,7 +83,7 @@ def _due(session: Session, wanted: Wanted, asked: dict[str, Any], found: list[Fo
     return due + session.connection.execute(_SQL["ahead"], asked).fetchall()
 
 
-def _lease(session: Session, numbers: list[int], owner: str, lease: Lease) -> None:
+def _lease(session: SqliteSession, numbers: list[int], owner: str, lease: Lease) -> None:
     for start in range(0, len(numbers), MOST):
         some = numbers[start : start + MOST]
         statement = _LEASE[size := size_for(len(some))]

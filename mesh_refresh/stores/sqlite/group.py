@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.swapping import CAN_DO_MANY, Swap, swap_many
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -17,7 +17,7 @@ class Job:
 
     __slots__ = ("error", "future", "result", "verb", "writes")
 
-    def __init__(self, verb: Callable[[Session], Any], future: "asyncio.Future[Any]", *, writes: bool) -> None:
+    def __init__(self, verb: Callable[[SqliteSession], Any], future: "asyncio.Future[Any]", *, writes: bool) -> None:
         self.verb = verb
         self.future = future
         self.writes = writes
@@ -25,7 +25,7 @@ class Job:
         self.error: BaseException | None = None
 
 
-def do(session: Session, jobs: Sequence[Job]) -> bool:
+def do(session: SqliteSession, jobs: Sequence[Job]) -> bool:
     """Do `jobs` in order; each ends with a result that is committed, or with an error and nothing done.
 
     False where no transaction could be begun.
@@ -55,7 +55,7 @@ def do(session: Session, jobs: Sequence[Job]) -> bool:
     return True
 
 
-def _together(session: Session, jobs: Sequence[Job]) -> bool:
+def _together(session: SqliteSession, jobs: Sequence[Job]) -> bool:
     """Do `jobs`, swaps that follow one another as one. False where those cannot be: undo everything then."""
     for _, run in groupby(jobs, lambda job: isinstance(job.verb, Swap)):
         alike = list(run)
@@ -71,7 +71,7 @@ def _together(session: Session, jobs: Sequence[Job]) -> bool:
     return True
 
 
-def _read(session: Session, jobs: Sequence[Job]) -> None:
+def _read(session: SqliteSession, jobs: Sequence[Job]) -> None:
     for job in jobs:
         try:
             job.result = job.verb(session)
@@ -79,7 +79,7 @@ def _read(session: Session, jobs: Sequence[Job]) -> None:
             job.error = session.failure(error)
 
 
-def _refuse(session: Session, jobs: Sequence[Job], error: Exception) -> None:
+def _refuse(session: SqliteSession, jobs: Sequence[Job], error: Exception) -> None:
     """Writes fail where nobody can write; reads go on."""
     for job in jobs:
         if job.writes:
@@ -87,7 +87,7 @@ def _refuse(session: Session, jobs: Sequence[Job], error: Exception) -> None:
     _read(session, [job for job in jobs if not job.writes])
 
 
-def _apart(session: Session, jobs: Sequence[Job]) -> None:
+def _apart(session: SqliteSession, jobs: Sequence[Job]) -> None:
     """One of them failed, and SQLite may have undone them all: each by itself, so that one harms no other."""
     _log.debug("One of %d writes in a transaction failed; each is done by itself.", len(jobs))
     for number, job in enumerate(jobs):
@@ -97,6 +97,6 @@ def _apart(session: Session, jobs: Sequence[Job]) -> None:
             return
 
 
-def _refuse_like(session: Session, refused: Job, jobs: Sequence[Job]) -> None:
+def _refuse_like(session: SqliteSession, refused: Job, jobs: Sequence[Job]) -> None:
     if isinstance(refused.error, Exception):
         _refuse(session, jobs, refused.error)

@@ -10,7 +10,7 @@ from typing import Any
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import microseconds, moment, row
 
 _SQL = queries("scans.sql")
@@ -34,7 +34,7 @@ def asked_for(page: Page) -> Asked:
     }
 
 
-def rows(session: Session, page: Page, asked: Asked) -> list[Row]:
+def rows(session: SqliteSession, page: Page, asked: Asked) -> list[Row]:
     """See `Store.rows`."""
     if page.states is not None:
         found = [_rows(session, "by_state", {**asked, "state": state}) for state in page.states]
@@ -45,7 +45,7 @@ def rows(session: Session, page: Page, asked: Asked) -> list[Row]:
     return list(islice(merge(*found, key=attrgetter("login_id")), asked["limit"]))
 
 
-def counts(session: Session, now: datetime) -> list[Count]:
+def counts(session: SqliteSession, now: datetime) -> list[Count]:
     """See `Store.counts`."""
     asked = {"now": microseconds(now), "at": session.clock.now(), "boot": session.clock.boot}
     found: dict[tuple[str, str], Count] = {}
@@ -76,11 +76,11 @@ def _sum(one: Count, other: Count) -> Count:
     )
 
 
-def _rows(session: Session, query: str, asked: Asked) -> Iterator[Row]:
+def _rows(session: SqliteSession, query: str, asked: Asked) -> Iterator[Row]:
     return map(row, session.connection.execute(_SQL[query], asked).fetchall())
 
 
-def _with_few_changes(session: Session, asked: Asked) -> list[str] | None:
+def _with_few_changes(session: SqliteSession, asked: Asked) -> list[str] | None:
     """The brokers to look at, or None where so much was changed that a walk along the ids is shorter."""
     found, left = [], _FEW
     for broker in _brokers(session, asked["broker"]):
@@ -95,7 +95,7 @@ def _with_few_changes(session: Session, asked: Asked) -> list[str] | None:
     return found
 
 
-def _brokers(session: Session, only: str | None) -> Iterable[str]:
+def _brokers(session: SqliteSession, only: str | None) -> Iterable[str]:
     if only is not None:
         return [only]
     return [broker for (broker,) in session.connection.execute(_SQL["brokers"]).fetchall()]

@@ -25,7 +25,7 @@ _WAITS = (50, 100, 200, 400, 800, 1600)
 """Milliseconds."""
 
 
-class Session:
+class SqliteSession:
     """One connection. `open` it in the thread that uses it."""
 
     def __init__(self, path: str, clock: LeaseClock, patience: timedelta) -> None:

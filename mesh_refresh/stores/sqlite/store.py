@@ -10,12 +10,12 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_text
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, Count, Demand, Page, Resealed, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.failures import closed
 from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.swapping import Swap
 from mesh_refresh.stores.sqlite.thread import SessionThread
 from mesh_refresh.stores.sqlite.values import microseconds
@@ -36,7 +36,7 @@ class SqliteStore(Store):
     when nobody has it open, or with SQLite's own tools. Use one store from one event loop at a time.
     """
 
-    steady = True
+    cancellation_safe = True
 
     def __init__(
         self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
@@ -100,7 +100,7 @@ class SqliteStore(Store):
         check_text(owner)
         return await self._write(Swap(row, times, owner, hold))
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         check_text(demand.owner)
         wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
@@ -164,7 +164,7 @@ class SqliteStore(Store):
 
     async def _opened(self) -> Self:
         if self._writer is None and not self._closed:
-            session, cipher = Session(self._path, self._clock, self._busy_timeout), self.cipher
+            session, cipher = SqliteSession(self._path, self._clock, self._busy_timeout), self.cipher
             create_file = self._create
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
@@ -176,13 +176,13 @@ class SqliteStore(Store):
         self._thread()
         return self
 
-    async def _write(self, verb: Callable[[Session], T]) -> T:
+    async def _write(self, verb: Callable[[SqliteSession], T]) -> T:
         return await self._thread().run(verb, writes=True)
 
-    async def _scan(self, verb: Callable[[Session], T]) -> T:
+    async def _scan(self, verb: Callable[[SqliteSession], T]) -> T:
         self._thread()
         if self._scanner is None:
-            session = Session(self._path, self._clock, self._busy_timeout)
+            session = SqliteSession(self._path, self._clock, self._busy_timeout)
             self._scanner = self._new_thread(session, "mesh_refresh store, scans")
         return await self._scanner.run(lambda session: verb(session.to_read()), writes=False)
 
@@ -191,7 +191,7 @@ class SqliteStore(Store):
             raise closed(self._path)
         return self._writer
 
-    def _new_thread(self, session: Session, name: str) -> SessionThread:
+    def _new_thread(self, session: SqliteSession, name: str) -> SessionThread:
         thread = SessionThread(session, name)
         # Runs when the store is forgotten, and when the process ends without having closed it.
         weakref.finalize(self, thread.end)
@@ -199,7 +199,7 @@ class SqliteStore(Store):
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:
-    """Links followed: SQLite names the files beside it after what they lead to."""
+    """ConnectionPool followed: SQLite names the files beside it after what they lead to."""
     found = os.fspath(path)
     if not isinstance(found, str) or not found or "\0" in found:
         raise InvalidRequest("The path of a store must be a non-empty string, or a Path.")

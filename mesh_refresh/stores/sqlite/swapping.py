@@ -11,7 +11,7 @@ from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sqlite.leases import LeaseClock
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import Times
 
 _SQL = queries("swaps.sql")
@@ -32,7 +32,7 @@ class Swap:
     owner: str | None
     hold: timedelta
 
-    def __call__(self, session: Session) -> bool:
+    def __call__(self, session: SqliteSession) -> bool:
         execute, it = session.connection.execute, self.row
         found = execute(_SQL["find"], (it.login_id,)).fetchone()
         if found is None or found[1:3] != (it.epoch, it.revision):
@@ -53,7 +53,7 @@ class Swap:
         return held.boot, held.since, held.until
 
 
-def swap_many(session: Session, swaps: Sequence[Swap]) -> bool:
+def swap_many(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
     """Do all of `swaps`, none of which changes broker or state. False where fewer rows were written: undo those then.
 
     Of two for one login, no more than one is written.
@@ -61,7 +61,7 @@ def swap_many(session: Session, swaps: Sequence[Swap]) -> bool:
     return all(_at_once(session, swaps[start : start + MOST]) for start in range(0, len(swaps), MOST))
 
 
-def _at_once(session: Session, swaps: Sequence[Swap]) -> bool:
+def _at_once(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
     size = size_for(len(swaps))
     values: list[Any] = []
     for swap in swaps:

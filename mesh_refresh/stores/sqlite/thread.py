@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mesh_refresh.stores.sqlite.failures import closed
 from mesh_refresh.stores.sqlite.group import Job, do
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 
 T = TypeVar("T")
 
@@ -18,14 +18,14 @@ _MOST = 1_000
 
 
 class SessionThread:
-    """Holds a `Session`, which SQLite lets be used by one thread only.
+    """Holds a `SqliteSession`, which SQLite lets be used by one thread only.
 
     The thread is a daemon: a process whose store was never closed can end. `end` is for that process's last moments,
     when daemons still run. The loop's own executor is of no use, because `asyncio.run` shuts it down before everything
     that is to be written has been.
     """
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: SqliteSession, name: str) -> None:
         self._session = session
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class SessionThread:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def run(self, verb: Callable[[Session], T], *, writes: bool) -> T:
+    async def run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
         """What `verb` gives, in a transaction where it `writes`. Cancelled, it is done all the same."""
         # A process that was forked off has this object, but not the thread.
         if self._ending or not self._thread.is_alive():

@@ -8,7 +8,7 @@ from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
 
 _SQL = queries("logins.sql")
@@ -21,42 +21,42 @@ def checked(it: Row) -> Times:
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
-def insert(session: Session, it: Row, times: Times) -> bool:
+def insert(session: SqliteSession, it: Row, times: Times) -> bool:
     """See `Store.insert`."""
     values = (it.login_id, it.broker, it.state, *times, it.epoch, MaskedBytes(it.sealed))
     return session.connection.execute(_SQL["insert"], values).rowcount == 1
 
 
-def read(session: Session, login_id: str) -> Row | None:
+def read(session: SqliteSession, login_id: str) -> Row | None:
     """See `Store.read`."""
     found = session.connection.execute(_READ, (login_id,)).fetchone()
     return None if found is None else row(found)
 
 
-def delete(session: Session, login_id: str) -> bool:
+def delete(session: SqliteSession, login_id: str) -> bool:
     """See `Store.delete`."""
     return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
 
 
-def pause(session: Session, broker: str, *, paused: bool) -> None:
+def pause(session: SqliteSession, broker: str, *, paused: bool) -> None:
     """See `Store.pause`."""
     session.connection.execute(_SQL["pause" if paused else "resume"], (broker,))
     if not paused:
         session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
 
 
-def paused_brokers(session: Session) -> frozenset[str]:
+def paused_brokers(session: SqliteSession) -> frozenset[str]:
     """See `Store.paused`."""
     return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
 
 
-def resumed_brokers(session: Session) -> dict[str, datetime]:
+def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
     """See `Store.resumed`."""
     found = ((broker, moment(at)) for broker, at in session.connection.execute(_SQL["resumed"]))
     return {broker: at for broker, at in found if at is not None}
 
 
-def check_key(session: Session, cipher: Sealing) -> str:
+def check_key(session: SqliteSession, cipher: Sealing) -> str:
     """The store's id. Raises `WrongKey` where it was written with another key. The first who comes writes both down."""
     found = session.connection.execute(_SQL["seal"]).fetchone()
     if found is not None:
@@ -65,6 +65,6 @@ def check_key(session: Session, cipher: Sealing) -> str:
     return store_id
 
 
-def put_key_check(session: Session, cipher: Sealing, store_id: str) -> None:
+def put_key_check(session: SqliteSession, cipher: Sealing, store_id: str) -> None:
     """From now on, a key that opens this is a key of this store."""
     session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))

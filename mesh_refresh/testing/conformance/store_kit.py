@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
-from mesh_refresh.stores import Busy, Demand, Page, Row, Store
+from mesh_refresh.stores import Busy, ClaimRequest, Page, Row, Store
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -78,9 +78,9 @@ def a_row(login_id: str = "a", **changes: Any) -> Row:
     return evolve(row, **changes)
 
 
-def a_demand(**changes: Any) -> Demand:
+def a_demand(**changes: Any) -> ClaimRequest:
     """A demand for everything that is due."""
-    return evolve(Demand("me", LEASE, NOW, 1_000), **changes)
+    return evolve(ClaimRequest("me", LEASE, NOW, 1_000), **changes)
 
 
 async def fill(store: Store, *rows: Row) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from attrs import evolve
 
-from mesh_refresh.stores import Busy, Demand
+from mesh_refresh.stores import Busy, ClaimRequest
 from mesh_refresh.testing.conformance.store_kit import (
     LEASE,
     MICROSECOND,
@@ -282,6 +282,6 @@ class LeaseCases(StoreKit):
             assert await busy(store, "b") == SECOND
 
 
-def demand_of(owner: str) -> Demand:
+def demand_of(owner: str) -> ClaimRequest:
     """A demand for everything that is due."""
     return a_demand(owner=owner)

@@ -8,8 +8,8 @@ from attrs import evolve
 
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Adding, made
-from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, kept_of
-from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, result_of
+from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.rules.success import code_wanted, succeeded
 from mesh_refresh.logins import Login
 from mesh_refresh.replies.lineage import Credential
@@ -32,8 +32,8 @@ def login_after(
     login = evolve(made("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
     asked = login.accounts[0]
     attempt = Attempt.of(login, asked, at, credential=credential)
-    now = Now(at, policy, epochs, credential)
-    match kept_of(exchange(asked.tokens), now.epochs):
+    now = Context(at, policy, epochs, credential)
+    match result_of(exchange(asked.tokens), now.epochs):
         case Success() as success:
             return succeeded(login, attempt, success, now).login
         case CodeWanted() as wanted:

@@ -8,7 +8,7 @@ from mesh_refresh.testing.fake.traffic import SentRequest, Traffic
 from mesh_refresh.testing.model.holdings import Holdings, values_of
 from mesh_refresh.testing.model.ledger import Ledger, Reuse, Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import Lost, Reason, lost
+from mesh_refresh.testing.model.losses import LossReason, Lost, lost
 from mesh_refresh.testing.model.misplacements import Misplaced, misplaced
 from mesh_refresh.testing.model.model import MeshModel
 from mesh_refresh.tokens import Tokens
@@ -31,10 +31,10 @@ class Observed:
 
         Held is what was handed out by `login`, and what `saved`, `hold_tokens` and `hold_body` were told of; with
         `held`, only that. An account whose new token a fault withheld (`Delivery.WITHHELD`: never on the wire whole) is
-        listed as `Reason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
+        listed as `LossReason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
         """
         found = self.lost_of(self.ledger.held if held is None else Holdings.of(held))
-        return [item for item in found if not (ignoring_undelivered and item.reason is Reason.UNDELIVERED)]
+        return [item for item in found if not (ignoring_undelivered and item.reason is LossReason.UNDELIVERED)]
 
     def lost_of(self, holdings: Holdings) -> list[Lost]:
         """The accounts that are lost where `holdings` are all that is kept."""

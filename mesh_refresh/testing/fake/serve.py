@@ -36,7 +36,7 @@ from mesh_refresh.testing.faults.edge import Edge
 from mesh_refresh.testing.faults.faults import Fault
 from mesh_refresh.testing.model.holdings import Held, Holdings
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import Lost, Reason
+from mesh_refresh.testing.model.losses import LossReason, Lost
 
 _ENUMS: Mapping[str, type[Enum]] = {
     "sharing": Sharing,
@@ -132,7 +132,7 @@ class _Control:
     async def ledger(self, _: web.Request) -> web.Response:
         fake = self._fake
         # Nobody tells this server what a program has saved, so only what cannot have been saved is lost.
-        lost = [item for item in fake.lost() if item.reason is not Reason.NOT_HELD]
+        lost = [item for item in fake.lost() if item.reason is not LossReason.NOT_HELD]
         return web.json_response(
             {
                 "logins": len(fake.logins),

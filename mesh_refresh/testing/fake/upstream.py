@@ -7,7 +7,7 @@ from attrs import define, field
 
 from mesh_refresh.masking import masked
 from mesh_refresh.testing.fake.options import LoginOptions, Sharing
-from mesh_refresh.testing.model.ledger import End, Kind, Ledger
+from mesh_refresh.testing.model.ledger import End, Ledger, TokenKind
 
 
 @define(eq=False)
@@ -61,7 +61,7 @@ class Seats:
         record = self.ledger.tokens.get(value)
         if record is None or record.end is not None:
             return False
-        return record.login == self.login and record.kind in (Kind.ACCESS, Kind.TOKEN_ID)
+        return record.login == self.login and record.kind in (TokenKind.ACCESS, TokenKind.TOKEN_ID)
 
     def sharing_with(self, seat: Seat) -> tuple[Seat, ...]:
         """All that stand for the same pair upstream, itself too."""
@@ -69,7 +69,7 @@ class Seats:
 
     def renew_access(self, seats: Iterable[Seat], at: datetime, ends_at: datetime | None) -> None:
         """A new access token for each of `seats`; one for all of them where they share their strings."""
-        kind = Kind.TOKEN_ID if self.options.token_ids else Kind.ACCESS
+        kind = TokenKind.TOKEN_ID if self.options.token_ids else TokenKind.ACCESS
         self._fill("access", kind, seats, at, ends_at)
 
     def renew_refresh(self, seats: Iterable[Seat], at: datetime, ends_at: datetime | None) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Seats:
                     # Refreshing one pair upstream kills every string that stood for it.
                     self.ledger.end(seat.refresh, End.SIBLING, at)
                     seat.refresh = None
-        return self._fill("refresh", Kind.REFRESH, seats, at, ends_at)
+        return self._fill("refresh", TokenKind.REFRESH, seats, at, ends_at)
 
     def end_refresh(self, seats: Iterable[Seat], why: End, at: datetime) -> None:
         """Take the refresh tokens of `seats` out of force."""
@@ -92,11 +92,11 @@ class Seats:
     def end_access(self, why: End, at: datetime) -> None:
         """Take every access token and token id of the login out of force."""
         for record in self.ledger.tokens.values():
-            if record.login == self.login and record.kind in (Kind.ACCESS, Kind.TOKEN_ID):
+            if record.login == self.login and record.kind in (TokenKind.ACCESS, TokenKind.TOKEN_ID):
                 self.ledger.end(record.value, why, at)
 
     def _fill(
-        self, name: str, kind: Kind, seats: Iterable[Seat], at: datetime, ends_at: datetime | None
+        self, name: str, kind: TokenKind, seats: Iterable[Seat], at: datetime, ends_at: datetime | None
     ) -> tuple[str, ...]:
         shared = self.options.sharing is Sharing.ONE_PAIR
         # One string stands for all that share the pair, also for those that the reply does not list.

@@ -16,7 +16,7 @@ from mesh_refresh.tokens import Tokens
 _TOKEN = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     """What a token is for."""
 
     REFRESH = "refresh"
@@ -40,7 +40,7 @@ class Issued:
     """One token, from its birth on."""
 
     value: str = field(repr=masked)
-    kind: Kind
+    kind: TokenKind
     login: str
     account: str | None
     """None where several accounts have it, or where the account has no id."""
@@ -102,13 +102,13 @@ class Ledger:
     undelivered: dict[str, Undelivered] = field(factory=dict, repr=counted)
     """By value; a value that goes out whole after all is struck from it."""
 
-    def issue(self, kind: Kind, login: str, account: str | None, at: datetime, ends_at: datetime | None) -> str:
+    def issue(self, kind: TokenKind, login: str, account: str | None, at: datetime, ends_at: datetime | None) -> str:
         """A new token's value."""
         value = f"fake-{kind.value}-{len(self.tokens) + 1}|{self.random.getrandbits(64):016x}/+#"
         self.tokens[value] = Issued(value, kind, login, account, at, ends_at)
         return value
 
-    def find(self, value: str | None, kind: Kind) -> Issued | None:
+    def find(self, value: str | None, kind: TokenKind) -> Issued | None:
         """The record of `value`, where it is a token of that kind."""
         record = self.tokens.get(value or "")
         return record if record is not None and record.kind is kind else None
@@ -131,7 +131,7 @@ class Ledger:
         """Every token that was issued and stands whole in `text`."""
         return {value for value in _TOKEN.findall(text.decode("utf-8", "replace")) if value in self.tokens}
 
-    def live(self, kind: Kind, now: datetime) -> Iterator[Issued]:
+    def live(self, kind: TokenKind, now: datetime) -> Iterator[Issued]:
         """All that are good at `now`."""
         return (record for record in self.tokens.values() if record.kind is kind and record.alive(now))
 

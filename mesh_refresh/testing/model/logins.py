@@ -10,12 +10,12 @@ from mesh_refresh.masking import masked
 from mesh_refresh.testing.fake.options import LoginOptions
 from mesh_refresh.testing.fake.upstream import Seat, Seats, end_of
 from mesh_refresh.testing.model.holdings import counted
-from mesh_refresh.testing.model.ledger import End, Issued, Kind
+from mesh_refresh.testing.model.ledger import End, Issued, TokenKind
 from mesh_refresh.tokens import DELAYED_AUTH, Tokens
 
 
 @define(eq=False)
-class Pending:
+class OpenQuestion:
     """An MFA exchange that waits for its code."""
 
     refresh: str = field(repr=masked)
@@ -44,7 +44,7 @@ class FakeLogin:
     """The trade token that was last sent, or that the login began with. Mesh never returns it."""
     tokens: tuple[Tokens, ...] = ()
     """What the person's application got from Link: one for each account. Refreshing does not change it."""
-    pending: list[Pending] = field(factory=list)
+    pending: list[OpenQuestion] = field(factory=list)
     refused: bool = False
     """The owner has revoked it."""
     forgotten: set[str] = field(factory=set, repr=counted)
@@ -116,9 +116,9 @@ class FakeLogin:
 
     def _as_tokens(self, seat: Seat) -> Tokens:
         ledger, options = self.seats.ledger, self.options
-        refresh = ledger.find(seat.refresh, Kind.REFRESH)
+        refresh = ledger.find(seat.refresh, TokenKind.REFRESH)
         access = ledger.tokens.get(seat.access or "")
-        managed = access is not None and access.kind is Kind.TOKEN_ID
+        managed = access is not None and access.kind is TokenKind.TOKEN_ID
         waits = options.delayed and access is None and refresh is not None
         return Tokens(
             self.broker,

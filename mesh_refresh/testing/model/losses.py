@@ -9,11 +9,11 @@ from attrs import field, frozen
 from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
 from mesh_refresh.testing.fake.upstream import Seat
 from mesh_refresh.testing.model.holdings import Held, Holdings
-from mesh_refresh.testing.model.ledger import End, Issued, Kind, Ledger, Withheld
+from mesh_refresh.testing.model.ledger import End, Issued, Ledger, TokenKind, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 
 
-class Reason(Enum):
+class LossReason(Enum):
     """Why an account counts as lost."""
 
     NOT_HELD = "its live token went out, and no holder has it"
@@ -34,7 +34,7 @@ class Lost:
     login: str
     account: str
     broker: str
-    reason: Reason
+    reason: LossReason
 
 
 @frozen
@@ -62,7 +62,7 @@ def lost(logins: Collection[FakeLogin], ledger: Ledger, holdings: Holdings, now:
                 yield Lost(login.id, seat.account_id, login.broker, reason)
 
 
-def _reason(seat: Seat, login: FakeLogin, books: _Books) -> Reason | None:
+def _reason(seat: Seat, login: FakeLogin, books: _Books) -> LossReason | None:
     """Why an account that has refresh tokens is lost."""
     if seat.refresh is None:
         ends = {
@@ -70,41 +70,41 @@ def _reason(seat: Seat, login: FakeLogin, books: _Books) -> Reason | None:
             for record in books.ledger.tokens.values()
             if _could_be(record.account, seat) and record.login == login.id
         }
-        return Reason.REUSE if End.REUSE in ends else Reason.SIBLING
-    record = books.ledger.find(seat.refresh, Kind.REFRESH)
+        return LossReason.REUSE if End.REUSE in ends else LossReason.SIBLING
+    record = books.ledger.find(seat.refresh, TokenKind.REFRESH)
     if record is None or not record.alive(books.now):
         return None
     found = books.holdings.with_value(seat.refresh)
     if not found:
         why = books.ledger.is_withheld(seat.refresh)
         if why is Withheld.BY_FAULT:
-            return Reason.UNDELIVERED
-        return Reason.HUNG_UP if why is Withheld.HUNG_UP else Reason.NOT_HELD
+            return LossReason.UNDELIVERED
+        return LossReason.HUNG_UP if why is Withheld.HUNG_UP else LossReason.NOT_HELD
     own = [held for held in found if not held.is_for_another(_owners(record, seat, login), books.all_ids)]
-    return _incomplete(own, login) if own else Reason.SWAPPED
+    return _incomplete(own, login) if own else LossReason.SWAPPED
 
 
-def _reason_without(seat: Seat, books: _Books) -> Reason | None:
+def _reason_without(seat: Seat, books: _Books) -> LossReason | None:
     """Why an account that never has a refresh token is lost."""
     record = books.ledger.tokens.get(seat.access or "")
     if record is None or not record.alive(books.now):
         return None
     found = books.holdings.with_value(record.value)
     if not found:
-        return Reason.TOKEN_ID if record.kind is Kind.TOKEN_ID else Reason.NOT_HELD
+        return LossReason.TOKEN_ID if record.kind is TokenKind.TOKEN_ID else LossReason.NOT_HELD
     own = [held for held in found if not held.is_for_another(_ids(seat), books.all_ids) or record.account is None]
-    return None if own else Reason.SWAPPED
+    return None if own else LossReason.SWAPPED
 
 
-def _incomplete(found: Iterable[Held], login: FakeLogin) -> Reason | None:
+def _incomplete(found: Iterable[Held], login: FakeLogin) -> LossReason | None:
     """What the broker wants beside the refresh token, and no holder of that has. None: it is all there."""
     managed = login.options.token_ids and any(tokens.token_id for tokens in login.tokens)
     if managed or login.broker in NEEDS_ACCESS_TOKEN:
         found = [held for held in found if held.is_loose or any(map(login.seats.has_access, held.values))]
         if not found:
-            return Reason.TOKEN_ID if managed else Reason.ACCESS_TOKEN
+            return LossReason.TOKEN_ID if managed else LossReason.ACCESS_TOKEN
     if login.trade_token is not None and not any(held.is_loose or login.trade_token in held.values for held in found):
-        return Reason.TRADE_TOKEN
+        return LossReason.TRADE_TOKEN
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import field, frozen
 
 from mesh_refresh.masking import masked
-from mesh_refresh.testing.model.ledger import Kind, Ledger
+from mesh_refresh.testing.model.ledger import Ledger, TokenKind
 from mesh_refresh.testing.model.logins import FakeLogin
 
 
@@ -18,7 +18,7 @@ class Misplaced:
     """Whose it is."""
     account: str | None
     broker: str
-    kind: Kind
+    kind: TokenKind
     value: str = field(repr=masked)
 
 

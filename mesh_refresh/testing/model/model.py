@@ -15,7 +15,7 @@ from mesh_refresh.testing.fake.traffic import F, Rule
 from mesh_refresh.testing.fake.upstream import Seats
 from mesh_refresh.testing.model.contract import BROKERS, Answer, check_body, client_refused, unauthorized_token
 from mesh_refresh.testing.model.holdings import values_of
-from mesh_refresh.testing.model.ledger import Kind, Ledger, Undelivered, Withheld
+from mesh_refresh.testing.model.ledger import Ledger, TokenKind, Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.rules import exchange, missing_access_token
 from mesh_refresh.tokens import Tokens
@@ -46,7 +46,7 @@ class MeshModel:
         seats = Seats.of(name, options, self.ledger, ids)
         login = FakeLogin(name, str(broker), options, ref, seats, self.clock)
         if broker == "weBull":
-            login.trade_token = self.ledger.issue(Kind.TRADE, name, None, self.clock.now(), None)
+            login.trade_token = self.ledger.issue(TokenKind.TRADE, name, None, self.clock.now(), None)
         login.again()
         self.logins[name] = login
         return login
@@ -72,7 +72,7 @@ class MeshModel:
     def login_of(self, body: object) -> FakeLogin | None:
         """The login that the refresh token in `body` was issued to."""
         value = body.get("refreshToken") if isinstance(body, dict) else None
-        record = self.ledger.find(value if isinstance(value, str) else None, Kind.REFRESH)
+        record = self.ledger.find(value if isinstance(value, str) else None, TokenKind.REFRESH)
         return self.logins.get(record.login) if record else None
 
     def knows_client(self, headers: Mapping[str, str]) -> bool:
@@ -98,7 +98,7 @@ class MeshModel:
                 self.ledger.undelivered.pop(value, None)
                 continue
             record = self.ledger.tokens[value]
-            if record.kind is not Kind.REFRESH:
+            if record.kind is not TokenKind.REFRESH:
                 continue
             broker = self.logins[record.login].broker
             self.ledger.undelivered[value] = Undelivered(record.login, record.account, broker, why, value)

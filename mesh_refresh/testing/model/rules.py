@@ -9,8 +9,8 @@ from mesh_refresh.enums import AuthStatus
 from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.testing.fake.upstream import Seat, end_of
 from mesh_refresh.testing.model.contract import Answer, bad_request, failed_content, success, unauthorized_token
-from mesh_refresh.testing.model.ledger import End, Issued, Kind, Reuse
-from mesh_refresh.testing.model.logins import FakeLogin, Pending, account_of, entry_of
+from mesh_refresh.testing.model.ledger import End, Issued, Reuse, TokenKind
+from mesh_refresh.testing.model.logins import FakeLogin, OpenQuestion, account_of, entry_of
 from mesh_refresh.tokens import DELAYED_AUTH
 
 LIFETIME_OF_A_NEW_REFRESH_TOKEN = timedelta(days=90)
@@ -102,7 +102,7 @@ def _demand(login: FakeLogin, asked: tuple[Seat, ...], now: datetime, round_: in
         issued = _rotate(login, asked, asked[0].refresh, now, options.refresh_lifetime)
     first = asked[0]
     assert first.refresh is not None
-    login.pending.append(Pending(first.refresh, first.access, round_))
+    login.pending.append(OpenQuestion(first.refresh, first.access, round_))
     return Answer(200, _demanded(login, asked, renewed=bool(issued)), "mfaRequired", issued)
 
 
@@ -140,7 +140,7 @@ def _rotate(
     ledger = login.seats.ledger
     ledger.end(spent, End.SPENT, now)
     issued = login.seats.renew_refresh(seats, now, end_of(lifetime, now))
-    record = ledger.find(spent, Kind.REFRESH)
+    record = ledger.find(spent, TokenKind.REFRESH)
     if record is not None:
         record.successors = issued
     return issued
@@ -187,7 +187,7 @@ def _anybodys(login: FakeLogin, *, top_level: bool) -> bool:
 def _lifetimes(login: FakeLogin, seat: Seat, *, with_refresh: bool, with_access: bool) -> dict[str, int]:
     ledger = login.seats.ledger
     access = ledger.tokens.get(seat.access or "") if with_access else None
-    refresh = ledger.find(seat.refresh, Kind.REFRESH) if with_refresh else None
+    refresh = ledger.find(seat.refresh, TokenKind.REFRESH) if with_refresh else None
     found = {"expiresInSeconds": access, "refreshTokenExpiresInSeconds": refresh}
     now = login.clock.now()
     return {

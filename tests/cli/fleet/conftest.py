@@ -24,7 +24,7 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 @define
-class Fleet:
+class OpenFleet:
     """``mesh-refresh`` with a store and a key in its environment."""
 
     cli: Cli
@@ -105,12 +105,12 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+def fleet(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> OpenFleet:
     monkeypatch.delenv("MESH_REFRESH_KEY", raising=False)
     key = Cipher.generate_key()
     monkeypatch.setenv("MESH_REFRESH_STORE", "fleet.db")
     monkeypatch.setenv("MESH_REFRESH_KEYS", key)
-    return Fleet(cli, key)
+    return OpenFleet(cli, key)
 
 
 def read_until(process: Process, pattern: str) -> str:

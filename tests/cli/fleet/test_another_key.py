@@ -8,14 +8,14 @@ from attrs import evolve
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 from tests.cli.test_codes import person
 
 PROBLEM = "cannot be opened with these keys"
 
 
 @pytest.fixture
-def mixed(fleet: Fleet) -> Fleet:
+def mixed(fleet: OpenFleet) -> OpenFleet:
     """Three logins; the one in the middle was written by a process whose first key this one does not have."""
     fleet.add("user-1")
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{Cipher.generate_key()},{fleet.key}")
@@ -25,7 +25,7 @@ def mixed(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def test_the_others_are_listed_beside_it(mixed: Fleet) -> None:
+def test_the_others_are_listed_beside_it(mixed: OpenFleet) -> None:
     ran = mixed("logins")
     assert ran.code == Exit.STORE
     lines = [line.split() for line in ran.out.splitlines()[1:]]
@@ -37,7 +37,7 @@ def test_the_others_are_listed_beside_it(mixed: Fleet) -> None:
     assert "Nothing was changed" not in ran.err
 
 
-def test_in_json_it_is_a_document_of_its_own(mixed: Fleet) -> None:
+def test_in_json_it_is_a_document_of_its_own(mixed: OpenFleet) -> None:
     ran = mixed("logins", "--json")
     assert ran.code == Exit.STORE
     found = [json.loads(line) for line in ran.out.splitlines()]
@@ -61,14 +61,14 @@ def test_in_json_it_is_a_document_of_its_own(mixed: Fleet) -> None:
     ],
 )
 def test_it_is_chosen_by_what_the_store_shows_of_it(
-    mixed: Fleet, options: list[str], code: int, ids: list[str]
+    mixed: OpenFleet, options: list[str], code: int, ids: list[str]
 ) -> None:
     ran = mixed("logins", "--json", *options)
     assert ran.code == code
     assert [json.loads(line)["login"] for line in ran.out.splitlines()] == ids
 
 
-def test_what_cannot_be_read_at_all_is_no_matter_of_keys(fleet: Fleet) -> None:
+def test_what_cannot_be_read_at_all_is_no_matter_of_keys(fleet: OpenFleet) -> None:
     fleet.add("user-1")
     fleet.add("user-2")
 
@@ -86,12 +86,12 @@ def test_what_cannot_be_read_at_all_is_no_matter_of_keys(fleet: Fleet) -> None:
     assert "key" not in ran.err
 
 
-def test_it_can_be_removed(mixed: Fleet) -> None:
+def test_it_can_be_removed(mixed: OpenFleet) -> None:
     assert mixed("remove", "user-2", "--yes").code == 0
     assert set(mixed.states()) == {"user-1", "user-3"}
 
 
-def test_a_person_is_told_before_it_is_removed(mixed: Fleet) -> None:
+def test_a_person_is_told_before_it_is_removed(mixed: OpenFleet) -> None:
     with person(mixed.cli, "remove", "user-2") as somebody:
         somebody.sees(rf"Forget user-2 \(vanguard\) and its tokens, which {PROBLEM}\?")
         somebody.types("y")
@@ -101,14 +101,14 @@ def test_a_person_is_told_before_it_is_removed(mixed: Fleet) -> None:
 
 
 @pytest.mark.parametrize("command", [("mfa", "user-2"), ("salvage", "user-2")])
-def test_commands_that_need_what_is_in_it_say_what_is_missing(mixed: Fleet, command: tuple[str, ...]) -> None:
+def test_commands_that_need_what_is_in_it_say_what_is_missing(mixed: OpenFleet, command: tuple[str, ...]) -> None:
     ran = mixed(*command)
     assert ran.code == Exit.STORE
     assert f"A login {PROBLEM}: put the key that sealed it into MESH_REFRESH_KEYS too" in ran.err
     assert "Nothing was changed" not in ran.err
 
 
-def test_an_import_goes_on_beside_it(mixed: Fleet) -> None:
+def test_an_import_goes_on_beside_it(mixed: OpenFleet) -> None:
     lines = [mixed.line(f"user-{number}", mixed.fake.login("vanguard")) for number in (2, 4)]
     ran = mixed("import", "-", stdin="".join(lines))
     assert ran.code == Exit.STORE
@@ -116,7 +116,7 @@ def test_an_import_goes_on_beside_it(mixed: Fleet) -> None:
     assert "1 added, 0 known before, 1 bad" in ran.err
 
 
-def test_a_file_of_the_spool_with_another_key_is_named(fleet: Fleet) -> None:
+def test_a_file_of_the_spool_with_another_key_is_named(fleet: OpenFleet) -> None:
     """The store itself is open then, and it is not said that it is not."""
     fleet.add("user-1")
     fleet.cli.folder.joinpath("fleet.db.spool").mkdir(0o700)
@@ -128,7 +128,7 @@ def test_a_file_of_the_spool_with_another_key_is_named(fleet: Fleet) -> None:
     assert "The store does not open" not in ran.err
 
 
-def test_the_others_are_sealed_anew_beside_it(mixed: Fleet) -> None:
+def test_the_others_are_sealed_anew_beside_it(mixed: OpenFleet) -> None:
     """It is named, and the exit code tells it; with its key behind the others, it goes too."""
     new = Cipher.generate_key()
     mixed.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{new},{mixed.key}")

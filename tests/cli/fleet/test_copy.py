@@ -11,32 +11,32 @@ from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Way
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 from tests.cli.test_codes import person
 
 pytestmark = pytest.mark.once
 
 
 @pytest.fixture
-def three(fleet: Fleet) -> Fleet:
+def three(fleet: OpenFleet) -> OpenFleet:
     for number in range(3):
         fleet.add(f"user-{number}", access_lifetime=timedelta(hours=1))
     return fleet
 
 
-def remove_from(path: str, fleet: Fleet, *login_ids: str) -> None:
+def remove_from(path: str, fleet: OpenFleet, *login_ids: str) -> None:
     for login_id in login_ids:
         assert fleet("remove", "--yes", "--store", path, login_id).code == 0
 
 
-def moving(fleet: Fleet) -> dict[str, str | None]:
+def moving(fleet: OpenFleet) -> dict[str, str | None]:
     return {it["login"]: it["moving"] for it in fleet.listed()}
 
 
 # Before it begins.
 
 
-def test_it_says_what_it_will_do_and_does_nothing_unasked(three: Fleet) -> None:
+def test_it_says_what_it_will_do_and_does_nothing_unasked(three: OpenFleet) -> None:
     """Without a terminal it must be said; neither store is touched, and TO is not made."""
     ran = three("copy", "fleet.db", "other.db", stdin="y\n")
     assert ran.code == Exit.INVALID
@@ -49,7 +49,7 @@ def test_it_says_what_it_will_do_and_does_nothing_unasked(three: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("said", "code", "state"), [("y", 0, Way.MOVED), ("n", 130, None), ("", 130, None)])
-def test_a_person_is_asked(fleet: Fleet, said: str, code: int, state: Way | None) -> None:
+def test_a_person_is_asked(fleet: OpenFleet, said: str, code: int, state: Way | None) -> None:
     fleet.add("user-7")
     with person(fleet.cli, "copy", "fleet.db", "other.db") as somebody:
         somebody.sees("1 login of FROM go")
@@ -61,7 +61,7 @@ def test_a_person_is_asked(fleet: Fleet, said: str, code: int, state: Way | None
     assert Path("other.db").exists() is (state is not None)
 
 
-def test_what_will_not_do_is_said_before_the_question(three: Fleet) -> None:
+def test_what_will_not_do_is_said_before_the_question(three: OpenFleet) -> None:
     """Keys of TO that are none, a TO that is sealed with other keys, and one store by two names."""
     three.cli.monkeypatch.setenv("MESH_REFRESH_TO_KEYS", "no key")
     ran = three("copy", "fleet.db", "other.db")
@@ -81,7 +81,7 @@ def test_what_will_not_do_is_said_before_the_question(three: Fleet) -> None:
 # What became of moved logins.
 
 
-def test_what_was_removed_in_the_new_store_is_named(three: Fleet) -> None:
+def test_what_was_removed_in_the_new_store_is_named(three: OpenFleet) -> None:
     """With the exit code 0: it was meant, most likely."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     remove_from("other.db", three, "user-0", "user-2")
@@ -92,7 +92,7 @@ def test_what_was_removed_in_the_new_store_is_named(three: Fleet) -> None:
     assert "nothing to move" not in ran.err
 
 
-def test_a_new_store_in_the_place_of_a_lost_one_is_told(three: Fleet) -> None:
+def test_a_new_store_in_the_place_of_a_lost_one_is_told(three: OpenFleet) -> None:
     """ "Nothing to move" would say that all is well."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     Path("other.db").unlink()
@@ -103,7 +103,7 @@ def test_a_new_store_in_the_place_of_a_lost_one_is_told(three: Fleet) -> None:
     assert "--take-back" in ran.err
 
 
-def test_a_restored_backup_is_the_same_store(three: Fleet) -> None:
+def test_a_restored_backup_is_the_same_store(three: OpenFleet) -> None:
     """It has the same id, and what was moved after it was made is named."""
     assert three("import", "--store", "other.db", "-", stdin="").code == 0
     Path("backup.db").write_bytes(Path("other.db").read_bytes())
@@ -114,7 +114,7 @@ def test_a_restored_backup_is_the_same_store(three: Fleet) -> None:
     assert "3 logins moved to TO before" in ran.err
 
 
-def test_a_long_list_is_cut(fleet: Fleet) -> None:
+def test_a_long_list_is_cut(fleet: OpenFleet) -> None:
     lines = "".join(fleet.line(f"user-{it:02}", fleet.fake.login("coinbase")) for it in range(30))
     assert fleet("import", "-", "-q", stdin=lines).code == 0
     assert fleet("copy", "--yes", "-q", "fleet.db", "other.db").code == 0
@@ -124,10 +124,10 @@ def test_a_long_list_is_cut(fleet: Fleet) -> None:
     assert "mesh-refresh: and 10 more" in told
 
 
-# Taking back.
+# TakeBack back.
 
 
-def test_a_fleet_comes_back_from_a_lost_file(three: Fleet) -> None:
+def test_a_fleet_comes_back_from_a_lost_file(three: OpenFleet) -> None:
     """Asked first; and each login is refreshed again after a while."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     Path("other.db").unlink()
@@ -145,7 +145,7 @@ def test_a_fleet_comes_back_from_a_lost_file(three: Fleet) -> None:
     assert three.account("user-0").last_error == "taken back"
 
 
-def test_what_the_new_store_holds_is_left_there(three: Fleet) -> None:
+def test_what_the_new_store_holds_is_left_there(three: OpenFleet) -> None:
     """It is named, and the exit code tells it; what it lacks comes back."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     remove_from("other.db", three, "user-1")
@@ -158,7 +158,7 @@ def test_what_the_new_store_holds_is_left_there(three: Fleet) -> None:
     assert moving(three) == {"user-0": "moved", "user-1": None, "user-2": "moved"}
 
 
-def test_another_store_than_the_one_that_they_went_to_is_told(three: Fleet) -> None:
+def test_another_store_than_the_one_that_they_went_to_is_told(three: OpenFleet) -> None:
     """It lacks them all: a wrong name would take back a fleet that is at work."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     assert three("import", "--store", "third.db", "-", stdin="").code == 0
@@ -168,7 +168,7 @@ def test_another_store_than_the_one_that_they_went_to_is_told(three: Fleet) -> N
     )
 
 
-def test_a_store_that_cannot_be_opened_is_lost_too(three: Fleet) -> None:
+def test_a_store_that_cannot_be_opened_is_lost_too(three: OpenFleet) -> None:
     """A file that is damaged, say; the question has the reason."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     Path("other.db").write_bytes(b"something else\n" * 1_000)
@@ -179,7 +179,7 @@ def test_a_store_that_cannot_be_opened_is_lost_too(three: Fleet) -> None:
     assert set(moving(three).values()) == {None}
 
 
-def test_the_id_of_a_store_outlives_a_change_of_keys(three: Fleet) -> None:
+def test_the_id_of_a_store_outlives_a_change_of_keys(three: OpenFleet) -> None:
     """It is sealed with them."""
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     new = Cipher.generate_key()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line, entries
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, entries
 from mesh_refresh.cli.fleet.logins.import_sources import read
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.testing import FakeMesh
@@ -32,9 +32,9 @@ ACCOUNTS = [
 DOCUMENTS = [it.to_document() for it in ACCOUNTS]
 
 
-def one(document: Any) -> Line:
+def one(document: Any) -> InputLine:
     (found,) = entries(3, document, NOW)
-    assert isinstance(found, Line), found
+    assert isinstance(found, InputLine), found
     return found
 
 
@@ -73,7 +73,7 @@ def test_a_single_tokens_document_with_a_login() -> None:
     own = Tokens("coinbase", SECRET, obtained_at=NOW - timedelta(days=1), expires_at=NOW)
     for document in ({**own.to_document(), "login": 7}, {"login": "7", "tokens": own.to_document()}):
         line = one({**document, "obtained_at": own.to_document()["obtained_at"]})
-        assert line == Line(3, "7", (own,), aged=True)
+        assert line == InputLine(3, "7", (own,), aged=True)
 
 
 def test_without_a_time_nothing_about_its_age_is_trusted() -> None:
@@ -105,7 +105,7 @@ async def test_a_continuation_gives_its_tokens() -> None:
 
 def test_an_array_is_several_lines_of_the_same_number() -> None:
     found = entries(3, [{"login": "a", "payload": LINK}, {"login": "b", "payload": LINK}, SECRET], NOW)
-    assert [type(it) for it in found] == [Line, Line, BadLine]
+    assert [type(it) for it in found] == [InputLine, InputLine, BadLine]
     assert {it.number for it in found} == {3}
 
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_told_without_its_content(document: Any, why: str
 # Files.
 
 
-def read_all(text: str | bytes, first: int = 1) -> list[Line | BadLine]:
+def read_all(text: str | bytes, first: int = 1) -> list[InputLine | BadLine]:
     return list(read(io.BytesIO(text.encode() if isinstance(text, str) else text), NOW, first=first))
 
 
@@ -157,12 +157,12 @@ def line_of(login_id: str) -> str:
 
 def test_lines_are_numbered_as_an_editor_does_it() -> None:
     found = read_all(line_of("a") + "\n  \n" + "nonsense\n" + line_of("b").strip())
-    assert [(type(it), it.number) for it in found] == [(Line, 1), (BadLine, 4), (Line, 5)]
+    assert [(type(it), it.number) for it in found] == [(InputLine, 1), (BadLine, 4), (InputLine, 5)]
 
 
 def test_it_can_begin_at_a_line() -> None:
     found = read_all(line_of("a") + "nonsense\n" + line_of("b"), first=3)
-    assert [it.login_id for it in found if isinstance(it, Line)] == ["b"]
+    assert [it.login_id for it in found if isinstance(it, InputLine)] == ["b"]
     assert len(found) == 1
 
 
@@ -170,12 +170,12 @@ def test_it_can_begin_at_a_line() -> None:
 def test_a_file_that_is_one_array(indent: int | None) -> None:
     """What `mesh-refresh refresh` writes runs over many lines."""
     found = read_all(json.dumps([{"login": it, "payload": LINK} for it in "ab"], indent=indent))
-    assert [it.login_id for it in found if isinstance(it, Line)] == ["a", "b"]
+    assert [it.login_id for it in found if isinstance(it, InputLine)] == ["a", "b"]
 
 
 def test_a_file_that_is_one_object() -> None:
     (found,) = read_all(json.dumps({"login": "a", "payload": LINK}, indent=1))
-    assert isinstance(found, Line)
+    assert isinstance(found, InputLine)
 
 
 def test_a_document_that_is_cut_is_not_taken_for_lines() -> None:
@@ -184,7 +184,7 @@ def test_a_document_that_is_cut_is_not_taken_for_lines() -> None:
 
 
 def test_what_is_no_text_is_a_bad_line() -> None:
-    assert [type(it) for it in read_all(b"\xff\xfe\n" + line_of("a").encode())] == [BadLine, Line]
+    assert [type(it) for it in read_all(b"\xff\xfe\n" + line_of("a").encode())] == [BadLine, InputLine]
 
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory() -> None:

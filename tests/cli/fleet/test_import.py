@@ -14,10 +14,10 @@ import pytest
 
 from mesh_refresh import Tokens
 from mesh_refresh.cli.terminal.exit_codes import Exit
-from tests.cli.fleet.conftest import LONG_AGO, Fleet, read_until
+from tests.cli.fleet.conftest import LONG_AGO, OpenFleet, read_until
 
 
-def test_links_payloads_become_logins_that_a_worker_refreshes(fleet: Fleet) -> None:
+def test_links_payloads_become_logins_that_a_worker_refreshes(fleet: OpenFleet) -> None:
     text = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase")) for it in range(3))
     text += fleet.line("user-w", fleet.fake.login("weBull")) + fleet.line(
         "user-e", fleet.fake.login("etoro", accounts=3)
@@ -32,7 +32,7 @@ def test_links_payloads_become_logins_that_a_worker_refreshes(fleet: Fleet) -> N
     assert len(fleet.login("user-e").accounts) == 3
 
 
-def test_importing_again_changes_nothing(fleet: Fleet) -> None:
+def test_importing_again_changes_nothing(fleet: OpenFleet) -> None:
     """Also after the worker has spent what the file holds."""
     text = fleet.line("user-7", fleet.fake.login("coinbase"))
     fleet("import", "-", stdin=text)
@@ -45,7 +45,7 @@ def test_importing_again_changes_nothing(fleet: Fleet) -> None:
     assert not fleet.lost()
 
 
-def test_a_bad_line_is_told_with_its_number_and_stops_nothing(fleet: Fleet) -> None:
+def test_a_bad_line_is_told_with_its_number_and_stops_nothing(fleet: OpenFleet) -> None:
     fleet.add("user-2")
     good = fleet.line("user-1", fleet.fake.login("coinbase"))
     other = fleet.line("user-2", fleet.fake.login("etoro"))
@@ -59,7 +59,7 @@ def test_a_bad_line_is_told_with_its_number_and_stops_nothing(fleet: Fleet) -> N
     assert set(fleet.states()) == {"user-1", "user-2", "user-3"}
 
 
-def test_strict_stops_at_the_first_bad_line(fleet: Fleet) -> None:
+def test_strict_stops_at_the_first_bad_line(fleet: OpenFleet) -> None:
     """What stands before it is in the store, and what stands behind it is not."""
     text = (
         fleet.line("user-1", fleet.fake.login("coinbase")) + "bad\n" + fleet.line("user-2", fleet.fake.login("etoro"))
@@ -70,28 +70,28 @@ def test_strict_stops_at_the_first_bad_line(fleet: Fleet) -> None:
     assert set(fleet.states()) == {"user-1"}
 
 
-def test_many_bad_lines_do_not_fill_the_screen(fleet: Fleet) -> None:
+def test_many_bad_lines_do_not_fill_the_screen(fleet: OpenFleet) -> None:
     ran = fleet("import", "-", stdin="bad\n" * 1000)
     assert ran.code == Exit.INVALID
     assert ran.err.count("\n") < 30
     assert "1000 bad" in ran.err
 
 
-def test_a_later_line_of_a_login_counts_more(fleet: Fleet) -> None:
+def test_a_later_line_of_a_login_counts_more(fleet: OpenFleet) -> None:
     """Exports are often journals."""
     logins = [fleet.fake.login("coinbase") for _ in range(5)]
     fleet("import", "-", stdin="".join(fleet.line("user-7", login) for login in logins))
     assert fleet.account("user-7").tokens.refresh_token == logins[-1].token.refresh_token
 
 
-def test_accounts_of_one_login_may_come_in_lines_of_their_own(fleet: Fleet) -> None:
+def test_accounts_of_one_login_may_come_in_lines_of_their_own(fleet: OpenFleet) -> None:
     login = fleet.fake.login("etoro", accounts=3)
     text = "".join(json.dumps({"login": "user-7", **it.to_document()}) + "\n" for it in login.tokens)
     assert fleet("import", "-", stdin=text).code == 0
     assert len(fleet.login("user-7").accounts) == 3
 
 
-def test_what_refresh_wrote_is_read(fleet: Fleet) -> None:
+def test_what_refresh_wrote_is_read(fleet: OpenFleet) -> None:
     login = fleet.fake.login("etoro", accounts=2)
     assert fleet("refresh", fleet.cli.payload(login), "-o", "out.json").code == 0
     assert fleet("import", "out.json").code == 0
@@ -99,7 +99,7 @@ def test_what_refresh_wrote_is_read(fleet: Fleet) -> None:
     assert not fleet.lost()
 
 
-def test_several_files_and_their_names_in_numbers(fleet: Fleet) -> None:
+def test_several_files_and_their_names_in_numbers(fleet: OpenFleet) -> None:
     """The name of what is no file is not repeated: somebody may have pasted a token there."""
     one = fleet.cli.write("one.jsonl", fleet.line("user-1", fleet.fake.login("coinbase")))
     two = fleet.cli.write("two.jsonl", "bad\n" + fleet.line("user-2", fleet.fake.login("coinbase")))
@@ -115,14 +115,14 @@ def test_several_files_and_their_names_in_numbers(fleet: Fleet) -> None:
     assert "others can read input file 2" in fleet("import", one, two).err
 
 
-def test_all_files_are_opened_before_anything_is_added(fleet: Fleet) -> None:
+def test_all_files_are_opened_before_anything_is_added(fleet: OpenFleet) -> None:
     one = fleet.cli.write("one.jsonl", fleet.line("user-1", fleet.fake.login("coinbase")))
     assert fleet("import", one, "missing").code == Exit.INVALID
     assert not fleet.file.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_a_file_that_others_can_read_is_remarked_on(fleet: Fleet) -> None:
+def test_a_file_that_others_can_read_is_remarked_on(fleet: OpenFleet) -> None:
     file = fleet.cli.write("one.jsonl", fleet.line("user-1", fleet.fake.login("coinbase")))
     assert "chmod" not in fleet("import", file).err
     file.chmod(0o644)
@@ -132,7 +132,7 @@ def test_a_file_that_others_can_read_is_remarked_on(fleet: Fleet) -> None:
 # When they are due.
 
 
-def test_with_a_time_a_login_is_due_before_it_ends(fleet: Fleet) -> None:
+def test_with_a_time_a_login_is_due_before_it_ends(fleet: OpenFleet) -> None:
     now = datetime.now(UTC)
     fleet("import", "-", stdin=fleet.line("user-7", fleet.fake.login("coinbase"), obtained_at=now.isoformat()))
     account = fleet.account("user-7")
@@ -142,7 +142,7 @@ def test_with_a_time_a_login_is_due_before_it_ends(fleet: Fleet) -> None:
     assert now < account.due_at < account.tokens.expires_at
 
 
-def test_without_a_time_it_is_due_at_once_and_its_tokens_are_not_handed_out(fleet: Fleet) -> None:
+def test_without_a_time_it_is_due_at_once_and_its_tokens_are_not_handed_out(fleet: OpenFleet) -> None:
     login = fleet.fake.login("coinbase")
     begin = datetime.now(UTC)
     fleet("import", "-", stdin=json.dumps({"login": "user-7", "payload": login.link_payload()}))
@@ -156,7 +156,7 @@ def test_without_a_time_it_is_due_at_once_and_its_tokens_are_not_handed_out(flee
     assert len(fleet.fake.requests) == 1
 
 
-def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: Fleet) -> None:
+def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: OpenFleet) -> None:
     """So that moving in asks nobody for a code at night; a misspelt broker is told."""
     lines = [fleet.line(f"user-{name}", fleet.fake.login(name)) for name in ("vanguard", "coinbase")]
     ran = fleet("import", "-", "--on-demand", "Vanguard", "--on-demand", "vangard", stdin="".join(lines))
@@ -169,7 +169,7 @@ def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: Fleet) -> None:
     assert fleet("import", "-", "--on-demand", " ", stdin="").code == Exit.INVALID
 
 
-def test_delayed_authentication_waits_for_its_day(fleet: Fleet) -> None:
+def test_delayed_authentication_waits_for_its_day(fleet: OpenFleet) -> None:
     login = fleet.fake.login("interactiveBrokers", delayed=True)
     fleet("import", "-", stdin=json.dumps({"login": "user-7", "payload": login.link_payload()}))
     account = fleet.account("user-7")
@@ -179,7 +179,7 @@ def test_delayed_authentication_waits_for_its_day(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("aged", [True, False])
-def test_what_is_due_at_once_is_spread(fleet: Fleet, aged: bool) -> None:
+def test_what_is_due_at_once_is_spread(fleet: OpenFleet, aged: bool) -> None:
     time = {"obtained_at": LONG_AGO} if aged else {"obtained_at": None}
     text = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase"), **time) for it in range(60))
     begin = datetime.now(UTC)
@@ -189,7 +189,7 @@ def test_what_is_due_at_once_is_spread(fleet: Fleet, aged: bool) -> None:
 
 
 @pytest.mark.parametrize("span", ["1x", "h", "", "-1h", "1h and more", "planted-secret", "9" * 30 + "d"])
-def test_a_span_that_is_none_is_refused_without_being_shown(fleet: Fleet, span: str) -> None:
+def test_a_span_that_is_none_is_refused_without_being_shown(fleet: OpenFleet, span: str) -> None:
     ran = fleet("import", "-", f"--spread={span}")
     assert ran.code == Exit.INVALID
     assert "planted-secret" not in ran.err
@@ -199,7 +199,7 @@ def test_a_span_that_is_none_is_refused_without_being_shown(fleet: Fleet, span: 
 # Interrupted.
 
 
-def test_an_interrupted_import_says_where_to_go_on(fleet: Fleet) -> None:
+def test_an_interrupted_import_says_where_to_go_on(fleet: OpenFleet) -> None:
     """Standard input is a pipe that does not end: Ctrl-C works there too, and what was read is in the store."""
     lines = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase")) for it in range(500))
     more = fleet.line("user-500", fleet.fake.login("coinbase"))
@@ -225,7 +225,7 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: Fleet) -> None:
     assert "The input has only 501 lines: --from-line 503 is past its end." in ran.err
 
 
-def test_progress_is_told_by_line(fleet: Fleet) -> None:
+def test_progress_is_told_by_line(fleet: OpenFleet) -> None:
     fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.logins.import_logins._PROGRESS", 1000)
     documents = (
         {"login": f"user-{it}", "tokens": Tokens("coinbase", f"fake-r-{it}").to_document()} for it in range(2500)
@@ -235,7 +235,7 @@ def test_progress_is_told_by_line(fleet: Fleet) -> None:
     assert "2500 added" in ran.err
 
 
-def test_a_terminal_is_not_waited_for(fleet: Fleet) -> None:
+def test_a_terminal_is_not_waited_for(fleet: OpenFleet) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -13,7 +13,7 @@ import pytest
 from mesh_refresh.cli.fleet.support.tables import show
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import Fault
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 
 pytestmark = pytest.mark.once
 
@@ -21,7 +21,7 @@ SPREAD = {"obtained_at": datetime.now(UTC).isoformat()}
 
 
 @pytest.fixture
-def mixed(fleet: Fleet) -> Fleet:
+def mixed(fleet: OpenFleet) -> OpenFleet:
     """Of each state one, and three that are well."""
     for number in range(3):
         fleet.add(f"well-{number}", "etoro", accounts=2 if number == 0 else 1)
@@ -34,7 +34,7 @@ def mixed(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def test_counts_by_broker_and_state(mixed: Fleet) -> None:
+def test_counts_by_broker_and_state(mixed: OpenFleet) -> None:
     ran = mixed("status")
     assert ran.code == 0
     table = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line}
@@ -49,7 +49,7 @@ def test_counts_by_broker_and_state(mixed: Fleet) -> None:
     assert "With a reply that cannot be read: 1. mesh-refresh salvage LOGIN" in ran.out
 
 
-def test_status_in_json(mixed: Fleet) -> None:
+def test_status_in_json(mixed: OpenFleet) -> None:
     document = json.loads(mixed("status", "--json").out)
     assert document["logins"] == 6
     assert document["states"]["active"] == 3
@@ -59,7 +59,7 @@ def test_status_in_json(mixed: Fleet) -> None:
     assert document["leased"] == 0
 
 
-def test_status_tells_what_is_late_and_paused(fleet: Fleet) -> None:
+def test_status_tells_what_is_late_and_paused(fleet: OpenFleet) -> None:
     assert "no logins yet" in fleet("import", "-", stdin="").out + fleet("status").out
     fleet.add("user-7")
     fleet("pause", "coinbase")
@@ -81,7 +81,7 @@ def test_status_tells_what_is_late_and_paused(fleet: Fleet) -> None:
     "command",
     [("status",), ("status", "--json"), ("logins",), ("key", "generate"), ("--help",), ("sandbox", "--port", "0")],
 )
-def test_an_output_that_is_full_is_no_bug(fleet: Fleet, command: tuple[str, ...], unbuffered: str) -> None:
+def test_an_output_that_is_full_is_no_bug(fleet: OpenFleet, command: tuple[str, ...], unbuffered: str) -> None:
     fleet.add("user-7")
     fleet.cli.monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("w") as full, fleet.cli.start(*command, stdout=full) as process:
@@ -93,7 +93,7 @@ def test_an_output_that_is_full_is_no_bug(fleet: Fleet, command: tuple[str, ...]
     )
 
 
-def test_a_table_that_says_it_all_is_all(fleet: Fleet) -> None:
+def test_a_table_that_says_it_all_is_all(fleet: OpenFleet) -> None:
     """An empty line parts it from sentences, where there are any."""
     fleet.add("user-7")
     assert fleet("status").out.count("\n\n") == 1
@@ -120,7 +120,7 @@ def closed_output(*command: str) -> tuple[int, str]:
         ("--version",), ("sandbox", "--port", "0"),
     ],
 )  # fmt: skip
-def test_an_output_that_is_closed_is_told(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_an_output_that_is_closed_is_told(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     """A key that nobody got is no success."""
     fleet.add("user-7")
     assert closed_output(*command) == (
@@ -132,7 +132,7 @@ def test_an_output_that_is_closed_is_told(fleet: Fleet, command: tuple[str, ...]
     )
 
 
-def test_a_body_that_nobody_gets_is_no_success(mixed: Fleet) -> None:
+def test_a_body_that_nobody_gets_is_no_success(mixed: OpenFleet) -> None:
     """It may hold the only live token; the store still has it."""
     with mixed.cli.monkeypatch.context() as closed:
         closed.setattr(sys, "stdout", None)
@@ -143,7 +143,7 @@ def test_a_body_that_nobody_gets_is_no_success(mixed: Fleet) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
-def test_what_writes_nothing_needs_no_output(fleet: Fleet) -> None:
+def test_what_writes_nothing_needs_no_output(fleet: OpenFleet) -> None:
     """As a service's manager may start it."""
     fleet.add("user-7")
     for command in (("run", "--once"), ("pause", "coinbase"), ("resume", "coinbase"), ("key", "reseal")):
@@ -153,7 +153,7 @@ def test_what_writes_nothing_needs_no_output(fleet: Fleet) -> None:
     assert closed_output("remove", "user-7", "--yes")[0] == Exit.REFRESHED
 
 
-def test_an_output_that_is_only_read_is_told(fleet: Fleet) -> None:
+def test_an_output_that_is_only_read_is_told(fleet: OpenFleet) -> None:
     """As with ``1</dev/null``: Python takes it for open."""
     fleet.add("user-7")
     with Path(os.devnull).open() as unwritable, fleet.cli.start("status", stdout=unwritable) as process:
@@ -162,7 +162,7 @@ def test_an_output_that_is_only_read_is_told(fleet: Fleet) -> None:
     assert "The output could not be written: Bad file descriptor." in err
 
 
-def test_a_line_for_each_account(mixed: Fleet) -> None:
+def test_a_line_for_each_account(mixed: OpenFleet) -> None:
     ran = mixed("logins")
     assert ran.code == 0
     head, *lines = ran.out.splitlines()
@@ -171,7 +171,7 @@ def test_a_line_for_each_account(mixed: Fleet) -> None:
     assert "unreadable" in lines[1]
 
 
-def test_logins_in_json(mixed: Fleet) -> None:
+def test_logins_in_json(mixed: OpenFleet) -> None:
     by_id = {it["login"]: it for it in mixed.listed()}
     assert by_id["code"]["pending_id"]
     assert by_id["code"]["needs_code"]
@@ -197,17 +197,17 @@ def test_logins_in_json(mixed: Fleet) -> None:
         (["--state", "reconnect_required"], []),
     ],
 )
-def test_filters(mixed: Fleet, options: list[str], ids: list[str]) -> None:
+def test_filters(mixed: OpenFleet, options: list[str], ids: list[str]) -> None:
     assert [it["login"] for it in mixed.listed(*options)] == ids
 
 
-def test_with_a_state_only_the_accounts_in_it_are_listed(fleet: Fleet) -> None:
+def test_with_a_state_only_the_accounts_in_it_are_listed(fleet: OpenFleet) -> None:
     fleet.add("user-7", "vanguard", accounts=3, mfa=True)
     fleet.once("-q")
     assert len(fleet.listed("--state", "mfa_required")) < len(fleet.listed()) == 3
 
 
-def test_a_table_that_is_cut_says_how_to_go_on(mixed: Fleet) -> None:
+def test_a_table_that_is_cut_says_how_to_go_on(mixed: OpenFleet) -> None:
     ran = mixed("logins", "--limit", "2")
     assert len(ran.out.splitlines()) == 3
     assert "there are more: --after odd" in ran.err
@@ -227,7 +227,7 @@ def test_a_terminal_gets_whole_ids_however_narrow_it_is(
     assert [line.split() for line in lines] == [["not"], ["login", "refreshable"], [long, "3"], ["user-8", "-"]]
 
 
-def test_pages_are_put_together(fleet: Fleet) -> None:
+def test_pages_are_put_together(fleet: OpenFleet) -> None:
     fleet.cli.monkeypatch.setattr("mesh_refresh.cli.fleet.logins.list_logins._PAGE", 2)
     for number in range(5):
         fleet.add(f"user-{number}")
@@ -236,13 +236,13 @@ def test_pages_are_put_together(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-01-01T00:00:00", "planted-secret", "99999999d"])
-def test_what_is_no_time_is_refused(fleet: Fleet, since: str) -> None:
+def test_what_is_no_time_is_refused(fleet: OpenFleet, since: str) -> None:
     ran = fleet("logins", "--changed-since", since)
     assert ran.code == Exit.INVALID
     assert "planted-secret" not in ran.err
 
 
-def test_ids_cannot_steer_a_terminal(fleet: Fleet) -> None:
+def test_ids_cannot_steer_a_terminal(fleet: OpenFleet) -> None:
     fleet.add("user\x1b[2J\n7")
     for command in (("logins",), ("logins", "--json"), ("status",)):
         assert "\x1b" not in fleet(*command).out

@@ -4,19 +4,19 @@ import pytest
 
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.testing import FakeLogin, Fault
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 from tests.cli.test_codes import person
 
 
 @pytest.fixture
-def login(fleet: Fleet) -> FakeLogin:
+def login(fleet: OpenFleet) -> FakeLogin:
     """One that waits for its code."""
     login = fleet.add("user-7", "vanguard", mfa=True, mfa_rotates=True)
     assert fleet.once("-q").code == Exit.CODE_NEEDED
     return login
 
 
-def test_a_person_types_the_code_unseen(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_person_types_the_code_unseen(fleet: OpenFleet, login: FakeLogin) -> None:
     with person(fleet.cli, "mfa", "user-7") as somebody:
         somebody.sees("MFA code for vanguard")
         somebody.types("999999")
@@ -31,7 +31,7 @@ def test_a_person_types_the_code_unseen(fleet: Fleet, login: FakeLogin) -> None:
     assert not fleet.lost()
 
 
-def test_a_code_from_the_environment(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_code_from_the_environment(fleet: OpenFleet, login: FakeLogin) -> None:
     fleet.cli.monkeypatch.setenv("MESH_MFA_CODE", login.code)
     ran = fleet("mfa", "user-7")
     assert ran.code == 0
@@ -39,7 +39,7 @@ def test_a_code_from_the_environment(fleet: Fleet, login: FakeLogin) -> None:
     assert not fleet.lost()
 
 
-def test_three_wrong_codes_leave_the_question_open(fleet: Fleet, login: FakeLogin) -> None:
+def test_three_wrong_codes_leave_the_question_open(fleet: OpenFleet, login: FakeLogin) -> None:
     ran = fleet("mfa", "user-7", "--code-stdin", stdin="1\n2\n3\n" + login.code)
     assert ran.code == Exit.CODE_NEEDED
     assert fleet.fake.exchanges["wrongCode"] == 3
@@ -50,7 +50,7 @@ def test_three_wrong_codes_leave_the_question_open(fleet: Fleet, login: FakeLogi
     assert fleet("mfa", "user-7", "--code-stdin", stdin=login.code).code == 0
 
 
-def test_nobody_to_ask_leaves_it_open_too(fleet: Fleet, login: FakeLogin) -> None:
+def test_nobody_to_ask_leaves_it_open_too(fleet: OpenFleet, login: FakeLogin) -> None:
     sent = len(fleet.fake.requests)
     ran = fleet("mfa", "user-7")
     assert ran.code == Exit.CODE_NEEDED
@@ -58,7 +58,7 @@ def test_nobody_to_ask_leaves_it_open_too(fleet: Fleet, login: FakeLogin) -> Non
     assert len(fleet.fake.requests) == sent
 
 
-def test_a_broker_that_asks_twice(fleet: Fleet) -> None:
+def test_a_broker_that_asks_twice(fleet: OpenFleet) -> None:
     login = fleet.add("user-7", "vanguard", mfa=True, mfa_rounds=2)
     fleet.once("-q")
     ran = fleet("mfa", "user-7", "--code-stdin", stdin=login.code)
@@ -68,7 +68,7 @@ def test_a_broker_that_asks_twice(fleet: Fleet) -> None:
     assert not fleet.lost()
 
 
-def test_a_new_code_on_demand(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_new_code_on_demand(fleet: OpenFleet, login: FakeLogin) -> None:
     old = login.code
     assert fleet("mfa", "user-7", "--restart").code == Exit.CODE_NEEDED
     assert login.codes_asked == 2
@@ -77,7 +77,7 @@ def test_a_new_code_on_demand(fleet: Fleet, login: FakeLogin) -> None:
     assert not fleet.lost()
 
 
-def test_an_account_that_waits_for_nothing_can_be_made_to_ask(fleet: Fleet, login: FakeLogin) -> None:
+def test_an_account_that_waits_for_nothing_can_be_made_to_ask(fleet: OpenFleet, login: FakeLogin) -> None:
     """After a refresh that needed a code, the loop leaves it alone: a person begins the next one."""
     fleet("mfa", "user-7", "--code-stdin", stdin=login.code)
     assert fleet("mfa", "user-7").code == Exit.INVALID
@@ -90,14 +90,14 @@ def test_an_account_that_waits_for_nothing_can_be_made_to_ask(fleet: Fleet, logi
     assert not fleet.lost()
 
 
-def test_a_question_can_be_named(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_question_can_be_named(fleet: OpenFleet, login: FakeLogin) -> None:
     pending = fleet.listed()[0]["pending_id"]
     assert fleet("mfa", "user-7", "--pending", "another", "--code-stdin", stdin=login.code).code == Exit.INVALID
     assert fleet("mfa", "user-7", "--pending", pending, "--restart").code == Exit.INVALID
     assert fleet("mfa", "user-7", "--pending", pending, "--code-stdin", stdin=login.code).code == 0
 
 
-def test_a_code_answers_the_question_that_was_asked(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_code_answers_the_question_that_was_asked(fleet: OpenFleet, login: FakeLogin) -> None:
     """While somebody types, somebody else lets the broker ask anew: what is typed then is for neither."""
     with person(fleet.cli, "mfa", "user-7") as somebody:
         somebody.sees("MFA code for vanguard")
@@ -110,13 +110,13 @@ def test_a_code_answers_the_question_that_was_asked(fleet: Fleet, login: FakeLog
     assert len(fleet.fake.requests) == sent
 
 
-def test_a_login_that_is_not_there(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_login_that_is_not_there(fleet: OpenFleet, login: FakeLogin) -> None:
     for arguments in (["nobody"], ["user-7", "--account", "nobody"]):
         assert fleet("mfa", *arguments).code == Exit.INVALID
         assert fleet("mfa", *arguments, "--restart").code == Exit.INVALID
 
 
-def test_an_account_that_is_named(fleet: Fleet) -> None:
+def test_an_account_that_is_named(fleet: OpenFleet) -> None:
     login = fleet.add("user-7", "vanguard", mfa=True, accounts=2)
     fleet.once("-q")
     (waiting,) = fleet.listed("--state", "mfa_required")
@@ -124,7 +124,7 @@ def test_an_account_that_is_named(fleet: Fleet) -> None:
     assert ran.code == 0
 
 
-def test_a_failure_with_the_code_is_one_line(fleet: Fleet, login: FakeLogin) -> None:
+def test_a_failure_with_the_code_is_one_line(fleet: OpenFleet, login: FakeLogin) -> None:
     fleet.fake.fail(Fault.throttle())
     ran = fleet("mfa", "user-7", "--code-stdin", stdin=login.code)
     assert ran.code == Exit.TRY_AGAIN
@@ -132,7 +132,7 @@ def test_a_failure_with_the_code_is_one_line(fleet: Fleet, login: FakeLogin) -> 
     assert fleet("mfa", "user-7", "--code-stdin", stdin=login.code).code == 0
 
 
-def test_ctrl_c_at_the_question(fleet: Fleet, login: FakeLogin) -> None:
+def test_ctrl_c_at_the_question(fleet: OpenFleet, login: FakeLogin) -> None:
     import signal
 
     for number, code in ((signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)):

@@ -9,11 +9,11 @@ from typing import NoReturn
 
 import pytest
 
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from tests.cli.conftest import mode
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 
 COMMANDS = [
     ("import", "-"),
@@ -32,14 +32,14 @@ MAKERS = ("import", "migrate")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_a_terminal(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_help_fits_a_terminal(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     ran = fleet(*command, "-h")
     assert ran.code == 0
     assert max(map(len, ran.out.splitlines())) <= 110
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_store_must_be_named(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_store_must_be_named(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_STORE")
     ran = fleet(*command)
     assert ran.code == Exit.INVALID
@@ -48,7 +48,7 @@ def test_a_store_must_be_named(fleet: Fleet, command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_missing_key_is_told_with_the_way_to_one(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_missing_key_is_told_with_the_way_to_one(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     fleet.add("user-7")
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     ran = fleet(*command)
@@ -59,7 +59,7 @@ def test_a_missing_key_is_told_with_the_way_to_one(fleet: Fleet, command: tuple[
 
 @pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_only_import_and_migrate_make_a_store(fleet: Fleet, command: tuple[str, ...], *, is_there: bool) -> None:
+def test_only_import_and_migrate_make_a_store(fleet: OpenFleet, command: tuple[str, ...], *, is_there: bool) -> None:
     """A path that is mistyped must not look like an empty fleet; nor must an empty file."""
     if is_there:
         fleet.file.touch(mode=0o600)
@@ -72,7 +72,7 @@ def test_only_import_and_migrate_make_a_store(fleet: Fleet, command: tuple[str, 
     assert not Path("fleet.db.spool").exists()
 
 
-def test_a_log_without_its_file_is_no_reason_to_make_a_new_one(fleet: Fleet) -> None:
+def test_a_log_without_its_file_is_no_reason_to_make_a_new_one(fleet: OpenFleet) -> None:
     """The file was removed by mistake; what was written last is in its log still."""
     Path("fleet.db-wal").write_bytes(b"what was committed last")
     for command in COMMANDS:
@@ -83,7 +83,7 @@ def test_a_log_without_its_file_is_no_reason_to_make_a_new_one(fleet: Fleet) -> 
 @pytest.mark.parametrize(
     "name", ["A" * 44, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwbGFudGVkIn0.planted", "no/such", "1//0secret"]
 )
-def test_what_may_be_no_path_is_not_shown(fleet: Fleet, name: str) -> None:
+def test_what_may_be_no_path_is_not_shown(fleet: OpenFleet, name: str) -> None:
     """A token that got into the wrong variable, say."""
     ran = fleet("status", "--store", name)
     assert ran.code == Exit.INVALID
@@ -94,7 +94,7 @@ def test_what_may_be_no_path_is_not_shown(fleet: Fleet, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["no/such.db", "folder/fleet", "folder/no/such", "./fleet", "fleet.data", "A" * 50 + ".db"]
 )
-def test_a_path_that_is_not_there_is_shown(fleet: Fleet, name: str) -> None:
+def test_a_path_that_is_not_there_is_shown(fleet: OpenFleet, name: str) -> None:
     Path("folder").mkdir()
     for given in (name, f"sqlite:///{name}", Path(name).absolute()):
         ran = fleet("status", "--store", given)
@@ -134,7 +134,7 @@ NO_STORES = [
 
 
 @pytest.mark.parametrize("name", NO_STORES)
-def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, name: str) -> None:
+def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: OpenFleet, name: str) -> None:
     """SQLite would make one of that name, with the password in it."""
     for command in COMMANDS:
         ran = fleet(*command, f"--store={name}")
@@ -154,7 +154,7 @@ def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: Fleet, n
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgres+psycopg"])
-def test_a_scheme_that_names_a_driver_is_named(fleet: Fleet, scheme: str) -> None:
+def test_a_scheme_that_names_a_driver_is_named(fleet: OpenFleet, scheme: str) -> None:
     ran = fleet("status", "--store", f"{scheme}://fleet:planted-secret@db/fleet")
     assert ran.code == Exit.INVALID
     assert f"a URL that begins with {scheme}" in ran.err
@@ -162,7 +162,7 @@ def test_a_scheme_that_names_a_driver_is_named(fleet: Fleet, scheme: str) -> Non
 
 
 @pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] != "import"])
-def test_a_file_with_two_names_is_refused_in_words(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_file_with_two_names_is_refused_in_words(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     """Nothing is made beside it, and nothing is written."""
     fleet.add("user-7")
     before = fleet.file.read_bytes()
@@ -177,14 +177,14 @@ def test_a_file_with_two_names_is_refused_in_words(fleet: Fleet, command: tuple[
 
 
 @pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] not in ("import", "pause", "resume")])
-def test_a_connection_string_without_quotes_is_not_repeated(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_connection_string_without_quotes_is_not_repeated(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     ran = fleet(*command, "--store", "host=db", "user=fleet", "password=planted-secret")
     assert ran.code == Exit.INVALID
     assert "unexpected extra arguments\n" in ran.err
     assert "planted-secret" not in ran.err
 
 
-def test_a_url_in_the_place_of_the_command_is_not_repeated(fleet: Fleet) -> None:
+def test_a_url_in_the_place_of_the_command_is_not_repeated(fleet: OpenFleet) -> None:
     ran = fleet("postgresql://fleet:planted-secret@db/fleet", "status")
     assert ran.code == Exit.INVALID
     assert "No such command.\n" in ran.err
@@ -200,7 +200,7 @@ def test_a_url_in_the_place_of_the_command_is_not_repeated(fleet: Fleet) -> None
         "{absolute}/host=1 password=2:3.db", "sqlite:///fleet.db", "sqlite:///{absolute}/host=1.db", "C:\\x.db",
     ],
 )  # fmt: skip
-def test_a_path_is_one_whatever_it_is_called(fleet: Fleet, name: str) -> None:
+def test_a_path_is_one_whatever_it_is_called(fleet: OpenFleet, name: str) -> None:
     for folder in ("folder", "postgres"):
         Path(folder).mkdir()
     name = name.format(absolute=fleet.cli.folder, folder=fleet.cli.folder.name)
@@ -209,7 +209,7 @@ def test_a_path_is_one_whatever_it_is_called(fleet: Fleet, name: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_another_key_is_refused_and_nothing_is_changed(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_another_key_is_refused_and_nothing_is_changed(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     fleet.add("user-7")
     before = fleet.login("user-7")
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", Cipher.generate_key())
@@ -220,7 +220,7 @@ def test_another_key_is_refused_and_nothing_is_changed(fleet: Fleet, command: tu
     assert not fleet.fake.requests
 
 
-def test_what_is_no_key_is_not_shown(fleet: Fleet) -> None:
+def test_what_is_no_key_is_not_shown(fleet: OpenFleet) -> None:
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", f"{fleet.key},planted-secret")
     ran = fleet("run")
     assert ran.code == Exit.INVALID
@@ -229,25 +229,25 @@ def test_what_is_no_key_is_not_shown(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("variable", ["MESH_REFRESH_KEYS", "MESH_REFRESH_KEY"])
-def test_one_key_or_several_open_the_store(fleet: Fleet, variable: str) -> None:
+def test_one_key_or_several_open_the_store(fleet: OpenFleet, variable: str) -> None:
     fleet.add("user-7")
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     fleet.cli.monkeypatch.setenv(variable, f" {Cipher.generate_key()} , {fleet.key}")
     assert fleet("status").code == 0
 
 
-def test_the_option_goes_before_the_variable(fleet: Fleet) -> None:
+def test_the_option_goes_before_the_variable(fleet: OpenFleet) -> None:
     fleet("import", "-", "--store", "other.db", stdin=fleet.line("user-7", fleet.fake.login("coinbase")))
     assert Path("other.db").exists()
     assert not fleet.file.exists()
 
 
-def test_the_file_is_for_its_owner_only(fleet: Fleet) -> None:
+def test_the_file_is_for_its_owner_only(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert mode(fleet.file) == 0o600
 
 
-def test_a_file_that_everybody_can_read_is_remarked_on(fleet: Fleet) -> None:
+def test_a_file_that_everybody_can_read_is_remarked_on(fleet: OpenFleet) -> None:
     """And left as it is: who made it so may have had a reason. A group may be meant to share it."""
     fleet.add("user-7")
     for bits, told in ((0o600, False), (0o660, False), (0o644, True)):
@@ -258,7 +258,7 @@ def test_a_file_that_everybody_can_read_is_remarked_on(fleet: Fleet) -> None:
         assert mode(fleet.file) == bits
 
 
-def test_what_lies_beside_the_file_is_remarked_on_too(fleet: Fleet) -> None:
+def test_what_lies_beside_the_file_is_remarked_on_too(fleet: OpenFleet) -> None:
     """A log that was made when others could read the file stays so; and a folder that others can write to."""
     fleet.add("user-7")
     with closing(sqlite3.connect(fleet.file)) as other:
@@ -272,14 +272,14 @@ def test_what_lies_beside_the_file_is_remarked_on_too(fleet: Fleet) -> None:
     fleet.cli.folder.chmod(0o700)
 
 
-def test_a_link_to_the_file_has_the_spool_of_the_file(fleet: Fleet) -> None:
+def test_a_link_to_the_file_has_the_spool_of_the_file(fleet: OpenFleet) -> None:
     """What waits there is taken up at the next start, by any name."""
     Path("link.db").symlink_to("fleet.db")
-    spools = {Place(name).spool(None) for name in ("fleet.db", "link.db", "./fleet.db", str(fleet.file))}
+    spools = {StoreLocation(name).spool(None) for name in ("fleet.db", "link.db", "./fleet.db", str(fleet.file))}
     assert spools == {Path(f"{fleet.file}.spool")}
 
 
-def test_plain_text_must_be_said(fleet: Fleet) -> None:
+def test_plain_text_must_be_said(fleet: OpenFleet) -> None:
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     line = fleet.line("user-7", fleet.fake.login("coinbase"))
     assert fleet("import", "-", stdin=line).code == Exit.INVALID
@@ -291,7 +291,7 @@ def test_plain_text_must_be_said(fleet: Fleet) -> None:
     assert "plain text" in ran.err
 
 
-def test_plain_text_does_not_open_what_is_sealed(fleet: Fleet) -> None:
+def test_plain_text_does_not_open_what_is_sealed(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert fleet("status", "--plaintext").code == Exit.INVALID, "a key, and none: which of both?"
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
@@ -301,7 +301,9 @@ def test_plain_text_does_not_open_what_is_sealed(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_database_that_cannot_be_reached_is_told_without_its_password(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(
+    fleet: OpenFleet, command: tuple[str, ...]
+) -> None:
     ran = fleet(*command, "--store", "postgres://u:planted-secret@127.0.0.1:9/fleet")
     assert ran.code == Exit.TRY_AGAIN
     assert "127.0.0.1:9/fleet" in ran.err
@@ -309,13 +311,13 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(fleet: F
 
 
 @pytest.mark.parametrize("command", [it for it in COMMANDS if it[0] in MAKERS])
-def test_a_folder_that_is_not_there_is_no_reason_to_run_it_again(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_a_folder_that_is_not_there_is_no_reason_to_run_it_again(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     ran = fleet(*command, "--store", "no/such.db")
     assert ran.code == Exit.STORE
     assert "No such file or directory" in ran.err
 
 
-def test_a_file_that_is_no_store_is_left_as_it_is(fleet: Fleet) -> None:
+def test_a_file_that_is_no_store_is_left_as_it_is(fleet: OpenFleet) -> None:
     fleet.file.write_bytes(b"something else entirely, and long enough to be looked at\n" * 20)
     before = fleet.file.read_bytes()
     for command in COMMANDS:
@@ -325,7 +327,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(fleet: Fleet) -> None:
     assert fleet.file.read_bytes() == before
 
 
-def test_looking_needs_no_keys_of_mesh(fleet: Fleet) -> None:
+def test_looking_needs_no_keys_of_mesh(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     for name in ("MESH_CLIENT_ID", "MESH_CLIENT_SECRET", "MESH_BASE_URL"):
         fleet.cli.monkeypatch.delenv(name)
@@ -338,7 +340,7 @@ def test_looking_needs_no_keys_of_mesh(fleet: Fleet) -> None:
     assert fleet("remove", "user-7", "--yes").code == 0
 
 
-def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:
+def test_a_spool_without_a_home_is_told(fleet: OpenFleet) -> None:
     """Without HOME and without an entry for the user, there is no place for the spool of a database."""
 
     def nobody(_: int) -> NoReturn:
@@ -354,7 +356,7 @@ def test_a_spool_without_a_home_is_told(fleet: Fleet) -> None:
     assert "bug" not in ran.err
 
 
-def test_the_scheme_of_another_library_is_named(fleet: Fleet) -> None:
+def test_the_scheme_of_another_library_is_named(fleet: OpenFleet) -> None:
     """And nothing else of the URL."""
     ran = fleet("migrate", "--store=postgresql+asyncpg://user:planted-secret@host/db")
     assert "a URL that begins with postgresql+asyncpg://" in ran.err

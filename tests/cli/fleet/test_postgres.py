@@ -13,13 +13,13 @@ import asyncpg
 import pytest
 
 from mesh_refresh.cli.fleet.store.copy import _Progress
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Copied
 from mesh_refresh.stores import Cipher, Page
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 from tests.postgres_server import with_options
 from tests.stores.postgres.handles import new_schema
 
@@ -33,7 +33,7 @@ def url(postgres: str) -> str:
 
 
 @pytest.fixture
-def database(fleet: Fleet, url: str) -> Fleet:
+def database(fleet: OpenFleet, url: str) -> OpenFleet:
     """``mesh-refresh`` with that store in its environment, its tables made."""
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", url)
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_SPOOL", "spool")
@@ -41,7 +41,7 @@ def database(fleet: Fleet, url: str) -> Fleet:
     return fleet
 
 
-def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
+def test_tables_must_be_made_first(fleet: OpenFleet, url: str) -> None:
     """The error says how; and making them twice does no harm."""
     for command in (("status",), ("import", "-"), ("run", "--once")):
         ran = fleet(*command, "--store", url)
@@ -55,7 +55,7 @@ def test_tables_must_be_made_first(fleet: Fleet, url: str) -> None:
 
 @pytest.mark.parametrize("command", [("status",), ("run",), ("migrate",), ("copy", "fleet.db")])
 def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
-    fleet: Fleet, url: str, command: tuple[str, ...]
+    fleet: OpenFleet, url: str, command: tuple[str, ...]
 ) -> None:
     """The role may not log in, there is no such database, or it may not use the tables."""
     fleet.add("user-7")
@@ -72,7 +72,7 @@ def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
         assert "planted-secret" not in ran.err
 
 
-def test_without_its_driver_a_database_is_a_store_that_will_not_do(fleet: Fleet, url: str) -> None:
+def test_without_its_driver_a_database_is_a_store_that_will_not_do(fleet: OpenFleet, url: str) -> None:
     """The error names the extra."""
     fleet.cli.monkeypatch.setitem(sys.modules, "asyncpg", None)
     for command in ("status", "migrate"):
@@ -81,7 +81,7 @@ def test_without_its_driver_a_database_is_a_store_that_will_not_do(fleet: Fleet,
         assert "the extra postgres brings" in ran.err
 
 
-def test_a_worker_may_migrate_where_there_is_nothing_to_do(fleet: Fleet, url: str) -> None:
+def test_a_worker_may_migrate_where_there_is_nothing_to_do(fleet: OpenFleet, url: str) -> None:
     """With the rights that the docs grant to it, and no others."""
     assert fleet("migrate", "--store", url).code == 0
     page = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
@@ -105,12 +105,12 @@ def test_a_worker_may_migrate_where_there_is_nothing_to_do(fleet: Fleet, url: st
         asyncio.run(run(f"DROP OWNED BY {role}; DROP ROLE {role}"))
 
 
-def test_no_key_is_needed_to_make_the_tables(fleet: Fleet, url: str) -> None:
+def test_no_key_is_needed_to_make_the_tables(fleet: OpenFleet, url: str) -> None:
     fleet.cli.monkeypatch.delenv("MESH_REFRESH_KEYS")
     assert fleet("migrate", "--store", url, "--partitions", "3").code == 0
 
 
-def test_it_is_said_which_version_the_tables_had(fleet: Fleet, url: str) -> None:
+def test_it_is_said_which_version_the_tables_had(fleet: OpenFleet, url: str) -> None:
     assert fleet("migrate", "--store", url).code == 0
     more = {**migrations(), 2: "CREATE TABLE {schema}.more (n int);"}
     fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.schema.migrate.migrations", lambda: more)
@@ -120,7 +120,7 @@ def test_it_is_said_which_version_the_tables_had(fleet: Fleet, url: str) -> None
 
 @pytest.mark.parametrize(("made", "found"), [((), "no"), (("--partitions", "3"), "3")])
 def test_other_partitions_than_there_are_cannot_be_had(
-    fleet: Fleet, url: str, made: tuple[str, ...], found: str
+    fleet: OpenFleet, url: str, made: tuple[str, ...], found: str
 ) -> None:
     """They were passed over in silence. As many as there are, or not said how many, is as before."""
     ran = fleet("migrate", "--store", url, *made)
@@ -132,16 +132,16 @@ def test_other_partitions_than_there_are_cannot_be_had(
     assert fleet("migrate", "--store", url, *made).code == fleet("migrate", "--store", url).code == 0
 
 
-def test_a_file_is_made_or_there(fleet: Fleet) -> None:
+def test_a_file_is_made_or_there(fleet: OpenFleet) -> None:
     for said in ("was made.", "is there, and is of this version."):
         assert fleet("migrate").err == f"mesh-refresh: the file {said}\n"
 
 
-def test_a_file_has_no_partitions(fleet: Fleet) -> None:
+def test_a_file_has_no_partitions(fleet: OpenFleet) -> None:
     assert fleet("migrate", "--partitions", "3").code == Exit.INVALID
 
 
-def test_a_fleet_is_kept(database: Fleet) -> None:
+def test_a_fleet_is_kept(database: OpenFleet) -> None:
     """Imported, refreshed, listed, paused, asked for a code, sealed anew, removed."""
     database.add("user-7")
     coded = database.add("user-8", "vanguard", mfa=True)
@@ -158,16 +158,16 @@ def test_a_fleet_is_kept(database: Fleet) -> None:
     assert list(database.states()) == ["user-8"]
 
 
-def test_the_spool_of_a_database_is_in_the_users_own_folder(fleet: Fleet, url: str) -> None:
+def test_the_spool_of_a_database_is_in_the_users_own_folder(fleet: OpenFleet, url: str) -> None:
     """Where nothing else is said; and two databases have two."""
     fleet.cli.monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    one, other = (Place(each).spool(None) for each in (url, f"{url}_2"))
+    one, other = (StoreLocation(each).spool(None) for each in (url, f"{url}_2"))
     assert one.parent == other.parent == Path("/state/mesh-refresh")
     assert one != other
-    assert Place(with_options(url, password="planted-secret")).spool(None) == one, "it is the same database"
+    assert StoreLocation(with_options(url, password="planted-secret")).spool(None) == one, "it is the same database"
 
 
-def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: str) -> None:
+def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: OpenFleet, url: str) -> None:
     """With a key of its own there. Workers on the file have nothing to do any more; a second run neither."""
     for number in range(5):
         fleet.add(f"user-{number}", access_lifetime=timedelta(hours=1))
@@ -197,7 +197,7 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: Fleet, url: 
     assert not fleet.fake.sent_twice()
 
 
-def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
+def test_what_is_at_work_is_left_with_a_word(fleet: OpenFleet) -> None:
     """`--no-wait` tells how many, and when; the exit code says that it must be run again."""
     fleet.add("user-7")
 
@@ -210,7 +210,7 @@ def test_what_is_at_work_is_left_with_a_word(fleet: Fleet) -> None:
     assert "1 cannot be moved yet" in ran.err
 
 
-def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
+def test_a_wait_is_told_once_and_for_what(fleet: OpenFleet) -> None:
     """Again only where something has changed: the end of a lease comes out a little different at each look."""
     now = datetime.now(UTC)
     fleet.cli.monkeypatch.setattr("mesh_refresh.keeper.transfer.copy_fleet._LONGEST_PAUSE", timedelta(milliseconds=10))
@@ -235,7 +235,7 @@ def test_a_wait_is_told_once_and_for_what(fleet: Fleet) -> None:
     assert len(fleet.cli.capsys.readouterr().err.splitlines()) == 3
 
 
-def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
+def test_a_copy_needs_two_stores_and_their_keys(fleet: OpenFleet) -> None:
     """Nothing is moved where one of them does not open."""
     fleet.add("user-7")
     assert fleet("copy", "fleet.db", "fleet.db").code == Exit.INVALID
@@ -263,7 +263,7 @@ def test_a_copy_needs_two_stores_and_their_keys(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: Fleet, url: str, number: int, code: int) -> None:
+def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: OpenFleet, url: str, number: int, code: int) -> None:
     """What is under way is moved first, so that the next run has to wait for nothing; it is said how far it came."""
     lines = "".join(fleet.line(f"user-{it}", fleet.fake.login("coinbase")) for it in range(1_000))
     assert fleet("import", "-", "-q", stdin=lines).code == 0

@@ -13,7 +13,7 @@ from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.cli.conftest import mode
-from tests.cli.fleet.conftest import Fleet
+from tests.cli.fleet.conftest import OpenFleet
 from tests.cli.test_codes import person
 
 pytestmark = pytest.mark.once
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once
 # Pausing.
 
 
-def test_a_paused_broker_is_not_refreshed_until_it_is_resumed(fleet: Fleet) -> None:
+def test_a_paused_broker_is_not_refreshed_until_it_is_resumed(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     fleet.add("user-8", "etoro")
     assert fleet("pause", "coinbase").err == "mesh-refresh: paused: coinbase.\n"
@@ -33,12 +33,12 @@ def test_a_paused_broker_is_not_refreshed_until_it_is_resumed(fleet: Fleet) -> N
     assert not fleet.lost()
 
 
-def paused(fleet: Fleet) -> list[str]:
+def paused(fleet: OpenFleet) -> list[str]:
     found: list[str] = json.loads(fleet("status", "--json").out)["paused"]
     return found
 
 
-def test_a_pause_of_all_is_ended_by_resuming_all_and_by_nothing_else(fleet: Fleet) -> None:
+def test_a_pause_of_all_is_ended_by_resuming_all_and_by_nothing_else(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert fleet("pause", "--all").code == 0
     ran = fleet("resume", "coinbase")
@@ -50,7 +50,7 @@ def test_a_pause_of_all_is_ended_by_resuming_all_and_by_nothing_else(fleet: Flee
     assert fleet.once().code == 0
 
 
-def test_the_pauses_of_single_brokers_outlive_that_of_all(fleet: Fleet) -> None:
+def test_the_pauses_of_single_brokers_outlive_that_of_all(fleet: OpenFleet) -> None:
     """They were paused for a reason of their own. What is left is named."""
     fleet.add("user-7")
     fleet.add("user-8", "etoro")
@@ -68,7 +68,7 @@ def test_the_pauses_of_single_brokers_outlive_that_of_all(fleet: Fleet) -> None:
     assert "still paused" not in fleet("resume", "kraken").err
 
 
-def test_a_fleet_is_let_go_broker_by_broker(fleet: Fleet) -> None:
+def test_a_fleet_is_let_go_broker_by_broker(fleet: OpenFleet) -> None:
     """As a backup is restored: nothing is sent in between."""
     for name, broker in {"user-7": "coinbase", "user-8": "etoro", "user-9": "kraken"}.items():
         fleet.add(name, broker)
@@ -84,7 +84,7 @@ def test_a_fleet_is_let_go_broker_by_broker(fleet: Fleet) -> None:
     assert {it["login"] for it in fleet.listed() if it["refreshed_at"]} == {"user-8"}
 
 
-def test_every_pause_can_be_ended_at_once(fleet: Fleet) -> None:
+def test_every_pause_can_be_ended_at_once(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert "no broker was paused by its name" in fleet("resume", "--each").err
     fleet("pause", "--all", "--each")
@@ -98,18 +98,18 @@ def test_every_pause_can_be_ended_at_once(fleet: Fleet) -> None:
     assert paused(fleet) == []
 
 
-def test_there_may_be_no_broker_to_pause(fleet: Fleet) -> None:
+def test_there_may_be_no_broker_to_pause(fleet: OpenFleet) -> None:
     fleet("import", "-", stdin="")
     assert "the store has no logins" in fleet("pause", "--each").err
 
 
-def test_a_broker_that_the_store_does_not_have_is_remarked_on(fleet: Fleet) -> None:
+def test_a_broker_that_the_store_does_not_have_is_remarked_on(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert "the store has no login of coinbse" in fleet("pause", "coinbse").err
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
-def test_it_must_be_said_what(fleet: Fleet, command: str) -> None:
+def test_it_must_be_said_what(fleet: OpenFleet, command: str) -> None:
     fleet.add("user-7")
     assert fleet(command).code == Exit.INVALID
     assert fleet(command, "coinbase", "--all").code == Exit.INVALID
@@ -120,7 +120,7 @@ def test_it_must_be_said_what(fleet: Fleet, command: str) -> None:
 # Removing.
 
 
-def test_a_login_is_forgotten(fleet: Fleet) -> None:
+def test_a_login_is_forgotten(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     fleet.add("user-8")
     assert fleet("remove", "user-7", "--yes").code == 0
@@ -128,7 +128,7 @@ def test_a_login_is_forgotten(fleet: Fleet) -> None:
     assert fleet("remove", "user-7", "--yes").code == Exit.INVALID
 
 
-def test_without_a_terminal_it_must_be_said(fleet: Fleet) -> None:
+def test_without_a_terminal_it_must_be_said(fleet: OpenFleet) -> None:
     """A script whose standard input is something else removes nothing."""
     fleet.add("user-7")
     for answer in ("", "y\n"):
@@ -143,7 +143,7 @@ def test_without_a_terminal_it_must_be_said(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(("said", "left"), [("y", set[str]()), ("n", {"user-7"}), ("", {"user-7"})])
-def test_a_person_is_asked_first(fleet: Fleet, said: str, left: set[str]) -> None:
+def test_a_person_is_asked_first(fleet: OpenFleet, said: str, left: set[str]) -> None:
     fleet.add("user-7")
     with person(fleet.cli, "remove", "user-7") as somebody:
         somebody.sees(r"Forget user-7 \(coinbase\) and its tokens\?")
@@ -153,7 +153,7 @@ def test_a_person_is_asked_first(fleet: Fleet, said: str, left: set[str]) -> Non
     assert set(fleet.states()) == left
 
 
-def test_a_person_need_not_be_asked(fleet: Fleet) -> None:
+def test_a_person_need_not_be_asked(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     with person(fleet.cli, "remove", "user-7", "--yes") as somebody:
         somebody.leaves()
@@ -165,7 +165,7 @@ def test_a_person_need_not_be_asked(fleet: Fleet) -> None:
 
 
 @pytest.fixture
-def odd(fleet: Fleet) -> FakeLogin:
+def odd(fleet: OpenFleet) -> FakeLogin:
     """A login whose reply was broken JSON, with the new pair in it."""
     login = fleet.add("user-7")
     fleet.fake.fail(Fault.all()["broken json"])
@@ -173,7 +173,7 @@ def odd(fleet: Fleet) -> FakeLogin:
     return login
 
 
-def test_the_body_goes_to_a_file_of_its_own(fleet: Fleet, odd: FakeLogin) -> None:
+def test_the_body_goes_to_a_file_of_its_own(fleet: OpenFleet, odd: FakeLogin) -> None:
     ran = fleet("salvage", "user-7", "--output", "body")
     assert ran.code == 0
     assert ran.out == ""
@@ -186,7 +186,7 @@ def test_the_body_goes_to_a_file_of_its_own(fleet: Fleet, odd: FakeLogin) -> Non
     assert "how what you find goes back" in ran.err
 
 
-def test_what_is_found_goes_back_by_an_import(fleet: Fleet, odd: FakeLogin) -> None:
+def test_what_is_found_goes_back_by_an_import(fleet: OpenFleet, odd: FakeLogin) -> None:
     """As the help says it."""
     live = odd.live[0].refresh_token
     document = {"login": "user-7", "tokens": [Tokens("coinbase", live).to_document()]}
@@ -196,7 +196,7 @@ def test_what_is_found_goes_back_by_an_import(fleet: Fleet, odd: FakeLogin) -> N
     assert not fleet.lost()
 
 
-def test_the_body_is_shown_only_where_that_is_asked_for(fleet: Fleet, odd: FakeLogin) -> None:
+def test_the_body_is_shown_only_where_that_is_asked_for(fleet: OpenFleet, odd: FakeLogin) -> None:
     ran = fleet("salvage", "user-7")
     assert ran.code == 0
     assert ran.out == ""
@@ -205,7 +205,7 @@ def test_the_body_is_shown_only_where_that_is_asked_for(fleet: Fleet, odd: FakeL
     assert fleet("salvage", "user-7", "--show", "-o", "body").code == Exit.INVALID
 
 
-def test_a_body_on_a_terminal_steers_nothing(fleet: Fleet) -> None:
+def test_a_body_on_a_terminal_steers_nothing(fleet: OpenFleet) -> None:
     """It is of a server; elsewhere it is shown to the byte."""
     fleet.add("user-7")
     fleet.fake.fail(Fault.status(200, b'{"refreshToken": "fake-\x1b[2J\xff\xe2\x80\xae'))
@@ -216,7 +216,7 @@ def test_a_body_on_a_terminal_steers_nothing(fleet: Fleet) -> None:
     assert shown == '{"refreshToken": "fake-\\x1b[2J\\xff\\u202e\n'
 
 
-def test_a_reply_that_is_another_persons_says_so(fleet: Fleet) -> None:
+def test_a_reply_that_is_another_persons_says_so(fleet: OpenFleet) -> None:
     """A proxy has answered with what was meant for somebody else; its bytes can be brought out too."""
     body = (
         b'{"status":"ok","content":{"brokerAccountTokens":[{"account":{"accountId":"theirs"},"accessToken":"fake-a"}]}}'
@@ -230,7 +230,7 @@ def test_a_reply_that_is_another_persons_says_so(fleet: Fleet) -> None:
     assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == body
 
 
-def test_what_is_kept_of_an_account_that_goes_on(fleet: Fleet) -> None:
+def test_what_is_kept_of_an_account_that_goes_on(fleet: OpenFleet) -> None:
     """It was woken by an access token from elsewhere, or renewed since."""
     fleet.add("user-7")
     fleet.fake.fail(Fault.all()["broken json"])
@@ -241,7 +241,7 @@ def test_what_is_kept_of_an_account_that_goes_on(fleet: Fleet) -> None:
     assert "the account is active by now" in fleet("salvage", "user-7").err
 
 
-def test_no_file_is_replaced(fleet: Fleet, odd: FakeLogin) -> None:
+def test_no_file_is_replaced(fleet: OpenFleet, odd: FakeLogin) -> None:
     Path("body").write_text("the only copy of something")
     for output in ("body", ".", "missing/body"):
         ran = fleet("salvage", "user-7", "-o", output)
@@ -250,7 +250,7 @@ def test_no_file_is_replaced(fleet: Fleet, odd: FakeLogin) -> None:
     assert Path("body").read_text() == "the only copy of something"
 
 
-def test_where_there_is_nothing_to_salvage(fleet: Fleet) -> None:
+def test_where_there_is_nothing_to_salvage(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert fleet("salvage", "user-7", "--show").code == Exit.INVALID
     assert fleet("salvage", "user-8", "--show").code == Exit.INVALID
@@ -260,7 +260,7 @@ def test_where_there_is_nothing_to_salvage(fleet: Fleet) -> None:
 # Keys.
 
 
-def test_a_key_needs_nothing_and_opens_a_store(fleet: Fleet) -> None:
+def test_a_key_needs_nothing_and_opens_a_store(fleet: OpenFleet) -> None:
     for name in ("MESH_REFRESH_STORE", "MESH_REFRESH_KEYS", "MESH_CLIENT_ID", "MESH_CLIENT_SECRET"):
         fleet.cli.monkeypatch.delenv(name)
     one, other = fleet("key", "generate"), fleet("key", "generate")
@@ -269,7 +269,7 @@ def test_a_key_needs_nothing_and_opens_a_store(fleet: Fleet) -> None:
     assert Cipher([one.out.strip()]).open(Cipher([one.out.strip()]).seal("text")) == "text"
 
 
-def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: Fleet) -> None:
+def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     fleet.add("user-8")
     new = Cipher.generate_key()
@@ -286,7 +286,9 @@ def test_a_fleet_is_sealed_anew_with_the_first_key(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("command", [("key",), ("key", "reseal")])
-def test_keys_are_rotated_one_process_after_the_other_as_the_help_says(fleet: Fleet, command: tuple[str, ...]) -> None:
+def test_keys_are_rotated_one_process_after_the_other_as_the_help_says(
+    fleet: OpenFleet, command: tuple[str, ...]
+) -> None:
     """Whoever is a step behind opens everything that whoever is a step ahead has sealed, and the other way about."""
     keys = {"OLD": fleet.key, "NEW": Cipher.generate_key()}
     text = fleet(*command, "--help").out
@@ -318,7 +320,7 @@ def test_the_docs_rotate_keys_as_the_help_does(page: str) -> None:
     assert places == sorted(places)
 
 
-def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
+def test_what_waits_in_the_spool_needs_its_key_still(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert "spool" not in fleet("key", "reseal").err
     Path("fleet.db.spool").mkdir()
@@ -326,5 +328,5 @@ def test_what_waits_in_the_spool_needs_its_key_still(fleet: Fleet) -> None:
     assert "1 outcome waits in the spool" in fleet("key", "reseal").err
 
 
-def test_plain_text_cannot_be_sealed_anew(fleet: Fleet) -> None:
+def test_plain_text_cannot_be_sealed_anew(fleet: OpenFleet) -> None:
     assert fleet("key", "reseal", "--plaintext").code == Exit.INVALID

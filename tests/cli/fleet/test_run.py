@@ -15,16 +15,16 @@ import pytest
 from mesh_refresh import NotSaved
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import Exit
-from mesh_refresh.keeper import Fault as Faults
+from mesh_refresh.keeper import BreakerFault as Faults
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Cipher, Row, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import Fault
-from tests.cli.fleet.conftest import Fleet, read_until
+from tests.cli.fleet.conftest import OpenFleet, read_until
 from tests.cli.test_codes import person
 
 
-def test_once_refreshes_what_is_due(fleet: Fleet) -> None:
+def test_once_refreshes_what_is_due(fleet: OpenFleet) -> None:
     for number in range(60):
         fleet.add(f"user-{number}")
     ran = fleet.once()
@@ -35,7 +35,7 @@ def test_once_refreshes_what_is_due(fleet: Fleet) -> None:
     assert len(fleet.fake.requests) == 60
 
 
-def test_once_finishes_under_a_bounded_rate(fleet: Fleet) -> None:
+def test_once_finishes_under_a_bounded_rate(fleet: OpenFleet) -> None:
     for number in range(12):
         fleet.add(f"user-{number}")
     assert fleet.once("--rate", "50", "--concurrency", "2").code == 0
@@ -56,7 +56,7 @@ def test_once_finishes_under_a_bounded_rate(fleet: Fleet) -> None:
         (Fault.all()["broken json"], Exit.UNREADABLE, "1 with a reply that cannot be read"),
     ],
 )
-def test_what_once_left_is_an_exit_code(fleet: Fleet, fault: Fault, code: Exit, told: str) -> None:
+def test_what_once_left_is_an_exit_code(fleet: OpenFleet, fault: Fault, code: Exit, told: str) -> None:
     fleet.add("user-7")
     fleet.fake.fail(fault)
     ran = fleet.once()
@@ -75,7 +75,7 @@ def test_what_once_left_is_an_exit_code(fleet: Fleet, fault: Fault, code: Exit, 
     ],
 )
 def test_all_that_a_fault_held_back_is_counted_and_it_is_said_what_to_do(
-    fleet: Fleet, fault: Fault, advice: str
+    fleet: OpenFleet, fault: Fault, advice: str
 ) -> None:
     """Those with a request out when it came are put off for some seconds, and still to be refreshed."""
     for number in range(17):
@@ -87,7 +87,7 @@ def test_all_that_a_fault_held_back_is_counted_and_it_is_said_what_to_do(
     assert advice in ran.err.splitlines()[-1]
 
 
-def test_the_help_has_every_code_that_it_ends_with(fleet: Fleet) -> None:
+def test_the_help_has_every_code_that_it_ends_with(fleet: OpenFleet) -> None:
     """That of a store that does not open, of tokens that could not be written, and of a wrong command line, too."""
     told = {int(code) for code in re.findall(r"^ {2,}(\d+)  ", fleet("run", "--help").out, re.MULTILINE)}
     waits_by_itself, beside_130 = {Exit.UNKNOWN, Exit.NOT_IN_REPLY}, {Exit.HUNG_UP, Exit.TERMINATED}
@@ -117,7 +117,7 @@ def test_what_is_still_due_is_not_counted_twice() -> None:
     assert Tally().still_due(before=10, left=3) == 3
 
 
-def test_a_code_that_is_needed_is_an_exit_code(fleet: Fleet) -> None:
+def test_a_code_that_is_needed_is_an_exit_code(fleet: OpenFleet) -> None:
     fleet.add("user-7", "vanguard", mfa=True)
     fleet.add("user-8")
     ran = fleet.once()
@@ -126,7 +126,7 @@ def test_a_code_that_is_needed_is_an_exit_code(fleet: Fleet) -> None:
     assert fleet.once().code == 0, "it is told once: now nothing is due"
 
 
-def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: Fleet) -> None:
+def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: OpenFleet) -> None:
     """Asked twice: the first time was a while ago."""
     fleet.add("user-7").revoke()
 
@@ -143,7 +143,7 @@ def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: Fleet) -> None
     assert "In need of the person logging in again: 1." in fleet("status").out
 
 
-def test_what_is_paused_is_left(fleet: Fleet) -> None:
+def test_what_is_paused_is_left(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     fleet("pause", "coinbase")
     ran = fleet.once()
@@ -157,7 +157,7 @@ def test_what_is_paused_is_left(fleet: Fleet) -> None:
     assert fleet.once().code == 0
 
 
-def test_a_lease_is_made_to_fit_a_long_deadline(fleet: Fleet) -> None:
+def test_a_lease_is_made_to_fit_a_long_deadline(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     assert fleet.once("--deadline", "10m").code == 0
     ran = fleet.once("--deadline", "10s", "--lease", "5s")
@@ -169,7 +169,7 @@ def test_a_lease_is_made_to_fit_a_long_deadline(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_drains_a_worker(fleet: Fleet, number: int) -> None:
+def test_a_signal_drains_a_worker(fleet: OpenFleet, number: int) -> None:
     """What was sent is finished and written; that is how it is meant to end."""
     fleet.add("user-7")
     gate = fleet.fake.hold(after_rotation=True)
@@ -185,7 +185,7 @@ def test_a_signal_drains_a_worker(fleet: Fleet, number: int) -> None:
     assert not fleet.lost()
 
 
-def test_once_tells_a_signal_in_its_exit_code(fleet: Fleet) -> None:
+def test_once_tells_a_signal_in_its_exit_code(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     gate = fleet.fake.hold(after_rotation=True)
     with fleet.start("--once") as process:
@@ -199,7 +199,7 @@ def test_once_tells_a_signal_in_its_exit_code(fleet: Fleet) -> None:
     assert not fleet.lost()
 
 
-def test_a_worker_takes_up_what_is_imported_beside_it(fleet: Fleet) -> None:
+def test_a_worker_takes_up_what_is_imported_beside_it(fleet: OpenFleet) -> None:
     assert fleet("migrate").code == 0
     with fleet.start() as process:
         read_until(process, "the worker has begun")
@@ -213,7 +213,7 @@ def test_a_worker_takes_up_what_is_imported_beside_it(fleet: Fleet) -> None:
 
 @pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_a_worker_that_was_killed_is_followed_by_another(fleet: Fleet) -> None:
+def test_a_worker_that_was_killed_is_followed_by_another(fleet: OpenFleet) -> None:
     """Killed with a request out that the broker never worked on: after lease and settling it is sent again."""
     fleet.add("user-7")
     gate = fleet.fake.hold()
@@ -247,7 +247,7 @@ class Failing(SqliteStore):
         raise StoreUnavailable
 
 
-def spool_something(fleet: Fleet) -> None:
+def spool_something(fleet: OpenFleet) -> None:
     """A keeper's life in which the store takes no new tokens."""
 
     async def life() -> None:
@@ -266,7 +266,7 @@ def in_spool() -> list[str]:
     return sorted(path.suffix for path in Path("fleet.db.spool").iterdir())
 
 
-def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
+def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: OpenFleet) -> None:
     """From the folder beside the store."""
     fleet.add("user-7")
     spool_something(fleet)
@@ -277,7 +277,7 @@ def test_what_an_earlier_life_could_not_write_is_taken_up(fleet: Fleet) -> None:
     assert not in_spool()
 
 
-def test_a_removed_login_leaves_nothing_in_the_spool(fleet: Fleet) -> None:
+def test_a_removed_login_leaves_nothing_in_the_spool(fleet: OpenFleet) -> None:
     """Its new tokens are live: forgotten means there too. Those of others stay."""
     fleet.add("user-7")
     spool_something(fleet)
@@ -289,7 +289,7 @@ def test_a_removed_login_leaves_nothing_in_the_spool(fleet: Fleet) -> None:
     assert "does not have" not in fleet.once().err
 
 
-def test_nor_does_it_leave_what_a_crash_left_under_its_first_name(fleet: Fleet) -> None:
+def test_nor_does_it_leave_what_a_crash_left_under_its_first_name(fleet: OpenFleet) -> None:
     """It was whole, and not renamed yet: the next start would have read it."""
     fleet.add("user-7")
     spool_something(fleet)
@@ -299,7 +299,7 @@ def test_nor_does_it_leave_what_a_crash_left_under_its_first_name(fleet: Fleet) 
     assert not list(Path("fleet.db.spool").iterdir())
 
 
-def test_what_was_set_aside_can_be_removed_later(fleet: Fleet) -> None:
+def test_what_was_set_aside_can_be_removed_later(fleet: OpenFleet) -> None:
     """The login went by another way, and a worker found no place for its new tokens."""
     fleet.add("user-7")
     spool_something(fleet)
@@ -316,7 +316,7 @@ def test_what_was_set_aside_can_be_removed_later(fleet: Fleet) -> None:
     assert fleet("remove", "user-7", "--yes").code == Exit.INVALID
 
 
-def test_what_was_set_aside_is_taken_up_by_the_right_store(fleet: Fleet) -> None:
+def test_what_was_set_aside_is_taken_up_by_the_right_store(fleet: OpenFleet) -> None:
     """Renamed, as the docs say: the login that it belongs to is back, from a backup say."""
     fleet.add("user-7")
     spool_something(fleet)
@@ -333,7 +333,7 @@ def test_what_was_set_aside_is_taken_up_by_the_right_store(fleet: Fleet) -> None
     assert not in_spool()
 
 
-def test_files_of_the_spool_that_do_not_open_are_told(fleet: Fleet) -> None:
+def test_files_of_the_spool_that_do_not_open_are_told(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     Path("fleet.db.spool").mkdir()
     Path("fleet.db.spool/one.orphan").write_bytes(Cipher([Cipher.generate_key()]).seal("something", "spool"))
@@ -347,7 +347,7 @@ def test_files_of_the_spool_that_do_not_open_are_told(fleet: Fleet) -> None:
 # What it logs.
 
 
-def test_the_log_in_json(fleet: Fleet) -> None:
+def test_the_log_in_json(fleet: OpenFleet) -> None:
     """All of standard error, and nothing secret in it."""
     fleet.add("user-7")
     fleet.add("user-8", "vanguard", mfa=True)
@@ -359,7 +359,7 @@ def test_the_log_in_json(fleet: Fleet) -> None:
     assert lines[-1]["message"] == "1 account refreshed, 1 in need of a code."
 
 
-def test_the_log_for_a_person_is_a_line_an_event(fleet: Fleet) -> None:
+def test_the_log_for_a_person_is_a_line_an_event(fleet: OpenFleet) -> None:
     fleet.add("user\n7")
     ran = fleet.once()
     first, last = ran.err.splitlines()
@@ -368,7 +368,7 @@ def test_the_log_for_a_person_is_a_line_an_event(fleet: Fleet) -> None:
     assert last == "mesh-refresh: 1 account refreshed."
 
 
-def test_quiet_leaves_the_warnings(fleet: Fleet) -> None:
+def test_quiet_leaves_the_warnings(fleet: OpenFleet) -> None:
     fleet.add("user-7")
     fleet.fake.fail(Fault.throttle())
     ran = fleet.once("-q")
@@ -377,7 +377,7 @@ def test_quiet_leaves_the_warnings(fleet: Fleet) -> None:
     assert "INFO" not in fleet.once("-q").err
 
 
-def test_logging_is_as_it_was_afterwards(fleet: Fleet) -> None:
+def test_logging_is_as_it_was_afterwards(fleet: OpenFleet) -> None:
     import logging
 
     before = (list(logging.getLogger().handlers), logging.getLogger("mesh_refresh").level)
@@ -385,7 +385,7 @@ def test_logging_is_as_it_was_afterwards(fleet: Fleet) -> None:
     assert (list(logging.getLogger().handlers), logging.getLogger("mesh_refresh").level) == before
 
 
-def test_an_error_in_the_log_is_its_class_and_place(fleet: Fleet) -> None:
+def test_an_error_in_the_log_is_its_class_and_place(fleet: OpenFleet) -> None:
     import logging
 
     from mesh_refresh.cli.fleet.support.logs import logging_to_stderr

@@ -9,7 +9,7 @@ import asyncpg
 from attrs import frozen
 
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.postgres.connection.pool import Links, Work
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, Work
 from tests.keeper.processes.scene import until
 
 Moment = Literal["before", "during", "after"]
@@ -50,7 +50,7 @@ class LosingStore(PostgresStore):
         return None
 
 
-class _LosingLinks(Links):
+class _LosingLinks(ConnectionPool):
     def __init__(self, store: LosingStore) -> None:
         super().__init__(store._to, store._connections)
         self._store = store

@@ -11,10 +11,10 @@ from attrs import evolve
 
 from mesh_refresh import MeshClient, MfaRequired, Refreshed, Tokens
 from mesh_refresh.messages import HttpReply, HttpRequest
-from mesh_refresh.stores import Cipher, Demand, Row, Store
+from mesh_refresh.stores import Cipher, ClaimRequest, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import Session
+from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.transport import AiohttpTransport
 from tests.keeper.processes.traps import Snare, tell
 
@@ -84,7 +84,7 @@ class Noting(Store):
         self.snare.at("insert")
         return await super().insert(row)  # type: ignore[safe-super]
 
-    async def claim(self, demand: Demand) -> Sequence[Row]:
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         rows = await super().claim(demand)  # type: ignore[safe-super]
         if rows:
             open_ones = [row.login_id for row in rows if row.open_attempt]
@@ -138,11 +138,11 @@ def is_url(where: str) -> bool:
 
 def watch_commits(snare: Snare) -> None:
     """Let commits with a new pair in them be a point for a trap."""
-    commit = Session.commit
+    commit = SqliteSession.commit
 
-    def watched(self: Session) -> None:
+    def watched(self: SqliteSession) -> None:
         if _settling:
             snare.at("commit")
         commit(self)
 
-    Session.commit = watched  # type: ignore[method-assign]
+    SqliteSession.commit = watched  # type: ignore[method-assign]

@@ -11,8 +11,8 @@ from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.rules import add as adding
 from mesh_refresh.keeper.rules.add import Adding
-from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Entry, Success
-from mesh_refresh.keeper.rules.fencing import Now
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ReplyEntry, Success
+from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
@@ -35,9 +35,9 @@ def names(prefix: str = "name") -> Callable[[], str]:
 _EPOCHS = names("epoch")
 
 
-def now(seconds: float = 0, policy: Policy = POLICY, credential: Credential = refresh_token_of) -> Now:
+def now(seconds: float = 0, policy: Policy = POLICY, credential: Credential = refresh_token_of) -> Context:
     """What pure code is told."""
-    return Now(at(seconds), policy, _EPOCHS, credential)
+    return Context(at(seconds), policy, _EPOCHS, credential)
 
 
 def tokens(refresh: str | None = "r-0", access: str | None = "a-0", account: str | None = None, **given: Any) -> Tokens:
@@ -75,23 +75,23 @@ def attempt(
     return Attempt.of(login, chosen, at(seconds), code_for=code_for, renew=renew, credential=credential)
 
 
-def brought(given: Tokens, *, own: bool = True, access: bool = True, asked: bool = True) -> Entry:
+def brought(given: Tokens, *, own: bool = True, access: bool = True, asked: bool = True) -> ReplyEntry:
     """An entry of the account that was asked for, with a refresh token of its `own` and an `access` token."""
     names = {"account_id": True, "refresh_token": own, "refresh_token_expires_at": own}
     names |= {"access_token": access, "token_id": access, "expires_at": access}
     found = {name for name, there in names.items() if there and getattr(given, name) is not None}
-    return Entry(given, frozenset(found), asked=asked)
+    return ReplyEntry(given, frozenset(found), asked=asked)
 
 
-def beside(given: Tokens, *, own: bool = True, access: bool = True) -> Entry:
+def beside(given: Tokens, *, own: bool = True, access: bool = True) -> ReplyEntry:
     """An entry of another account of the login."""
     return brought(given, own=own, access=access, asked=False)
 
 
-def success(*entries: Entry) -> Success:
+def success(*entries: ReplyEntry) -> Success:
     return Success(entries)
 
 
-def question(name: str = "question-1", refresh: str | None = "r-0", *entries: Entry) -> CodeWanted:
+def question(name: str = "question-1", refresh: str | None = "r-0", *entries: ReplyEntry) -> CodeWanted:
     """The broker asks for a code."""
     return CodeWanted(entries, refresh, None, "the continuation", name, "Look at your telephone.")

@@ -1,4 +1,4 @@
-"""A road through a gate: brokers with logins, a Mesh that answers, and a clock that is moved by hand."""
+"""A road through a limiter: brokers with logins, a Mesh that answers, and a clock that is moved by hand."""
 
 import itertools
 from collections import Counter
@@ -7,8 +7,8 @@ from datetime import timedelta
 from enum import Enum
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import BreakerClosed, BreakerOpened, Event, Fault
-from mesh_refresh.keeper.limits.limiter import Gate, Place
+from mesh_refresh.keeper.events import BreakerClosed, BreakerFault, BreakerOpened, Event
+from mesh_refresh.keeper.limits.limiter import Limiter, Permit
 from mesh_refresh.keeper.rules.failure import BackedOff
 from tests.keeper.unit.making import at
 
@@ -23,15 +23,15 @@ class Said(Enum):
     UNREADABLE = "unreadable"
 
 
-Answer = Said | Fault
-REJECTIONS = (Fault.NOT_PERMITTED, Fault.REJECTED)
+Answer = Said | BreakerFault
+REJECTIONS = (BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED)
 
 
 class Road:
-    """As many as the gate lets in are begun at every step, each of another login, and answered `delay` steps later."""
+    """As many as the limiter lets in begin at each step, each of another login; answers come `delay` steps later."""
 
     def __init__(self, policy: Policy, *brokers: str, step: float = 0.25, delay: int = 2) -> None:
-        self.gate, self.brokers, self.step, self.delay = Gate(policy), brokers or ("coinbase",), step, delay
+        self.limiter, self.brokers, self.step, self.delay = Limiter(policy), brokers or ("coinbase",), step, delay
         self.now = 1000.0
         self.events: list[Event] = []
         self.begun: list[tuple[float, str]] = []
@@ -39,14 +39,14 @@ class Road:
         self.undone = 0
         self.most: Counter[str] = Counter()
         self.retry_after: timedelta | None = None
-        self._flying: list[tuple[int, Place, str]] = []
+        self._flying: list[tuple[int, Permit, str]] = []
         self._number = 0
         self._turns = itertools.cycle(self.brokers)
 
-    def enter(self, broker: str) -> Place:
+    def enter(self, broker: str) -> Permit:
         """One exchange."""
         self._number += 1
-        place = self.gate.enter(broker, self.now)
+        place = self.limiter.enter(broker, self.now)
         self._flying.append((self.delay, place, f"login-{self._number}"))
         self.begun.append((self.now, broker))
         busy = Counter(it.broker for _, it, _ in self._flying)
@@ -57,11 +57,11 @@ class Road:
 
     def claim(self) -> None:
         """What the loop does: as many as there are places for, in the order of the brokers, turn by turn."""
-        places, each, limits = self.gate.places(self.now)
-        probing = None in self.gate.breakers.open
-        turn = self.gate.breakers.rotated(limits) if probing else limits
+        places, each, limits = self.limiter.places(self.now)
+        probing = None in self.limiter.breakers.open
+        turn = self.limiter.breakers.rotated(limits) if probing else limits
         if not self._claimed(places, each, turn) and probing:
-            self.gate.breakers.forget_turns()
+            self.limiter.breakers.forget_turns()
             self._claimed(places, each, limits)
 
     def _claimed(self, places: int, each: int | None, limits: dict[str, int]) -> int:
@@ -77,7 +77,7 @@ class Road:
 
     def call(self, broker: str) -> bool:
         """What a caller does, for whom a place is there or not."""
-        if self.gate.shut(broker, self.now) is not None:
+        if self.limiter.shut(broker, self.now) is not None:
             return False
         self.enter(broker)
         return True
@@ -99,12 +99,12 @@ class Road:
         for left, place, login in self._flying:
             if left <= 0:
                 self.tell(place, login, says(place.broker))
-                self.gate.leave(place)
+                self.limiter.leave(place)
         self._flying = [it for it in self._flying if it[0] > 0]
 
-    def tell(self, place: Place, login: str, said: Answer) -> None:
+    def tell(self, place: Permit, login: str, said: Answer) -> None:
         """Tell the breakers what came of it."""
-        breakers, broker, now, probe = self.gate.breakers, place.broker, self.now, place.probe
+        breakers, broker, now, probe = self.limiter.breakers, place.broker, self.now, place.probe
         if said is Said.FRESH:
             self.events += breakers.succeeded(broker, login, now, at(now), probe)
         elif said is Said.REFUSED:
@@ -123,7 +123,7 @@ class Road:
             self.blamed += found.blamed
             self.undone += len(found.undo)
             self.events += found.events
-        elif isinstance(said, Fault):
+        elif isinstance(said, BreakerFault):
             self.events += breakers.nobodys(broker, said, now, at(now), probe, retry_after=self.retry_after)
 
     # What was seen.
@@ -133,9 +133,9 @@ class Road:
         return [when for when, name in self.begun if when > moment and broker in (None, name)]
 
     @property
-    def opened(self) -> list[tuple[str | None, Fault]]:
+    def opened(self) -> list[tuple[str | None, BreakerFault]]:
         return [(it.broker, it.fault) for it in self.events if isinstance(it, BreakerOpened)]
 
     @property
-    def closed(self) -> list[tuple[str | None, Fault]]:
+    def closed(self) -> list[tuple[str | None, BreakerFault]]:
         return [(it.broker, it.fault) for it in self.events if isinstance(it, BreakerClosed)]

@@ -64,13 +64,18 @@ def test_without_a_refresh_token() -> None:
 
 def test_a_new_login_of_the_person_fences_off_what_is_in_flight() -> None:
     """Neither a success nor a refusal of the old tokens counts for the new ones."""
-    login = changed(login_of(), failures=3, hold_until=at(900), unknown_since=START, wait_until=at(900))
+    login = changed(login_of(), failures=3, retry_not_before=at(900), unknown_since=START, resend_not_before=at(900))
     flying = attempt(login, 1)
     after, done = add(login, tokens("r-new", "a-new"))
     assert done.replaced == (None,)
     account = after.accounts[0]
     assert account.epoch != login.accounts[0].epoch
-    assert (account.failures, account.hold_until, account.wait_until, account.unknown_since) == (0, None, None, None)
+    assert (account.failures, account.retry_not_before, account.resend_not_before, account.unknown_since) == (
+        0,
+        None,
+        None,
+        None,
+    )
     for outcome in (
         succeeded(after, flying, success(brought(tokens("r-1", "a-1"))), now(200)),
         failed(after, flying, Refused(), now(200)),
@@ -191,9 +196,9 @@ def test_what_keeps_its_refresh_token_keeps_what_is_known_of_it(number: int) -> 
         "settled_by": number,
         "failed_by": number + 1,
         "unknown_since": START,
-        "wait_until": at(9000),
+        "resend_not_before": at(9000),
         "refused_at": START,
-        "hold_until": at(120),
+        "retry_not_before": at(120),
     }
     login = changed(login_of(), needs_code=True, due_at=None, **known)
     account = add(login, tokens(None, "a-new", got=100))[0].accounts[0]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import Fault
+from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.keeper.limits.breakers import Breakers
-from mesh_refresh.keeper.limits.limiter import Place
+from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.failure import BackedOff
 from mesh_refresh.logins import Account
@@ -21,10 +21,10 @@ from tests.examples import bounded
 from tests.keeper.unit.making import START, at, attempt, made
 from tests.keeper.unit.road import Answer, Road, Said
 
-FOR_ALL = [Fault.CLIENT_REFUSED, Fault.NOT_SENT]
-SPREADING = [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.REDIRECTED]
-SLOW = [Fault.CLIENT_REFUSED, Fault.REDIRECTED]
-BY_NUMBER = [Fault.NOT_PERMITTED, Fault.REJECTED]
+FOR_ALL = [BreakerFault.CLIENT_REFUSED, BreakerFault.NOT_SENT]
+SPREADING = [BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE, BreakerFault.REDIRECTED]
+SLOW = [BreakerFault.CLIENT_REFUSED, BreakerFault.REDIRECTED]
+BY_NUMBER = [BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED]
 POLICY = Policy(concurrency=10, concurrency_each=10)
 
 
@@ -37,7 +37,7 @@ def only(broker: str, said: Answer) -> Callable[[str], Answer]:
 
 
 @pytest.mark.parametrize("fault", [*FOR_ALL, *SPREADING, *BY_NUMBER])
-def test_one_event_and_few_probes(fault: Fault) -> None:
+def test_one_event_and_few_probes(fault: BreakerFault) -> None:
     """Ten minutes of it: one event when it opens, one when it closes, and probes that grow rarer up to a cap."""
     road = Road(POLICY)
     if fault not in BY_NUMBER:
@@ -51,7 +51,7 @@ def test_one_event_and_few_probes(fault: Fault) -> None:
     assert len(probes) <= (11 if fault in SLOW else 15)
     road.run(70, always(Said.FRESH))
     assert road.closed == road.opened
-    assert road.gate.in_flight == POLICY.concurrency
+    assert road.limiter.in_flight == POLICY.concurrency
     assert road.blamed == (POLICY.fault_logins - 1 if fault in BY_NUMBER else 0)
     assert road.undone == road.blamed
 
@@ -68,8 +68,8 @@ def test_callers_are_held_to_the_same_probes(fault: Answer) -> None:
     assert len(road.since(start)) <= 15
 
 
-@pytest.mark.parametrize("fault", [Fault.NOT_SENT, Fault.THROTTLED, Fault.UNAVAILABLE])
-def test_probes_go_round_all_brokers(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [BreakerFault.NOT_SENT, BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE])
+def test_probes_go_round_all_brokers(fault: BreakerFault) -> None:
     """No broker is the only one to be asked whether all is well again."""
     road = Road(POLICY, "one", "two", "three")
     road.run(5, always(Said.FRESH))
@@ -80,7 +80,7 @@ def test_probes_go_round_all_brokers(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", [*SPREADING, *BY_NUMBER])
-def test_one_brokers_fault_is_not_the_others(fault: Fault) -> None:
+def test_one_brokers_fault_is_not_the_others(fault: BreakerFault) -> None:
     """They are refreshed as if nothing was."""
     road = Road(POLICY, "bad", "good")
     road.run(60, only("bad", fault))
@@ -96,43 +96,43 @@ def test_retry_after_is_waited_for() -> None:
     road = Road(POLICY)
     road.run(1, always(Said.FRESH))
     road.retry_after = timedelta(minutes=5)
-    road.run(1, always(Fault.THROTTLED))
+    road.run(1, always(BreakerFault.THROTTLED))
     start = road.now
-    road.run(290, always(Fault.THROTTLED), callers=5)
+    road.run(290, always(BreakerFault.THROTTLED), callers=5)
     assert road.since(start) == []
     road.retry_after = None
     road.run(15, always(Said.FRESH))
     assert road.since(start) != []
-    assert road.closed == [("coinbase", Fault.THROTTLED)]
+    assert road.closed == [("coinbase", BreakerFault.THROTTLED)]
 
 
 def test_a_halt_says_why() -> None:
     """And is over with the first probe that goes through. A redirect is one where a second broker is redirected."""
     for fault in SLOW:
         road = Road(POLICY, "one", "two").run(2, always(fault))
-        assert road.gate.breakers.halted is fault
-        assert road.gate.breakers.blocked("anything", road.now) is not None
+        assert road.limiter.breakers.halted is fault
+        assert road.limiter.breakers.blocked("anything", road.now) is not None
         road.run(61, always(Said.FRESH))
-        assert road.gate.breakers.halted is None
-    assert Road(POLICY).run(2, always(Fault.REDIRECTED)).gate.breakers.halted is None
-    assert Road(POLICY).run(2, always(Fault.THROTTLED)).gate.breakers.halted is None
+        assert road.limiter.breakers.halted is None
+    assert Road(POLICY).run(2, always(BreakerFault.REDIRECTED)).limiter.breakers.halted is None
+    assert Road(POLICY).run(2, always(BreakerFault.THROTTLED)).limiter.breakers.halted is None
 
 
 def test_stragglers_say_nothing_new() -> None:
     """What was sent before it opened neither lengthens the pause nor lets a second probe through."""
     road = Road(POLICY)
     early = [road.enter("coinbase") for _ in range(9)]
-    road.tell(early[0], "login-a", Fault.UNAVAILABLE)
+    road.tell(early[0], "login-a", BreakerFault.UNAVAILABLE)
     road.now += 5.1
     probe = road.enter("coinbase")
     assert probe.probe
     for place in early[1:]:
-        road.tell(place, "login-b", Fault.UNAVAILABLE)
-        road.gate.leave(place)
-        assert road.gate.shut("coinbase", road.now) is not None, "the probe is still out"
-    road.tell(probe, "login-c", Fault.UNAVAILABLE)
-    road.gate.leave(probe)
-    shut = road.gate.shut("coinbase", road.now)
+        road.tell(place, "login-b", BreakerFault.UNAVAILABLE)
+        road.limiter.leave(place)
+        assert road.limiter.shut("coinbase", road.now) is not None, "the probe is still out"
+    road.tell(probe, "login-c", BreakerFault.UNAVAILABLE)
+    road.limiter.leave(probe)
+    shut = road.limiter.shut("coinbase", road.now)
     assert shut is not None
     assert shut.seconds == pytest.approx(10)
     assert len(road.opened) == 1
@@ -140,16 +140,16 @@ def test_stragglers_say_nothing_new() -> None:
 
 def test_a_probe_that_was_not_sent_after_all() -> None:
     """Its place as the probe is free again at once, and only its own."""
-    road = Road(POLICY).run(1, always(Fault.UNAVAILABLE))
+    road = Road(POLICY).run(1, always(BreakerFault.UNAVAILABLE))
     road.now += 60
     first = road.enter("coinbase")
-    assert road.gate.shut("coinbase", road.now) is not None
-    road.gate.leave(first)
-    assert road.gate.shut("coinbase", road.now) is None
+    assert road.limiter.shut("coinbase", road.now) is not None
+    road.limiter.leave(first)
+    assert road.limiter.shut("coinbase", road.now) is None
     second = road.enter("coinbase")
     assert second.probe
-    assert road.gate.shut("coinbase", road.now) is not None
-    road.gate.leave(second)
+    assert road.limiter.shut("coinbase", road.now) is not None
+    road.limiter.leave(second)
 
 
 def test_what_let_one_probe_pass_may_not_let_all_pass() -> None:
@@ -158,7 +158,7 @@ def test_what_let_one_probe_pass_may_not_let_all_pass() -> None:
 
     def flapping(_: str) -> Answer:
         calls[0] += 1
-        return Said.FRESH if calls[0] % 11 == 0 else Fault.UNAVAILABLE
+        return Said.FRESH if calls[0] % 11 == 0 else BreakerFault.UNAVAILABLE
 
     road.run(3600, flapping)
     assert len(road.begun) < 3600 / 60 * 11 * 1.5
@@ -171,10 +171,10 @@ def test_a_run_of_unknown_outcomes(run: int) -> None:
     for number in range(run):
         assert breakers.open == {}
         list(breakers.unknown("one", f"login-{number}", 1.0, START, ()))
-    assert breakers.open == {"one": Fault.UNKNOWN_OUTCOMES}
+    assert breakers.open == {"one": BreakerFault.UNKNOWN_OUTCOMES}
     for number in range(2 * run):
         list(breakers.unknown("two", f"login-{number}", 1.0, START, ()))
-    assert breakers.open.get("two") is Fault.UNKNOWN_OUTCOMES
+    assert breakers.open.get("two") is BreakerFault.UNKNOWN_OUTCOMES
     assert breakers.blocked("three", 1.0) is not None or run == 1
 
 
@@ -197,12 +197,12 @@ def test_a_run_of_unreadable_replies(run: int) -> None:
         assert breakers.open == {}
         for _ in range(3):
             list(breakers.unreadable("one", f"login-{number}", 1.0, START, ()))
-    assert breakers.open == {"one": Fault.UNREADABLE}
+    assert breakers.open == {"one": BreakerFault.UNREADABLE}
     assert breakers.blocked("two", 1.0) is None
     for number in range(run):
         assert None not in breakers.open
         list(breakers.unreadable("two", f"login-{number}", 1.0, START, ()))
-    assert breakers.open == dict.fromkeys(("one", "two", None), Fault.UNREADABLE)
+    assert breakers.open == dict.fromkeys(("one", "two", None), BreakerFault.UNREADABLE)
 
 
 @pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])
@@ -211,32 +211,32 @@ def test_what_can_be_read_ends_a_run_of_its_broker(said: Answer) -> None:
     road = Road(Policy(refusal_logins=1000), "one", "two")
     for number in range(40):
         between = said if number % 4 == 3 else Said.UNREADABLE
-        road.tell(Place("one", ()), f"login-{number}", between)
-        road.tell(Place("two", ()), f"login-{number}", said)
+        road.tell(Permit("one", ()), f"login-{number}", between)
+        road.tell(Permit("two", ()), f"login-{number}", said)
     assert road.opened == []
     for number in range(5):
-        road.tell(Place("two", ()), f"login-{number}", Said.UNREADABLE)
-        road.tell(Place("two", ()), f"login-{number}", Said.UNKNOWN)
-        road.tell(Place("one", ()), f"login-{number}", said)
-    assert road.opened == [("two", Fault.UNREADABLE)]
+        road.tell(Permit("two", ()), f"login-{number}", Said.UNREADABLE)
+        road.tell(Permit("two", ()), f"login-{number}", Said.UNKNOWN)
+        road.tell(Permit("one", ()), f"login-{number}", said)
+    assert road.opened == [("two", BreakerFault.UNREADABLE)]
 
 
 def test_probes_that_cannot_be_read_keep_it_open() -> None:
     """They grow rarer, whatever opened it, and the first that can be read closes it."""
     road = Road(POLICY)
     road.run(600, always(Said.UNREADABLE))
-    assert road.opened == [("coinbase", Fault.UNREADABLE)]
+    assert road.opened == [("coinbase", BreakerFault.UNREADABLE)]
     probes = road.since(road.begun[0][0] + 5.5)
     assert len(probes) <= 15
     assert 55 <= max(later - sooner for sooner, later in itertools.pairwise(probes)) <= 65
     road.run(70, always(Said.LOCKED))
     assert road.closed == road.opened
-    road = Road(POLICY).run(5, always(Fault.UNAVAILABLE)).run(600, always(Said.UNREADABLE))
-    assert road.opened == [("coinbase", Fault.UNAVAILABLE)]
+    road = Road(POLICY).run(5, always(BreakerFault.UNAVAILABLE)).run(600, always(Said.UNREADABLE))
+    assert road.opened == [("coinbase", BreakerFault.UNAVAILABLE)]
     assert road.closed == []
 
 
-_ANSWERS: list[Answer] = [*Said, *Fault]
+_ANSWERS: list[Answer] = [*Said, *BreakerFault]
 
 
 @given(st.lists(st.tuples(st.sampled_from(_ANSWERS), st.floats(0.5, 200)), min_size=1, max_size=8), st.booleans())
@@ -248,7 +248,7 @@ def test_whatever_happens_all_goes_on_afterwards(story: list[tuple[Answer, float
         road.run(seconds, only("two", answer) if answer in BY_NUMBER else always(answer), callers=callers * 3)
         assert road.most["all"] <= 6
     road.run(200, always(Said.FRESH))
-    assert road.gate.breakers.open == {}
+    assert road.limiter.breakers.open == {}
     assert sorted(map(str, road.opened)) == sorted(map(str, road.closed))
     start = road.now
     road.run(10, always(Said.FRESH))
@@ -259,7 +259,7 @@ def test_events_tell_times() -> None:
     """When the first probe goes, and since when it was open."""
     breakers = Breakers(POLICY)
     said = {"retry_after": timedelta(seconds=90), "display_message": "Slow down."}
-    [opened] = breakers.nobodys("one", Fault.THROTTLED, 7.0, at(7), (), **said)  # type: ignore[arg-type]
+    [opened] = breakers.nobodys("one", BreakerFault.THROTTLED, 7.0, at(7), (), **said)  # type: ignore[arg-type]
     assert (opened.at, getattr(opened, "retry_at", None)) == (at(7), at(97))
     probe = breakers.probe("one", 98.0)
     [closed] = breakers.succeeded("one", "login", 99.0, at(99), probe)
@@ -270,13 +270,13 @@ def rejected(breakers: Breakers, login: str, broker: str = "one", now: float = 1
     """Whether the account is blamed."""
     note = BackedOff(login, f"account of {login}", 1, 0, 0, None, None, None)
     probe = breakers.probe(broker, now)
-    found = breakers.rejected(broker, Fault.NOT_PERMITTED, now, at(now), probe, backed_off=note, **given)
+    found = breakers.rejected(broker, BreakerFault.NOT_PERMITTED, now, at(now), probe, backed_off=note, **given)
     breakers.over(probe)
     return found.blamed
 
 
 @pytest.mark.parametrize("fault", SPREADING)
-def test_a_second_broker_that_says_the_same_holds_all_back(fault: Fault) -> None:
+def test_a_second_broker_that_says_the_same_holds_all_back(fault: BreakerFault) -> None:
     """While the first one is held back. Another fault of a second broker does not."""
     other = next(it for it in SPREADING if it is not fault)
     breakers = Breakers(POLICY)
@@ -296,33 +296,33 @@ def test_a_second_broker_that_says_the_same_holds_all_back(fault: Fault) -> None
 def test_the_second_broker_after_the_first_is_well_again() -> None:
     """It is alone with it."""
     breakers = Breakers(POLICY)
-    list(breakers.nobodys("one", Fault.THROTTLED, 1.0, at(1), ()))
+    list(breakers.nobodys("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
     list(breakers.succeeded("one", "login", 60.0, at(60), breakers.probe("one", 60.0)))
-    list(breakers.nobodys("two", Fault.THROTTLED, 61.0, at(61), ()))
-    assert breakers.open == {"two": Fault.THROTTLED}
+    list(breakers.nobodys("two", BreakerFault.THROTTLED, 61.0, at(61), ()))
+    assert breakers.open == {"two": BreakerFault.THROTTLED}
 
 
 def test_probes_of_all_that_say_the_same_keep_all_back() -> None:
     """And grow rarer."""
     road = Road(POLICY, "one", "two", "three")
-    road.run(300, always(Fault.UNAVAILABLE))
-    assert (None, Fault.UNAVAILABLE) in road.opened
+    road.run(300, always(BreakerFault.UNAVAILABLE))
+    assert (None, BreakerFault.UNAVAILABLE) in road.opened
     assert not [it for it in road.closed if it[0] is None]
     assert len(road.begun) <= 10 + 15
 
 
-@pytest.mark.parametrize("before", [Fault.THROTTLED, Fault.UNAVAILABLE, Fault.NOT_SENT])
-def test_refused_keys_halt_whatever_is_open(before: Fault) -> None:
+@pytest.mark.parametrize("before", [BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE, BreakerFault.NOT_SENT])
+def test_refused_keys_halt_whatever_is_open(before: BreakerFault) -> None:
     """At once, and `halted` says so."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
         list(breakers.nobodys(broker, before, 1.0, at(1), ()))
     assert None in breakers.open
-    list(breakers.nobodys("three", Fault.CLIENT_REFUSED, 2.0, at(2), ()))
-    assert breakers.halted is Fault.CLIENT_REFUSED
+    list(breakers.nobodys("three", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    assert breakers.halted is BreakerFault.CLIENT_REFUSED
     one = Breakers(POLICY)
-    list(one.nobodys("one", Fault.CLIENT_REFUSED, 2.0, at(2), ()))
-    assert one.halted is Fault.CLIENT_REFUSED
+    list(one.nobodys("one", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    assert one.halted is BreakerFault.CLIENT_REFUSED
 
 
 def test_one_login_opens_nothing_however_often() -> None:
@@ -332,7 +332,7 @@ def test_one_login_opens_nothing_however_often() -> None:
         assert rejected(breakers, f"login-{number % 9}", now=float(number))
     assert breakers.open == {}
     assert not rejected(breakers, "the tenth", now=200.0)
-    assert breakers.open == {"one": Fault.NOT_PERMITTED}
+    assert breakers.open == {"one": BreakerFault.NOT_PERMITTED}
 
 
 @pytest.mark.parametrize(("healthy", "opens"), [(10, True), (11, False)])
@@ -362,7 +362,7 @@ def test_the_tenth_is_not_blamed_and_the_nine_are_undone() -> None:
     notes = []
     for number in range(1, 4):
         note = BackedOff.of(account, attempt_of(account, number))
-        assert breakers.rejected("one", Fault.REJECTED, 1.0, at(1), (), backed_off=note).blamed
+        assert breakers.rejected("one", BreakerFault.REJECTED, 1.0, at(1), (), backed_off=note).blamed
         account = evolve(account, failures=account.failures + 1, failed_by=number)
         notes.append(note)
     rejected(breakers, "well again")
@@ -370,7 +370,7 @@ def test_the_tenth_is_not_blamed_and_the_nine_are_undone() -> None:
     for number in range(8):
         rejected(breakers, f"login-{number}")
     found = breakers.rejected(
-        "one", Fault.REJECTED, 2.0, at(2), (), backed_off=BackedOff("last", "last", 1, 0, 0, None, None, None)
+        "one", BreakerFault.REJECTED, 2.0, at(2), (), backed_off=BackedOff("last", "last", 1, 0, 0, None, None, None)
     )
     assert not found.blamed
     assert {it.epoch for it in found.undo} == {account.epoch, *(f"account of login-{n}" for n in range(8))}
@@ -389,23 +389,23 @@ def attempt_of(account: Account, number: int) -> Attempt:
 @pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])
 def test_it_closes_when_a_request_is_accepted(said: Answer) -> None:
     """Also where what was accepted is refused then: that is of one account."""
-    road = Road(POLICY).run(30, always(Fault.REJECTED))
-    assert road.opened == [("coinbase", Fault.REJECTED)]
+    road = Road(POLICY).run(30, always(BreakerFault.REJECTED))
+    assert road.opened == [("coinbase", BreakerFault.REJECTED)]
     road.run(30, always(said))
-    assert road.closed[:1] == [("coinbase", Fault.REJECTED)]
+    assert road.closed[:1] == [("coinbase", BreakerFault.REJECTED)]
 
 
 def test_what_was_not_sent_shows_nothing_of_mesh() -> None:
     """A strategy that raises closes no breaker of another fault; what Mesh says of one request does."""
     for sent in (False, True):
         breakers = Breakers(POLICY)
-        list(breakers.nobodys("one", Fault.THROTTLED, 1.0, at(1), ()))
+        list(breakers.nobodys("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
         assert rejected(breakers, "login", now=60.0, sent=sent) is not sent, "a probe counts against no account"
-        assert breakers.open == ({} if sent else {"one": Fault.THROTTLED})
+        assert breakers.open == ({} if sent else {"one": BreakerFault.THROTTLED})
 
 
 @pytest.mark.parametrize("fault", BY_NUMBER)
-def test_a_request_with_a_code_counts_for_nothing(fault: Fault) -> None:
+def test_a_request_with_a_code_counts_for_nothing(fault: BreakerFault) -> None:
     """However many."""
     breakers = Breakers(POLICY)
     for _ in range(50):
@@ -420,7 +420,7 @@ def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> No
     """Once for each stamp that is new, in this process or in another one; a stamp of long before is none."""
     breakers = Breakers(POLICY)
     assert not breakers.resumed({"one": at(1), "*": at(1)}, 900.0)
-    for broker, fault in (("one", Fault.THROTTLED), ("two", Fault.UNAVAILABLE)):
+    for broker, fault in (("one", BreakerFault.THROTTLED), ("two", BreakerFault.UNAVAILABLE)):
         list(breakers.nobodys(broker, fault, 1000.0, at(1000), (), retry_after=timedelta(hours=1)))
     assert not breakers.resumed({"one": at(1), "*": at(2)}, 1001.0), "that was long before"
     stamps = dict.fromkeys(names, at(1002))
@@ -428,7 +428,7 @@ def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> No
     assert [name for name in ("one", "two") if breakers.blocked(name, 1003.0) is None] == freed
     for broker in freed:
         probe = breakers.probe(broker, 1003.0)
-        list(breakers.nobodys(broker, Fault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
+        list(breakers.nobodys(broker, BreakerFault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
         breakers.over(probe)
         assert not breakers.resumed(stamps, 1005.0), "it has had its probe"
         assert breakers.blocked(broker, 1005.0) is not None
@@ -438,7 +438,7 @@ def test_resuming_one_broker_lets_it_probe_for_all() -> None:
     """Else its own probe would have to wait for another one's."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
-        list(breakers.nobodys(broker, Fault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
+        list(breakers.nobodys(broker, BreakerFault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
     assert breakers.resumed({"one": at(2)}, 2.0)
     assert breakers.blocked("one", 2.0) is None
     assert len(breakers.probe("one", 2.0)) == 2

@@ -50,10 +50,10 @@ def moments(value: object) -> list[datetime]:
 def test_the_clock_went_back() -> None:
     """Nobody knows how much time has passed: what is refreshed is due, and what is waited for is told anew."""
     login = evolve(made(tokens(got=3600)), changed_at=at(3700), succeeded_at=at(3650))
-    login = changed(login, wait_until=at(3820), hold_until=at(3710))
+    login = changed(login, resend_not_before=at(3820), retry_not_before=at(3710))
     seen = after_clock_went_back(login, at(100))
     one = seen.accounts[0]
-    assert (one.due_at, one.wait_until, one.hold_until) == (at(100), at(220), at(110))
+    assert (one.due_at, one.resend_not_before, one.retry_not_before) == (at(100), at(220), at(110))
     assert seen.succeeded_at is None
     assert one.tokens.expires_at == at(3600), "an hour after it was obtained, as if that had been now"
     assert after_clock_went_back(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts

@@ -17,7 +17,7 @@ from mesh_refresh.keeper.rules.schedule import (
     is_good,
     next_due,
     paced,
-    settled,
+    resend_not_before,
     wants_new_refresh_token,
 )
 from mesh_refresh.logins import Account, AccountState
@@ -174,12 +174,12 @@ def test_giving_up() -> None:
 
 def test_settling() -> None:
     """The settling time is the least; a good access token makes it longer, the refresh token's end shorter."""
-    assert settled(account(None), POLICY, now=START) == at(120)
-    assert settled(account(60), POLICY, now=START) == at(120)
-    assert settled(account(3600), POLICY, now=START) == at(3540)
+    assert resend_not_before(account(None), POLICY, now=START) == at(120)
+    assert resend_not_before(account(60), POLICY, now=START) == at(120)
+    assert resend_not_before(account(3600), POLICY, now=START) == at(3540)
     ends = {"refresh_token_expires_at": at(1000)}
-    assert settled(account(3600, **ends), POLICY, now=START) <= at(1000)
-    assert settled(account(3600, refresh_token_expires_at=at(10)), POLICY, now=START) == at(120)
+    assert resend_not_before(account(3600, **ends), POLICY, now=START) <= at(1000)
+    assert resend_not_before(account(3600, refresh_token_expires_at=at(10)), POLICY, now=START) == at(120)
 
 
 def test_after_a_success_nothing_is_due_for_a_while() -> None:
@@ -202,6 +202,6 @@ def test_the_ends_of_the_calendar() -> None:
                 for chance in (0.0, 0.999):
                     next_due(one, Policy(keep_alive=HOUR), chance=chance, now=moment)
                     backed_off(one, POLICY, now=moment, chance=chance)
-                settled(one, POLICY, now=moment)
+                resend_not_before(one, POLICY, now=moment)
                 is_good(extreme, moment, POLICY)
                 wants_new_refresh_token(one, moment, POLICY)

@@ -9,8 +9,8 @@ from attrs import evolve
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
 from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown, expired, failed, found_open
-from mesh_refresh.keeper.rules.fencing import Applied
-from mesh_refresh.keeper.rules.select import Exchange, NotBefore, answer, forced, next_exchange
+from mesh_refresh.keeper.rules.fencing import Transition
+from mesh_refresh.keeper.rules.select import NotBefore, Send, answer, forced, next_exchange
 from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.unit.making import (
@@ -31,12 +31,12 @@ from tests.keeper.unit.making import (
 RECONNECT = AccountState.RECONNECT_REQUIRED
 
 
-def after(login: Login, failure: Failure, number: int = 1, seconds: float = 10, index: int = 0) -> Applied:
+def after(login: Login, failure: Failure, number: int = 1, seconds: float = 10, index: int = 0) -> Transition:
     return failed(login, attempt(login, number, index), failure, now(seconds))
 
 
-def one(applied: Applied | Login, index: int = 0) -> Account:
-    login = applied.login if isinstance(applied, Applied) else applied
+def one(applied: Transition | Login, index: int = 0) -> Account:
+    login = applied.login if isinstance(applied, Transition) else applied
     return login.accounts[index]
 
 
@@ -46,7 +46,7 @@ def test_a_refusal_is_asked_once_more_and_then_parks() -> None:
     first = after(login, Refused("Sorry."))
     account = one(first)
     assert (account.state, account.refused_at, account.due_at) == (AccountState.ACTIVE, at(10), at(130))
-    assert account.hold_until == at(130)
+    assert account.retry_not_before == at(130)
     assert first.told == ()
     second = after(first.login, Refused("Sorry."), 2, 140)
     account = one(second)
@@ -77,14 +77,14 @@ def test_a_refusal_that_is_nobodys_fault() -> None:
     for number in range(1, 50):
         login = after(login, Refused(blamed=False), number, number * 200).login
     account = one(login)
-    assert (account.state, account.failures, account.refused_at, account.hold_until) == ("active", 0, None, None)
+    assert (account.state, account.failures, account.refused_at, account.retry_not_before) == ("active", 0, None, None)
     assert account.due_at == at(49 * 200 + 120)
 
 
 def test_a_fault_that_is_nobodys() -> None:
     """It falls due again soon, or when it was said; behind the others."""
     account = one(after(made(), Failed("Throttled", blamed=False)))
-    assert (account.failures, account.hold_until, account.due_at) == (0, None, at(15))
+    assert (account.failures, account.retry_not_before, account.due_at) == (0, None, at(15))
     account = one(after(made(), Failed("Throttled", blamed=False, retry_in=timedelta(seconds=90))))
     assert account.due_at == at(100)
 
@@ -97,7 +97,7 @@ def test_backing_off() -> None:
         applied = after(login, Failed("Locked", blamed=True), number, seconds)
         login = applied.login
         account = one(login)
-        assert account.hold_until == account.due_at
+        assert account.retry_not_before == account.due_at
         waits.append((account.due_at or START) - at(seconds))
         [event] = applied.told
         assert isinstance(event, AttemptFailed)
@@ -113,13 +113,13 @@ def test_an_unknown_outcome_binds_everybody() -> None:
     """Loop, callers and `refresh`: until the hard margin of what is stored."""
     applied = after(changed(made(), due_at=START), Unknown("ServerFailure"))
     login, account = applied.login, one(applied)
-    assert (account.unknown_since, account.wait_until, account.due_at) == (at(10), at(3540), at(3540))
+    assert (account.unknown_since, account.resend_not_before, account.due_at) == (at(10), at(3540), at(3540))
     assert account.state is AccountState.ACTIVE
     for seconds in (11, 131, 3539):
         assert next_exchange(login, at(seconds), POLICY) is None
         assert isinstance(forced(login, account, at(seconds), POLICY), NotBefore)
     assert next_exchange(login, at(3540), POLICY) is not None
-    assert isinstance(answer(login, account, at(3540), POLICY), Exchange)
+    assert isinstance(answer(login, account, at(3540), POLICY), Send)
 
 
 def test_unknown_outcomes_in_a_row() -> None:
@@ -127,7 +127,7 @@ def test_unknown_outcomes_in_a_row() -> None:
     login = after(made(tokens(expires_at=None)), Unknown("ServerFailure")).login
     login = after(login, Unknown("OutcomeUnknown"), 2, 500).login
     account = one(login)
-    assert (account.unknown_since, account.wait_until, account.failures) == (at(10), at(620), 2)
+    assert (account.unknown_since, account.resend_not_before, account.failures) == (at(10), at(620), 2)
 
 
 def test_unknown_outcomes_back_off_like_any_failure() -> None:
@@ -138,8 +138,8 @@ def test_unknown_outcomes_back_off_like_any_failure() -> None:
         login = after(evolve(login, attempt=number), Unknown("ServerFailure"), number, when).login
         account = one(login)
         assert account.due_at is not None
-        assert account.hold_until == account.due_at
-        assert account.wait_until == at(when + 120)
+        assert account.retry_not_before == account.due_at
+        assert account.resend_not_before == at(when + 120)
         waits.append((account.due_at - at(when)).total_seconds())
         when += waits[-1]
     assert waits[:4] == [120] * 4
@@ -175,9 +175,9 @@ def test_who_was_never_sent_is_not_parked() -> None:
     assert [it.state for it in found.accounts] == [RECONNECT, RECONNECT, "active", "active"]
     waiting = found.accounts[3]
     assert (waiting.unknown_since, waiting.sibling_renewed, waiting.reason) == (None, True, None)
-    assert waiting.wait_until is not None
+    assert waiting.resend_not_before is not None
     assert waiting.due_at is not None
-    assert waiting.due_at >= waiting.wait_until
+    assert waiting.due_at >= waiting.resend_not_before
     refused = failed(found, attempt(found, 2, 3), Refused(), now(9999)).login
     assert refused.accounts[3].reason is Reason.REFUSED_AFTER_SIBLING
 
@@ -310,7 +310,7 @@ def test_the_wait_after_an_unknown_outcome_has_an_end(policy: Policy, wait: time
         found = evolve(login, attempt=2)
         written = found_open(found, found, now(policy=policy)).login
     account = written.accounts[0]
-    assert account.wait_until == START + wait
+    assert account.resend_not_before == START + wait
     assert account.due_at == START + wait
     assert next_exchange(written, START + wait, policy) is not None
     ended = evolve(account, tokens=evolve(TEN_YEARS, expires_at=at()))
@@ -326,7 +326,7 @@ def test_a_wait_that_ends_before_the_cap_stays() -> None:
     ):
         login = made(given)
         written = failed(login, attempt(login, 1), Unknown("ServerFailure"), now()).login
-        assert written.accounts[0].wait_until == at(wait)
+        assert written.accounts[0].resend_not_before == at(wait)
 
 
 def test_a_question_whose_sender_died_is_asked_anew_soon() -> None:
@@ -336,9 +336,9 @@ def test_a_question_whose_sender_died_is_asked_anew_soon() -> None:
     login = changed(login, state=AccountState.MFA_REQUIRED, pending=pending, due_at=None)
     found = evolve(login, attempt=2)
     written = found_open(found, found, now()).login
-    assert [it.wait_until for it in written.accounts] == [at(120), START + timedelta(days=1)]
+    assert [it.resend_not_before for it in written.accounts] == [at(120), START + timedelta(days=1)]
     assert written.accounts[0].pending == pending
     assert written.accounts[0].due_at is None
     asked = attempt(login, 1, 0)
     unknown = failed(login, asked, Unknown("ServerFailure"), now()).login
-    assert unknown.accounts[0].wait_until == at(120)
+    assert unknown.accounts[0].resend_not_before == at(120)

@@ -1,12 +1,12 @@
-"""The gate: no more at once, and no more in a second, than the policy says; nobody waits for others' brokers."""
+"""The limiter: no more at once, and no more in a second, than the policy says; nobody waits for others' brokers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import Fault
-from mesh_refresh.keeper.limits.limiter import Gate, bulkhead
+from mesh_refresh.keeper.events import BreakerFault
+from mesh_refresh.keeper.limits.limiter import Limiter, bulkhead
 from tests.examples import bounded
 from tests.keeper.unit.road import Answer, Road, Said
 
@@ -48,53 +48,53 @@ def test_a_rate_is_reached() -> None:
 
 def test_one_brokers_bounds_are_not_the_others() -> None:
     """A broker that is full, or slow, does not keep another one from its places."""
-    gate = Gate(Policy(concurrency=10, concurrency_each=3))
+    limiter = Limiter(Policy(concurrency=10, concurrency_each=3))
     for _ in range(3):
-        gate.enter("one", 0.0)
-    assert gate.shut("one", 0.0) is not None
-    assert gate.shut("two", 0.0) is None
-    places, each, limits = gate.places(0.0)
+        limiter.enter("one", 0.0)
+    assert limiter.shut("one", 0.0) is not None
+    assert limiter.shut("two", 0.0) is None
+    places, each, limits = limiter.places(0.0)
     assert (places, each, limits) == (7, 3, {"one": 0})
 
 
 def test_the_loop_leaves_places_to_callers() -> None:
     """Who waits for a place gets the next one."""
-    gate = Gate(Policy(concurrency=2))
-    place = gate.enter("one", 0.0)
-    gate.asking = 1
-    assert gate.places(0.0)[0] == 0
-    assert gate.shut("one", 0.0) is None
-    gate.leave(place)
-    assert gate.places(0.0)[0] == 1
+    limiter = Limiter(Policy(concurrency=2))
+    place = limiter.enter("one", 0.0)
+    limiter.asking = 1
+    assert limiter.places(0.0)[0] == 0
+    assert limiter.shut("one", 0.0) is None
+    limiter.leave(place)
+    assert limiter.places(0.0)[0] == 1
 
 
 def test_places_that_a_claim_has_reserved() -> None:
     """Callers do not take what a claim under way will bring."""
-    gate = Gate(Policy(concurrency=2))
-    gate.reserved = 2
-    shut = gate.shut("one", 0.0)
+    limiter = Limiter(Policy(concurrency=2))
+    limiter.reserved = 2
+    shut = limiter.shut("one", 0.0)
     assert shut is not None
     assert shut.crowded
-    assert gate.free == 0
+    assert limiter.free == 0
 
 
 def test_what_was_not_begun_takes_nothing_of_the_rate() -> None:
     """Who found the login taken gives back its share, of both rates, and no more than that."""
-    gate = Gate(Policy(rate=4, rate_each=2))
+    limiter = Limiter(Policy(rate=4, rate_each=2))
     for _ in range(50):
-        place = gate.enter("one", 0.0)
-        assert gate.shut("one", 0.0) is not None, "while somebody tries, it is spoken for"
-        gate.leave(place, begun=False)
-    assert gate.shut("one", 0.0) is None
-    gate.leave(gate.enter("one", 0.0))
-    assert gate.shut("one", 0.0) is not None
+        place = limiter.enter("one", 0.0)
+        assert limiter.shut("one", 0.0) is not None, "while somebody tries, it is spoken for"
+        limiter.leave(place, begun=False)
+    assert limiter.shut("one", 0.0) is None
+    limiter.leave(limiter.enter("one", 0.0))
+    assert limiter.shut("one", 0.0) is not None
 
 
 def test_a_breaker_is_not_a_crowd() -> None:
     """Who waits for a broker to cool down waits for no place, and so takes none from others."""
     road = Road(Policy(concurrency=5), "bad", "good")
-    road.run(5, lambda name: Fault.REJECTED if name == "bad" else Said.FRESH)
-    shut = road.gate.shut("bad", road.now)
+    road.run(5, lambda name: BreakerFault.REJECTED if name == "bad" else Said.FRESH)
+    shut = road.limiter.shut("bad", road.now)
     assert shut is not None
     assert not shut.crowded
     assert shut.seconds is None or shut.seconds > 0
@@ -102,8 +102,8 @@ def test_a_breaker_is_not_a_crowd() -> None:
 
 def test_memory_follows_what_is_in_flight() -> None:
     """Brokers that come and go leave no counters behind."""
-    gate = Gate(Policy())
+    limiter = Limiter(Policy())
     for number in range(1000):
-        gate.leave(gate.enter(f"broker-{number}", float(number)))
-    assert len(gate._busy) == 0
-    assert gate.in_flight == 0
+        limiter.leave(limiter.enter(f"broker-{number}", float(number)))
+    assert len(limiter._busy) == 0
+    assert limiter.in_flight == 0

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mesh_refresh import RefreshOptions, Tokens
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.add import added
-from mesh_refresh.keeper.rules.attempt import Attempt, Success, kept_of
+from mesh_refresh.keeper.rules.attempt import Attempt, Success, result_of
 from mesh_refresh.keeper.rules.failure import Refused, failed
 from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login
@@ -127,7 +127,7 @@ class Merging(RuleBasedStateMachine):
         outcome = self.strategy.interpret(
             self.strategy.build(account.tokens, RefreshOptions()), account.tokens, replied(content), moment.at
         )
-        kept = kept_of(outcome, moment.epochs)
+        kept = result_of(outcome, moment.epochs)
         assert isinstance(kept, Success)
         self.flying.append(_Flight(sent, kept))
         for key, kept_for in self.saved.items():  # what a program without a keeper saves

@@ -190,10 +190,16 @@ def test_an_unreadable_reply_parks_who_shares_the_token() -> None:
 def test_a_success_ends_everything_that_was_wrong() -> None:
     """Failures, waits and warnings; and the event says what it ended. A body stays: it may hold another token."""
     login = changed(made(), failures=7, failing_since=at(), last_error="Locked", refused_at=at(), sibling_renewed=True)
-    login = changed(login, unknown_since=at(), hold_until=at(50), behind=True, display_message="!", body=b"?")
+    login = changed(login, unknown_since=at(), retry_not_before=at(50), behind=True, display_message="!", body=b"?")
     after = succeeded(login, attempt(login, 1), success(brought(tokens("r-1", "a-1"))), now(60))
     account = after.login.accounts[0]
-    left = (account.failing_since, account.last_error, account.refused_at, account.unknown_since, account.hold_until)
+    left = (
+        account.failing_since,
+        account.last_error,
+        account.refused_at,
+        account.unknown_since,
+        account.retry_not_before,
+    )
     assert left == (None,) * 5
     assert (account.failures, account.sibling_renewed, account.behind) == (0, False, False)
     assert (account.body, account.display_message) == (b"?", None)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mesh_refresh.keeper.rules.select import (
     Answer,
     CodeFirst,
-    Exchange,
     Good,
     NotBefore,
     Parked,
+    Send,
     answer,
     forced,
     next_exchange,
@@ -42,7 +42,7 @@ def ask(login: Login, seconds: float = 0, *, index: int = 0, rejected: bool = Fa
 def test_good_tokens_are_handed_out_in_every_state() -> None:
     """Up to the hard margin, whatever else is wrong with the account."""
     for state in AccountState:
-        for fields in ({}, {"wait_until": at(9999)}, {"hold_until": at(9999)}, {"pending": QUESTION}):
+        for fields in ({}, {"resend_not_before": at(9999)}, {"retry_not_before": at(9999)}, {"pending": QUESTION}):
             login = changed(made(), state=state, reason=Reason.REFUSED, **fields)
             assert ask(login, 3539) == Good(login.accounts[0].tokens)
             assert not isinstance(ask(login, 3540), Good)
@@ -52,19 +52,19 @@ def test_good_tokens_are_handed_out_in_every_state() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, Exchange),
+        ({}, Send),
         ({"state": MFA, "pending": QUESTION}, CodeFirst("question-1")),
         ({"state": RECONNECT, "reason": Reason.REFUSED, "display_message": "!"}, Parked(Reason.REFUSED, "!")),
         ({"state": UNREADABLE, "reason": Reason.UNREADABLE}, Parked(Reason.UNREADABLE, None)),
         ({"state": FIXED, "tokens": tokens(None)}, Parked(Reason.EXPIRED, None)),
-        ({"wait_until": at(3601)}, NotBefore),
-        ({"wait_until": at(3600)}, Exchange),
-        ({"hold_until": at(3601)}, NotBefore),
-        ({"hold_until": at(3600)}, Exchange),
+        ({"resend_not_before": at(3601)}, NotBefore),
+        ({"resend_not_before": at(3600)}, Send),
+        ({"retry_not_before": at(3601)}, NotBefore),
+        ({"retry_not_before": at(3600)}, Send),
         ({"tokens": tokens(not_before=at(3601))}, NotBefore),
-        ({"tokens": tokens(not_before=at(3600))}, Exchange),
-        ({"needs_code": True}, Exchange),
-        ({"failures": 99, "failing_since": START}, Exchange),
+        ({"tokens": tokens(not_before=at(3600))}, Send),
+        ({"needs_code": True}, Send),
+        ({"failures": 99, "failing_since": START}, Send),
     ],
 )
 def test_who_has_no_good_tokens(fields: dict[str, Any], expected: Any) -> None:
@@ -78,7 +78,7 @@ def test_who_has_no_good_tokens(fields: dict[str, Any], expected: Any) -> None:
 
 def test_what_is_not_before_says_when() -> None:
     """The moment is the account's own."""
-    for name in ("wait_until", "hold_until"):
+    for name in ("resend_not_before", "retry_not_before"):
         found = ask(changed(made(), **{name: at(4000)}), 3600)
         assert isinstance(found, NotBefore)
         assert found.at == at(4000)
@@ -96,13 +96,13 @@ def test_rejected_right_after_a_success() -> None:
     """Not sooner than `min_interval` after it: the broker may lag, or be confused."""
     login = evolve(made(), succeeded_at=at(5))
     assert ask(login, 14.9, rejected=True) == NotBefore(at(15), "they were refreshed a moment ago")
-    assert isinstance(ask(login, 15, rejected=True), Exchange)
+    assert isinstance(ask(login, 15, rejected=True), Send)
 
 
 def test_rejected_does_not_wait_for_the_end_of_what_is_rejected() -> None:
     """After an unknown outcome others wait until the access token ends; who was refused with it has no such use."""
-    login = changed(made(), wait_until=at(3540), unknown_since=START)
-    assert isinstance(ask(login, 130, rejected=True), Exchange)
+    login = changed(made(), resend_not_before=at(3540), unknown_since=START)
+    assert isinstance(ask(login, 130, rejected=True), Send)
 
 
 def test_a_sibling_that_waits_for_a_code() -> None:
@@ -112,27 +112,27 @@ def test_a_sibling_that_waits_for_a_code() -> None:
     needing = changed(login, 0, needs_code=True, due_at=START)
     assert isinstance(ask(needing, 3600), NotBefore)
     assert isinstance(forced(needing, needing.accounts[0], at(3600), POLICY), NotBefore)
-    assert isinstance(ask(needing, 4200), Exchange)
-    assert isinstance(ask(login, 3600), Exchange)
+    assert isinstance(ask(needing, 4200), Send)
+    assert isinstance(ask(login, 3600), Send)
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, Exchange),
-        ({"state": RECONNECT, "reason": Reason.REFUSED}, Exchange),
+        ({}, Send),
+        ({"state": RECONNECT, "reason": Reason.REFUSED}, Send),
         ({"state": RECONNECT, "reason": Reason.UNKNOWN}, Parked),
         ({"state": RECONNECT, "reason": Reason.EXPIRED, "tokens": tokens(None)}, Parked),
         ({"state": MFA, "pending": QUESTION}, CodeFirst),
         ({"state": UNREADABLE, "reason": Reason.UNREADABLE}, Parked),
         ({"state": FIXED, "tokens": tokens(None)}, Parked),
-        ({"wait_until": at(1)}, NotBefore),
-        ({"hold_until": at(1)}, Exchange),
+        ({"resend_not_before": at(1)}, NotBefore),
+        ({"retry_not_before": at(1)}, Send),
         ({"tokens": tokens(not_before=at(1))}, NotBefore),
     ],
 )
 def test_a_forced_refresh(fields: dict[str, Any], expected: type) -> None:
-    """Now, unless that could spend a token twice or a body may hold the only one."""
+    """Context, unless that could spend a token twice or a body may hold the only one."""
     login = evolve(changed(made(), **fields), succeeded_at=START)
     assert isinstance(forced(login, login.accounts[0], START, POLICY), expected)
 
@@ -153,7 +153,7 @@ def test_the_loop_takes_what_has_been_due_for_longest() -> None:
     [
         {"due_at": None},
         {"due_at": at(101)},
-        {"wait_until": at(101)},
+        {"resend_not_before": at(101)},
         {"state": MFA, "pending": QUESTION},
         {"state": RECONNECT},
         {"state": UNREADABLE},
@@ -176,8 +176,8 @@ _ACCOUNTS = st.fixed_dictionaries(
     {
         "state": st.sampled_from(AccountState),
         "due_at": _SOON,
-        "hold_until": _SOON,
-        "wait_until": _SOON,
+        "retry_not_before": _SOON,
+        "resend_not_before": _SOON,
         "needs_code": st.booleans(),
         "pending": st.none() | st.integers(0, 200).map(lambda it: evolve(QUESTION, asked_at=at(it))),
     }
@@ -231,9 +231,9 @@ def test_nobody_sends_before_the_wait_is_over(login: Login) -> None:
     exchange = next_exchange(login, at(100), POLICY)
     for index, account in enumerate(login.accounts):
         answers = (exchange, ask(login, 100, index=index), forced(login, account, at(100), POLICY))
-        found += [it.account for it in answers if isinstance(it, Exchange)]
+        found += [it.account for it in answers if isinstance(it, Send)]
     for account in found:
-        assert account.wait_until is None or account.wait_until <= at(100)
+        assert account.resend_not_before is None or account.resend_not_before <= at(100)
         assert account.tokens.not_before is None or account.tokens.not_before <= at(100)
         assert account.tokens.refresh_token is not None
         assert account.state not in (UNREADABLE, FIXED)

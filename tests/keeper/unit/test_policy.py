@@ -9,7 +9,7 @@ from attrs import evolve, fields
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.limits.limiter import Gate
+from mesh_refresh.keeper.limits.limiter import Limiter
 from mesh_refresh.keeper.rules import select as planning
 from mesh_refresh.keeper.rules.schedule import next_due
 from mesh_refresh.logins import Pending
@@ -121,7 +121,7 @@ def test_for_ever(name: str) -> None:
 def test_a_gate_of_any_accepted_rate() -> None:
     """The gate can count with every rate that a policy takes."""
     for rate in (1e-6, 0.3, 1, 1e9):
-        gate = Gate(Policy(rate=rate, rate_each=rate))
+        gate = Limiter(Policy(rate=rate, rate_each=rate))
         gate.enter("coinbase", 0.0)
         gate.places(1.0)
         gate.shut("coinbase", 1.0)

@@ -99,7 +99,7 @@ def test_a_code_whose_fate_is_unknown() -> None:
         after = failed(start, sent, Unknown("ServerFailure"), now(20)).login
         assert is_answered(after)
         assert (one(after).state, one(after).due_at) == (MFA, None)
-        assert one(after).wait_until is not None
+        assert one(after).resend_not_before is not None
         assert one(after).unknown_since == at(20)
 
 
@@ -151,8 +151,8 @@ def test_a_restart_that_nobody_saw_the_end_of() -> None:
     account = one(found_open(login, login, now(50)).login)
     assert account.state is MFA
     assert account.pending is not None
-    assert account.wait_until is not None
-    assert account.wait_until >= at(50 + 120)
+    assert account.resend_not_before is not None
+    assert account.resend_not_before >= at(50 + 120)
     assert account.unknown_since == at(50)
     assert account.due_at is None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import BreakerClosed, BreakerEvent, BreakerOpened, Fault
+from mesh_refresh.keeper.events import BreakerClosed, BreakerEvent, BreakerFault, BreakerOpened
 from mesh_refresh.keeper.limits.breakers import Breakers
 from tests.keeper.unit.making import START, at
 from tests.keeper.unit.road import Answer, Road, Said
@@ -30,7 +30,7 @@ def fresh(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0,
 def test_a_mesh_that_refuses_all() -> None:
     """One event, few probes, and but for the first few nobody is blamed; nobody twice."""
     road = Road(POLICY).run(1800, always(Said.REFUSED), callers=20)
-    assert road.opened == [("coinbase", Fault.REFUSALS)]
+    assert road.opened == [("coinbase", BreakerFault.REFUSALS)]
     assert road.blamed < POLICY.refusal_logins
     assert len(road.begun) < POLICY.refusal_logins + POLICY.concurrency + 45
 
@@ -40,7 +40,7 @@ def test_one_success_and_refusals_count_again() -> None:
     road = Road(POLICY).run(300, always(Said.REFUSED))
     blamed = road.blamed
     road.run(70, always(Said.FRESH))
-    assert road.closed == [("coinbase", Fault.REFUSALS)]
+    assert road.closed == [("coinbase", BreakerFault.REFUSALS)]
     road.run(60, always(Said.REFUSED))
     assert road.blamed > blamed + 100
     assert len(road.opened) == 1
@@ -49,7 +49,7 @@ def test_one_success_and_refusals_count_again() -> None:
 def test_after_the_policys_time_refusals_count() -> None:
     """A broker that has thrown everybody out is believed after an hour; nothing is held back any more."""
     road = Road(POLICY).run(3700, always(Said.REFUSED))
-    assert road.opened == road.closed == [("coinbase", Fault.REFUSALS)]
+    assert road.opened == road.closed == [("coinbase", BreakerFault.REFUSALS)]
     blamed = road.blamed
     road.run(60, always(Said.REFUSED))
     assert road.blamed > blamed + 100
@@ -76,7 +76,7 @@ def test_refusals_that_were_wrong_are_not_believed_any_more() -> None:
     fresh(breakers, "login-2", now=130)
     assert breakers.forgiven_until("one") == at(130), "and those which it has refused since are forgiven"
     assert len(flood(breakers, "next", 140, 60)) == 18, "with the one before, and one that is fresh"
-    assert breakers.open == {"one": Fault.REFUSALS}
+    assert breakers.open == {"one": BreakerFault.REFUSALS}
 
 
 def test_a_probe_that_was_refused_before() -> None:
@@ -104,7 +104,7 @@ def test_refusals_that_cease_are_not_believed_when_they_come_again() -> None:
     assert len(flood(breakers, "true", 100, 60)) == 60
     assert len(flood(breakers, "next", 100 + 599, 60)) == 60
     assert len(flood(breakers, "wrong", 100 + 599 + 601, 60)) == 19
-    assert breakers.open == {"one": Fault.REFUSALS}
+    assert breakers.open == {"one": BreakerFault.REFUSALS}
 
 
 def test_a_login_is_counted_once() -> None:
@@ -113,7 +113,7 @@ def test_a_login_is_counted_once() -> None:
     assert all(refused(breakers, f"login-{number % 19}") for number in range(500))
     assert breakers.open == {}
     assert not refused(breakers, "login-20")
-    assert breakers.open == {"one": Fault.REFUSALS}
+    assert breakers.open == {"one": BreakerFault.REFUSALS}
 
 
 @pytest.mark.parametrize(("good", "trips"), [(0, True), (20, True), (21, False), (200, False)])
@@ -156,22 +156,22 @@ def test_all_brokers_together() -> None:
     brokers = [f"broker-{number}" for number in range(10)]
     for number in range(20):
         refused(breakers, f"login-{number}", brokers[number % 10])
-    assert breakers.open == {None: Fault.REFUSALS}
+    assert breakers.open == {None: BreakerFault.REFUSALS}
 
 
 def test_refusals_in_the_place_of_another_fault() -> None:
     """What was told to be open is told to be closed, and no probe goes sooner for it."""
     breakers = Breakers(POLICY)
-    told = [*breakers.nobodys("one", Fault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
+    told = [*breakers.nobodys("one", BreakerFault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
     for number in range(20):
         told += breakers.refused("one", f"login-{number}", 1.0, at(1), ())[1]
     assert breakers.blocked("one", 89.0) is not None
     told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
     assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [
-        (BreakerOpened, Fault.NOT_PERMITTED),
-        (BreakerClosed, Fault.NOT_PERMITTED),
-        (BreakerOpened, Fault.REFUSALS),
-        (BreakerClosed, Fault.REFUSALS),
+        (BreakerOpened, BreakerFault.NOT_PERMITTED),
+        (BreakerClosed, BreakerFault.NOT_PERMITTED),
+        (BreakerOpened, BreakerFault.REFUSALS),
+        (BreakerClosed, BreakerFault.REFUSALS),
     ]
 
 
@@ -180,9 +180,9 @@ def test_403_of_one_broker_does_not_end_it() -> None:
     road = Road(POLICY, "one", "two", "three")
     road.run(10, always(Said.REFUSED))
     mixed = iter(range(10**6))
-    said: list[Answer] = [Said.REFUSED, Said.REFUSED, Fault.NOT_PERMITTED, Said.REFUSED, Said.LOCKED]
+    said: list[Answer] = [Said.REFUSED, Said.REFUSED, BreakerFault.NOT_PERMITTED, Said.REFUSED, Said.LOCKED]
     road.run(1800, lambda _: said[next(mixed) % 5])
-    assert len([it for it in road.opened if it[1] is Fault.REFUSALS]) <= 3
+    assert len([it for it in road.opened if it[1] is BreakerFault.REFUSALS]) <= 3
     assert len(road.begun) < 200
 
 

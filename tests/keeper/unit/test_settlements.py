@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Entry, Success, Unreadable, from_text, to_text
+from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ReplyEntry, Success, Unreadable, from_text, to_text
 from mesh_refresh.replies.brought import FIELDS
 from tests.examples import bounded
 from tests.keeper.unit.making import START, attempt, brought, made, question, success, tokens
@@ -31,7 +31,7 @@ ATTEMPTS = st.builds(
     st.booleans(),
 )
 ENTRIES = st.lists(
-    st.builds(Entry, TOKENS, st.frozensets(st.sampled_from(sorted(FIELDS))), st.booleans()), max_size=3
+    st.builds(ReplyEntry, TOKENS, st.frozensets(st.sampled_from(sorted(FIELDS))), st.booleans()), max_size=3
 ).map(tuple)
 KEPT = (
     st.builds(Success, ENTRIES)

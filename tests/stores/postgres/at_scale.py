@@ -16,7 +16,7 @@ from statistics import median
 
 from attrs import frozen
 
-from mesh_refresh.stores import Demand
+from mesh_refresh.stores import ClaimRequest
 from mesh_refresh.stores.postgres import PostgresStore
 from tests.postgres_server import server_url
 from tests.stores.postgres.fleet import Fleet, connected
@@ -64,7 +64,7 @@ async def filled(url: str, rows: int, begin: datetime) -> AsyncIterator[Fleet]:
 async def claimed(store: PostgresStore, now: datetime) -> float:
     """The seconds that a claim takes."""
     began = time.perf_counter()
-    assert len(await store.claim(Demand("me", LEASE, now, LIMIT))) == LIMIT
+    assert len(await store.claim(ClaimRequest("me", LEASE, now, LIMIT))) == LIMIT
     return time.perf_counter() - began
 
 

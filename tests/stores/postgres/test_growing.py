@@ -15,7 +15,7 @@ from mesh_refresh.stores.errors import StoreOfNewerVersion
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.stores.postgres.schema.steps import Kind, steps
+from mesh_refresh.stores.postgres.schema.steps import StepKind, steps
 from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.at_scale import DAY, fill_in
@@ -146,6 +146,6 @@ async def test_a_process_that_waits_for_another_too_long_says_so(fleet: Fleet) -
 def test_parts_are_read_from_comments() -> None:
     """Of a file without any, the whole is one transaction, and no older process goes on with it."""
     first, second = steps({**migrations(), 2: SECOND})
-    assert (first.oldest, [part.kind for part in first.parts]) == (1, [Kind.TRANSACTION])
-    assert (second.oldest, [part.kind for part in second.parts]) == (1, list(Kind))
+    assert (first.oldest, [part.kind for part in first.parts]) == (1, [StepKind.TRANSACTION])
+    assert (second.oldest, [part.kind for part in second.parts]) == (1, list(StepKind))
     assert second.parts[2].statements() == ["CREATE INDEX CONCURRENTLY login_shard ON {schema}.login (shard, login_id)"]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Cipher, Named, Page, PlainText, Resealed, Sealing, Store, WrongKey
+from mesh_refresh.stores import Cipher, LoginNames, Page, PlainText, Resealed, Sealing, Store, WrongKey
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import NOW, a_row, fill, kept, take
 from tests.stores.postgres.fleet import Fleet
@@ -119,7 +119,7 @@ async def test_resealing_goes_on_past_a_row_that_does_not_open(empty: Fleet) -> 
         await fill(store, *(a_row(login_id, sealed=_sealed(store, login_id, "text")) for login_id in "ac"))
         await fill(store, a_row("b", sealed=foreign))
     async with empty.store(cipher=Cipher([_NEW, _OLD])) as store:
-        assert await store.reseal() == Resealed(2, Named(1, ("b",)))
+        assert await store.reseal() == Resealed(2, LoginNames(1, ("b",)))
         assert (await kept(store, "b")).sealed == foreign
     async with empty.store(cipher=Cipher([_NEW])):
         pass

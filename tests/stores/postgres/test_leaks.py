@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores import Cipher, Page, PlainText, StoreError
-from mesh_refresh.stores.postgres.jobs import Jobs
+from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.leaks.witness import MARK, Witness, outcome_of, planted, watching
 from tests.postgres_server import with_options
@@ -40,14 +40,14 @@ def a_url(fleet: Fleet) -> str:
 @pytest.mark.parametrize("pooled", [False, True])
 async def test_work_that_goes_well_shows_nothing(empty: Fleet, pooled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """In asyncio's debug mode, which writes down each task and what comes of it; nor what tasks wait for."""
-    future = Jobs.future
+    future = VerbRunner.future
 
-    def looked_at(jobs: Jobs) -> "asyncio.Future[Any]":
+    def looked_at(jobs: VerbRunner) -> "asyncio.Future[Any]":
         made = future(jobs)
         made.add_done_callback(witness.look_at)
         return made
 
-    monkeypatch.setattr(Jobs, "future", looked_at)
+    monkeypatch.setattr(VerbRunner, "future", looked_at)
     with watching(Witness()) as witness:
         options: Any = {"url": a_url(empty), "cipher": Marked(), "transaction_pooling": pooled}
         async with empty.store(migrate=True, **options) as store:

@@ -19,7 +19,7 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 @frozen
-class Line:
+class InputLine:
     """One login, or some of its accounts."""
 
     number: int
@@ -38,7 +38,7 @@ class BadLine:
     why: str
 
 
-def entries(number: int, document: Any, now: datetime) -> list[Line | BadLine]:
+def entries(number: int, document: Any, now: datetime) -> list[InputLine | BadLine]:
     """Those in a document: one, or an array of them."""
     return [_entry(number, concealed(item), now) for item in (document if isinstance(document, list) else [document])]
 
@@ -52,14 +52,14 @@ def parsed(text: bytes | str) -> Any:
     return concealed(value)
 
 
-def _entry(number: int, document: Any, now: datetime) -> Line | BadLine:
+def _entry(number: int, document: Any, now: datetime) -> InputLine | BadLine:
     try:
         return _read(number, document, now)
     except InvalidRequest as error:
         return BadLine(number, str(error))
 
 
-def _read(number: int, document: Any, now: datetime) -> Line:
+def _read(number: int, document: Any, now: datetime) -> InputLine:
     if not isinstance(document, dict):
         raise InvalidRequest("it is not a JSON object.")
     login_id = _login_id(document)
@@ -68,7 +68,7 @@ def _read(number: int, document: Any, now: datetime) -> Line:
     tokens = _traded(tuple(found), document)
     # The keeper would say the same, but of many lines together.
     checked(login_id, tokens)
-    return Line(number, login_id, tokens if aged else tuple(_doubted(it, now) for it in tokens), aged)
+    return InputLine(number, login_id, tokens if aged else tuple(_doubted(it, now) for it in tokens), aged)
 
 
 def _login_id(document: Mapping[str, Any]) -> str:

@@ -11,11 +11,11 @@ import click
 from attrs import define, field
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
 from mesh_refresh.cli.fleet.logins.import_sources import open_source, read
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.enums import named_broker
@@ -64,7 +64,7 @@ def import_logins(
     spread: timedelta,
     on_demand: tuple[str, ...],
     from_line: int,
-    place: Place,
+    place: StoreLocation,
     *,
     strict: bool,
     quiet: bool,
@@ -80,7 +80,7 @@ def import_logins(
         sources = [
             stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
         ]
-        with Fleet(place, create=True) as fleet:
+        with OpenFleet(place, create=True) as fleet:
             run = Import(fleet, spread, on_demand, strict=strict, quiet=quiet)
             try:
                 run.all(list(zip(names, sources, strict=True)), from_line)
@@ -105,7 +105,7 @@ def _standard_input() -> tuple[str, ...]:
 class Import:
     """One run."""
 
-    fleet: Fleet
+    fleet: OpenFleet
     spread: timedelta
     on_demand: tuple[str, ...]
     strict: bool
@@ -141,9 +141,9 @@ class Import:
             bad = f", {self.bad} bad" if self.bad else ""
             say(f"{counted(self._lines, 'login')} read: {self._news} added, {known} known before{bad}.")
 
-    def _batches(self, lines: Iterator[Line | BadLine]) -> Iterator[list[Line]]:
+    def _batches(self, lines: Iterator[InputLine | BadLine]) -> Iterator[list[InputLine]]:
         """No login twice in one: the later line must come later."""
-        batch: dict[str, Line] = {}
+        batch: dict[str, InputLine] = {}
         for line in lines:
             if isinstance(line, BadLine):
                 if self.strict:
@@ -156,7 +156,7 @@ class Import:
             batch[line.login_id] = line
         yield list(batch.values())
 
-    def _add(self, batch: list[Line]) -> None:
+    def _add(self, batch: list[InputLine]) -> None:
         for line, done in zip(batch, self.fleet.run(self._added(batch)), strict=True):
             if isinstance(done, InvalidRequest):
                 # It does not go with the login that the store has.
@@ -171,7 +171,7 @@ class Import:
         if batch:
             self._progress(batch[-1].number)
 
-    async def _added(self, batch: list[Line]) -> list[int | BaseException]:
+    async def _added(self, batch: list[InputLine]) -> list[int | BaseException]:
         """At once: the store writes them together. Each with an end of its own."""
         add = self.fleet.keeper.add_many
         self.brokers.update(str(tokens.broker) for line in batch for tokens in line.tokens)

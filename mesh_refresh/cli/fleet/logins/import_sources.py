@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, Line, entries, parsed
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, entries, parsed
 from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 
 _LONGEST = 16 * 1024 * 1024
@@ -88,7 +88,7 @@ def _in_utf8(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
     return file if encoding == "utf-8" else Recoded(file, encoding)
 
 
-def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[Line | BadLine]:
+def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[InputLine | BadLine]:
     """What its lines say, from line number `first` on; empty lines are passed over.
 
     A file that is one JSON document over many lines, as `mesh-refresh refresh` writes them, is read whole.
@@ -98,7 +98,7 @@ def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator
     while text := file.readline(_LONGEST + 1):
         number += 1
         if len(text) > _LONGEST:
-            raise Failure(f"Line {number} is longer than 16 MiB: this is not a file of JSON lines.")
+            raise Failure(f"InputLine {number} is longer than 16 MiB: this is not a file of JSON lines.")
         if number < first or not text.strip():
             continue
         try:
@@ -128,6 +128,6 @@ def _whole(text: bytes, file: BinaryIO | Recoded) -> object:
         raise Failure("A file begins like a JSON document of many lines, and is none.") from None
 
 
-def _numbered(document: object, now: datetime) -> Iterator[Line | BadLine]:
+def _numbered(document: object, now: datetime) -> Iterator[InputLine | BadLine]:
     for number, item in enumerate(document if isinstance(document, list) else [document], 1):
         yield from entries(number, item, now)

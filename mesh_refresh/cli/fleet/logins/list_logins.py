@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, json_option, store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import counted, one_line, say
 from mesh_refresh.keeper import Account, AccountState, Login
-from mesh_refresh.keeper.listing import Unopened, page_of, read_page
+from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.stores import WrongKey
 
 _COLUMNS = ("login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed")
@@ -50,17 +50,17 @@ def _time(text: str) -> datetime:
 )
 @json_option
 @store_options
-def logins(place: Place, limit: int | None, *, as_json: bool, **filters: Any) -> int:
+def logins(place: StoreLocation, limit: int | None, *, as_json: bool, **filters: Any) -> int:
     """List the logins of the store, a line for each account; with --state, only for those in it.
 
     No tokens are shown. Nothing is sent, and no keys of Mesh are needed. A login that does not open with the keys at
     hand is listed as that, and the exit code is 12.
     """
-    unopened: list[Unopened] = []
-    with Fleet(place) as fleet:
+    unopened: list[UnopenedRow] = []
+    with OpenFleet(place) as fleet:
         if as_json:
             for login in _found(fleet, limit, filters):
-                unopened += [login] if isinstance(login, Unopened) else []
+                unopened += [login] if isinstance(login, UnopenedRow) else []
                 for document in _documents(login, filters):
                     click.echo(json.dumps(document))
         else:
@@ -76,13 +76,13 @@ def logins(place: Place, limit: int | None, *, as_json: bool, **filters: Any) ->
     return Exit.STORE
 
 
-def _documents(login: Login | Unopened, filters: dict[str, Any]) -> list[dict[str, Any]]:
-    if isinstance(login, Unopened):
+def _documents(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    if isinstance(login, UnopenedRow):
         return [document_of_unopened(login)]
     return [document_of(login, account) for account in _wanted(login, filters)]
 
 
-def document_of_unopened(login: Unopened) -> dict[str, Any]:
+def document_of_unopened(login: UnopenedRow) -> dict[str, Any]:
     """What ``--json`` writes of a login that does not open: what the store shows of it."""
     row = login.row
     facts = {"login": row.login_id, "broker": row.broker, "state": row.state}
@@ -115,7 +115,7 @@ def document_of(login: Login, account: Account) -> dict[str, Any]:
     }
 
 
-def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> list[Unopened]:
+def _print(fleet: OpenFleet, limit: int, filters: dict[str, Any]) -> list[UnopenedRow]:
     """The table; gives those of its logins that do not open."""
     found = list(_found(fleet, limit + 1, filters))
     shown = found[:limit]
@@ -127,18 +127,18 @@ def _print(fleet: Fleet, limit: int, filters: dict[str, Any]) -> list[Unopened]:
     if len(found) > limit:
         sys.stdout.flush()
         say(f"there are more: --after {one_line(shown[-1].login_id)}")
-    return [login for login in shown if isinstance(login, Unopened)]
+    return [login for login in shown if isinstance(login, UnopenedRow)]
 
 
-def _rows(login: Login | Unopened, filters: dict[str, Any]) -> list[tuple[Cell, ...]]:
-    if not isinstance(login, Unopened):
+def _rows(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[tuple[Cell, ...]]:
+    if not isinstance(login, UnopenedRow):
         return [_row(login, account) for account in _wanted(login, filters)]
     row = login.row
     times = row.expires_at, row.due_at
     return [(row.login_id, row.broker, None, row.state, _problem(login), *times, None, row.changed_at)]
 
 
-def _problem(login: Unopened) -> str:
+def _problem(login: UnopenedRow) -> str:
     return _NOT_OPENED if isinstance(login.error, WrongKey) else _NOT_READ
 
 
@@ -157,7 +157,7 @@ def _row(login: Login, account: Account) -> tuple[Cell, ...]:
     )
 
 
-def _found(fleet: Fleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login | Unopened]:
+def _found(fleet: OpenFleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login | UnopenedRow]:
     """Page by page, so that a pipe is fed while a large store is read, and ``head`` can end it."""
     left, after = limit, filters["after"]
     while left is None or left > 0:

@@ -7,9 +7,9 @@ from attrs import define
 
 from mesh_refresh import CodeRefused, MfaPending, MfaRequired
 from mesh_refresh.cli.fleet.support import opened
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, say
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, CodeSource, code_source
@@ -38,7 +38,7 @@ def mfa(
     account: str | None,
     pending: str | None,
     spool: str | None,
-    place: Place,
+    place: StoreLocation,
     *,
     restart: bool,
     code_stdin: bool,
@@ -47,13 +47,13 @@ def mfa(
     if restart and pending:
         raise click.UsageError("--restart makes a new question, so that --pending cannot name it.")
     codes = code_source(from_stdin=code_stdin, prompt=True)
-    with Fleet(place, opened.client, spool=spool, spools=True) as fleet:
+    with OpenFleet(place, opened.client, spool=spool, spools=True) as fleet:
         return _Answering(fleet, login, account, pending, codes).run(restart=restart)
 
 
 @define
 class _Answering:
-    fleet: Fleet
+    fleet: OpenFleet
     login_id: str
     account_id: str | None
     pending_id: str | None

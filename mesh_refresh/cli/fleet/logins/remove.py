@@ -2,10 +2,10 @@
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import Place
-from mesh_refresh.cli.fleet.support.spooled import Spooled
+from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.spooled import SpoolContent
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import counted, one_line, say
 from mesh_refresh.cli.terminal.questions import YES, agree
@@ -18,16 +18,16 @@ from mesh_refresh.stores import StoreDamaged, WrongKey
 @YES
 @spool_option
 @store_options
-def remove(login: str, place: Place, spool: str | None, *, yes: bool) -> int:
+def remove(login: str, place: StoreLocation, spool: str | None, *, yes: bool) -> int:
     """Forget LOGIN and all of its tokens, those in the spool too.
 
     There is no way back, so you are asked first; where there is no terminal to ask at, --yes must be said. Spools of
     other folders and machines are not looked into. A login that is in the spool alone can be named as well.
     """
     folder = place.spool(spool)
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         row = fleet.run(fleet.store.read(login))
-        if row is None and not Spooled.found(folder, fleet.store.cipher, login).of_login:
+        if row is None and not SpoolContent.found(folder, fleet.store.cipher, login).of_login:
             raise UnknownLogin
         if not yes:
             where = "in the spool alone" if row is None else row.broker
@@ -36,7 +36,7 @@ def remove(login: str, place: Place, spool: str | None, *, yes: bool) -> int:
             agree(question, yes=yes, otherwise="nothing was removed.")
         fleet.run(fleet.keeper.remove(login))
         # After the row: what a worker spools until then is found, and what it writes later finds no row.
-        spooled = Spooled.found(folder, fleet.store.cipher, login)
+        spooled = SpoolContent.found(folder, fleet.store.cipher, login)
         spooled.forget()
     files = f", with {counted(len(spooled.of_login), 'file')} of the spool" if spooled.of_login else ""
     say(f"removed: {login}{files}.")
@@ -48,7 +48,7 @@ def remove(login: str, place: Place, spool: str | None, *, yes: bool) -> int:
     return Exit.REFRESHED
 
 
-async def _opens(fleet: Fleet, login_id: str) -> bool:
+async def _opens(fleet: OpenFleet, login_id: str) -> bool:
     """A login that nobody can open can be forgotten all the same."""
     try:
         await fleet.keeper.login(login_id)

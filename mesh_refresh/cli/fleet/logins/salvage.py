@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, say, system_reason
 from mesh_refresh.keeper import Account, AccountState, Login
@@ -31,14 +31,14 @@ must log in again, and what Link hands over then is imported in the same way.
 @click.option("-o", "--output", metavar="FILE", help="Write the body of the reply there, mode 0600; a new file.")
 @click.option("--show", is_flag=True, help="Write it to standard output.")
 @store_options
-def salvage(login: str, account: str | None, output: str | None, place: Place, *, show: bool) -> int:
+def salvage(login: str, account: str | None, output: str | None, place: StoreLocation, *, show: bool) -> int:
     """Bring out the reply to LOGIN that could not be read, and that may hold its only live token.
 
     Without --output and --show it only says what is known of it. Nothing is sent, and the store stays as it is.
     """
     if output and show:
         raise click.UsageError("--output and --show exclude each other.")
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         found = fleet.run(fleet.keeper.login(login))
         kept = _account(found, account)
     body = kept.body or b""

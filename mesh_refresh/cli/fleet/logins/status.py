@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import json_option, store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import show, span, tell
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import one_line
@@ -25,12 +25,12 @@ _YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconn
 @click.command(short_help="How the fleet is: counts by broker and state.")
 @json_option
 @store_options
-def status(place: Place, *, as_json: bool) -> int:
+def status(place: StoreLocation, *, as_json: bool) -> int:
     """Count the logins of the store by broker and state.
 
     A login with several accounts counts under each of their states. Nothing is sent, and no keys of Mesh are needed.
     """
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         summary = fleet.run(fleet.keeper.summary())
     if as_json:
         click.echo(json.dumps(document_of(summary)))

@@ -9,7 +9,7 @@ from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.fleet.store.two_stores import TwoStores, name_some
 from mesh_refresh.cli.fleet.support import opened
 from mesh_refresh.cli.fleet.support.options import duration
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import OF_A_COPY, Exit, exit_for, listed
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say
@@ -78,7 +78,10 @@ def copy(
     """
     if back and no_wait:
         raise click.UsageError("--take-back waits for nothing: leave out --no-wait.")
-    places = Place(source, from_plaintext, named_by="FROM"), Place(target, to_plaintext, TO_KEYS_VARIABLE, "TO")
+    places = (
+        StoreLocation(source, from_plaintext, named_by="FROM"),
+        StoreLocation(target, to_plaintext, TO_KEYS_VARIABLE, "TO"),
+    )
     if source == target or places[0].is_same_file(places[1]):
         raise click.UsageError("FROM and TO are the same store.")
     policy, progress = opened.policy(lease=lease, settle=settle), _Progress(quiet=quiet)

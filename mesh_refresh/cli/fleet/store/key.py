@@ -3,9 +3,9 @@
 import click
 
 from mesh_refresh.cli.fleet.store.two_stores import name_some
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, Place
+from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.keeper.runtime.spool import files
@@ -45,7 +45,7 @@ def generate() -> int:
 @key.command(epilog=_EPILOG, short_help="Seal everything in a store with the first key.")
 @spool_option
 @store_options
-def reseal(place: Place, spool: str | None) -> int:
+def reseal(place: StoreLocation, spool: str | None) -> int:
     """Seal every login in the store with the first of the keys. Workers may go on meanwhile.
 
     It is step 4 of the six below, and may be stopped and begun again. A login that no key at hand opens is named and
@@ -53,7 +53,7 @@ def reseal(place: Place, spool: str | None) -> int:
     """
     if place.plaintext:
         raise Failure(f"There is no key with --plaintext: put one into {KEYS_VARIABLE}.")
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         done = fleet.run(fleet.store.reseal())
     say(f"{counted(done.number, 'login')} {'is' if done.number == 1 else 'are'} sealed with the first key.")
     name_some(done.unopened, "cannot be opened with these keys, and left as it is")

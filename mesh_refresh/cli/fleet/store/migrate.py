@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.masking import MaskedStr
@@ -22,7 +22,7 @@ from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
     help="Of a new PostgreSQL store: lay the logins into N tables, by a hash of their ids. Not to be changed later.",
 )
 @store_options
-def migrate(place: Place, partitions: int | None) -> int:
+def migrate(place: StoreLocation, partitions: int | None) -> int:
     """Make the tables of a PostgreSQL store, or bring them to this version. Repeating it does no harm.
 
     The role in the URL needs the right to make a schema, or to make tables in the one that is there. No key is needed.
@@ -32,7 +32,7 @@ def migrate(place: Place, partitions: int | None) -> int:
         if partitions:
             raise click.UsageError("--partitions is for PostgreSQL.")
         is_new = not place.has_file()
-        with Fleet(place, create=True):
+        with OpenFleet(place, create=True):
             say("the file was made." if is_new else "the file is there, and is of this version.")
         return Exit.REFRESHED
     try:

@@ -8,12 +8,12 @@ from typing import Self
 from attrs import define, field
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.fleet.support.place import AnyStore, Place
+from mesh_refresh.cli.fleet.support.place import AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say
 from mesh_refresh.keeper import Way
-from mesh_refresh.stores import Named, Page, StoreDamaged, StoreError, WrongKey
+from mesh_refresh.stores import LoginNames, Page, StoreDamaged, StoreError, WrongKey
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.stores.store import Store
 
@@ -25,8 +25,8 @@ _SAMPLE = 100
 class TwoStores:
     """Enter it, and `look`; what was opened is closed at its end."""
 
-    _source_place: Place
-    _target_place: Place
+    _source_place: StoreLocation
+    _target_place: StoreLocation
     loop: Loop
     source: AnyStore = field(init=False)
     target: AnyStore | None = field(default=None, init=False)
@@ -113,17 +113,17 @@ class TwoStores:
                 return True
         return False
 
-    def _opened(self, place: Place, *, create: bool) -> AnyStore:
+    def _opened(self, place: StoreLocation, *, create: bool) -> AnyStore:
         try:
             return self.loop.run(self._enter(place, create=create))
         except MeshRefreshError as error:
             raise _named(place, error) from None
 
-    async def _enter(self, place: Place, *, create: bool) -> AnyStore:
+    async def _enter(self, place: StoreLocation, *, create: bool) -> AnyStore:
         return await self._stack.enter_async_context(place.opened(create=create))
 
 
-def name_some(logins: Named, what: str) -> None:
+def name_some(logins: LoginNames, what: str) -> None:
     """A line for each of the first `logins`, and how many more there are."""
     if not logins.number:
         return
@@ -134,7 +134,7 @@ def name_some(logins: Named, what: str) -> None:
         say(f"  and {logins.number - _SHOWN} more")
 
 
-def _named(place: Place, error: MeshRefreshError) -> Failure:
+def _named(place: StoreLocation, error: MeshRefreshError) -> Failure:
     """What is wrong with a store, with the name that it has here."""
     keys = f" Its keys are in {place.used_variable()}." if isinstance(error, WrongKey) else ""
     return Failure(f"{place.named_by}: {error}{keys} Nothing was moved by this run.", exit_for(error))

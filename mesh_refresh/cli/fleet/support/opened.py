@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from attrs import define, field
 
 from mesh_refresh import HttpReply, HttpRequest, InvalidRequest, MeshClient, MeshRefreshError, NotSent, RetryPolicy
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, AnyStore, Place
+from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say
@@ -57,13 +57,13 @@ def policy(**wishes: Any) -> Policy:
 
 
 @define
-class Fleet:
+class OpenFleet:
     """Enter it to open the store; errors become one line, with the exit code that tells of them.
 
     Between two calls of `run` the loop stands still, so that a person can be asked something, and Ctrl-C works there.
     """
 
-    place: Place
+    place: StoreLocation
     make_client: Callable[[], MeshClient] = no_client
     policy: Policy = field(factory=Policy)
     background: bool = False

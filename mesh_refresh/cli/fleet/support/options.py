@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mesh_refresh.cli.fleet.support.place import STORE_VARIABLE, Place
+from mesh_refresh.cli.fleet.support.place import STORE_VARIABLE, StoreLocation
 
 SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
 
@@ -36,7 +36,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_place(*arguments: Any, store: str | None, plaintext: bool, **others: Any) -> Any:
         source = click.get_current_context().get_parameter_source("store")
         named_by = STORE_VARIABLE if source is ParameterSource.ENVIRONMENT else "--store"
-        return command(*arguments, place=Place(store, plaintext, named_by=named_by), **others)
+        return command(*arguments, place=StoreLocation(store, plaintext, named_by=named_by), **others)
 
     for option in (
         click.option("--plaintext", is_flag=True, help="The store is not sealed: whoever reads it has the tokens."),

@@ -26,7 +26,7 @@ AnyStore = SqliteStore | PostgresStore
 
 
 @frozen
-class Place:
+class StoreLocation:
     """A store that a command is to work on. Raises `Failure` for a name that cannot be one, before anything is done."""
 
     store: str | None = field(repr=lambda value: "None" if value is None else "***")  # a URL may hold a password
@@ -90,7 +90,7 @@ class Place:
         """Where its keys are looked for."""
         return self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
 
-    def is_same_file(self, other: "Place") -> bool:
+    def is_same_file(self, other: "StoreLocation") -> bool:
         """Whether both are one file, by whatever names: a hard link, say."""
         if self.in_postgres or other.in_postgres or not (self.has_file() and other.has_file()):
             return False

@@ -11,7 +11,7 @@ from mesh_refresh.stores import Sealing, WrongKey
 
 
 @define
-class Spooled:
+class SpoolContent:
     """The files of a folder."""
 
     of_login: list[Path] = field(factory=list)
@@ -19,7 +19,7 @@ class Spooled:
     """Files that do not open with the keys at hand, or cannot be read: they may be of any login."""
 
     @classmethod
-    def found(cls, folder: Path, cipher: Sealing, login_id: str) -> "Spooled":
+    def found(cls, folder: Path, cipher: Sealing, login_id: str) -> "SpoolContent":
         """Those of `login_id`, and how many may be. Raises `Failure`."""
         spooled = cls()
         for path in sorted(files(folder)):

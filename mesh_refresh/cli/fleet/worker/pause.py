@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
-from mesh_refresh.cli.fleet.support.place import Place
+from mesh_refresh.cli.fleet.support.place import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import say
 
@@ -31,13 +31,13 @@ To end every pause there is:
 @click.option("--all", "everything", is_flag=True, help="All brokers together, also those that are still to come.")
 @click.option("--each", is_flag=True, help="Each broker that the store has, by its own name.")
 @store_options
-def pause(brokers: tuple[str, ...], place: Place, *, everything: bool, each: bool) -> int:
+def pause(brokers: tuple[str, ...], place: StoreLocation, *, everything: bool, each: bool) -> int:
     """No more exchanges of BROKER, in any process, until "resume". What is under way is finished.
 
     The store keeps it: it also holds for workers that are started later. Tokens that are good are handed out as before.
     """
     _check(brokers, everything=everything, each=each)
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         known = {count.broker for count in fleet.run(fleet.store.counts(datetime.now(UTC)))}
         names = [*([_ALL] if everything else []), *(sorted(known) if each else brokers)]
         for name in names:
@@ -55,10 +55,10 @@ def pause(brokers: tuple[str, ...], place: Place, *, everything: bool, each: boo
 @click.option("--all", "everything", is_flag=True, help="End the pause of all; brokers paused by name stay paused.")
 @click.option("--each", is_flag=True, help="End every pause of a single broker.")
 @store_options
-def resume(brokers: tuple[str, ...], place: Place, *, everything: bool, each: bool) -> int:
+def resume(brokers: tuple[str, ...], place: StoreLocation, *, everything: bool, each: bool) -> int:
     """Go on with BROKER. Where all brokers were paused together, only --all ends that."""
     _check(brokers, everything=everything, each=each)
-    with Fleet(place) as fleet:
+    with OpenFleet(place) as fleet:
         paused = fleet.run(fleet.store.paused())
         names = [*([_ALL] if everything else []), *(sorted(paused - {_ALL}) if each else brokers)]
         for name in names:

@@ -12,11 +12,11 @@ import click
 
 from mesh_refresh.cli.fleet.support import opened
 from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
-from mesh_refresh.cli.fleet.support.opened import Fleet
+from mesh_refresh.cli.fleet.support.opened import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, STORE_VARIABLE, Place
+from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
 from mesh_refresh.cli.fleet.worker.tally import Tally
-from mesh_refresh.cli.terminal.exit_codes import OF_A_WORKER, Exit, listed, worst
+from mesh_refresh.cli.terminal.exit_codes import WORKER_EXITS, Exit, listed, worst
 from mesh_refresh.cli.terminal.messages import say
 from mesh_refresh.keeper import Keeper, Policy
 
@@ -41,7 +41,7 @@ Environment:
 
 \b
 Exit codes; with --once, the highest of 2 to 11 that fits, and 4 to 10 only then:
-{listed(OF_A_WORKER)}"""
+{listed(WORKER_EXITS)}"""
 
 
 @click.command(epilog=_EPILOG, short_help="Keep the logins of the store fresh: a worker.")
@@ -60,7 +60,7 @@ Exit codes; with --once, the highest of 2 to 11 that fits, and 4 to 10 only then
 def run(
     deadline: timedelta | None,
     spool: str | None,
-    place: Place,
+    place: StoreLocation,
     *,
     once: bool,
     log_json: bool,
@@ -71,7 +71,7 @@ def run(
     wishes["lease"] = _fitting(wishes["lease"], deadline)
     policy, tally = opened.policy(**wishes), Tally()
     with logging_to_stderr(as_json=log_json, quiet=quiet):
-        fleet = Fleet(
+        fleet = OpenFleet(
             place,
             lambda: opened.client(deadline),
             policy,
@@ -86,7 +86,7 @@ def run(
         return _once(fleet, tally, tell, quiet=quiet) if once else _until_told(fleet)
 
 
-def _until_told(fleet: Fleet) -> int:
+def _until_told(fleet: OpenFleet) -> int:
     with fleet:
         try:
             fleet.run(_work(fleet.keeper))
@@ -108,7 +108,7 @@ async def _work(keeper: Keeper) -> None:
     await asyncio.Event().wait()
 
 
-def _once(fleet: Fleet, tally: Tally, tell: Callable[[str], object], *, quiet: bool) -> int:
+def _once(fleet: OpenFleet, tally: Tally, tell: Callable[[str], object], *, quiet: bool) -> int:
     with fleet:
         began = datetime.now(UTC)
         before = fleet.run(fleet.store.counts(began))

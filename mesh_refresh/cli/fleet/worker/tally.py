@@ -11,9 +11,9 @@ from mesh_refresh.keeper import (
     AccountRefreshed,
     AccountUnreadable,
     AttemptFailed,
+    BreakerFault,
     BreakerOpened,
     Event,
-    Fault,
     MfaNeeded,
     ReconnectRequired,
 )
@@ -25,10 +25,10 @@ _EXITS: dict[type, tuple[Exit, str]] = {
     AccountUnreadable: (Exit.UNREADABLE, "with a reply that cannot be read"),
 }
 _FAULTS = {
-    Fault.CLIENT_REFUSED: Exit.KEYS_REFUSED,
-    Fault.NOT_PERMITTED: Exit.KEYS_REFUSED,
-    Fault.REJECTED: Exit.REJECTED,
-    Fault.REDIRECTED: Exit.REJECTED,
+    BreakerFault.CLIENT_REFUSED: Exit.KEYS_REFUSED,
+    BreakerFault.NOT_PERMITTED: Exit.KEYS_REFUSED,
+    BreakerFault.REJECTED: Exit.REJECTED,
+    BreakerFault.REDIRECTED: Exit.REJECTED,
 }
 _REJECTIONS = {
     "PermissionDenied": Exit.KEYS_REFUSED,
@@ -38,20 +38,30 @@ _REJECTIONS = {
 }
 """By the name of an attempt's error. They back an account off, until so many do that a breaker opens instead."""
 _ADVICE = {
-    Fault.CLIENT_REFUSED: "Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET.",
-    Fault.REDIRECTED: "what answers points elsewhere. Check MESH_BASE_URL.",
-    Fault.NOT_PERMITTED: "Mesh does not let these keys do it, or knows no such address. Check MESH_BASE_URL, and ask "
-    "Mesh what the keys may do.",
-    Fault.REJECTED: "the request as such is not accepted. Check MESH_BASE_URL and proxies, or update mesh-refresh.",
-    Fault.NOT_SENT: "there is no connection. Check the network and MESH_BASE_URL, and run it again.",
-    Fault.THROTTLED: "Mesh wants fewer requests. Run it again later, perhaps with --rate.",
-    Fault.UNAVAILABLE: "Mesh is not available at the moment. Run it again later.",
-    Fault.UNKNOWN_OUTCOMES: "one request after the other stayed without an answer. Run it again later: nothing is "
-    "sent again before it may be.",
-    Fault.UNREADABLE: "one reply after the other cannot be read. Look at what stands between you and Mesh, a proxy "
-    "or a gateway; salvage shows what was kept.",
-    Fault.REFUSALS: "more logins of a broker are refused than can be their own fault. Run it again later, or leave "
-    "a worker running: it finds out whose fault it is.",
+    BreakerFault.CLIENT_REFUSED: "Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET.",
+    BreakerFault.REDIRECTED: "what answers points elsewhere. Check MESH_BASE_URL.",
+    BreakerFault.NOT_PERMITTED: (
+        "Mesh does not let these keys do it, or knows no such address. Check MESH_BASE_URL, and ask Mesh what"
+        " the keys may do."
+    ),
+    BreakerFault.REJECTED: (
+        "the request as such is not accepted. Check MESH_BASE_URL and proxies, or update mesh-refresh."
+    ),
+    BreakerFault.NOT_SENT: "there is no connection. Check the network and MESH_BASE_URL, and run it again.",
+    BreakerFault.THROTTLED: "Mesh wants fewer requests. Run it again later, perhaps with --rate.",
+    BreakerFault.UNAVAILABLE: "Mesh is not available at the moment. Run it again later.",
+    BreakerFault.UNKNOWN_OUTCOMES: (
+        "one request after the other stayed without an answer. Run it again later: nothing is sent again "
+        "before it may be."
+    ),
+    BreakerFault.UNREADABLE: (
+        "one reply after the other cannot be read. Look at what stands between you and Mesh, a proxy or a "
+        "gateway; salvage shows what was kept."
+    ),
+    BreakerFault.REFUSALS: (
+        "more logins of a broker are refused than can be their own fault. Run it again later, or leave a "
+        "worker running: it finds out whose fault it is."
+    ),
 }
 """What to do about a fault that is nobody's; not one of an account."""
 
@@ -62,7 +72,7 @@ class Tally:
 
     events: Counter[type] = field(factory=Counter)
     codes: set[Exit] = field(factory=set)
-    faults: set[Fault] = field(factory=set)
+    faults: set[BreakerFault] = field(factory=set)
     told: set[str] = field(factory=set)
     """Logins of which an event told something."""
     rejected: set[str] = field(factory=set)
@@ -83,7 +93,7 @@ class Tally:
             self.codes.add(_REJECTIONS[event.error])
         elif type(event) in _EXITS:
             self.codes.add(_EXITS[type(event)][0])
-        if self.faults & {Fault.NOT_PERMITTED, Fault.REJECTED}:
+        if self.faults & {BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED}:
             # It was not the accounts' fault: they are due as they were.
             self.events[AttemptFailed] -= len(self.rejected)
             self.told -= self.rejected
@@ -104,7 +114,7 @@ class Tally:
 
     def advice(self) -> list[str]:
         """What to do about what held exchanges back, a line each."""
-        return [f"{fault.value}: {_ADVICE[fault]}" for fault in Fault if fault in self.faults]
+        return [f"{fault.value}: {_ADVICE[fault]}" for fault in BreakerFault if fault in self.faults]
 
     @property
     def code(self) -> Exit:

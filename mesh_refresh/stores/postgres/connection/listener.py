@@ -22,7 +22,7 @@ def channel_of(schema: str) -> str:
     return f"mesh_refresh_{hashlib.sha256(schema.encode()).hexdigest()[:24]}"
 
 
-class Ears:
+class NotificationListener:
     """One connection that listens, from the first who wants to be woken until it is closed."""
 
     def __init__(self, to: Target) -> None:

@@ -26,7 +26,7 @@ def longer(pause: float) -> float:
     return min(pause * 1.5, 0.5)
 
 
-class Links:
+class ConnectionPool:
     """At most `most` connections. asyncpg's own pool costs a round trip for each use, to reset what we never set."""
 
     def __init__(self, to: Target, most: int) -> None:

@@ -13,11 +13,11 @@ from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.connecting import connect
 from mesh_refresh.stores.postgres.connection.failures import is_locked, is_worth_again
-from mesh_refresh.stores.postgres.connection.pool import Links
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
 from mesh_refresh.stores.postgres.connection.sessions import TRANSACTION
-from mesh_refresh.stores.postgres.jobs import Jobs
+from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.stores.postgres.queries import Queries, migrations
-from mesh_refresh.stores.postgres.schema.steps import Index, Kind, Part, steps
+from mesh_refresh.stores.postgres.schema.steps import Index, Part, StepKind, steps
 from mesh_refresh.stores.postgres.schema.versions import Found, check_owner, check_partitions, check_tables, checked
 
 _MOST_PARTITIONS = 1_024
@@ -41,7 +41,7 @@ async def migrate_at(
     """`migrate`, at `url`, which is to be masked."""
     to = target(url, schema, timeout, pooled=None)
     del url  # a traceback may be rendered with its locals
-    jobs = Jobs(Links(to, 1), to.shown)
+    jobs = VerbRunner(ConnectionPool(to, 1), to.shown)
     try:
         return await jobs.whole(lambda: migrate(to, partitions))
     finally:
@@ -120,7 +120,7 @@ class _Migration:
                 "transaction-pooling proxy: run `mesh-refresh migrate` with a URL of the server itself."
             )
         for statement in Part(part.kind, self._queries.filled(part.sql)).statements():
-            if part.kind is Kind.BATCHES:
+            if part.kind is StepKind.BATCHES:
                 await self._batches(statement)
             else:
                 await self._concurrently(statement)
@@ -135,7 +135,7 @@ class _Migration:
                     await self._connection.execute(self._sql["settings"].replace("{scope}", "LOCAL"))
                 await self._read()
                 before = self._found.number
-                while (part := self.next()) is not None and part.kind is Kind.TRANSACTION:
+                while (part := self.next()) is not None and part.kind is StepKind.TRANSACTION:
                     await self._run(part)
         except BaseException:
             self._found = found

@@ -26,7 +26,7 @@ _INDEX = re.compile(
 )
 
 
-class Kind(StrEnum):
+class StepKind(StrEnum):
     """How a part is run."""
 
     TRANSACTION = "transaction"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class Part:
     """Of a step."""
 
-    kind: Kind
+    kind: StepKind
     sql: str
 
     def statements(self) -> list[str]:
@@ -90,8 +90,8 @@ def steps(files: Mapping[int, str]) -> list[Step]:
 def _step(number: int, text: str) -> Step:
     oldest = _OLDEST.search(text)
     first, *rest = _PART.split(text)
-    parts = [Part(Kind.TRANSACTION, first)] if _is_code(first) else []
-    parts += [Part(Kind(kind), sql) for kind, sql in zip(rest[::2], rest[1::2], strict=True)]
+    parts = [Part(StepKind.TRANSACTION, first)] if _is_code(first) else []
+    parts += [Part(StepKind(kind), sql) for kind, sql in zip(rest[::2], rest[1::2], strict=True)]
     return Step(number, int(oldest[1]) if oldest else number, tuple(parts))
 
 

@@ -12,14 +12,14 @@ from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request, read_reply, read_request
 from mesh_refresh.testing.faults.edge.steps import (
     Close,
-    Context,
     HalfClose,
     NextRequest,
     Pause,
     Reset,
     Script,
-    Send,
+    SendStep,
     Step,
+    StepContext,
     Wait,
     Write,
     as_bytes,
@@ -70,8 +70,8 @@ class Connection:
     async def play(self, step: Step) -> None:
         """Do one step of a script. Raises `ConnectionEnded` where the connection is at its end."""
         match step:
-            case Send() | Write():
-                await self._write(step.message.raw if isinstance(step, Send) else step.data)
+            case SendStep() | Write():
+                await self._write(step.message.raw if isinstance(step, SendStep) else step.data)
             case Pause():
                 await self._pause(step.turns)
             case Wait():
@@ -144,7 +144,7 @@ async def ask(host: str, port: int, request: Request) -> tuple[Message | None, b
         writer.transport.abort()
 
 
-def script_of(fault: EdgeFault | None, reply: Message | None, context: Context, *, whole: bool) -> Script:
+def script_of(fault: EdgeFault | None, reply: Message | None, context: StepContext, *, whole: bool) -> Script:
     """What the edge does with a reply: what `fault` makes of it, as bytes."""
     plain: Script
     if fault is not None and not fault.forwards:
@@ -152,5 +152,5 @@ def script_of(fault: EdgeFault | None, reply: Message | None, context: Context, 
     elif reply is None:
         return (Reset(),)
     else:
-        plain = (Send(reply),) if whole and reply.keeps_alive else (Send(reply), Close())
+        plain = (SendStep(reply),) if whole and reply.keeps_alive else (SendStep(reply), Close())
     return as_bytes(fault.script(plain, context) if fault else plain)

@@ -17,7 +17,7 @@ from mesh_refresh.testing.faults.edge.faults import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.reach import Reach, measured
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request
-from mesh_refresh.testing.faults.edge.steps import Context, NextRequest, Script, Wait, Write, written_by
+from mesh_refresh.testing.faults.edge.steps import NextRequest, Script, StepContext, Wait, Write, written_by
 from mesh_refresh.testing.model.contract import REFRESH_PATH
 from mesh_refresh.testing.model.holdings import counted
 from mesh_refresh.testing.model.ledger import Withheld
@@ -189,7 +189,7 @@ class Edge:
     async def _exchange(self, connection: Connection, request: Request) -> None:
         if request.path != REFRESH_PATH:
             reply, whole = await ask(self.fake.server.host, self.fake.server.port, request)
-            for step in script_of(None, reply, Context(), whole=whole):
+            for step in script_of(None, reply, StepContext(), whole=whole):
                 await connection.play(step)
             return
         relay = self._relay(request)
@@ -199,7 +199,7 @@ class Edge:
             reply, whole = await ask(self.fake.server.host, self.fake.server.port, request)
         if reply is not None:
             relay.new = self._new_tokens(reply, request)
-        context = Context(self._foreign(relay.login) if fault is not None and fault.mingles else None)
+        context = StepContext(self._foreign(relay.login) if fault is not None and fault.mingles else None)
         if reply is not None and reply.status == 200 and relay.login is not None:
             self._replies.pop(relay.login, None)
             self._replies[relay.login] = reply

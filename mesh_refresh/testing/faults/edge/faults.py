@@ -14,12 +14,12 @@ from mesh_refresh.testing.faults.edge.replies import Moment
 from mesh_refresh.testing.faults.edge.steps import (
     Change,
     Close,
-    Context,
     HalfClose,
     Pause,
     Reset,
     Script,
     Stage,
+    StepContext,
     on_messages,
 )
 
@@ -52,7 +52,7 @@ class EdgeFault:
             forwards, self.mingles or other.mingles,
         )  # fmt: skip
 
-    def script(self, script: Script, context: Context) -> Script:
+    def script(self, script: Script, context: StepContext) -> Script:
         """What the edge does in place of `script`."""
         for _, change in sorted(self.changes, key=lambda staged: staged[0]):
             script = change(script, context)

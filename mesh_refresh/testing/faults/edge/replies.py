@@ -7,12 +7,12 @@ from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.steps import (
     IDLE,
     Change,
-    Context,
     NextRequest,
     Pause,
     Script,
-    Send,
+    SendStep,
     Step,
+    StepContext,
     Wait,
     Write,
 )
@@ -55,9 +55,9 @@ def waiting(when: Moment | Gate) -> Script:
 def repeated(times: int, when: Moment | Gate, *, foreign: bool) -> Change:
     """The reply `times` times; with `foreign`, another login's in place of each but the first."""
 
-    def change(script: Script, context: Context) -> Script:
-        messages = [step for step in script if isinstance(step, Send)]
-        extra = [Send(context.foreign)] if foreign and context.foreign is not None else messages
+    def change(script: Script, context: StepContext) -> Script:
+        messages = [step for step in script if isinstance(step, SendStep)]
+        extra = [SendStep(context.foreign)] if foreign and context.foreign is not None else messages
         return _after_messages(script, (*waiting(when), *extra) * (times - 1))
 
     return change
@@ -65,7 +65,7 @@ def repeated(times: int, when: Moment | Gate, *, foreign: bool) -> Change:
 
 def early(status: int, when: Moment | Gate) -> Change:
     """A reply of the edge's own before the true one."""
-    return lambda script, _: (Send(own_reply(status)), *waiting(when), *script)
+    return lambda script, _: (SendStep(own_reply(status)), *waiting(when), *script)
 
 
 def stray(data: bytes, when: Moment | Gate) -> Change:
@@ -80,7 +80,7 @@ def led(data: bytes) -> Change:
 
 def instead(status: int) -> Change:
     """A reply of the edge's own in place of the true one."""
-    return lambda *_: (Send(own_reply(status)),)
+    return lambda *_: (SendStep(own_reply(status)),)
 
 
 def interim(*codes: int) -> Change:
@@ -106,5 +106,5 @@ def own_reply(status: int) -> Message:
 
 def _after_messages(script: Script, more: tuple[Step, ...]) -> Script:
     """`more` behind the last message, and before what ends the connection."""
-    last = max((at for at, step in enumerate(script) if isinstance(step, Send)), default=len(script) - 1)
+    last = max((at for at, step in enumerate(script) if isinstance(step, SendStep)), default=len(script) - 1)
     return (*script[: last + 1], *more, *script[last + 1 :])

@@ -11,7 +11,7 @@ from mesh_refresh.testing.faults.edge.message import Message
 
 
 @frozen
-class Send:
+class SendStep:
     """Write this message. What follows without a `Pause` goes out in the same segment."""
 
     message: Message
@@ -58,7 +58,7 @@ class Reset:
     """Send RST."""
 
 
-Step = Send | Write | Pause | Wait | NextRequest | HalfClose | Close | Reset
+Step = SendStep | Write | Pause | Wait | NextRequest | HalfClose | Close | Reset
 Script = tuple[Step, ...]
 
 IDLE = Pause(20)
@@ -66,14 +66,14 @@ IDLE = Pause(20)
 
 
 @frozen
-class Context:
+class StepContext:
     """What a fault may know beside the reply."""
 
     foreign: Message | None = None
     """A reply that was meant for another login."""
 
 
-Change = Callable[[Script, Context], Script]
+Change = Callable[[Script, StepContext], Script]
 
 
 class Stage(IntEnum):
@@ -89,14 +89,16 @@ class Stage(IntEnum):
 
 def on_messages(change: Callable[[Message], Message]) -> Change:
     """A change of every message."""
-    return lambda script, _: tuple(Send(change(step.message)) if isinstance(step, Send) else step for step in script)
+    return lambda script, _: tuple(
+        SendStep(change(step.message)) if isinstance(step, SendStep) else step for step in script
+    )
 
 
 def as_bytes(script: Iterable[Step]) -> Script:
     """The same script with messages as bytes, and one `Write` for all that goes out in one segment."""
     merged: list[Step] = []
     for step in script:
-        data = step.message.raw if isinstance(step, Send) else step.data if isinstance(step, Write) else None
+        data = step.message.raw if isinstance(step, SendStep) else step.data if isinstance(step, Write) else None
         if data is None:
             merged.append(step)
             continue

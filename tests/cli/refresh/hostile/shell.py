@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from mesh_refresh.testing import FakeMesh, Reason
+from mesh_refresh.testing import FakeMesh, LossReason
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 ROOT = Path(__file__).parents[4]
@@ -145,5 +145,5 @@ class Holding:
 
     def lost(self) -> list[str]:
         """The accounts whose pair was on the wire, and is nowhere."""
-        never_sent = (Reason.UNDELIVERED, Reason.HUNG_UP)
+        never_sent = (LossReason.UNDELIVERED, LossReason.HUNG_UP)
         return [f"{it.login} {it.account}: {it.reason.value}" for it in self.fake.lost() if it.reason not in never_sent]
