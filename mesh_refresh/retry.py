@@ -12,10 +12,10 @@ from mesh_refresh.replies.outcomes import UnreadableReply
 class RetryPolicy:
     """How often, how long and how patiently one `refresh` tries. Raises `InvalidRequest` for senseless values."""
 
-    attempts: int = 3
+    max_requests: int = 3
     """Requests at the most, the first one counted."""
     deadline: timedelta = timedelta(seconds=60)
-    """For all attempts together, from the call's start: pauses included, `on_outcome` not."""
+    """For all requests together, from the call's start: pauses included, `on_outcome` not."""
     resend_unknown: bool = False
     """Whether to send again where nobody knows what came of the first request, and the strategy allows it. With a
     broker that rotates its refresh tokens this can spend one twice, which some punish by revoking the login."""
@@ -23,18 +23,18 @@ class RetryPolicy:
     """The pause after the first failure; doubled after each further one, and shortened at random by up to half."""
     backoff_cap: timedelta = timedelta(seconds=10)
     """The longest pause, unless Mesh asked for a longer one."""
-    settle: timedelta = timedelta(seconds=10)
+    resend_after: timedelta = timedelta(seconds=10)
     """The least pause before an unknown outcome is sent again: the first request may still be worked on."""
 
     def __attrs_post_init__(self) -> None:
-        spans = (self.deadline, self.backoff, self.backoff_cap, self.settle)
-        if not isinstance(self.attempts, int) or not all(isinstance(span, timedelta) for span in spans):
-            raise InvalidRequest("RetryPolicy takes a whole number of attempts, and timedeltas for the rest.")
-        if self.attempts < 1:
-            raise InvalidRequest("RetryPolicy needs at least one attempt.")
+        spans = (self.deadline, self.backoff, self.backoff_cap, self.resend_after)
+        if not isinstance(self.max_requests, int) or not all(isinstance(span, timedelta) for span in spans):
+            raise InvalidRequest("RetryPolicy takes a whole number of requests, and timedeltas for the rest.")
+        if self.max_requests < 1:
+            raise InvalidRequest("RetryPolicy needs at least one request.")
         if self.deadline <= timedelta():
             raise InvalidRequest("RetryPolicy needs a deadline above zero.")
-        if min(self.backoff, self.backoff_cap, self.settle) < timedelta():
+        if min(self.backoff, self.backoff_cap, self.resend_after) < timedelta():
             raise InvalidRequest("RetryPolicy has a negative pause.")
 
     @property
@@ -59,12 +59,12 @@ def pause_before_retry(
 
     `attempt` counts the requests so far, `elapsed` is the time since the call's start, `chance` lies in [0, 1).
     """
-    if attempt >= policy.attempts or not _worth_it(policy, error, may_resend=may_resend):
+    if attempt >= policy.max_requests or not _worth_it(policy, error, may_resend=may_resend):
         return None
     grown = min(policy.backoff.total_seconds() * 2.0 ** min(attempt - 1, 60), policy.backoff_cap.total_seconds())
     pause = timedelta(seconds=grown * (1 - chance / 2))
     if isinstance(error, OutcomeUnknown):
-        pause = max(pause, policy.settle)
+        pause = max(pause, policy.resend_after)
     asked: timedelta | None = getattr(error, "retry_after", None)
     if asked is not None:
         # On top of what Mesh asked for, so that callers who were told the same second do not come in the same one.

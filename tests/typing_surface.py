@@ -263,12 +263,12 @@ def options(session: ClientSession, context: ssl.SSLContext, clock: Clock) -> No
         "id",
         "secret",
         retry=RetryPolicy(
-            attempts=1,
+            max_requests=1,
             deadline=timedelta(seconds=10),
             resend_unknown=True,
             backoff=timedelta(),
             backoff_cap=timedelta(seconds=1),
-            settle=timedelta(seconds=2),
+            resend_after=timedelta(seconds=2),
         ),
     )
 
@@ -279,7 +279,7 @@ async def check() -> None:
 
 async def leased(mesh: MeshClient, pending: MfaRequired) -> None:
     """What code with a lease of its own needs."""
-    sending = SendOptions(attempts=1, before_send=check, hook=False)
+    sending = SendOptions(max_requests=1, before_send=check, call_on_outcome=False)
     assert_type(await mesh.refresh(pending.tokens, sending=sending), Refreshed | MfaRequired)
     assert_type(await mesh.submit_mfa(pending, "424242", sending=sending), Refreshed | MfaRequired)
 
@@ -720,7 +720,7 @@ async def testing() -> None:
     clock = ManualClock()
     assert_type(clock.now(), datetime)
     assert_type(clock.advance(timedelta(hours=1)), datetime)
-    async with FakeMesh(clock=clock, seed=1) as fake, fake.client(retry=RetryPolicy(attempts=1)) as mesh:
+    async with FakeMesh(clock=clock, seed=1) as fake, fake.client(retry=RetryPolicy(max_requests=1)) as mesh:
         assert_type(fake, FakeMesh)
         assert_type(mesh, MeshClient)
         login = fake.login(BrokerType.ETORO, ref="user-7", accounts=2, sharing=Sharing.PAIR_EACH, mfa=True)

@@ -30,12 +30,12 @@ Result = Refreshed | MfaRequired | MeshRefreshError
 class SendOptions:
     """For code that stores tokens itself under a lease of its own, such as the keeper."""
 
-    attempts: int | None = None
-    """Requests at the most, instead of the client's `RetryPolicy.attempts`."""
+    max_requests: int | None = None
+    """Requests at the most, instead of the client's `RetryPolicy.max_requests`."""
     before_send: Callable[[], Awaitable[object] | object] | None = None
     """Called with the connection in hand, right before the bytes, and awaited where it can be. What it raises ends the
     exchange as `NotSent`."""
-    hook: bool = True
+    call_on_outcome: bool = True
     """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
     on_late: Callable[[Outcome], Awaitable[object] | object] | None = None
     """Told, instead of `on_outcome`, what came too late and may hold a token: the outcome of a reply behind its

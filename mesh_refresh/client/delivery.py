@@ -135,7 +135,7 @@ class Deliveries:
         if self._answered is not None:
             self._answered.reach(participant.ref)
         result, failure = self._result(participant), self._failures.get(participant.ref)
-        if failure is None or not participant.call.sending.hook or not holds_live_token(result):
+        if failure is None or not participant.call.sending.call_on_outcome or not holds_live_token(result):
             return result
         error = failure.for_another()
         error.outcomes = (cast("Outcome", result),)
@@ -199,7 +199,7 @@ class Deliveries:
                 participant.wake()
 
     def _hook_of(self, call: Call) -> Hook | None:
-        if call.sending.hook:
+        if call.sending.call_on_outcome:
             return self._shell.on_outcome
         return call.sending.on_late if self._is_late else None
 

@@ -296,8 +296,8 @@ class Exchange:
 
     @property
     def _policy(self) -> RetryPolicy:
-        limit = self.call.sending.attempts
-        return self.shell.retry if limit is None else evolve(self.shell.retry, attempts=limit)
+        limit = self.call.sending.max_requests
+        return self.shell.retry if limit is None else evolve(self.shell.retry, max_requests=limit)
 
     def _body(self) -> bytes:
         try:

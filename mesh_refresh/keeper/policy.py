@@ -8,7 +8,7 @@ from attrs import fields, frozen
 
 from mesh_refresh.errors import InvalidRequest
 
-_MAY_BE_ZERO = {"min_interval", "settle", "max_wait", "refresh_before", "hard_margin", "drain"}
+_MAY_BE_ZERO = {"min_interval", "resend_after", "confirm_after", "max_wait", "refresh_before", "hard_margin", "drain"}
 
 
 @frozen
@@ -37,11 +37,14 @@ class Policy:
     """Refresh at least so often, also where no lifetime is known. None: only what has an end is refreshed by time."""
     lease: timedelta = timedelta(minutes=3)
     """For how long one process has a login to itself. Must be longer than the client's deadline."""
-    settle: timedelta = timedelta(minutes=2)
-    """After an exchange with an unknown outcome, or a first refusal, nobody sends the same tokens sooner."""
+    resend_after: timedelta = timedelta(minutes=2)
+    """After an exchange with an unknown outcome, the same tokens are not sent again sooner than this."""
     resend_after_cap: timedelta = timedelta(days=1)
     """After an unknown outcome, the same tokens are sent again at the latest after this, or after `keep_alive` where
-    that is less, however long the stored access token lives; never sooner than after `settle`."""
+    that is less, however long the stored access token lives; never sooner than after `resend_after`."""
+    confirm_after: timedelta = timedelta(minutes=2)
+    """After a first refusal, the same tokens are sent once more, to confirm it, at the earliest after this. An account
+    whose sibling waits for a code is looked at again after this."""
     backoff: timedelta = timedelta(seconds=10)
     """The pause after the first failure of an account; doubled with each, and shortened by chance by up to half."""
     backoff_cap: timedelta = timedelta(minutes=15)

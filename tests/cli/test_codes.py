@@ -92,7 +92,7 @@ def test_siblings_wait_for_the_code(cli: Cli) -> None:
 def test_a_failure_with_the_code_keeps_the_continuation(cli: Cli, login: FakeLogin) -> None:
     cli("refresh", cli.payload(login), "-o", "out.json")
     cli.served.fake.fail(Fault.throttle())
-    ran = cli("refresh", "out.json", "-o", "out.json", "--attempts", "1", "--code-stdin", stdin=login.code)
+    ran = cli("refresh", "out.json", "-o", "out.json", "--max-requests", "1", "--code-stdin", stdin=login.code)
     assert ran.code == Exit.TRY_AGAIN
     assert cli("refresh", "out.json", "--code-stdin", stdin=login.code).code == Exit.REFRESHED
 

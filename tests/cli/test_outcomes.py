@@ -38,7 +38,7 @@ UNREADABLE = (Fault.half_body(keep_pair=True), Fault.broken_json(), Fault.oversi
 def test_each_failure_has_its_code_and_writes_nothing(cli: Cli, code: Exit, fault: Fault) -> None:
     login = cli.served.fake.login("coinbase")
     cli.served.fake.fail(fault)
-    ran = cli("refresh", cli.payload(login), "-o", "out.json", "--attempts", "1")
+    ran = cli("refresh", cli.payload(login), "-o", "out.json", "--max-requests", "1")
     assert ran.code == code
     assert ran.out == ""
     assert not Path("out.json").exists()
@@ -71,7 +71,7 @@ def test_a_refreshed_account_is_written_to_standard_output(cli: Cli) -> None:
 def test_nobody_listening_is_worth_another_try(cli: Cli) -> None:
     login = cli.served.fake.login("coinbase")
     cli.served.wait(cli.served.fake.stop())
-    assert cli("refresh", cli.payload(login), "--attempts", "1").code == Exit.TRY_AGAIN
+    assert cli("refresh", cli.payload(login), "--max-requests", "1").code == Exit.TRY_AGAIN
 
 
 def test_the_highest_code_counts_and_successes_are_written(cli: Cli) -> None:
@@ -79,7 +79,7 @@ def test_the_highest_code_counts_and_successes_are_written(cli: Cli) -> None:
     good, throttled, revoked = fake.login("coinbase"), fake.login("gemini"), fake.login("kraken")
     revoked.revoke()
     fake.fail(Fault.throttle(), login=throttled, times=None)
-    ran = cli("refresh", cli.payload(good, throttled, revoked), "--attempts", "1")
+    ran = cli("refresh", cli.payload(good, throttled, revoked), "--max-requests", "1")
     assert ran.code == Exit.RECONNECT
     fresh, kept, dead = held(ran.documents)
     assert fresh.refresh_token == good.live[0].refresh_token != good.token.refresh_token
@@ -132,7 +132,7 @@ def test_two_logins_with_the_same_account_ids_keep_apart(cli: Cli) -> None:
     fake = cli.served.fake
     first, second = (fake.login("etoro", accounts=2) for _ in range(2))
     cli.served.fake.fail(Fault.throttle(), login=first, times=None)
-    ran = cli("refresh", cli.payload(first, second), "-o", "out.json", "--attempts", "1")
+    ran = cli("refresh", cli.payload(first, second), "-o", "out.json", "--max-requests", "1")
     assert ran.code == Exit.TRY_AGAIN
     assert not cli.served.lost(cli.folder / "out.json")
     assert len(json.loads(Path("out.json").read_text())) == 4
@@ -157,7 +157,7 @@ def test_delayed_authentication_counts_from_when_the_file_was_written(cli: Cli) 
     payload = cli.payload(login)
     assert cli("refresh", payload).code == Exit.TRY_AGAIN
     assert not cli.served.fake.requests
-    ran = cli("refresh", payload, "--obtained-at", "2026-01-01T00:00:00+00:00", "--attempts", "1")
+    ran = cli("refresh", payload, "--obtained-at", "2026-01-01T00:00:00+00:00", "--max-requests", "1")
     assert ran.code == Exit.RECONNECT, "sent; the fake refuses it, whose clock has not moved"
 
 

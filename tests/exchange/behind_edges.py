@@ -98,7 +98,7 @@ class _Lane:
         """What came of each request that the edge passed on."""
         self.late: set[int] = set()
         """Relays that the edge was at work on when the deadline passed: what it wrote then is nobody's fault."""
-        retry = RetryPolicy(attempts=1, deadline=deadline)
+        retry = RetryPolicy(max_requests=1, deadline=deadline)
         self.mesh: MeshClient = fake.client(base_url=edge.base_url, transport=transport, retry=retry)
 
     async def run(self, cases: Iterator[Case], made: dict[str, Case]) -> None:

@@ -28,7 +28,7 @@ async def main() -> dict[str, Any]:
     transport = AiohttpTransport()
     async with FakeMesh() as fake:
         login, cut, held = (fake.login("coinbase") for _ in range(3))
-        options: dict[str, Any] = {"retry": RetryPolicy(attempts=3), "transport": transport}
+        options: dict[str, Any] = {"retry": RetryPolicy(max_requests=3), "transport": transport}
         async with fake.client(on_outcome=saved.append, **options) as mesh:
             refreshed = isinstance(await mesh.refresh(login.token), Refreshed)
             fake.fail(Fault.cut())
@@ -39,7 +39,7 @@ async def main() -> dict[str, Any]:
                 cut_as = type(error).__name__
             requests = len(fake.requests)
             try:
-                await mesh.refresh(held.token, sending=SendOptions(attempts=1, before_send=refuse))
+                await mesh.refresh(held.token, sending=SendOptions(max_requests=1, before_send=refuse))
                 asked = False
             except NotSent:
                 asked = len(fake.requests) == requests

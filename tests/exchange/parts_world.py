@@ -227,7 +227,7 @@ def client_of(world: World) -> MeshClient:
 
     return MeshClient(
         world.fake.client_id, secret, base_url=world.fake.base_url, strategies={"coinbase": Strategy(world)},
-        retry=RetryPolicy(attempts=2, deadline=SOON * 2, backoff=timedelta()), transport=Transport(world),
+        retry=RetryPolicy(max_requests=2, deadline=SOON * 2, backoff=timedelta()), transport=Transport(world),
         on_outcome=save, on_outcome_timeout=SOON, clock=OddClock(world),
     )  # fmt: skip
 

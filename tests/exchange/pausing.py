@@ -14,7 +14,7 @@ from mesh_refresh.testing import FakeMesh, Fault
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=60)
-AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta())
+AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta())
 
 
 async def pause_before_second(

@@ -66,7 +66,7 @@ def both(**ids: Any) -> tuple[Tokens, Tokens]:
 
 
 def client(broker: OneByOne, strategy: DefaultStrategy, **options: Any) -> MeshClient:
-    retry = RetryPolicy(attempts=1)
+    retry = RetryPolicy(max_requests=1)
     return MeshClient("fake-id", "fake-secret", transport=broker, strategies={BROKER: strategy}, retry=retry, **options)
 
 
@@ -176,7 +176,7 @@ async def test_a_caller_without_the_hook(caplog: pytest.LogCaptureFixture) -> No
     broker = OneByOne()
     one, two = both(named=True)
     async with client(broker, WITHOUT) as mesh:
-        sending = SendOptions(hook=False)
+        sending = SendOptions(call_on_outcome=False)
         outcomes = await asyncio.gather(mesh.refresh(one, sending=sending), mesh.refresh(two, sending=sending))
     assert [type(it) for it in outcomes] == [Refreshed, Refreshed]
     assert outcomes[0].tokens.access_token != outcomes[1].tokens.access_token

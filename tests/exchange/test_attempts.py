@@ -23,13 +23,13 @@ from tests.exchange.pausing import pause_before_second
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=60)
-AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta())
+AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta())
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_attempts(fake: FakeMesh, attempts: int) -> None:
     """No more requests than the policy says, and the last error is raised."""
-    policy = RetryPolicy(attempts=attempts, deadline=HOUR, backoff=timedelta())
+    policy = RetryPolicy(max_requests=attempts, deadline=HOUR, backoff=timedelta())
     fake.fail(Fault.throttle(0), times=None)
     async with fake.client(retry=policy) as mesh:
         with pytest.raises(Throttled):
@@ -43,7 +43,7 @@ async def test_attempts_of_one_call(fake: FakeMesh, own: int, sent: int) -> None
     fake.fail(Fault.status(409), times=None)
     async with fake.client(retry=AT_ONCE) as mesh:
         with pytest.raises(MeshRefreshError):
-            await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(attempts=own))
+            await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(max_requests=own))
     assert len(fake.requests) == sent
 
 
@@ -113,7 +113,7 @@ async def test_unknown_is_not_sent_again(fake: FakeMesh, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", UNKNOWN, ids=lambda fault: fault.name)
 async def test_unknown_is_resent_if_allowed(fake: FakeMesh, fault: Fault) -> None:
     """It is where the policy says so and the strategy allows it."""
-    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta(), resend_unknown=True)
+    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta(), resend_unknown=True)
     fake.fail(fault)
     async with fake.client(retry=policy) as mesh:
         assert isinstance(await mesh.refresh(fake.login("coinbase").token), Refreshed)
@@ -130,7 +130,7 @@ class Never(DefaultStrategy):
 
 async def test_strategy_forbids(fake: FakeMesh) -> None:
     """A strategy that forbids it has the last word."""
-    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta(), resend_unknown=True)
+    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta(), resend_unknown=True)
     fake.fail(Fault.cut())
     async with fake.client(retry=policy, strategies={"coinbase": Never()}) as mesh:
         with pytest.raises(OutcomeUnknown):
@@ -141,7 +141,7 @@ async def test_strategy_forbids(fake: FakeMesh) -> None:
 @pytest.mark.parametrize("fault", LIVE, ids=lambda fault: fault.name)
 async def test_live_bytes_are_never_resent(fake: FakeMesh, fault: Fault) -> None:
     """A reply that may hold the only copy of a token is never followed by another request, whatever the policy says."""
-    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta(), resend_unknown=True)
+    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta(), resend_unknown=True)
     fake.fail(fault)
     async with fake.client(retry=policy) as mesh:
         with pytest.raises(OutcomeUnknown):
@@ -151,7 +151,7 @@ async def test_live_bytes_are_never_resent(fake: FakeMesh, fault: Fault) -> None
 
 async def test_code_is_never_resent(fake: FakeMesh) -> None:
     """A code is not sent again after an unknown outcome, whatever the policy says."""
-    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta(), resend_unknown=True)
+    policy = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta(), resend_unknown=True)
     login = fake.login("vanguard", mfa=True)
     async with fake.client(retry=policy) as mesh:
         pending = await mesh.refresh(login.token)

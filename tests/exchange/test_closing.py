@@ -22,7 +22,7 @@ from tests.exchange.pausing import pause_before_second
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=60)
-AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta())
+AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta())
 
 
 async def test_close_waits(fake: FakeMesh) -> None:

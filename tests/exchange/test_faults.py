@@ -22,8 +22,8 @@ from mesh_refresh import (
 from mesh_refresh.testing import Delivery, FakeMesh, Fault
 from tests.exchange.transports import BySession
 
-ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
-THRICE = RetryPolicy(attempts=3, deadline=timedelta(hours=1), backoff=timedelta(), settle=timedelta())
+ONCE = RetryPolicy(max_requests=1, deadline=timedelta(hours=1))
+THRICE = RetryPolicy(max_requests=3, deadline=timedelta(hours=1), backoff=timedelta(), resend_after=timedelta())
 
 # The design's reply table, by the names of the faults. Refreshed where the pair can be read.
 EXPECTED = {

@@ -10,7 +10,7 @@ import pytest
 from mesh_refresh import MeshClient, NotSaved, Refreshed, RetryPolicy
 from mesh_refresh.testing import FakeMesh, Fault
 
-ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
+ONCE = RetryPolicy(max_requests=1, deadline=timedelta(hours=1))
 
 
 async def raising(outcome: Any) -> None:

@@ -15,7 +15,7 @@ from tests.exchange.odd_parts import Returning
 from tests.exchange.transports import BySession
 
 ROOT = Path(__file__).parents[2]
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_requests=1)
 IDS = {"X-Request-Id": "0d7e-fake", "CF-Ray": "8f-fake-AMS", "traceparent": "00-fake-01"}
 
 

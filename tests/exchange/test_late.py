@@ -22,7 +22,7 @@ from mesh_refresh import (
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, Gate, Moment
 from mesh_refresh.transport import wire
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_requests=1)
 EARLY = EdgeFault.early(200, when=Moment.IDLE)
 """The edge answers ``{}`` at once; what Mesh answers comes while the connection is idle."""
 
@@ -145,7 +145,7 @@ async def test_code_that_keeps_tokens_itself(fake: FakeMesh) -> None:
     hooked: list[object] = []
     async with Edge(fake, EARLY) as edge:
         async with fake.client(base_url=edge.base_url, retry=ONCE, on_outcome=hooked.append) as mesh:
-            sending = SendOptions(hook=False, on_late=keep)
+            sending = SendOptions(call_on_outcome=False, on_late=keep)
             await refreshed_early(mesh, edge, fake.login("coinbase").token, sending=sending)
         (late,) = told
     await fake.saved(late)
@@ -182,7 +182,7 @@ async def test_while_the_client_is_closed(fake: FakeMesh) -> None:
     assert fake.lost() == []
 
 
-SOON = RetryPolicy(attempts=1, deadline=timedelta(milliseconds=60))
+SOON = RetryPolicy(max_requests=1, deadline=timedelta(milliseconds=60))
 
 
 async def test_a_reply_after_the_deadline(fake: FakeMesh) -> None:
@@ -250,7 +250,7 @@ async def test_a_connection_that_owes_a_reply_makes_no_room(fake: FakeMesh, monk
     told: list[Any] = []
     gate = fake.hold(after_rotation=True, times=4)
     held = [fake.login("coinbase") for _ in range(4)]
-    patient = RetryPolicy(attempts=1, deadline=timedelta(seconds=0.5))
+    patient = RetryPolicy(max_requests=1, deadline=timedelta(seconds=0.5))
     async with fake.client(retry=patient, on_outcome=told.append) as mesh:
         came = await asyncio.gather(*(mesh.refresh(login.token) for login in held), return_exceptions=True)
         assert all(isinstance(error, OutcomeUnknown) for error in came)

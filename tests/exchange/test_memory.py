@@ -13,7 +13,7 @@ from attrs import evolve
 from mesh_refresh import MeshClient, MfaRequired, NotSaved, Refreshed, RetryPolicy, TokensRefused, UnreadableReply
 from mesh_refresh.testing import FakeMesh, Fault, ManualClock
 
-ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
+ONCE = RetryPolicy(max_requests=1, deadline=timedelta(hours=1))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from aiohttp import web
 from mesh_refresh import AiohttpTransport, MeshClient, NotSent, Refreshed, RetryPolicy, Tokens
 from mesh_refresh.testing import FakeMesh
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_requests=1)
 PAIR = {"accessToken": "fake-access-new", "refreshToken": "fake-refresh-new"}
 BODY = json.dumps({"status": "ok", "content": {"status": "succeeded", "brokerAccountTokens": [PAIR]}})
 TOKENS = Tokens("coinbase", "fake-refresh-old")

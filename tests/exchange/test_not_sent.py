@@ -14,7 +14,7 @@ from mesh_refresh import AiohttpTransport, MeshClient, NotSent, OutcomeUnknown, 
 from mesh_refresh.testing import FakeMesh
 from tests.exchange.transports import BySession
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_requests=1)
 TOKENS = Tokens("coinbase", "fake-refresh-old")
 LONG_LABEL = f"https://{'a' * 64}.example"
 WAYS: list[Callable[[], AiohttpTransport]] = [AiohttpTransport, BySession]

@@ -310,7 +310,7 @@ async def test_may_resend_misbehaves(fake: FakeMesh, answer: Any) -> None:
             return answer(request)  # type: ignore[no-any-return]
 
     fake.fail(Fault.cut())
-    policy = RetryPolicy(resend_unknown=True, settle=timedelta(), backoff=timedelta())
+    policy = RetryPolicy(resend_unknown=True, resend_after=timedelta(), backoff=timedelta())
     async with fake.client(strategies={"coinbase": Strategy()}, retry=policy) as mesh:
         error = await bounded(mesh.refresh(fake.login("coinbase").token))
     assert error.token_may_be_spent
@@ -418,7 +418,7 @@ async def test_waits_no_longer_than_its_deadline(fake: FakeMesh) -> None:
         first = asyncio.create_task(mesh.refresh(login.token))
         await asyncio.sleep(0)
         with pytest.raises(NotSent, match="same token"):
-            await mesh.refresh(login.token, sending=SendOptions(attempts=1))
+            await mesh.refresh(login.token, sending=SendOptions(max_requests=1))
         assert not first.done()
         ends.set()
         assert isinstance(await first, Refreshed)

@@ -25,7 +25,7 @@ from tests.exchange.transports import BySession
 
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=60)
-AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), settle=timedelta())
+AT_ONCE = RetryPolicy(deadline=HOUR, backoff=timedelta(), resend_after=timedelta())
 
 
 @pytest.mark.parametrize("after_rotation", [False, True])
@@ -66,7 +66,7 @@ async def test_too_late_to_send(fake: FakeMesh) -> None:
         while asyncio.get_running_loop().time() < ready:  # the loop itself is late, not only this request
             pass
 
-    async with fake.client(retry=RetryPolicy(deadline=deadline, attempts=1)) as mesh:
+    async with fake.client(retry=RetryPolicy(deadline=deadline, max_requests=1)) as mesh:
         with pytest.raises(NotSent, match="too little time"):
             await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(before_send=check))
     assert fake.requests == []
@@ -149,9 +149,9 @@ async def test_before_send(fake: FakeMesh, way: str) -> None:
         transport = {"direct": None, "long": BySession(), "given": AiohttpTransport(session)}[way]
         async with fake.client(retry=AT_ONCE, transport=transport) as mesh:
             with pytest.raises(NotSent):
-                await mesh.refresh(login.token, sending=SendOptions(attempts=1, before_send=check))
+                await mesh.refresh(login.token, sending=SendOptions(max_requests=1, before_send=check))
             assert fake.requests == []
-            await mesh.refresh(login.token, sending=SendOptions(attempts=1, before_send=check))
+            await mesh.refresh(login.token, sending=SendOptions(max_requests=1, before_send=check))
     assert calls == 2
     assert fake.lost() == []
 

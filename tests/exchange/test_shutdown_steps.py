@@ -55,7 +55,7 @@ def with_secret(far: FarMesh) -> MeshClient:
 def by_session(far: FarMesh) -> MeshClient:
     # aiohttp writes the body in a task of its own. Where a shutdown cancels that, nothing is sent and no error comes:
     # the request waits for the deadline, and ends as unknown. This is the difference to the direct way.
-    return plain(far, transport=BySession(), retry=RetryPolicy(attempts=1, deadline=timedelta(seconds=2)))
+    return plain(far, transport=BySession(), retry=RetryPolicy(max_requests=1, deadline=timedelta(seconds=2)))
 
 
 def with_transport(far: FarMesh) -> MeshClient:

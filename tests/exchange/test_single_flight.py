@@ -22,7 +22,7 @@ from mesh_refresh import (
 )
 from mesh_refresh.testing import FakeMesh, Fault, Replies, Sharing, WrongCode
 
-ONCE = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
+ONCE = RetryPolicy(max_requests=1, deadline=timedelta(hours=1))
 
 
 async def both(*callers: Any) -> list[Any]:
@@ -289,7 +289,9 @@ async def test_unhooked_share_is_its_own(fake: FakeMesh) -> None:
     """A caller without the hook and one with it do not run two exchanges of one token at once."""
     login = fake.login("coinbase")
     async with fake.client() as mesh:
-        one, two = await both(mesh.refresh(login.token, sending=SendOptions(hook=False)), mesh.refresh(login.token))
+        one, two = await both(
+            mesh.refresh(login.token, sending=SendOptions(call_on_outcome=False)), mesh.refresh(login.token)
+        )
     assert not isinstance(one, MeshRefreshError)
     assert not isinstance(two, MeshRefreshError)
     assert fake.reuses == []

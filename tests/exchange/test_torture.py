@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mesh_refresh.testing.UnusedFaul
 CALLERS = 80
 SEEDS = range(int(os.environ.get("MESH_REFRESH_TORTURE_SEEDS", "12")))
 FAST = RetryPolicy(
-    attempts=4,
+    max_requests=4,
     deadline=timedelta(seconds=5),  # what an edge leaves open, only that ends
     backoff=timedelta(milliseconds=2),
     backoff_cap=timedelta(milliseconds=5),

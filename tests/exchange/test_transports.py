@@ -24,7 +24,7 @@ from mesh_refresh import (
 from mesh_refresh.testing import FakeMesh, Fault
 from tests.exchange.transports import PlainTransport
 
-AT_ONCE = RetryPolicy(deadline=timedelta(hours=1), backoff=timedelta(), settle=timedelta())
+AT_ONCE = RetryPolicy(deadline=timedelta(hours=1), backoff=timedelta(), resend_after=timedelta())
 
 
 class Raising:
@@ -111,7 +111,7 @@ async def test_before_send_goes_through(fake: FakeMesh) -> None:
 
     async with fake.client(transport=PlainTransport()) as mesh:
         with pytest.raises(NotSent):
-            await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(attempts=1, before_send=check))
+            await mesh.refresh(fake.login("coinbase").token, sending=SendOptions(max_requests=1, before_send=check))
     assert fake.requests == []
 
 

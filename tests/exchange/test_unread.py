@@ -11,7 +11,7 @@ import pytest
 
 from mesh_refresh import MeshClient, Refreshed, RetryPolicy, Tokens, UnreadableReply
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_requests=1)
 
 
 def reply_to(token: str) -> bytes:

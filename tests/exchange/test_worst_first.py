@@ -23,7 +23,7 @@ from mesh_refresh import (
 from mesh_refresh.testing import FakeMesh, Fault
 
 SOON = RetryPolicy(deadline=timedelta(milliseconds=300))
-RESENDING = RetryPolicy(resend_unknown=True, settle=timedelta(0), backoff=timedelta(0))
+RESENDING = RetryPolicy(resend_unknown=True, resend_after=timedelta(0), backoff=timedelta(0))
 
 
 async def test_unequal_caller_at_the_deadline(fake: FakeMesh) -> None:

@@ -11,7 +11,7 @@ from mesh_refresh import AiohttpTransport, HttpReply, HttpRequest, InvalidReques
 from mesh_refresh.testing import FakeMesh
 from tests.exchange.transports import Wrapping
 
-PATIENT = RetryPolicy(attempts=1, deadline=timedelta(hours=1))
+PATIENT = RetryPolicy(max_requests=1, deadline=timedelta(hours=1))
 
 
 async def waits_with_timeout(request: HttpRequest) -> None:

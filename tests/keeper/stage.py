@@ -166,6 +166,8 @@ class Stage:
     ) -> AsyncIterator[Keeper]:
         """A keeper with a client of its own, as another process would have; without a loop, unless it is asked for."""
         policy.setdefault("poll", timedelta(milliseconds=10))
+        if "resend_after" in policy:
+            policy.setdefault("confirm_after", policy["resend_after"])
         keys = self.fake.client_id, secret or self.fake.client_secret
         async with (
             MeshClient(

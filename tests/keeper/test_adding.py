@@ -113,7 +113,7 @@ async def test_an_access_token_alone_fences_nothing_off(stage: Stage) -> None:
 async def test_an_access_token_alone_does_not_shorten_a_wait(stage: Stage) -> None:
     """Nobody knows whether the refresh token is spent: that is as it was."""
     login = stage.fake.login("coinbase")
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", login.token)
         stage.fake.fail(Fault.cut())
         with pytest.raises(NotReadyInTime):
@@ -165,7 +165,7 @@ async def test_a_new_login_replaces_only_the_accounts_that_it_names(stage: Stage
 async def test_a_parked_account_is_woken_only_by_an_access_token_that_was_never_seen(stage: Stage) -> None:
     """The same payload again leaves it parked: that is no sign that the person did anything."""
     login = stage.fake.login("tdAmeritrade")
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", login.token)
         login.refused = True
         stage.clock.advance(2 * HOUR)

@@ -48,7 +48,7 @@ async def test_a_code_whose_request_cannot_be_built_can_be_given_again(stage: St
 
 async def test_what_its_strategy_does_not_send_twice_is_not_asked_for_a_new_code(stage: Stage) -> None:
     """`restart_mfa` whose outcome is unknown: a second one sends nothing, and ends with the reason."""
-    async with stage.keeper(strategies={"vanguard": Vanguard(once=True)}, settle=MINUTE) as keeper:
+    async with stage.keeper(strategies={"vanguard": Vanguard(once=True)}, resend_after=MINUTE) as keeper:
         await asked(stage, keeper)
         stage.fake.fail(Fault.cut())
         with pytest.raises(NotReadyInTime):
@@ -66,7 +66,7 @@ async def test_what_its_strategy_does_not_send_twice_is_not_asked_for_a_new_code
 
 async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) -> None:
     """Nothing is sent, and the question is still open: the caller is told when to come again."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login, pending_id = await asked(stage, keeper)
         await stage.abandoned()
         for _ in range(2):
@@ -86,7 +86,7 @@ async def test_a_code_for_a_login_that_somebody_died_with_waits(stage: Stage) ->
 
 async def test_a_code_is_not_sent_before_the_wait_for_its_tokens_is_over(stage: Stage) -> None:
     """A new question was asked for, and nobody knows what came of that: a code for the old one sends the tokens too."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login, pending_id = await asked(stage, keeper)
         stage.fake.fail(Fault.cut())
         with pytest.raises(NotReadyInTime):
@@ -123,7 +123,7 @@ async def test_a_code_answers_the_question_that_was_open_when_it_was_given(stage
 
 async def test_a_person_who_waits_for_a_new_code_waits_for_the_settling_time_alone(stage: Stage) -> None:
     """Whoever sent the code knows that no reply can come any more: a month of access token is no reason to wait."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login = stage.fake.login("vanguard", mfa=True, access_lifetime=30 * DAY)
         await keeper.add("a", login.token)
         with pytest.raises(MfaPending):

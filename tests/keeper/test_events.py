@@ -130,7 +130,7 @@ async def test_a_success_tells_of_the_failures_that_it_ended(stage: Stage) -> No
 
 async def test_there_is_no_secret_in_any_event(stage: Stage) -> None:
     """They may be logged, sent and shown as they are."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         one, two = stage.fake.login("coinbase"), stage.fake.login("vanguard", mfa=True)
         await keeper.add("a", one.token)
         await keeper.add("b", two.token)
@@ -147,7 +147,7 @@ async def test_there_is_no_secret_in_any_event(stage: Stage) -> None:
 
 async def test_what_must_not_be_missed_is_asked_for(stage: Stage) -> None:
     """Events can be lost in a crash; the store has what they said."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login = stage.fake.login("coinbase")
         await keeper.add("a", login.token)
         await keeper.add("b", stage.fake.login("coinbase", access_lifetime=None).token)

@@ -76,7 +76,7 @@ async def test_a_fault_that_is_nobodys(stage: Stage, name: str) -> None:
     """For a minute and a half; then everything is as it was, and everybody is fresh."""
     breaks, why = FAULTS[name]
     secret = stage.fake.client_secret
-    async with stage.keeper(concurrency=AT_ONCE, settle=MINUTE) as keeper:
+    async with stage.keeper(concurrency=AT_ONCE, resend_after=MINUTE) as keeper:
         await added(stage, keeper)
         stage.clock.advance(2 * HOUR)
         result = breaks(stage)
@@ -276,7 +276,7 @@ async def test_a_resumed_broker_wakes_the_loop(stage: Stage) -> None:
 
 async def test_refusals_count_again_once_the_time_of_trust_is_over(stage: Stage) -> None:
     """If it goes on for the policy's time, the persons must log in again after all: each ends with a reason."""
-    policy: Any = {"refusal_logins": 5, "refusal_trust": HOUR, "settle": MINUTE, "concurrency": 2}
+    policy: Any = {"refusal_logins": 5, "refusal_trust": HOUR, "resend_after": MINUTE, "concurrency": 2}
     async with stage.keeper(**policy) as keeper:
         await added(stage, keeper, 12)
         stage.clock.advance(2 * HOUR)
@@ -292,7 +292,7 @@ async def test_refusals_count_again_once_the_time_of_trust_is_over(stage: Stage)
 
 async def test_refusals_count_again_once_a_login_of_that_broker_succeeds(stage: Stage) -> None:
     """The broker is well; those that are refused are refused for themselves."""
-    policy: Any = {"refusal_logins": 5, "refusal_trust": 12 * HOUR, "settle": MINUTE, "concurrency": 2}
+    policy: Any = {"refusal_logins": 5, "refusal_trust": 12 * HOUR, "resend_after": MINUTE, "concurrency": 2}
     async with stage.keeper(**policy) as keeper:
         await added(stage, keeper, 12)
         for login in list(stage.fake.logins.values())[:11]:

@@ -67,7 +67,7 @@ async def test_no_secret_is_ever_logged(
             raise RuntimeError("no")
 
     with caplog.at_level(logging.DEBUG):
-        async with stage.keeper(store=store, spool=tmp_path / "spool", settle=MINUTE, on_event=handler) as keeper:
+        async with stage.keeper(store=store, spool=tmp_path / "spool", resend_after=MINUTE, on_event=handler) as keeper:
             errors = await a_bad_day(stage, keeper, store)
     said = "\n".join((*texts(caplog), *errors))
     assert "mesh_refresh.keeper" in {record.name for record in caplog.records}
@@ -103,7 +103,7 @@ async def test_a_store_that_fails_at_every_look_is_logged_once(stage: Stage, cap
 
 async def test_what_a_person_has_to_see_is_a_warning(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A breaker that opens, a login that must be made anew."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login = stage.fake.login("coinbase")
         await keeper.add("a", login.token)
         login.refused = True

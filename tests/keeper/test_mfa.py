@@ -144,7 +144,7 @@ async def test_a_code_is_marked_as_used_before_it_is_sent(stage: Stage) -> None:
 @pytest.mark.parametrize("rotated", [False, True])
 async def test_a_code_with_an_unknown_outcome_is_not_sent_again(stage: Stage, rotated: bool) -> None:
     """The account stays parked; only a new question, after settling, can tell."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login, pending_id = await asked(stage, keeper)
         stage.fake.fail(Fault.cut(after_rotation=rotated))
         with pytest.raises(OutcomeUnknown):

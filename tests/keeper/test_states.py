@@ -21,7 +21,7 @@ from tests.keeper.stage import HOUR, MINUTE, Stage
 async def test_a_refusal_is_asked_about_once_more_after_settling(stage: Stage) -> None:
     """Then the account is parked with the reason, and its tokens stay."""
     login = stage.fake.login("coinbase")
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", login.token)
         login.refused = True
         stage.clock.advance(2 * HOUR)
@@ -42,7 +42,7 @@ async def test_a_refusal_is_asked_about_once_more_after_settling(stage: Stage) -
 
 async def test_one_refusal_that_was_a_mistake_parks_nobody(stage: Stage) -> None:
     """Mesh answered badRequest once, for a token that is good."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.refuse())
@@ -58,7 +58,7 @@ async def test_one_refusal_that_was_a_mistake_parks_nobody(stage: Stage) -> None
 async def test_a_parked_account_answers_with_what_is_good_and_then_says_why_not(stage: Stage) -> None:
     """`ReconnectNeeded` has the reason and what to show to the person."""
     login = stage.fake.login("coinbase")
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", login.token)
         login.refused = True
         stage.clock.advance(HOUR * 0.9)
@@ -78,7 +78,7 @@ async def test_a_parked_account_answers_with_what_is_good_and_then_says_why_not(
 async def test_a_later_success_always_brings_an_account_back(stage: Stage) -> None:
     """`refresh` may be asked for a parked account; the event tells what the state was."""
     login = stage.fake.login("coinbase")
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", login.token)
         login.refused = True
         stage.clock.advance(2 * HOUR)
@@ -192,7 +192,7 @@ async def test_siblings_of_an_unreadable_reply_that_share_its_token_are_parked_t
 @pytest.mark.parametrize("fault", ["html 200", "empty 200", "no token"])
 async def test_a_reply_that_cannot_hold_a_token_is_as_any_unknown_outcome(stage: Stage, fault: str) -> None:
     """It parks nobody as unreadable, and goes on after settling."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.all()[fault])

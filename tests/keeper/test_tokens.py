@@ -207,7 +207,7 @@ async def test_refresh_sends_one_request_and_says_why_it_failed(stage: Stage, na
 
 async def test_a_parked_account_may_be_refreshed_and_is_sent_once_for_that(stage: Stage) -> None:
     """Refused again, it says that the person must log in."""
-    async with stage.keeper(settle=MINUTE) as keeper:
+    async with stage.keeper(resend_after=MINUTE) as keeper:
         login = stage.fake.login("coinbase")
         await keeper.add("a", login.token)
         login.refused = True

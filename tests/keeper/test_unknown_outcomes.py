@@ -38,7 +38,7 @@ async def unknown(stage: Stage, keeper: Keeper, fault: Fault | None = None, **lo
 
 async def test_the_loop_refresh_and_tokens_are_bound_alike(stage: Stage) -> None:
     """Until the hard margin of the stored access token, because the other one may still write a new pair."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await unknown(stage, keeper)
         until = stage.now + HOUR * 0.1 - MINUTE
         assert (await stage.account()).resend_not_before == until
@@ -57,7 +57,7 @@ async def test_the_loop_refresh_and_tokens_are_bound_alike(stage: Stage) -> None
 
 async def test_where_no_end_is_known_the_settling_time_is_all(stage: Stage) -> None:
     """There is no hard margin to wait for."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=None).token)
         stage.fake.fail(Fault.cut())
         with pytest.raises(NotReadyInTime) as unready:
@@ -73,7 +73,7 @@ async def test_where_no_end_is_known_the_settling_time_is_all(stage: Stage) -> N
 
 async def test_the_settling_time_is_the_least(stage: Stage) -> None:
     """An access token that has ended shortens nothing."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.cut())
@@ -90,7 +90,7 @@ async def test_the_settling_time_is_the_least(stage: Stage) -> None:
 
 async def test_the_wait_never_goes_past_the_end_of_the_refresh_token(stage: Stage) -> None:
     """Waiting for an access token of a month must not cost the refresh token of a day."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         login = stage.fake.login("coinbase", access_lifetime=30 * DAY, refresh_lifetime=DAY)
         await keeper.add("a", login.token)
         stage.fake.fail(Fault.cut())
@@ -106,7 +106,7 @@ async def test_the_wait_never_goes_past_the_end_of_the_refresh_token(stage: Stag
 
 async def test_tokens_that_the_broker_refuses_wait_for_the_settling_time_alone(stage: Stage) -> None:
     """Nobody can use them: `rejected=` is excepted from the long wait."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         login = await unknown(stage, keeper)
         stage.clock.advance(SETTLE - INSTANT)
         with pytest.raises(NotReadyInTime):
@@ -122,7 +122,7 @@ async def test_tokens_that_the_broker_refuses_wait_for_the_settling_time_alone(s
 async def test_who_was_refused_by_the_broker_is_told_at_once_when_the_settling_is_over(stage: Stage) -> None:
     """Nobody is asked to look again and again at a login that nobody is at work on."""
     store = Forgetful(stage.store)
-    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+    async with stage.keeper(resend_after=SETTLE, store=store) as keeper:
         login = await unknown(stage, keeper)
         for held in (True, False):
             if not held:
@@ -136,10 +136,10 @@ async def test_who_was_refused_by_the_broker_is_told_at_once_when_the_settling_i
 async def test_the_settling_time_binds_those_whom_the_broker_refused_after_a_restart_too(stage: Stage) -> None:
     """The store's own hold ends with the machine: what is written on the account does not."""
     store = Forgetful(stage.store)
-    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+    async with stage.keeper(resend_after=SETTLE, store=store) as keeper:
         login = await unknown(stage, keeper)
     store.forget_holds()
-    async with stage.keeper(settle=SETTLE, store=store) as keeper:
+    async with stage.keeper(resend_after=SETTLE, store=store) as keeper:
         stage.clock.advance(SETTLE / 2)
         with pytest.raises(NotReadyInTime):
             await keeper.tokens("a", rejected=login.token, max_wait=SETTLE / 4)
@@ -151,7 +151,7 @@ async def test_the_settling_time_binds_those_whom_the_broker_refused_after_a_res
 
 async def test_a_person_who_logs_in_anew_waits_for_nothing(stage: Stage) -> None:
     """Nothing is unknown of the new login, though what was under way for the old one ended so."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         login = stage.fake.login("coinbase")
         await keeper.add("a", login.token)
         stage.clock.advance(HOUR * 0.9)
@@ -170,7 +170,7 @@ async def test_a_person_who_logs_in_anew_waits_for_nothing(stage: Stage) -> None
 
 async def test_a_crash_is_told_as_a_failure(stage: Stage) -> None:
     """The one that the success after it says was ended."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         await stage.abandoned()
@@ -193,7 +193,7 @@ class Forgetful(FaultyStore):
 
 async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: Stage) -> None:
     """Cut after the rotation: sent once more, refused, and parked at once."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await unknown(stage, keeper, Fault.cut(after_rotation=True))
         for _ in range(100):
             stage.clock.advance(MINUTE)
@@ -212,7 +212,7 @@ UNKNOWN = ["cut", "server error", "html 200", "empty 200", "no token", "html 502
 @pytest.mark.parametrize("name", UNKNOWN)
 async def test_whatever_leaves_the_outcome_open_binds_and_is_settled(stage: Stage, name: str) -> None:
     """The event of the success that ends it tells of the failure."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await unknown(stage, keeper, Fault.all()[name])
         account = await stage.account()
         assert account.unknown_since == stage.now
@@ -228,7 +228,7 @@ async def test_whatever_leaves_the_outcome_open_binds_and_is_settled(stage: Stag
 
 async def test_an_attempt_found_open_after_a_crash_is_stamped_and_nothing_is_sent(stage: Stage) -> None:
     """The one that died may have written, or may yet write, its new pair."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(HOUR * 0.9 - timedelta(minutes=3))
         await stage.abandoned()
@@ -248,7 +248,7 @@ async def test_an_attempt_found_open_after_a_crash_is_stamped_and_nothing_is_sen
 
 async def test_a_caller_who_finds_an_attempt_open_waits_too(stage: Stage) -> None:
     """On demand as in the loop: the stamp comes first."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         await stage.abandoned()
@@ -267,7 +267,7 @@ async def test_a_process_that_cannot_read_a_row_leaves_its_attempt_open(stage: S
     stage.store = MemoryStore(cipher=Cipher([new, old]), clock=stage.clock)
     behind = FaultyStore(stage.store)
     behind.cipher = Cipher([old])
-    async with stage.keeper(settle=SETTLE) as keeper, stage.keeper(store=behind) as unable:
+    async with stage.keeper(resend_after=SETTLE) as keeper, stage.keeper(store=behind) as unable:
         await keeper.add("a", stage.fake.login("coinbase", revokes_on_reuse=True).token)
         stage.clock.advance(HOUR * 0.9)
         await stage.abandoned()
@@ -285,7 +285,7 @@ async def test_a_process_that_cannot_read_a_row_leaves_its_attempt_open(stage: S
 @pytest.mark.parametrize("crashed", [False, True])
 async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, crashed: bool) -> None:
     """Answered or crashed: the account ends with the reason `unknown`, and is not sent."""
-    async with stage.keeper(settle=SETTLE, strategies={"coinbase": Once()}) as keeper:
+    async with stage.keeper(resend_after=SETTLE, strategies={"coinbase": Once()}) as keeper:
         if crashed:
             await keeper.add("a", stage.fake.login("coinbase").token)
             stage.clock.advance(2 * HOUR)
@@ -311,7 +311,7 @@ async def test_what_its_strategy_does_not_send_twice_is_parked(stage: Stage, cra
 
 async def test_an_echo_is_no_success(stage: Stage) -> None:
     """A reply that only repeats what was sent ends no failure, moves no end, and parks nothing: its fate is unknown."""
-    async with stage.keeper(settle=SETTLE) as keeper:
+    async with stage.keeper(resend_after=SETTLE) as keeper:
         made = await unknown(stage, keeper, Fault.repeats())
         account = await stage.account()
         assert (account.state, account.tokens) == (AccountState.ACTIVE, made.token)
@@ -326,7 +326,7 @@ async def test_an_echo_is_no_success(stage: Stage) -> None:
 async def test_one_cut_connection_parks_nobody_else(stage: Stage, replies: Replies) -> None:
     """Where no second request is allowed: siblings whose own token never went out stay, and are refreshed."""
     login = stage.fake.login("coinbase", accounts=3, sharing=Sharing.PAIR_EACH, replies_with=replies)
-    async with stage.keeper(settle=SETTLE, strategies={"coinbase": Once()}) as keeper:
+    async with stage.keeper(resend_after=SETTLE, strategies={"coinbase": Once()}) as keeper:
         await keeper.add("a", login.tokens)
         await keeper.refresh("a", "acc-1")
         stage.clock.advance(MINUTE)

@@ -46,7 +46,7 @@ async def test_a_lease_does_not_move_with_the_wall_clock(stage: Stage, jump: tim
 
 async def test_a_clock_put_back_does_not_shorten_the_wait_after_an_unknown_outcome(stage: Stage) -> None:
     """The settling time passes once more, at the least."""
-    async with stage.keeper(settle=2 * MINUTE) as keeper:
+    async with stage.keeper(resend_after=2 * MINUTE) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.cut())

@@ -44,7 +44,7 @@ async def test_a_value_of_another_login_does_not_open(stage: Stage, store: Memor
 
 async def test_an_old_value_of_the_same_login_is_believed(stage: Stage, store: MemoryStore) -> None:
     """A known limit: the spent token is sent, refused, and the person must log in again; the others go on."""
-    async with stage.keeper(settle=timedelta(0)) as keeper:
+    async with stage.keeper(resend_after=timedelta(0)) as keeper:
         for login_id in ("a", "b"):
             token = stage.fake.login("coinbase", access_lifetime=HOUR, revokes_on_reuse=False).token
             await keeper.add(login_id, token)
@@ -52,7 +52,7 @@ async def test_an_old_value_of_the_same_login_is_believed(stage: Stage, store: M
         stage.clock.advance(2 * HOUR)
         fresh = await keeper.refresh("a")
     forge(store, "a", sealed=old)
-    async with stage.keeper(settle=timedelta(0)) as keeper:
+    async with stage.keeper(resend_after=timedelta(0)) as keeper:
         assert (await keeper.login("a")).account().tokens != fresh
         stage.clock.advance(HOUR)
         await keeper.refresh_due()

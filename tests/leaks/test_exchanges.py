@@ -27,7 +27,7 @@ from mesh_refresh.testing import FakeMesh, Fault
 from mesh_refresh.testing.model.logins import FakeLogin
 from tests.leaks.witness import KEYS, Witness, outcome_of, planted
 
-AT_ONCE = RetryPolicy(attempts=2, backoff=timedelta(), settle=timedelta(), resend_unknown=True)
+AT_ONCE = RetryPolicy(max_requests=2, backoff=timedelta(), resend_after=timedelta(), resend_unknown=True)
 
 
 def opened(fake: FakeMesh, **options: Any) -> MeshClient:
@@ -231,7 +231,7 @@ class Broken:
 async def test_a_transport_that_fails(watched: Witness) -> None:
     """Where the user's transport raised, our frames show nothing of the request."""
     tokens = Tokens("coinbase", planted("refresh"), metadata={"a": planted("metadata")})
-    client = MeshClient(KEYS["client id"], KEYS["client secret"], transport=Broken(), retry=RetryPolicy(attempts=1))
+    client = MeshClient(KEYS["client id"], KEYS["client secret"], transport=Broken(), retry=RetryPolicy(max_requests=1))
     watched.look_at(await outcome_of(client.refresh(tokens)))
     await settle(client)
 
@@ -250,7 +250,7 @@ async def test_the_deadline(watched: Witness, fake: FakeMesh) -> None:
     """An exchange that its deadline ended shows nothing of the request."""
     _, tokens = prepared(fake)
     gate = fake.hold()
-    client = opened(fake, retry=RetryPolicy(attempts=1, deadline=timedelta(milliseconds=50)))
+    client = opened(fake, retry=RetryPolicy(max_requests=1, deadline=timedelta(milliseconds=50)))
     watched.look_at(await outcome_of(client.refresh(tokens)))
     learn(watched, fake)
     gate.release()

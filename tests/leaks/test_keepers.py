@@ -55,7 +55,7 @@ async def opened(
     witness: Witness, fake: FakeMesh, store: Store | None = None, *, spool: Path | None = None, **options: Any
 ) -> AsyncIterator[Keeper]:
     """A keeper without a loop. What leaving it raises is looked at too."""
-    retry = RetryPolicy(attempts=1)
+    retry = RetryPolicy(max_requests=1)
     mesh = MeshClient(fake.client_id, KEYS["client secret"], base_url=fake.base_url, retry=retry, **options)
     async with mesh:
         policy = Policy(max_wait=timedelta(seconds=0.5), drain=timedelta(seconds=0.1))

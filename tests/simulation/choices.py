@@ -105,6 +105,7 @@ def _drawn(kind: str, chance: Random, unit: float, keepers: int, span: float) ->
 
 def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
     backoff = unit * chance.choice((0.1, 0.5, 1.0))
+    again = seconds(unit * (chance.uniform(1.5, 3) if outages else chance.uniform(0.5, 2)))
     caps: dict[str, Any] = {"resend_after_cap": seconds(unit * 20)} if hasattr(Policy, "resend_after_cap") else {}
     return Policy(
         **caps,
@@ -117,7 +118,8 @@ def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
         keep_alive=seconds(unit * 15) if chance.random() < 0.3 else None,
         # Leases that outages outlast, and others who then wait for long enough.
         lease=seconds(unit * (chance.uniform(1.15, 1.5) if outages else chance.uniform(1.2, 3))),
-        settle=seconds(unit * (chance.uniform(1.5, 3) if outages else chance.uniform(0.5, 2))),
+        resend_after=again,
+        confirm_after=again,
         backoff=seconds(backoff),
         backoff_cap=seconds(backoff * 8),
         max_wait=seconds(unit * chance.choice((0, 1, 4))),

@@ -37,7 +37,7 @@ async def finale(world: "World") -> None:
     # From here on, every request must be one that a calm keeper sends.
     policy = world.choices.policy
     unit = world.choices.deadline
-    await asyncio.sleep(unit * 10 + 4 * (policy.lease + policy.settle + policy.backoff_cap).total_seconds())
+    await asyncio.sleep(unit * 10 + 4 * (policy.lease + policy.resend_after + policy.backoff_cap).total_seconds())
     calm = world.loop._now
     await asyncio.sleep(unit * 20)
     for login in world.people.members.values():

@@ -258,7 +258,7 @@ class Judge:
         """No wait is longer than the policy says, counted from the write that keeps it."""
         at, policy = login.changed_at, self.policy
         cap: timedelta | None = getattr(policy, "resend_after_cap", None)
-        held = max(policy.backoff_cap, policy.settle, ONCE_A_DAY)
+        held = max(policy.backoff_cap, policy.resend_after, ONCE_A_DAY)
         for account in login.accounts:
             if at is None:
                 continue

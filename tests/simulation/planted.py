@@ -42,7 +42,8 @@ def a_lease_shorter_than_the_deadline() -> Iterator[None]:
     right = Keeper.__aenter__
 
     async def enter(self: Any) -> Any:
-        self._policy = evolve(self._policy, lease=self._mesh.retry.deadline / 5, settle=timedelta(milliseconds=100))
+        soon = timedelta(milliseconds=100)
+        self._policy = evolve(self._policy, lease=self._mesh.retry.deadline / 5, resend_after=soon, confirm_after=soon)
         return await right(self)
 
     def look_away(self: Any, _: Any) -> Callable[[], None]:

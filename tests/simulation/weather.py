@@ -74,7 +74,7 @@ class Weather:
 
     async def _fault(self) -> None:
         world, chance, unit = self.world, self.chance, self.world.choices.deadline
-        most = unit + world.choices.policy.settle.total_seconds() * 0.6
+        most = unit + world.choices.policy.resend_after.total_seconds() * 0.6
         found = self._seen(fault(unit, chance, most, jumps=world.choices.jumps))
         draw, members = chance.random(), list(world.people.members.values())
         times = chance.choice((1, 1, 1, 2, 3, 8))
@@ -184,7 +184,7 @@ class Weather:
         await self._reborn(number)
 
     async def _reborn(self, number: int) -> None:
-        world, chance, settle = self.world, self.chance, self.world.choices.policy.settle.total_seconds()
+        world, chance, settle = self.world, self.chance, self.world.choices.policy.resend_after.total_seconds()
         if world.choices.spool[number] and world.kind != "long outages":
             # What is in the spool must be in the store before others may think it dead.
             await asyncio.sleep(settle * 0.3 * chance.random())
@@ -195,7 +195,7 @@ class Weather:
 
     async def _outage(self) -> None:
         world, chance, policy = self.world, self.chance, self.world.choices.policy
-        settle, long = policy.settle.total_seconds(), world.kind == "long outages"
+        settle, long = policy.resend_after.total_seconds(), world.kind == "long outages"
         # Others wait for the end of a lease, and then for the settling time.
         lease, short = policy.lease.total_seconds(), chance.random() < 0.4
         longest = 6 * settle if long else 0.3 * settle if short else lease + max(0.3 * settle, settle - 6)
@@ -237,7 +237,7 @@ class Weather:
     async def _stuck(self) -> None:
         """Everything works, but for a few writes of one process, which take longer than its lease, or fail then."""
         world, chance, policy = self.world, self.chance, self.world.choices.policy
-        lease, settle = policy.lease.total_seconds(), policy.settle.total_seconds()
+        lease, settle = policy.lease.total_seconds(), policy.resend_after.total_seconds()
         number = chance.randrange(len(world.processes))
         store = world.processes[number].store
         if world.loop._now < self._storm_until:

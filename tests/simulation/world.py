@@ -81,7 +81,7 @@ class World:
             self.fake,
             choices.deadline,
             choices.deadline * 0.1,
-            policy.settle.total_seconds(),
+            policy.resend_after.total_seconds(),
             spools,
             hindrances,
         )
@@ -94,7 +94,7 @@ class World:
             Parking(self.fake, excuses, choices.jumps, skew),
             hindrances,
             choices.deadline,
-            min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.settle).total_seconds(),
+            min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.resend_after).total_seconds(),
             choices.jumps,
             policy,
             kind == ODD_STRATEGIES,

@@ -118,7 +118,7 @@ async def test_one_attempt_only(http: MockedHttp, make: Make) -> None:
     http.post(URL_OF_REFRESH, status=429, headers={"Retry-After": "7"})
     async with make() as mesh:
         with pytest.raises(Throttled) as caught:
-            await mesh.refresh(TOKENS, sending=SendOptions(attempts=1))
+            await mesh.refresh(TOKENS, sending=SendOptions(max_requests=1))
     assert caught.value.retry_after == timedelta(seconds=7)
 
 
@@ -138,7 +138,7 @@ async def test_no_connection(http: MockedHttp, make: Make) -> None:
     refused = aiohttp.ClientConnectorError(_key(), OSError("refused"))
     http.post(URL_OF_REFRESH, exception=refused)
     http.post(URL_OF_REFRESH, exception=aiohttp.ServerDisconnectedError())
-    async with make(retry=RetryPolicy(attempts=1)) as mesh:
+    async with make(retry=RetryPolicy(max_requests=1)) as mesh:
         with pytest.raises(NotSent):
             await mesh.refresh(TOKENS)
         with pytest.raises(OutcomeUnknown):
@@ -166,7 +166,7 @@ async def test_before_send(http: MockedHttp, make: Make) -> None:
     async def hold() -> None:
         raise RuntimeError("the lease is gone")
 
-    async with make(retry=RetryPolicy(attempts=1)) as mesh:
+    async with make(retry=RetryPolicy(max_requests=1)) as mesh:
         with pytest.raises(NotSent, match="RuntimeError"):
             await mesh.refresh(TOKENS, sending=SendOptions(before_send=hold))
     assert not calls(http)
@@ -178,5 +178,5 @@ async def test_attempts_of_the_callers_own_wait_like_any(http: MockedHttp, make:
         http.post(URL_OF_REFRESH, status=429)
     http.post(URL_OF_REFRESH, payload=success(PAIR))
     async with make() as mesh:
-        assert isinstance(await mesh.refresh(TOKENS, sending=SendOptions(attempts=5)), Refreshed)
+        assert isinstance(await mesh.refresh(TOKENS, sending=SendOptions(max_requests=5)), Refreshed)
     assert len(calls(http)) == 5

@@ -40,7 +40,7 @@ POLICIES = st.builds(
     resend_unknown=st.booleans(),
     backoff=st.timedeltas(ZERO, timedelta(minutes=5)),
     backoff_cap=SPANS,
-    settle=SPANS,
+    resend_after=SPANS,
 )
 WAITING = st.builds(lambda cls, wait: cls(retry_after=wait), st.sampled_from([Throttled, Unavailable]), SPANS)
 CHANCES = st.floats(0, 1, exclude_max=True)
@@ -71,14 +71,14 @@ def test_never_too_often_too_late_or_blindly(
     found = pause(policy, error, attempt, elapsed=elapsed, may_resend=may_resend, chance=chance)
     if found is None:
         return
-    assert attempt < policy.attempts
+    assert attempt < policy.max_requests
     assert found >= ZERO
     assert elapsed + found < policy.deadline
     assert found >= (getattr(error, "retry_after", None) or ZERO)
     if isinstance(error, OutcomeUnknown):
         assert policy.resend_unknown
         assert may_resend
-        assert found >= policy.settle
+        assert found >= policy.resend_after
     else:
         assert error.retryable
 
@@ -89,7 +89,7 @@ def test_backoff(policy: RetryPolicy, error: MeshRefreshError, attempt: int, cha
     """The pause doubles up to its cap, is shortened by chance by up to half, and is refused only for lack of time."""
     found = pause(policy, error, attempt, chance=chance)
     longest = min(policy.backoff * 2 ** (attempt - 1), policy.backoff_cap)
-    if attempt >= policy.attempts:
+    if attempt >= policy.max_requests:
         assert found is None
     elif found is None:
         assert longest >= policy.deadline
@@ -100,7 +100,7 @@ def test_backoff(policy: RetryPolicy, error: MeshRefreshError, attempt: int, cha
 def test_the_default_pauses() -> None:
     """By default there are three attempts, half a second and a second apart."""
     policy = RetryPolicy()
-    assert (policy.attempts, policy.deadline, policy.resend_unknown) == (3, timedelta(seconds=60), False)
+    assert (policy.max_requests, policy.deadline, policy.resend_unknown) == (3, timedelta(seconds=60), False)
     found = [pause(policy, NotSent(), attempt) for attempt in (1, 2, 3)]
     assert found == [timedelta(milliseconds=500), timedelta(seconds=1), None]
 
@@ -108,7 +108,7 @@ def test_the_default_pauses() -> None:
 @pytest.mark.parametrize("error", HOPELESS)
 def test_never_what_will_not_help(error: MeshRefreshError) -> None:
     """What is not retryable is not tried again, whatever the policy."""
-    assert pause(RetryPolicy(attempts=99, resend_unknown=True), error) is None
+    assert pause(RetryPolicy(max_requests=99, resend_unknown=True), error) is None
 
 
 @pytest.mark.parametrize("error", UNKNOWN)
@@ -117,7 +117,7 @@ def test_unknown_outcomes(error: MeshRefreshError) -> None:
     willing = RetryPolicy(resend_unknown=True)
     assert pause(RetryPolicy(), error) is None
     assert pause(willing, error, may_resend=False) is None
-    assert pause(willing, error) == willing.settle
+    assert pause(willing, error) == willing.resend_after
 
 
 def test_never_over_bytes_that_may_hold_a_token() -> None:
@@ -144,7 +144,7 @@ def test_callers_told_the_same_second_come_apart() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"attempts": 0}, {"attempts": -1}, {"deadline": ZERO}, {"deadline": timedelta(-1)}, {"backoff": timedelta(-1)},
-     {"backoff_cap": timedelta(-1)}, {"settle": timedelta(-1)}],
+     {"backoff_cap": timedelta(-1)}, {"resend_after": timedelta(-1)}],
 )  # fmt: skip
 def test_senseless_policies(wrong: dict[str, Any]) -> None:
     """A policy that makes no sense is refused."""
@@ -162,5 +162,5 @@ def test_policies_of_wrong_types(wrong: dict[str, Any]) -> None:
 def test_absurd_durations() -> None:
     """A backoff of years overflows nothing."""
     years = timedelta(days=3_650_000)
-    policy = RetryPolicy(attempts=60, backoff=years, backoff_cap=years, deadline=timedelta.max)
+    policy = RetryPolicy(max_requests=60, backoff=years, backoff_cap=years, deadline=timedelta.max)
     assert pause(policy, NotSent(), 59) is not None

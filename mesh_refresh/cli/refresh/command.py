@@ -69,7 +69,11 @@ account. Others may have been refreshed: go on with the output, which has them.
     "Where not said: when FILE was last written, or now.",
 )
 @click.option(
-    "--attempts", type=click.IntRange(1, 20), default=3, show_default=True, help="Requests for an account at the most."
+    "--max-requests",
+    type=click.IntRange(1, 20),
+    default=3,
+    show_default=True,
+    help="Requests for an account at the most.",
 )
 @click.option(
     "--deadline", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds for all of them together."
@@ -81,7 +85,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
     sandbox: bool,  # noqa: FBT001 - click passes by name
     base_url: str | None,
     obtained_at: str | None,
-    attempts: int,
+    max_requests: int,
     deadline: int,
     **flags: bool,
 ) -> int:
@@ -91,7 +95,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
     """
     name = _source_name(files, code_stdin=flags["code_stdin"])
     path = None if output in (None, "-") else _path(str(output))
-    retry = RetryPolicy(attempts=attempts, deadline=timedelta(seconds=deadline))
+    retry = RetryPolicy(max_requests=max_requests, deadline=timedelta(seconds=deadline))
     moment = _moment(obtained_at)
     url = _base_url(base_url, sandbox=sandbox)
     codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])

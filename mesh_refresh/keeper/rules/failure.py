@@ -184,7 +184,7 @@ def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Context) -> 
                 account,
                 failed_by=attempt.number,
                 unknown_since=account.unknown_since or now.at,
-                resend_not_before=max(account.resend_not_before or now.at, now.at + now.policy.settle),
+                resend_not_before=max(account.resend_not_before or now.at, now.at + now.policy.resend_after),
             )
             login = replaced(login, account, _answered(known, attempt))
             continue
@@ -241,7 +241,7 @@ def _stamped(login: Login, account: Account, what: tuple[str, int], now: Context
 
 def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused, now: Context) -> Transition:
     if not failure.blamed:
-        again = now.at + now.policy.settle
+        again = now.at + now.policy.confirm_after
         return Transition(replaced(login, account, evolve(account, due_at=_loop(account, again))))
     told: list[Event] = []
     for refused in login.accounts:
@@ -258,7 +258,7 @@ def _once_refused(account: Account, failure: Refused, now: Context) -> Account:
     reason = _reason(account, failure.forgiven_until)
     if reason is not None:
         return _parked(account, reason, failure.display_message, now)
-    again = now.at + now.policy.settle
+    again = now.at + now.policy.confirm_after
     return evolve(account, refused_at=now.at, retry_not_before=again, due_at=_loop(account, again))
 
 

@@ -95,7 +95,7 @@ def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> dat
     access token is good, but never past the refresh token's own end, nor longer than the policy's cap. A question that
     waits for a code is asked anew after the settling time: a person waits for it.
     """
-    least = _later(now, policy.settle)
+    least = _later(now, policy.resend_after)
     until = good_until(account.tokens, policy)
     if until is None or account.pending is not None:
         return least
@@ -111,7 +111,7 @@ def retry_not_before(account: Account, policy: Policy, *, now: datetime, chance:
 
     This binds those too whom `resend_not_before` does not, because the access token is of no use to them.
     """
-    return max(_later(now, policy.settle), backed_off(account, policy, now=now, chance=chance))
+    return max(_later(now, policy.resend_after), backed_off(account, policy, now=now, chance=chance))
 
 
 def paced(login: Login, policy: Policy) -> Login:

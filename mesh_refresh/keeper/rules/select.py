@@ -88,7 +88,7 @@ def put_off(login: Login, now: datetime, policy: Policy) -> Login:
             moments = [account.due_at, account.resend_not_before, account.tokens.not_before, earliest, now]
             until = max(moment for moment in moments if moment is not None)
             if _sibling_asks(login, account, now, policy):
-                until = max(until, now + policy.settle)
+                until = max(until, now + policy.confirm_after)
             accounts.append(evolve(account, due_at=until))
         else:
             accounts.append(account)

@@ -139,7 +139,7 @@ class LoginExchange:
 
         if stamp(login, self.runtime.now()).login == login:
             return False
-        await self._write(login, stamp, self.runtime.policy.settle)
+        await self._write(login, stamp, self.runtime.policy.resend_after)
         return True
 
     async def _leave_alone(self, error: StoreError) -> None:
@@ -202,7 +202,7 @@ class LoginExchange:
                 return
             login = marked
         late = late_replies(self.runtime, login, attempt, self.done)
-        sending = SendOptions(attempts=1, before_send=self._before_send(login), hook=False, on_late=late)
+        sending = SendOptions(max_requests=1, before_send=self._before_send(login), call_on_outcome=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
             outcome = await self._sent(wish, sending)
@@ -344,7 +344,7 @@ class LoginExchange:
             await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
             return
         failure = blame(runtime, error, account, attempt, self._place)
-        hold = runtime.policy.settle if isinstance(failure, Unknown) else timedelta()
+        hold = runtime.policy.resend_after if isinstance(failure, Unknown) else timedelta()
         if failure is None:
             await self._write(login, lambda stored, _: Transition(failing.code_refused(stored, attempt)))
             return

@@ -129,8 +129,8 @@ class Carrier:
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = failing.found_open(login, login, now, may).login
         if stamped != login and login.moving is None:
-            await self._swap(store, stamped, owner=owner, hold=self.policy.settle)
-            raise Later(now.at + self.policy.settle)
+            await self._swap(store, stamped, owner=owner, hold=self.policy.resend_after)
+            raise Later(now.at + self.policy.resend_after)
 
     async def _give_back(self, store: Store, login: Login, owner: str | None = None) -> None:
         owner = owner or self.owner

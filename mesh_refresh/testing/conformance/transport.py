@@ -52,7 +52,7 @@ class TransportConformance:
 
     def client_of(self, fake: FakeMesh, **options: Any) -> MeshClient:
         """A client on the transport, whose outcomes `fake` counts as saved."""
-        options.setdefault("retry", RetryPolicy(attempts=1, deadline=self.deadline))
+        options.setdefault("retry", RetryPolicy(max_requests=1, deadline=self.deadline))
         return fake.client(transport=self.make_transport(), **options)
 
     # The protocol.
@@ -177,7 +177,7 @@ class TransportConformance:
         deadline = _SHORT if fault.reach in (Reach.GONE, Reach.UNTOUCHED) else self.deadline
         outcomes: dict[str, object] = {}
         async with FakeMesh() as fake, Edge(fake, fault) as edge:
-            retry = RetryPolicy(attempts=1, deadline=deadline)
+            retry = RetryPolicy(max_requests=1, deadline=deadline)
             mesh = self.client_of(fake, base_url=edge.base_url, retry=retry)
             for _ in range(_LOGINS):
                 login = fake.login("coinbase")

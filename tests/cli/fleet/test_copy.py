@@ -137,7 +137,7 @@ def test_a_fleet_comes_back_from_a_lost_file(three: OpenFleet) -> None:
     assert "3 logins of FROM were moved, or are on their way. TO cannot be opened (there is no such file)" in ran.err
     assert "end the workers on the lost store first" in ran.err
     assert set(moving(three).values()) == {"moved"}
-    ran = three("copy", "--take-back", "--yes", "--settle", "0s", "fleet.db", "other.db")
+    ran = three("copy", "--take-back", "--yes", "--resend-after", "0s", "fleet.db", "other.db")
     assert ran.code == 0
     assert ran.err.startswith("mesh-refresh: 3 logins taken back")
     assert not Path("other.db").exists()

@@ -220,7 +220,7 @@ def test_a_wait_is_told_once_and_for_what(fleet: OpenFleet) -> None:
         await store.claim_one("user-7", "somebody", timedelta(seconds=1))  # type: ignore[attr-defined]
 
     fleet.store(leased)
-    told = fleet("copy", "--yes", "--settle", "0s", "fleet.db", "other.db").err.splitlines()
+    told = fleet("copy", "--yes", "--resend-after", "0s", "fleet.db", "other.db").err.splitlines()
     assert len(told) == 2
     assert re.fullmatch(
         r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: a worker has them.*", told[0]

@@ -131,7 +131,7 @@ def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: OpenFleet) -> 
     fleet.add("user-7").revoke()
 
     async def refused_once(store: SqliteStore) -> None:
-        policy = Policy(settle=timedelta(), backoff=timedelta(microseconds=1))
+        policy = Policy(resend_after=timedelta(), confirm_after=timedelta(), backoff=timedelta(microseconds=1))
         async with fleet.fake.client() as mesh, Keeper(mesh, store, policy=policy, background=False) as keeper:
             await keeper.refresh_due()
 
@@ -217,7 +217,7 @@ def test_a_worker_that_was_killed_is_followed_by_another(fleet: OpenFleet) -> No
     """Killed with a request out that the broker never worked on: after lease and settling it is sent again."""
     fleet.add("user-7")
     gate = fleet.fake.hold()
-    fast = ("--deadline", "500ms", "--lease", "1s", "--settle", "100ms")
+    fast = ("--deadline", "500ms", "--lease", "1s", "--resend-after", "100ms")
     with fleet.start(*fast) as process:
         fleet.cli.served.wait(gate.entered.wait())
         process.kill()

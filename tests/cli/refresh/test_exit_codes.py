@@ -62,7 +62,7 @@ def test_the_worst_counts_and_says_what_is_true(cli: Cli, names: tuple[str, ...]
     fake, fates = cli.served.fake, [FATES[name] for name in names]
     before = [fate.make(fake) for fate in fates]
     lacking = fake.lost(before)
-    ran = cli("refresh", cli.documents(*before), "-o", "out.json", "--attempts", "1", "--no-prompt")
+    ran = cli("refresh", cli.documents(*before), "-o", "out.json", "--max-requests", "1", "--no-prompt")
     sent = any(fate.is_sent for fate in fates)
     assert ran.code == max(Exit.REJECTED if sent and it.code is Exit.INVALID else it.code for it in fates)
     assert bool(fake.requests) == sent

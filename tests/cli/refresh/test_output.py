@@ -247,7 +247,7 @@ def test_trying_out_changes_nothing_that_can_be_seen(cli: Cli) -> None:
     source.chmod(0o640)
     before = source.read_bytes()
     fake.fail(Fault.throttle(), times=None)
-    assert cli("refresh", source, "-o", source, "--attempts", "1").code == Exit.TRY_AGAIN
+    assert cli("refresh", source, "-o", source, "--max-requests", "1").code == Exit.TRY_AGAIN
     assert (source.read_bytes(), source.stat().st_mtime_ns, mode(source)) == (before, 10**18, 0o640)
 
 

@@ -38,7 +38,8 @@ POINTS: tuple[Point, ...] = ("claimed", "connected", "bytes", "reply", "settle",
 LIFETIME = 5
 POLICY: dict[str, Any] = {
     "lease": 2.3,
-    "settle": 5.0,
+    "resend_after": 5.0,
+    "confirm_after": 5.0,
     "poll": 0.2,
     "min_interval": 0.3,
     "concurrency": 15,

@@ -25,7 +25,7 @@ from tests.keeper.processes.traps import Point, Trap
 
 POINTS: tuple[Point, ...] = ("claimed", "connected", "bytes", "reply", "settle", "commit", "committed")
 KINDS = ("at any time",) * 6 + ("rotated", "replied", "SIGTERM") + POINTS
-POLICY = {"lease": 3.0, "settle": 0.5, "min_interval": 0.3, "concurrency": 20}
+POLICY = {"lease": 3.0, "resend_after": 0.5, "confirm_after": 0.5, "min_interval": 0.3, "concurrency": 20}
 DEADLINE = 2.5
 
 

@@ -28,7 +28,8 @@ DEADLINE = 1.0
 POLICY: dict[str, Any] = {
     "poll": 0.03,
     "lease": 1.5,
-    "settle": 0.4,
+    "resend_after": 0.4,
+    "confirm_after": 0.4,
     "min_interval": 0.2,
     "backoff": 0.3,
     "cool_down": 0.2,

@@ -92,7 +92,7 @@ async def answered_while_stopped(scene: Scene) -> Worker:
 async def test_a_late_pair_is_written_while_the_spent_token_is_still_the_stored_one(scene: Scene) -> None:
     """The other keeper only waits: the new pair comes in time, and the spent token is never sent."""
     login = await one_login(scene, revokes_on_reuse=True)
-    scene.policy["settle"] = 20.0
+    scene.policy["resend_after"] = 20.0
     stopped = await answered_while_stopped(scene)
     other = await taken_over(scene, login)
     await scene.until_stored(lambda found: found[0][1].unknown_since is not None)

@@ -23,7 +23,7 @@ from tests.keeper.processes.worker import NOT_SAVED
 pytestmark = pytest.mark.once
 
 MANY = 8
-LONG = {"lease": 5.0, "settle": 0.4}
+LONG = {"lease": 5.0, "resend_after": 0.4}
 SLOW = 4.0
 """The deadline here: nobody's request is cut by it while the test looks around."""
 
@@ -131,7 +131,7 @@ async def test_what_is_spooled_is_known_to_nobody_else_but_is_not_sent_either(pl
     """Another keeper takes over while the pairs are in a dead process's spool, and waits: the next start has time."""
     scene = place.scene
     _, worker, release = await rotated(scene)
-    scene.policy["settle"] = 20.0
+    scene.policy["resend_after"] = 20.0
     async with place.gone():
         release()
         await all_spooled(scene)

@@ -53,7 +53,7 @@ Exit codes:
 @YES
 @click.option("--no-wait", is_flag=True, help="Leave what cannot be moved yet, instead of waiting for it.")
 @click.option("--lease", type=duration, help="As the workers on FROM have it.  [default: 3m]")
-@click.option("--settle", type=duration, help="As the workers on FROM have it.  [default: 2m]")
+@click.option("--resend-after", type=duration, help="As the workers on FROM have it.  [default: 2m]")
 @click.option("--from-plaintext", is_flag=True, help="FROM is not sealed.")
 @click.option("--to-plaintext", is_flag=True, help="TO is not to be sealed: its file or tables show the tokens.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -61,7 +61,7 @@ def copy(
     source: str,
     target: str,
     lease: timedelta | None,
-    settle: timedelta | None,
+    resend_after: timedelta | None,
     *,
     back: bool,
     yes: bool,
@@ -84,7 +84,7 @@ def copy(
     )
     if source == target or places[0].is_same_file(places[1]):
         raise click.UsageError("FROM and TO are the same store.")
-    policy, progress = opened.policy(lease=lease, settle=settle), _Progress(quiet=quiet)
+    policy, progress = opened.policy(lease=lease, resend_after=resend_after), _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
             with TwoStores(*places, loop) as stores:

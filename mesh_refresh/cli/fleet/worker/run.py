@@ -51,7 +51,10 @@ Exit codes; with --once, the highest of 2 to 11 that fits, and 4 to 10 only then
 @click.option("--keep-alive", type=duration, help="Refresh at least so often, also where no lifetime is known.")
 @click.option("--deadline", type=duration, help="For one exchange.  [default: 60s]")
 @click.option("--lease", type=duration, help="For how long a worker has a login; longer than a deadline. [default: 3m]")
-@click.option("--settle", type=duration, help="Before tokens are sent again after an unknown outcome.  [default: 2m]")
+@click.option(
+    "--resend-after", type=duration, help="After an unknown outcome, before tokens are sent again. [default: 2m]"
+)
+@click.option("--confirm-after", type=duration, help="Before a first refusal is confirmed by one more. [default: 2m]")
 @click.option("--poll", type=duration, help="How often the store is asked what is due.  [default: 1s]")
 @click.option("--log-json", is_flag=True, help="Log in JSON, one object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")

@@ -44,7 +44,7 @@ class Story:
     @property
     def arguments(self) -> tuple[str, ...]:
         """Of the command."""
-        common = ("refresh", "tokens.json", "--no-prompt", "--attempts", "1")
+        common = ("refresh", "tokens.json", "--no-prompt", "--max-requests", "1")
         if self.output == "standard output":
             return common
         return (*common, "-o", "tokens.json" if self.output == "in place" else "out.json", "--overwrite")
