@@ -175,9 +175,7 @@ class Claimer:
             raise LoginMoved
         return login
 
-    async def resend_not_before(
-        self, at: datetime, why: str, deadline: Deadline, followed: Followed, since: int
-    ) -> None:
+    async def wait_until(self, at: datetime, why: str, deadline: Deadline, followed: Followed, since: int) -> None:
         """Until then, or until this process changes the login; `since`: its changes before it was read."""
         self._check_open()
         left = (at - self.runtime.at()).total_seconds()

@@ -122,7 +122,7 @@ class OnDemand(Claimer):
             pending_id = wanted  # and no other, if it is asked anew meanwhile
             if account.resend_not_before is not None and self.runtime.at() < account.resend_not_before:
                 why = "nobody knows yet what became of the last exchange"
-                await self.resend_not_before(account.resend_not_before, why, deadline, followed, seen)
+                await self.wait_until(account.resend_not_before, why, deadline, followed, seen)
                 continue
             if held is not None and not deadline.left:
                 raise held
@@ -164,7 +164,7 @@ class OnDemand(Claimer):
                 case Parked(reason, display_message):
                     raise ReconnectNeeded(reason, display_message)
                 case NotBefore(at, why):
-                    await self.resend_not_before(at, why, deadline, followed, seen)
+                    await self.wait_until(at, why, deadline, followed, seen)
                     login = None
                 case Send():
                     unit = runtime.units.get(wish.login_id) or await self.claimed(login, wish.choose, deadline)
