@@ -14,8 +14,8 @@ from mesh_refresh.keeper.rules import add as adding
 from mesh_refresh.keeper.rules import attempt as attempts
 from mesh_refresh.keeper.rules import entries as renewing
 from mesh_refresh.keeper.rules import fencing as standing
+from mesh_refresh.keeper.rules import mfa as applying
 from mesh_refresh.keeper.rules import select as planning
-from mesh_refresh.keeper.rules import success as applying
 from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import writer as settling

@@ -19,7 +19,7 @@ from mesh_refresh.keeper.rules.failure import Unknown
 from mesh_refresh.keeper.rules.fencing import Context, Transition, replaced
 from mesh_refresh.keeper.rules.select import Send, next_exchange, put_off
 from mesh_refresh.keeper.rules.unreadable import judge
-from mesh_refresh.keeper.runtime.classify import blame, not_made
+from mesh_refresh.keeper.runtime.breaker_signals import blame, not_made
 from mesh_refresh.keeper.runtime.late_replies import late_replies
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite, Settled, swap

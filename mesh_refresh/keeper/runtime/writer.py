@@ -15,7 +15,7 @@ from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResul
 from mesh_refresh.keeper.rules.clock_skew import as_told_now
 from mesh_refresh.keeper.rules.failure import stuck
 from mesh_refresh.keeper.rules.fencing import Context, Transition
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import code_wanted, succeeded
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool

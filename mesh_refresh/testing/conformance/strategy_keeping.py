@@ -10,7 +10,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Adding, made
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, result_of
 from mesh_refresh.keeper.rules.fencing import Context
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import code_wanted, succeeded
 from mesh_refresh.logins import Login
 from mesh_refresh.replies.lineage import Credential
 from mesh_refresh.replies.outcomes import MfaRequired, Refreshed

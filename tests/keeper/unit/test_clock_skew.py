@@ -8,8 +8,8 @@ from attrs import asdict, evolve, fields
 
 from mesh_refresh.keeper.rules.attempt import CodeWanted, Success
 from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back, as_told_now
+from mesh_refresh.keeper.rules.mfa import succeeded
 from mesh_refresh.keeper.rules.select import next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login, Pending
 from mesh_refresh.tokens import Tokens

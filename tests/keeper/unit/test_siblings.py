@@ -7,8 +7,8 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper.rules.attempt import Success
+from mesh_refresh.keeper.rules.mfa import succeeded
 from mesh_refresh.keeper.rules.select import NotBefore, answer, next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.logins import Account, AccountState, Login
 from tests.keeper.unit.making import POLICY, START, at, attempt, beside, brought, changed, made, now, success, tokens
 

@@ -10,7 +10,7 @@ from mesh_refresh import MfaRequired, Refreshed, Reply, Tokens, UnreadableReply
 from mesh_refresh.keeper.events import AccountUnreadable
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
 from mesh_refresh.keeper.rules.failure import Refused, Unknown, code_refused, failed
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import code_wanted, succeeded
 from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS, judge, keep_unreadable, names_only_strangers
 from mesh_refresh.logins import AccountState, Login, Reason
 from mesh_refresh.messages import BodyKind

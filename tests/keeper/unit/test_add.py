@@ -12,7 +12,7 @@ from mesh_refresh import InvalidRequest, Tokens
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.add import Added, added, checked, made
 from mesh_refresh.keeper.rules.failure import Refused, failed
-from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.rules.mfa import succeeded
 from mesh_refresh.logins import AccountState, Login, Pending, Reason
 from mesh_refresh.replies.lineage import refresh_token_of
 from tests.examples import bounded

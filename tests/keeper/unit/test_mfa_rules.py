@@ -5,7 +5,7 @@ from attrs import evolve
 from mesh_refresh.keeper.events import MfaNeeded
 from mesh_refresh.keeper.rules.attempt import CodeWanted
 from mesh_refresh.keeper.rules.failure import Failed, Refused, Unknown, answering, code_refused, failed, found_open
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import code_wanted, succeeded
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from tests.keeper.unit.making import at, attempt, beside, brought, changed, made, now, question, success, tokens
 

@@ -8,7 +8,7 @@ from attrs import evolve
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.rules.attempt import Unreadable
 from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown, failed
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import code_wanted, succeeded
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.logins import AccountState, Login, Reason
 from tests.keeper.unit.making import at, attempt, beside, brought, changed, made, now, question, success, tokens

@@ -10,8 +10,8 @@ from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
 from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown, expired, failed, found_open
 from mesh_refresh.keeper.rules.fencing import Transition
+from mesh_refresh.keeper.rules.mfa import succeeded
 from mesh_refresh.keeper.rules.select import NotBefore, Send, answer, forced, next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.unit.making import (
     HOUR,
