@@ -12,10 +12,10 @@ from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.rules import add as adding
 from mesh_refresh.keeper.rules import attempt as attempts
-from mesh_refresh.keeper.rules import entries as renewing
 from mesh_refresh.keeper.rules import fencing as standing
 from mesh_refresh.keeper.rules import mfa as applying
 from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.rules import success as renewing
 from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import writer as settling

@@ -9,10 +9,10 @@ from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.assignment import assign, park_unclear
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success
-from mesh_refresh.keeper.rules.entries import taken
 from mesh_refresh.keeper.rules.fencing import Context, Transition, cleared, is_newer, replaced, told_of
 from mesh_refresh.keeper.rules.schedule import paced
 from mesh_refresh.keeper.rules.siblings import left_out, successor_of
+from mesh_refresh.keeper.rules.success import taken
 from mesh_refresh.logins import AccountState, Login, Pending
 from mesh_refresh.tokens import Tokens
 
