@@ -1,6 +1,11 @@
-"""Entries of a reply become the tokens of their accounts, or join the login as new ones. Pure."""
+"""A reply with tokens: each entry becomes the tokens of its account, or joins the login as a new account. Pure.
 
-from datetime import timedelta
+The accounts that the reply leaves out are in `siblings`, those whose entry is unclear in `assignment`. See
+docs/decisions/the-keeper.md.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from functools import partial
 
 from attrs import evolve
@@ -8,11 +13,13 @@ from attrs import evolve
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.assignment import Assigned
-from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
-from mesh_refresh.keeper.rules.fencing import Context, counts, is_newer, replaced, told_of
-from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, next_due
-from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.keeper.rules.assignment import Assigned, assign, park_unclear
+from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry, Success
+from mesh_refresh.keeper.rules.fencing import concerns, is_newer
+from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, respect_min_interval
+from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
+from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account, working_state
+from mesh_refresh.logins import Account, Login
 from mesh_refresh.replies.brought import SECRETS, adopt
 from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens
@@ -20,51 +27,93 @@ from mesh_refresh.tokens import Tokens
 _A_MOMENT, _A_MINUTE = timedelta(seconds=2), timedelta(minutes=1)
 
 
-def taken(
+def apply_success(login: Login, attempt: Attempt, success: Success, context: Context) -> Transition:
+    """`login` with every entry of the reply, and with what the reply means for the accounts that it leaves out."""
+    if login.epoch != attempt.login_epoch:
+        return Transition(login, changed=False)  # removed, and added anew: the reply is for the login before
+    begun = login.succeeding(_round_at(login, attempt, context), context.now)
+    assigned = assign(login, attempt, success.entries, context, shared=success.shared)
+    new = find_successor(login, attempt, success.entries, context)
+    accepted = accept_entries(begun, attempt, assigned, context, new=new)
+    rest = update_left_out(accepted.login, attempt, success.entries, context, served=assigned.served)
+    after = park_unclear(rest, login, attempt, assigned, context)
+    if not accepted.changed:
+        # The named accounts have all of it, or newer tokens. Other accounts may have had the token that was spent.
+        same_success = after.login.succeeding(login.round_at, login.succeeded_at)
+        return Transition(same_success, after.events, changed=same_success != login)
+    return Transition(respect_min_interval(after.login, context.policy), (*accepted.events, *after.events))
+
+
+def accept_entries(
     login: Login,
     attempt: Attempt,
     assigned: Assigned,
-    now: Context,
-    told: list[Event],
+    context: Context,
     *,
     new: Tokens | None,
     asks: bool = False,
-) -> Login:
-    """Every entry goes to its account, or joins the login as a new one. `asks`: the reply asks for a code.
+) -> Transition:
+    """Give each entry to its account, or let it join the login as a new account.
 
-    `new` has the refresh token that came after the spent one, for accounts that shared it and were given none.
+    `new` has the token that came after the spent one, for accounts that shared it and were given none.
 
-    Such a reply says of nobody that they go without one, and what it only lists again ends no question of theirs: two
-    accounts that both need a code would be asked for in turns, for ever.
+    `asks`: the reply asks for a code. Such a reply does not show that any account can do without one. An account that
+    it only lists as it is keeps its own question: else two accounts that both need a code are asked in turns, for ever.
     """
-    for entry, place in assigned.entries:
-        if place is not None:
-            account = login.accounts[place]
-            after = _after(account, entry, attempt, new, now)
-            if asks and not _is_news(account, after.tokens):
+    told: list[Event] = []
+    for entry, index in assigned.entries:
+        if index is not None:
+            account = login.accounts[index]
+            complete = _complete(account, entry, attempt, new, context)
+            if asks and not _is_news(account, complete.tokens):
                 continue
-            if counts(account, attempt, now) and is_newer(account, attempt, now.credential(after.tokens), now):
-                fresh = _refreshed(login, account, after, attempt, now, needs_code=asks and account.needs_code)
-                told.append(
-                    events.AccountRefreshed(
-                        *told_of(login, fresh, now), account.failures, account.state, fresh.tokens.expires_at
-                    )
-                )
-                login = replaced(login, account, fresh)
-        elif not _known_once(login, entry, now):
-            joined = _joined(login, entry, attempt, now, needs_code=asks)
-            told.append(events.AccountJoined(*told_of(login, joined, now)))
+            credential = context.credential(complete.tokens)
+            if concerns(account, attempt, context) and is_newer(account, attempt, credential, context):
+                needs_code = asks and account.needs_code
+                fresh = _refresh(login, account, complete, attempt, context, needs_code=needs_code)
+                ended = account.failures, account.state, fresh.tokens.expires_at
+                told.append(events.AccountRefreshed(*event_head(login, fresh, context), *ended))
+                login = with_account(login, account, fresh)
+        elif not _is_known_without_name(login, entry, context):
+            joined = _join(login, entry, attempt, context, needs_code=asks)
+            told.append(events.AccountJoined(*event_head(login, joined, context)))
             login = evolve(login, accounts=(*login.accounts, joined))
-    return login
+    return Transition(login, tuple(told), changed=bool(told))
 
 
-def _known_once(login: Login, entry: ReplyEntry, now: Context) -> bool:
-    """Whether these tokens are some account's already, under no name."""
-    mark = fingerprints.identity(entry.tokens, now.credential)
-    return any(
-        fingerprints.identity(account.tokens, now.credential) == mark and not account.tokens.account_id
-        for account in login.accounts
-    )
+def find_stuck_renewals(before: Login, after: Login, context: Context) -> Iterator[Event]:
+    """An event for each account whose refresh token ends, and could not be renewed, for the first time."""
+    was = {account.epoch: account for account in before.accounts}
+    for account in after.accounts:
+        old, ends = was.get(account.epoch), account.tokens.refresh_token_expires_at
+        if account.renewal_stuck and ends is not None and old is not None and not old.renewal_stuck:
+            yield events.ReconnectSoon(*event_head(after, account, context), ends)
+
+
+def _round_at(login: Login, attempt: Attempt, context: Context) -> datetime:
+    """When the present round of the login's accounts began.
+
+    An account that is behind goes on with the round. Never in the future: else siblings renew each other until a clock
+    that was ahead is right.
+    """
+    asked = login.by_epoch(attempt.epoch)
+    goes_on = asked is not None and asked.behind
+    return min((login.round_at if goes_on else None) or attempt.begun_at, context.now)
+
+
+def _complete(
+    account: Account, entry: ReplyEntry, attempt: Attempt, new: Tokens | None, context: Context
+) -> ReplyEntry:
+    """`entry` with all tokens of the account after it: what the reply brought, and the rest of what is stored.
+
+    A reply may repeat the token that the account had at the attempt. That brings nothing: the stored token is the same
+    one, or came after it.
+    """
+    sent, brought = dict(attempt.seen).get(account.epoch, attempt.spent), entry.brought
+    if context.credential(account.tokens) != sent:
+        brought -= {name for name in SECRETS if getattr(entry.tokens, name) == sent}
+    stored = pass_on(account.tokens, attempt.spent, new, context.credential)
+    return evolve(entry, tokens=adopt(stored, entry.tokens, brought, own=entry.asked))
 
 
 def _is_news(account: Account, tokens: Tokens) -> bool:
@@ -73,66 +122,63 @@ def _is_news(account: Account, tokens: Tokens) -> bool:
     return (tokens.refresh_token, tokens.auth_token) != (had.refresh_token, had.auth_token)
 
 
-def _refreshed(
-    login: Login, account: Account, after: ReplyEntry, attempt: Attempt, now: Context, *, needs_code: bool
+def _is_known_without_name(login: Login, entry: ReplyEntry, context: Context) -> bool:
+    """Whether an account without an id has these tokens already."""
+    mark = fingerprints.identity(entry.tokens, context.credential)
+    return any(
+        fingerprints.identity(account.tokens, context.credential) == mark and not account.tokens.account_id
+        for account in login.accounts
+    )
+
+
+def _refresh(
+    login: Login, account: Account, entry: ReplyEntry, attempt: Attempt, context: Context, *, needs_code: bool
 ) -> Account:
-    tokens, old = after.tokens, account.tokens
-    ends, before = tokens.refresh_token_expires_at, old.refresh_token_expires_at
-    credential, is_same = now.credential(tokens), now.credential(tokens) == now.credential(old)
-    slow = tokens.auth_token is None or not after.brought_access
-    # Whatever is not named here is what a success ends. Made once more with its times: that is faster than `evolve`.
-    made = partial(
+    """`account` with the tokens of `entry`. A field that is not named here is one that a success ends."""
+    old, new = account.tokens, entry.tokens
+    ends = new.refresh_token_expires_at
+    is_renewed = new.refresh_token != old.refresh_token or ends != old.refresh_token_expires_at
+    has_same_credential = context.credential(new) == context.credential(old)
+    no_access = new.auth_token is None or not entry.brought_access
+    # Made twice, the second time with its times: `attrs.evolve` takes five times as long.
+    build = partial(
         Account,
-        tokens,
-        AccountState.ACTIVE if credential is not None else AccountState.NOT_REFRESHABLE,
+        new,
+        working_state(new, context.credential),
         epoch=account.epoch,
-        produced_by=account.produced_by if is_same else attempt.number,
+        produced_by=account.produced_by if has_same_credential else attempt.number,
         settled_by=max(account.settled_by, attempt.number),
         failed_by=account.failed_by,
-        refreshed_at=now.at,
-        renewed_at=attempt.begun_at
-        if tokens.refresh_token != old.refresh_token or ends != before
-        else account.renewed_at,
-        failures=account.failures + 1 if slow else 0,
-        failing_since=(account.failing_since or now.at) if slow else None,
-        last_error="no access token" if slow else None,
+        refreshed_at=context.now,
+        renewed_at=attempt.begun_at if is_renewed else account.renewed_at,
+        failures=account.failures + 1 if no_access else 0,
+        failing_since=(account.failing_since or context.now) if no_access else None,
+        last_error="no access token" if no_access else None,
         needs_code=needs_code or attempt.with_code is not None,
-        renewal_stuck=_is_stuck(account, after, attempt),
+        renewal_stuck=_is_stuck(account, entry, attempt),
         body=account.body,
-        known=fingerprints.rotated(account.known, old, tokens, now.credential),
+        known=fingerprints.remember_rotated(account.known, old, new, context.credential),
     )
-    fresh, chance = made(), chance_of(login.login_id, attempt.number)
-    if slow:
-        # A success that brings no access token would be due at once, for ever.
-        again = backed_off(fresh, now.policy, now=now.at, chance=chance)
-        return made(due_at=None if fresh.needs_code else again, retry_not_before=again)
-    due_at = next_due(fresh, now.policy, chance=chance, now=now.at)
-    if account.failed_by > attempt.number and is_same:
-        # The same token was sent once more since, and what became of that still counts.
-        return made(
+    fresh, chance = build(), chance_of(login.login_id, attempt.number)
+    if no_access:
+        # At once again would be for ever.
+        again = backoff_until(fresh, context.policy, now=context.now, chance=chance)
+        return build(due_at=None if fresh.needs_code else again, retry_not_before=again)
+    due_at = next_due(fresh, context.policy, chance=chance, now=context.now)
+    if account.failed_by > attempt.number and has_same_credential:
+        # The same token was sent once more since, and the outcome of that still counts.
+        return build(
             due_at=due_at and max(due_at, account.resend_not_before or due_at),
             resend_not_before=account.resend_not_before,
             unknown_since=account.unknown_since,
         )
-    return made(due_at=due_at)
-
-
-def _after(account: Account, entry: ReplyEntry, attempt: Attempt, new: Tokens | None, now: Context) -> ReplyEntry:
-    """`entry` with the tokens that the account has after it: what the reply brought, and the rest of what is stored.
-
-    An echo of the token that was stored at the attempt is no news: what is stored is the same one, or came after it.
-    """
-    sent, brought = dict(attempt.seen).get(account.epoch, attempt.spent), entry.brought
-    if now.credential(account.tokens) != sent:
-        brought -= {name for name in SECRETS if getattr(entry.tokens, name) == sent}
-    stored = pass_on(account.tokens, attempt.spent, new, now.credential)
-    return evolve(entry, tokens=adopt(stored, entry.tokens, brought, own=entry.asked))
+    return build(due_at=due_at)
 
 
 def _is_stuck(account: Account, entry: ReplyEntry, attempt: Attempt) -> bool:
-    """Whether asking for a new refresh token is of no use."""
+    """Whether asking for a new refresh token is of no use: the last time that did not move the token's end."""
     ends, before = entry.tokens.refresh_token_expires_at, account.tokens.refresh_token_expires_at
-    # An end is told as whole seconds from an answer: a fixed one seems to move a little each time.
+    # Mesh tells an end in whole seconds from the reply: a fixed end seems to move a little each time.
     moved = (
         before is not None
         and ends is not None
@@ -143,17 +189,18 @@ def _is_stuck(account: Account, entry: ReplyEntry, attempt: Attempt) -> bool:
     return account.renewal_stuck and not moved
 
 
-def _joined(login: Login, entry: ReplyEntry, attempt: Attempt, now: Context, *, needs_code: bool) -> Account:
+def _join(login: Login, entry: ReplyEntry, attempt: Attempt, context: Context, *, needs_code: bool) -> Account:
+    """The account that a reply has brought for the first time."""
     account = Account(
         entry.tokens,
-        AccountState.ACTIVE if now.credential(entry.tokens) is not None else AccountState.NOT_REFRESHABLE,
-        epoch=now.epochs(),
+        working_state(entry.tokens, context.credential),
+        epoch=context.new_id(),
         produced_by=attempt.number,
         settled_by=attempt.number,
-        refreshed_at=now.at,
+        refreshed_at=context.now,
         renewed_at=attempt.begun_at,
         needs_code=needs_code or attempt.with_code is not None,
-        known=fingerprints.added("", entry.tokens, now.credential),
+        known=fingerprints.remember_added("", entry.tokens, context.credential),
     )
     chance = chance_of(login.login_id, attempt.number)
-    return evolve(account, due_at=next_due(account, now.policy, chance=chance, now=now.at))
+    return evolve(account, due_at=next_due(account, context.policy, chance=chance, now=context.now))

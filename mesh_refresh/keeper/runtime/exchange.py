@@ -13,11 +13,11 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.limits.limiter import Permit
-from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.attempt import Attempt, result_of
-from mesh_refresh.keeper.rules.failure import Unknown
-from mesh_refresh.keeper.rules.fencing import Context, Transition, replaced
-from mesh_refresh.keeper.rules.select import Send, next_exchange, put_off
+from mesh_refresh.keeper.rules.failure import Unknown, apply_failure, park_expired, park_unsendable, stamp_open_attempt
+from mesh_refresh.keeper.rules.mfa import mark_answered, reopen_question
+from mesh_refresh.keeper.rules.select import Send, choose_due, postpone
+from mesh_refresh.keeper.rules.transition import Context, Transition, with_account
 from mesh_refresh.keeper.rules.unreadable import judge
 from mesh_refresh.keeper.runtime.breaker_signals import blame, not_made
 from mesh_refresh.keeper.runtime.late_replies import late_replies
@@ -110,21 +110,19 @@ class LoginExchange:
                 # Nobody else may think that it is settled. The write of those tokens gives this lease back.
                 runtime.parked_leases[self.login_id] = self._row.attempt
                 return
-            await self._write(
-                login, lambda stored, now: Transition(put_off(stored, now.at + now.policy.poll, now.policy))
-            )
+            await self._write(login, lambda stored, context: Transition(postpone(stored, context)))
             return
         if self._row.open_attempt and await self._found_open(login):
             return
-        now = runtime.now()
-        wish = self._choose(login, now) if login.moving is None else None
+        context = runtime.now()
+        wish = self._choose(login, context) if login.moving is None else None
         if wish is None:
             await self._write(login, nothing_to_send)
             return
         if self._code is None and self._may_be_spent(wish.account):
-            await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
+            await self._write(login, lambda stored, context: park_unsendable(stored, wish.account, context))
             return
-        await self._exchange(login, wish, now)
+        await self._exchange(login, wish, context)
 
     def _may_be_spent(self, account: Account) -> bool:
         """Whether its tokens were sent before with an unknown fate, and their strategy allows no second request."""
@@ -134,10 +132,10 @@ class LoginExchange:
         """Stamp what nobody knows about; False where all of it was written after all."""
         may = {it.epoch: self.runtime.mesh.may_resend(it.tokens) for it in login.accounts}
 
-        def stamp(stored: Login, now: Context) -> Transition:
-            return failing.found_open(stored, login, now, may)
+        def stamp(stored: Login, context: Context) -> Transition:
+            return stamp_open_attempt(stored, login, context, may)
 
-        if stamp(login, self.runtime.now()).login == login:
+        if not stamp(login, self.runtime.now()).changed:
             return False
         await self._write(login, stamp, self.runtime.policy.resend_after)
         return True
@@ -191,14 +189,16 @@ class LoginExchange:
 
     # The exchange.
 
-    async def _exchange(self, login: Login, wish: Send, now: Context) -> None:
+    async def _exchange(self, login: Login, wish: Send, context: Context) -> None:
         account = wish.account
         asks = account.pending.id if account.pending is not None and self._code is not None else None
-        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew, credential=now.credential)
+        attempt = Attempt.of(
+            login, account, context.now, code_for=asks, renew=wish.renew, credential=context.credential
+        )
         if asks is not None:
             marked = await self._mark_answering(login, account.epoch)
             if marked is None or marked.by_epoch(account.epoch) is None:
-                await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
+                await self._write(login, lambda stored, context: _untouched(stored, attempt, context))
                 return
             login = marked
         late = late_replies(self.runtime, login, attempt, self.done)
@@ -238,14 +238,14 @@ class LoginExchange:
         _log.error("a request could not be made", extra={"login_id": self.login_id, **without_secrets(error)})
         self.not_made, self.error = True, NotReadyInTime(f"the request could not be made ({type(error).__name__})")
         failure = not_made(self.runtime, error, account, attempt, self._place)
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context))
 
     async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
         """Before a code goes out: after a crash, no other code is sent for the same question. None: not to be sent."""
 
         def mark(stored: Login, _: Context) -> Transition:
             found = stored.by_epoch(epoch)
-            return Transition(stored if found is None else failing.answering(stored, found))
+            return Transition(stored if found is None else mark_answered(stored, found))
 
         try:
             return (await swap(self.runtime, login, mark, timedelta(), mine=None)).login
@@ -337,41 +337,41 @@ class LoginExchange:
             self.error = NotReadyInTime(str(held))
             if held.pause:
                 _log.warning("an exchange was held back: %s", held, extra={"login_id": self.login_id})
-            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=held.pause))
+            await self._write(login, lambda stored, context: _untouched(stored, attempt, context, pause=held.pause))
             return
         if isinstance(error, InvalidRequest) and runtime.mesh.closed:
             self.error = NotReadyInTime("the client is closed")
-            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
+            await self._write(login, lambda stored, context: _untouched(stored, attempt, context, pause=True))
             return
         failure = blame(runtime, error, account, attempt, self._place)
         hold = runtime.policy.resend_after if isinstance(failure, Unknown) else timedelta()
         if failure is None:
-            await self._write(login, lambda stored, _: Transition(failing.code_refused(stored, attempt)))
+            await self._write(login, lambda stored, _: Transition(reopen_question(stored, attempt)))
             return
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now), hold)
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context), hold)
 
 
-def loop_choice(login: Login, now: Context) -> Send | None:
+def loop_choice(login: Login, context: Context) -> Send | None:
     """What the loop exchanges."""
-    return next_exchange(login, now.at, now.policy, now.credential)
+    return choose_due(login, context)
 
 
-def nothing_to_send(stored: Login, now: Context) -> Transition:
+def nothing_to_send(stored: Login, context: Context) -> Transition:
     """The lease goes back; whatever is due and may not be sent is put off, to the next look at the soonest.
 
     What has expired may have held up another account until now: that one is not claimed again at once either.
     """
-    applied = failing.expired(stored, now)
-    return Transition(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
+    expired = park_expired(stored, context)
+    return Transition(postpone(expired.login, context), expired.events)
 
 
-def _untouched(stored: Login, attempt: Attempt, now: Context, *, pause: bool = False) -> Transition:
+def _untouched(stored: Login, attempt: Attempt, context: Context, *, pause: bool = False) -> Transition:
     """Nothing was sent: only the lease goes back, and a question that was about to be answered is open again."""
-    login = failing.code_refused(stored, attempt) if attempt.with_code is not None else stored
+    login = reopen_question(stored, attempt) if attempt.with_code is not None else stored
     account = login.by_epoch(attempt.epoch)
     if not pause or account is None or account.due_at is None:
         return Transition(login)
-    return Transition(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
+    return Transition(with_account(login, account, evolve(account, due_at=context.now + context.policy.backoff)))
 
 
 def _continuation(account: Account) -> MfaRequired | None:

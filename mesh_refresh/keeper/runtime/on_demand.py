@@ -8,7 +8,6 @@ from attrs import define
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
-from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
@@ -17,11 +16,11 @@ from mesh_refresh.keeper.rules.select import (
     NotBefore,
     Parked,
     Send,
-    answer,
-    forced,
-    parked_for,
-    why_held,
+    answer_refresh,
+    answer_restart,
+    answer_tokens,
 )
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
 from mesh_refresh.keeper.runtime.exchange import LoginExchange
 from mesh_refresh.keeper.runtime.wakeups import Followed
@@ -44,10 +43,10 @@ class TokenRequest:
     tried: bool = False
     """An exchange was sent for it."""
 
-    def choose(self, login: Login, now: Context) -> Send | None:
+    def choose(self, login: Login, context: Context) -> Send | None:
         """What to exchange of the login as it was claimed: the rule looks again."""
         try:
-            found = self.judge(self, login, login.account(self.account_id), now)
+            found = self.judge(self, login, login.account(self.account_id), context)
         except LookupError:
             return None  # it has other accounts by now: the caller finds out by itself
         return found if isinstance(found, Send) else None
@@ -59,8 +58,8 @@ class OnDemand(Claimer):
     async def tokens(self, login_id: str, account_id: str | None, rejected: Tokens | None, wait: timedelta) -> Tokens:
         """Fresh tokens, refreshed first where they must be."""
 
-        def judge(_: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+        def judge(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_tokens(login, account, context, rejected=rejected)
 
         return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
 
@@ -68,14 +67,14 @@ class OnDemand(Claimer):
         """Tokens of an exchange that ended after this was asked for."""
         before = (await self.read(login_id, Deadline(self.runtime, wait))).account(account_id)
 
-        def judge(wish: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            if _is_fresher(account, before) and is_good(account.tokens, now.at, now.policy):
+        def judge(wish: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            if _is_fresher(account, before) and is_good(account.tokens, context.now, context.policy):
                 return Good(account.tokens)
-            found = forced(login, account, now.at, now.policy, credential=now.credential)
+            found = answer_refresh(login, account, context)
             if wish.tried and isinstance(found, Send):
                 # A second one is sent only where `tokens` would send it.
                 rejected = account.tokens
-                return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+                return answer_tokens(login, account, context, rejected=rejected)
             return found
 
         return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
@@ -87,16 +86,8 @@ class OnDemand(Claimer):
         if before is None:
             raise CodeNotWanted
 
-        def judge(_: TokenRequest, __: Login, account: Account, now: Context) -> Answer:
-            if account.pending is None or account.pending.id != before.id:
-                # Asked anew, or refreshed without a question; or refused, which is no answer.
-                refused = parked_for(account, now.credential) if account.pending is None else None
-                return refused or Good(account.tokens)
-            if account.resend_not_before is not None and now.at < account.resend_not_before:
-                return NotBefore(account.resend_not_before, "the outcome of the last exchange is not known yet")
-            if account.retry_not_before is not None and now.at < account.retry_not_before:
-                return NotBefore(account.retry_not_before, why_held(account))
-            return Send(account)
+        def judge(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_restart(login, account, before.id, context)
 
         await self._fresh(TokenRequest(login_id, account_id, judge), deadline)
         return (await self.read(login_id, deadline)).account(account_id)
@@ -127,9 +118,11 @@ class OnDemand(Claimer):
             if held is not None and not deadline.left:
                 raise held
 
-            def choose(claimed: Login, now: Context, wanted: str = wanted) -> Send | None:
+            def choose(claimed: Login, context: Context, wanted: str = wanted) -> Send | None:
                 found = next((it for it in claimed.accounts if _waits_for(it, wanted)), None)
-                waits = found is not None and found.resend_not_before is not None and now.at < found.resend_not_before
+                waits = (
+                    found is not None and found.resend_not_before is not None and context.now < found.resend_not_before
+                )
                 return None if found is None or waits else Send(found)
 
             unit = await self.claimed(login, choose, deadline, code)

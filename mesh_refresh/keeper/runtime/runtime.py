@@ -11,8 +11,8 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.keeper.limits.limiter import Limiter
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Context
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.event_queue import EventQueue
 from mesh_refresh.keeper.runtime.shared_reads import SharedReads
 from mesh_refresh.keeper.runtime.spool import Spool
@@ -118,7 +118,7 @@ class Runtime:
 
     def opened(self, row: Row) -> Login:
         """The login of a row, as it must be seen at this moment. Raises `StoreError` where it does not open."""
-        return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
+        return rewind_login(opened(self.store.cipher, row), self.clock.now())
 
     def remind(self) -> None:
         """Tell again what was told long ago, and still holds everything back."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from mesh_refresh.keeper.errors import without_secrets
-from mesh_refresh.keeper.rules.failure import BackedOff, undone
+from mesh_refresh.keeper.rules.failure import BackedOff, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import row_of
 
@@ -36,8 +36,8 @@ async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
         row = await runtime.stored(partial(runtime.store.read, backed_off.login_id))
         if row is None:
             return
-        login, now = runtime.opened(row), runtime.now()
-        after = undone(login, backed_off, now)
+        login, context = runtime.opened(row), runtime.now()
+        after = undo_backoff(login, backed_off, context)
         written = after is login or await runtime.stored(
-            partial(runtime.store.swap, row_of(runtime.store.cipher, after, now.at))
+            partial(runtime.store.swap, row_of(runtime.store.cipher, after, context.now))
         )
