@@ -29,11 +29,11 @@ from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.unit.making import START, at, attempt, beside, brought, context, how, made, question, success, tokens
 
 NONE, SAME = "none", "same"
-WORKING = {AccountState.ACTIVE, AccountState.NOT_REFRESHABLE}
+WORKING: set[str] = {AccountState.ACTIVE, AccountState.NOT_REFRESHABLE}
 STATES: dict[str, set[str]] = {
     "any": set(AccountState),
     "working": {*WORKING},
-    "parked": set(AccountState) - WORKING,
+    "parked": {*AccountState} - {*WORKING},
     **{state: {state} for state in (*AccountState, NONE)},
 }
 NUMBER = 7
@@ -175,9 +175,9 @@ def its_tokens(event: str) -> Cases:
         login = login_of(stored(state, tokens=tokens(None, "a-0", "A")), stored(AccountState.ACTIVE, tokens=OTHER))
         both = success(brought(tokens("r-b1", "b-1", "B")), beside(tokens(None, "a-1", "A"), own=False))
         yield case(event, login, apply_success(login, sent(login, 1), both, context(9)).login)
-    for refresh in ("r-z", None):
+    for shown in ("r-z", None):
         login = login_of(stored(AccountState.ACTIVE))
-        joined = success(brought(tokens("r-1", "a-1", "A")), beside(tokens(refresh, "a-z", "Z")))
+        joined = success(brought(tokens("r-1", "a-1", "A")), beside(tokens(shown, "a-z", "Z")))
         after = apply_success(login, sent(login), joined, context(9)).login
         yield Case(event, None, {}, after.accounts[1])
 
