@@ -10,7 +10,6 @@ from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown
 from mesh_refresh.replies.outcomes import CodeRefused, UnreadableReply
 from tests.keeper.unit.making import tokens
 
-
 NOT_PERMITTED = Signal(Heard.REJECTED, BreakerFault.NOT_PERMITTED)
 
 
