@@ -227,7 +227,7 @@ async def test_a_look_that_found_no_place_is_not_the_last(stage: Stage, monkeypa
         elif looks == 2:
             assert not core.limiter.free
             gate.release()
-            while core.units:  # by the end of this look, nobody has a place any more
+            while core.inflight.exchanges:  # by the end of this look, nobody has a place any more
                 await core.change(None)
 
     async with stage.keeper(concurrency=2) as keeper:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh import InvalidRequest, NotSaved
-from mesh_refresh.keeper.runtime import spool_folder
+from mesh_refresh.keeper.runtime import spool
 from mesh_refresh.keeper.runtime.spool import files
 from mesh_refresh.stores import Cipher, MemoryStore, WrongKey
 from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
@@ -75,7 +75,7 @@ async def test_new_folders_are_synced_into_those_above(
 ) -> None:
     """A power cut must not take the folder away together with what is in it."""
     synced: list[Path] = []
-    monkeypatch.setattr(spool_folder, "sync_folder", synced.append)
+    monkeypatch.setattr(spool, "sync_folder", synced.append)
     await enter(stage, folder / "inner")
     assert {folder.parent, folder, folder / "inner"} <= set(synced)
 

@@ -9,8 +9,8 @@ import pytest
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Keeper, UnknownLogin
-from mesh_refresh.keeper.runtime.shared_reads import SharedReads
 from mesh_refresh.stores import MemoryStore, Row
+from mesh_refresh.stores.shared_reads import SharedReads
 from tests.keeper.stage import EVER, MINUTE, Stage
 
 CALLERS = 50

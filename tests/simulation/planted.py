@@ -13,8 +13,7 @@ from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.rules import add as adding
 from mesh_refresh.keeper.rules import attempt as attempts
 from mesh_refresh.keeper.rules import entries as renewing
-from mesh_refresh.keeper.rules import fencing as standing
-from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.rules import plan
 from mesh_refresh.keeper.rules import success as applying
 from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
@@ -28,8 +27,10 @@ def events_before_the_write() -> Iterator[None]:
     right = unit.LoginExchange._keep
 
     async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
-        change = settling.change_for(attempt, attempts.result_of(outcome, self.core.names))
-        self.core.event_queue.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
+        change = settling.change_for(attempt, attempts.result_of(outcome, self.runtime.names))
+        self.runtime.event_queue.tell(
+            it for it in change(login, self.runtime.now()).told if isinstance(it, AccountRefreshed)
+        )
         await right(self, login, attempt, outcome)
 
     with patch.object(unit.LoginExchange, "_keep", keep):
@@ -80,19 +81,12 @@ def a_null_erases() -> Iterator[None]:
 @contextmanager
 def an_open_attempt_erased() -> Iterator[None]:
     """A keeper that claims a login of which it holds the new pair gives the lease back, as if nothing had been sent."""
-    right = unit.LoginExchange._claimed
+    right = plan.plan
 
-    async def claimed(self: Any) -> None:
-        if self.login_id not in self.core.unsaved:
-            await right(self)
-            return
+    def planned(login: Any, claimed: Any, now: Any) -> Any:
+        return plan.WriteBack(plan.put_off_for_a_look) if claimed.unsaved else right(login, claimed, now)
 
-        def put_off(stored: Any, now: Any) -> standing.Transition:
-            return standing.Transition(planning.put_off(stored, now.at + now.policy.poll, now.policy))
-
-        await self._write(self.core.opened(self._row), put_off)
-
-    with patch.object(unit.LoginExchange, "_claimed", claimed):
+    with patch.object(unit, "plan", planned):
         yield
 
 

@@ -7,6 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh_refresh.keeper.rules.plan import nothing_to_send
 from mesh_refresh.keeper.rules.select import (
     Answer,
     CodeFirst,
@@ -19,7 +20,6 @@ from mesh_refresh.keeper.rules.select import (
     next_exchange,
     put_off,
 )
-from mesh_refresh.keeper.runtime.exchange import nothing_to_send
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
 from tests.examples import bounded

@@ -16,7 +16,7 @@ from mesh_refresh.logins import Pending
 from tests.keeper.unit.making import at, changed, made, now, tokens
 
 SPANS = [it.name for it in fields(Policy) if isinstance(it.default, timedelta)]
-MAY_BE_ZERO = {"min_interval", "settle", "max_wait", "refresh_before", "hard_margin", "drain"}
+MAY_BE_ZERO = {"min_interval", "resend_after", "confirm_after", "max_wait", "refresh_before", "hard_margin", "drain"}
 FRACTIONS = ["refresh_fraction", "hard_fraction", "refusal_share"]
 COUNTS = ["concurrency", "concurrency_each", "unknown_run", "unreadable_run", "refusal_logins", "event_queue"]
 RATES = ["rate", "rate_each", "spread"]
@@ -103,7 +103,9 @@ def test_no_accepted_policy_makes_fresh_tokens_due() -> None:
         assert due > at()
 
 
-@pytest.mark.parametrize("name", ["mfa_wait", "min_interval", "settle", "give_up_after", "keep_alive", "backoff_cap"])
+@pytest.mark.parametrize(
+    "name", ["mfa_wait", "min_interval", "resend_after", "give_up_after", "keep_alive", "backoff_cap"]
+)
 def test_for_ever(name: str) -> None:
     """The longest span there is means never, and overflows nowhere."""
     policy = policy_of(name, timedelta.max)
