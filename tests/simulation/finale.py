@@ -107,9 +107,10 @@ async def _leaks(world: "World", process: Process) -> str | None:
         if core is None:
             return None
         gate = core.limiter
-        if gate.in_flight == len(core.inflight.exchanges) and not gate.reserved and not gate.asking:
+        under_way = len(core.inflight.exchanges)
+        if gate.in_flight == under_way and not gate.reserved and not gate.asking:
             return None
-        found = f"{gate.in_flight} taken by {len(core.inflight.exchanges)} units, {gate.reserved} reserved, {gate.asking} asking"
+        found = f"{gate.in_flight} taken by {under_way} exchanges, {gate.reserved} reserved, {gate.asking} asking"
         await asyncio.sleep(world.choices.deadline / 31)
     return found
 

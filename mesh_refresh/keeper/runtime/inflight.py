@@ -16,7 +16,7 @@ from mesh_refresh.logins import Login
 from mesh_refresh.replies.outcomes import Outcome
 
 
-class Write(Protocol):
+class StoreWrite(Protocol):
     """A result on its way into the store: see `mesh_refresh.keeper.runtime.writer.PendingWrite`."""
 
     path: Path | None
@@ -51,7 +51,7 @@ class ExchangeHandle:
     """Why there are no new tokens."""
     outcome: Outcome | None = None
     """The reply, while it is not in the store."""
-    write: Write | None = None
+    write: StoreWrite | None = None
     """What brings the reply into the store."""
 
     @property
@@ -68,9 +68,9 @@ class InFlight:
     """By login id. Where the lease of an earlier exchange ran out under it, that one stays: it may have tokens."""
     claims: dict[str, "asyncio.Future[None]"] = field(factory=dict)
     """Claims for callers, by login id: other callers of that login wait for them."""
-    writes: set[Write] = field(factory=set)
+    writes: set[StoreWrite] = field(factory=set)
     """Results that are being written."""
-    late: dict[Write, Outcome] = field(factory=dict)
+    late: dict[StoreWrite, Outcome] = field(factory=dict)
     """Of these, replies that came after their exchange had ended."""
     parked_leases: dict[str, int] = field(factory=dict)
     """Numbers of claims whose login has unwritten tokens, by login id: the write of the tokens gives the lease back."""
@@ -112,6 +112,6 @@ class InFlight:
         else:
             self.parked_leases.pop(login_id, None)
 
-    def give_up(self, outcome: Outcome, write: Write | None) -> None:
+    def give_up(self, outcome: Outcome, write: StoreWrite | None) -> None:
         """The store did not take `outcome` until the end: note where it is."""
         (self.spilled if write is not None and write.path is not None else self.given_up).append(outcome)

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable, result_of
 from mesh_refresh.keeper.rules.unreadable import judge
-from mesh_refresh.keeper.runtime.inflight import Write
+from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.logins import Login
@@ -70,7 +70,7 @@ async def _save(runtime: Runtime, write: PendingWrite) -> None:
     runtime.event_queue.tell(settled.told)
 
 
-def give_up(runtime: Runtime, write: Write) -> None:
+def give_up(runtime: Runtime, write: StoreWrite) -> None:
     """The store did not take a late reply until the keeper was left. Raises `NotSaved` where leaving is over."""
     reply = runtime.inflight.late.pop(write, None)
     if reply is None:

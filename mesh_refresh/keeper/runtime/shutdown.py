@@ -4,7 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from mesh_refresh.keeper.runtime.inflight import Write
+from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.late_replies import give_up
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.tasks import run_foreign
@@ -37,7 +37,7 @@ async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", withi
         await asyncio.wait(set(runtime.tasks), timeout=left if left > 0 else _LOOK_AGAIN)
     # A store that raises was given up by now. A store that does not answer is left to itself, and what it was to take
     # is in the spool before this ends.
-    spilled: set[Write] = set()
+    spilled: set[StoreWrite] = set()
     while unwritten := inflight.writes - spilled:
         spilled |= unwritten
         await asyncio.gather(*(write.spilled() for write in unwritten))
