@@ -20,7 +20,7 @@ from mesh_refresh.testing.fake.options import LoginChoices, Usual, options_of, u
 from mesh_refresh.testing.fake.server import MeshServer
 from mesh_refresh.testing.fake.traffic import FaultQueue, Traffic
 from mesh_refresh.testing.fake.unused import tell_unused
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.model import MeshModel
 from mesh_refresh.testing.model.salvage import texts

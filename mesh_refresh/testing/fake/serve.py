@@ -33,7 +33,7 @@ from mesh_refresh.testing.clock import ManualClock, MovableClock
 from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.options import LoginChoices, LoginOptions, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.testing.faults.edge import Edge
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.holdings import Held, Holdings
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost

@@ -13,7 +13,7 @@ from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.traffic import FaultQueue
 from mesh_refresh.testing.fake.unused import tell_unused
 from mesh_refresh.testing.faults.edge.connection import Connection, ConnectionEnded, ask, script_of
-from mesh_refresh.testing.faults.edge.faults import EdgeFault
+from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.reach import Reach, measured
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request

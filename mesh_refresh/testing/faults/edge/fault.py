@@ -1,20 +1,48 @@
-"""One of each kind of what an edge does, for tests that want every one."""
+"""EdgeFault: something that an edge does to a reply, as a value with a name; and one of each kind."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from mesh_refresh.testing.faults.edge import replies
 from mesh_refresh.testing.faults.edge.bodies import Body, Chunks
-from mesh_refresh.testing.faults.edge.faults import EdgeFault
+from mesh_refresh.testing.faults.edge.constructors import EdgeFaultConstructors
 from mesh_refresh.testing.faults.edge.reach import Reach
 from mesh_refresh.testing.faults.edge.replies import Moment
 
 _FOREIGN = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 
 
-def kinds() -> Iterator[EdgeFault]:
-    """One fault of each kind; each has another name."""
+@frozen
+class EdgeFault(EdgeFaultConstructors):
+    """One thing that an `Edge` does to a reply. Made by the class methods; `all` has one of each kind.
+
+    Faults combine: ``EdgeFault.long_header() | EdgeFault.split_at(100)``. What they do to the body comes first, then
+    the head, then what is sent before and behind the reply, then segments, then the end of the connection.
+    """
+
+    @classmethod
+    def all(cls) -> dict[str, "EdgeFault"]:
+        """One of each kind, by name: for ``@pytest.mark.parametrize``."""
+        return {fault.name: fault for fault in _each_kind()}
+
+    @classmethod
+    def named(cls, name: str) -> "EdgeFault":
+        """The fault of that name in `all`; of several, joined by ``+`` with a blank on each side, all at once.
+
+        Raises `ValueError`, with the names that are close.
+        """
+        faults = cls.all()
+        first, *others = name.split(" + ")
+        if first not in faults:
+            close = get_close_matches(first, faults, 5, 0.4)
+            hint = f" Close to it: {'; '.join(close)}." if close else ""
+            raise ValueError(f"There is no edge fault {first!r}.{hint}")
+        return faults[first] | cls.named(" + ".join(others)) if others else faults[first]
+
+
+def _each_kind() -> Iterator[EdgeFault]:
     yield from _heads()
     yield from _start_lines()
     yield from _lengths()
