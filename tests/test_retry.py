@@ -35,7 +35,7 @@ UNKNOWN = [OutcomeUnknown(), ServerFailure(), UnreadableReply()]
 SPANS = st.timedeltas(ZERO, timedelta(days=1))
 POLICIES = st.builds(
     RetryPolicy,
-    attempts=st.integers(1, 30),
+    max_requests=st.integers(1, 30),
     deadline=st.timedeltas(timedelta(microseconds=1), timedelta(days=1)),
     resend_unknown=st.booleans(),
     backoff=st.timedeltas(ZERO, timedelta(minutes=5)),
@@ -143,7 +143,7 @@ def test_callers_told_the_same_second_come_apart() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"attempts": 0}, {"attempts": -1}, {"deadline": ZERO}, {"deadline": timedelta(-1)}, {"backoff": timedelta(-1)},
+    [{"max_requests": 0}, {"max_requests": -1}, {"deadline": ZERO}, {"deadline": timedelta(-1)}, {"backoff": timedelta(-1)},
      {"backoff_cap": timedelta(-1)}, {"resend_after": timedelta(-1)}],
 )  # fmt: skip
 def test_senseless_policies(wrong: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def test_senseless_policies(wrong: dict[str, Any]) -> None:
         RetryPolicy(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": "3"}, {"deadline": 60}, {"backoff": 0.5}])
+@pytest.mark.parametrize("wrong", [{"max_requests": "3"}, {"deadline": 60}, {"backoff": 0.5}])
 def test_policies_of_wrong_types(wrong: dict[str, Any]) -> None:
     """A policy with numbers where durations belong is refused with a clear error."""
     with pytest.raises(InvalidRequest):
