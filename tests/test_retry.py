@@ -143,8 +143,8 @@ def test_callers_told_the_same_second_come_apart() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_requests": 0}, {"max_requests": -1}, {"deadline": ZERO}, {"deadline": timedelta(-1)}, {"backoff": timedelta(-1)},
-     {"backoff_cap": timedelta(-1)}, {"resend_after": timedelta(-1)}],
+    [{"max_requests": 0}, {"max_requests": -1}, {"deadline": ZERO}, {"deadline": timedelta(-1)},
+     {"backoff": timedelta(-1)}, {"backoff_cap": timedelta(-1)}, {"resend_after": timedelta(-1)}],
 )  # fmt: skip
 def test_senseless_policies(wrong: dict[str, Any]) -> None:
     """A policy that makes no sense is refused."""

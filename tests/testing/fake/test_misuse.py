@@ -11,6 +11,8 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, LoginOptions, ManualClock, UnusedFault
+from mesh_refresh.testing.fake.traffic import QUEUES
+from mesh_refresh.testing.fake.unused import tell_unused
 from tests.testing.conftest import Caller
 
 
@@ -131,6 +133,22 @@ async def _leave_faults(fake: FakeMesh, error: Exception | None = None) -> None:
         fake.heal()
         if error is not None:
             raise error
+
+
+async def test_a_fault_is_told_once() -> None:
+    """The end of the fake tells it, so the end of its test, which forgets all faults, tells nothing."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        async with FakeMesh() as fake, Edge(fake) as edge:
+            fake.fail(Fault.cut())
+            edge.fail(EdgeFault.long_header())
+        for queue in QUEUES:
+            queue.forget()
+            tell_unused(queue)
+    assert sorted(str(warning.message) for warning in told) == [
+        "The fault 'cut' met no request.",
+        "The fault 'long header of 20000 bytes' met no request.",
+    ]
 
 
 async def test_a_fault_that_met_a_request_is_not_told(fake: FakeMesh, caller: Caller) -> None:

@@ -98,6 +98,7 @@ class Edge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        self._queue.forget()
         if error is None:
             tell_unused(self._queue)
 
@@ -139,7 +140,7 @@ class Edge:
 
     def heal(self) -> None:
         """Forget every fault: what comes from now on passes undamaged."""
-        self._queue.forget(self._queue.rules)
+        self._queue.forget()
         self._always = cycle(())
 
     async def idle(self) -> None:
