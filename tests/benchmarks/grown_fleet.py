@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.rules.add import Adding, made
+from mesh_refresh.keeper.rules.add import Adding, new_login
 from mesh_refresh.stores import Cipher, Row, Store, row_of
 from mesh_refresh.stores.sqlite import SqliteStore
 from tests.benchmarks.cores import apart
@@ -94,6 +94,6 @@ def _rows(store: Store, logins: Iterable[int], *, due: bool) -> list[Row]:
     for number in logins:
         epoch = f"{number:032x}"
         how = Adding(now, Policy(), partial(str, epoch))
-        login, _ = made(name_of(number), epoch, [some_tokens(number, now, due=due)], how)
+        login, _ = new_login(name_of(number), epoch, [some_tokens(number, now, due=due)], how)
         rows.append(row_of(store.cipher, login, now))
     return rows

@@ -9,10 +9,9 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.rules import add as adding
-from mesh_refresh.keeper.rules.add import Adding
+from mesh_refresh.keeper.rules.add import Adding, new_login
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ReplyEntry, Success
-from mesh_refresh.keeper.rules.fencing import Context
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Account, Login
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
@@ -35,7 +34,7 @@ def names(prefix: str = "name") -> Callable[[], str]:
 _EPOCHS = names("epoch")
 
 
-def now(seconds: float = 0, policy: Policy = POLICY, credential: Credential = refresh_token_of) -> Context:
+def context(seconds: float = 0, policy: Policy = POLICY, credential: Credential = refresh_token_of) -> Context:
     """What pure code is told."""
     return Context(at(seconds), policy, _EPOCHS, credential)
 
@@ -55,7 +54,7 @@ def how(seconds: float = 0, policy: Policy = POLICY, **given: Any) -> Adding:
 
 def made(*given: Tokens, seconds: float = 0, policy: Policy = POLICY, login_id: str = "user-7", **more: Any) -> Login:
     """A login with an account for each of the tokens."""
-    return adding.made(login_id, _EPOCHS(), given or (tokens(),), how(seconds, policy, **more))[0]
+    return new_login(login_id, _EPOCHS(), given or (tokens(),), how(seconds, policy, **more))[0]
 
 
 def changed(login: Login, index: int = 0, /, **fields: Any) -> Login:

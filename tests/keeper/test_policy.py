@@ -10,10 +10,10 @@ from attrs import evolve, fields
 from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.limits.limiter import Limiter
-from mesh_refresh.keeper.rules import select as planning
 from mesh_refresh.keeper.rules.schedule import next_due
+from mesh_refresh.keeper.rules.select import answer_refresh, answer_tokens, choose_due, postpone
 from mesh_refresh.logins import Pending
-from tests.keeper.making import at, changed, made, now, tokens
+from tests.keeper.making import at, changed, context, made, tokens
 
 SPANS = [it.name for it in fields(Policy) if isinstance(it.default, timedelta)]
 MAY_BE_ZERO = {"min_interval", "resend_after", "confirm_after", "max_wait", "refresh_before", "hard_margin", "drain"}
@@ -104,7 +104,7 @@ def test_no_accepted_policy_makes_fresh_tokens_due() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mfa_wait", "min_interval", "resend_after", "give_up_after", "keep_alive", "backoff_cap"]
+    "name", ["mfa_wait", "min_interval", "resend_after", "confirm_after", "give_up_after", "keep_alive", "backoff_cap"]
 )
 def test_for_ever(name: str) -> None:
     """The longest span there is means never, and overflows nowhere."""
@@ -113,11 +113,12 @@ def test_for_ever(name: str) -> None:
     login = changed(evolve(login, succeeded_at=at()), 1, pending=Pending("question-1", "a document", at()))
     login = changed(login, needs_code=True)
     one = login.accounts[0]
-    planning.next_exchange(login, at(9000), policy)
-    planning.put_off(login, at(9000), policy)
-    planning.answer(login, one, at(9000), policy, rejected=one.tokens)
-    planning.forced(login, one, at(9000), policy)
-    assert next_due(login.accounts[1], policy, chance=0.5, now=now().at) is not None
+    later = context(9000, policy)
+    choose_due(login, later)
+    postpone(login, later)
+    answer_tokens(login, one, later, rejected=one.tokens)
+    answer_refresh(login, one, later)
+    assert next_due(login.accounts[1], policy, chance=0.5, now=context().now) is not None
 
 
 def test_a_gate_of_any_accepted_rate() -> None:

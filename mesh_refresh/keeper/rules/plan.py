@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper.rules import failure
 from mesh_refresh.keeper.rules.attempt import Attempt
-from mesh_refresh.keeper.rules.fencing import Context, Transition, replaced
-from mesh_refresh.keeper.rules.select import Send, next_exchange, put_off
+from mesh_refresh.keeper.rules.failure import park_expired, park_unsendable, stamp_open_attempt
+from mesh_refresh.keeper.rules.mfa import reopen_question
+from mesh_refresh.keeper.rules.select import Send, postpone
+from mesh_refresh.keeper.rules.transition import Context, Transition, with_account
 from mesh_refresh.logins import Login
 from mesh_refresh.tokens import Tokens
 
@@ -49,7 +50,7 @@ class WriteBack:
 Plan = LeaveLease | WriteBack | Send
 
 
-def plan(login: Login, claimed: Claimed, now: Context) -> Plan:
+def plan(login: Login, claimed: Claimed, context: Context) -> Plan:
     """The first of these that holds:
 
     1. New tokens are on their way into the store: what is stored must not be sent. An open attempt stays open, so that
@@ -65,46 +66,41 @@ def plan(login: Login, claimed: Claimed, now: Context) -> Plan:
     if claimed.open_attempt:
         may_resend = {account.epoch: claimed.may_resend(account.tokens) for account in login.accounts}
 
-        def stamp(stored: Login, now: Context) -> Transition:
-            return failure.found_open(stored, login, now, may_resend)
+        def stamp(stored: Login, context: Context) -> Transition:
+            return stamp_open_attempt(stored, login, context, may_resend)
 
-        if stamp(login, now).login != login:
-            return WriteBack(stamp, now.policy.resend_after)
-    send = claimed.choose(login, now) if login.moving is None else None
+        if stamp(login, context).changed:
+            return WriteBack(stamp, context.policy.resend_after)
+    send = claimed.choose(login, context) if login.moving is None else None
     if send is None:
         return WriteBack(nothing_to_send)
     account = send.account
     if not claimed.with_code and account.unknown_since is not None and not claimed.may_resend(account.tokens):
-        return WriteBack(lambda stored, now: failure.not_sent_twice(stored, account, now))
+        return WriteBack(lambda stored, context: park_unsendable(stored, account, context))
     return send
 
 
-def choose_due(login: Login, now: Context) -> Send | None:
-    """What the loop exchanges."""
-    return next_exchange(login, now.at, now.policy, now.credential)
-
-
-def put_off_for_a_look(stored: Login, now: Context) -> Transition:
+def put_off_for_a_look(stored: Login, context: Context) -> Transition:
     """What is due is put off until the loop's next look."""
-    return Transition(put_off(stored, now.at + now.policy.poll, now.policy))
+    return Transition(postpone(stored, context))
 
 
-def nothing_to_send(stored: Login, now: Context) -> Transition:
+def nothing_to_send(stored: Login, context: Context) -> Transition:
     """What has expired is parked; what is due and must not be sent is put off, at least until the loop's next look.
 
     An expired account may have held back another one until now: that one is not claimed again at once either.
     """
-    expired = failure.expired(stored, now)
-    return Transition(put_off_for_a_look(expired.login, now).login, expired.told)
+    expired = park_expired(stored, context)
+    return Transition(postpone(expired.login, context), expired.events)
 
 
-def not_sent(stored: Login, attempt: Attempt, now: Context, *, back_off: bool) -> Transition:
+def not_sent(stored: Login, attempt: Attempt, context: Context, *, back_off: bool) -> Transition:
     """Nothing was sent, for a reason of the keeper's own: a question that was about to be answered is open again.
 
     `back_off`: the reason would hold at once again, so the account waits for `Policy.backoff`.
     """
-    login = failure.code_refused(stored, attempt) if attempt.with_code is not None else stored
+    login = reopen_question(stored, attempt) if attempt.with_code is not None else stored
     account = login.by_epoch(attempt.epoch)
     if not back_off or account is None or account.due_at is None:
         return Transition(login)
-    return Transition(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
+    return Transition(with_account(login, account, evolve(account, due_at=context.now + context.policy.backoff)))

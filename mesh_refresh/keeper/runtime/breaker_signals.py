@@ -17,7 +17,7 @@ from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
-from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, Unknown, undone
+from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, Unknown, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.logins import Account
 from mesh_refresh.replies.outcomes import CodeRefused, UnreadableReply
@@ -140,8 +140,8 @@ async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
         row = await runtime.stored(partial(runtime.store.read, backed_off.login_id))
         if row is None:
             return
-        login, now = runtime.opened(row), runtime.now()
-        after = undone(login, backed_off, now)
+        login, context = runtime.opened(row), runtime.context()
+        after = undo_backoff(login, backed_off, context)
         written = after is login or await runtime.stored(
-            partial(runtime.store.swap, row_of(runtime.store.cipher, after, now.at))
+            partial(runtime.store.swap, row_of(runtime.store.cipher, after, context.now))
         )

@@ -5,8 +5,8 @@ from collections import Counter
 from datetime import datetime
 
 from mesh_refresh.keeper.errors import without_secrets
-from mesh_refresh.keeper.rules.plan import choose_due
 from mesh_refresh.keeper.rules.schedule import chance_of
+from mesh_refresh.keeper.rules.select import choose_due
 from mesh_refresh.keeper.runtime.exchange import LoginExchange
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import ClaimRequest

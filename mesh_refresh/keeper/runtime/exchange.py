@@ -11,12 +11,12 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.limits.limiter import Permit
-from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.attempt import Attempt, result_of
-from mesh_refresh.keeper.rules.failure import Unknown
-from mesh_refresh.keeper.rules.fencing import Context, Transition
+from mesh_refresh.keeper.rules.failure import Unknown, apply_failure
+from mesh_refresh.keeper.rules.mfa import mark_answered, reopen_question
 from mesh_refresh.keeper.rules.plan import Change, Choice, Claimed, LeaveLease, WriteBack, not_sent, plan
 from mesh_refresh.keeper.rules.select import Send
+from mesh_refresh.keeper.rules.transition import Context, Transition
 from mesh_refresh.keeper.rules.unreadable import judge
 from mesh_refresh.keeper.runtime.breaker_signals import blame, blame_user_code
 from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
@@ -87,7 +87,7 @@ class LoginExchange:
             return
         if runtime.key_mismatch.opened():
             _log.warning("logins open again: this process claims as before")
-        now = runtime.now()
+        context = runtime.context()
         claimed = Claimed(
             open_attempt=self._row.open_attempt,
             unsaved=runtime.inflight.is_unsaved(login_id),
@@ -95,13 +95,13 @@ class LoginExchange:
             choose=self._choose,
             may_resend=runtime.mesh.may_resend,
         )
-        match plan(login, claimed, now):
+        match plan(login, claimed, context):
             case LeaveLease():
                 runtime.inflight.parked_leases[login_id] = self._row.attempt
             case WriteBack(change, hold):
                 await self._write(login, change, hold)
             case Send() as send:
-                await self._send(login, send, now)
+                await self._send(login, send, context)
 
     async def _leave_unopened(self, error: StoreError) -> None:
         """Give a row that does not open back as it is: a process with other keys may open it.
@@ -155,10 +155,12 @@ class LoginExchange:
 
     # Sending.
 
-    async def _send(self, login: Login, send: Send, now: Context) -> None:
+    async def _send(self, login: Login, send: Send, context: Context) -> None:
         account = send.account
         code_for = account.pending.id if account.pending is not None and self._code is not None else None
-        attempt = Attempt.of(login, account, now.at, code_for=code_for, renew=send.renew, credential=now.credential)
+        attempt = Attempt.of(
+            login, account, context.now, code_for=code_for, renew=send.renew, credential=context.credential
+        )
         if code_for is not None:
             marked = await self._mark_answering(login, account.epoch)
             if marked is None or marked.by_epoch(account.epoch) is None:
@@ -206,7 +208,7 @@ class LoginExchange:
 
         def mark(stored: Login, _: Context) -> Transition:
             account = stored.by_epoch(epoch)
-            return Transition(stored if account is None else failing.answering(stored, account))
+            return Transition(stored if account is None else mark_answered(stored, account))
 
         try:
             return (await swap(self.runtime, login, mark, timedelta(), mine=None)).login
@@ -300,10 +302,10 @@ class LoginExchange:
             return
         failure = blame(runtime, error, account, attempt, self._permit)
         if failure is None:
-            await self._write(login, lambda stored, _: Transition(failing.code_refused(stored, attempt)))
+            await self._write(login, lambda stored, _: Transition(reopen_question(stored, attempt)))
             return
         hold = runtime.policy.resend_after if isinstance(failure, Unknown) else timedelta()
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now), hold)
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context), hold)
 
     async def _not_made(self, login: Login, attempt: Attempt, error: Exception, account: Account) -> None:
         """A part of the user's, a strategy most likely, raised before anything was sent."""
@@ -311,7 +313,7 @@ class LoginExchange:
         self.handle.not_made = True
         self.handle.error = NotReadyInTime(f"the request could not be made ({type(error).__name__})")
         failure = blame_user_code(self.runtime, error, account, attempt, self._permit)
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context))
 
     async def _write_not_sent(self, login: Login, attempt: Attempt, *, back_off: bool = False) -> None:
-        await self._write(login, lambda stored, now: not_sent(stored, attempt, now, back_off=back_off))
+        await self._write(login, lambda stored, context: not_sent(stored, attempt, context, back_off=back_off))

@@ -8,7 +8,6 @@ from typing import TypeVar
 from attrs import define
 
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
-from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
@@ -17,11 +16,11 @@ from mesh_refresh.keeper.rules.select import (
     NotBefore,
     Parked,
     Send,
-    answer,
-    forced,
-    parked_for,
-    why_held,
+    answer_refresh,
+    answer_restart,
+    answer_tokens,
 )
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
 from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.runtime import Runtime
@@ -46,10 +45,10 @@ class TokenRequest:
     tried: bool = False
     """An exchange was begun for it."""
 
-    def choose(self, login: Login, now: Context) -> Send | None:
+    def choose(self, login: Login, context: Context) -> Send | None:
         """What to exchange of the login as it was claimed: the rule decides once more."""
         try:
-            found = self.rule(self, login, login.account(self.account_id), now)
+            found = self.rule(self, login, login.account(self.account_id), context)
         except LookupError:
             return None  # it has other accounts by now: the caller sees that at its next look
         return found if isinstance(found, Send) else None
@@ -65,8 +64,8 @@ class OnDemand:
     async def tokens(self, login_id: str, account_id: str | None, rejected: Tokens | None, wait: timedelta) -> Tokens:
         """See `Keeper.tokens`."""
 
-        def rule(_: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+        def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_tokens(login, account, context, rejected=rejected)
 
         return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
 
@@ -74,14 +73,13 @@ class OnDemand:
         """Tokens of an exchange that ended after this was asked for."""
         before = (await self._claimer.read(login_id, Deadline(self._runtime, wait))).account(account_id)
 
-        def rule(request: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            if _is_fresher(account, before) and is_good(account.tokens, now.at, now.policy):
+        def rule(request: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            if _is_fresher(account, before) and is_good(account.tokens, context.now, context.policy):
                 return Good(account.tokens)
-            found = forced(login, account, now.at, now.policy, credential=now.credential)
+            found = answer_refresh(login, account, context)
             if request.tried and isinstance(found, Send):
                 # A second exchange is sent only where `tokens` would send it.
-                rejected = account.tokens
-                return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+                return answer_tokens(login, account, context, rejected=account.tokens)
             return found
 
         return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
@@ -93,16 +91,8 @@ class OnDemand:
         if before is None:
             raise CodeNotWanted
 
-        def rule(_: TokenRequest, __: Login, account: Account, now: Context) -> Answer:
-            if account.pending is None or account.pending.id != before.id:
-                # Asked anew, or refreshed without a question; or refused, which is no answer.
-                refused = parked_for(account, now.credential) if account.pending is None else None
-                return refused or Good(account.tokens)
-            if account.resend_not_before is not None and now.at < account.resend_not_before:
-                return NotBefore(account.resend_not_before, "the outcome of the last exchange is not known yet")
-            if account.retry_not_before is not None and now.at < account.retry_not_before:
-                return NotBefore(account.retry_not_before, why_held(account))
-            return Send(account)
+        def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_restart(login, account, before.id, context)
 
         await self._fresh(TokenRequest(login_id, account_id, rule), deadline)
         return (await self._claimer.read(login_id, deadline)).account(account_id)
@@ -153,7 +143,7 @@ class OnDemand:
             if login is None:
                 seen = followed.changes
                 login = await claimer.read(request.login_id, deadline)
-            found = request.rule(request, login, login.account(request.account_id), runtime.now())
+            found = request.rule(request, login, login.account(request.account_id), runtime.context())
             match found if isinstance(found, Good) else _check_at_home(login, found):
                 case Good(tokens):
                     return tokens
@@ -214,13 +204,13 @@ def _open_question(login: Login, pending_id: str | None, account_id: str | None)
     return found[0]
 
 
-def _choose_question(pending_id: str, login: Login, now: Context) -> Send | None:
+def _choose_question(pending_id: str, login: Login, context: Context) -> Send | None:
     """The account that waits for the answer to this question, unless its tokens must not be sent yet."""
     try:
         account, _ = _open_question(login, pending_id, None)
     except (CodeNotWanted, AmbiguousAccount):
         return None
-    must_wait = account.resend_not_before is not None and now.at < account.resend_not_before
+    must_wait = account.resend_not_before is not None and context.now < account.resend_not_before
     return None if must_wait else Send(account)
 
 

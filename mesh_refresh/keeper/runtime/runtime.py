@@ -10,8 +10,8 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.keeper.limits.limiter import Limiter
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Context
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.event_queue import EventQueue
 from mesh_refresh.keeper.runtime.inflight import InFlight
 from mesh_refresh.keeper.runtime.spool import Spool
@@ -77,7 +77,7 @@ class Runtime:
         """When, on the monotonic clock, the store is asked again which brokers were resumed."""
         self._cancellation_safe = store.cancellation_safe
 
-    def now(self) -> Context:
+    def context(self) -> Context:
         """What the rules are told besides the login: the time, the policy, new ids, what an exchange spends."""
         return Context(self.clock.now(), self.policy, self.names, self.mesh.credential)
 
@@ -87,7 +87,7 @@ class Runtime:
 
     def opened(self, row: Row) -> Login:
         """The login of `row`, without times that a clock which was ahead has written. Raises `StoreError`."""
-        return after_clock_went_back(opened(self.store.cipher, row), self.clock.now())
+        return rewind_login(opened(self.store.cipher, row), self.clock.now())
 
     def remind(self) -> None:
         """Tell once more of breakers that have been open for long."""

@@ -12,11 +12,11 @@ from attrs import define, evolve, field
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, Success, Unreadable
-from mesh_refresh.keeper.rules.clock_skew import as_told_now
-from mesh_refresh.keeper.rules.failure import stuck
-from mesh_refresh.keeper.rules.fencing import Context, Transition
+from mesh_refresh.keeper.rules.clock_skew import rewind_result
+from mesh_refresh.keeper.rules.mfa import park_with_question
 from mesh_refresh.keeper.rules.plan import Change
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.success import apply_success, find_stuck_renewals
+from mesh_refresh.keeper.rules.transition import Context, Transition
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
@@ -68,13 +68,13 @@ async def swap(
     told = [] if told is None else told
     sure = not told
     while True:
-        now = runtime.now()
-        applied = change(login, now)
+        context = runtime.context()
+        applied = change(login, context)
         if not told:
             # The first time that there is something to tell. A second look, after a write of which it is not known that
             # it was done, finds it done.
-            told += (*applied.told, *stuck(login, applied.login, now))
-        row, wait = row_of(runtime.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
+            told += (*applied.events, *find_stuck_renewals(login, applied.login, context))
+        row, wait = row_of(runtime.store.cipher, applied.login, context.now), hold if applied.hold else timedelta()
         owner = runtime.owner if mine is not None and mine(login.attempt) else None
         if await runtime.stored(partial(runtime.store.swap, row, owner=owner, hold=wait)):
             written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
@@ -90,13 +90,13 @@ async def swap(
 def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
     """What an outcome that brought something makes of a login."""
 
-    def change(login: Login, now: Context) -> Transition:
-        sent, came = as_told_now(attempt, result, now.at)
+    def change(login: Login, context: Context) -> Transition:
+        sent, came = rewind_result(attempt, result, context.now)
         if isinstance(came, Success):
-            return succeeded(login, sent, came, now)
+            return apply_success(login, sent, came, context)
         if isinstance(came, CodeWanted):
-            return code_wanted(login, sent, came, now)
-        return keep_unreadable(login, sent, came, now)
+            return park_with_question(login, sent, came, context)
+        return keep_unreadable(login, sent, came, context)
 
     return change
 

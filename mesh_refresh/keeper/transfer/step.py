@@ -8,10 +8,10 @@ from attrs import define, evolve, field, frozen
 from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.add import Adding
-from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Context
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
+from mesh_refresh.keeper.rules.failure import stamp_open_attempt
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -125,12 +125,12 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        now = Context(self.clock.now(), self.policy, new_id, self.credential)
+        context = Context(self.clock.now(), self.policy, new_id, self.credential)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-        stamped = failing.found_open(login, login, now, may).login
-        if stamped != login and login.moving is None:
-            await self._swap(store, stamped, owner=owner, hold=self.policy.resend_after)
-            raise Later(now.at + self.policy.resend_after)
+        stamped = stamp_open_attempt(login, login, context, may)
+        if stamped.changed and login.moving is None:
+            await self._swap(store, stamped.login, owner=owner, hold=self.policy.resend_after)
+            raise Later(context.now + self.policy.resend_after)
 
     async def _give_back(self, store: Store, login: Login, owner: str | None = None) -> None:
         owner = owner or self.owner
@@ -220,7 +220,7 @@ class Carrier:
         return Adding(self.clock.now(), self.policy, new_id, credential=self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
-        return after_clock_went_back(opened(store.cipher, row), self.clock.now())
+        return rewind_login(opened(store.cipher, row), self.clock.now())
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest, Tokens
 from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.add import Added, added, checked, made
-from mesh_refresh.keeper.rules.failure import Refused, failed
-from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.rules.add import Added, check_login, new_login, with_tokens
+from mesh_refresh.keeper.rules.failure import Refused, apply_failure
+from mesh_refresh.keeper.rules.success import apply_success
 from mesh_refresh.logins import AccountState, Login, Pending, Reason
 from mesh_refresh.replies.lineage import refresh_token_of
 from tests.examples import bounded
-from tests.keeper.making import START, at, attempt, beside, brought, changed, how, now, success, tokens
+from tests.keeper.making import START, at, attempt, beside, brought, changed, context, how, success, tokens
 from tests.keeper.making import made as login_of
 
 PARKED: dict[str, Any] = {
@@ -31,13 +31,13 @@ def rotated(login: Login, times: int) -> Login:
     """After so many exchanges of its first account: r-1, r-2 and so on, with a-1, a-2."""
     for number in range(1, times + 1):
         fresh = evolve(login.accounts[0].tokens, refresh_token=f"r-{number}", access_token=f"a-{number}")
-        login = succeeded(login, attempt(login, number), success(brought(fresh)), now(number)).login
+        login = apply_success(login, attempt(login, number), success(brought(fresh)), context(number)).login
     return login
 
 
 def add(login: Login, *given: Tokens, seconds: float = 100) -> tuple[Login, Added]:
-    checked(login.login_id, given, str(login.broker))
-    return added(login, given, how(seconds))
+    check_login(login.login_id, given, str(login.broker))
+    return with_tokens(login, given, how(seconds))
 
 
 def unchanged(login: Login, *given: Tokens) -> None:
@@ -49,7 +49,7 @@ def unchanged(login: Login, *given: Tokens) -> None:
 
 def test_a_login_that_was_not_known() -> None:
     """Each account has an epoch of its own, and is due by its tokens."""
-    login, done = made("user-7", "row", (tokens(account="A"), tokens("r-1", account="B")), how())
+    login, done = new_login("user-7", "row", (tokens(account="A"), tokens("r-1", account="B")), how())
     assert done == Added("user-7", new=("A", "B"))
     assert login.epoch == "row"
     assert len({account.epoch for account in login.accounts} | {"", "row"}) == 4
@@ -77,12 +77,12 @@ def test_a_new_login_of_the_person_fences_off_what_is_in_flight() -> None:
         None,
     )
     for outcome in (
-        succeeded(after, flying, success(brought(tokens("r-1", "a-1"))), now(200)),
-        failed(after, flying, Refused(), now(200)),
+        apply_success(after, flying, success(brought(tokens("r-1", "a-1"))), context(200)),
+        apply_failure(after, flying, Refused(), context(200)),
     ):
         assert outcome.login.accounts[0].tokens.refresh_token == "r-new"
         assert outcome.login.accounts[0].state is AccountState.ACTIVE
-        assert outcome.told == ()
+        assert outcome.events == ()
 
 
 def test_it_keeps_what_the_person_did_not_bring() -> None:
@@ -123,21 +123,21 @@ def test_what_was_added_is_known_for_ever() -> None:
     assert len(known) <= 12_000
     for name in ("0", "second", "600", "599", "110"):
         unchanged(login, tokens(f"r-{name}", f"a-{name}"))
-    assert not fingerprints.seen(known, fingerprints.fingerprint("r-50"))
+    assert not fingerprints.was_seen(known, fingerprints.fingerprint("r-50"))
 
 
 def test_adding_for_ever_keeps_the_last_thousand_marks() -> None:
     """Each login of the person adds marks; the latest are kept, those of rotated tokens go first."""
-    known = fingerprints.rotated("", tokens("r-old", "a-old"), tokens("r-new", "a-new"), refresh_token_of)
+    known = fingerprints.remember_rotated("", tokens("r-old", "a-old"), tokens("r-new", "a-new"), refresh_token_of)
     for number in range(fingerprints.MOST):
-        known = fingerprints.added(known, tokens(f"r-{number}", None), refresh_token_of)
+        known = fingerprints.remember_added(known, tokens(f"r-{number}", None), refresh_token_of)
     assert fingerprints.count(known) == fingerprints.MOST
     assert not fingerprints.was_rotated(known, fingerprints.fingerprint("r-old"))
-    assert fingerprints.seen(known, fingerprints.fingerprint("r-0"))
-    known = fingerprints.added(known, tokens("r-more", None), refresh_token_of)
+    assert fingerprints.was_seen(known, fingerprints.fingerprint("r-0"))
+    known = fingerprints.remember_added(known, tokens("r-more", None), refresh_token_of)
     assert fingerprints.count(known) == fingerprints.MOST
-    assert not fingerprints.seen(known, fingerprints.fingerprint("r-0"))
-    assert fingerprints.seen(known, fingerprints.fingerprint("r-1"))
+    assert not fingerprints.was_seen(known, fingerprints.fingerprint("r-0"))
+    assert fingerprints.was_seen(known, fingerprints.fingerprint("r-1"))
 
 
 def test_no_news_while_an_exchange_is_under_way() -> None:
@@ -145,7 +145,7 @@ def test_no_news_while_an_exchange_is_under_way() -> None:
     login = login_of()
     flying = attempt(login, 1)
     unchanged(login, tokens())
-    after = succeeded(add(login, tokens())[0], flying, success(brought(tokens("r-1", "a-1"))), now(5)).login
+    after = apply_success(add(login, tokens())[0], flying, success(brought(tokens("r-1", "a-1"))), context(5)).login
     assert after.accounts[0].tokens.refresh_token == "r-1"
 
 
@@ -266,7 +266,7 @@ def test_a_joined_account_is_known_too() -> None:
     """What a reply brought for an account not seen before, and is added afterwards, is no news."""
     login = login_of(tokens(account="A"))
     entries = success(brought(tokens("r-1", "a-1", "A")), beside(tokens("r-b", "a-b", "B")))
-    login = succeeded(login, attempt(login, 1), entries, now(1)).login
+    login = apply_success(login, attempt(login, 1), entries, context(1)).login
     assert len(login.accounts) == 2
     unchanged(login, tokens("r-b", "a-b", "B"))
     unchanged(login, tokens(account="A"), tokens("r-b", "a-b", "B"))
@@ -275,22 +275,22 @@ def test_a_joined_account_is_known_too() -> None:
 def test_what_is_due_at_once_is_spread() -> None:
     """Over the span that was asked for; what is due later stays."""
     due = [
-        made(f"user-{n}", "row", (tokens(access=None),), how(over=timedelta(hours=1)))[0].accounts[0].due_at
+        new_login(f"user-{n}", "row", (tokens(access=None),), how(over=timedelta(hours=1)))[0].accounts[0].due_at
         for n in range(500)
     ]
     assert all(it is not None and at() <= it < at(3600) for it in due)
     assert len(set(due)) == 500
-    late = made("user-7", "row", (tokens(),), how(over=timedelta(hours=1)))[0].accounts[0]
+    late = new_login("user-7", "row", (tokens(),), how(over=timedelta(hours=1)))[0].accounts[0]
     assert late == evolve(login_of().accounts[0], epoch=late.epoch)
 
 
 def test_due_at_once() -> None:
     """Whatever the lifetimes say; but nothing is exchanged before it may be, nor without a refresh token."""
     at_once: dict[str, Any] = {"at_once": True}
-    assert made("u", "row", (tokens(),), how(**at_once))[0].accounts[0].due_at == START
+    assert new_login("u", "row", (tokens(),), how(**at_once))[0].accounts[0].due_at == START
     delayed = tokens(access=None, not_before=at(500))
-    assert made("u", "row", (delayed,), how(**at_once))[0].accounts[0].due_at == at(500)
-    assert made("u", "row", (tokens(None),), how(**at_once))[0].accounts[0].due_at == at(3600)
+    assert new_login("u", "row", (delayed,), how(**at_once))[0].accounts[0].due_at == at(500)
+    assert new_login("u", "row", (tokens(None),), how(**at_once))[0].accounts[0].due_at == at(3600)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_due_at_once() -> None:
 def test_what_cannot_be_one_login(login_id: Any, given: Any) -> None:
     """It is refused, and the tokens are not shown."""
     with pytest.raises(InvalidRequest) as caught:
-        checked(login_id, given, "coinbase")
+        check_login(login_id, given, "coinbase")
     assert "r-0" not in str(caught.value)
 
 

@@ -7,23 +7,22 @@ import pytest
 from attrs import asdict, evolve, fields
 
 from mesh_refresh.keeper.rules.attempt import CodeWanted, Success
-from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back, as_told_now
-from mesh_refresh.keeper.rules.select import next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.rules.clock_skew import rewind_login, rewind_result
+from mesh_refresh.keeper.rules.select import choose_due
+from mesh_refresh.keeper.rules.success import apply_success
 from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login, Pending
 from mesh_refresh.tokens import Tokens
 from tests.keeper.making import (
     HOUR,
-    POLICY,
     START,
     at,
     attempt,
     beside,
     brought,
     changed,
+    context,
     made,
-    now,
     question,
     success,
     tokens,
@@ -51,12 +50,12 @@ def test_the_clock_went_back() -> None:
     """Nobody knows how much time has passed: what is refreshed is due, and what is waited for is told anew."""
     login = evolve(made(tokens(got=3600)), changed_at=at(3700), succeeded_at=at(3650))
     login = changed(login, resend_not_before=at(3820), retry_not_before=at(3710))
-    seen = after_clock_went_back(login, at(100))
+    seen = rewind_login(login, at(100))
     one = seen.accounts[0]
     assert (one.due_at, one.resend_not_before, one.retry_not_before) == (at(100), at(220), at(110))
     assert seen.succeeded_at is None
     assert one.tokens.expires_at == at(3600), "an hour after it was obtained, as if that had been now"
-    assert after_clock_went_back(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts
+    assert rewind_login(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts
 
 
 def test_the_clock_went_back_while_a_code_is_waited_for() -> None:
@@ -64,19 +63,19 @@ def test_the_clock_went_back_while_a_code_is_waited_for() -> None:
     login = made(tokens(account="A"), tokens("r-1", account="B"))
     login = changed(login, 1, state=MFA, pending=evolve(QUESTION, asked_at=at(36_000)))
     login = changed(evolve(login, changed_at=at(36_000)), needs_code=True, due_at=START)
-    seen = after_clock_went_back(login, at(100))
-    assert next_exchange(seen, at(100) + timedelta(minutes=10), POLICY) is not None
+    seen = rewind_login(login, at(100))
+    assert choose_due(seen, context(700)) is not None
 
 
 def test_parked_and_on_demand_accounts_after_the_clock_went_back() -> None:
     """They do not become due by that, and delayed ones are not exchanged before their time."""
     login = evolve(made(), changed_at=at(9999))
     for given in ({"due_at": None, "needs_code": True}, {"due_at": None, "state": MFA, "pending": QUESTION}):
-        seen = after_clock_went_back(changed(login, **given), START)
-        assert next_exchange(seen, START, POLICY) is None
+        seen = rewind_login(changed(login, **given), START)
+        assert choose_due(seen, context()) is None
         assert seen.accounts[0].due_at is None
     delayed = evolve(made(tokens(access=None, not_before=at(500))), changed_at=at(9999))
-    assert next_exchange(after_clock_went_back(delayed, START), START, POLICY) is None
+    assert choose_due(rewind_login(delayed, START), context()) is None
 
 
 @pytest.mark.parametrize("ahead", [HOUR, 24 * HOUR, YEARS])
@@ -87,7 +86,7 @@ def test_no_time_of_a_clock_that_was_ahead_is_left(ahead: timedelta) -> None:
     given = tokens(got=ahead.total_seconds(), not_before=then, refresh_token_expires_at=then + HOUR)
     account = Account(given, pending=evolve(QUESTION, asked_at=then), **told)
     login = Login("a", "coinbase", (account,), round_at=then, succeeded_at=then, changed_at=then)
-    seen = evolve(after_clock_went_back(login, START), changed_at=None)
+    seen = evolve(rewind_login(login, START), changed_at=None)
     assert max(moments(seen)) == START + HOUR, asdict(seen)
     assert seen.accounts[0].tokens.refresh_token_expires_at == START + HOUR
 
@@ -95,7 +94,7 @@ def test_no_time_of_a_clock_that_was_ahead_is_left(ahead: timedelta) -> None:
 def test_what_was_told_before_the_clock_was_ahead_stays() -> None:
     """Only what is in the future was told by it."""
     login = evolve(made(tokens(refresh_token_expires_at=at(99_999))), changed_at=at(86_400), round_at=at(-5))
-    seen = after_clock_went_back(login, at(100))
+    seen = rewind_login(login, at(100))
     assert seen.round_at == at(-5)
     assert seen.accounts[0].tokens == login.accounts[0].tokens
     assert seen.accounts[0].renewed_at == login.accounts[0].renewed_at
@@ -105,12 +104,14 @@ def rounds_after(login: Login, policy_seconds: int) -> int:
     """How often the loop exchanges three accounts that share a token, where each reply names the one asked for."""
     done, moment = 0, 1.0
     while moment < policy_seconds:
-        found = next_exchange(login, at(moment), POLICY)
+        found = choose_due(login, context(moment))
         if found is not None:
             done += 1
             name = found.account.tokens.account_id
             came = success(brought(tokens(f"r-{done}", f"a-{done}", name, got=moment)))
-            login = succeeded(login, attempt(login, done, found.account, seconds=moment), came, now(moment)).login
+            login = apply_success(
+                login, attempt(login, done, found.account, seconds=moment), came, context(moment)
+            ).login
         moment += 1.0
     return done
 
@@ -123,7 +124,7 @@ def test_siblings_do_not_renew_each_other_until_the_clock_is_right(ahead: float,
     for index in range(3):
         login = changed(login, index, due_at=START, behind=behind)
     login = evolve(login, round_at=at(ahead), changed_at=at(ahead))
-    assert rounds_after(after_clock_went_back(login, at()), 1800) <= 6
+    assert rounds_after(rewind_login(login, at()), 1800) <= 6
 
 
 def test_a_round_that_is_ahead_although_the_row_is_not() -> None:
@@ -144,12 +145,12 @@ def test_a_reply_that_was_asked_for_when_the_clock_was_ahead(ahead: timedelta) -
         kind(tokens("r-1", f"a-{name}", name, got=seconds, refresh_token_expires_at=ends))
         for kind, name in ((brought, "A"), (beside, "B"))
     ]
-    after = change_for(sent, success(*came))(login, now(5)).login
+    after = change_for(sent, success(*came))(login, context(5)).login
     assert [it.tokens.expires_at for it in after.accounts] == [at(5) + HOUR] * 2
     assert [it.tokens.refresh_token_expires_at for it in after.accounts] == [at(5) + HOUR] * 2
     assert max(moments(after)) == at(5) + HOUR
     asked = evolve(question("question-1", "r-1", came[1]), refresh_token_expires_at=ends)
-    parked = change_for(sent, asked)(login, now(5)).login
+    parked = change_for(sent, asked)(login, context(5)).login
     assert max(moments(parked)) == at(5) + HOUR
     assert parked.accounts[0].tokens.refresh_token == "r-1"
 
@@ -160,4 +161,4 @@ def test_a_reply_in_time_is_taken_as_it_came() -> None:
     sent, came = attempt(login, 1, seconds=100), success(brought(tokens("r-1", "a-1", got=100)))
     assert isinstance(came, Success)
     assert not isinstance(came, CodeWanted)
-    assert as_told_now(sent, came, at()) == (sent, came)
+    assert rewind_result(sent, came, at()) == (sent, came)

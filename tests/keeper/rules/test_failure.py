@@ -8,22 +8,29 @@ from attrs import evolve
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
-from mesh_refresh.keeper.rules.failure import Failed, Failure, Refused, Unknown, expired, failed, found_open
-from mesh_refresh.keeper.rules.fencing import Transition
-from mesh_refresh.keeper.rules.select import NotBefore, Send, answer, forced, next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.rules.failure import (
+    Failed,
+    Failure,
+    Refused,
+    Unknown,
+    apply_failure,
+    park_expired,
+    stamp_open_attempt,
+)
+from mesh_refresh.keeper.rules.select import NotBefore, Send, answer_refresh, answer_tokens, choose_due
+from mesh_refresh.keeper.rules.success import apply_success
+from mesh_refresh.keeper.rules.transition import Transition
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.making import (
     HOUR,
-    POLICY,
     START,
     at,
     attempt,
     beside,
     brought,
     changed,
+    context,
     made,
-    now,
     success,
     tokens,
 )
@@ -32,7 +39,7 @@ RECONNECT = AccountState.RECONNECT_REQUIRED
 
 
 def after(login: Login, failure: Failure, number: int = 1, seconds: float = 10, index: int = 0) -> Transition:
-    return failed(login, attempt(login, number, index), failure, now(seconds))
+    return apply_failure(login, attempt(login, number, index), failure, context(seconds))
 
 
 def one(applied: Transition | Login, index: int = 0) -> Account:
@@ -47,12 +54,12 @@ def test_a_refusal_is_asked_once_more_and_then_parks() -> None:
     account = one(first)
     assert (account.state, account.refused_at, account.due_at) == (AccountState.ACTIVE, at(10), at(130))
     assert account.retry_not_before == at(130)
-    assert first.told == ()
+    assert first.events == ()
     second = after(first.login, Refused("Sorry."), 2, 140)
     account = one(second)
     assert (account.state, account.reason, account.due_at) == (RECONNECT, Reason.REFUSED, None)
     assert account.tokens == login.accounts[0].tokens
-    [event] = second.told
+    [event] = second.events
     assert isinstance(event, ReconnectRequired)
     assert (event.reason, event.display_message) == (Reason.REFUSED, "Sorry.")
 
@@ -99,7 +106,7 @@ def test_backing_off() -> None:
         account = one(login)
         assert account.retry_not_before == account.due_at
         waits.append((account.due_at or START) - at(seconds))
-        [event] = applied.told
+        [event] = applied.events
         assert isinstance(event, AttemptFailed)
         assert (event.failures, event.error, event.retry_at) == (number, "Locked", account.due_at)
     assert timedelta(seconds=5) <= waits[0] <= timedelta(seconds=10)
@@ -116,10 +123,10 @@ def test_an_unknown_outcome_binds_everybody() -> None:
     assert (account.unknown_since, account.resend_not_before, account.due_at) == (at(10), at(3540), at(3540))
     assert account.state is AccountState.ACTIVE
     for seconds in (11, 131, 3539):
-        assert next_exchange(login, at(seconds), POLICY) is None
-        assert isinstance(forced(login, account, at(seconds), POLICY), NotBefore)
-    assert next_exchange(login, at(3540), POLICY) is not None
-    assert isinstance(answer(login, account, at(3540), POLICY), Send)
+        assert choose_due(login, context(seconds)) is None
+        assert isinstance(answer_refresh(login, account, context(seconds)), NotBefore)
+    assert choose_due(login, context(3540)) is not None
+    assert isinstance(answer_tokens(login, account, context(3540)), Send)
 
 
 def test_unknown_outcomes_in_a_row() -> None:
@@ -147,7 +154,7 @@ def test_unknown_outcomes_back_off_like_any_failure() -> None:
     assert min(waits[10:600]) >= 450
     assert len({round(it) for it in waits[10:600]}) > 50, "by chance, not all at once"
     assert min(waits[-90:]) >= 0.9 * 86_400
-    assert isinstance(answer(login, one(login), at(when - 1), POLICY, rejected=one(login).tokens), NotBefore)
+    assert isinstance(answer_tokens(login, one(login), context(when - 1), rejected=one(login).tokens), NotBefore)
 
 
 def test_where_no_second_request_is_allowed() -> None:
@@ -155,7 +162,7 @@ def test_where_no_second_request_is_allowed() -> None:
     applied = after(made(), Unknown("ServerFailure", may_resend=False))
     assert (one(applied).state, one(applied).reason, one(applied).due_at) == (RECONNECT, Reason.UNKNOWN, None)
     assert one(applied).tokens.refresh_token == "r-0"
-    assert [type(it) for it in applied.told] == [ReconnectRequired]
+    assert [type(it) for it in applied.events] == [ReconnectRequired]
 
 
 def test_who_shares_the_token_waits_too() -> None:
@@ -178,7 +185,7 @@ def test_who_was_never_sent_is_not_parked() -> None:
     assert waiting.resend_not_before is not None
     assert waiting.due_at is not None
     assert waiting.due_at >= waiting.resend_not_before
-    refused = failed(found, attempt(found, 2, 3), Refused(), now(9999)).login
+    refused = apply_failure(found, attempt(found, 2, 3), Refused(), context(9999)).login
     assert refused.accounts[3].reason is Reason.REFUSED_AFTER_SIBLING
 
 
@@ -186,11 +193,11 @@ def test_a_lease_that_ran_out() -> None:
     """Nobody knows which account it was for: all of them wait, and none that has nothing to send."""
     login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens(None, account="C")), attempt=3)
     login = changed(login, 1, needs_code=True, due_at=None)
-    found = found_open(login, login, now(10)).login
+    found = stamp_open_attempt(login, login, context(10)).login
     assert [it.unknown_since for it in found.accounts] == [at(10), at(10), None]
     assert [it.due_at for it in found.accounts] == [at(3540), None, at(3600)]
-    assert found_open(found, login, now(20)).login == found, "a second look changes nothing"
-    strict = found_open(login, login, now(10), {login.accounts[0].epoch: False}).login
+    assert stamp_open_attempt(found, login, context(20)).login == found, "a second look changes nothing"
+    strict = stamp_open_attempt(login, login, context(10), {login.accounts[0].epoch: False}).login
     assert [it.state for it in strict.accounts] == [RECONNECT, "active", "not_refreshable"]
 
 
@@ -199,7 +206,7 @@ def test_what_is_told_of_a_lease_that_ran_out() -> None:
     login = evolve(made(tokens(account="A"), tokens("r-b", account="B"), tokens("r-c", account="C")), attempt=3)
     login = changed(login, 1, state=RECONNECT, reason=Reason.REFUSED, due_at=None)
     may = {login.accounts[2].epoch: False}
-    attempt_failed, parked = found_open(login, login, now(10), may).told
+    attempt_failed, parked = stamp_open_attempt(login, login, context(10), may).events
     assert isinstance(attempt_failed, AttemptFailed)
     assert (attempt_failed.account_id, attempt_failed.error, attempt_failed.failures) == ("A", "lease ran out", 1)
     assert attempt_failed.retry_at == at(3540)
@@ -211,8 +218,8 @@ def test_a_parked_account_is_told_once() -> None:
     """Tried by hand, and refused again or with an unknown outcome: only another reason is news."""
     login = changed(made(), state=RECONNECT, reason=Reason.REFUSED, due_at=None)
     for failure in (Refused("Sorry."), Unknown("ServerFailure")):
-        assert after(login, failure).told == ()
-    [event] = after(changed(login, unknown_since=START), Refused()).told
+        assert after(login, failure).events == ()
+    [event] = after(changed(login, unknown_since=START), Refused()).events
     assert isinstance(event, ReconnectRequired)
     assert event.reason is Reason.REFUSED_AFTER_UNKNOWN
 
@@ -221,8 +228,8 @@ def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:
     """The pair that its owner wrote since is no unknown one."""
     login = evolve(made(), attempt=3)
     fresh = tokens("r-1", "a-1", got=5)
-    written = succeeded(login, attempt(login, 2), success(brought(fresh)), now(8)).login
-    assert found_open(written, login, now(10)).login == written
+    written = apply_success(login, attempt(login, 2), success(brought(fresh)), context(8)).login
+    assert stamp_open_attempt(written, login, context(10)).login == written
 
 
 def test_a_parked_account_that_is_tried_by_hand() -> None:
@@ -233,7 +240,7 @@ def test_a_parked_account_that_is_tried_by_hand() -> None:
     for failure in (Failed("Locked", blamed=True), Unknown("ServerFailure"), Failed("Throttled", blamed=False)):
         account = one(after(login, failure))
         assert (account.state, account.due_at) == (RECONNECT, None)
-    back = succeeded(login, attempt(login, 1), success(brought(tokens("r-1"))), now(5)).login
+    back = apply_success(login, attempt(login, 1), success(brought(tokens("r-1"))), context(5)).login
     assert one(back).state is AccountState.ACTIVE
 
 
@@ -253,17 +260,19 @@ def test_on_demand_accounts_stay_so() -> None:
 def test_what_cannot_be_refreshed_expires() -> None:
     """With an event, once; and not before its time."""
     login = made(tokens(None))
-    assert expired(login, now(3599)).login == login
-    ended = expired(login, now(3600))
-    assert (one(ended).state, one(ended).reason, len(ended.told)) == (RECONNECT, Reason.EXPIRED, 1)
-    assert expired(ended.login, now(9999)).told == ()
+    assert park_expired(login, context(3599)).login == login
+    ended = park_expired(login, context(3600))
+    assert (one(ended).state, one(ended).reason, len(ended.events)) == (RECONNECT, Reason.EXPIRED, 1)
+    assert park_expired(ended.login, context(9999)).events == ()
 
 
 def test_who_cannot_be_refreshed_stays_so_after_a_siblings_exchange() -> None:
     """An access token for it is taken, and it expires in its time: it is never due to an exchange it cannot have."""
     login = made(tokens(account="A"), tokens(None, "a-b", "B"))
     fresh = beside(tokens("r-1", "b-1", "B", got=600), own=False)
-    login = succeeded(login, attempt(login, 1), success(brought(tokens("r-1", "a-1", "A")), fresh), now(600)).login
+    login = apply_success(
+        login, attempt(login, 1), success(brought(tokens("r-1", "a-1", "A")), fresh), context(600)
+    ).login
     account = one(login, 1)
     assert (account.tokens.access_token, account.tokens.refresh_token) == ("b-1", None)
     assert (account.state, account.due_at) == (AccountState.NOT_REFRESHABLE, at(4200))
@@ -275,8 +284,8 @@ def test_no_access_token_is_paced_like_a_failure() -> None:
     moment, count = 0.0, 0
     while moment < 3600:
         fresh = tokens(f"r-{count + 1}", None, got=moment)
-        login = succeeded(
-            login, attempt(login, count + 1, seconds=moment), success(brought(fresh, access=False)), now(moment)
+        login = apply_success(
+            login, attempt(login, count + 1, seconds=moment), success(brought(fresh, access=False)), context(moment)
         ).login
         count += 1
         assert one(login).due_at is not None
@@ -305,16 +314,16 @@ def test_the_wait_after_an_unknown_outcome_has_an_end(policy: Policy, wait: time
     """However long the access token lives: then the loop sends the tokens again, though they were due in years."""
     login = changed(made(TEN_YEARS), due_at=START + YEARS / 2)
     if how == "unknown":
-        written = failed(login, attempt(login, 1), Unknown("ServerFailure"), now(policy=policy)).login
+        written = apply_failure(login, attempt(login, 1), Unknown("ServerFailure"), context(policy=policy)).login
     else:
         found = evolve(login, attempt=2)
-        written = found_open(found, found, now(policy=policy)).login
+        written = stamp_open_attempt(found, found, context(policy=policy)).login
     account = written.accounts[0]
     assert account.resend_not_before == START + wait
     assert account.due_at == START + wait
-    assert next_exchange(written, START + wait, policy) is not None
+    assert choose_due(written, context(wait.total_seconds(), policy)) is not None
     ended = evolve(account, tokens=evolve(TEN_YEARS, expires_at=at()))
-    assert isinstance(answer(written, ended, at(), policy), NotBefore)
+    assert isinstance(answer_tokens(written, ended, context(policy=policy)), NotBefore)
 
 
 def test_a_wait_that_ends_before_the_cap_stays() -> None:
@@ -325,7 +334,7 @@ def test_a_wait_that_ends_before_the_cap_stays() -> None:
         (tokens(expires_at=None), 120),
     ):
         login = made(given)
-        written = failed(login, attempt(login, 1), Unknown("ServerFailure"), now()).login
+        written = apply_failure(login, attempt(login, 1), Unknown("ServerFailure"), context()).login
         assert written.accounts[0].resend_not_before == at(wait)
 
 
@@ -335,10 +344,10 @@ def test_a_question_whose_sender_died_is_asked_anew_soon() -> None:
     login = made(TEN_YEARS, tokens("r-b", account="B", expires_at=START + YEARS))
     login = changed(login, state=AccountState.MFA_REQUIRED, pending=pending, due_at=None)
     found = evolve(login, attempt=2)
-    written = found_open(found, found, now()).login
+    written = stamp_open_attempt(found, found, context()).login
     assert [it.resend_not_before for it in written.accounts] == [at(120), START + timedelta(days=1)]
     assert written.accounts[0].pending == pending
     assert written.accounts[0].due_at is None
     asked = attempt(login, 1, 0)
-    unknown = failed(login, asked, Unknown("ServerFailure"), now()).login
+    unknown = apply_failure(login, asked, Unknown("ServerFailure"), context()).login
     assert unknown.accounts[0].resend_not_before == at(120)

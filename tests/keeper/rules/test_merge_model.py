@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mesh_refresh import RefreshOptions, Tokens
 from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.add import added
+from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.attempt import Attempt, Success, result_of
-from mesh_refresh.keeper.rules.failure import Refused, failed
+from mesh_refresh.keeper.rules.failure import Refused, apply_failure
 from mesh_refresh.keeper.runtime.writer import change_for
 from mesh_refresh.logins import Account, AccountState, Login
 from tests.examples import TIMES, bounded
-from tests.keeper.making import attempt, how, made, now, tokens
+from tests.keeper.making import attempt, context, how, made, tokens
 from tests.keeper.rules.brokers import STRATEGIES, Place, Plain, account_after, placed, replied
 
 pytestmark = pytest.mark.once
@@ -78,9 +78,9 @@ class Merging(RuleBasedStateMachine):
         return made(*given, seconds=self.seconds, credential=self.strategy.credential)
 
     def _applied(self, flight: _Flight) -> Login:
-        moment = now(self.seconds, credential=self.strategy.credential)
+        moment = context(self.seconds, credential=self.strategy.credential)
         if isinstance(flight.outcome, Refused):
-            return failed(self.login, flight.attempt, flight.outcome, moment).login
+            return apply_failure(self.login, flight.attempt, flight.outcome, moment).login
         return change_for(flight.attempt, flight.outcome)(self.login, moment).login
 
     def _new_tokens(self, *names: str) -> list[Tokens]:
@@ -110,7 +110,7 @@ class Merging(RuleBasedStateMachine):
         account = self.login.accounts[index % len(self.login.accounts)]
         name = self.named(account)
         credential = self.strategy.credential
-        moment = now(self.seconds, credential=credential)
+        moment = context(self.seconds, credential=credential)
         sent = attempt(self.login, next(self.attempts), account, seconds=self.seconds, credential=credential)
         line, spent = self.lines[name], self.bare(account.tokens).refresh_token
         if spent != line.live:
@@ -125,9 +125,9 @@ class Merging(RuleBasedStateMachine):
                 entries[self.named(other)] = self._beside(self.named(other), line, rotates=rotates, bare=bare)
         content = placed(entries, name, line.live if rotates else None, place, share=self.share)
         outcome = self.strategy.interpret(
-            self.strategy.build(account.tokens, RefreshOptions()), account.tokens, replied(content), moment.at
+            self.strategy.build(account.tokens, RefreshOptions()), account.tokens, replied(content), moment.now
         )
-        kept = result_of(outcome, moment.epochs)
+        kept = result_of(outcome, moment.new_id)
         assert isinstance(kept, Success)
         self.flying.append(_Flight(sent, kept))
         for key, kept_for in self.saved.items():  # what a program without a keeper saves
@@ -180,7 +180,7 @@ class Merging(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2), everybody=st.booleans())
     def log_in_anew(self, index: int, everybody: bool) -> None:
         names = self.names if everybody else (self.names[index % len(self.names)],)
-        self.login, done = added(
+        self.login, done = with_tokens(
             self.login, self._new_tokens(*names), how(self.seconds, credential=self.strategy.credential)
         )
         assert {self.strategy.named(it) for it in done.replaced} == set(names)
@@ -189,7 +189,7 @@ class Merging(RuleBasedStateMachine):
     def add_once_more(self, index: int) -> None:
         """A start-up adds what was once added."""
         given = (self.ever[index % len(self.ever)],)
-        after, done = added(self.login, given, how(self.seconds, credential=self.strategy.credential))
+        after, done = with_tokens(self.login, given, how(self.seconds, credential=self.strategy.credential))
         assert not done.changed
         assert after == self.login
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.rules.schedule import (
     ONCE_A_DAY,
-    backed_off,
+    backoff_until,
     chance_of,
     good_until,
     is_good,
     next_due,
-    paced,
     resend_not_before,
+    respect_min_interval,
     wants_new_refresh_token,
 )
 from mesh_refresh.logins import Account, AccountState
@@ -157,19 +157,19 @@ def test_chance_differs_by_login_and_attempt() -> None:
 def test_backing_off() -> None:
     """Doubled with each failure up to the cap, shortened by chance by half at the most."""
     waits = [
-        (backed_off(evolve(account(), failures=n), POLICY, now=START, chance=0.0) - START).total_seconds()
+        (backoff_until(evolve(account(), failures=n), POLICY, now=START, chance=0.0) - START).total_seconds()
         for n in (1, 2, 3, 7, 8, 100, 10**6)
     ]
     assert waits == [10, 20, 40, 640, 900, 900, 900]
-    assert backed_off(evolve(account(), failures=1), POLICY, now=START, chance=0.999) > at(5)
+    assert backoff_until(evolve(account(), failures=1), POLICY, now=START, chance=0.999) > at(5)
 
 
 def test_giving_up() -> None:
     """After a week of unbroken failure it is tried once a day."""
     failing = evolve(account(), failures=500, failing_since=START)
     week = START + POLICY.give_up_after
-    assert backed_off(failing, POLICY, now=week - timedelta(seconds=1), chance=0.0) < week + timedelta(minutes=15)
-    assert backed_off(failing, POLICY, now=week, chance=0.0) == week + ONCE_A_DAY
+    assert backoff_until(failing, POLICY, now=week - timedelta(seconds=1), chance=0.0) < week + timedelta(minutes=15)
+    assert backoff_until(failing, POLICY, now=week, chance=0.0) == week + ONCE_A_DAY
 
 
 def test_settling() -> None:
@@ -186,10 +186,10 @@ def test_after_a_success_nothing_is_due_for_a_while() -> None:
     """`min_interval` holds for every account of the login, but not for what only expires."""
     login = evolve(made(tokens(account="A"), tokens("r-1", account="B")), succeeded_at=at(100))
     login = changed(changed(login, 0, due_at=at(50)), 1, due_at=None)
-    assert [it.due_at for it in paced(login, POLICY).accounts] == [at(110), None]
-    assert paced(login, Policy(min_interval=timedelta())) is login
+    assert [it.due_at for it in respect_min_interval(login, POLICY).accounts] == [at(110), None]
+    assert respect_min_interval(login, Policy(min_interval=timedelta())) is login
     expiring = changed(login, 0, state=AccountState.NOT_REFRESHABLE)
-    assert paced(expiring, POLICY).accounts[0].due_at == at(50)
+    assert respect_min_interval(expiring, POLICY).accounts[0].due_at == at(50)
 
 
 def test_the_ends_of_the_calendar() -> None:
@@ -201,7 +201,7 @@ def test_the_ends_of_the_calendar() -> None:
             for moment in (FIRST, START, LAST):
                 for chance in (0.0, 0.999):
                     next_due(one, Policy(keep_alive=HOUR), chance=chance, now=moment)
-                    backed_off(one, POLICY, now=moment, chance=chance)
+                    backoff_until(one, POLICY, now=moment, chance=chance)
                 resend_not_before(one, POLICY, now=moment)
                 is_good(extreme, moment, POLICY)
                 wants_new_refresh_token(one, moment, POLICY)

@@ -15,15 +15,15 @@ from mesh_refresh.keeper.rules.select import (
     NotBefore,
     Parked,
     Send,
-    answer,
-    forced,
-    next_exchange,
-    put_off,
+    answer_refresh,
+    answer_tokens,
+    choose_due,
+    postpone,
 )
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
 from tests.examples import bounded
-from tests.keeper.making import POLICY, START, at, changed, made, now, tokens
+from tests.keeper.making import START, at, changed, context, made, tokens
 
 pytestmark = pytest.mark.once
 
@@ -36,7 +36,7 @@ UNREADABLE, FIXED = AccountState.UNREADABLE, AccountState.NOT_REFRESHABLE
 def ask(login: Login, seconds: float = 0, *, index: int = 0, rejected: bool = False) -> Answer:
     """What `tokens()` does."""
     account = login.accounts[index]
-    return answer(login, account, at(seconds), POLICY, rejected=account.tokens if rejected else None)
+    return answer_tokens(login, account, context(seconds), rejected=account.tokens if rejected else None)
 
 
 def test_good_tokens_are_handed_out_in_every_state() -> None:
@@ -88,8 +88,8 @@ def test_rejected_tokens_that_are_stored_no_more() -> None:
     """Somebody has refreshed since: the new ones are the answer."""
     login = made(tokens(access="a-1"))
     account = login.accounts[0]
-    assert answer(login, account, START, POLICY, rejected=tokens(access="a-0")) == Good(account.tokens)
-    assert answer(login, account, START, POLICY, rejected=tokens(access=None)) == Good(account.tokens)
+    assert answer_tokens(login, account, context(), rejected=tokens(access="a-0")) == Good(account.tokens)
+    assert answer_tokens(login, account, context(), rejected=tokens(access=None)) == Good(account.tokens)
 
 
 def test_rejected_right_after_a_success() -> None:
@@ -111,7 +111,7 @@ def test_a_sibling_that_waits_for_a_code() -> None:
     login = changed(login, 1, state=MFA, pending=evolve(QUESTION, asked_at=at(3600)), needs_code=True)
     needing = changed(login, 0, needs_code=True, due_at=START)
     assert isinstance(ask(needing, 3600), NotBefore)
-    assert isinstance(forced(needing, needing.accounts[0], at(3600), POLICY), NotBefore)
+    assert isinstance(answer_refresh(needing, needing.accounts[0], context(3600)), NotBefore)
     assert isinstance(ask(needing, 4200), Send)
     assert isinstance(ask(login, 3600), Send)
 
@@ -134,16 +134,16 @@ def test_a_sibling_that_waits_for_a_code() -> None:
 def test_a_forced_refresh(fields: dict[str, Any], expected: type) -> None:
     """Context, unless that could spend a token twice or a body may hold the only one."""
     login = evolve(changed(made(), **fields), succeeded_at=START)
-    assert isinstance(forced(login, login.accounts[0], START, POLICY), expected)
+    assert isinstance(answer_refresh(login, login.accounts[0], context()), expected)
 
 
 def test_the_loop_takes_what_has_been_due_for_longest() -> None:
     """One account at a time, and none that is not due."""
     login = made(tokens(account="A"), tokens("r-1", account="B"), tokens("r-2", account="C"))
     login = changed(changed(changed(login, 0, due_at=at(7)), 1, due_at=at(5)), 2, due_at=at(6))
-    assert next_exchange(login, at(4.9), POLICY) is None
+    assert choose_due(login, context(4.9)) is None
     for seconds in (5, 100):
-        found = next_exchange(login, at(seconds), POLICY)
+        found = choose_due(login, context(seconds))
         assert found is not None
         assert found.account.tokens.account_id == "B"
 
@@ -165,10 +165,10 @@ def test_the_loop_takes_what_has_been_due_for_longest() -> None:
 def test_what_the_loop_leaves_alone(fields: dict[str, Any]) -> None:
     """Nothing is sent that is parked, not due, or must be waited for."""
     due = changed(made(), due_at=at(50))
-    assert next_exchange(due, at(100), POLICY) is not None
-    assert next_exchange(changed(due, **fields), at(100), POLICY) is None
-    assert next_exchange(evolve(due, succeeded_at=at(91)), at(100), POLICY) is None
-    assert next_exchange(evolve(due, succeeded_at=at(90)), at(100), POLICY) is not None
+    assert choose_due(due, context(100)) is not None
+    assert choose_due(changed(due, **fields), context(100)) is None
+    assert choose_due(evolve(due, succeeded_at=at(91)), context(100)) is None
+    assert choose_due(evolve(due, succeeded_at=at(90)), context(100)) is not None
 
 
 _SOON = st.none() | st.integers(0, 200).map(at)
@@ -207,9 +207,9 @@ def logins(draw: st.DrawFn) -> Login:
 @bounded(400)
 def test_what_cannot_be_sent_is_not_claimed_again_at_once(login: Login) -> None:
     """Else the loop would claim it at every poll: its row falls due later, or never."""
-    if next_exchange(login, at(100), POLICY) is not None:
+    if choose_due(login, context(100)) is not None:
         return
-    row = row_of(PlainText(), nothing_to_send(login, now(100)).login, at(100))
+    row = row_of(PlainText(), nothing_to_send(login, context(100)).login, at(100))
     assert row.due_at is None or row.due_at > at(100)
 
 
@@ -217,7 +217,7 @@ def test_what_cannot_be_sent_is_not_claimed_again_at_once(login: Login) -> None:
 @bounded(400)
 def test_putting_off_never_brings_forward(login: Login) -> None:
     """And it forgets nobody who was due: what had a time keeps one."""
-    for before, after in zip(login.accounts, put_off(login, at(100), POLICY).accounts, strict=True):
+    for before, after in zip(login.accounts, postpone(login, context(99)).accounts, strict=True):
         assert (before.due_at is None) == (after.due_at is None)
         assert before.due_at is None or after.due_at is None or after.due_at >= before.due_at
         assert evolve(before, due_at=None) == evolve(after, due_at=None)
@@ -228,9 +228,9 @@ def test_putting_off_never_brings_forward(login: Login) -> None:
 def test_nobody_sends_before_the_wait_is_over(login: Login) -> None:
     """Not the loop, not `refresh`, not `tokens()`: whoever finds an exchange may send it."""
     found: list[Account] = []
-    exchange = next_exchange(login, at(100), POLICY)
+    exchange = choose_due(login, context(100))
     for index, account in enumerate(login.accounts):
-        answers = (exchange, ask(login, 100, index=index), forced(login, account, at(100), POLICY))
+        answers = (exchange, ask(login, 100, index=index), answer_refresh(login, account, context(100)))
         found += [it.account for it in answers if isinstance(it, Send)]
     for account in found:
         assert account.resend_not_before is None or account.resend_not_before <= at(100)
@@ -242,7 +242,7 @@ def test_nobody_sends_before_the_wait_is_over(login: Login) -> None:
 def test_a_success_of_before_the_clock_went_back_holds_up_nothing() -> None:
     """Though the row was written since: else the login would stand still until that time comes again."""
     login = evolve(changed(made(), due_at=at(90)), changed_at=at(100), succeeded_at=at(86_400))
-    assert next_exchange(login, at(100), POLICY) is not None
-    assert put_off(login, at(100), POLICY).accounts[0].due_at == at(100)
+    assert choose_due(login, context(100)) is not None
+    assert postpone(login, context(99)).accounts[0].due_at == at(100)
     near = evolve(login, succeeded_at=at(101))  # machines differ by so much
-    assert next_exchange(near, at(100), POLICY) is None
+    assert choose_due(near, context(100)) is None

@@ -7,10 +7,21 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper.rules.attempt import Success
-from mesh_refresh.keeper.rules.select import NotBefore, answer, next_exchange
-from mesh_refresh.keeper.rules.success import succeeded
+from mesh_refresh.keeper.rules.select import NotBefore, answer_tokens, choose_due
+from mesh_refresh.keeper.rules.success import apply_success
 from mesh_refresh.logins import Account, AccountState, Login
-from tests.keeper.making import POLICY, START, at, attempt, beside, brought, changed, made, now, success, tokens
+from tests.keeper.making import (
+    START,
+    at,
+    attempt,
+    beside,
+    brought,
+    changed,
+    context,
+    made,
+    success,
+    tokens,
+)
 
 Broker = Callable[[Login, Account, int, float], Success]
 
@@ -65,12 +76,12 @@ def exchanges(login: Login, broker: Broker, span: float = 3600) -> tuple[Login, 
     done: list[tuple[float, str | None]] = []
     moment = 1.0
     while moment < span:
-        found = next_exchange(login, at(moment), POLICY)
+        found = choose_due(login, context(moment))
         if found is not None:
             number = len(done) + 1
             done.append((moment, found.account.tokens.account_id))
             sent = attempt(login, number, found.account, seconds=moment)
-            login = succeeded(login, sent, broker(login, found.account, number, moment), now(moment)).login
+            login = apply_success(login, sent, broker(login, found.account, number, moment), context(moment)).login
         moment += 1.0
     return login, done
 
@@ -126,15 +137,15 @@ def test_who_asks_waits_where_a_reply_does_not_bring_what_was_asked_for(
     login = changed(three(**shared), 0, needs_code=needs_code, failing_since=at(-50), failures=2)
     login = changed(login, 0, tokens=evolve(login.accounts[0].tokens, expires_at=at(-1)))
     sent, came = attempt(login, 1), broker(login, login.accounts[0], 1, 0)
-    once = succeeded(login, sent, came, now()).login
+    once = apply_success(login, sent, came, context()).login
     account = once.accounts[0]
-    found = answer(once, account, at(), POLICY)
+    found = answer_tokens(once, account, context())
     assert isinstance(found, NotBefore)
     assert found.at >= at(5)
     assert account.failures == 3
     assert account.failing_since == at(-50)
     assert (account.due_at is None) == account.needs_code
-    assert succeeded(once, sent, came, now(1)).login.accounts == once.accounts
+    assert apply_success(once, sent, came, context(1)).login.accounts == once.accounts
 
 
 @pytest.mark.parametrize("broker", NOT_WHAT_WAS_ASKED_FOR)
@@ -157,7 +168,7 @@ def test_a_single_account_that_replies_never_name() -> None:
 def test_a_pair_each_is_left_alone() -> None:
     """An account with a token of its own keeps it, and is only marked."""
     login = three()
-    after = succeeded(login, attempt(login, 1), the_one_asked_for(login, login.accounts[0], 1, 0), now()).login
+    after = apply_success(login, attempt(login, 1), the_one_asked_for(login, login.accounts[0], 1, 0), context()).login
     assert [it.tokens.refresh_token for it in after.accounts] == ["r-1", "r-B", "r-C"]
     assert [it.sibling_renewed for it in after.accounts] == [False, True, True]
     assert [it.due_at for it in after.accounts[1:]] == [at(10), at(10)]
@@ -168,8 +179,8 @@ def test_a_mark_of_what_was_before_is_not_made() -> None:
     login = three()
     flying = attempt(login, 1)
     second = attempt(login, 2, 1)
-    login = succeeded(login, second, success(brought(fresh(login.accounts[1], "r-b2", 2, 5))), now(5)).login
-    late = succeeded(login, flying, success(brought(fresh(login.accounts[0], "r-a1", 1, 0))), now(9)).login
+    login = apply_success(login, second, success(brought(fresh(login.accounts[1], "r-b2", 2, 5))), context(5)).login
+    late = apply_success(login, flying, success(brought(fresh(login.accounts[0], "r-a1", 1, 0))), context(9)).login
     assert [it.sibling_renewed for it in late.accounts] == [False, False, True]
 
 
@@ -181,7 +192,7 @@ def test_an_entry_without_a_refresh_token_of_its_own() -> None:
         beside(tokens("r-1", "b-1", "B"), own=False),
         beside(tokens("r-1", "c-1", "C"), own=False),
     )
-    after = succeeded(login, attempt(login, 1), success(*entries), now(1)).login
+    after = apply_success(login, attempt(login, 1), success(*entries), context(1)).login
     assert [it.tokens.refresh_token for it in after.accounts] == ["r-1", "r-1", "r-c"]
     assert [it.tokens.access_token for it in after.accounts] == ["a-1", "b-1", "c-1"]
     assert after.accounts[2].tokens.refresh_token_expires_at == at(9999)
@@ -192,7 +203,7 @@ def test_a_sibling_logged_in_anew_while_its_exchange_was_out() -> None:
     login = made(tokens(account="A"), tokens(account="B"))
     flying = attempt(login, 1, 1)
     login = changed(login, 1, epoch="another", tokens=tokens("r-new", "a-new", "B"))
-    after = succeeded(login, flying, success(brought(tokens("r-1", "a-1", "B"))), now(5)).login
+    after = apply_success(login, flying, success(brought(tokens("r-1", "a-1", "B"))), context(5)).login
     assert [it.tokens.refresh_token for it in after.accounts] == ["r-1", "r-new"]
     assert after.accounts[1].tokens.access_token == "a-new"
 
@@ -202,7 +213,7 @@ def test_parked_siblings_come_back_with_the_token_they_shared() -> None:
     login = three(refresh="r-0")
     login = changed(login, 1, state=AccountState.RECONNECT_REQUIRED, due_at=None)
     login = changed(login, 2, state=AccountState.RECONNECT_REQUIRED, due_at=None, tokens=tokens("r-c", account="C"))
-    after = succeeded(login, attempt(login, 1), the_one_asked_for(login, login.accounts[0], 1, 5), now(5)).login
+    after = apply_success(login, attempt(login, 1), the_one_asked_for(login, login.accounts[0], 1, 5), context(5)).login
     states = [it.state for it in after.accounts]
     assert states == [AccountState.ACTIVE, AccountState.ACTIVE, AccountState.RECONNECT_REQUIRED]
 
@@ -210,7 +221,7 @@ def test_parked_siblings_come_back_with_the_token_they_shared() -> None:
 def test_what_is_spent_is_not_sent_again_where_no_successor_is_told() -> None:
     """Two others came with two tokens, and the account asked for with none: its own may be spent, so it waits."""
     login = changed(made(tokens(account="A")), due_at=START)
-    after = succeeded(login, attempt(login, 1), strangers(login, login.accounts[0], 1, 0), now()).login
+    after = apply_success(login, attempt(login, 1), strangers(login, login.accounts[0], 1, 0), context()).login
     assert len(after.accounts) == 3
-    assert next_exchange(after, at(119), POLICY) is None
+    assert choose_due(after, context(119)) is None
     assert after.accounts[0].unknown_since is not None

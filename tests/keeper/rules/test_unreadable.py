@@ -9,12 +9,13 @@ from attrs import evolve
 from mesh_refresh import MfaRequired, Refreshed, Reply, Tokens, UnreadableReply
 from mesh_refresh.keeper.events import AccountUnreadable
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
-from mesh_refresh.keeper.rules.failure import Refused, Unknown, code_refused, failed
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.failure import Refused, Unknown, apply_failure
+from mesh_refresh.keeper.rules.mfa import park_with_question, reopen_question
+from mesh_refresh.keeper.rules.success import apply_success
 from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS, judge, keep_unreadable, names_only_strangers
 from mesh_refresh.logins import AccountState, Login, Reason
 from mesh_refresh.messages import BodyKind
-from tests.keeper.making import attempt, beside, brought, changed, made, now, question, success, tokens
+from tests.keeper.making import attempt, beside, brought, changed, context, made, question, success, tokens
 from tests.replies.wire_replies import decoded, entry, read
 from tests.replies.wire_replies import success as succeeding
 
@@ -95,7 +96,7 @@ def test_tokens_that_the_body_has_not_are_kept_beside_it(body: bytes | None, *, 
 
 
 def parked(login: Login, flying: Attempt, body: bytes = b"?", seconds: float = 5, *, late: bool = False) -> Any:
-    return keep_unreadable(login, flying, Unreadable(body, late=late), now(seconds))
+    return keep_unreadable(login, flying, Unreadable(body, late=late), context(seconds))
 
 
 def test_a_siblings_reply_leaves_a_kept_body_alone() -> None:
@@ -131,7 +132,7 @@ def test_a_late_reply_parks_what_the_attempt_has_brought() -> None:
     """Its own success is written, and stays; nobody knows which of both pairs is in force."""
     login = made(tokens(account="A"), tokens("r-b", account="B"))
     flying = attempt(login, 1)
-    login = succeeded(login, flying, success(brought(tokens("r-1", "a-1", "A"))), now(1)).login
+    login = apply_success(login, flying, success(brought(tokens("r-1", "a-1", "A"))), context(1)).login
     after = parked(login, flying, late=True)
     account, other = after.login.accounts
     before = login.accounts[0]
@@ -139,16 +140,16 @@ def test_a_late_reply_parks_what_the_attempt_has_brought() -> None:
         before,
         state=PARKED,
         due_at=None,
-        parked_at=now(5).at,
+        parked_at=context(5).now,
         reason=Reason.UNREADABLE,
         body=b"?",
-        unknown_since=now(5).at,
+        unknown_since=context(5).now,
         last_error="UnreadableReply",
     )
     assert other == login.accounts[1]
-    assert [type(it) for it in after.told] == [AccountUnreadable]
+    assert [type(it) for it in after.events] == [AccountUnreadable]
     again = parked(after.login, flying, seconds=9, late=True)
-    assert (again.login, again.told) == (after.login, ())
+    assert (again.login, again.events) == (after.login, ())
 
 
 def test_a_late_reply_parks_the_siblings_that_came_by_the_same_reply() -> None:
@@ -156,7 +157,7 @@ def test_a_late_reply_parks_the_siblings_that_came_by_the_same_reply() -> None:
     login = made(tokens(account="A"), tokens(account="B"), tokens("r-c", account="C"))
     flying = attempt(login, 1)
     fresh = success(brought(tokens("r-1", "a-1", "A")), beside(tokens("r-1", "b-1", "B")))
-    after = parked(succeeded(login, flying, fresh, now(1)).login, flying, late=True).login
+    after = parked(apply_success(login, flying, fresh, context(1)).login, flying, late=True).login
     assert [it.state for it in after.accounts] == [PARKED, PARKED, AccountState.ACTIVE]
     assert [it.body for it in after.accounts] == [b"?", None, None]
 
@@ -168,12 +169,12 @@ def test_a_late_reply_after_a_newer_success_is_kept_and_parks_nobody(rotates: bo
     flying = attempt(login, 1)
     for number in (1, 2):
         fresh = tokens(f"r-{number}" if rotates else "r-0", f"a-{number}")
-        login = succeeded(login, attempt(login, number), success(brought(fresh)), now(number)).login
+        login = apply_success(login, attempt(login, number), success(brought(fresh)), context(number)).login
     after = parked(login, flying, late=True)
     assert after.login.accounts == (evolve(login.accounts[0], body=b"?"),)
-    assert [type(it) for it in after.told] == [AccountUnreadable]
+    assert [type(it) for it in after.events] == [AccountUnreadable]
     sent = attempt(after.login, 3)
-    later = succeeded(after.login, sent, success(brought(tokens("r-3", "a-3"))), now(9)).login.accounts[0]
+    later = apply_success(after.login, sent, success(brought(tokens("r-3", "a-3"))), context(9)).login.accounts[0]
     assert (later.tokens.refresh_token, later.state, later.body) == ("r-3", AccountState.ACTIVE, b"?")
 
 
@@ -184,7 +185,7 @@ def test_a_late_reply_before_the_success_of_its_attempt() -> None:
         flying = attempt(login, 1)
         login = parked(login, flying, late=True).login
         assert login.accounts[0].state is PARKED
-        after = succeeded(login, flying, success(brought(tokens(refresh, "a-1"))), now(9)).login.accounts[0]
+        after = apply_success(login, flying, success(brought(tokens(refresh, "a-1"))), context(9)).login.accounts[0]
         assert (after.tokens.refresh_token, after.tokens.access_token, after.body) == (refresh, "a-1", b"?")
 
 
@@ -193,8 +194,8 @@ def test_a_late_reply_after_a_failure_of_its_attempt() -> None:
     for failure in (Refused(), Unknown("ServerFailure"), Unknown("ServerFailure", may_resend=False)):
         login = made()
         flying = attempt(login, 1)
-        login = failed(login, flying, failure, now(1)).login
-        login = failed(login, attempt(login, 2), Refused(), now(2)).login
+        login = apply_failure(login, flying, failure, context(1)).login
+        login = apply_failure(login, attempt(login, 2), Refused(), context(2)).login
         account = parked(login, flying, late=True).login.accounts[0]
         assert (account.state, account.body, account.due_at) == (PARKED, b"?", None)
 
@@ -203,10 +204,10 @@ def test_a_late_reply_leaves_a_question_open() -> None:
     """A person is at work on it, and its continuation may hold a live token too."""
     login = made()
     flying = attempt(login, 1)
-    login = code_wanted(login, flying, question("question-1", "r-1"), now(1)).login
+    login = park_with_question(login, flying, question("question-1", "r-1"), context(1)).login
     after = parked(login, flying, late=True)
     assert after.login.accounts == (evolve(login.accounts[0], body=b"?"),)
-    assert [type(it) for it in after.told] == [AccountUnreadable]
+    assert [type(it) for it in after.events] == [AccountUnreadable]
 
 
 @pytest.mark.parametrize("code_for", ["question-1", None])
@@ -214,12 +215,12 @@ def test_a_late_reply_leaves_a_question_open() -> None:
 def test_a_late_reply_to_a_code_closes_its_question(code_for: str | None, ending: Unknown | str | None) -> None:
     """Its tokens went out with the code, or to be asked anew: another code would send them a second time."""
     login = made()
-    login = code_wanted(login, attempt(login, 1), question("question-1", "r-1"), now(1)).login
+    login = park_with_question(login, attempt(login, 1), question("question-1", "r-1"), context(1)).login
     flying = attempt(login, 2, code_for=code_for)
     if isinstance(ending, Unknown):
-        login = failed(login, flying, ending, now(2)).login
+        login = apply_failure(login, flying, ending, context(2)).login
     elif ending is not None:
-        login = code_refused(login, flying)
+        login = reopen_question(login, flying)
     assert login.accounts[0].state is AccountState.MFA_REQUIRED
     account = parked(login, flying, late=True).login.accounts[0]
     assert (account.state, account.body, account.pending, account.due_at) == (PARKED, b"?", None, None)
@@ -228,9 +229,9 @@ def test_a_late_reply_to_a_code_closes_its_question(code_for: str | None, ending
 def test_a_late_reply_to_a_code_leaves_the_next_question_open() -> None:
     """The code brought another question, whose continuation may hold a live token."""
     login = made()
-    login = code_wanted(login, attempt(login, 1), question("question-1", "r-1"), now(1)).login
+    login = park_with_question(login, attempt(login, 1), question("question-1", "r-1"), context(1)).login
     flying = attempt(login, 2, code_for="question-1")
-    login = code_wanted(login, flying, question("question-2", "r-2"), now(2)).login
+    login = park_with_question(login, flying, question("question-2", "r-2"), context(2)).login
     after = parked(login, flying, late=True).login
     assert after.accounts == (evolve(login.accounts[0], body=b"?"),)
 
@@ -241,7 +242,7 @@ def test_a_late_reply_to_a_login_made_anew_is_of_nobody() -> None:
     flying = attempt(login, 1)
     for other in (made(), changed(login, epoch="another")):
         after = parked(other, flying, late=True)
-        assert (after.login, after.told) == (other, ())
+        assert (after.login, after.events) == (other, ())
 
 
 def test_a_late_reply_adds_to_what_is_kept() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
 from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime
-from mesh_refresh.keeper.rules.fencing import Transition
+from mesh_refresh.keeper.rules.transition import Transition
 from mesh_refresh.keeper.runtime import claimer as reaching
 from mesh_refresh.keeper.runtime.writer import swap
 from mesh_refresh.stores import Busy, MemoryStore, Row
