@@ -16,8 +16,8 @@ import pytest
 from mesh_refresh import InvalidRequest
 from mesh_refresh.stores import Busy, Page, PlainText, Row, Store, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.testing import ManualClock, StoreConformance
 from mesh_refresh.testing.conformance.store_kit import (
     LEASE,

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, Page, Row
-from mesh_refresh.stores.memory import _Kept
+from mesh_refresh.stores.memory.store import _Kept
 
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 

@@ -6,9 +6,9 @@ from typing import Any
 from attrs import frozen
 
 from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Row
-from mesh_refresh.stores.sqlite.leases import Lease
+from mesh_refresh.stores.sqlite.connection.leases import Lease
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import row
 from mesh_refresh.stores.store import ALL_BROKERS
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.row import Count, Page, Row
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import microseconds, moment, row
 
 _SQL = queries("scans.sql")

@@ -13,11 +13,11 @@ from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
-from mesh_refresh.stores.sqlite.failures import closed
-from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.failures import closed
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.thread import SessionThread
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.thread import SessionThread
 from mesh_refresh.stores.sqlite.values import microseconds
 from mesh_refresh.stores.store import Store
 

@@ -9,9 +9,9 @@ from attrs import frozen
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.row import Row
-from mesh_refresh.stores.sqlite.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import Times
 
 _SQL = queries("swaps.sql")

@@ -7,8 +7,8 @@ from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
 
 _SQL = queries("logins.sql")
