@@ -652,7 +652,7 @@ class OwnStore(Store):
         assert_type(demand.ahead, datetime)
         return []
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """This one."""
         return Busy(lease)
 

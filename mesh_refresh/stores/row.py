@@ -9,8 +9,6 @@ from mesh_refresh.masking import masked_size
 
 _NAMED = 100
 _END = datetime.max.replace(tzinfo=UTC)
-QUIET = "~"
-"""How the name of an owner begins who sends nothing: see `Store`."""
 CLOCK_TOLERANCE = timedelta(minutes=2)
 """What was changed further in the future than this was written before the wall clock was put back."""
 
@@ -39,22 +37,17 @@ class Row:
     """Of a row that was just claimed: the lease before it ran out, and its owner may have sent something."""
 
 
-def is_open(owner: str | None) -> bool:
-    """Whether something may have been sent under the lease of `owner`, where it ran out."""
-    return owner is not None and not owner.startswith(QUIET)
-
-
 @frozen
 class Busy:
     """The lease is somebody's, or the row is left alone for a while."""
 
     left: timedelta
-    """For how long, at the most. Zero: it is free, but for those who send nothing, because an attempt is open."""
+    """For how long, at the most. Zero: it is free, but not for an owner that sends nothing: an attempt is open."""
 
 
 @frozen
 class ClaimRequest:
-    """What a claim wants."""
+    """What a claim wants. Its owner may send something for each row that it gets."""
 
     owner: str
     """Who claims: a name that no other process has, and that this process had not before."""

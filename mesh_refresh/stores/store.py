@@ -28,8 +28,9 @@ class Store(Protocol):
     the same owner included; from the very moment of its end on, any claim may. The store's clock must not jump with
     the wall clock, nor stand still while a machine is suspended; processes that share the store share that clock.
 
-    **An attempt is open** where a lease ran out: nobody knows what was sent under it. An owner whose name begins with
-    ``~`` sends nothing, and leaves no open attempt behind: so a copy of a fleet may be killed.
+    **An attempt is open** where a lease ran out under which something may have been sent: what became of that is
+    unknown. `claim_one` with ``sends=False`` takes a lease under which nothing will be sent, and which leaves no open
+    attempt behind: so a copy of a fleet may be killed.
 
     **Rows** are written whole or not at all. `revision` and `attempt` are the store's to raise; `epoch` is written by
     `insert` and kept. Times come back as they went in, to the microsecond, in UTC. Text is any Unicode text.
@@ -75,11 +76,11 @@ class Store(Protocol):
         """
         ...
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row.
 
-        An owner whose name begins with ``~`` does not get a row with an open attempt, which would be forgotten:
-        `Busy` for no time.
+        ``sends=False``: the owner sends nothing under this lease. It does not get a row with an open attempt, which
+        would be forgotten: `Busy` for no time.
         """
         ...
 

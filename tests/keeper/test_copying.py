@@ -345,31 +345,6 @@ async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stag
     assert stage.sent() == 0
 
 
-async def test_in_a_store_that_knows_no_such_owners_an_open_attempt_is_waited_for(
-    stage: Stage, target: MemoryStore
-) -> None:
-    """One that was written before there were any."""
-    async with stage.keeper() as keeper:
-        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
-        await stage.store.claim_one("a", "killed", LEASE)
-        stage.clock.advance(LEASE)
-        assert (await copied(stage, target, OldStore(stage.store))).left == 1
-        stage.clock.advance(LEASE)
-        with pytest.raises(NotReadyInTime):
-            await keeper.refresh("a", max_wait=timedelta())
-    assert stage.sent() == 0
-
-
-class OldStore(FaultyStore):
-    """Takes all owners for such as send something."""
-
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await super().claim_one(login_id, owner.replace("~", "old "), lease)
-
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
-        return await super().swap(row, owner=owner and owner.replace("~", "old "), hold=hold)
-
-
 class Interrupted(BaseException):
     """As a Ctrl-C in the middle of it."""
 

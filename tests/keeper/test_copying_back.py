@@ -327,7 +327,7 @@ async def test_a_lease_of_somebody_in_the_new_store_is_waited_for(stage: Stage, 
         await copied(stage, stage.store, target)
         await stage.store.claim_one("a", "somebody", LEASE)
         assert (await copied(stage, target, stage.store)).left == 1
-        assert not isinstance(await target.claim_one("a", "~look", timedelta()), Busy)
+        assert not isinstance(await target.claim_one("a", "look", timedelta(), sends=False), Busy)
         await other.refresh("a")
         stage.clock.advance(LEASE)
         assert (await copied(stage, target, stage.store)).moved == 1

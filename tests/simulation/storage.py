@@ -97,8 +97,8 @@ class SimStore(Store):
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         return await self._call(lambda: self._memory.claim(demand))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease))
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
+        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         return await self._call(lambda: self._memory.release(login_id, owner, hold))

@@ -31,7 +31,6 @@ ids = st.sampled_from(_IDS)
 brokers = st.sampled_from(_BROKERS)
 states = st.sampled_from(_STATES)
 owners = st.sampled_from(("first keeper", "second keeper"))
-anybody = owners | st.just("~copy")
 handles = st.integers(0, 1)
 spans = st.sampled_from([timedelta(microseconds=n) for n in (0, 1, 999_999, 1_000_000, 9_999_999, 10_000_000)])
 moments = st.builds(lambda minutes: _START + timedelta(minutes=minutes), st.integers(-5, 5))
@@ -116,7 +115,7 @@ class StoreMachine(RuleBasedStateMachine):
         row = self._ask(handle, lambda store: store.read(login_id))
         self._known += [row] if row else []
 
-    @rule(handle=handles, new=rows(), owner=st.none() | anybody, hold=spans, late=st.sampled_from((0, 0, 0, 1, 2, 5)))
+    @rule(handle=handles, new=rows(), owner=st.none() | owners, hold=spans, late=st.sampled_from((0, 0, 0, 1, 2, 5)))
     def swap(self, handle: int, new: Row, *, owner: str | None, hold: timedelta, late: int) -> None:
         if late >= len(self._known):
             return
@@ -131,9 +130,9 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, handle: int, demand: ClaimRequest) -> None:
         self._known += self._ask(handle, lambda store: store.claim(demand))
 
-    @rule(handle=handles, login_id=ids, owner=anybody, lease=spans)
-    def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta) -> None:
-        row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease))
+    @rule(handle=handles, login_id=ids, owner=owners, lease=spans, sends=st.booleans())
+    def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta, sends: bool) -> None:
+        row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease, sends=sends))
         self._known += [row] if isinstance(row, Row) else []
 
     @rule(handle=handles, login_id=ids)

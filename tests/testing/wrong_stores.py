@@ -76,8 +76,8 @@ def keeping(name: str) -> Callable[[Clock], MemoryStore]:
 def leasing(by: timedelta) -> Callable[[Clock], MemoryStore]:
     """A store whose leases are longer by so much."""
 
-    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        return MemoryStore._lease(self, kept, owner, lease + by, now)
+    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        return MemoryStore._lease(self, kept, owner, lease + by, now, sends=sends)
 
     return having(_lease=lease)
 
@@ -186,12 +186,14 @@ async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     return [self._lease(kept, demand.owner, demand.lease, now) for kept in chosen]
 
 
-async def _slow_claim_one(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _slow_claim_one(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept, now = self._kept.get(login_id), self._now()
     if kept is None or kept.is_taken(now):
-        return await MemoryStore.claim_one(self, login_id, owner, lease)
+        return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     await asyncio.sleep(0)
-    return self._lease(kept, owner, lease, now)
+    return self._lease(kept, owner, lease, now, sends=sends)
 
 
 class Leaves(MemoryStore):
@@ -236,41 +238,59 @@ async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     return claimed
 
 
-async def _own_again(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _own_again(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and kept.owner == owner:
         kept.until = None
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _only_due(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _only_due(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and (kept.row.due_at is None or self._paused):
         return Busy(NOTHING)
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _forgets_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _forgets_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return evolve(found, open_attempt=False) if isinstance(found, Row) else found
 
 
-async def _quiet_takes_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner.removeprefix("~"), lease)
+async def _quiet_takes_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease)
     if isinstance(found, Row):
-        self._kept[login_id].owner = owner
+        self._kept[login_id].sends = sends
     return found
 
 
-async def _quiet_is_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
-    if isinstance(found, Row) and owner.startswith("~"):
-        self._kept[login_id].owner = owner.removeprefix("~")
+async def _quiet_is_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
+    if isinstance(found, Row) and not sends:
+        self._kept[login_id].sends = True
     return found
 
 
-async def _busy_for_ever(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _quiet_by_name(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends and not owner.startswith("~"))
+
+
+async def _busy_for_ever(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return Busy(timedelta.max) if isinstance(found, Busy) else found
 
 
@@ -525,6 +545,8 @@ WRONG: tuple[Wrong, ...] = (
           having(claim_one=_quiet_is_open)),
     Wrong("gives an open attempt to who sends nothing", "test_who_sends_nothing_does_not_get_an_open_attempt",
           having(claim_one=_quiet_takes_open)),
+    Wrong("goes by the owner's name", "test_a_lease_says_itself_whether_something_is_sent",
+          having(claim_one=_quiet_by_name)),
     Wrong("ends leases by the wall clock", "test_the_wall_clock_ends_no_lease", _stuck),
     Wrong("gives no lease back", "test_a_lease_that_was_given_back_is_over",
           swapping(lambda _, row, __, hold: (row, None, hold))),

@@ -9,7 +9,7 @@ from attrs import define, evolve
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Count, Page, Row, is_open
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -20,10 +20,17 @@ _MICROSECOND = timedelta(microseconds=1)
 class _Kept:
     row: Row
     owner: str | None = None
+    sends: bool = True
+    """Whether the owner of the last lease may send something under it."""
     until: int | None = None
     """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
     open_before: bool = False
     """Whether the last lease found an open attempt."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may have been sent under the lease, which was not given back."""
+        return self.owner is not None and self.sends
 
     def is_taken(self, now: int) -> bool:
         """Whether there is a lease or a hold."""
@@ -86,16 +93,16 @@ class MemoryStore(Store):
                 claimed.append(self._lease(kept, demand.owner, demand.lease, now))
         return claimed
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         kept, now = self._kept.get(login_id), self._now()
         if kept is None:
             return None
         if kept.until is not None and now < kept.until:
             return Busy(timedelta(microseconds=kept.until - now))
-        if owner.startswith(QUIET) and is_open(kept.owner):
+        if kept.is_open and not sends:
             return Busy(timedelta())
-        return self._lease(kept, owner, lease, now)
+        return self._lease(kept, owner, lease, now, sends=sends)
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
@@ -162,9 +169,10 @@ class MemoryStore(Store):
             return False
         return row.due_at <= demand.now or row.changed_at > demand.ahead
 
-    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        was_open = is_open(kept.owner)
-        kept.owner, kept.until, kept.open_before = owner, now + lease // _MICROSECOND, was_open
+    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        was_open = kept.is_open
+        kept.owner, kept.sends, kept.open_before = owner, sends, was_open
+        kept.until = now + lease // _MICROSECOND
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)
 

@@ -1,8 +1,9 @@
 -- name: insert
 -- Those that are there already are left alone.
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until, sealed)
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, 1, 0, NULL, FALSE, NULL, sealed
+    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    until, sealed)
+SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, 1, 0, NULL, TRUE, FALSE, NULL, sealed
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[]
 ) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed)

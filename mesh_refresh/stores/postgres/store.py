@@ -158,10 +158,10 @@ class PostgresStore(Store):
 
         return await jobs.whole(both_looks)
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        asked = (written(login_id), written(owner), span(lease))
+        asked = (written(login_id), written(owner), span(lease), sends)
         return await self._open_jobs().write(
             login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
         )

@@ -106,10 +106,10 @@ class SqliteStore(Store):
         wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease))
+        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""

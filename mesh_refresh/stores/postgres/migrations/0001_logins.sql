@@ -13,6 +13,8 @@ CREATE TABLE {schema}.login (
     attempt bigint NOT NULL,
     -- Who has the lease. Without one, a row with an end is on hold.
     owner text COLLATE "C",
+    -- Whether the owner of that lease, or of the last one, may send something under it.
+    sends boolean NOT NULL,
     -- Whether that lease, or the last one, found an open attempt.
     open_before boolean NOT NULL,
     -- The end of the lease or the hold, on this server's clock.

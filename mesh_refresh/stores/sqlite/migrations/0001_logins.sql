@@ -16,6 +16,8 @@ CREATE TABLE login (
     attempt INTEGER NOT NULL CHECK (typeof(attempt) = 'integer'),
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
+    -- Whether the owner of that lease, or of the last one, may send something under it.
+    sends INTEGER NOT NULL DEFAULT 1 CHECK (sends IN (0, 1)),
     -- Whether that lease, or the last one, found an open attempt.
     open_before INTEGER NOT NULL DEFAULT 0 CHECK (open_before IN (0, 1)),
     -- The boot of the machine in which `since` and `until` were told; empty where it has no name.
