@@ -671,7 +671,7 @@ class OwnStore(Store):
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """How many there are."""
-        return [Count("coinbase", "active", logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
+        return [Count("coinbase", frozenset({"active"}), logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
         """No claims of it."""

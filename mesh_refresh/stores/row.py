@@ -19,8 +19,10 @@ class Row:
 
     login_id: str
     broker: str
-    state: str
-    """The states of its accounts, sorted, each once, with ``+`` between: ``active``, ``active+mfa_required``."""
+    states: frozenset[str]
+    """The states of its accounts: `AccountState` names them, and ``managed`` is one of tokens that Mesh refreshes. Of a
+    login that is moved to another store, ``moved`` or ``arriving`` alone. To a store they are names of lower-case
+    letters and ``_``."""
     due_at: datetime | None
     """When the loop may claim it; None: never."""
     expires_at: datetime | None
@@ -83,7 +85,7 @@ class Page:
     after: str | None = None
     """Only login ids greater than this (by Unicode code points)."""
     states: frozenset[str] | None = None
-    """Only rows whose `state` is one of these."""
+    """Only rows with at least one of these states."""
     broker: str | None = None
     changed_since: datetime | None = None
     """Only rows changed then or later."""
@@ -91,10 +93,10 @@ class Page:
 
 @frozen
 class Count:
-    """How many rows of one broker are in one state."""
+    """How many rows of one broker have one set of states."""
 
     broker: str
-    state: str
+    states: frozenset[str]
     logins: int
     expired: int
     """Those of them whose `expires_at` has passed."""

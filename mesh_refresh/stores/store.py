@@ -101,7 +101,7 @@ class Store(Protocol):
         ...
 
     async def counts(self, now: datetime) -> Sequence[Count]:
-        """For each broker and state that occurs: how many there are."""
+        """How many rows there are, for each broker and each set of states that a row of it has."""
         ...
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:

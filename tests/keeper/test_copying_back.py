@@ -154,7 +154,7 @@ async def interrupted_before_the_mark(stage: Stage, target: MemoryStore) -> None
         await copied(stage, stage.store, Steps(3).of(target))
     row = await target.read("a")
     assert row is not None
-    assert row.state == Way.ARRIVING
+    assert row.states == {Way.ARRIVING}
     stage.clock.advance(LEASE)
 
 

@@ -296,7 +296,7 @@ async def _busy_for_ever(
 
 async def _makes_it(self: MemoryStore, login_id: str) -> Row | None:
     return await MemoryStore.read(self, login_id) or Row(
-        login_id, "", "", None, None, datetime.max.replace(tzinfo=UTC), b""
+        login_id, "", frozenset(), None, None, datetime.max.replace(tzinfo=UTC), b""
     )
 
 
@@ -407,6 +407,11 @@ async def _after_too(self: MemoryStore, page: Page) -> Sequence[Row]:
     return [row for row in found if page.after is None or row.login_id >= page.after][: page.limit]
 
 
+async def _all_of_the_states(self: MemoryStore, page: Page) -> Sequence[Row]:
+    found = await MemoryStore.rows(self, evolve(page, limit=1_000_000))
+    return [row for row in found if page.states is None or page.states <= row.states][: page.limit]
+
+
 async def _hides_leased(self: MemoryStore, page: Page) -> Sequence[Row]:
     now = self._now()
     return [row for row in await MemoryStore.rows(self, page) if not self._kept[row.login_id].is_taken(now)]
@@ -504,10 +509,12 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("deletes what is not there", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
           having(delete=_deletes_always)),
     Wrong("trims text", "test_all_text_comes_back_as_it_went_in",
-          inserting(lambda it: evolve(it, state=it.state.strip()))),
+          inserting(lambda it: evolve(it, epoch=it.epoch.strip()))),
     Wrong("takes two ids for one", "test_all_text_comes_back_as_it_went_in", having(insert=_normalizes)),
     Wrong("cuts text", "test_all_text_comes_back_as_it_went_in",
           inserting(lambda it: evolve(it, broker=it.broker[:255]))),
+    Wrong("keeps one state", "test_states_come_back_as_a_set",
+          inserting(lambda it: evolve(it, states=frozenset(sorted(it.states)[:1])))),
     Wrong("cuts what is sealed at a million bytes", "test_all_bytes_come_back_as_they_went_in",
           inserting(lambda it: evolve(it, sealed=it.sealed[:1_000_000]))),
     Wrong("cuts what is written at a million bytes", "test_all_bytes_come_back_as_they_went_in",
@@ -517,7 +524,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("keeps an expiry", "test_times_may_be_missing",
           writing(lambda it, kept: evolve(it, expires_at=it.expires_at or kept.row.changed_at))),
     Wrong("does not write the state", "test_a_swap_writes_the_row_and_raises_the_revision",
-          keeping("state")),
+          keeping("states")),
     Wrong("does not write the change time", "test_a_swap_writes_the_row_and_raises_the_revision",
           keeping("changed_at")),
     Wrong("writes the attempt", "test_a_swap_writes_the_row_and_raises_the_revision",
@@ -622,10 +629,11 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("begins a page with its id", "test_a_page_begins_after_an_id", having(rows=_after_too)),
     Wrong("lists no leased rows", "test_rows_come_as_they_are", having(rows=_hides_leased)),
     Wrong("does not filter by state", "test_pages_can_be_filtered", paging(lambda it: evolve(it, states=None))),
+    Wrong("wants all of the states", "test_a_page_has_rows_with_one_of_the_states", having(rows=_all_of_the_states)),
     Wrong("does not filter by broker", "test_pages_can_be_filtered", paging(lambda it: evolve(it, broker=None))),
     Wrong("leaves the very moment out", "test_pages_can_be_filtered",
           paging(lambda it: evolve(it, changed_since=it.changed_since and it.changed_since + MICROSECOND))),
-    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_state", counting(expired=1)),
+    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_states", counting(expired=1)),
     Wrong("counts a hold as a lease", "test_leases_are_counted_while_they_last", counting(leased=1)),
     # Many at once, and endings.
     Wrong("claims in two steps", "test_no_row_is_claimed_twice", having(claim=_slow_claim)),

@@ -121,7 +121,7 @@ class _Copying:
 
     async def _pause_too(self, rows: Sequence[Row]) -> None:
         """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
-        if all(row.state in _AWAY for row in rows):
+        if all(row.states & _AWAY for row in rows):
             return
         for broker in sorted(self.to_pause):
             if broker not in await self.carrier.target.paused():

@@ -125,20 +125,20 @@ class MemoryStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`."""
         at = self._now()
-        groups: dict[tuple[str, str], list[_Kept]] = {}
+        groups: dict[tuple[str, frozenset[str]], list[_Kept]] = {}
         for kept in self._kept.values():
-            groups.setdefault((kept.row.broker, kept.row.state), []).append(kept)
+            groups.setdefault((kept.row.broker, kept.row.states), []).append(kept)
         return [
             Count(
                 broker,
-                state,
+                states,
                 len(group),
                 sum(kept.row.expires_at is not None and kept.row.expires_at <= now for kept in group),
                 sum(kept.row.due_at is not None and kept.row.due_at <= now for kept in group),
                 min((kept.row.due_at for kept in group if kept.row.due_at is not None), default=None),
                 sum(kept.owner is not None and kept.is_taken(at) for kept in group),
             )
-            for (broker, state), group in sorted(groups.items())
+            for (broker, states), group in groups.items()
         ]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
@@ -186,7 +186,7 @@ def _order(kept: _Kept) -> tuple[datetime, str]:
 def _wanted(row: Row, page: Page) -> bool:
     return (
         (page.after is None or row.login_id > page.after)
-        and (page.states is None or row.state in page.states)
+        and (page.states is None or not row.states.isdisjoint(page.states))
         and (page.broker is None or row.broker == page.broker)
         and (page.changed_since is None or row.changed_at >= page.changed_since)
     )

@@ -39,7 +39,7 @@ SET revision = login.revision + 1, attempt = login.attempt + 1,
     owner = $1, sends = TRUE, open_before = taken.was_open, until = clock_timestamp() + make_interval(secs => $2)
 FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
-RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
+RETURNING login.login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
 
 -- name: claim
 -- The longest due first. Where the limit does not hold all that may be taken of each broker, a first look finds which rows
@@ -134,7 +134,7 @@ leased AS (
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
         AND ($4 OR NOT found.was_open)
-    RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+    RETURNING login.login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 )
 SELECT leased.*, found.was_open, found.until - found.looked_at AS busy_for
 FROM found LEFT JOIN leased ON TRUE;

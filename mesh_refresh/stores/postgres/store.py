@@ -23,6 +23,7 @@ from mesh_refresh.stores.postgres.values import columns, moment, read, row, span
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -118,6 +119,7 @@ class PostgresStore(Store):
     async def insert(self, row: Row) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
         self._open_jobs()
         return await self._inserts.ask(row.login_id, row, None)
 
@@ -131,6 +133,7 @@ class PostgresStore(Store):
     async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = _NONE) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
         check_text(owner)
         self._open_jobs()
         return await self._swaps.ask(row.login_id, row, (owner, hold))
@@ -193,8 +196,8 @@ class PostgresStore(Store):
         sql = self._sql["counts"]
         found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
         return [
-            Count(read(broker), read(state), logins, expired, due, moment(earliest), leased)
-            for broker, state, logins, expired, due, earliest, leased in found
+            Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
+            for broker, states, logins, expired, due, earliest, leased in found
         ]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:

@@ -40,7 +40,7 @@ def do(session: SqliteSession, jobs: Sequence[Job]) -> bool:
         return False
     try:
         if not _together(session, jobs):
-            # One met another revision, or changes its state: seldom enough to do them all again, each by itself.
+            # One met another revision, or changes its states: seldom enough to do them all again, each by itself.
             session.rollback()
             session.begin()
             for job in jobs:

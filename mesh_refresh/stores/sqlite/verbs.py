@@ -10,6 +10,7 @@ from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
@@ -18,12 +19,13 @@ _READ = _SQL["read"]
 def checked(it: Row) -> Times:
     """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
     check_row(it)
+    text_of(it.states)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
 def insert(session: SqliteSession, it: Row, times: Times) -> bool:
     """See `Store.insert`."""
-    values = (it.login_id, it.broker, it.state, *times, it.epoch, MaskedBytes(it.sealed))
+    values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
     return session.connection.execute(_SQL["insert"], values).rowcount == 1
 
 

@@ -15,6 +15,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
 LEASE = timedelta(seconds=60)
+ACTIVE = frozenset({"active"})
 
 ODD_TEXTS = (
     "",
@@ -74,7 +75,7 @@ class StoreKit:
 
 def a_row(login_id: str = "a", **changes: Any) -> Row:
     """A row that is due."""
-    row = Row(login_id, "coinbase", "active", NOW - SECOND, NOW + SECOND, NOW, b"sealed", f"epoch of {login_id}")
+    row = Row(login_id, "coinbase", ACTIVE, NOW - SECOND, NOW + SECOND, NOW, b"sealed", f"epoch of {login_id}")
     return evolve(row, **changes)
 
 

@@ -25,7 +25,7 @@ from tests.stores.postgres.handles import new_schema
 DAY, LEASE, LIMIT = timedelta(days=1), timedelta(minutes=2), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
     until, sealed)
 SELECT
     'login ' || number, 'broker ' || number % 10, 'active', $2::timestamptz + number * $3::interval, NULL, $2, 'epoch',

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.once
 ROWS, LIMIT = int(os.environ.get("MESH_REFRESH_PLAN_ROWS", "100000")), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
     until, sealed)
 SELECT
     'login ' || number, CASE WHEN number % 10 = 0 THEN 'rare' ELSE 'coinbase' END, 'active',
