@@ -384,6 +384,10 @@ class OwnTransport:
         await request.before_send()
         return HttpReply(200, {}, b"{}", complete=True)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
+
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
@@ -632,6 +636,7 @@ class OwnStore(Store):
 
     def __init__(self, cipher: Sealing) -> None:
         self.cipher = cipher
+        self.store_id = "drawn when it was made"
 
     async def insert(self, row: Row) -> bool:
         """A new row."""
@@ -679,6 +684,10 @@ class OwnStore(Store):
     async def paused(self) -> frozenset[str]:
         """Those."""
         return frozenset()
+
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

@@ -25,7 +25,7 @@ class SimStore(Store):
     """
 
     def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
-        self.cipher = memory.cipher
+        self.cipher, self.store_id = memory.cipher, memory.store_id
         self.memory = self._memory = memory
         self._chance, self._latency, self._watcher = chance, latency, watcher
         self.gone: float = 0.0
@@ -124,6 +124,9 @@ class SimStore(Store):
 
     async def paused(self) -> frozenset[str]:
         return await self._call(self._memory.paused)
+
+    async def resumed(self) -> dict[str, datetime]:
+        return await self._call(self._memory.resumed)
 
     async def aclose(self) -> None:
         pass

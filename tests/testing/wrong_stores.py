@@ -479,6 +479,12 @@ class Shouts(MemoryStore):
         self.cipher = Upper()
 
 
+def _all_of_one_id(clock: Clock) -> MemoryStore:
+    store = MemoryStore(clock=clock)
+    store.store_id = "the id of each of them"
+    return store
+
+
 async def _with_revision(self: MemoryStore, row: Row) -> bool:
     made = await MemoryStore.insert(self, row)
     if made:
@@ -650,5 +656,6 @@ WRONG: tuple[Wrong, ...] = (
           lambda clock: Leaves(clock=clock)),
     Wrong("cannot be closed twice", "test_closing_does_first_what_was_asked_for",
           lambda clock: ClosesOnce(clock=clock)),
+    Wrong("has one id for all stores", "test_a_store_answers_a_ping_and_has_an_id", _all_of_one_id),
     Wrong("seals something else", "test_the_cipher_seals_and_opens", lambda clock: Shouts(clock=clock)),
 )  # fmt: skip

@@ -60,7 +60,7 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
         self.names, self.event_queue, self.spool = names, event_queue, spool
-        self._steady = getattr(store, "cancellation_safe", False)
+        self._steady = store.cancellation_safe
         self.owner = names()
         """Drawn at each start: what an earlier life of this process leased is somebody else's."""
         self.limiter = Limiter(policy)
@@ -134,20 +134,14 @@ class Runtime:
         if of is None and (not breakers.open or now < self._resumes_due):
             return
         self._resumes_due = now + self.policy.poll.total_seconds()
-        told = getattr(self.store, "resumed", None)
-        stamps: dict[str, datetime] = {} if told is None else dict(await self.stored(told))
-        if of is not None:
-            stamps.setdefault(of, self.at())  # a store that keeps no such times
-        if breakers.resumed(stamps, self.clock.monotonic()):
+        if breakers.resumed(await self.stored(self.store.resumed), self.clock.monotonic()):
             self.wake()
 
     # Something happened: whoever waits looks again.
 
     def listen(self) -> None:
         """Be woken by the store too, where it can tell of what other processes do."""
-        watch = getattr(self.store, "watch", None)
-        if watch is not None:
-            self.listen_no_more = watch(self.wake)
+        self.listen_no_more = self.store.watch(self.wake)
 
     def wake(self, login_id: str | None = None) -> None:
         """A place is free, a login was added, a breaker closed. `login_id`: the login that has changed."""

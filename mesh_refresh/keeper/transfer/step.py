@@ -57,8 +57,8 @@ class Carrier:
 
     def _missing(self, login: Login) -> str:
         """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
-        went_to = login.moving.to if login.moving is not None else ""
-        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
+        is_here = login.moving is not None and login.moving.to == self.target.store_id
+        return GONE if is_here else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""

@@ -49,6 +49,7 @@ class PostgresStore(Store):
 
     def __init__(self, to: Target, cipher: Sealing, *, connections: int, migrate: bool, partitions: int) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._to = to
         self._connections = connections
         self._migrate, self._partitions = migrate, partitions
@@ -219,6 +220,10 @@ class PostgresStore(Store):
         """See `Store`."""
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["resumed"]))
         return {read(broker): moment(at) for broker, at in found}
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy nobody can listen."""

@@ -42,6 +42,7 @@ class SqliteStore(Store):
         self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
     ) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
@@ -143,6 +144,10 @@ class SqliteStore(Store):
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
         return await self._thread().run(verbs.resumed_brokers, writes=False)
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._thread().run(verbs.ping, writes=False)
 
     async def reseal(self) -> Resealed:
         """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.

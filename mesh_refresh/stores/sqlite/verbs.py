@@ -58,6 +58,11 @@ def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
     return {broker: at for broker, at in found if at is not None}
 
 
+def ping(session: SqliteSession) -> None:
+    """See `Store.ping`."""
+    session.connection.execute(_SQL["seal"]).fetchone()
+
+
 def check_key(session: SqliteSession, cipher: Sealing) -> str:
     """The store's id. Raises `WrongKey` where it was written with another key. The first who comes writes both down."""
     found = session.connection.execute(_SQL["seal"]).fetchone()

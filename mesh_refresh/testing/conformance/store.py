@@ -262,6 +262,14 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
                 assert len(await paged(other)) == 30
                 assert {(await kept(other, row.login_id)).sealed for row in rows[:10]} == {b"new"}
 
+    async def test_a_store_answers_a_ping_and_has_an_id(self) -> None:
+        """One id for all handles, and another one for another store."""
+        async with self.shared() as (store, other), self.opened() as third:
+            await asyncio.gather(store.ping(), other.ping())
+            assert len(store.store_id) >= 16
+            assert store.store_id == other.store_id
+            assert store.store_id != third.store_id
+
     async def test_the_cipher_seals_and_opens(self) -> None:
         """Those who use the store seal with what it brings."""
         async with self.opened() as store:
