@@ -95,7 +95,7 @@ def summed_up(
         late=max(timedelta(), now - earliest),
         leased=sum(it.leased for it in counts),
         in_flight=in_flight,
-        moving={way: sum(it.logins for it in counts if it.state == way) for way in Way},
+        moving={way: sum(it.logins for it in counts if way in it.states) for way in Way},
         paused=paused,
         held_back=dict(held_back),
     )
@@ -113,9 +113,8 @@ def _broker(counts: list[Count]) -> BrokerSummary:
 def _states(counts: list[Count]) -> dict[AccountState, int]:
     found = dict.fromkeys(AccountState, 0)
     for count in counts:
-        if count.state not in tuple(Way):
-            for state in count.state.split("+"):
-                found[AccountState(state)] += count.logins
+        for state in count.states.difference(Way):
+            found[AccountState(state)] += count.logins
     return {state: number for state, number in found.items() if number}
 
 

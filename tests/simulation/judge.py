@@ -82,8 +82,7 @@ class Judge:
     def kept(self, login: str) -> Any:
         """What the store has in which the login is at home, or any store; None where none has it."""
         found = [memory._kept[login] for memory in self.memories if login in memory._kept]
-        away = [way.value for way in Way]
-        return next((it for it in found if it.row.state not in away), found[0] if found else None)
+        return next((it for it in found if it.row.states.isdisjoint(Way)), found[0] if found else None)
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too."""

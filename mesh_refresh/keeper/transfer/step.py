@@ -16,7 +16,6 @@ from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, row_of
-from mesh_refresh.stores.row import QUIET
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
 
@@ -40,7 +39,7 @@ class Carrier:
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential = refresh_token_of
-    owner: str = field(factory=lambda: QUIET + new_id())
+    owner: str = field(factory=new_id)
 
     async def carry(self, row: Row) -> str:
         """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
@@ -58,8 +57,8 @@ class Carrier:
 
     def _missing(self, login: Login) -> str:
         """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
-        went_to = login.moving.to if login.moving is not None else ""
-        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
+        is_here = login.moving is not None and login.moving.to == self.target.store_id
+        return GONE if is_here else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""
@@ -103,14 +102,12 @@ class Carrier:
 
     async def _leased(self, store: Store, login_id: str) -> Row | None:
         """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
-        row = await store.claim_one(login_id, self.owner, self.policy.lease)
+        row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy) and not row.left:
             await self._settle_open(store, login_id)
-            row = await store.claim_one(login_id, self.owner, self.policy.lease)
+            row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy):
             raise Later(self.clock.now() + row.left)
-        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
-            await self._stamp(store, self._opened(store, row), self.owner)
         return row
 
     async def _settle_open(self, store: Store, login_id: str) -> None:

@@ -13,7 +13,6 @@ from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.failure import stamp_taken_back
 from mesh_refresh.keeper.rules.transition import Context
-from mesh_refresh.keeper.transfer.copy_fleet import are_one
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
@@ -58,7 +57,7 @@ async def take_back(
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
-    if target is not None and await are_one(source, target):
+    if target is not None and source.store_id == target.store_id:
         raise InvalidRequest("What is to be taken back from is the store itself, or a copy of its file.")
     taking = _Taking(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     done, page = TakenBack(), Page(_AT_A_TIME, states=_AWAY)

@@ -321,7 +321,7 @@ async def test_a_copy_that_is_killed_leaves_no_open_attempt(stage: Stage, target
     async with stage.keeper(strategies={"coinbase": Once()}) as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
         with pytest.raises(Interrupted):
-            await copied(stage, target, Steps(4).of(stage.store))
+            await copied(stage, target, Steps(3).of(stage.store))
         assert isinstance(await stage.store.claim_one("a", "somebody", LEASE), Busy)
         stage.clock.advance(LEASE)
         await keeper.refresh("a")
@@ -330,7 +330,7 @@ async def test_a_copy_that_is_killed_leaves_no_open_attempt(stage: Stage, target
 
 async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stage: Stage, target: MemoryStore) -> None:
     """Whatever step it comes to: the exchange of unknown end is waited for."""
-    for at in range(4, 8):
+    for at in range(3, 7):
         login_id = str(at)
         async with stage.keeper() as keeper:
             await keeper.add(login_id, stage.fake.login("coinbase", access_lifetime=HOUR).token)
@@ -343,31 +343,6 @@ async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stag
             with pytest.raises(NotReadyInTime):
                 await keeper.refresh(login_id, max_wait=timedelta())
     assert stage.sent() == 0
-
-
-async def test_in_a_store_that_knows_no_such_owners_an_open_attempt_is_waited_for(
-    stage: Stage, target: MemoryStore
-) -> None:
-    """One that was written before there were any."""
-    async with stage.keeper() as keeper:
-        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
-        await stage.store.claim_one("a", "killed", LEASE)
-        stage.clock.advance(LEASE)
-        assert (await copied(stage, target, OldStore(stage.store))).left == 1
-        stage.clock.advance(LEASE)
-        with pytest.raises(NotReadyInTime):
-            await keeper.refresh("a", max_wait=timedelta())
-    assert stage.sent() == 0
-
-
-class OldStore(FaultyStore):
-    """Takes all owners for such as send something."""
-
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await super().claim_one(login_id, owner.replace("~", "old "), lease)
-
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
-        return await super().swap(row, owner=owner and owner.replace("~", "old "), hold=hold)
 
 
 class Interrupted(BaseException):

@@ -27,7 +27,7 @@ LEAST = {
 
 async def every_verb(store: PostgresStore) -> None:
     await fill(store, a_row(sealed=store.cipher.seal("text", "login:a")), a_row("b"))
-    assert await store.swap(evolve(await kept(store), state="mfa_required"))
+    assert await store.swap(evolve(await kept(store), states=frozenset({"mfa_required"})))
     assert len(await store.claim(a_demand())) == 2
     assert await store.claim_one("a", "me", LEASE)
     assert await store.delete("b")

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, Page, Row
-from mesh_refresh.stores.memory import _Kept
+from mesh_refresh.stores.memory.store import _Kept
 
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 
@@ -76,8 +76,8 @@ def keeping(name: str) -> Callable[[Clock], MemoryStore]:
 def leasing(by: timedelta) -> Callable[[Clock], MemoryStore]:
     """A store whose leases are longer by so much."""
 
-    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        return MemoryStore._lease(self, kept, owner, lease + by, now)
+    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        return MemoryStore._lease(self, kept, owner, lease + by, now, sends=sends)
 
     return having(_lease=lease)
 
@@ -186,12 +186,14 @@ async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     return [self._lease(kept, demand.owner, demand.lease, now) for kept in chosen]
 
 
-async def _slow_claim_one(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _slow_claim_one(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept, now = self._kept.get(login_id), self._now()
     if kept is None or kept.is_taken(now):
-        return await MemoryStore.claim_one(self, login_id, owner, lease)
+        return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     await asyncio.sleep(0)
-    return self._lease(kept, owner, lease, now)
+    return self._lease(kept, owner, lease, now, sends=sends)
 
 
 class Leaves(MemoryStore):
@@ -236,47 +238,65 @@ async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     return claimed
 
 
-async def _own_again(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _own_again(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and kept.owner == owner:
         kept.until = None
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _only_due(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _only_due(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and (kept.row.due_at is None or self._paused):
         return Busy(NOTHING)
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _forgets_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _forgets_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return evolve(found, open_attempt=False) if isinstance(found, Row) else found
 
 
-async def _quiet_takes_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner.removeprefix("~"), lease)
+async def _quiet_takes_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease)
     if isinstance(found, Row):
-        self._kept[login_id].owner = owner
+        self._kept[login_id].sends = sends
     return found
 
 
-async def _quiet_is_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
-    if isinstance(found, Row) and owner.startswith("~"):
-        self._kept[login_id].owner = owner.removeprefix("~")
+async def _quiet_is_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
+    if isinstance(found, Row) and not sends:
+        self._kept[login_id].sends = True
     return found
 
 
-async def _busy_for_ever(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _quiet_by_name(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends and not owner.startswith("~"))
+
+
+async def _busy_for_ever(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return Busy(timedelta.max) if isinstance(found, Busy) else found
 
 
 async def _makes_it(self: MemoryStore, login_id: str) -> Row | None:
     return await MemoryStore.read(self, login_id) or Row(
-        login_id, "", "", None, None, datetime.max.replace(tzinfo=UTC), b""
+        login_id, "", frozenset(), None, None, datetime.max.replace(tzinfo=UTC), b""
     )
 
 
@@ -387,6 +407,11 @@ async def _after_too(self: MemoryStore, page: Page) -> Sequence[Row]:
     return [row for row in found if page.after is None or row.login_id >= page.after][: page.limit]
 
 
+async def _all_of_the_states(self: MemoryStore, page: Page) -> Sequence[Row]:
+    found = await MemoryStore.rows(self, evolve(page, limit=1_000_000))
+    return [row for row in found if page.states is None or page.states <= row.states][: page.limit]
+
+
 async def _hides_leased(self: MemoryStore, page: Page) -> Sequence[Row]:
     now = self._now()
     return [row for row in await MemoryStore.rows(self, page) if not self._kept[row.login_id].is_taken(now)]
@@ -454,6 +479,12 @@ class Shouts(MemoryStore):
         self.cipher = Upper()
 
 
+def _all_of_one_id(clock: Clock) -> MemoryStore:
+    store = MemoryStore(clock=clock)
+    store.store_id = "the id of each of them"
+    return store
+
+
 async def _with_revision(self: MemoryStore, row: Row) -> bool:
     made = await MemoryStore.insert(self, row)
     if made:
@@ -484,10 +515,12 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("deletes what is not there", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
           having(delete=_deletes_always)),
     Wrong("trims text", "test_all_text_comes_back_as_it_went_in",
-          inserting(lambda it: evolve(it, state=it.state.strip()))),
+          inserting(lambda it: evolve(it, epoch=it.epoch.strip()))),
     Wrong("takes two ids for one", "test_all_text_comes_back_as_it_went_in", having(insert=_normalizes)),
     Wrong("cuts text", "test_all_text_comes_back_as_it_went_in",
           inserting(lambda it: evolve(it, broker=it.broker[:255]))),
+    Wrong("keeps one state", "test_states_come_back_as_a_set",
+          inserting(lambda it: evolve(it, states=frozenset(sorted(it.states)[:1])))),
     Wrong("cuts what is sealed at a million bytes", "test_all_bytes_come_back_as_they_went_in",
           inserting(lambda it: evolve(it, sealed=it.sealed[:1_000_000]))),
     Wrong("cuts what is written at a million bytes", "test_all_bytes_come_back_as_they_went_in",
@@ -497,7 +530,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("keeps an expiry", "test_times_may_be_missing",
           writing(lambda it, kept: evolve(it, expires_at=it.expires_at or kept.row.changed_at))),
     Wrong("does not write the state", "test_a_swap_writes_the_row_and_raises_the_revision",
-          keeping("state")),
+          keeping("states")),
     Wrong("does not write the change time", "test_a_swap_writes_the_row_and_raises_the_revision",
           keeping("changed_at")),
     Wrong("writes the attempt", "test_a_swap_writes_the_row_and_raises_the_revision",
@@ -525,6 +558,8 @@ WRONG: tuple[Wrong, ...] = (
           having(claim_one=_quiet_is_open)),
     Wrong("gives an open attempt to who sends nothing", "test_who_sends_nothing_does_not_get_an_open_attempt",
           having(claim_one=_quiet_takes_open)),
+    Wrong("goes by the owner's name", "test_a_lease_says_itself_whether_something_is_sent",
+          having(claim_one=_quiet_by_name)),
     Wrong("ends leases by the wall clock", "test_the_wall_clock_ends_no_lease", _stuck),
     Wrong("gives no lease back", "test_a_lease_that_was_given_back_is_over",
           swapping(lambda _, row, __, hold: (row, None, hold))),
@@ -600,10 +635,11 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("begins a page with its id", "test_a_page_begins_after_an_id", having(rows=_after_too)),
     Wrong("lists no leased rows", "test_rows_come_as_they_are", having(rows=_hides_leased)),
     Wrong("does not filter by state", "test_pages_can_be_filtered", paging(lambda it: evolve(it, states=None))),
+    Wrong("wants all of the states", "test_a_page_has_rows_with_one_of_the_states", having(rows=_all_of_the_states)),
     Wrong("does not filter by broker", "test_pages_can_be_filtered", paging(lambda it: evolve(it, broker=None))),
     Wrong("leaves the very moment out", "test_pages_can_be_filtered",
           paging(lambda it: evolve(it, changed_since=it.changed_since and it.changed_since + MICROSECOND))),
-    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_state", counting(expired=1)),
+    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_states", counting(expired=1)),
     Wrong("counts a hold as a lease", "test_leases_are_counted_while_they_last", counting(leased=1)),
     # Many at once, and endings.
     Wrong("claims in two steps", "test_no_row_is_claimed_twice", having(claim=_slow_claim)),
@@ -620,5 +656,6 @@ WRONG: tuple[Wrong, ...] = (
           lambda clock: Leaves(clock=clock)),
     Wrong("cannot be closed twice", "test_closing_does_first_what_was_asked_for",
           lambda clock: ClosesOnce(clock=clock)),
+    Wrong("has one id for all stores", "test_a_store_answers_a_ping_and_has_an_id", _all_of_one_id),
     Wrong("seals something else", "test_the_cipher_seals_and_opens", lambda clock: Shouts(clock=clock)),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from attrs import define, evolve
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Count, Page, Row, is_open
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -20,10 +20,17 @@ _MICROSECOND = timedelta(microseconds=1)
 class _Kept:
     row: Row
     owner: str | None = None
+    sends: bool = True
+    """Whether the owner of the last lease may send something under it."""
     until: int | None = None
     """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
     open_before: bool = False
     """Whether the last lease found an open attempt."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may have been sent under the lease, which was not given back."""
+        return self.owner is not None and self.sends
 
     def is_taken(self, now: int) -> bool:
         """Whether there is a lease or a hold."""
@@ -86,16 +93,16 @@ class MemoryStore(Store):
                 claimed.append(self._lease(kept, demand.owner, demand.lease, now))
         return claimed
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         kept, now = self._kept.get(login_id), self._now()
         if kept is None:
             return None
         if kept.until is not None and now < kept.until:
             return Busy(timedelta(microseconds=kept.until - now))
-        if owner.startswith(QUIET) and is_open(kept.owner):
+        if kept.is_open and not sends:
             return Busy(timedelta())
-        return self._lease(kept, owner, lease, now)
+        return self._lease(kept, owner, lease, now, sends=sends)
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
@@ -118,20 +125,20 @@ class MemoryStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`."""
         at = self._now()
-        groups: dict[tuple[str, str], list[_Kept]] = {}
+        groups: dict[tuple[str, frozenset[str]], list[_Kept]] = {}
         for kept in self._kept.values():
-            groups.setdefault((kept.row.broker, kept.row.state), []).append(kept)
+            groups.setdefault((kept.row.broker, kept.row.states), []).append(kept)
         return [
             Count(
                 broker,
-                state,
+                states,
                 len(group),
                 sum(kept.row.expires_at is not None and kept.row.expires_at <= now for kept in group),
                 sum(kept.row.due_at is not None and kept.row.due_at <= now for kept in group),
                 min((kept.row.due_at for kept in group if kept.row.due_at is not None), default=None),
                 sum(kept.owner is not None and kept.is_taken(at) for kept in group),
             )
-            for (broker, state), group in sorted(groups.items())
+            for (broker, states), group in groups.items()
         ]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
@@ -162,9 +169,10 @@ class MemoryStore(Store):
             return False
         return row.due_at <= demand.now or row.changed_at > demand.ahead
 
-    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        was_open = is_open(kept.owner)
-        kept.owner, kept.until, kept.open_before = owner, now + lease // _MICROSECOND, was_open
+    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        was_open = kept.is_open
+        kept.owner, kept.sends, kept.open_before = owner, sends, was_open
+        kept.until = now + lease // _MICROSECOND
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)
 
@@ -178,7 +186,7 @@ def _order(kept: _Kept) -> tuple[datetime, str]:
 def _wanted(row: Row, page: Page) -> bool:
     return (
         (page.after is None or row.login_id > page.after)
-        and (page.states is None or row.state in page.states)
+        and (page.states is None or not row.states.isdisjoint(page.states))
         and (page.broker is None or row.broker == page.broker)
         and (page.changed_since is None or row.changed_at >= page.changed_since)
     )
