@@ -384,6 +384,10 @@ class OwnTransport:
         await request.before_send()
         return HttpReply(200, {}, b"{}", complete=True)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
+
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
@@ -632,6 +636,7 @@ class OwnStore(Store):
 
     def __init__(self, cipher: Sealing) -> None:
         self.cipher = cipher
+        self.store_id = "drawn when it was made"
 
     async def insert(self, row: Row) -> bool:
         """A new row."""
@@ -652,7 +657,7 @@ class OwnStore(Store):
         assert_type(demand.ahead, datetime)
         return []
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """This one."""
         return Busy(lease)
 
@@ -671,7 +676,7 @@ class OwnStore(Store):
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """How many there are."""
-        return [Count("coinbase", "active", logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
+        return [Count("coinbase", frozenset({"active"}), logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
         """No claims of it."""
@@ -679,6 +684,10 @@ class OwnStore(Store):
     async def paused(self) -> frozenset[str]:
         """Those."""
         return frozenset()
+
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

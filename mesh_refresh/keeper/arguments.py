@@ -8,10 +8,10 @@ from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import AccountState
-from mesh_refresh.stores import MemoryStore
+from mesh_refresh.stores import MemoryStore, Store
 from mesh_refresh.stores.store import ALL_BROKERS
 
-_OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "release", "rows", "counts", "pause", "paused")
+_OF_A_STORE = ("cipher", "store_id", *(name for name in dir(Store) if not name.startswith("_")))
 _OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "credential", "retry", "clock", "closed")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import combinations
 
 from attrs import field, frozen
 
@@ -38,7 +37,7 @@ def page_of(
     after: str | None = None,
 ) -> Page:
     """What `Keeper.logins` is asked for, as a store is asked for it."""
-    states = None if state is None else _with(AccountState(state))
+    states = None if state is None else frozenset({AccountState(state)})
     return Page(size, after, states, None if broker is None else str(broker), changed_since)
 
 
@@ -47,10 +46,3 @@ def _read(store: Store, row: Row) -> Login | UnopenedRow:
         return opened(store.cipher, row)
     except (WrongKey, StoreDamaged) as error:
         return UnopenedRow(row, error)
-
-
-def _with(state: AccountState) -> frozenset[str]:
-    """Every value of a row's state that has `state` in it."""
-    others = [it for it in AccountState if it is not state]
-    sets = (chosen for size in range(len(others) + 1) for chosen in combinations(others, size))
-    return frozenset("+".join(sorted({state, *chosen})) for chosen in sets)

@@ -28,8 +28,8 @@ def check_time(*times: datetime | None) -> None:
 
 def check_row(it: Row) -> None:
     """Raises `InvalidRequest` for a row that cannot be kept."""
-    if not (it.login_id + it.broker + it.state + it.epoch).isascii():  # at once: nearly always they are
-        check_text(it.login_id, it.broker, it.state, it.epoch)
+    if not (it.login_id + it.broker + it.epoch).isascii():  # at once: nearly always they are
+        check_text(it.login_id, it.broker, it.epoch)
     check_time(it.due_at, it.expires_at, it.changed_at)
     if not isinstance(it.sealed, bytes):
         raise InvalidRequest("What is sealed must be bytes.")

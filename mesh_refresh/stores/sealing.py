@@ -37,16 +37,16 @@ class Sealing(Protocol):
 def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
     """The row that keeps `login`, as of `changed_at`. Accounts that have one epoch get others."""
     login = _told_apart(login)
-    accounts, state = login.accounts, "+".join(sorted({account.state for account in login.accounts}))
+    accounts, states = login.accounts, frozenset[str]([account.state for account in login.accounts])
     if login.moving is not None:
         # Not due here, nor expired: it is at home elsewhere.
-        accounts, state = (), login.moving.way.value
+        accounts, states = (), frozenset((login.moving.way.value,))
     due = [account.due_at for account in accounts if account.due_at is not None and account.state in _IN_LOOP]
     ends = [account.tokens.expires_at for account in accounts if account.tokens.expires_at is not None]
     return Row(
         login.login_id,
         str(login.broker),
-        state,
+        states,
         min(due, default=None),
         min(ends, default=None),
         changed_at,

@@ -59,6 +59,7 @@ class FaultyStore(MemoryStore):
     def __init__(self, of: MemoryStore) -> None:
         super().__init__(cipher=of.cipher, clock=of._clock)
         self._kept, self._paused, self._resumed = of._kept, of._paused, of._resumed
+        self.store_id = of.store_id
         self.gone: frozenset[str] = frozenset()
         """Verbs that raise, and do nothing."""
         self.mute: list[str] = []

@@ -76,8 +76,8 @@ class People:
             await asyncio.sleep(unit * self.chance.uniform(1, 8))
             for name, login in list(self.members.items()):
                 kept = world.judge.kept(name)
-                state = "" if kept is None else kept.row.state
-                if ("reconnect_required" in state or "unreadable" in state) and self.chance.random() < 0.5:
+                states = frozenset[str]() if kept is None else kept.row.states
+                if states & {"reconnect_required", "unreadable"} and self.chance.random() < 0.5:
                     await self.log_in_again(login)
                     world.judge.covered["logins anew, because they had to"] += 1
 
@@ -150,7 +150,7 @@ class People:
             await asyncio.sleep(unit * self.chance.uniform(0.5, 6))
             for name, login in list(self.members.items()):
                 kept = world.judge.kept(name)
-                if kept is None or "mfa_required" not in kept.row.state:
+                if kept is None or "mfa_required" not in kept.row.states:
                     continue
                 stored = opened(world.memories[0].cipher, kept.row)
                 for account in stored.accounts:

@@ -10,11 +10,9 @@ from attrs import evolve
 
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
-from mesh_refresh.keeper.rules import mfa, success
+from mesh_refresh.keeper.rules import mfa, plan, success
 from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.attempt import result_of
-from mesh_refresh.keeper.rules.select import postpone
-from mesh_refresh.keeper.rules.transition import Transition
 from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import writer as settling
@@ -27,9 +25,9 @@ def events_before_the_write() -> Iterator[None]:
     right = unit.LoginExchange._keep
 
     async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
-        change = settling.change_for(attempt, result_of(outcome, self.core.names))
-        told = change(login, self.core.now()).events
-        self.core.event_queue.tell(event for event in told if isinstance(event, AccountRefreshed))
+        change = settling.change_for(attempt, result_of(outcome, self.runtime.names))
+        told = change(login, self.runtime.context()).events
+        self.runtime.event_queue.tell(event for event in told if isinstance(event, AccountRefreshed))
         await right(self, login, attempt, outcome)
 
     with patch.object(unit.LoginExchange, "_keep", keep):
@@ -80,19 +78,12 @@ def a_null_erases() -> Iterator[None]:
 @contextmanager
 def an_open_attempt_erased() -> Iterator[None]:
     """A keeper that claims a login of which it holds the new pair gives the lease back, as if nothing had been sent."""
-    right = unit.LoginExchange._claimed
+    right = plan.plan
 
-    async def claimed(self: Any) -> None:
-        if self.login_id not in self.core.unsaved:
-            await right(self)
-            return
+    def planned(login: Any, claimed: Any, now: Any) -> Any:
+        return plan.WriteBack(plan.put_off_for_a_look) if claimed.unsaved else right(login, claimed, now)
 
-        def give_back(stored: Any, context: Any) -> Transition:
-            return Transition(postpone(stored, context))
-
-        await self._write(self.core.opened(self._row), give_back)
-
-    with patch.object(unit.LoginExchange, "_claimed", claimed):
+    with patch.object(unit, "plan", planned):
         yield
 
 

@@ -25,7 +25,7 @@ class SimStore(Store):
     """
 
     def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
-        self.cipher = memory.cipher
+        self.cipher, self.store_id = memory.cipher, memory.store_id
         self.memory = self._memory = memory
         self._chance, self._latency, self._watcher = chance, latency, watcher
         self.gone: float = 0.0
@@ -97,8 +97,8 @@ class SimStore(Store):
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         return await self._call(lambda: self._memory.claim(demand))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease))
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
+        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         return await self._call(lambda: self._memory.release(login_id, owner, hold))
@@ -124,6 +124,9 @@ class SimStore(Store):
 
     async def paused(self) -> frozenset[str]:
         return await self._call(self._memory.paused)
+
+    async def resumed(self) -> dict[str, datetime]:
+        return await self._call(self._memory.resumed)
 
     async def aclose(self) -> None:
         pass

@@ -133,7 +133,7 @@ async def test_a_value_that_would_stop_every_claim_is_refused_where_it_is_writte
 async def test_text_that_is_not_unicode_is_told(path: Path) -> None:
     """`StoreDamaged`."""
     with closing(sqlite3.connect(path)) as hand, hand:
-        hand.execute("UPDATE login SET state = CAST(x'C328' AS TEXT)")
+        hand.execute("UPDATE login SET states = CAST(x'C328' AS TEXT)")
     async with a_store(path) as store:
         with pytest.raises(StoreDamaged, match="holds a text that is not in Unicode"):
             await store.rows(Page(1))

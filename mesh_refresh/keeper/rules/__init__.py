@@ -27,7 +27,7 @@ An account, from state to state
 
 The first row counts whose state, event and guard hold; a row without a guard is the rest. `working` is `active` or
 `not_refreshable`, `none` an account that the login does not have yet, and `same` the state before. `Reason` says why an
-account is parked. tests/keeper/unit/test_transitions.py checks this table against the code, row by row.
+account is parked. tests/keeper/rules/test_transitions.py checks this table against the code, row by row.
 
 | state           | event              | guard                           | becomes            |
 |-----------------|--------------------|---------------------------------|--------------------|

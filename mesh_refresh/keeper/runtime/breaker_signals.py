@@ -1,27 +1,34 @@
-"""Tells the breakers of failed exchanges. What an error means is said in `mesh_refresh.keeper.rules.classify`.
+"""Tells the breakers of failed exchanges, and takes backoffs back that were no fault of their accounts.
 
-A request that is not accepted backs its account off, until so many do that a breaker opens. Then those backoffs are
-undone.
+`mesh_refresh.keeper.rules.classify` says what an error means. A request that is not accepted backs its account off,
+until so many do that a breaker opens. Then those backoffs are undone.
 """
 
+import asyncio
+import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
 
 from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.classify import Heard, Signal, classify
-from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused
+from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.keeper.runtime.undo_backoffs import undo_backoffs
 from mesh_refresh.logins import Account
+from mesh_refresh.stores import row_of
+
+_log = logging.getLogger("mesh_refresh.keeper")
 
 
 def blame(
-    runtime: Runtime, error: MeshRefreshError, account: Account, attempt: Attempt, place: Permit
+    runtime: Runtime, error: MeshRefreshError, account: Account, attempt: Attempt, permit: Permit
 ) -> Failure | None:
     """What `error` means for the account; None for a wrong code, which is no fault. The breakers are told too."""
-    breakers, broker, probe, login_id = runtime.limiter.breakers, place.broker, place.probe, attempt.login_id
+    breakers, broker, probe, login_id = runtime.limiter.breakers, permit.broker, permit.probe, attempt.login_id
     now, at, tell = runtime.clock.monotonic(), runtime.at(), runtime.event_queue.tell
     failure, signal = classify(error, account.tokens, runtime.mesh.may_resend)
     said = error.display_message
@@ -44,7 +51,7 @@ def blame(
                 fault,
                 account=account,
                 attempt=attempt,
-                place=place,
+                permit=permit,
                 display_message=said,
             )
         case Signal(Heard.OUTAGE, BreakerFault() as fault):
@@ -55,10 +62,10 @@ def blame(
     return failure
 
 
-def not_made(runtime: Runtime, error: Exception, account: Account, attempt: Attempt, place: Permit) -> Failed:
+def blame_user_code(runtime: Runtime, error: Exception, account: Account, attempt: Attempt, permit: Permit) -> Failed:
     """What an exception of the user's code means, before anything was sent. It may be about one login or about all."""
     name = type(error).__name__
-    return _rejected(runtime, name, BreakerFault.REJECTED, account=account, attempt=attempt, place=place, sent=False)
+    return _rejected(runtime, name, BreakerFault.REJECTED, account=account, attempt=attempt, permit=permit, sent=False)
 
 
 def _rejected(
@@ -68,23 +75,53 @@ def _rejected(
     *,
     account: Account,
     attempt: Attempt,
-    place: Permit,
+    permit: Permit,
     sent: bool = True,
     display_message: str | None = None,
 ) -> Failed:
     now, at = runtime.clock.monotonic(), runtime.at()
     backed_off = None if attempt.with_code is not None else BackedOff.of(account, attempt)
     found = runtime.limiter.breakers.rejected(
-        place.broker,
+        permit.broker,
         fault,
         now,
         at,
-        place.probe,
+        permit.probe,
         backed_off=backed_off,
         sent=sent,
         display_message=display_message,
     )
     runtime.event_queue.tell(found.events)
     if found.undo:
-        _ = runtime.start(undo_backoffs(runtime, found.undo))
+        _ = runtime.start(_undo_backoffs(runtime, found.undo))
     return Failed(name, blamed=found.blamed)
+
+
+async def _undo_backoffs(runtime: Runtime, backoffs: Iterable[BackedOff]) -> None:
+    """Write each of these accounts as it was before. Where the store fails, a backoff ends by itself."""
+    runtime.undoing += 1
+    try:
+        for backed_off in backoffs:
+            exchange = runtime.inflight.exchanges.get(backed_off.login_id)
+            if exchange is not None:
+                await asyncio.wait((exchange.done,))  # its failure may not be written yet
+            try:
+                await _undo(runtime, backed_off)
+            except Exception as error:  # noqa: BLE001 - a store may raise anything
+                _log.warning("a backoff stays", extra={"login_id": backed_off.login_id, **without_secrets(error)})
+    finally:
+        runtime.undoing -= 1
+        runtime.wake()
+
+
+async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
+    written = False
+    while not written:
+        row = await runtime.stored(partial(runtime.store.read, backed_off.login_id))
+        if row is None:
+            return
+        login, context = runtime.opened(row), runtime.context()
+        after = undo_backoff(login, backed_off, context)
+        written = after is login or await runtime.stored(
+            partial(runtime.store.swap, row_of(runtime.store.cipher, after, context.now))
+        )

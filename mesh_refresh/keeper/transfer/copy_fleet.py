@@ -76,7 +76,7 @@ async def copy_fleet(
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
-    if await are_one(source, target):
+    if source.store_id == target.store_id:
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
     carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     copying = _Copying(carrier, set(await source.paused()))
@@ -121,7 +121,7 @@ class _Copying:
 
     async def _pause_too(self, rows: Sequence[Row]) -> None:
         """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
-        if all(row.state in _AWAY for row in rows):
+        if all(row.states & _AWAY for row in rows):
             return
         for broker in sorted(self.to_pause):
             if broker not in await self.carrier.target.paused():
@@ -151,16 +151,6 @@ class _Copying:
             except asyncio.CancelledError as error:
                 cancelled = error
         return [ends[row.login_id] for row in rows], cancelled
-
-
-async def are_one(source: Store, target: Store) -> bool:
-    """Whether both have one id; or one epoch for the first login, since each store gives it another one."""
-    if source.store_id and source.store_id == target.store_id:
-        return True
-    for row in await source.rows(Page(1)):
-        there = await target.read(row.login_id)
-        return there is not None and there.epoch == row.epoch
-    return False
 
 
 def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> Copied:

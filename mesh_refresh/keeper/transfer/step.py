@@ -6,17 +6,16 @@ from datetime import datetime, timedelta
 from attrs import define, evolve, field, frozen
 
 from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Adding
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_open_attempt
 from mesh_refresh.keeper.rules.transition import Context
-from mesh_refresh.keeper.runtime.runtime import new_name
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, row_of
-from mesh_refresh.stores.row import QUIET
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
 
@@ -40,7 +39,7 @@ class Carrier:
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential = refresh_token_of
-    owner: str = field(factory=lambda: QUIET + new_name())
+    owner: str = field(factory=new_id)
 
     async def carry(self, row: Row) -> str:
         """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
@@ -58,8 +57,8 @@ class Carrier:
 
     def _missing(self, login: Login) -> str:
         """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
-        went_to = login.moving.to if login.moving is not None else ""
-        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
+        is_here = login.moving is not None and login.moving.to == self.target.store_id
+        return GONE if is_here else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""
@@ -103,19 +102,17 @@ class Carrier:
 
     async def _leased(self, store: Store, login_id: str) -> Row | None:
         """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
-        row = await store.claim_one(login_id, self.owner, self.policy.lease)
+        row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy) and not row.left:
             await self._settle_open(store, login_id)
-            row = await store.claim_one(login_id, self.owner, self.policy.lease)
+            row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy):
             raise Later(self.clock.now() + row.left)
-        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
-            await self._stamp(store, self._opened(store, row), self.owner)
         return row
 
     async def _settle_open(self, store: Store, login_id: str) -> None:
         """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
-        owner = new_name()
+        owner = new_id()
         row = await store.claim_one(login_id, owner, self.policy.lease)
         if isinstance(row, Row):
             login = self._opened(store, row)
@@ -125,7 +122,7 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        context = Context(self.clock.now(), self.policy, new_name, self.credential)
+        context = Context(self.clock.now(), self.policy, new_id, self.credential)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = stamp_open_attempt(login, login, context, may)
         if stamped.changed and login.moving is None:
@@ -151,7 +148,7 @@ class Carrier:
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
-                new = moving.arriving(login, None, new_name(), self.credential)
+                new = moving.arriving(login, None, new_id(), self.credential)
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
                     return login
                 continue
@@ -217,7 +214,7 @@ class Carrier:
         return True
 
     def _adding(self) -> Adding:
-        return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)
+        return Adding(self.clock.now(), self.policy, new_id, credential=self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
         return rewind_login(opened(store.cipher, row), self.clock.now())

@@ -1,18 +1,19 @@
 -- name: insert
 -- Those that are there already are left alone.
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until, sealed)
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, 1, 0, NULL, FALSE, NULL, sealed
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    until, sealed)
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, 1, 0, NULL, TRUE, FALSE, NULL, sealed
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[]
-) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed)
+) AS new (login_id, broker, states, due_at, expires_at, changed_at, epoch, sealed)
 ON CONFLICT (login_id) DO NOTHING
 RETURNING login_id;
 
 -- name: read
 -- The array by way of a query, and so in `swap`: PostgreSQL takes it for short then. For 500 rows it would read a table of
 -- less than a million from end to end.
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
 FROM {schema}.login
 WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
@@ -21,7 +22,7 @@ WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 -- seconds.
 UPDATE {schema}.login AS login
 SET broker = new.broker,
-    state = new.state,
+    states = new.states,
     due_at = new.due_at,
     expires_at = new.expires_at,
     changed_at = new.changed_at,
@@ -32,7 +33,7 @@ SET broker = new.broker,
 FROM unnest(
     (SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::timestamptz[]),
     (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]), (SELECT $9::bigint[])
-) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision)
+) AS new (login_id, broker, states, due_at, expires_at, changed_at, epoch, sealed, revision)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
 
 -- name: swap

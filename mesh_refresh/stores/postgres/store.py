@@ -23,6 +23,7 @@ from mesh_refresh.stores.postgres.values import columns, moment, read, row, span
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -48,6 +49,7 @@ class PostgresStore(Store):
 
     def __init__(self, to: Target, cipher: Sealing, *, connections: int, migrate: bool, partitions: int) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._to = to
         self._connections = connections
         self._migrate, self._partitions = migrate, partitions
@@ -118,6 +120,7 @@ class PostgresStore(Store):
     async def insert(self, row: Row) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
         self._open_jobs()
         return await self._inserts.ask(row.login_id, row, None)
 
@@ -131,6 +134,7 @@ class PostgresStore(Store):
     async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = _NONE) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
         check_text(owner)
         self._open_jobs()
         return await self._swaps.ask(row.login_id, row, (owner, hold))
@@ -158,10 +162,10 @@ class PostgresStore(Store):
 
         return await jobs.whole(both_looks)
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        asked = (written(login_id), written(owner), span(lease))
+        asked = (written(login_id), written(owner), span(lease), sends)
         return await self._open_jobs().write(
             login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
         )
@@ -193,8 +197,8 @@ class PostgresStore(Store):
         sql = self._sql["counts"]
         found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
         return [
-            Count(read(broker), read(state), logins, expired, due, moment(earliest), leased)
-            for broker, state, logins, expired, due, earliest, leased in found
+            Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
+            for broker, states, logins, expired, due, earliest, leased in found
         ]
 
     async def pause(self, broker: str, *, paused: bool = True) -> None:
@@ -216,6 +220,10 @@ class PostgresStore(Store):
         """See `Store`."""
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["resumed"]))
         return {read(broker): moment(at) for broker, at in found}
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy nobody can listen."""

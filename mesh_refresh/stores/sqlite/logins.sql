@@ -1,11 +1,11 @@
 -- name: insert
 -- One that is there already is left alone.
-INSERT INTO login (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
+INSERT INTO login (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
 VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)
 ON CONFLICT (login_id) DO NOTHING;
 
 -- name: read
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM login
 WHERE login_id = ?;
 

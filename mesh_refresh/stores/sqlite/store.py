@@ -13,11 +13,11 @@ from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
-from mesh_refresh.stores.sqlite.failures import closed
-from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.failures import closed
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.thread import SessionThread
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.thread import SessionThread
 from mesh_refresh.stores.sqlite.values import microseconds
 from mesh_refresh.stores.store import Store
 
@@ -42,6 +42,7 @@ class SqliteStore(Store):
         self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
     ) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
@@ -106,10 +107,10 @@ class SqliteStore(Store):
         wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease))
+        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
@@ -143,6 +144,10 @@ class SqliteStore(Store):
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
         return await self._thread().run(verbs.resumed_brokers, writes=False)
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._thread().run(verbs.ping, writes=False)
 
     async def reseal(self) -> Resealed:
         """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.

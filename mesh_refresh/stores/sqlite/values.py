@@ -6,6 +6,7 @@ from typing import Any
 
 from mesh_refresh.stores.checks import check_time
 from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.states import states_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -16,11 +17,11 @@ Times = tuple[int | None, int | None, int]
 
 def row(values: Sequence[Any], *, open_attempt: bool = False) -> Row:
     """The row of the columns that every query names in this order."""
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed = values
+    login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed = values
     return Row(
         login_id,
         broker,
-        state,
+        states_of(states),
         None if due_at is None else _EPOCH + timedelta(microseconds=due_at),
         None if expires_at is None else _EPOCH + timedelta(microseconds=expires_at),
         _EPOCH + timedelta(microseconds=changed_at),

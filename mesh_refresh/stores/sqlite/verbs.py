@@ -7,9 +7,10 @@ from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
@@ -18,12 +19,13 @@ _READ = _SQL["read"]
 def checked(it: Row) -> Times:
     """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
     check_row(it)
+    text_of(it.states)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
 def insert(session: SqliteSession, it: Row, times: Times) -> bool:
     """See `Store.insert`."""
-    values = (it.login_id, it.broker, it.state, *times, it.epoch, MaskedBytes(it.sealed))
+    values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
     return session.connection.execute(_SQL["insert"], values).rowcount == 1
 
 
@@ -54,6 +56,11 @@ def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
     """See `Store.resumed`."""
     found = ((broker, moment(at)) for broker, at in session.connection.execute(_SQL["resumed"]))
     return {broker: at for broker, at in found if at is not None}
+
+
+def ping(session: SqliteSession) -> None:
+    """See `Store.ping`."""
+    session.connection.execute(_SQL["seal"]).fetchone()
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:

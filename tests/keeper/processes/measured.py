@@ -14,7 +14,7 @@ from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.stores import Cipher, ClaimRequest, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.transport import AiohttpTransport
 from tests.keeper.processes.traps import Snare, tell
 

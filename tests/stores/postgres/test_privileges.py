@@ -10,7 +10,7 @@ from mesh_refresh.stores import Page, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
-from tests.stores.postgres.fleet import Fleet, a_role
+from tests.stores.postgres.bystander import Fleet, a_role
 
 pytestmark = pytest.mark.once
 
@@ -27,7 +27,7 @@ LEAST = {
 
 async def every_verb(store: PostgresStore) -> None:
     await fill(store, a_row(sealed=store.cipher.seal("text", "login:a")), a_row("b"))
-    assert await store.swap(evolve(await kept(store), state="mfa_required"))
+    assert await store.swap(evolve(await kept(store), states=frozenset({"mfa_required"})))
     assert len(await store.claim(a_demand())) == 2
     assert await store.claim_one("a", "me", LEASE)
     assert await store.delete("b")

@@ -4,7 +4,8 @@
 CREATE TABLE {schema}.login (
     login_id text COLLATE "C" NOT NULL PRIMARY KEY,
     broker text COLLATE "C" NOT NULL,
-    state text COLLATE "C" NOT NULL,
+    -- The names, sorted, with + between them.
+    states text COLLATE "C" NOT NULL,
     due_at timestamptz,
     expires_at timestamptz,
     changed_at timestamptz NOT NULL,
@@ -13,6 +14,8 @@ CREATE TABLE {schema}.login (
     attempt bigint NOT NULL,
     -- Who has the lease. Without one, a row with an end is on hold.
     owner text COLLATE "C",
+    -- Whether the owner of that lease, or of the last one, may send something under it.
+    sends boolean NOT NULL,
     -- Whether that lease, or the last one, found an open attempt.
     open_before boolean NOT NULL,
     -- The end of the lease or the hold, on this server's clock.
@@ -35,7 +38,7 @@ CREATE INDEX login_changed ON {schema}.login (changed_at);
 CREATE INDEX login_ahead ON {schema}.login (broker, changed_at);
 
 -- Pages in the order of the ids. Most rows are active, and those are found along the primary key.
-CREATE INDEX login_state ON {schema}.login (state, login_id) WHERE state <> 'active';
+CREATE INDEX login_states ON {schema}.login (states, login_id) WHERE states <> 'active';
 
 CREATE TABLE {schema}.pause (broker text COLLATE "C" NOT NULL PRIMARY KEY);
 

@@ -7,7 +7,8 @@ CREATE TABLE login (
     id INTEGER PRIMARY KEY,
     login_id TEXT NOT NULL UNIQUE CHECK (typeof(login_id) = 'text'),
     broker TEXT NOT NULL CHECK (typeof(broker) = 'text'),
-    state TEXT NOT NULL CHECK (typeof(state) = 'text'),
+    -- The names, sorted, with + between them.
+    states TEXT NOT NULL CHECK (typeof(states) = 'text'),
     due_at INTEGER CHECK (due_at BETWEEN -62135596800000000 AND 253402300799999999),
     expires_at INTEGER CHECK (expires_at BETWEEN -62135596800000000 AND 253402300799999999),
     changed_at INTEGER NOT NULL CHECK (changed_at BETWEEN -62135596800000000 AND 253402300799999999),
@@ -16,6 +17,8 @@ CREATE TABLE login (
     attempt INTEGER NOT NULL CHECK (typeof(attempt) = 'integer'),
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
+    -- Whether the owner of that lease, or of the last one, may send something under it.
+    sends INTEGER NOT NULL DEFAULT 1 CHECK (sends IN (0, 1)),
     -- Whether that lease, or the last one, found an open attempt.
     open_before INTEGER NOT NULL DEFAULT 0 CHECK (open_before IN (0, 1)),
     -- The boot of the machine in which `since` and `until` were told; empty where it has no name.
@@ -34,8 +37,8 @@ CREATE INDEX login_due ON login (broker, due_at) WHERE due_at IS NOT NULL;
 -- so that parked rows are passed over without being read.
 CREATE INDEX login_changed ON login (broker, changed_at, due_at);
 
--- Pages in the order of the ids. Neither is touched by a refresh that leaves the state as it was.
-CREATE INDEX login_state ON login (state, login_id);
+-- Pages in the order of the ids. Neither is touched by a refresh that leaves the states as they were.
+CREATE INDEX login_states ON login (states, login_id);
 CREATE INDEX login_broker ON login (broker, login_id);
 
 CREATE TABLE pause (broker TEXT PRIMARY KEY) WITHOUT ROWID;

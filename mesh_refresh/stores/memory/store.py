@@ -1,0 +1,192 @@
+"""The store that forgets: for tests, and to read what a store does."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from attrs import define, evolve
+
+from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.stores.cipher import PlainText
+from mesh_refresh.stores.key_check import new_store_id
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
+from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.store import ALL_BROKERS, Store
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@define(eq=False)
+class _Kept:
+    row: Row
+    owner: str | None = None
+    sends: bool = True
+    """Whether the owner of the last lease may send something under it."""
+    until: int | None = None
+    """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
+    open_before: bool = False
+    """Whether the last lease found an open attempt."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may have been sent under the lease, which was not given back."""
+        return self.owner is not None and self.sends
+
+    def is_taken(self, now: int) -> bool:
+        """Whether there is a lease or a hold."""
+        return self.until is not None and now < self.until
+
+
+class MemoryStore(Store):
+    """Keeps logins in this process, as long as it runs. Leases are told by `clock`."""
+
+    cancellation_safe = True
+
+    def __init__(self, *, cipher: Sealing | None = None, clock: Clock | None = None) -> None:
+        self.cipher = cipher or PlainText()
+        self.store_id = new_store_id()
+        self.made_up_cipher = cipher is None
+        """Nobody said that anything may be in plain text: nothing may leave the memory so."""
+        self._clock = clock or SystemClock()
+        self._kept: dict[str, _Kept] = {}
+        self._paused: set[str] = set()
+        self._resumed: dict[str, datetime] = {}
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {len(self._kept)} logins>"
+
+    async def insert(self, row: Row) -> bool:
+        """See `Store`."""
+        if row.login_id in self._kept:
+            return False
+        self._kept[row.login_id] = _Kept(evolve(row, revision=1, attempt=0, open_attempt=False))
+        return True
+
+    async def read(self, login_id: str) -> Row | None:
+        """See `Store`."""
+        kept = self._kept.get(login_id)
+        return None if kept is None else kept.row
+
+    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+        """See `Store`."""
+        kept = self._kept.get(row.login_id)
+        if kept is None or (kept.row.epoch, kept.row.revision) != (row.epoch, row.revision):
+            return False
+        kept.row = evolve(row, revision=row.revision + 1, attempt=kept.row.attempt, open_attempt=False)
+        if owner is not None and kept.owner == owner:
+            kept.owner, kept.until = None, self._now() + hold // _MICROSECOND
+        return True
+
+    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+        """See `Store`."""
+        if ALL_BROKERS in self._paused:
+            return []
+        now = self._now()
+        due = sorted((kept for kept in self._kept.values() if self._is_due(kept, demand, now)), key=_order)
+        taken: Counter[str] = Counter()
+        claimed: list[Row] = []
+        for kept in due:
+            if len(claimed) == demand.limit:
+                break
+            if taken[kept.row.broker] < demand.limit_of(kept.row.broker):
+                taken[kept.row.broker] += 1
+                claimed.append(self._lease(kept, demand.owner, demand.lease, now))
+        return claimed
+
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
+        """See `Store`."""
+        kept, now = self._kept.get(login_id), self._now()
+        if kept is None:
+            return None
+        if kept.until is not None and now < kept.until:
+            return Busy(timedelta(microseconds=kept.until - now))
+        if kept.is_open and not sends:
+            return Busy(timedelta())
+        return self._lease(kept, owner, lease, now, sends=sends)
+
+    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
+        """See `Store`."""
+        kept = self._kept.get(login_id)
+        if kept is None or kept.owner != owner:
+            return False
+        kept.owner = owner if kept.open_before else None
+        kept.until = self._now() + hold // _MICROSECOND
+        return True
+
+    async def delete(self, login_id: str) -> bool:
+        """See `Store`."""
+        return self._kept.pop(login_id, None) is not None
+
+    async def rows(self, page: Page) -> Sequence[Row]:
+        """See `Store`."""
+        found = [self._kept[login_id].row for login_id in sorted(self._kept) if _wanted(self._kept[login_id].row, page)]
+        return found[: page.limit]
+
+    async def counts(self, now: datetime) -> Sequence[Count]:
+        """See `Store`."""
+        at = self._now()
+        groups: dict[tuple[str, frozenset[str]], list[_Kept]] = {}
+        for kept in self._kept.values():
+            groups.setdefault((kept.row.broker, kept.row.states), []).append(kept)
+        return [
+            Count(
+                broker,
+                states,
+                len(group),
+                sum(kept.row.expires_at is not None and kept.row.expires_at <= now for kept in group),
+                sum(kept.row.due_at is not None and kept.row.due_at <= now for kept in group),
+                min((kept.row.due_at for kept in group if kept.row.due_at is not None), default=None),
+                sum(kept.owner is not None and kept.is_taken(at) for kept in group),
+            )
+            for (broker, states), group in groups.items()
+        ]
+
+    async def pause(self, broker: str, *, paused: bool = True) -> None:
+        """See `Store`."""
+        (self._paused.add if paused else self._paused.discard)(broker)
+        if not paused:
+            last = self._resumed.get(broker)
+            self._resumed[broker] = self._clock.now() if last is None else max(self._clock.now(), last + _MICROSECOND)
+
+    async def paused(self) -> frozenset[str]:
+        """See `Store`."""
+        return frozenset(self._paused)
+
+    async def resumed(self) -> dict[str, datetime]:
+        """See `Store`."""
+        return dict(self._resumed)
+
+    async def aclose(self) -> None:
+        """See `Store`. Another user of this object goes on with what is in it."""
+
+    def _now(self) -> int:
+        # Whole microseconds: sums of binary fractions miss the very moment at which a lease ends.
+        return round(self._clock.monotonic() * 1_000_000)
+
+    def _is_due(self, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
+        row = kept.row
+        if row.due_at is None or kept.is_taken(now) or row.broker in self._paused:
+            return False
+        return row.due_at <= demand.now or row.changed_at > demand.ahead
+
+    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        was_open = kept.is_open
+        kept.owner, kept.sends, kept.open_before = owner, sends, was_open
+        kept.until = now + lease // _MICROSECOND
+        kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
+        return evolve(kept.row, open_attempt=was_open)
+
+
+def _order(kept: _Kept) -> tuple[datetime, str]:
+    due_at = kept.row.due_at
+    assert due_at is not None  # noqa: S101 - only due rows are put in order
+    return due_at, kept.row.login_id
+
+
+def _wanted(row: Row, page: Page) -> bool:
+    return (
+        (page.after is None or row.login_id > page.after)
+        and (page.states is None or not row.states.isdisjoint(page.states))
+        and (page.broker is None or row.broker == page.broker)
+        and (page.changed_since is None or row.changed_at >= page.changed_since)
+    )

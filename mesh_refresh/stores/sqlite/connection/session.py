@@ -1,0 +1,151 @@
+"""A connection to the file, as the thread has it that owns it."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Self
+
+from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.stores.errors import StoreUnavailable
+from mesh_refresh.stores.sqlite.connection import connecting, mounts
+from mesh_refresh.stores.sqlite.connection.connecting import connect, create
+from mesh_refresh.stores.sqlite.connection.failures import closed, failure
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.one_name import Identity, has_it_alone, identity, identity_and_size
+from mesh_refresh.stores.sqlite.migrating import migrate
+
+_log = logging.getLogger("mesh_refresh.stores")
+
+_PAUSES = 9
+_WAITS = (50, 100, 200, 400, 800, 1600)
+"""Milliseconds."""
+
+
+class SqliteSession:
+    """One connection. `open` it in the thread that uses it."""
+
+    def __init__(self, path: str, clock: LeaseClock, patience: timedelta) -> None:
+        self.path = path
+        self._wal = path + "-wal"
+        self.clock = clock
+        self.patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._files: tuple[Identity, Identity] = (None, None)
+        self._place: mounts.Mount | None = None
+        self._log_size = 0
+        self._shorten_at = 0.0
+        self._told_size = 0
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, while it is open."""
+        if self._connection is None:
+            raise closed(self.path)
+        return self._connection
+
+    def open(self, *, create_file: bool) -> None:
+        """Bring the file to this version; with `create_file`, make it where there is none."""
+        create(self.path, self.patience, new=create_file)
+        self._connection = connect(self.path, self.patience)
+        migrate(self.connection, self.path, self.patience)
+        self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))
+        _log.debug("The store %s is open.", self.path)
+
+    def to_read(self) -> Self:
+        """The same, opened where it is not yet: beside a connection that is open, and only to read."""
+        if self._connection is None:
+            self._connection = connect(self.path, self.patience)
+            self._connection.execute("PRAGMA query_only = ON")
+        return self
+
+    @contextmanager
+    def snapshot(self) -> Generator[Callable[..., sqlite3.Cursor]]:
+        """Several reads of one state of the file."""
+        self.connection.execute("BEGIN")
+        try:
+            yield self.connection.execute
+        finally:
+            self.rollback()
+
+    def begin(self) -> None:
+        """Wait for the write lock. What is written then is of the file that has this name."""
+        if self._found() != self._files:
+            raise StoreUnavailable(
+                f"The store {self.path}, or the -wal file beside it, was moved, removed or replaced while it was open. "
+                "Put it back, or end this process and start it again."
+            )
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """All or nothing, and on the disk."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """As it was. SQLite may have done it already."""
+        if self.connection.in_transaction:
+            with suppress(sqlite3.Error):  # what is not undone is never committed
+                self.connection.execute("ROLLBACK")
+
+    def failure(self, error: BaseException) -> MeshRefreshError:
+        """`error` as the caller is told it."""
+        return failure(error, self.path, self.patience)
+
+    def shorten_log(self) -> None:
+        """Where the log has grown long, wait until no reader needs what is in it, and begin it anew.
+
+        Writers wait meanwhile. Where readers do not end, it is tried for a tenth of the time at the most.
+        """
+        began = time.monotonic()
+        if self._log_size <= connecting.LONG_LOG or began < self._shorten_at:
+            return
+        try:
+            if self._begin_log_anew():
+                self._log_size = 0  # it is measured with the next write
+                return
+        except sqlite3.Error as error:
+            _log.warning("The log of the store %s was not begun anew: %s", self.path, self.failure(error))
+        self._shorten_at = time.monotonic() + _PAUSES * (time.monotonic() - began)
+        if self._log_size > 2 * self._told_size:
+            self._told_size = self._log_size
+            _log.warning(
+                "The log %s has %d MB, because a program reads the store without a pause, or has a transaction open. "
+                "It grows until that ends.",
+                self._wal,
+                self._log_size // 1_000_000,
+            )
+
+    def _begin_log_anew(self) -> bool:
+        """Short waits first: SQLite goes on waiting for a reader's place in the log that other readers took since."""
+        try:
+            for length in _WAITS:
+                wait = min(length, connecting.milliseconds(self.patience))
+                self.connection.execute(f"PRAGMA busy_timeout = {wait}").fetchone()
+                (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return True
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {connecting.milliseconds(self.patience)}").fetchone()
+        return False
+
+    def close(self) -> None:
+        """Let go of the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                self._bring_home(connection)
+                connection.close()
+            except sqlite3.Error as error:
+                _log.warning("The store %s was not closed well: %s", self.path, self.failure(error))
+
+    def _bring_home(self, connection: sqlite3.Connection) -> None:
+        """Copy what was committed last into a file that was moved: SQLite would leave it in the log by the old name."""
+        (file, _), found = self._files, self._found()
+        if file is not None and file != found[0] and has_it_alone(self._place, file):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _found(self) -> tuple[Identity, Identity]:
+        log, self._log_size = identity_and_size(self._wal)
+        return identity(self.path), log

@@ -1,0 +1,125 @@
+"""One thread that does what an event loop asks for: in order, and all that waits at once."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from mesh_refresh.stores.sqlite.connection.failures import closed
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
+from mesh_refresh.stores.sqlite.group import Job, do
+
+T = TypeVar("T")
+
+_MOST = 1_000
+"""Jobs in one group: more would hold up their callers, and other processes."""
+
+
+class SessionThread:
+    """Holds a `SqliteSession`, which SQLite lets be used by one thread only.
+
+    The thread is a daemon: a process whose store was never closed can end. `end` is for that process's last moments,
+    when daemons still run. The loop's own executor is of no use, because `asyncio.run` shuts it down before everything
+    that is to be written has been.
+    """
+
+    def __init__(self, session: SqliteSession, name: str) -> None:
+        self._session = session
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._ending = False
+        self._over = False
+        self._closers: list[asyncio.Future[None]] = []
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
+        """What `verb` gives, in a transaction where it `writes`. Cancelled, it is done all the same."""
+        # A process that was forked off has this object, but not the thread.
+        if self._ending or not self._thread.is_alive():
+            raise closed(self._session.path)
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put(Job(verb, future, writes=writes))
+        return await future
+
+    async def aclose(self) -> None:
+        """Wait until all that was asked for is done and the file is closed."""
+        if not self._thread.is_alive():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._over:
+                return
+            self._closers.append(future)
+        self._end()
+        await future
+        self._thread.join()
+
+    def end(self) -> None:
+        """The same for a process that ends, and for a store that nobody has any more."""
+        self._end()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while not (self._ending and self._queue.empty()):
+            for jobs in _split(self._waiting()):
+                do(self._session, jobs)
+                _deliver(jobs)
+                del jobs  # what is in them is not kept while the thread waits
+                self._session.shorten_log()
+        self._session.close()
+        with self._lock:
+            self._over = True
+        for future in self._closers:
+            _call(future.get_loop(), _release, future)
+
+    def _waiting(self) -> list[Job]:
+        queue = self._queue
+        waiting = [queue.get()]
+        while len(waiting) < _MOST and not queue.empty():
+            waiting.append(queue.get_nowait())
+        return [job for job in waiting if job is not None]
+
+
+def _split(jobs: list[Job]) -> Iterator[list[Job]]:
+    """The reads before the first write need not wait for its commit."""
+    first = next((number for number, job in enumerate(jobs) if job.writes), len(jobs))
+    if first:
+        yield jobs[:first]
+    if first < len(jobs):
+        yield jobs[first:]
+
+
+def _deliver(jobs: list[Job]) -> None:
+    """One call for the whole group, in each loop that waits: there is one."""
+    loop = jobs[0].future.get_loop()
+    _call(loop, _resolve, [job for job in jobs if job.future.get_loop() is loop])
+    if others := [job for job in jobs if job.future.get_loop() is not loop]:
+        _deliver(others)
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None], argument: object) -> None:
+    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(callback, argument)
+
+
+def _resolve(jobs: list[Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
