@@ -1,4 +1,4 @@
-"""Logins read page by page, also beside rows that do not open."""
+"""Logins read page by page. A row that does not open hides no other one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,19 +12,19 @@ from mesh_refresh.stores.sealing import opened
 
 @frozen
 class UnopenedRow:
-    """A row that no key at hand opens, or whose content cannot be read: what the store shows of it is all there is."""
+    """A row that does not open with the configured keys, or is damaged: only its unencrypted columns are known."""
 
     row: Row
     error: StoreError = field(eq=False)
 
     @property
     def login_id(self) -> str:
-        """Whose it is."""
+        """The login of the row."""
         return self.row.login_id
 
 
 async def read_page(store: Store, page: Page) -> Sequence[Login | UnopenedRow]:
-    """The rows of `page`. One of them that does not open hides none of the others. Raises the store's `StoreError`."""
+    """The logins of `page`, with an `UnopenedRow` for each row that does not open. Raises the store's `StoreError`."""
     return [_read(store, row) for row in await store.rows(page)]
 
 

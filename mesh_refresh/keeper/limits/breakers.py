@@ -270,8 +270,8 @@ class Breakers:
         for scope in scopes:
             events += self._instead(scope, fault, now, at, display_message)
             # The present failure is not counted: its account has the backoff of the one before, if any.
-            noted = (before if it is note else it for it in self._rejections.notes(scope))
-            undo = tuple(it for it in noted if it is not None)
+            noted = (before if found is note else found for found in self._rejections.notes(scope))
+            undo = tuple(found for found in noted if found is not None)
         return Verdict(events, blamed=not scopes, undo=undo)
 
     def unknown(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:

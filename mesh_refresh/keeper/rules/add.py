@@ -46,7 +46,7 @@ class Terms:
     over: timedelta = timedelta()
     """Accounts that are due at once are spread over this time."""
     at_once: bool = False
-    """Due now, whatever the lifetimes say: the age of the tokens is not known."""
+    """Accounts are due now, even where their lifetime says later: the age of the tokens is not known."""
     on_demand: frozenset[str] = frozenset()
     """Brokers whose logins the loop leaves alone, as after a refresh that needed a code; ``"*"`` is all of them."""
 

@@ -1,8 +1,8 @@
-"""Times that a wall clock told which was ahead, and was put back since. Pure.
+"""Times of a wall clock that was ahead, and was put back since. Pure. See docs/decisions/rows-changed-in-the-future.md.
 
-How much time has really passed is not known. So everything that such a clock told is moved back by as much as it was
-ahead: lifetimes and waits count from now, as if no time had passed. A time that is left in the future holds up a wait,
-a round of siblings or an expired token until that future comes.
+How much time has really passed is not known. So every such time is moved back by as much as the clock was ahead:
+lifetimes and waits count from now, as if no time had passed. A time that stays in the future would hold up a wait, a
+round of siblings or an expired token until that future comes.
 """
 
 from datetime import datetime, timedelta
@@ -19,9 +19,9 @@ _Moment = TypeVar("_Moment", datetime, datetime | None)
 
 
 def rewind_login(login: Login, now: datetime) -> Login:
-    """`login` as it must be seen where it was written at a time that is still to come.
+    """`login` as it counts now, where it was written at a time that is still to come.
 
-    Everything that the loop refreshes is due.
+    Every account that the loop refreshes is due. A login that was written in the past is returned as it is.
     """
     if login.changed_at is None or login.changed_at <= now + CLOCK_TOLERANCE:
         return login
@@ -32,7 +32,7 @@ def rewind_login(login: Login, now: datetime) -> Login:
 
 
 def rewind_result(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
-    """Both as they must be seen where the clock was put back while the reply was on its way, or in the spool."""
+    """Both as they count now, where the clock was put back while the reply was under way, or in the spool."""
     if attempt.begun_at <= now + CLOCK_TOLERANCE:
         return attempt, kept
     by = attempt.begun_at - now
@@ -76,7 +76,7 @@ def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:
 
 
 def _tokens(tokens: Tokens, now: datetime, by: timedelta) -> Tokens:
-    """What was obtained in the future was obtained now, and its times were counted from then."""
+    """Tokens that were obtained in the future were obtained now, and so count their times."""
     if tokens.obtained_at is None or tokens.obtained_at <= now:
         return tokens
     return evolve(
