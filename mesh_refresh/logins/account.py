@@ -75,8 +75,8 @@ class Account:
     """After a failure: the earliest time at which the loop or `Keeper.tokens` tries again. `Keeper.refresh` need not
     wait."""
     resend_not_before: datetime | None = None
-    """After an unknown outcome: the earliest time at which its tokens are sent again. Until then another process may hold
-    the new pair, and write it."""
+    """After an unknown outcome: the earliest time at which its tokens are sent again. Another process may hold the new
+    pair until then, and write it."""
     produced_by: int = 0
     """The number of the attempt that brought the stored refresh token; 0: it was added."""
     settled_by: int = 0

@@ -1,4 +1,4 @@
-"""Faults that are nobody's: one event, few probes, no account blamed, and all goes on afterwards."""
+"""Outages that are no account's fault: one event, few probes, no account blamed, and all goes on afterwards."""
 
 import itertools
 from collections.abc import Callable
