@@ -106,10 +106,11 @@ async def _leaks(world: "World", process: Process) -> str | None:
         core = process.core
         if core is None:
             return None
-        gate = core.gate
-        if gate.in_flight == len(core.units) and not gate.reserved and not gate.asking:
+        limiter = core.limiter
+        if limiter.in_flight == len(core.units) and not limiter.reserved and not limiter.asking:
             return None
-        found = f"{gate.in_flight} taken by {len(core.units)} units, {gate.reserved} reserved, {gate.asking} asking"
+        taken = f"{limiter.in_flight} taken by {len(core.units)} exchanges"
+        found = f"{taken}, {limiter.reserved} reserved, {limiter.asking} asking"
         await asyncio.sleep(world.choices.deadline / 31)
     return found
 

@@ -28,8 +28,10 @@ def events_before_the_write() -> Iterator[None]:
     right = unit.LoginExchange._keep
 
     async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
-        change = settling.change_for(attempt, attempts.result_of(outcome, self.core.names))
-        self.core.event_queue.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
+        change = settling.change_for(attempt, attempts.result_of(outcome, self.runtime.names))
+        self.runtime.event_queue.tell(
+            it for it in change(login, self.runtime.now()).told if isinstance(it, AccountRefreshed)
+        )
         await right(self, login, attempt, outcome)
 
     with patch.object(unit.LoginExchange, "_keep", keep):
@@ -83,14 +85,14 @@ def an_open_attempt_erased() -> Iterator[None]:
     right = unit.LoginExchange._claimed
 
     async def claimed(self: Any) -> None:
-        if self.login_id not in self.core.unsaved:
+        if self.login_id not in self.runtime.unsaved:
             await right(self)
             return
 
         def put_off(stored: Any, now: Any) -> standing.Transition:
             return standing.Transition(planning.put_off(stored, now.at + now.policy.poll, now.policy))
 
-        await self._write(self.core.opened(self._row), put_off)
+        await self._write(self.runtime.opened(self._row), put_off)
 
     with patch.object(unit.LoginExchange, "_claimed", claimed):
         yield
