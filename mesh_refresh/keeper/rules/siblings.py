@@ -104,8 +104,8 @@ def _without_successor(login: Login, account: Account, attempt: Attempt, now: Co
     """Only others were renewed, by several tokens: nobody knows whether its own, which was sent, is spent."""
     counted = evolve(_counted(account, attempt, now), unknown_since=account.unknown_since or now.at)
     again = retry_not_before(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
-    wait = max(resend_not_before(account, now.policy, now=now.at), again)
-    due_at = None if account.parked or account.needs_code else wait
+    wait = resend_not_before(account, now.policy, now=now.at)
+    due_at = None if account.parked or account.needs_code else max(wait, again)
     return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 
