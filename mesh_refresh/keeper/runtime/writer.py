@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, Success, Unreadable
-from mesh_refresh.keeper.rules.clock_skew import as_told_now
+from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back, as_told_now
 from mesh_refresh.keeper.rules.failure import stuck
 from mesh_refresh.keeper.rules.fencing import Context, Transition
 from mesh_refresh.keeper.rules.success import code_wanted, succeeded
@@ -70,6 +70,7 @@ async def swap(
     sure = not told
     while True:
         now = runtime.now()
+        login = after_clock_went_back(login, now.at)  # the clock may have been put right since it was opened
         applied = change(login, now)
         if not told:
             # The first time that there is something to tell. A second look, after a write of which it is not known that

@@ -11,6 +11,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules import failure as failing
+from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
 from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.runtime.runtime import new_name
 from mesh_refresh.keeper.transfer.copy_fleet import are_one
@@ -91,6 +92,7 @@ class _Taking:
             if self.target is not None and await self.target.read(row.login_id) is not None:
                 return "held"
             now = Context(self.clock.now(), self.policy, new_name, self.credential)
+            login = after_clock_went_back(login, now.at)
             may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
             home = failing.taken_back(evolve(login, moving=None), now, may)
             if await self.source.swap(row_of(self.source.cipher, home, now.at)):
