@@ -148,9 +148,15 @@ def login_choices(unit: float, chance: Random, kind: str) -> tuple[str, dict[str
         choices["accounts"] = chance.randint(1, 5)
         choices["named"] = choices["named"] if choices["accounts"] == 1 else True
         choices["delayed"] = False
-    if kind in (AGES, RESTARTS) and chance.random() < 0.4:
-        choices |= {"accounts": 2, "named": True, "delayed": False, "rotates": False}
-        choices |= {"sharing": Sharing.PAIR_EACH, "replies_with": Replies.ALL, "top_level": False}
+    draw = chance.random()
+    if kind in (AGES, RESTARTS) and draw < 0.4:
+        choices |= {"accounts": 2, "named": True, "delayed": False, "rotates": False, "mfa": False}
+        sharing = Sharing.PAIR_EACH if draw < 0.1 else Sharing.ONE_PAIR
+        choices |= {"sharing": sharing, "replies_with": Replies.ALL, "top_level": False}
+    elif kind == AGES and draw < 0.7:
+        # Each reply brings the others a new refresh token, and no access token.
+        choices |= {"accounts": max(2, choices["accounts"]), "named": True, "rotates": True, "mfa": False}
+        choices |= {"sharing": Sharing.ONE_PAIR, "replies_with": Replies.ASKED, "top_level": False}
     if kind == AGES and chance.random() < 0.5:
         choices["access_lifetime"] = chance.choice((None, _TEN_YEARS))
     return broker, choices

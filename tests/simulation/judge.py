@@ -209,7 +209,7 @@ class Judge:
         """When the row was claimed that this request was made of."""
         core = self.processes[sent.host].core if sent.host in self.processes else None
         unit = None if core is None else core.inflight.exchanges.get(sent.login)
-        return sent.arrived if unit is None else float(unit._claimed_at) - 1000.0
+        return sent.arrived if unit is None else float(unit.claimed_at) - 1000.0
 
     def _changed_since(self, login: str, since: float) -> bool:
         return bool(self.excuses.changing.get(login)) or self.added.get(login, -1e9) >= since

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.rules import attempt as attempts
-from mesh_refresh.keeper.rules import siblings
+from mesh_refresh.keeper.rules import clock_skew, siblings, success
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import runtime as core
 from mesh_refresh.keeper.runtime import writer as settling
@@ -57,25 +57,32 @@ def a_drain_that_spills_nothing() -> Iterator[None]:
 
 @contextmanager
 def at_once_again() -> Iterator[None]:
-    """An account for which a reply brings nothing is due at once (K3)."""
-    with patch.object(siblings, "_try_later", lambda login, account, attempt, context: _due(account, context)):
+    """An account that a reply without rotation leaves out stays as it was: due at once (K3)."""
+    right = siblings._try_later
+
+    def unserved(login: Any, account: Any, attempt: Any, now: Any) -> Any:
+        is_spent = now.credential(account.tokens) == attempt.spent
+        return account if is_spent else right(login, account, attempt, now)
+
+    with patch.object(siblings, "_try_later", unserved):
         yield
-
-
-def _due(account: Any, now: Any) -> Any:
-    return evolve(account, due_at=now.at, retry_not_before=None)
 
 
 @contextmanager
 def a_round_in_the_future() -> Iterator[None]:
     """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
-    right = vars(core)["rewind_login"]
+    right = clock_skew.rewind_login
 
     def wrong(login: Any, now: Any) -> Any:
         seen = right(login, now)
         return seen.succeeding(login.round_at, seen.succeeded_at)
 
-    with patch.object(core, "rewind_login", wrong):
+    with (
+        patch.object(core, "rewind_login", wrong),
+        patch.object(settling, "rewind_login", wrong),
+        patch.object(settling, "rewind_result", lambda attempt, kept, _: (attempt, kept)),
+        patch.object(success, "min", lambda round_at, _: round_at, create=True),
+    ):
         yield
 
 

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.fake.delivery import Sent
-from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire
+from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire, faultless
 from mesh_refresh.testing.model.contract import Answer
 from tests.simulation.choices import AGES, COPIES, MIXED_UP, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
@@ -108,27 +108,30 @@ class Weather:
         world.fake.fail(Fault("a reply to somebody else", Delivery.UNTOUCHED, shape), login=login)
 
     async def _only_another(self) -> None:
-        """Replies that bring what another account of the login has already, and nothing for the one asked for."""
+        """For a while, replies to a login without rotation leave out the account that was asked for."""
         members = [it for it in self.world.people.members.values() if it.options.accounts > 1]
-        members = [it for it in members if it.options.named and not it.options.rotates]
+        members = [it for it in members if it.options.named and not it.options.rotates and not it.options.mfa]
         if not members:
             return
         login = self.chance.choice(members)
 
-        def shape(_: Answer, sent: Sent) -> Wire:
-            body = json.loads(self._answers.get(login.id, b"{}"))
-            entries = body.get("content", {}).get("brokerAccountTokens") or []
-            token = sent.body.get("refreshToken")
-            others = [it for it in entries if it.get("refreshToken") not in (None, token)]
+        def shape(answer: Answer, sent: Sent) -> Wire:
+            wire = faultless(answer)
+            body = json.loads(wire.body)
+            entries = (body.get("content") or {}).get("brokerAccountTokens") or []
+            token = str(sent.body.get("refreshToken"))
+            asked = [seat.account_id for seat in login.seats.with_refresh(token)]
+            others = [entry for entry in entries if entry["account"]["accountId"] not in asked[:1]]
             if not others:
-                return Wire(502)
-            body["content"]["brokerAccountTokens"] = others[:1]
-            self.world.judge.misled.update(str(it.get("accessToken")) for it in others)
+                return wire
+            if len(asked) > 1:  # the token of all, which stays
+                others = [{"refreshToken": token, **entry} for entry in others]
+            body["content"]["brokerAccountTokens"] = others
             self.world.judge.covered["replies that name another account only"] += 1
-            return Wire(200, json.dumps(body).encode(), {"Content-Type": JSON_TYPE})
+            return evolve(wire, body=json.dumps(body).encode())
 
-        fault = Fault("a reply that names another account only", Delivery.UNTOUCHED, shape)
-        self.world.fake.fail(fault, login=login, times=200)
+        fault = Fault("a reply that names another account only", Delivery.WHOLE, shape)
+        self.world.fake.fail(fault, login=login, times=self.chance.choice((3, 30)))
 
     async def _copy(self) -> None:
         """The fleet moves to the other store, while keepers run on both; some copies are cut off."""
@@ -146,7 +149,7 @@ class Weather:
         """Keep the last reply to each login that names accounts only, for `_mix_up`."""
         body = getattr(answer, "body", None)
         succeeded = request.outcome == "succeeded" and request.fault is None and request.login is not None
-        if self.world.kind in (MIXED_UP, AGES, RESTARTS) and succeeded and isinstance(body, bytes):
+        if self.world.kind == MIXED_UP and succeeded and isinstance(body, bytes):
             content = json.loads(body)["content"]
             entries = content.get("brokerAccountTokens") or [content]
             if all(entry.get("account") for entry in entries):
@@ -285,7 +288,8 @@ class Weather:
         far = far if chance.random() < 0.7 else -far
         self.world.machine.jump(far)
         self.world.judge.covered["jumps of the clock"] += 1
-        await asyncio.sleep(unit * chance.uniform(0.1, 10))
+        # Often for a moment only: then accounts of a login are renewed partly before, and partly after.
+        await asyncio.sleep(unit * chance.choice((chance.uniform(0.1, 1), chance.uniform(0.1, 10))))
         self.world.machine.jump(-far)
         self.world.judge.covered["clocks that were put right"] += 1
 

@@ -21,13 +21,14 @@ _Moment = TypeVar("_Moment", datetime, datetime | None)
 def rewind_login(login: Login, now: datetime) -> Login:
     """`login` as it must be seen where it was written at a time that is still to come.
 
-    Everything that the loop refreshes is due.
+    Everything that the loop refreshes is due. What is returned counts as changed at `now`, so that to see it once more
+    changes nothing.
     """
     if login.changed_at is None or login.changed_at <= now + CLOCK_TOLERANCE:
         return login
     by = login.changed_at - now
     succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
-    login = login.succeeding(_earlier(login.round_at, now, by), succeeded_at)
+    login = evolve(login, changed_at=now).succeeding(_earlier(login.round_at, now, by), succeeded_at)
     return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
 
 

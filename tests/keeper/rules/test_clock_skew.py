@@ -56,6 +56,8 @@ def test_the_clock_went_back() -> None:
     assert seen.succeeded_at is None
     assert one.tokens.expires_at == at(3600), "an hour after it was obtained, as if that had been now"
     assert rewind_login(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts
+    assert rewind_login(seen, at(100)) == seen
+    assert seen.changed_at == at(100)
 
 
 def test_the_clock_went_back_while_a_code_is_waited_for() -> None:
