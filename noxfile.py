@@ -126,7 +126,7 @@ def tests(session: nox.Session) -> None:
 
     What PostgreSQL does with a statement, or when it is killed, is the same whichever Python asks. Those take minutes.
     The oldest Python runs everything, the newest what lives in an event loop, those between what depends on it most.
-    Arguments replace all of that: `nox -s tests-3.12 -- tests/unit/test_retry.py`.
+    Arguments replace all of that: `nox -s tests-3.12 -- tests/test_retry.py`.
     """
     session.install("-e", ".[dev]")
     session.run("pytest", *AT_ONCE, *(session.posargs or _these(session.python)))
@@ -135,9 +135,10 @@ def tests(session: nox.Session) -> None:
 def _these(python: object) -> list[str]:
     if python == PYTHONS[0]:
         return ["tests"] if python in SIMULATING else ["tests", "--ignore", "tests/simulation"]
-    more = ["tests/unit", "tests/leaks", "tests/keeper", "tests/cli"] if python == PYTHONS[-1] else []
+    folders = ["cli", "codec", "keeper", "leaks", "replies", "strategies"] if python == PYTHONS[-1] else []
+    more = [f"tests/{folder}" for folder in folders]
     simulated = ["tests/simulation"] if python in SIMULATING else []
-    return ["-m", "not once", "tests/exchange", *more, *simulated]
+    return ["-m", "not once", "tests/client", "tests/transport", *more, *simulated]
 
 
 @nox.session(python=PYTHONS[:1])
@@ -160,7 +161,7 @@ def bench(session: nox.Session) -> None:
 def torture(session: nox.Session) -> None:
     """The torture test with two thousand seeds instead of a dozen: some ten minutes."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", "tests/exchange/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
+    session.run("pytest", "-q", "tests/client/test_torture.py", env={"MESH_REFRESH_TORTURE_SEEDS": "2000"})
 
 
 @nox.session
@@ -170,15 +171,15 @@ def edges(session: nox.Session) -> None:
     ``-- --every 20 --pairs 500`` for a first look.
     """
     session.install("-e", ".[dev]")
-    session.run("python", "-m", "tests.keeper.behind_edges")
-    session.run("python", "-m", "tests.exchange.edges_at_scale", *session.posargs)
+    session.run("python", "-m", "tests.keeper.runtime.fleet_behind_edges")
+    session.run("python", "-m", "tests.transport.edges_at_scale", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Every property with fifty times as many examples, drawn anew: some hours; `-- --times 5` for a look."""
     session.install("-e", ".[dev]")
-    models = ["tests/stores/test_machine.py", "tests/keeper/unit/test_merge_model.py"]
+    models = ["tests/stores/test_machine.py", "tests/keeper/rules/test_merge_model.py"]
     times = session.posargs[1] if session.posargs[:1] == ["--times"] else "50"
     env = {"MESH_REFRESH_TIMES": times}
     session.run("pytest", *AT_ONCE, "-o", "faulthandler_timeout=0", "-m", "hypothesis", "tests", env=env)

@@ -1,6 +1,8 @@
-"""New names in a folder, made to outlive a power cut."""
+"""Files and names in a folder, made to outlive a power cut."""
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,3 +18,21 @@ def sync_folder(folder: Path) -> None:
         return
     finally:
         os.close(handle)
+
+
+def write_new_file(folder: Path, prefix: str, content: bytes) -> Path:
+    """A new file of mode 0600, with `content` on the disk; its name begins with `prefix`. Raises `OSError`.
+
+    Its name is on the disk after `sync_folder`. Where writing fails, the file is removed.
+    """
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    return Path(name)

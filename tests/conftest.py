@@ -1,10 +1,18 @@
 import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mesh_refresh.testing import FakeMesh
 from tests.postgres_server import server_folder, server_url
 from tests.stores.postgres.bouncer import MISSING
+from tests.watchdog import watch
+
+_HERE = Path(__file__).parent
+_WATCHED = [_HERE / name for name in ("client", "transport", "keeper")]
+_UNWATCHED = _HERE / "keeper" / "processes"
 
 # A shell starts what ends in `&` with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, and children inherit that: tests
 # that send one would wait for it.
@@ -13,11 +21,23 @@ for ignored in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(ignored, signal.SIG_DFL)
 
 
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeMesh]:
+    """A fake Mesh of its own for each test."""
+    async with FakeMesh() as fake:
+        yield fake
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
     """The URL of a database, on a server that all processes of this run share."""
     folder = tmp_path_factory.getbasetemp()
     return server_url(server_folder(folder if worker_id == "master" else folder.parent))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the watchdog on tests that wait in this process. Tests of `processes` wait for other programs."""
+    watch(items, lambda path: any(folder in path.parents for folder in _WATCHED) and _UNWATCHED not in path.parents)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -25,15 +25,16 @@ from mesh_refresh.keeper.arguments import (
     wrong_many,
 )
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
+from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Added, wrong_login_id, wrong_tokens
 from mesh_refresh.keeper.runtime.add_login import Terms, add_login, given, pair
-from mesh_refresh.keeper.runtime.claim_loop import Claims
+from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
 from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
 from mesh_refresh.keeper.runtime.on_demand import OnDemand
-from mesh_refresh.keeper.runtime.runtime import Runtime, new_name
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.shutdown import drain
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
@@ -74,7 +75,7 @@ class Keeper:
         background: bool = True,
         spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
-        names: Callable[[], str] = new_name,
+        names: Callable[[], str] = new_id,
     ) -> None:
         check_parts(mesh, store, policy=policy, on_event=on_event, spool=spool, clock=clock, names=names)
         check_spool(spool, store)
@@ -114,7 +115,7 @@ class Keeper:
             spool=spool,
         )
         self._entered = runtime
-        runtime.reading_spool = spool is not None
+        runtime.inflight.reading_spool = spool is not None
         try:
             await ping(runtime)
             if spool is not None:
@@ -127,23 +128,23 @@ class Keeper:
         event_queue.start()
         runtime.listen()
         if self._background:
-            self._loop = runtime.loop.create_task(Claims(runtime).run(), name="mesh_refresh keeper")
+            self._loop = runtime.loop.create_task(ClaimLoop(runtime).run(), name="mesh_refresh keeper")
         return self
 
     async def _read_spool(self, runtime: Runtime, spool: Spool) -> None:
-        runtime.unread += 1
+        runtime.inflight.spool_pending += 1
         try:
             await spool.prepare()
             latest: dict[str, asyncio.Future[None]] = {}
             for file in await spool.read():
                 login_id = file.attempt.login_id
-                saving = PendingWrite(
-                    runtime, file.attempt, file.kept, path=file.path, earlier=True, after=latest.get(login_id)
+                write = PendingWrite(
+                    runtime, file.attempt, file.result, path=file.path, earlier=True, after=latest.get(login_id)
                 )
-                latest[login_id] = runtime.protect(_take_up(runtime, saving))
-            runtime.reading_spool = False
+                latest[login_id] = runtime.protect(_take_up(runtime, write))
+            runtime.inflight.reading_spool = False
         finally:
-            runtime.unread -= 1
+            runtime.inflight.spool_pending -= 1
             runtime.wake()
 
     async def __aexit__(
@@ -153,7 +154,7 @@ class Keeper:
         runtime.closing = True
         if self._pinging is not None:
             self._pinging.cancel()
-        runtime.listen_no_more()
+        runtime.stop_listening()
         runtime.give_up_at = runtime.loop.time() + self._policy.drain.total_seconds()
         runtime.wakeups.wake_all()
         try:
@@ -282,7 +283,7 @@ class Keeper:
         store raises at a claim; what has arrived is written for as long as it takes, so give it a time-out of your own
         and leave the keeper then.
         """
-        return await Claims(self._runtime()).all_due()
+        return await ClaimLoop(self._runtime()).all_due()
 
     async def submit_mfa(
         self,
@@ -401,23 +402,23 @@ async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]],
 
 
 def _raise_unsaved(runtime: Runtime) -> None:
-    spooled = len(runtime.spilled) + runtime.in_spool
-    if runtime.given_up:
+    spooled = len(runtime.inflight.spilled) + runtime.inflight.in_spool
+    if runtime.inflight.given_up:
         more = f" Those of {spooled} more are in the spool." if spooled else ""
-        what = f"The store did not take new tokens of {len(runtime.given_up)} login(s).{more}"
-        raise NotSaved(what, (*runtime.given_up, *runtime.spilled))
+        what = f"The store did not take new tokens of {len(runtime.inflight.given_up)} login(s).{more}"
+        raise NotSaved(what, (*runtime.inflight.given_up, *runtime.inflight.spilled))
     if spooled:
-        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.spilled))
+        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.inflight.spilled))
 
 
-async def _take_up(runtime: Runtime, saving: PendingWrite) -> None:
-    """What an earlier life of this process could not write."""
-    runtime.in_spool += 1
+async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
+    """Write what an earlier life of this process could not."""
+    runtime.inflight.in_spool += 1
     try:
-        settled = await saving.save(None)
+        settled = await write.save(None)
     except GivenUp:
         return
-    runtime.in_spool -= 1
+    runtime.inflight.in_spool -= 1
     runtime.event_queue.tell(settled.told)
 
 

@@ -1,9 +1,10 @@
 """What a keeper tells of its fleet, and of itself."""
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.logins import AccountState, Way
@@ -116,3 +117,28 @@ def _states(counts: list[Count]) -> dict[AccountState, int]:
             for state in count.state.split("+"):
                 found[AccountState(state)] += count.logins
     return {state: number for state, number in found.items() if number}
+
+
+@define
+class Vitals:
+    """How well a keeper does its work, noted as it happens. Times are of the event loop's clock, in seconds."""
+
+    entered_at: float
+    longest: timedelta
+    """Logins that are later than this are a sign of trouble."""
+    store_answered_at: float = -math.inf
+    """When the store did anything last."""
+    claim_since: float | None = None
+    """Since when the loop's claim is under way; None: there is none."""
+    most_overdue: timedelta | None = field(default=None, init=False)
+    """For how long the most overdue login of the last claim had been due; None: nothing was claimed yet."""
+    overdue_since: float | None = field(default=None, init=False)
+    """Since when every claim finds logins that are later than `longest`."""
+
+    def note_overdue(self, by: timedelta, now: float) -> None:
+        """A claim found logins, the most overdue of them due for so long."""
+        self.most_overdue = max(timedelta(), by)
+        if self.most_overdue <= self.longest:
+            self.overdue_since = None
+        elif self.overdue_since is None:
+            self.overdue_since = now

@@ -11,7 +11,7 @@ from mesh_refresh.testing.fake.options import LoginOptions, MfaToken, Replies, S
 from mesh_refresh.testing.fake.traffic import SentRequest
 from mesh_refresh.testing.fake.unused import UnusedFault
 from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Moment, Reach, Relay
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.ledger import End, Reuse, Undelivered
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost

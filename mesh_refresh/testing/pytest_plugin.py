@@ -33,11 +33,11 @@ def pytest_runtest_call() -> Generator[None, object, object]:
     except BaseException:
         _end(rules, gates)
         for queue in QUEUES:
-            queue.unused = []
+            queue.take_unused()
         raise
     _end(rules, gates)
     for queue in list(QUEUES):
-        tell_unused(queue, queue.unused)
+        tell_unused(queue)
     return result
 
 
@@ -46,4 +46,4 @@ def _end(rules: Mapping[FaultQueue[Any], Collection[Rule[Any]]], gates: Collecti
     for gate in set(GATES).difference(gates):
         gate.release_from_outside()
     for queue in list(QUEUES):
-        queue.forget([rule for rule in queue.rules if rule not in rules.get(queue, ())])
+        queue.forget(but=rules.get(queue, ()))

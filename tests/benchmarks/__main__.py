@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh.stores import Cipher
-from tests.benchmarks import client, growth, keeper, machine, page, postgres, rivals
-from tests.benchmarks.process import cores, pin
+from tests.benchmarks import client, growth, keeper, machine, page, postgres_rows, rivals
+from tests.benchmarks.cores import cores, pin
 from tests.benchmarks.report import How, Report, target_table
 
 SECTIONS: dict[str, Callable[[How], Report]] = {
     "client": client.section,
     "growth": growth.section,
     "keeper": keeper.section,
-    "postgres": postgres.section,
+    "postgres": postgres_rows.section,
 }
 """In this order. A further one needs a line here, and marks in docs/benchmarks.md for its tables to go between."""
 

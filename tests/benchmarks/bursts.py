@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from attrs import frozen
 
 from tests.benchmarks.clients import Refresh, every_client
+from tests.benchmarks.cores import pin
 from tests.benchmarks.loops import ASYNCIO, run_on
-from tests.benchmarks.process import pin
 from tests.benchmarks.report import How
 
 CONCURRENCIES = (1, 16, 64)

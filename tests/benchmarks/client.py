@@ -6,9 +6,9 @@ from functools import partial
 from tests.benchmarks import imports, memory, plots
 from tests.benchmarks.bursts import CONCURRENCIES, LATENCIES_AT, Cost, Measured, measured
 from tests.benchmarks.clients import BASELINE, OURS
+from tests.benchmarks.cores import apart
 from tests.benchmarks.figures import Spread, percentile, ratios, spread
 from tests.benchmarks.loops import ASYNCIO, UVLOOP
-from tests.benchmarks.process import apart
 from tests.benchmarks.report import How, Report, Table, Target, at_most
 from tests.benchmarks.rivals import AIOHTTP, HTTPX
 from tests.benchmarks.serving import answering

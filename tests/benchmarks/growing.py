@@ -10,9 +10,9 @@ from attrs import fields, frozen
 
 from tests.benchmarks.bursts import burst
 from tests.benchmarks.clients import CLIENTS
-from tests.benchmarks.fleet import Fleet
+from tests.benchmarks.cores import apart, forget_peak, peak, pin, resident
+from tests.benchmarks.grown_fleet import Fleet
 from tests.benchmarks.keeping import Burst, Setting, answers, durable
-from tests.benchmarks.process import apart, forget_peak, peak, pin, resident
 from tests.benchmarks.report import How
 from tests.benchmarks.serving import answering
 

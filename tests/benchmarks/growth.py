@@ -9,8 +9,8 @@ from attrs import frozen
 from tests.benchmarks import plots
 from tests.benchmarks.clients import BASELINE, OURS
 from tests.benchmarks.figures import rises
-from tests.benchmarks.fleet import Fleet, grown
 from tests.benchmarks.growing import IN_FLIGHT, Load, Point, load, median_of, of_client, of_keeper
+from tests.benchmarks.grown_fleet import Fleet, grown
 from tests.benchmarks.report import How, Report, Table
 
 KEEPER = "keeper on SQLite"

@@ -21,7 +21,7 @@ import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh_refresh import MeshClient, Tokens
-from tests.benchmarks.fleet import name_of, some_tokens
+from tests.benchmarks.grown_fleet import name_of, some_tokens
 
 _T = TypeVar("_T")
 _NONCE = 12

@@ -8,10 +8,10 @@ from datetime import timedelta
 from functools import partial
 
 from tests.benchmarks import plots
+from tests.benchmarks.cores import apart
 from tests.benchmarks.figures import Spread, percentile, spread
-from tests.benchmarks.fleet import Fleet, grown
+from tests.benchmarks.grown_fleet import Fleet, grown
 from tests.benchmarks.keeping import Beside, Burst, Setting, beside_bare, in_turns
-from tests.benchmarks.process import apart
 from tests.benchmarks.report import How, Report, Table, Target, at_least, at_most, shown
 from tests.benchmarks.serving import answering
 

@@ -13,9 +13,9 @@ from mesh_refresh import MeshClient
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Store
 from tests.benchmarks.clients import CLIENT_ID, CLIENT_SECRET
-from tests.benchmarks.fleet import Fleet, make_due, name_of, some_tokens
+from tests.benchmarks.cores import forget_peak, peak, pin, resident
+from tests.benchmarks.grown_fleet import Fleet, make_due, name_of, some_tokens
 from tests.benchmarks.hand_keeper import by_hand
-from tests.benchmarks.process import forget_peak, peak, pin, resident
 
 _STRIDE = 7_919
 """A prime: what is asked for one after the other lies on different pages of the file."""

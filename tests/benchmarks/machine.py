@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks.process import cores
+from tests.benchmarks.cores import cores
 
 _OURS = ("aiohttp", "attrs", "cattrs", "orjson", "cryptography", "asyncpg", "uvloop")
 _RIVALS = ("openapi-python-client", "openapi-generator-cli", "authlib", "httpx", "httpx2", "aiohttp-retry", "pydantic")

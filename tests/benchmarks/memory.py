@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tests.benchmarks.bursts import fresh_token
 from tests.benchmarks.clients import BASELINE, CLIENTS, OURS
+from tests.benchmarks.cores import apart, resident
 from tests.benchmarks.figures import ratios
-from tests.benchmarks.process import apart, resident
 from tests.benchmarks.report import How, Target, at_most
 
 PENDING = 4_000

@@ -8,8 +8,8 @@ import asyncio
 import json
 import sys
 
+from tests.benchmarks.cores import pin
 from tests.benchmarks.loops import FASTEST, run_on
-from tests.benchmarks.process import pin
 
 BODY = json.dumps(
     {

@@ -1,7 +1,6 @@
 """A stage for keepers: a fake Mesh, a store in memory and a clock that the test moves; and a watchdog."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -9,9 +8,6 @@ from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import Cipher, MemoryStore
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
-from tests.watchdog import watch
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -33,7 +29,3 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def target(stage: Stage) -> MemoryStore:
     """Where a copy of the fleet goes; sealed with another key."""
     return MemoryStore(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    watch(items, lambda path: path.parent == HERE)

@@ -7,7 +7,7 @@ from mesh_refresh.keeper import CodeNotWanted, NotReadyInTime, Reason, Reconnect
 from mesh_refresh.strategies import VanguardStrategy
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, FaultyStore, Stage
-from tests.keeper.test_mfa import asked
+from tests.keeper.test_mfa_codes import asked
 
 
 class Vanguard(VanguardStrategy):

@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh.keeper import Keeper, UnknownLogin
 from mesh_refresh.keeper.runtime import health as probing
-from mesh_refresh.keeper.runtime.vitals import Vitals
+from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.stores import Cipher, MemoryStore
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
 

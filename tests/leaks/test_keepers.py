@@ -15,8 +15,8 @@ from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry, Success
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.stores import Cipher, MemoryStore, Page, PlainText, Store
 from mesh_refresh.testing import FakeMesh, Fault
+from tests.keeper.making import START
 from tests.keeper.stage import FaultyStore
-from tests.keeper.unit.making import START
 from tests.leaks.witness import KEYS, TOKENS, Witness, outcome_of, planted
 
 SECRET = planted("secret")

@@ -24,7 +24,7 @@ from mesh_refresh.logins import (
 from mesh_refresh.stores import PlainText, row_of
 from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
-from tests.unit.tokens_strategies import TOKENS, UNICODE
+from tests.tokens_strategies import TOKENS, UNICODE
 
 pytestmark = pytest.mark.once
 

@@ -1,7 +1,7 @@
 """A broken edge in the terms of a world: what the transport hands up of replies whose bytes an edge has damaged.
 
 The default transport is under it, on simloop's network; what that makes of the bytes themselves is for
-tests/exchange/edges_at_scale.py.
+tests/transport/edges_at_scale.py.
 """
 
 import json

@@ -106,10 +106,11 @@ async def _leaks(world: "World", process: Process) -> str | None:
         core = process.core
         if core is None:
             return None
-        gate = core.gate
-        if gate.in_flight == len(core.units) and not gate.reserved and not gate.asking:
+        gate = core.limiter
+        under_way = len(core.inflight.exchanges)
+        if gate.in_flight == under_way and not gate.reserved and not gate.asking:
             return None
-        found = f"{gate.in_flight} taken by {len(core.units)} units, {gate.reserved} reserved, {gate.asking} asking"
+        found = f"{gate.in_flight} taken by {under_way} exchanges, {gate.reserved} reserved, {gate.asking} asking"
         await asyncio.sleep(world.choices.deadline / 31)
     return found
 
@@ -119,7 +120,7 @@ def _of_process(process: Process) -> Iterator[str]:
     if core is None or keeper is None:
         yield f"{process.name} has not even started"
         return
-    if core.unsaved or core.unread:
+    if core.inflight.unsaved_logins or core.inflight.spool_pending:
         yield f"{process.name} still has tokens that are not in the store"
     health = keeper.health()
     # A halt is over with the next exchange that succeeds; where nothing is left to exchange, there is none.

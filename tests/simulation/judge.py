@@ -121,7 +121,7 @@ class Judge:
         core = process.core
         if core is None or not process.alive:
             return
-        for login in sorted({*core.units, *core.unsaved}):
+        for login in sorted({*core.inflight.exchanges, *core.inflight.unsaved_logins}):
             sent = self._last.get((host, login))
             if sent is not None and (sent.ended is None or not self.excuses.stored.issuperset(sent.successors)):
                 yield sent
@@ -209,7 +209,7 @@ class Judge:
     def _claimed(self, sent: Sent) -> float:
         """When the row was claimed that this request was made of."""
         core = self.processes[sent.host].core if sent.host in self.processes else None
-        unit = None if core is None else core.units.get(sent.login)
+        unit = None if core is None else core.inflight.exchanges.get(sent.login)
         return sent.arrived if unit is None else float(unit._claimed_at) - 1000.0
 
     def _changed_since(self, login: str, since: float) -> bool:

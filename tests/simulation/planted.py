@@ -10,12 +10,9 @@ from attrs import evolve
 
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
-from mesh_refresh.keeper.rules import add as adding
-from mesh_refresh.keeper.rules import attempt as attempts
-from mesh_refresh.keeper.rules import entries as renewing
-from mesh_refresh.keeper.rules import fencing as standing
-from mesh_refresh.keeper.rules import select as planning
-from mesh_refresh.keeper.rules import success as applying
+from mesh_refresh.keeper.rules import mfa, plan, success
+from mesh_refresh.keeper.rules.add import with_tokens
+from mesh_refresh.keeper.rules.attempt import result_of
 from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import writer as settling
@@ -28,8 +25,9 @@ def events_before_the_write() -> Iterator[None]:
     right = unit.LoginExchange._keep
 
     async def keep(self: Any, login: Any, attempt: Any, outcome: Any) -> None:
-        change = settling.change_for(attempt, attempts.result_of(outcome, self.core.names))
-        self.core.event_queue.tell(it for it in change(login, self.core.now()).told if isinstance(it, AccountRefreshed))
+        change = settling.change_for(attempt, result_of(outcome, self.runtime.names))
+        told = change(login, self.runtime.context()).events
+        self.runtime.event_queue.tell(event for event in told if isinstance(event, AccountRefreshed))
         await right(self, login, attempt, outcome)
 
     with patch.object(unit.LoginExchange, "_keep", keep):
@@ -60,7 +58,7 @@ def a_lease_shorter_than_the_deadline() -> Iterator[None]:
 def a_late_settle_wins() -> Iterator[None]:
     """Whatever is stored by now, what an attempt brought is written over it."""
     always = lambda *_: True  # noqa: E731
-    with patch.object(applying, "is_newer", always), patch.object(renewing, "is_newer", always):
+    with patch.object(mfa, "is_newer", always), patch.object(success, "is_newer", always):
         yield
 
 
@@ -73,33 +71,26 @@ def a_null_erases() -> Iterator[None]:
         kept = right(stored, fresh, news, own=own)
         return kept if "refresh_token" in news else evolve(kept, refresh_token=None)
 
-    with patch.object(renewing, "adopt", adopt):
+    with patch.object(success, "adopt", adopt):
         yield
 
 
 @contextmanager
 def an_open_attempt_erased() -> Iterator[None]:
     """A keeper that claims a login of which it holds the new pair gives the lease back, as if nothing had been sent."""
-    right = unit.LoginExchange._claimed
+    right = plan.plan
 
-    async def claimed(self: Any) -> None:
-        if self.login_id not in self.core.unsaved:
-            await right(self)
-            return
+    def planned(login: Any, claimed: Any, now: Any) -> Any:
+        return plan.WriteBack(plan.put_off_for_a_look) if claimed.unsaved else right(login, claimed, now)
 
-        def put_off(stored: Any, now: Any) -> standing.Transition:
-            return standing.Transition(planning.put_off(stored, now.at + now.policy.poll, now.policy))
-
-        await self._write(self.core.opened(self._row), put_off)
-
-    with patch.object(unit.LoginExchange, "_claimed", claimed):
+    with patch.object(unit, "plan", planned):
         yield
 
 
 @contextmanager
 def an_add_that_fences_off() -> Iterator[None]:
     """`add` draws a new epoch also where the refresh token stays, so that what comes for that one is dropped."""
-    right = adding.added
+    right = with_tokens
 
     def added(login: Any, tokens: Any, how: Any) -> Any:
         after, done = right(login, tokens, how)
@@ -110,11 +101,11 @@ def an_add_that_fences_off() -> Iterator[None]:
             )
             if old.get(it.epoch) not in (None, it)
             else it
-            for it, fresh in zip(after.accounts, [how.epochs() for _ in after.accounts], strict=True)
+            for it, fresh in zip(after.accounts, [how.new_id() for _ in after.accounts], strict=True)
         )
         return evolve(after, accounts=accounts), done
 
-    with patch.object(storing, "added", added):
+    with patch.object(storing, "with_tokens", added):
         yield
 
 

@@ -30,8 +30,8 @@ def one_epoch_for_all() -> Iterator[None]:
     def adding(self: Any) -> Any:
         name = f"drawn-once-{next(names)}"
         how = right(self)
-        one: Any = (lambda: name) if callable(how.epochs) else [name]
-        return evolve(how, epochs=one)
+        one: Any = (lambda: name) if callable(how.new_id) else [name]
+        return evolve(how, new_id=one)
 
     with (
         patch.object(carrying.Carrier, "_adding", adding),
@@ -58,7 +58,7 @@ def a_drain_that_spills_nothing() -> Iterator[None]:
 @contextmanager
 def at_once_again() -> Iterator[None]:
     """An account for which a reply brings nothing is due at once (K3)."""
-    with patch.object(siblings, "_unserved", lambda login, account, attempt, now: _due(account, now), create=True):
+    with patch.object(siblings, "_try_later", lambda login, account, attempt, context: _due(account, context)):
         yield
 
 
@@ -69,13 +69,13 @@ def _due(account: Any, now: Any) -> Any:
 @contextmanager
 def a_round_in_the_future() -> Iterator[None]:
     """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
-    right = vars(core)["after_clock_went_back"]
+    right = vars(core)["rewind_login"]
 
     def wrong(login: Any, now: Any) -> Any:
         seen = right(login, now)
         return seen.succeeding(login.round_at, seen.succeeded_at)
 
-    with patch.object(core, "after_clock_went_back", wrong):
+    with patch.object(core, "rewind_login", wrong):
         yield
 
 

@@ -75,7 +75,7 @@ class Process:
         self.judge.dies(self.name)
         self.alive = False
         core = self.core
-        under_way = 0 if core is None else len(core.units)
+        under_way = 0 if core is None else len(core.inflight.exchanges)
         self.judge.covered["crashes"] += 1
         self.judge.covered["exchanges under way at crashes"] += under_way
         self.loop.kill(self.name, silent=silent)

@@ -170,7 +170,7 @@ class Weather:
         process, silent = world.processes[number], chance.random() < 0.5
         # Between any two steps, more often where something is under way.
         for _ in range(50):
-            if process.core is not None and process.core.units:
+            if process.core is not None and process.core.inflight.exchanges:
                 break
             await asyncio.sleep(world.choices.deadline / 10)
         died = asyncio.Event()
@@ -252,7 +252,7 @@ class Weather:
 
     async def _something_under_way(self) -> None:
         for _ in range(50):
-            if any(it.core is not None and it.core.units for it in self.world.processes):
+            if any(it.core is not None and it.core.inflight.exchanges for it in self.world.processes):
                 return
             await asyncio.sleep(self.world.choices.deadline / 10)
 
@@ -263,7 +263,7 @@ class Weather:
         others = [it for number, it in enumerate(world.processes) if number != sick and it.usable]
         if core is None or not others:
             return
-        for login_id in sorted(core.unsaved):
+        for login_id in sorted(core.inflight.unsaved_logins):
             login = world.people.members.get(login_id)
             if login is not None:
                 process = self.chance.choice(others)
@@ -305,7 +305,7 @@ class Weather:
         world, unit = self.world, self.world.choices.deadline
         for _ in range(50):
             cores = [it.core for it in world.processes if it.core is not None]
-            names = sorted({name for core in cores for name in core.units if name in world.people.members})
+            names = sorted({name for core in cores for name in core.inflight.exchanges if name in world.people.members})
             if names:
                 login = world.people.members[self.chance.choice(names)]
                 await world.people.bring_access_token(login, parked=self.chance.random() < 0.3)

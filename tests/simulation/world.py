@@ -277,7 +277,7 @@ def run(seed: int, kind: str | None = None) -> Report:
         world = World(loop, kind, seed, Path(folder))
         judge = world.judge
         try:
-            with patch.object(carrying, "new_name", world._name):
+            with patch.object(carrying, "new_id", world._name):
                 loop.run_until_complete(world.live())
         except Stuck as error:
             judge.violated(f"stuck: {error}")

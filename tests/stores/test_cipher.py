@@ -15,7 +15,7 @@ from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
 from mesh_refresh.stores import cipher as cipher_module
 from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
-from tests.unit.tokens_strategies import UNICODE
+from tests.tokens_strategies import UNICODE
 
 OLD, NEW = Cipher.generate_key(), Cipher.generate_key()
 SECRET = planted("sealed")

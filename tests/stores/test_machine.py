@@ -18,7 +18,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
 from tests.examples import bounded
 from tests.stores.handles import Handles, SqliteHandles
-from tests.stores.postgres.handles import PostgresHandles
+from tests.stores.postgres.postgres_handles import PostgresHandles
 
 pytestmark = pytest.mark.once
 

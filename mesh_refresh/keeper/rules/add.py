@@ -41,8 +41,8 @@ class Adding:
 
     now: datetime
     policy: Policy
-    epochs: Callable[[], str] = field(repr=False, eq=False)
-    """Gives a name that was never used, for each account that is new."""
+    new_id: Callable[[], str] = field(repr=False, eq=False)
+    """Returns an id that was never used, for each account that is new."""
     over: timedelta = timedelta()
     """What is due at once is spread over this."""
     at_once: bool = False
@@ -53,7 +53,7 @@ class Adding:
     """What an exchange of tokens spends. It never raises."""
 
 
-def checked(login_id: object, tokens: Sequence[Tokens], broker: str | None = None) -> None:
+def check_login(login_id: object, tokens: Sequence[Tokens], broker: str | None = None) -> None:
     """Raises `InvalidRequest` for what cannot be one login."""
     wrong = _wrong(login_id, tokens, broker)
     if wrong:
@@ -98,19 +98,19 @@ def wrong_login_id(login_id: object) -> str | None:
     return None
 
 
-def made(login_id: str, epoch: str, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
+def new_login(login_id: str, epoch: str, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
     """A login that was not known."""
-    accounts = tuple(_new(login_id, it, how.epochs(), how) for it in tokens)
+    accounts = tuple(_new(login_id, it, how.new_id(), how) for it in tokens)
     login = Login(login_id, tokens[0].broker, accounts, changed_at=how.now, epoch=epoch)
     return login, Added(login_id, new=tuple(map(_id, tokens)))
 
 
-def added(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
+def with_tokens(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
     """`login` with `tokens` added to it."""
     accounts = list(login.accounts)
     done: dict[str, list[str | None]] = {"new": [], "replaced": [], "woken": [], "unchanged": []}
     for fresh in tokens:
-        epoch = how.epochs()
+        epoch = how.new_id()
         index = _index(accounts, fresh, how, alone=len(tokens) == 1)
         if index is None:
             accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts, how))
@@ -144,7 +144,7 @@ def _index(accounts: Sequence[Account], fresh: Tokens, how: Adding, *, alone: bo
 def has_had(account: Account, mark: str | None, credential: Credential) -> bool:
     """Whether the account has a token of this fingerprint, or had it."""
     own = (account.tokens.refresh_token, account.tokens.auth_token, credential(account.tokens))
-    return fingerprints.seen(account.known, mark) or mark in [fingerprints.fingerprint(it) for it in own if it]
+    return fingerprints.was_seen(account.known, mark) or mark in [fingerprints.fingerprint(it) for it in own if it]
 
 
 def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) -> tuple[str, Account]:
@@ -152,7 +152,7 @@ def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) 
     if not has_had(old, mark, how.credential):
         return "replaced", _renewed(login_id, old, fresh, epoch, how)
     access = fresh.auth_token
-    is_new = access is not None and not fingerprints.seen(old.known, fingerprints.fingerprint(access))
+    is_new = access is not None and not fingerprints.was_seen(old.known, fingerprints.fingerprint(access))
     if old.parked and is_new and access != old.tokens.auth_token:
         if fresh.refresh_token is not None and fresh.refresh_token != old.tokens.refresh_token:
             # What came after it is stored: that was spent by a refresh of ours, perhaps longer ago than is remembered,
@@ -178,7 +178,7 @@ def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding
         mesh_account_id=fresh.mesh_account_id or old.tokens.mesh_account_id,
         ref=old.tokens.ref if fresh.ref is None else fresh.ref,
     )
-    known = fingerprints.added(old.known, old.tokens, how.credential)
+    known = fingerprints.remember_added(old.known, old.tokens, how.credential)
     account = _new(login_id, kept, epoch, how, known)
     credential = how.credential(kept)
     if credential is None or credential != how.credential(old.tokens):
@@ -223,7 +223,7 @@ def _with_a_siblings(account: Account, accounts: Sequence[Account], how: Adding)
         return account
     mark = fingerprints.fingerprint(token)
     having = [it for it in accounts if how.credential(it.tokens) == token]
-    having += [it for it in accounts if how.credential(it.tokens) is not None and fingerprints.seen(it.known, mark)]
+    having += [it for it in accounts if how.credential(it.tokens) is not None and fingerprints.was_seen(it.known, mark)]
     if not having:
         return account
     tokens = pass_on(account.tokens, token, having[0].tokens, how.credential)
@@ -244,7 +244,7 @@ def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: str = ""
         epoch=epoch,
         renewed_at=tokens.obtained_at if tokens.refresh_token is not None else None,
         needs_code=how.on_demand and state is AccountState.ACTIVE,
-        known=fingerprints.added(known, tokens, how.credential),
+        known=fingerprints.remember_added(known, tokens, how.credential),
     )
     chance = chance_of(login_id, 0)
     due = next_due(account, how.policy, chance=chance, now=now)

@@ -5,14 +5,13 @@ one: a login has one set of these, which each such reply renews. An account with
 any of these entries, is parked: its own token may be spent, and no entry may be given to the wrong account.
 """
 
-from collections.abc import Sequence
-
 from attrs import evolve, frozen
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
-from mesh_refresh.keeper.rules.fencing import Context, Transition, cleared, counts, replaced, told_of
+from mesh_refresh.keeper.rules.fencing import concerns
+from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
 from mesh_refresh.logins import AccountState, Login, Reason
 from mesh_refresh.replies.identity import has_id, owners
 from mesh_refresh.replies.saving import for_any_account
@@ -35,74 +34,73 @@ class Assigned:
     @property
     def without_asked(self) -> "Assigned":
         """The same without the entry of the account asked for."""
-        return evolve(self, entries=tuple((entry, place) for entry, place in self.entries if not entry.asked))
+        return evolve(self, entries=tuple((entry, index) for entry, index in self.entries if not entry.asked))
 
 
 def assign(
     login: Login,
     attempt: Attempt,
     entries: tuple[ReplyEntry, ...],
-    now: Context,
+    context: Context,
     *,
     shared: int | None = None,
     asks: bool = False,
 ) -> Assigned:
-    """Every entry with its account in `login`. `shared`: that entry serves every account without one of its own.
+    """Each of `entries` with its account in `login`.
 
-    `asks`: the reply asks for a code, so the account asked for is given no entry that does not name it.
+    `shared` is the index of an entry that serves every account without one of its own. `asks`: the reply asks for a
+    code, so the account asked for is given no entry that does not name it.
     """
     accounts = login.accounts
-    place_asked = next((place for place, it in enumerate(accounts) if it.epoch == attempt.epoch), None)
+    asked = next((index for index, account in enumerate(accounts) if account.epoch == attempt.epoch), None)
     if len(entries) == 1 and entries[0].asked and shared is None:  # which is the rule
-        given = ((entries[0], place_asked),) if place_asked is not None else ()
+        given = ((entries[0], asked),) if asked is not None else ()
         return Assigned(given, frozenset([attempt.epoch]), frozenset())
-    eligible = [place for place, it in enumerate(accounts) if counts(it, attempt, now)]
-    known = {index: place_asked for index, it in enumerate(entries) if it.asked and place_asked is not None}
-    found = owners([it.tokens for it in entries], [it.tokens for it in accounts], given=known, eligible=eligible)
-    places: list[int | None] = list(found.of)
-    left = [place for place in eligible if place not in places]
-    nobodys = [index for index in found.unclear if index != shared and not entries[index].asked]
-    unnamed = [place for place in left if not has_id(accounts[place].tokens) and not (asks and place == place_asked)]
-    if len(nobodys) < len(unnamed):
-        unnamed.sort(key=lambda place: place != place_asked)  # its token was spent: it is renewed first
-    for index, place in zip(nobodys, unnamed, strict=False):
-        places[index] = place
+    eligible = [index for index, account in enumerate(accounts) if concerns(account, attempt, context)]
+    known = {number: asked for number, entry in enumerate(entries) if entry.asked and asked is not None}
+    found = owners(
+        [entry.tokens for entry in entries], [account.tokens for account in accounts], given=known, eligible=eligible
+    )
+    owner: list[int | None] = list(found.of)
+    left = [index for index in eligible if index not in owner]
+    nameless = [number for number in found.unclear if number != shared and not entries[number].asked]
+    free = [index for index in left if not has_id(accounts[index].tokens) and not (asks and index == asked)]
+    if len(nameless) < len(free):
+        free.sort(key=lambda index: index != asked)  # its token was spent: it is renewed first
+    for number, index in zip(nameless, free, strict=False):
+        owner[number] = index
     assigned = [
-        (entry, place) for entry, place in zip(entries, places, strict=True) if place is not None or not entry.asked
+        (entry, index) for entry, index in zip(entries, owner, strict=True) if index is not None or not entry.asked
     ]
     if shared is not None:
-        assigned += _for_all(entries[shared], [place for place in left if place not in places])
-    served = frozenset(accounts[place].epoch for _, place in assigned if place is not None)
-    unclear = {accounts[place].epoch for place in left if has_id(accounts[place].tokens)} if nobodys else set()
+        for_all = evolve(entries[shared], tokens=for_any_account(entries[shared].tokens), asked=False)
+        assigned += [(for_all, index) for index in left if index not in owner]
+    served = frozenset(accounts[index].epoch for _, index in assigned if index is not None)
+    unclear = {accounts[index].epoch for index in left if has_id(accounts[index].tokens)} if nameless else set()
     return Assigned(tuple(assigned), served, frozenset(unclear - served))
 
 
-def _for_all(entry: ReplyEntry, places: Sequence[int]) -> list[tuple[ReplyEntry, int]]:
-    any_account = evolve(entry, tokens=for_any_account(entry.tokens), asked=False)
-    return [(any_account, place) for place in places]
+def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assigned, context: Context) -> Transition:
+    """`login` with the accounts parked that a reply to `attempt` may have renewed by an entry without a name.
 
-
-def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assigned, now: Context) -> Transition:
-    """`login` with the accounts parked that a reply to `attempt` may have renewed under no name.
-
-    `before` is the login as it was before the reply: what is newer there stays.
+    `before` is the login as it was before the reply: an account that had newer tokens then stays as it is.
     """
     told: list[Event] = []
     for old in before.accounts:
         account = login.by_epoch(old.epoch)
         if account is None or old.epoch not in assigned.unclear or old.state in _STAY:
             continue
-        if now.credential(old.tokens) is None or attempt.number <= max(old.produced_by, old.settled_by):
+        if context.credential(old.tokens) is None or attempt.number <= max(old.produced_by, old.settled_by):
             continue
         parked = evolve(
-            cleared(account),
+            clear_failures(account),
             state=AccountState.RECONNECT_REQUIRED,
             due_at=None,
-            parked_at=now.at,
+            parked_at=context.now,
             reason=Reason.AMBIGUOUS,
             last_error="AccountNotInReply",
             settled_by=max(account.settled_by, attempt.number),
         )
-        login = replaced(login, account, parked)
-        told.append(events.ReconnectRequired(*told_of(login, parked, now), Reason.AMBIGUOUS, None))
-    return Transition(login, tuple(told))
+        login = with_account(login, account, parked)
+        told.append(events.ReconnectRequired(*event_head(login, parked, context), Reason.AMBIGUOUS, None))
+    return Transition(login, tuple(told), changed=bool(told))

@@ -18,7 +18,7 @@ from mesh_refresh.tokens import Tokens
 _Moment = TypeVar("_Moment", datetime, datetime | None)
 
 
-def after_clock_went_back(login: Login, now: datetime) -> Login:
+def rewind_login(login: Login, now: datetime) -> Login:
     """`login` as it must be seen where it was written at a time that is still to come.
 
     Everything that the loop refreshes is due.
@@ -31,7 +31,7 @@ def after_clock_went_back(login: Login, now: datetime) -> Login:
     return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
 
 
-def as_told_now(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
+def rewind_result(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
     """Both as they must be seen where the clock was put back while the reply was on its way, or in the spool."""
     if attempt.begun_at <= now + CLOCK_TOLERANCE:
         return attempt, kept

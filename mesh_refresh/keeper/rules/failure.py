@@ -1,6 +1,10 @@
-"""What a login is after an exchange that brought nothing. Pure."""
+"""An exchange that brought no token: refused, of unknown outcome, or failed without harm. Pure.
 
-from collections.abc import Iterator, Mapping
+Tokens are never deleted for a failure. A failure counts only where the token that was sent is still the stored one. See
+docs/decisions/the-keeper.md and docs/decisions/retries-and-unknown-outcomes.md.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
@@ -8,8 +12,10 @@ from attrs import evolve, frozen
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt
-from mesh_refresh.keeper.rules.fencing import Context, Transition, concerned, replaced, shares, told_of
-from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, resend_not_before, retry_not_before
+from mesh_refresh.keeper.rules.fencing import find_affected, has_sent_credential
+from mesh_refresh.keeper.rules.mfa import reopen_question, wait_after_code
+from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, resend_not_before, retry_not_before
+from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 
 
@@ -19,25 +25,27 @@ class Refused:
 
     display_message: str | None = None
     blamed: bool = True
-    """Whether it counts against the account, or more are refused than can be their own fault."""
+    """Whether it counts against the account. False: more accounts are refused than can be their own fault."""
     forgiven_until: datetime | None = None
     """Refusals up to then were not the accounts' fault either, as it turned out."""
 
 
 @frozen
 class Unknown:
-    """Sent, and nobody knows what came of it."""
+    """The request went out, and its outcome is unknown: the tokens may be spent."""
 
     error: str
     may_resend: bool = True
+    """Whether the strategy allows to send the tokens again."""
 
 
 @frozen
 class Failed:
-    """Nothing is spent. `blamed`: it is about this account (locked, say), and not about Mesh, a broker or the way."""
+    """Nothing is spent."""
 
     error: str
     blamed: bool
+    """Whether it counts against the account (locked, say). False: an outage of Mesh, of a broker or of the network."""
     retry_in: timedelta | None = None
 
 
@@ -53,7 +61,7 @@ class BackedOff:
     number: int
     """The attempt whose failure was counted."""
     previous: int
-    """The one whose failure was counted before that."""
+    """The attempt whose failure was counted before that."""
     failures: int
     failing_since: datetime | None
     last_error: str | None
@@ -62,9 +70,15 @@ class BackedOff:
     @classmethod
     def of(cls, account: Account, attempt: Attempt) -> "BackedOff":
         """What a failure of `attempt` changes of `account`."""
-        failed = account.failures, account.failing_since, account.last_error
         return cls(
-            attempt.login_id, attempt.epoch, attempt.number, account.failed_by, *failed, account.retry_not_before
+            attempt.login_id,
+            attempt.epoch,
+            attempt.number,
+            account.failed_by,
+            account.failures,
+            account.failing_since,
+            account.last_error,
+            account.retry_not_before,
         )
 
     def after(self, before: "BackedOff | None") -> "BackedOff":
@@ -72,8 +86,11 @@ class BackedOff:
         return self if before is None or before.number != self.previous else evolve(before, number=self.number)
 
 
-def undone(login: Login, backed_off: BackedOff, now: Context) -> Login:
-    """`login` without that backoff, where it is still there: a breaker has opened, and the account is due."""
+def undo_backoff(login: Login, backed_off: BackedOff, context: Context) -> Login:
+    """`login` without that backoff, and with the account due: a breaker has opened, so the failure was not its own.
+
+    The same login where the account has succeeded, failed again or been added anew since.
+    """
     account = login.by_epoch(backed_off.epoch)
     if account is None or account.failed_by != backed_off.number or account.failures <= backed_off.failures:
         return login
@@ -83,187 +100,196 @@ def undone(login: Login, backed_off: BackedOff, now: Context) -> Login:
         failing_since=backed_off.failing_since,
         last_error=backed_off.last_error,
         retry_not_before=backed_off.retry_not_before,
+        due_at=_due_at(account, min(context.now, account.due_at or context.now)),
     )
-    return replaced(login, account, evolve(before, due_at=_loop(before, min(now.at, account.due_at or now.at))))
+    return with_account(login, account, before)
 
 
-def failed(login: Login, attempt: Attempt, failure: Failure, now: Context) -> Transition:
-    """`login` after `failure`, which counts only where the token that was sent is still the stored one."""
-    if login.epoch != attempt.login_epoch:
-        return Transition(login)
-    account = login.by_epoch(attempt.epoch)
-    if account is None or now.credential(account.tokens) != attempt.spent or account.failed_by >= attempt.number:
-        return Transition(login)
+def apply_failure(login: Login, attempt: Attempt, failure: Failure, context: Context) -> Transition:
+    """`login` after `failure` of `attempt`."""
+    account = login.by_epoch(attempt.epoch) if login.epoch == attempt.login_epoch else None
+    if account is None or account.failed_by >= attempt.number:
+        return Transition(login, changed=False)
+    if context.credential(account.tokens) != attempt.spent:
+        return Transition(login, changed=False)  # newer tokens are stored
     if isinstance(failure, Unknown):
-        return _unknown(login, attempt, failure, now)
+        return _wait_for_outcome(login, attempt, failure, context)
     if isinstance(failure, Refused):
-        return _refused(login, account, attempt, failure, now)
+        return _refuse(login, account, attempt, failure, context)
     if attempt.with_code is not None:
-        return Transition(_reopened(login, account, attempt))
-    if not failure.blamed:
-        # It is tried again as soon as its broker is; behind the others, so that probes go round.
-        again = now.at + (failure.retry_in or now.policy.cool_down)
-        return Transition(replaced(login, account, evolve(account, due_at=_loop(account, again))))
-    counted = _counted(account, failure.error, attempt.number, now)
-    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
-    if failure.retry_in is not None:
-        again = max(again, now.at + failure.retry_in)
-    counted = evolve(counted, retry_not_before=again, due_at=_loop(counted, again))
-    event = events.AttemptFailed(*told_of(login, account, now), failure.error, counted.failures, again)
-    return Transition(replaced(login, account, counted), (event,))
+        return Transition(reopen_question(login, attempt))
+    return _back_off(login, account, attempt, failure, context)
 
 
-def code_refused(login: Login, attempt: Attempt) -> Login:
-    """The code was wrong: question and tokens are as they were."""
-    account = login.by_epoch(attempt.epoch)
-    return login if account is None else _reopened(login, account, attempt)
+def stamp_open_attempt(
+    login: Login, found: Login, context: Context, may_resend: Mapping[str, bool] | None = None
+) -> Transition:
+    """`login` after a lease that ran out with its attempt open: the outcome of that is unknown, and its account too.
 
-
-def answering(login: Login, account: Account) -> Login:
-    """Written before a code is sent: after a crash, nobody sends another one for the same question."""
-    if account.pending is None:
-        return login
-    return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=True)))
-
-
-def _reopened(login: Login, account: Account, attempt: Attempt) -> Login:
-    """Only the question that this attempt answered: a newer one may have been answered since."""
-    if account.pending is None or account.pending.id != attempt.with_code:
-        return login
-    return replaced(login, account, evolve(account, pending=evolve(account.pending, answered=False)))
-
-
-def found_open(login: Login, found: Login, now: Context, may_resend: Mapping[str, bool] | None = None) -> Transition:
-    """Somebody's lease ran out with its attempt open: nobody knows what came of it, or which account it was for.
-
-    `found` is the login as the claim found it. What has changed since was written by that somebody after all.
+    `found` is the login as the claim found it. `may_resend` says by epoch whether an account's tokens may be sent again
+    (without an entry: yes). Nothing changes where the owner of the lease has written its outcome after all.
     """
-    then = {it.epoch: (now.credential(it.tokens), it.settled_by) for it in found.accounts}
+    claimed = {account.epoch: account for account in found.accounts}
     told: list[Event] = []
-    holds = False
+    changed = False
     for account in login.accounts:
-        credential = now.credential(account.tokens)
-        if credential is None or account.failed_by >= found.attempt:
-            continue
-        if account.settled_by >= found.attempt - 1:
-            # What came of the open attempt was written after all, but could not give the lease back. If it was that of
-            # the attempt before, this one may have found it and sent the next token: nobody knows.
-            continue
-        if then.get(account.epoch) != (credential, account.settled_by):
+        if not _may_have_been_sent(account, claimed.get(account.epoch), found.attempt, context):
             continue
         allowed = (may_resend or {}).get(account.epoch, True)
-        stamped = _stamped(login, account, ("lease ran out", found.attempt), now, may_resend=allowed)
-        login = replaced(login, account, stamped)
-        told += _told_unknown(login, account, stamped, now)
-        holds = True
-    return Transition(login, tuple(told), holds)
+        stamped = _stamp(login, account, ("lease ran out", found.attempt), context, may_resend=allowed)
+        login = with_account(login, account, stamped)
+        told += _events_of_unknown(login, account, stamped, context)
+        changed = True
+    return Transition(login, tuple(told), hold=changed, changed=changed)
 
 
-def taken_back(login: Login, now: Context, may_resend: Mapping[str, bool]) -> Login:
-    """A login that comes back from a store which is lost: each of its tokens may have been sent there.
+def stamp_taken_back(login: Login, context: Context, may_resend: Mapping[str, bool]) -> Login:
+    """`login`, which comes back from a store that is lost: each of its tokens may have been sent there.
 
     So may the code for an open question: only a new question can tell.
     """
     for account in login.accounts:
-        if now.credential(account.tokens) is None:
+        if context.credential(account.tokens) is None:
             continue
         allowed = may_resend.get(account.epoch, True)
-        stamped = _stamped(login, account, ("taken back", login.attempt), now, may_resend=allowed)
+        stamped = _stamp(login, account, ("taken back", login.attempt), context, may_resend=allowed)
         pending = None if stamped.pending is None else evolve(stamped.pending, answered=True)
-        login = replaced(login, account, evolve(stamped, pending=pending))
+        login = with_account(login, account, evolve(stamped, pending=pending))
     return login
 
 
-def _unknown(login: Login, attempt: Attempt, failure: Unknown, now: Context) -> Transition:
-    told: list[Event] = []
-    for account in concerned(login, attempt, now):
-        if attempt.with_code is not None and account.epoch == attempt.epoch:
-            # The code is used up, or not: only a new question can tell. The account stays parked. No reply can come any
-            # more, and a person waits for that question: the long wait is for pairs that somebody may hold.
-            known = evolve(
-                account,
-                failed_by=attempt.number,
-                unknown_since=account.unknown_since or now.at,
-                resend_not_before=max(account.resend_not_before or now.at, now.at + now.policy.resend_after),
-            )
-            login = replaced(login, account, _answered(known, attempt))
-            continue
-        if account.state is not AccountState.ACTIVE and account.epoch != attempt.epoch:
-            continue
-        was_sent = account.epoch == attempt.epoch or shares(account, attempt, now)
-        may_resend = failure.may_resend or not was_sent
-        stamped = _stamped(login, account, (failure.error, attempt.number), now, may_resend=may_resend)
-        if not was_sent and not failure.may_resend:
-            # Its own token never went out, so sending it is no second request. A refusal has that reason then.
-            stamped = evolve(stamped, unknown_since=account.unknown_since, sibling_renewed=True)
-        login = replaced(login, account, stamped)
-        if stamped.parked or account.epoch == attempt.epoch:
-            told += _told_unknown(login, account, stamped, now)
-    return Transition(login, tuple(told), holds=True)
+def park_unsendable(login: Login, due: Account, context: Context) -> Transition:
+    """`login` with the account parked that is `due`, may be spent, and may not be sent again by its strategy.
 
-
-def not_sent_twice(login: Login, due: Account, now: Context) -> Transition:
-    """`due` was about to be sent, but may be spent, and its strategy allows no second request: only a new login helps.
-
-    Most are parked by the outcome itself. Others waited for a code then, or it is the strategy that has changed.
+    The unknown outcome itself parks most of these. Others waited for a code then, or their strategy has changed since.
     """
     account = login.by_epoch(due.epoch)
     if account is None or account.unknown_since is None:
-        return Transition(login)
-    if now.credential(account.tokens) != now.credential(due.tokens):
-        return Transition(login)
-    parked = _parked(account, Reason.UNKNOWN, None, now)
-    login = replaced(login, account, parked)
-    return Transition(login, tuple(_told_parked(login, account, parked, now)))
+        return Transition(login, changed=False)
+    if context.credential(account.tokens) != context.credential(due.tokens):
+        return Transition(login, changed=False)
+    parked = _park(account, Reason.UNKNOWN, None, context)
+    login = with_account(login, account, parked)
+    return Transition(login, tuple(_events_of_parking(login, account, parked, context)))
 
 
-def _answered(account: Account, attempt: Attempt) -> Account:
-    """`account` with the question of this attempt marked as answered; a newer one is still open."""
-    if account.pending is None or account.pending.id != attempt.with_code:
-        return account
-    return evolve(account, pending=evolve(account.pending, answered=True))
+def park_expired(login: Login, context: Context) -> Transition:
+    """`login` with each account parked that cannot be refreshed and whose access token has ended.
+
+    An account that a changed strategy can refresh since becomes active, and due.
+    """
+    told: list[Event] = []
+    before = login
+    for account in login.accounts:
+        ends = account.tokens.expires_at
+        if account.state is not AccountState.NOT_REFRESHABLE:
+            continue
+        if context.credential(account.tokens) is not None:
+            active = evolve(account, state=AccountState.ACTIVE, due_at=_due_at(account, context.now))
+            login = with_account(login, account, active)
+        elif ends is not None and ends <= context.now:
+            parked = _park(account, Reason.EXPIRED, None, context)
+            login = with_account(login, account, parked)
+            told += _events_of_parking(login, account, parked, context)
+    return Transition(login, tuple(told), changed=login is not before)
 
 
-def _stamped(login: Login, account: Account, what: tuple[str, int], now: Context, *, may_resend: bool) -> Account:
-    counted = _counted(account, *what, now)
-    wait = resend_not_before(account, now.policy, now=now.at)
-    again = retry_not_before(counted, now.policy, now=now.at, chance=chance_of(login.login_id, login.attempt))
+# Nothing is spent.
+
+
+def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed, context: Context) -> Transition:
+    if not failure.blamed:
+        # Due again when its broker is, and behind other logins: probes take turns.
+        again = context.now + (failure.retry_in or context.policy.cool_down)
+        return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
+    counted = _count(account, failure.error, attempt.number, context)
+    chance = chance_of(login.login_id, login.attempt)
+    again = backoff_until(counted, context.policy, now=context.now, chance=chance)
+    if failure.retry_in is not None:
+        again = max(again, context.now + failure.retry_in)
+    counted = evolve(counted, retry_not_before=again, due_at=_due_at(counted, again))
+    event = events.AttemptFailed(*event_head(login, account, context), failure.error, counted.failures, again)
+    return Transition(with_account(login, account, counted), (event,))
+
+
+# The tokens may be spent.
+
+
+def _may_have_been_sent(account: Account, claimed: Account | None, number: int, context: Context) -> bool:
+    """Whether the attempt before claim `number` may have sent the tokens. `claimed`: the account as it was found."""
+    credential = context.credential(account.tokens)
+    if credential is None or claimed is None or account.failed_by >= number:
+        return False
+    # The outcome was written, but the lease could not be given back. An outcome of an attempt before that one says
+    # nothing: the open attempt may have found it, and sent the next token.
+    is_settled = account.settled_by >= number - 1
+    is_as_claimed = (context.credential(claimed.tokens), claimed.settled_by) == (credential, account.settled_by)
+    return is_as_claimed and not is_settled
+
+
+def _wait_for_outcome(login: Login, attempt: Attempt, failure: Unknown, context: Context) -> Transition:
+    told: list[Event] = []
+    for account in find_affected(login, attempt, context):
+        is_asked = account.epoch == attempt.epoch
+        if is_asked and attempt.with_code is not None:
+            login = with_account(login, account, wait_after_code(account, attempt, context))
+            continue
+        if account.state is not AccountState.ACTIVE and not is_asked:
+            continue
+        was_sent = is_asked or has_sent_credential(account, attempt, context)
+        may_resend = failure.may_resend or not was_sent
+        stamped = _stamp(login, account, (failure.error, attempt.number), context, may_resend=may_resend)
+        if not was_sent and not failure.may_resend:
+            # Its own token never went out, so sending it is no second request. A refusal has that reason then.
+            stamped = evolve(stamped, unknown_since=account.unknown_since, sibling_renewed=True)
+        login = with_account(login, account, stamped)
+        if stamped.parked or is_asked:
+            told += _events_of_unknown(login, account, stamped, context)
+    return Transition(login, tuple(told), hold=True)
+
+
+def _stamp(login: Login, account: Account, what: tuple[str, int], context: Context, *, may_resend: bool) -> Account:
+    """`account` with the times before which its tokens are not sent again; parked where they may never be."""
+    counted = _count(account, *what, context)
     if not may_resend and not account.parked:
-        return evolve(_parked(counted, Reason.UNKNOWN, None, now), unknown_since=now.at)
+        return evolve(_park(counted, Reason.UNKNOWN, None, context), unknown_since=context.now)
+    wait = resend_not_before(account, context.policy, now=context.now)
+    chance = chance_of(login.login_id, login.attempt)
+    again = retry_not_before(counted, context.policy, now=context.now, chance=chance)
     return evolve(
         counted,
-        unknown_since=account.unknown_since or now.at,
+        unknown_since=account.unknown_since or context.now,
         resend_not_before=wait,
         retry_not_before=again,
-        due_at=_loop(counted, max(wait, again)),
+        due_at=_due_at(counted, max(wait, again)),
     )
 
 
-def _refused(login: Login, account: Account, attempt: Attempt, failure: Refused, now: Context) -> Transition:
+# Refused.
+
+
+def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, context: Context) -> Transition:
+    again = context.now + context.policy.confirm_after
     if not failure.blamed:
-        again = now.at + now.policy.confirm_after
-        return Transition(replaced(login, account, evolve(account, due_at=_loop(account, again))))
+        return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
     told: list[Event] = []
     for refused in login.accounts:
-        if refused is not account and not shares(refused, attempt, now):
-            continue  # it has another token
-        counted = _counted(refused, "TokensRefused", attempt.number, now)
-        after = _once_refused(evolve(counted, display_message=failure.display_message), failure, now)
-        login = replaced(login, refused, after)
-        told += _told_parked(login, refused, after, now)
+        if refused is not account and not has_sent_credential(refused, attempt, context):
+            continue
+        after = _count(refused, "TokensRefused", attempt.number, context)
+        after = evolve(after, display_message=failure.display_message)
+        reason = _why_final(after, failure.forgiven_until)
+        if reason is not None:
+            after = _park(after, reason, failure.display_message, context)
+        else:
+            after = evolve(after, refused_at=context.now, retry_not_before=again, due_at=_due_at(after, again))
+        login = with_account(login, refused, after)
+        told += _events_of_parking(login, refused, after, context)
     return Transition(login, tuple(told))
 
 
-def _once_refused(account: Account, failure: Refused, now: Context) -> Account:
-    reason = _reason(account, failure.forgiven_until)
-    if reason is not None:
-        return _parked(account, reason, failure.display_message, now)
-    again = now.at + now.policy.confirm_after
-    return evolve(account, refused_at=now.at, retry_not_before=again, due_at=_loop(account, again))
-
-
-def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
-    """Why a refusal is final; None where the tokens are sent once more."""
+def _why_final(account: Account, forgiven_until: datetime | None) -> Reason | None:
+    """Why a refusal parks the account; None where the tokens are sent once more, to confirm it."""
     if account.unknown_since is not None:
         return Reason.REFUSED_AFTER_UNKNOWN
     if account.sibling_renewed:
@@ -276,36 +302,27 @@ def _reason(account: Account, forgiven_until: datetime | None) -> Reason | None:
     return Reason.REFUSED
 
 
-def expired(login: Login, now: Context) -> Transition:
-    """Accounts that cannot be refreshed and whose access token has ended. With another strategy they may be since."""
-    told: list[Event] = []
-    for account in login.accounts:
-        ends = account.tokens.expires_at
-        if account.state is AccountState.NOT_REFRESHABLE and now.credential(account.tokens) is not None:
-            login = replaced(login, account, evolve(account, state=AccountState.ACTIVE, due_at=_loop(account, now.at)))
-        elif account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= now.at:
-            parked = _parked(account, Reason.EXPIRED, None, now)
-            login = replaced(login, account, parked)
-            told += _told_parked(login, account, parked, now)
-    return Transition(login, tuple(told))
+# For all of them.
 
 
-def stuck(before: Login, after: Login, now: Context) -> Iterator[Event]:
-    """A word for each account whose refresh token ends, and could not be renewed, for the first time."""
-    was = {account.epoch: account for account in before.accounts}
-    for account in after.accounts:
-        old, ends = was.get(account.epoch), account.tokens.refresh_token_expires_at
-        if account.renewal_stuck and ends is not None and old is not None and not old.renewal_stuck:
-            yield events.ReconnectSoon(*told_of(after, account, now), ends)
+def _count(account: Account, error: str, number: int, context: Context) -> Account:
+    """`account` with one failure more, of the attempt of this number."""
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=number,
+        failing_since=account.failing_since or context.now,
+        last_error=error,
+    )
 
 
-def _parked(account: Account, reason: Reason, display_message: str | None, now: Context) -> Account:
+def _park(account: Account, reason: Reason, display_message: str | None, context: Context) -> Account:
     return evolve(
         account,
         state=AccountState.RECONNECT_REQUIRED,
         reason=reason,
         display_message=display_message or account.display_message,
-        parked_at=now.at,
+        parked_at=context.now,
         due_at=None,
         retry_not_before=None,
         resend_not_before=None,
@@ -313,32 +330,24 @@ def _parked(account: Account, reason: Reason, display_message: str | None, now: 
     )
 
 
-def _told_parked(login: Login, before: Account, account: Account, now: Context) -> list[Event]:
+def _due_at(account: Account, when: datetime) -> datetime | None:
+    """`when`, for an account that the loop refreshes; None for one that is parked, or refreshed on demand only."""
+    return None if account.parked or account.needs_code else when
+
+
+def _events_of_parking(login: Login, before: Account, account: Account, context: Context) -> list[Event]:
+    """An event where the account is parked, or parked for another reason than before."""
     if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is None:
         return []
     if (before.state, before.reason) == (account.state, account.reason):
-        return []  # it was told when it was parked
-    return [events.ReconnectRequired(*told_of(login, account, now), account.reason, account.display_message)]
+        return []
+    head = event_head(login, account, context)
+    return [events.ReconnectRequired(*head, account.reason, account.display_message)]
 
 
-def _told_unknown(login: Login, before: Account, account: Account, now: Context) -> list[Event]:
+def _events_of_unknown(login: Login, before: Account, account: Account, context: Context) -> list[Event]:
     if account.parked:
-        return _told_parked(login, before, account, now)
-    retry_at = max(account.resend_not_before or now.at, account.retry_not_before or now.at)
+        return _events_of_parking(login, before, account, context)
+    retry_at = max(account.resend_not_before or context.now, account.retry_not_before or context.now)
     what = account.last_error or "", account.failures, retry_at
-    return [events.AttemptFailed(*told_of(login, account, now), *what)]
-
-
-def _counted(account: Account, error: str, number: int, now: Context) -> Account:
-    return evolve(
-        account,
-        failures=account.failures + 1,
-        failed_by=number,
-        failing_since=account.failing_since or now.at,
-        last_error=error,
-    )
-
-
-def _loop(account: Account, when: datetime) -> datetime | None:
-    """`when`, for an account that the loop refreshes; None for one that is parked, or refreshed on demand only."""
-    return None if account.parked or account.needs_code else when
+    return [events.AttemptFailed(*event_head(login, account, context), *what)]

@@ -30,12 +30,12 @@ def identity(tokens: Tokens, credential: Credential) -> str | None:
     return None if token is None else fingerprint(token)
 
 
-def added(known: str, tokens: Tokens, credential: Credential) -> str:
+def remember_added(known: str, tokens: Tokens, credential: Credential) -> str:
     """`known`, with every token that was added."""
     return _appended(known, _ADDED, (tokens.refresh_token, tokens.auth_token, credential(tokens)))
 
 
-def rotated(known: str, old: Tokens, new: Tokens, credential: Credential) -> str:
+def remember_rotated(known: str, old: Tokens, new: Tokens, credential: Credential) -> str:
     """`known`, with what `new` has taken the place of."""
     gone = (
         credential(old) if credential(old) != credential(new) else None,
@@ -45,7 +45,7 @@ def rotated(known: str, old: Tokens, new: Tokens, credential: Credential) -> str
     return _appended(known, _ROTATED, gone)
 
 
-def seen(known: str, mark: str | None) -> bool:
+def was_seen(known: str, mark: str | None) -> bool:
     """Whether a token with this fingerprint was added or rotated away, as far back as marks are kept."""
     return mark is not None and (_ADDED + mark in known or _ROTATED + mark in known)
 

@@ -1,4 +1,4 @@
-"""When an account is due, and whether its tokens are still good. Pure."""
+"""When an account is due, and until when its tokens are good. Pure. `Policy` has the numbers."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ ONCE_A_DAY = timedelta(days=1)
 
 
 def chance_of(login_id: str, number: int) -> float:
-    """A number in [0, 1) that looks random, and is the same for the same login and attempt."""
+    """Jitter: a number in [0, 1) that looks random, and is the same for the same login and attempt."""
     digest = hashlib.blake2b(f"{number}\0{login_id}".encode("utf-8", "surrogatepass"), digest_size=7).digest()
     return int.from_bytes(digest) / 2**56
 
@@ -30,7 +30,7 @@ def _lifetime(tokens: Tokens) -> timedelta | None:
 
 
 def good_until(tokens: Tokens, policy: Policy) -> datetime | None:
-    """Until when the access token is handed out; None where its end is not known."""
+    """When the access token is handed out for the last time: its hard margin. None where its end is not known."""
     if tokens.expires_at is None:
         return None
     return _earlier(tokens.expires_at, margin(_lifetime(tokens), policy.hard_margin, policy.hard_fraction))
@@ -60,7 +60,7 @@ def wants_new_refresh_token(account: Account, now: datetime, policy: Policy) -> 
 
 
 def next_due(account: Account, policy: Policy, *, chance: float, now: datetime) -> datetime | None:
-    """When the loop refreshes a healthy account; None: never by itself."""
+    """When the loop refreshes a healthy account; None: never, only a caller does. `chance` is the login's jitter."""
     tokens = account.tokens
     if account.state is AccountState.NOT_REFRESHABLE:
         return tokens.expires_at
@@ -80,8 +80,8 @@ def next_due(account: Account, policy: Policy, *, chance: float, now: datetime) 
     return earliest if earliest is None or tokens.not_before is None else max(earliest, tokens.not_before)
 
 
-def backed_off(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
-    """When an account that has just failed (its `failures` say how often) is tried again."""
+def backoff_until(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
+    """When an account that has just failed is tried again. `Account.failures` says how often it has failed in a row."""
     if account.failing_since is not None and now - account.failing_since >= policy.give_up_after:
         return _later(now, ONCE_A_DAY * (1 - chance / 10))
     seconds = policy.backoff.total_seconds() * 2.0 ** min(max(account.failures - 1, 0), 60)
@@ -89,11 +89,13 @@ def backed_off(account: Account, policy: Policy, *, now: datetime, chance: float
 
 
 def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> datetime:
-    """After an unknown outcome: when its tokens may be sent again.
+    """Earliest time at which the loop, `refresh` or `tokens` may send the tokens again after an unknown outcome.
 
-    Beyond the settling time, another process may still hold the new pair and write it. So nobody sends while the old
-    access token is good, but never past the refresh token's own end, nor longer than the policy's cap. A question that
-    waits for a code is asked anew after the settling time: a person waits for it.
+    Another process may hold the new pair and write it later than `Policy.resend_after`. So the wait goes on while the
+    stored access token is good. It ends before the refresh token does, and after `Policy.resend_after_cap` at the
+    latest. A question for a code may be asked anew after `Policy.resend_after`, because a person waits for it.
+
+    See docs/decisions/retries-and-unknown-outcomes.md.
     """
     least = _later(now, policy.resend_after)
     until = good_until(account.tokens, policy)
@@ -107,28 +109,25 @@ def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> dat
 
 
 def retry_not_before(account: Account, policy: Policy, *, now: datetime, chance: float) -> datetime:
-    """After an unknown outcome, which `account` has counted: before then it is tried for nobody's sake.
+    """Earliest time at which the loop or `tokens` retries after an unknown outcome, which `account` has counted.
 
-    This binds those too whom `resend_not_before` does not, because the access token is of no use to them.
+    It also binds callers whose access token was rejected: they need not wait for `resend_not_before`, which lasts for
+    as long as that token is good.
     """
-    return max(_later(now, policy.resend_after), backed_off(account, policy, now=now, chance=chance))
+    return max(_later(now, policy.resend_after), backoff_until(account, policy, now=now, chance=chance))
 
 
-def paced(login: Login, policy: Policy) -> Login:
-    """`login` with no account due sooner than the least interval after its last success allows."""
+def respect_min_interval(login: Login, policy: Policy) -> Login:
+    """`login` with no account due sooner than `Policy.min_interval` after the login's last success."""
     if login.succeeded_at is None or not policy.min_interval:
         return login
     earliest = _later(login.succeeded_at, policy.min_interval)
-    if all(account.due_at is None or account.due_at >= earliest for account in login.accounts):
-        return login
-    return evolve(
-        login,
-        accounts=tuple(
-            account
-            if account.due_at is None or account.due_at >= earliest or account.state is not AccountState.ACTIVE
-            else evolve(account, due_at=earliest)
-            for account in login.accounts
-        ),
+
+    def is_early(account: Account) -> bool:
+        return account.state is AccountState.ACTIVE and account.due_at is not None and account.due_at < earliest
+
+    return login.having(
+        tuple([evolve(account, due_at=earliest) if is_early(account) else account for account in login.accounts])
     )
 
 

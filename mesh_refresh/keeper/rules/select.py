@@ -1,20 +1,25 @@
-"""What to exchange next, and what to answer somebody who asks. Pure."""
+"""What the loop exchanges next, and what a caller is answered. Pure.
 
+`GUARDS` has every reason not to exchange an account, in the order in which they are told. `tokens`, `refresh`,
+`restart_mfa` and the loop ask the same guards; each names the ones that it drops, or asks. See docs/keeper.md.
+"""
+
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.mfa import sibling_asks_until
 from mesh_refresh.keeper.rules.schedule import is_good, wants_new_refresh_token
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Account, AccountState, Login, Reason
-from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
 
 @frozen
 class Send:
-    """Send this account's tokens."""
+    """Exchange this account."""
 
     account: Account
     renew: bool = False
@@ -23,14 +28,14 @@ class Send:
 
 @frozen
 class Good:
-    """These are fresh."""
+    """These tokens are fresh."""
 
     tokens: Tokens
 
 
 @frozen
 class CodeFirst:
-    """A code is needed."""
+    """The person must type a code first."""
 
     pending_id: str
 
@@ -51,16 +56,149 @@ class NotBefore:
     why: str
 
 
-_NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
-"""What is parked for one of these may be spent, and is not sent again by hand either."""
 Answer = Good | CodeFirst | Parked | NotBefore | Send
 
+_NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
+"""The tokens of an account that is parked for one of these may be spent: `refresh` does not send them either."""
 
-def next_exchange(
-    login: Login, now: datetime, policy: Policy, credential: Credential = refresh_token_of
-) -> Send | None:
-    """What the loop sends of a login that it has claimed: the account that has been due for longest."""
-    if now < _earliest(login, now, policy):
+
+@frozen
+class Asked:
+    """An account, and what was said of it by the caller."""
+
+    login: Login
+    account: Account
+    context: Context
+    is_rejected: bool = False
+    """The broker has rejected the access token that is stored."""
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether there is anything to exchange."""
+        return self.context.credential(self.account.tokens) is not None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the stored access token is above its hard margin."""
+        return is_good(self.account.tokens, self.context.now, self.context.policy)
+
+
+Guard = Callable[[Asked], Answer | None]
+"""A reason not to exchange the account, as the answer that its caller gets; None: this guard lets it pass."""
+
+
+def good(asked: Asked) -> Answer | None:
+    """The stored tokens will do."""
+    return Good(asked.account.tokens) if asked.is_good and not asked.is_rejected else None
+
+
+def waits_for_code(asked: Asked) -> Answer | None:
+    """A question is open."""
+    account = asked.account
+    if account.state is AccountState.MFA_REQUIRED and account.pending is not None:
+        return CodeFirst(account.pending.id)
+    return None
+
+
+def must_not_be_sent(asked: Asked) -> Answer | None:
+    """The account is parked, and its tokens may be spent, or its only live token may be in a body."""
+    account = asked.account
+    by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason not in _NEVER_AGAIN
+    return _parked(account) if account.parked and not by_hand else None
+
+
+def needs_reconnect(asked: Asked) -> Answer | None:
+    """The account is parked. `refresh` tries it by hand."""
+    return _parked(asked.account) if asked.account.parked else None
+
+
+def not_refreshable(asked: Asked) -> Answer | None:
+    """There is nothing to exchange."""
+    if asked.has_credential:
+        return None
+    reason = Reason.NOT_REFRESHABLE if asked.is_good and not asked.is_rejected else Reason.EXPIRED
+    return Parked(reason, asked.account.display_message)
+
+
+def delayed(asked: Asked) -> Answer | None:
+    """Delayed authentication: the broker takes these tokens later."""
+    at = asked.account.tokens.not_before
+    return _not_before(at, asked, "the broker does not let these tokens be exchanged yet")
+
+
+def outcome_unknown(asked: Asked) -> Answer | None:
+    """The tokens may be spent, and another process may still write the new pair.
+
+    A caller whose access token was rejected does not wait for that: such a token is of no use to it.
+    """
+    at = None if asked.is_rejected else asked.account.resend_not_before
+    return _not_before(at, asked, "the outcome of the last exchange is not known yet")
+
+
+def refused_once(asked: Asked) -> Answer | None:
+    """The tokens were refused, and are sent once more after a pause, to confirm that."""
+    at = asked.account.retry_not_before if asked.account.refused_at is not None else None
+    return _not_before(at, asked, "they were refused a moment ago, and are sent once more after a pause")
+
+
+def backs_off(asked: Asked) -> Answer | None:
+    """The last exchange failed."""
+    error = asked.account.last_error
+    why = "the last exchange did not go well" if error is None else f"the last exchange failed ({error})"
+    return _not_before(asked.account.retry_not_before, asked, why)
+
+
+def rejected_too_soon(asked: Asked) -> Answer | None:
+    """Tokens that are rejected right after a success: the broker may lag, or be confused."""
+    at = _earliest(asked.login, asked.context) if asked.is_rejected else None
+    return _not_before(at, asked, "they were refreshed a moment ago")
+
+
+def short_lived(asked: Asked) -> Answer | None:
+    """A reply took longer than its tokens live, or they live for less than the margin: the next may be no better."""
+    at = None if asked.is_rejected else _interval_end(asked.account.refreshed_at, asked.context)
+    return _not_before(at, asked, "the new tokens had run out, or almost, when they came")
+
+
+def sibling_asks(asked: Asked) -> Answer | None:
+    """A person is being asked for a code of this login, and would be asked for a second one."""
+    at = sibling_asks_until(asked.login, asked.account, asked.context.now, asked.context.policy)
+    return _not_before(at, asked, "another account of the login waits for a code")
+
+
+GUARDS: tuple[Guard, ...] = (
+    good,
+    waits_for_code,
+    must_not_be_sent,
+    needs_reconnect,
+    not_refreshable,
+    delayed,
+    outcome_unknown,
+    refused_once,
+    backs_off,
+    rejected_too_soon,
+    short_lived,
+    sibling_asks,
+)
+"""In this order: what a caller is told first."""
+
+PARKED: tuple[Guard, ...] = (waits_for_code, must_not_be_sent, needs_reconnect, not_refreshable)
+"""Those that only a person ends."""
+
+DROPPED_BY_REFRESH = frozenset({good, needs_reconnect, backs_off, rejected_too_soon, short_lived})
+"""`refresh` exchanges now, unless that could spend a token twice."""
+
+ASKED_BY_RESTART: tuple[Guard, ...] = (outcome_unknown, backs_off)
+"""`restart_mfa` exchanges an account whose question is open."""
+
+ASKED_BY_LOOP: tuple[Guard, ...] = (not_refreshable, delayed, outcome_unknown, sibling_asks)
+"""The loop exchanges accounts that are active and due: the other guards are in their due time."""
+
+
+def choose_due(login: Login, context: Context) -> Send | None:
+    """What the loop exchanges of a login that it has claimed: the account that has been due for longest."""
+    now = context.now
+    if now < _earliest(login, context):
         return None
     due = [
         account
@@ -68,135 +206,78 @@ def next_exchange(
         if account.state is AccountState.ACTIVE
         and account.due_at is not None
         and account.due_at <= now
-        and credential(account.tokens) is not None
-        and not _waits(account, now)
-        and (account.tokens.not_before is None or account.tokens.not_before <= now)
-        and not _sibling_asks(login, account, now, policy)
+        and _first_answer(ASKED_BY_LOOP, Asked(login, account, context)) is None
     ]
-    if not due:
-        return None
-    account = min(due, key=lambda it: it.due_at or now)
-    return _exchange(account, now, policy)
+    return _send(min(due, key=lambda account: account.due_at or now), context) if due else None
 
 
-def put_off(login: Login, now: datetime, policy: Policy) -> Login:
-    """`login` with what is due and must not be sent yet put off to when it may be."""
-    earliest = _earliest(login, now, policy)
+def postpone(login: Login, context: Context) -> Login:
+    """`login` with each account that is due, and must not be sent yet, due when it may be.
+
+    That is at the loop's next look (`Policy.poll`) at the earliest.
+    """
+    next_look = evolve(context, now=context.now + context.policy.poll)
+    earliest, now = _earliest(login, next_look), next_look.now
     accounts = []
     for account in login.accounts:
         if account.state is AccountState.ACTIVE and account.due_at is not None:
             moments = [account.due_at, account.resend_not_before, account.tokens.not_before, earliest, now]
             until = max(moment for moment in moments if moment is not None)
-            if _sibling_asks(login, account, now, policy):
-                until = max(until, now + policy.confirm_after)
-            accounts.append(evolve(account, due_at=until))
-        else:
-            accounts.append(account)
-    return evolve(login, accounts=tuple(accounts))
+            if sibling_asks_until(login, account, now, context.policy):
+                until = max(until, now + context.policy.confirm_after)
+            account = evolve(account, due_at=until)  # noqa: PLW2901
+        accounts.append(account)
+    return login.having(tuple(accounts))
 
 
-def answer(
-    login: Login,
-    account: Account,
-    now: datetime,
-    policy: Policy,
-    *,
-    rejected: Tokens | None = None,
-    credential: Credential = refresh_token_of,
-) -> Answer:
-    """What `Keeper.tokens` does for somebody who asks for `account`."""
-    tokens = account.tokens
-    refused = rejected is not None and rejected.auth_token is not None and rejected.auth_token == tokens.auth_token
-    if is_good(tokens, now, policy) and not refused:
-        return Good(tokens)
-    found = parked_for(account, credential)
-    if found is not None:
-        return found
-    if tokens.not_before is not None and now < tokens.not_before:
-        return NotBefore(tokens.not_before, "the broker does not let these tokens be exchanged yet")
-    if _waits(account, now) and not refused:
-        return NotBefore(account.resend_not_before or now, "nobody knows yet what became of the last exchange")
-    if account.retry_not_before is not None and now < account.retry_not_before:
-        return NotBefore(account.retry_not_before, why_held(account))
-    earliest = _earliest(login, now, policy)
-    if refused and now < earliest:
-        return NotBefore(earliest, "they were refreshed a moment ago")
-    own = _interval_ends(account.refreshed_at, now, policy)
-    if not refused and now < own:
-        # A reply took longer than they live, or they live for less than the margin: the next ones may be no better.
-        return NotBefore(own, "the new tokens had run out, or almost, when they came")
-    return _unless_sibling_asks(login, account, now, policy)
+def answer_tokens(login: Login, account: Account, context: Context, *, rejected: Tokens | None = None) -> Answer:
+    """What `Keeper.tokens` does for a caller who asks for `account`. `rejected`: the broker has rejected these."""
+    stored = account.tokens.auth_token
+    is_rejected = rejected is not None and rejected.auth_token is not None and rejected.auth_token == stored
+    return _first_answer(GUARDS, Asked(login, account, context, is_rejected)) or _send(account, context)
 
 
-def forced(
-    login: Login, account: Account, now: datetime, policy: Policy, *, credential: Credential = refresh_token_of
-) -> Answer:
+def answer_refresh(login: Login, account: Account, context: Context) -> Answer:
     """What `Keeper.refresh` does: exchange now, unless that could spend a token twice."""
-    is_refreshable = credential(account.tokens) is not None
-    if not is_refreshable and is_good(account.tokens, now, policy):
-        return Parked(Reason.NOT_REFRESHABLE, account.display_message)
-    by_hand = account.state is AccountState.RECONNECT_REQUIRED and account.reason not in _NEVER_AGAIN
-    if not by_hand or not is_refreshable:
-        found = parked_for(account, credential)
-        if found is not None:
-            return found
-    if account.tokens.not_before is not None and now < account.tokens.not_before:
-        return NotBefore(account.tokens.not_before, "the broker does not let these tokens be exchanged yet")
-    if _waits(account, now):
-        return NotBefore(account.resend_not_before or now, "nobody knows yet what became of the last exchange")
-    if account.refused_at is not None and account.retry_not_before is not None and now < account.retry_not_before:
-        return NotBefore(
-            account.retry_not_before, "they were refused a moment ago, and are sent once more after a pause"
-        )
-    return _unless_sibling_asks(login, account, now, policy)
+    asked = Asked(login, account, context)
+    return _first_answer((guard for guard in GUARDS if guard not in DROPPED_BY_REFRESH), asked) or _send(
+        account, context
+    )
 
 
-def parked_for(account: Account, credential: Credential) -> CodeFirst | Parked | None:
-    """What keeps an account from being exchanged by itself, or None."""
-    if account.state is AccountState.MFA_REQUIRED and account.pending is not None:
-        return CodeFirst(account.pending.id)
-    if account.parked:
-        return Parked(account.reason, account.display_message)
-    if credential(account.tokens) is None:
-        return Parked(Reason.EXPIRED, account.display_message)
-    return None
+def answer_restart(login: Login, account: Account, question_id: str, context: Context) -> Answer:
+    """What `Keeper.restart_mfa` does: exchange the account anew, as long as its question is the one with this id."""
+    asked = Asked(login, account, context)
+    if account.pending is None:  # refreshed without a question, or refused
+        return _first_answer(PARKED, asked) or Good(account.tokens)
+    if account.pending.id != question_id:
+        return Good(account.tokens)
+    return _first_answer(ASKED_BY_RESTART, asked) or Send(account)
 
 
-def _exchange(account: Account, now: datetime, policy: Policy) -> Send:
-    return Send(account, wants_new_refresh_token(account, now, policy))
+def _first_answer(guards: Iterable[Guard], asked: Asked) -> Answer | None:
+    return next((answer for guard in guards if (answer := guard(asked)) is not None), None)
 
 
-def _earliest(login: Login, now: datetime, policy: Policy) -> datetime:
-    """When the next exchange may be, unless somebody insists. A success in the future: the clock went back since."""
-    return _interval_ends(login.succeeded_at, now, policy)
+def _send(account: Account, context: Context) -> Send:
+    return Send(account, wants_new_refresh_token(account, context.now, context.policy))
 
 
-def _interval_ends(success: datetime | None, now: datetime, policy: Policy) -> datetime:
-    return now if success is None or success > now + CLOCK_TOLERANCE else success + policy.min_interval
+def _parked(account: Account) -> Parked:
+    return Parked(account.reason, account.display_message)
 
 
-def why_held(account: Account) -> str:
-    """What happened before `Account.retry_not_before` was set, in words."""
-    if account.last_error is None:
-        return "the last exchange did not go well"
-    return f"the last exchange failed ({account.last_error})"
+def _not_before(at: datetime | None, asked: Asked, why: str) -> NotBefore | None:
+    return NotBefore(at, why) if at is not None and asked.context.now < at else None
 
 
-def _waits(account: Account, now: datetime) -> bool:
-    return account.resend_not_before is not None and now < account.resend_not_before
+def _earliest(login: Login, context: Context) -> datetime:
+    """When the login may be exchanged again after a success, unless a caller insists."""
+    return _interval_end(login.succeeded_at, context)
 
 
-def _unless_sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> NotBefore | Send:
-    until = _sibling_asks(login, account, now, policy)
-    if until is not None:
-        return NotBefore(until, "another account of the login waits for a code")
-    return _exchange(account, now, policy)
-
-
-def _sibling_asks(login: Login, account: Account, now: datetime, policy: Policy) -> datetime | None:
-    """Until when a person is being asked for a code of this login, and would be asked for a second one."""
-    if not account.needs_code:
-        return None
-    asked = [other.pending.asked_at for other in login.accounts if other is not account and other.pending is not None]
-    until = max(asked, default=now) + policy.mfa_wait
-    return until if asked and now < until else None
+def _interval_end(success: datetime | None, context: Context) -> datetime:
+    """`Policy.min_interval` after `success`. One in the future does not count: the clock went back since."""
+    if success is None or success > context.now + CLOCK_TOLERANCE:
+        return context.now
+    return success + context.policy.min_interval

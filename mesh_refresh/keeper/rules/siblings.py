@@ -1,4 +1,7 @@
-"""Accounts of a login that a reply does not name, though it may have spent what they have. Pure."""
+"""Accounts of a login that a reply leaves out, though it may have spent their tokens. Pure.
+
+Accounts of one login can share a token upstream. So a reply for one of them may end, or renew, the tokens of another.
+"""
 
 from collections.abc import Collection
 
@@ -6,124 +9,137 @@ from attrs import evolve
 
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
-from mesh_refresh.keeper.rules.fencing import Context, cleared, counts, replaced, shares
-from mesh_refresh.keeper.rules.schedule import backed_off, chance_of, next_due, resend_not_before, retry_not_before
+from mesh_refresh.keeper.rules.fencing import concerns, has_sent_credential
+from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, resend_not_before, retry_not_before
+from mesh_refresh.keeper.rules.transition import Context, clear_failures, with_account
 from mesh_refresh.logins import Account, AccountState, Login
 from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
 from mesh_refresh.tokens import Tokens
 
 
-def left_out(
+def update_left_out(
     login: Login,
     attempt: Attempt,
     entries: tuple[ReplyEntry, ...],
-    now: Context,
+    context: Context,
     *,
     shared: Tokens | None = None,
     served: Collection[str] = (),
 ) -> Login:
-    """Accounts that the reply leaves out: those with the very token that was spent take the new one.
+    """`login` with each account changed that the reply leaves out.
 
-    `served` are the epochs of those that it gives an entry.
-    `shared` has that, where the reply asked for a code; the account which is asked for is seen to elsewhere then.
+    `served` are the epochs of the accounts that have an entry. `shared` has the new refresh token of a reply that asked
+    for a code; the account that was asked for is parked with its question then, and not changed here.
     """
-    latest = successor_of(login, attempt, entries, now) if shared is None else shared
-    new = None if latest is None else now.credential(latest)
-    renewed = bool(entries) or new not in (None, attempt.spent)
+    latest = find_successor(login, attempt, entries, context) if shared is None else shared
+    if not entries and (latest is None or context.credential(latest) in (None, attempt.spent)):
+        return login  # the reply renewed no account
+    asked_is_served = shared is not None or any(entry.asked for entry in entries)
     for account in login.accounts:
-        own = account.epoch == attempt.epoch
-        named = own if shared is not None else any(entry.asked for entry in entries) and own
-        named = named or account.epoch in served
-        named = named or any(same_account(account.tokens, entry.tokens) for entry in entries)
-        if named or not renewed or not counts(account, attempt, now):
-            continue
-        if not shares(account, attempt, now):
-            if attempt.number > account.settled_by and not account.sibling_renewed:
-                login = replaced(login, account, evolve(account, sibling_renewed=True))
-        elif new is not None and new != attempt.spent:
-            tokens = pass_on(account.tokens, attempt.spent, latest, now.credential)
-            login = replaced(login, account, _caught_up(login, account, tokens, attempt, now))
-        elif attempt.number <= max(account.settled_by, account.failed_by):
-            continue  # it is known already, or something newer is
-        elif new is None:
-            login = replaced(login, account, _without_successor(login, account, attempt, now))
-        elif own:
-            login = replaced(login, account, _unserved(login, account, attempt, now))
+        is_served = (
+            account.epoch in served
+            or (asked_is_served and account.epoch == attempt.epoch)
+            or any(same_account(account.tokens, entry.tokens) for entry in entries)
+        )
+        if not is_served and concerns(account, attempt, context):
+            after = _leave_out(login, account, attempt, latest, context)
+            login = login if after is account else with_account(login, account, after)
     return login
 
 
-def _caught_up(login: Login, account: Account, tokens: Tokens, attempt: Attempt, now: Context) -> Account:
-    """`account` with the new token that came for another one."""
-    parked = account.parked
+def find_successor(login: Login, attempt: Attempt, entries: tuple[ReplyEntry, ...], context: Context) -> Tokens | None:
+    """The tokens that came after the spent ones; None where the reply does not tell.
+
+    They are those of the account that was asked for. Where it was given none, they are those of the accounts that
+    shared the spent token.
+    """
+    asked = next((index for index, entry in enumerate(entries) if entry.asked), None)
+    latest = successor([entry.tokens for entry in entries], asked, context.credential)
+    if latest is not None and context.credential(latest) != attempt.spent:
+        return latest
+    seen, accounts = dict(attempt.seen), [account.tokens for account in login.accounts]
+    all_shared = set(seen.values()) <= {attempt.spent, None}
+    found: dict[str, Tokens] = {}
+    for entry in entries:
+        index, token = whose(entry.tokens, accounts), context.credential(entry.tokens)
+        shared = all_shared or (index is not None and seen.get(login.accounts[index].epoch) == attempt.spent)
+        if shared and token is not None and token != attempt.spent:
+            found[token] = entry.tokens
+    return next(iter(found.values())) if len(found) == 1 else latest
+
+
+def _leave_out(login: Login, account: Account, attempt: Attempt, latest: Tokens | None, context: Context) -> Account:
+    """What a reply without an entry for `account` makes of it."""
+    new = None if latest is None else context.credential(latest)
+    if not has_sent_credential(account, attempt, context):
+        if account.sibling_renewed or attempt.number <= account.settled_by:
+            return account
+        return evolve(account, sibling_renewed=True)  # its own token may be dead: a refusal is final from here on
+    if new not in (None, attempt.spent):
+        tokens = pass_on(account.tokens, attempt.spent, latest, context.credential)
+        return _take_successor(login, account, tokens, attempt, context)
+    if attempt.number <= max(account.settled_by, account.failed_by):
+        return account  # this reply was counted before, or a newer outcome was
+    if new is None:
+        return _wait_for_successor(login, account, attempt, context)
+    return _try_later(login, account, attempt, context) if account.epoch == attempt.epoch else account
+
+
+def _take_successor(login: Login, account: Account, tokens: Tokens, attempt: Attempt, context: Context) -> Account:
+    """`account` with the new token that came for another account.
+
+    A parked account works again, because the token that it was parked for does. Its question is void: the answer would
+    bring the spent token.
+    """
     fresh = evolve(
-        cleared(account) if parked else account,
+        clear_failures(account) if account.parked else account,
         tokens=tokens,
-        # What it was parked for has come to life again. A question is void: its answer would bring the spent token.
         state=AccountState.ACTIVE,
         produced_by=attempt.number,
         settled_by=max(account.settled_by, attempt.number),
         renewed_at=attempt.begun_at,
-        known=fingerprints.rotated(account.known, account.tokens, tokens, now.credential),
+        known=fingerprints.remember_rotated(account.known, account.tokens, tokens, context.credential),
         refused_at=None,
         unknown_since=None,
         resend_not_before=None,
     )
     if account.epoch == attempt.epoch:
         fresh = evolve(fresh, failures=account.failures, failing_since=account.failing_since)
-        return _unserved(login, fresh, attempt, now)
+        return _try_later(login, fresh, attempt, context)
     if fresh.needs_code:
         return evolve(fresh, due_at=None)
-    chance = chance_of(login.login_id, attempt.number)
     got_at, round_at = tokens.obtained_at, login.round_at
     behind = round_at is None or got_at is None or got_at < round_at
-    due_at = now.at if behind else next_due(fresh, now.policy, chance=chance, now=now.at)
+    chance = chance_of(login.login_id, attempt.number)
+    due_at = context.now if behind else next_due(fresh, context.policy, chance=chance, now=context.now)
     if due_at is not None and fresh.retry_not_before is not None:
         due_at = max(due_at, fresh.retry_not_before)  # its own failures pace it still
     return evolve(fresh, behind=behind, due_at=due_at)
 
 
-def _unserved(login: Login, account: Account, attempt: Attempt, now: Context) -> Account:
-    """The account that was asked for, where the reply has nothing for it: at once again would be for ever."""
-    counted = _counted(account, attempt, now)
-    again = backed_off(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
+def _try_later(login: Login, account: Account, attempt: Attempt, context: Context) -> Account:
+    """The account that was asked for, and has no entry. It backs off: at once again would be for ever."""
+    counted = _count_failure(account, attempt, context)
+    again = backoff_until(counted, context.policy, now=context.now, chance=chance_of(login.login_id, attempt.number))
     return evolve(counted, due_at=None if account.parked or account.needs_code else again, retry_not_before=again)
 
 
-def _counted(account: Account, attempt: Attempt, now: Context) -> Account:
-    return evolve(
-        account,
-        failures=account.failures + 1,
-        failed_by=max(account.failed_by, attempt.number),
-        failing_since=account.failing_since or now.at,
-        last_error="AccountNotInReply",
-    )
-
-
-def _without_successor(login: Login, account: Account, attempt: Attempt, now: Context) -> Account:
-    """Only others were renewed, by several tokens: nobody knows whether its own, which was sent, is spent."""
-    counted = evolve(_counted(account, attempt, now), unknown_since=account.unknown_since or now.at)
-    again = retry_not_before(counted, now.policy, now=now.at, chance=chance_of(login.login_id, attempt.number))
-    wait = max(resend_not_before(account, now.policy, now=now.at), again)
+def _wait_for_successor(login: Login, account: Account, attempt: Attempt, context: Context) -> Account:
+    """Other accounts were renewed, by several tokens: the account's own token was sent, and may be spent."""
+    counted = evolve(_count_failure(account, attempt, context), unknown_since=account.unknown_since or context.now)
+    chance = chance_of(login.login_id, attempt.number)
+    again = retry_not_before(counted, context.policy, now=context.now, chance=chance)
+    wait = max(resend_not_before(account, context.policy, now=context.now), again)
     due_at = None if account.parked or account.needs_code else wait
     return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 
-def successor_of(login: Login, attempt: Attempt, entries: tuple[ReplyEntry, ...], now: Context) -> Tokens | None:
-    """Whose tokens came after the spent ones.
-
-    Where the account asked for was given none, those of the accounts that shared the spent ones.
-    """
-    asked = next((index for index, entry in enumerate(entries) if entry.asked), None)
-    latest = successor([entry.tokens for entry in entries], asked, now.credential)
-    if latest is not None and now.credential(latest) != attempt.spent:
-        return latest
-    seen, accounts = dict(attempt.seen), [account.tokens for account in login.accounts]
-    all_shared = set(seen.values()) <= {attempt.spent, None}
-    found: dict[str, Tokens] = {}
-    for entry in entries:
-        index, token = whose(entry.tokens, accounts), now.credential(entry.tokens)
-        shared = all_shared or (index is not None and seen.get(login.accounts[index].epoch) == attempt.spent)
-        if shared and token not in (None, attempt.spent):
-            found[token or ""] = entry.tokens
-    return next(iter(found.values())) if len(found) == 1 else latest
+def _count_failure(account: Account, attempt: Attempt, context: Context) -> Account:
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=max(account.failed_by, attempt.number),
+        failing_since=account.failing_since or context.now,
+        last_error="AccountNotInReply",
+    )

@@ -1,8 +1,9 @@
 """Replies that cannot be taken are kept as they came, because the only live token may be in them. Pure.
 
-Such a reply cannot be read, or it names only accounts that the login does not have, or it came late: after the exchange
-that its connection served last. Its body goes into the row of the account that was asked for. A body stays there until
-the person logs in anew, or what was salvaged of it is added: no success and no other body drops it.
+There are three kinds. A reply cannot be read. Or it names only accounts that the login does not have. Or it came late:
+after the exchange that its connection served last. Its body goes into the row of the account that was asked for. A body
+stays there until the person logs in anew, or until what was salvaged of it is added: no success and no other body drops
+it. See docs/decisions/the-keeper.md.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from mesh_refresh.errors import ReplyFacts
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
-from mesh_refresh.keeper.rules.fencing import Context, Transition, concerned, is_newer, replaced, told_of
+from mesh_refresh.keeper.rules.fencing import find_affected, is_newer
+from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import Reply
@@ -47,68 +49,80 @@ def judge(login: Login, outcome: Refreshed | MfaRequired) -> Refreshed | MfaRequ
 def names_only_strangers(login: Login, brought: Sequence[Tokens]) -> bool:
     """Whether each entry has an id, no account of `login` has any of these ids, and every account has one.
 
-    Accounts may join a login by a reply that names a known account too. Where an entry or an account has no id, nothing
-    is known against the reply.
+    A reply that names a known account too may bring new accounts. Where an entry or an account has no id, nothing
+    speaks against the reply.
     """
-    if not brought or not all(has_id(it) for it in brought) or not all(has_id(it.tokens) for it in login.accounts):
+    if not brought or not all(map(has_id, brought)) or not all(has_id(account.tokens) for account in login.accounts):
         return False
     account_ids = {account.tokens.account_id for account in login.accounts} - {None}
     mesh_ids = {account.tokens.mesh_account_id for account in login.accounts} - {None}
-    return not any(it.account_id in account_ids or it.mesh_account_id in mesh_ids for it in brought)
+    return not any(tokens.account_id in account_ids or tokens.mesh_account_id in mesh_ids for tokens in brought)
 
 
 def _body_of(outcome: Refreshed | MfaRequired, body: bytes) -> bytes:
     tokens = outcome.all_tokens
-    found = [secret for it in tokens for secret in it.secrets]
+    found = [secret for entry in tokens for secret in entry.secrets]
     if isinstance(outcome, MfaRequired):
         tokens = (*tokens, evolve(outcome.tokens, access_token=outcome.access_token or outcome.tokens.access_token))
         found += tokens[-1].secrets
     sent = set(outcome.before.secrets)
     if all(secret in sent or secret.encode("utf-8", "surrogatepass") in body for secret in found):
         return body
-    return MaskedBytes(b"\n".join(filter(None, [body, *(it.to_json().encode() for it in tokens)])))
+    return MaskedBytes(b"\n".join(filter(None, [body, *(entry.to_json().encode() for entry in tokens)])))
 
 
-def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, now: Context) -> Transition:
-    """Park the account with the body. Accounts that the reply may have renewed too are parked: what they have could end
-    what is inside.
+def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, context: Context) -> Transition:
+    """`login` with the account parked, and the body in its row.
+
+    Accounts that the reply may have renewed too are parked with it: what they have could end what is inside. A late
+    reply may park less: see `_keep_late`.
     """
-    if reply.late:
-        return _keep_late(login, attempt, reply, now)
-    told: list[Event] = []
     if login.epoch != attempt.login_epoch:
-        return Transition(login)
-    for account in concerned(login, attempt, now):
-        if not is_newer(account, attempt, now.credential(account.tokens), now):
-            continue
-        parked = evolve(_parked(account, attempt, reply, now), settled_by=max(account.settled_by, attempt.number))
-        login = replaced(login, account, parked)
-        told.append(events.AccountUnreadable(*told_of(login, parked, now)))
-    return Transition(login, tuple(told))
+        return Transition(login, changed=False)
+    if reply.late:
+        return _keep_late(login, attempt, reply, context)
+    told: list[Event] = []
+    for account in find_affected(login, attempt, context):
+        if is_newer(account, attempt, context.credential(account.tokens), context):
+            parked = _park(account, attempt, reply, context)
+            parked = evolve(parked, settled_by=max(account.settled_by, attempt.number))
+            login = with_account(login, account, parked)
+            told.append(events.AccountUnreadable(*event_head(login, parked, context)))
+    return Transition(login, tuple(told), changed=bool(told))
 
 
-def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, now: Context) -> Transition:
+def append_body(old: bytes | None, new: bytes) -> bytes:
+    """Both bodies, one line apart; or the one that holds the other."""
+    if not old or old in new:
+        return new
+    return old if new in old else MaskedBytes(old + b"\n" + new)
+
+
+def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, context: Context) -> Transition:
     """The same for bytes that came after the exchange of `attempt`, whether or not its own outcome is written.
 
-    Where a newer attempt has succeeded since, the account has the newer pair, and nothing shows that it is dead: the
-    body is kept and told, and the account goes on. So does a question that this attempt or a newer one has brought: a
-    person is at work on it, and the continuation may hold a live token too. A question that is older than the attempt
-    is closed: its tokens went out with the code, and a second code would send them again. Nothing is known of the
-    attempt's own outcome, so nothing is settled.
+    - A newer attempt has succeeded: the account has the newer pair, and nothing shows that it is dead. The body is kept
+      and told, and the account goes on.
+    - This attempt or a newer one has brought a question: it stays open. A person is at work on it, and the continuation
+      may hold a live token too.
+    - The question is older than the attempt: it is closed. Its tokens went out with the code, and a second code would
+      send them again.
+
+    The attempt's own outcome is not known here, so nothing is settled.
     """
     asked = login.by_epoch(attempt.epoch)
-    if login.epoch != attempt.login_epoch or asked is None or with_body(asked.body, reply.body) == asked.body:
-        return Transition(login)
+    if asked is None or append_body(asked.body, reply.body) == asked.body:
+        return Transition(login, changed=False)
     told: list[Event] = []
-    for account in concerned(login, attempt, now):
+    for account in find_affected(login, attempt, context):
         kept = account
         if not _has_asked_since(account, attempt) and not _has_succeeded_since(account, attempt):
-            kept = _parked(account, attempt, reply, now)
+            kept = _park(account, attempt, reply, context)
         elif account is asked:
-            kept = evolve(account, body=with_body(account.body, reply.body))
+            kept = evolve(account, body=append_body(account.body, reply.body))
         if kept is not account:
-            login = replaced(login, account, kept)
-            told.append(events.AccountUnreadable(*told_of(login, kept, now)))
+            login = with_account(login, account, kept)
+            told.append(events.AccountUnreadable(*event_head(login, kept, context)))
     return Transition(login, tuple(told))
 
 
@@ -122,24 +136,17 @@ def _has_succeeded_since(account: Account, attempt: Attempt) -> bool:
     return account.produced_by > attempt.number or (account.settled_by > attempt.number and not account.parked)
 
 
-def _parked(account: Account, attempt: Attempt, reply: Unreadable, now: Context) -> Account:
-    own = account.epoch == attempt.epoch
+def _park(account: Account, attempt: Attempt, reply: Unreadable, context: Context) -> Account:
+    is_asked = account.epoch == attempt.epoch
     return evolve(
         account,
         state=AccountState.UNREADABLE,
         due_at=None,
-        parked_at=now.at,
+        parked_at=context.now,
         reason=Reason.UNREADABLE,
         display_message=reply.display_message,
-        body=with_body(account.body, reply.body) if own else account.body,
-        unknown_since=account.unknown_since or now.at,
+        body=append_body(account.body, reply.body) if is_asked else account.body,
+        unknown_since=account.unknown_since or context.now,
         last_error="UnreadableReply",
         pending=None,
     )
-
-
-def with_body(old: bytes | None, new: bytes) -> bytes:
-    """Both bodies, one line apart; the one that holds the other, where one does."""
-    if not old or old in new:
-        return new
-    return old if new in old else MaskedBytes(old + b"\n" + new)

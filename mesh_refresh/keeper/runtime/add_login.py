@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from mesh_refresh.keeper.rules.add import Added, Adding, added, checked, made, wrong_login_id
+from mesh_refresh.keeper.rules.add import Added, Adding, check_login, new_login, with_tokens, wrong_login_id
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import row_of
 from mesh_refresh.stores.store import ALL_BROKERS
@@ -50,7 +50,7 @@ _ALONE = Terms()
 
 async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...], terms: Terms = _ALONE) -> Added:
     """See `Keeper.add` and `Keeper.add_many`."""
-    checked(login_id, tokens)
+    check_login(login_id, tokens)
     while True:
         now = runtime.at()
         how = Adding(
@@ -64,12 +64,12 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
         )
         row = await runtime.store.read(login_id)
         if row is None:
-            login, done = made(login_id, runtime.names(), tokens, how)
+            login, done = new_login(login_id, runtime.names(), tokens, how)
             written = await runtime.store.insert(row_of(runtime.store.cipher, login, now))
         else:
             stored = runtime.opened(row)
-            checked(login_id, tokens, str(stored.broker))
-            login, done = added(stored, tokens, how)
+            check_login(login_id, tokens, str(stored.broker))
+            login, done = with_tokens(stored, tokens, how)
             written = not done.changed or await runtime.store.swap(row_of(runtime.store.cipher, login, now))
         if written:
             runtime.wake(login_id)

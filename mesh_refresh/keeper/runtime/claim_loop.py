@@ -6,7 +6,8 @@ from datetime import datetime
 
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.rules.schedule import chance_of
-from mesh_refresh.keeper.runtime.exchange import LoginExchange, loop_choice
+from mesh_refresh.keeper.rules.select import choose_due
+from mesh_refresh.keeper.runtime.exchange import LoginExchange
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import ClaimRequest
 
@@ -19,8 +20,8 @@ _WORTH_A_CLAIM = 0.005
 """Seconds to wait for more places than one: a claim costs the same for one row as for many."""
 
 
-class Claims:
-    """Claims and starts units."""
+class ClaimLoop:
+    """Claims due logins and starts their exchanges."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -59,7 +60,7 @@ class Claims:
         self._due_by = runtime.at()
         while not runtime.closing:
             # A look while others took all the places has seen nothing, though they may be gone when it is over.
-            busy, seen = bool(runtime.units), runtime.wakeups.changes
+            busy, seen = bool(runtime.inflight.exchanges), runtime.wakeups.changes
             rated = runtime.limiter.rated(
                 runtime.clock.monotonic()
             )  # before the look: meanwhile one more may be allowed
@@ -71,7 +72,7 @@ class Claims:
                 counted = False
                 if runtime.limiter.free > 0 and not self._is_full:
                     continue
-            at_work = runtime.units or runtime.unread or runtime.undoing
+            at_work = runtime.inflight.exchanges or runtime.inflight.spool_pending or runtime.undoing
             if not self._claimed and not at_work and not busy:
                 if not rated or (not counted and not await self._is_any_due()):
                     break
@@ -100,7 +101,7 @@ class Claims:
         """Claim as many as there are places for, and start what was claimed."""
         runtime = self._runtime
         self._claimed, self._places, self._is_full = 0, 0, False
-        if not runtime.closing and not runtime.unread:
+        if not runtime.closing and not runtime.inflight.spool_pending:
             # Between the store's word that rows are ours and their units there must be nothing that a shutdown can cut.
             await runtime.protect(self._claim())
 
@@ -157,6 +158,6 @@ class Claims:
         taken = Counter(row.broker for row in rows)
         self._is_full = any(number >= limits.get(broker, each) for broker, number in taken.items())
         for row in rows:
-            place = runtime.limiter.enter(row.broker, runtime.clock.monotonic())
-            LoginExchange(runtime, row, claimed_at, loop_choice, place).start()
+            permit = runtime.limiter.enter(row.broker, runtime.clock.monotonic())
+            LoginExchange(runtime, row, claimed_at, choose_due, permit).start()
         return len(rows)

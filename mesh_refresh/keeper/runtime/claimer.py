@@ -1,11 +1,13 @@
-"""The way of a caller to an exchange of one login: read it, wait for a place, claim it, wait for the end."""
+"""How a caller comes to an exchange of one login: read it, wait for a permit, claim it, wait for the end."""
 
 import asyncio
 from datetime import datetime, timedelta
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import NotReadyInTime
-from mesh_refresh.keeper.runtime.exchange import Choice, LoginExchange
+from mesh_refresh.keeper.rules.plan import Choice
+from mesh_refresh.keeper.runtime.exchange import LoginExchange
+from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
@@ -13,14 +15,14 @@ from mesh_refresh.stores import Busy
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _LOOK_AGAIN = 0.25
-"""Seconds between two looks at a login that another process is at work on."""
+"""Seconds between two reads of a login whose lease another process has."""
 
 _FOR_THE_STORE = 1.0
-"""Seconds: the least that a store is given."""
+"""Seconds that a store has to answer, at the least."""
 
 
 class Deadline:
-    """Until when somebody waits."""
+    """Until when one caller waits."""
 
     def __init__(self, runtime: Runtime, wait: timedelta) -> None:
         self._loop = runtime.loop
@@ -33,37 +35,43 @@ class Deadline:
 
     @property
     def left_for_the_store(self) -> float:
-        """Seconds that a store may take to answer. Who does not wait at all still wants to know what it has."""
+        """Seconds that a store may take to answer: a caller that does not wait at all still gets what is stored."""
         return max(_FOR_THE_STORE, self.left)
 
 
 class Claimer:
-    """What every verb about one login begins with. Raises `NotReadyInTime` where the caller's time does not suffice."""
+    """Reads, claims and waits for the callers of one keeper.
+
+    Each method raises `NotReadyInTime` where the caller's time does not suffice or the store fails.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
 
     async def claimed(
         self, login: Login, choose: Choice, deadline: Deadline, code: str | None = None
-    ) -> LoginExchange | None:
-        """A unit that has begun; None where somebody else is at work on the login, and it must be looked at again."""
+    ) -> ExchangeHandle | None:
+        """An exchange that has begun; None where another task or process had the login: read it again then.
+
+        Raises `UnknownLogin` where the login is gone.
+        """
         runtime = self.runtime
-        other = runtime.claiming.get(login.login_id)
+        other = runtime.inflight.claims.get(login.login_id)
         if other is not None:
             await self._until(other, deadline, "another caller waits for the exchange of this login")
             return None
-        runtime.claiming[login.login_id] = runtime.loop.create_future()
+        runtime.inflight.claims[login.login_id] = runtime.loop.create_future()
         try:
             return await self._claim(login, choose, deadline, code)
         finally:
-            runtime.claiming.pop(login.login_id).set_result(None)
+            runtime.inflight.claims.pop(login.login_id).set_result(None)
 
-    async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> LoginExchange | None:
+    async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> ExchangeHandle | None:
         runtime, broker = self.runtime, str(login.broker)
-        await self._unless_paused(broker, deadline)
-        waited = await self._place(broker, deadline)
-        found: list[LoginExchange | Busy | None] = []
-        place = runtime.limiter.enter(broker, runtime.clock.monotonic())
+        await self._check_not_paused(broker, deadline)
+        waited = await self._wait_for_permit(broker, deadline)
+        found: list[ExchangeHandle | Busy | None] = []
+        permit = runtime.limiter.enter(broker, runtime.clock.monotonic())
 
         async def claim() -> None:
             started = False
@@ -77,13 +85,11 @@ class Claimer:
                 if row is None or isinstance(row, Busy):
                     found.append(row)
                     return
-                unit = LoginExchange(runtime, row, claimed_at, choose, place, code=code)
-                unit.start()
+                found.append(LoginExchange(runtime, row, claimed_at, choose, permit, code=code).start())
                 started = True
-                found.append(unit)
             finally:
                 if not started:
-                    runtime.limiter.leave(place, begun=False)
+                    runtime.limiter.leave(permit, begun=False)
                     if runtime.limiter.asking:
                         runtime.wake()
 
@@ -96,15 +102,15 @@ class Claimer:
         except Exception as error:
             raise _store_failed(error) from error
         match found[0]:
-            case LoginExchange() as unit:
-                return unit
+            case ExchangeHandle() as exchange:
+                return exchange
             case Busy(left):
                 await self._until_written(login, left, deadline)
                 return None
             case _:
                 raise UnknownLogin
 
-    async def _unless_paused(self, broker: str, deadline: Deadline) -> None:
+    async def _check_not_paused(self, broker: str, deadline: Deadline) -> None:
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
                 paused = await self.runtime.store.paused()
@@ -113,12 +119,15 @@ class Claimer:
             raise _store_failed(error) from error
         _check_paused(paused, broker)
 
-    async def _place(self, broker: str, deadline: Deadline) -> bool:
-        """Wait for a place, at once where that could not help in time; whether there was anything to wait for."""
+    async def _wait_for_permit(self, broker: str, deadline: Deadline) -> bool:
+        """Wait until a permit is free. Gives whether that took any wait.
+
+        Raises `NotReadyInTime` at once where it is known that none is free in time.
+        """
         runtime, waited = self.runtime, False
         self._check_open()
         runtime.remind()
-        while runtime.unread:
+        while runtime.inflight.spool_pending:
             waited = True
             if not deadline.left:
                 raise NotReadyInTime("the store does not take what is in the spool")
@@ -131,7 +140,7 @@ class Claimer:
                 raise NotReadyInTime(shut.why, retry_at=retry_at)
             waits = left if shut.seconds is None else min(left, shut.seconds)
             if runtime.limiter.breakers.open:
-                waits = min(waits, runtime.policy.poll.total_seconds())  # it may be resumed meanwhile
+                waits = min(waits, runtime.policy.poll.total_seconds())  # an operator may resume it meanwhile
             runtime.limiter.asking += shut.crowded
             try:
                 await runtime.change(waits)
@@ -147,23 +156,23 @@ class Claimer:
         except Exception as error:
             raise _store_failed(error) from error
 
-    async def settle_first(self, followed: Followed, deadline: Deadline) -> None:
-        """Where new tokens of this login are on their way into the store, what it has is out of date."""
+    async def wait_for_writes(self, followed: Followed, deadline: Deadline) -> None:
+        """Wait until new tokens of this login are in the store: until then, the stored ones are out of date."""
         runtime, login_id = self.runtime, followed.login_id
-        while runtime.reading_spool:
+        while runtime.inflight.reading_spool:
             self._check_open()
             if not deadline.left:
                 raise NotReadyInTime("the spool has not been read yet")
             await runtime.change(deadline.left)
         while True:
-            unit = runtime.units.get(login_id)
-            if not (unit is not None and unit.answered) and login_id not in runtime.unsaved:
+            if not runtime.inflight.is_out_of_date(login_id):
                 return
             if not deadline.left:
                 raise NotReadyInTime("the store does not take the new tokens")
             await followed.change(min(deadline.left, 1.0))
 
     async def read(self, login_id: str, deadline: Deadline) -> Login:
+        """The login as it is stored. Raises `UnknownLogin`, or `LoginMoved` where another store has it."""
         try:
             async with asyncio.timeout(deadline.left_for_the_store):
                 login = await self.runtime.logins.get(login_id)
@@ -175,10 +184,8 @@ class Claimer:
             raise LoginMoved
         return login
 
-    async def resend_not_before(
-        self, at: datetime, why: str, deadline: Deadline, followed: Followed, since: int
-    ) -> None:
-        """Until then, or until this process changes the login; `since`: its changes before it was read."""
+    async def wait_until(self, at: datetime, why: str, deadline: Deadline, followed: Followed, since: int) -> None:
+        """Wait until `at`, or until this process changes the login. `since`: its changes before it was read."""
         self._check_open()
         left = (at - self.runtime.at()).total_seconds()
         if left > deadline.left:
@@ -190,7 +197,7 @@ class Claimer:
             raise NotReadyInTime("the keeper is being left")
 
     async def _until_written(self, login: Login, left: timedelta, deadline: Deadline) -> None:
-        """Until whoever has `login` has written it, or may have it no longer: before that, no claim could get it."""
+        """Wait until the owner of the lease has written the login, or the lease has ended: no claim gets it before."""
         runtime, seen = self.runtime, (login.epoch, login.revision)
         ends = runtime.clock.monotonic() + left.total_seconds()
         while True:
@@ -203,9 +210,9 @@ class Claimer:
             if not left or (stored.epoch, stored.revision) != seen:
                 return
 
-    async def ended(self, unit: LoginExchange, deadline: Deadline) -> None:
-        """Until the unit has ended, or the caller's time has; the unit goes on."""
-        await self._until(unit.done, deadline, "the exchange is still under way")
+    async def wait_for_end(self, exchange: ExchangeHandle, deadline: Deadline) -> None:
+        """Wait until the exchange is over. Where the caller's time ends first, the exchange goes on."""
+        await self._until(exchange.done, deadline, "the exchange is still under way")
 
     async def _until(self, done: "asyncio.Future[None]", deadline: Deadline, why: str) -> None:
         await asyncio.wait((done,), timeout=deadline.left)

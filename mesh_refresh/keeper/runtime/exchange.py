@@ -1,4 +1,4 @@
-"""One login's exchange, from its claim to its settling: a unit that nothing from outside breaks off."""
+"""One exchange of a login: claimed, sent, written. Nothing from outside breaks it off."""
 
 import asyncio
 import logging
@@ -6,20 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from attrs import evolve
-
 from mesh_refresh.client import SendOptions
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.keeper.errors import NotReadyInTime, without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.limits.limiter import Permit
-from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.attempt import Attempt, result_of
-from mesh_refresh.keeper.rules.failure import Unknown
-from mesh_refresh.keeper.rules.fencing import Context, Transition, replaced
-from mesh_refresh.keeper.rules.select import Send, next_exchange, put_off
+from mesh_refresh.keeper.rules.failure import Unknown, apply_failure
+from mesh_refresh.keeper.rules.mfa import mark_answered, reopen_question
+from mesh_refresh.keeper.rules.plan import Change, Choice, Claimed, LeaveLease, WriteBack, not_sent, plan
+from mesh_refresh.keeper.rules.select import Send
+from mesh_refresh.keeper.rules.transition import Context, Transition
 from mesh_refresh.keeper.rules.unreadable import judge
-from mesh_refresh.keeper.runtime.classify import blame, not_made
+from mesh_refresh.keeper.runtime.breaker_signals import blame, blame_user_code
+from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.late_replies import late_replies
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite, Settled, swap
@@ -29,350 +29,291 @@ from mesh_refresh.stores import Row, StoreError, StoreUnavailable
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
-Choice = Callable[[Login, Context], "Send | None"]
-"""Which account to exchange, of the login as it was claimed; None: none of them, after all."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+"""Seconds between two tries of a write that holds no token."""
 
 
 class HeldBack(Exception):
-    """What was about to be sent must not be, for a reason of ours."""
+    """The request was about to be sent, and must not be, for a reason of the keeper's own."""
 
-    def __init__(self, why: str, *, pause: bool = False) -> None:
+    def __init__(self, why: str, *, back_off: bool = False) -> None:
         super().__init__(why)
-        self.pause = pause
-        """Whether it would be so again at once."""
+        self.back_off = back_off
+        """Whether the reason would hold at once again."""
 
 
 class LoginExchange:
-    """Has a place at the limiter, which whoever made it took, and gives that back at its end."""
+    """Owns the lease of one claimed row, and one permit that its creator acquired; gives both back when it ends.
+
+    `claimed_at` is of the monotonic clock, before the claim: the lease cannot have begun earlier. `code` is the MFA
+    code that a person typed.
+    """
 
     def __init__(
-        self, runtime: Runtime, row: Row, claimed_at: float, choose: Choice, place: Permit, *, code: str | None = None
+        self, runtime: Runtime, row: Row, claimed_at: float, choose: Choice, permit: Permit, *, code: str | None = None
     ) -> None:
         self.runtime = runtime
-        self.login_id = row.login_id
-        self.broker = row.broker
-        self.answered = False
-        """Fresh tokens came, and are on their way into the store: what the store has is out of date."""
-        self.sent = False
-        self.not_made = False
-        """A part of the user's raised before anything was sent: at once again would be the same."""
-        self.login: Login | None = None
-        """What was written in the end."""
-        self.error: MeshRefreshError | None = None
-        """What the exchange raised."""
-        self.outcome: Outcome | None = None
-        """What came, as long as it is not in the store."""
-        self.saving: PendingWrite | None = None
-        self.done: asyncio.Future[None] = runtime.loop.create_future()
+        self.handle = ExchangeHandle(row.login_id, row.broker, runtime.loop.create_future())
         self._row, self._claimed_at, self._choose, self._code = row, claimed_at, choose, code
-        self._place = place
+        self._permit = permit
 
-    @property
-    def exchanging(self) -> bool:
-        """Whether a reply may still come."""
-        return self.sent and self.outcome is None and self.error is None
-
-    def start(self) -> None:
-        """Begin. From here on, the row's lease is this unit's to give back."""
-        runtime = self.runtime
-        # Where the lease of an earlier one ran out under it, that one may have tokens: it stays the one to wait for.
-        runtime.units.setdefault(self.login_id, self)
-        _ = runtime.start(self._run())
+    def start(self) -> ExchangeHandle:
+        """Begin, in a task that no shutdown stops."""
+        # Where the lease of an earlier exchange ran out under it, that one may have tokens: callers wait for it.
+        self.runtime.inflight.exchanges.setdefault(self.handle.login_id, self.handle)
+        _ = self.runtime.start(self._run())
+        return self.handle
 
     async def _run(self) -> None:
-        runtime = self.runtime
+        runtime, handle = self.runtime, self.handle
         try:
-            await self._claimed()
+            await self._execute()
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself, and callers must not hang
-            _log.error(
-                "an exchange ended in an unexpected way", extra={"login_id": self.login_id, **without_secrets(error)}
-            )
+            _log.error("an exchange ended in an unexpected way", extra=self._known(error))
         finally:
-            runtime.limiter.leave(self._place)
-            if runtime.units.get(self.login_id) is self:
-                del runtime.units[self.login_id]
-            if not self.done.done():
-                self.done.set_result(None)
-            runtime.wake(self.login_id)
+            runtime.limiter.leave(self._permit)
+            if runtime.inflight.exchanges.get(handle.login_id) is handle:
+                del runtime.inflight.exchanges[handle.login_id]
+            if not handle.done.done():
+                handle.done.set_result(None)
+            runtime.wake(handle.login_id)
 
-    async def _claimed(self) -> None:
-        runtime = self.runtime
+    async def _execute(self) -> None:
+        runtime, login_id = self.runtime, self.handle.login_id
         try:
             login = runtime.opened(self._row)
         except StoreError as error:
-            await self._leave_alone(error)
+            await self._leave_unopened(error)
             return
         if runtime.key_mismatch.opened():
             _log.warning("logins open again: this process claims as before")
-        if self.login_id in runtime.unsaved:
-            # Tokens that come after these are on their way into the store.
-            if self._row.open_attempt:
-                # Nobody else may think that it is settled. The write of those tokens gives this lease back.
-                runtime.parked_leases[self.login_id] = self._row.attempt
-                return
-            await self._write(
-                login, lambda stored, now: Transition(put_off(stored, now.at + now.policy.poll, now.policy))
-            )
-            return
-        if self._row.open_attempt and await self._found_open(login):
-            return
-        now = runtime.now()
-        wish = self._choose(login, now) if login.moving is None else None
-        if wish is None:
-            await self._write(login, nothing_to_send)
-            return
-        if self._code is None and self._may_be_spent(wish.account):
-            await self._write(login, lambda stored, now: failing.not_sent_twice(stored, wish.account, now))
-            return
-        await self._exchange(login, wish, now)
+        context = runtime.context()
+        claimed = Claimed(
+            open_attempt=self._row.open_attempt,
+            unsaved=runtime.inflight.is_unsaved(login_id),
+            with_code=self._code is not None,
+            choose=self._choose,
+            may_resend=runtime.mesh.may_resend,
+        )
+        match plan(login, claimed, context):
+            case LeaveLease():
+                runtime.inflight.parked_leases[login_id] = self._row.attempt
+            case WriteBack(change, hold):
+                await self._write(login, change, hold)
+            case Send() as send:
+                await self._send(login, send, context)
 
-    def _may_be_spent(self, account: Account) -> bool:
-        """Whether its tokens were sent before with an unknown fate, and their strategy allows no second request."""
-        return account.unknown_since is not None and not self.runtime.mesh.may_resend(account.tokens)
+    async def _leave_unopened(self, error: StoreError) -> None:
+        """Give a row that does not open back as it is: a process with other keys may open it.
 
-    async def _found_open(self, login: Login) -> bool:
-        """Stamp what nobody knows about; False where all of it was written after all."""
-        may = {it.epoch: self.runtime.mesh.may_resend(it.tokens) for it in login.accounts}
-
-        def stamp(stored: Login, now: Context) -> Transition:
-            return failing.found_open(stored, login, now, may)
-
-        if stamp(login, self.runtime.now()).login == login:
-            return False
-        await self._write(login, stamp, self.runtime.policy.resend_after)
-        return True
-
-    async def _leave_alone(self, error: StoreError) -> None:
-        """A row that does not open is given back as it is: a process with other keys may open it.
-
-        What is open stays open: only a process that can read the row can write down that its fate is unknown.
+        An open attempt stays open: only a process that can read the row can write down that its outcome is unknown.
         """
-        runtime = self.runtime
-        _log.error("a login cannot be read", extra={"login_id": self.login_id, **without_secrets(error)})
-        self.error = error
-        if runtime.key_mismatch.failed(self.login_id, runtime.clock.monotonic()):
+        runtime, login_id = self.runtime, self.handle.login_id
+        _log.error("a login cannot be read", extra=self._known(error))
+        self.handle.error = error
+        if runtime.key_mismatch.failed(login_id, runtime.clock.monotonic()):
             _log.error(
                 "this process claims nothing more: several logins in a row do not open with its keys. Nothing was "
                 "sent, and other processes may take them. Start it with the key that sealed them"
             )
         try:
-            await runtime.stored(lambda: runtime.store.release(self.login_id, runtime.owner, runtime.policy.backoff))
-        except Exception as failed:  # noqa: BLE001 - whatever a store raises: the lease runs out by itself
-            _log.warning("a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(failed)})
+            await runtime.stored(lambda: runtime.store.release(login_id, runtime.owner, runtime.policy.backoff))
+        except Exception as failed:  # noqa: BLE001 - a store may raise anything: the lease runs out by itself
+            _log.warning("a login was left to its lease", extra=self._known(failed))
 
-    async def _write(
-        self, login: Login, change: Callable[[Login, Context], Transition], hold: timedelta = timedelta()
-    ) -> None:
-        """Write what holds no token. Where the store fails, the lease runs out and somebody else finds it open."""
-        runtime, pause = self.runtime, 0.05
+    async def _write(self, login: Login, change: Change, hold: timedelta = timedelta()) -> None:
+        """Write what holds no token. If the store fails until the lease ends, the next claim finds an open attempt."""
+        runtime, pause = self.runtime, _FIRST_PAUSE
         runtime.begin_write()
         told: list[Event] = []
         while True:
             try:
                 self._settled(await swap(runtime, login, change, hold, mine=self._is_mine, told=told))
-            except Exception as error:  # noqa: BLE001 - whatever a store raises
-                left = runtime.policy.lease.total_seconds() - (runtime.clock.monotonic() - self._claimed_at)
+            except Exception as error:  # noqa: BLE001 - a store may raise anything
+                left = self._lease_left()
                 if runtime.closing or left <= 0:
-                    _log.warning(
-                        "a login was left to its lease", extra={"login_id": self.login_id, **without_secrets(error)}
-                    )
+                    _log.warning("a login was left to its lease", extra=self._known(error))
                     return
                 await asyncio.sleep(min(pause, left))
-                pause = min(pause * 2, 5.0)
+                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
                 return
 
-    def _is_mine(self, number: int) -> bool:
-        return number == self._row.attempt
+    def _lease_left(self) -> float:
+        """Seconds."""
+        return self.runtime.policy.lease.total_seconds() - (self.runtime.clock.monotonic() - self._claimed_at)
+
+    def _is_mine(self, attempt: int) -> bool:
+        return attempt == self._row.attempt
 
     def _settled(self, settled: Settled) -> None:
-        self.login = settled.login
+        self.handle.login = settled.login
         self.runtime.event_queue.tell(settled.told)
 
-    # The exchange.
+    def _known(self, error: BaseException | None = None) -> dict[str, object]:
+        return {"login_id": self.handle.login_id, **({} if error is None else without_secrets(error))}
 
-    async def _exchange(self, login: Login, wish: Send, now: Context) -> None:
-        account = wish.account
-        asks = account.pending.id if account.pending is not None and self._code is not None else None
-        attempt = Attempt.of(login, account, now.at, code_for=asks, renew=wish.renew, credential=now.credential)
-        if asks is not None:
+    # Sending.
+
+    async def _send(self, login: Login, send: Send, context: Context) -> None:
+        account = send.account
+        code_for = account.pending.id if account.pending is not None and self._code is not None else None
+        attempt = Attempt.of(
+            login, account, context.now, code_for=code_for, renew=send.renew, credential=context.credential
+        )
+        if code_for is not None:
             marked = await self._mark_answering(login, account.epoch)
             if marked is None or marked.by_epoch(account.epoch) is None:
-                await self._write(login, lambda stored, now: _untouched(stored, attempt, now))
+                await self._write_not_sent(login, attempt)
                 return
             login = marked
-        late = late_replies(self.runtime, login, attempt, self.done)
-        sending = SendOptions(max_requests=1, before_send=self._before_send(login), call_on_outcome=False, on_late=late)
+        late = late_replies(self.runtime, login, attempt, self.handle.done)
+        options = SendOptions(max_requests=1, before_send=self._before_send(login), call_on_outcome=False, on_late=late)
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
-            outcome = await self._sent(wish, sending)
+            outcome = await self._sent(send, options)
         except UnreadableReply as error:
             if not error.may_hold_token:
                 await self._failed(login, attempt, error, account)
                 return
-            outcome, self.error = error, error
+            outcome, self.handle.error = error, error
         except MeshRefreshError as error:
             cause = error.__cause__
-            if isinstance(error, InvalidRequest) and not self.sent and isinstance(cause, Exception):
+            if isinstance(error, InvalidRequest) and not self.handle.sent and isinstance(cause, Exception):
                 await self._not_made(login, attempt, cause, account)
             else:
                 await self._failed(login, attempt, error, account)
             return
         except Exception as error:
-            if self.sent:
+            if self.handle.sent:
                 raise
             await self._not_made(login, attempt, error, account)
             return
         await self._keep(login, attempt, outcome)
 
-    async def _sent(self, wish: Send, sending: SendOptions) -> Refreshed | MfaRequired:
-        mesh, account = self.runtime.mesh, wish.account
-        pending = _continuation(account) if account.state is AccountState.MFA_REQUIRED else None
+    async def _sent(self, send: Send, options: SendOptions) -> Refreshed | MfaRequired:
+        mesh, account = self.runtime.mesh, send.account
+        asks = account.state is AccountState.MFA_REQUIRED and account.pending is not None
+        pending = MfaRequired.from_json(account.pending.document) if asks and account.pending is not None else None
         if self._code is not None and pending is not None:
-            return await mesh.submit_mfa(pending, self._code, sending=sending)
+            return await mesh.submit_mfa(pending, self._code, sending=options)
         tokens = account.tokens if pending is None else pending.tokens
-        return await mesh.refresh(tokens, create_new_refresh_token=True if wish.renew else None, sending=sending)
-
-    async def _not_made(self, login: Login, attempt: Attempt, error: Exception, account: Account) -> None:
-        """Something of the user's, a strategy most likely, raised before the bytes."""
-        _log.error("a request could not be made", extra={"login_id": self.login_id, **without_secrets(error)})
-        self.not_made, self.error = True, NotReadyInTime(f"the request could not be made ({type(error).__name__})")
-        failure = not_made(self.runtime, error, account, attempt, self._place)
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now))
+        return await mesh.refresh(tokens, create_new_refresh_token=True if send.renew else None, sending=options)
 
     async def _mark_answering(self, login: Login, epoch: str) -> Login | None:
-        """Before a code goes out: after a crash, no other code is sent for the same question. None: not to be sent."""
+        """Write, before a code goes out, that it does: after a crash, no other code is sent for the same question.
+
+        None: the code must not be sent.
+        """
 
         def mark(stored: Login, _: Context) -> Transition:
-            found = stored.by_epoch(epoch)
-            return Transition(stored if found is None else failing.answering(stored, found))
+            account = stored.by_epoch(epoch)
+            return Transition(stored if account is None else mark_answered(stored, account))
 
         try:
             return (await swap(self.runtime, login, mark, timedelta(), mine=None)).login
-        except Exception as error:  # noqa: BLE001 - whatever a store raises: nothing was sent
-            self.error = StoreUnavailable("The store failed before the code was sent; nothing was sent.")
-            self.error.__cause__ = error
+        except Exception as error:  # noqa: BLE001 - a store may raise anything: nothing was sent
+            self.handle.error = StoreUnavailable("The store failed before the code was sent; nothing was sent.")
+            self.handle.error.__cause__ = error
             return None
 
     def _before_send(self, login: Login) -> Callable[[], Any]:
-        """The last look, with the connection in hand."""
-        runtime, policy = self.runtime, self.runtime.policy
-        unknown = any(account.unknown_since is not None for account in login.accounts)
+        """The last check, when the connection is there and no byte was sent. What it gives raises `HeldBack`."""
+        runtime, handle = self.runtime, self.handle
 
         def look() -> None:
             if runtime.closing:
                 raise HeldBack("the keeper is being left")
-            if self.login_id in runtime.unsaved:
-                raise HeldBack("what came for this login is not in the store yet", pause=True)
+            if runtime.inflight.is_unsaved(handle.login_id):
+                raise HeldBack("what came for this login is not in the store yet", back_off=True)
+            if self._lease_left() < runtime.mesh.retry.deadline.total_seconds():
+                raise HeldBack("too little is left of the lease", back_off=True)
             now = runtime.clock.monotonic()
-            if now - self._claimed_at + runtime.mesh.retry.deadline.total_seconds() > policy.lease.total_seconds():
-                raise HeldBack("too little is left of the lease", pause=True)
-            if runtime.limiter.breakers.blocked(self.broker, now, self._place.probe) is not None:
+            if runtime.limiter.breakers.blocked(handle.broker, now, self._permit.probe) is not None:
                 raise HeldBack("a breaker has opened")
+            handle.sent = True
 
-        def check() -> None:
-            look()
-            self.sent = True
-
-        async def check_row() -> None:
-            # After somebody's open attempt, that somebody may have written new tokens since.
+        async def look_at_the_row() -> None:
+            # The owner of an attempt that was left open may have written new tokens since the claim.
             try:
-                row = await runtime.store.read(self.login_id)
+                row = await runtime.store.read(handle.login_id)
             except Exception as error:
-                raise HeldBack("the store failed", pause=True) from error
+                raise HeldBack("the store failed", back_off=True) from error
             if row is None or (row.epoch, row.revision) != (login.epoch, login.revision):
                 raise HeldBack("the login was changed meanwhile")
-            check()
+            look()
 
-        return check_row if unknown else check
+        is_unknown = any(account.unknown_since is not None for account in login.accounts)
+        return look_at_the_row if is_unknown else look
+
+    # What came of it.
 
     async def _keep(self, login: Login, attempt: Attempt, outcome: Refreshed | MfaRequired | UnreadableReply) -> None:
-        """Into the store, before anything else."""
-        runtime = self.runtime
-        self.answered, self.outcome = True, outcome
-        breakers, probe = runtime.limiter.breakers, self._place.probe
+        """Write a reply that holds tokens, before anything else."""
+        runtime, handle = self.runtime, self.handle
+        handle.answered, handle.outcome = True, outcome
+        breakers, probe = runtime.limiter.breakers, self._permit.probe
         try:
-            outcome = self.outcome = self._judged(login, outcome)
+            outcome = handle.outcome = self._judged(login, outcome)
             if isinstance(outcome, UnreadableReply):
-                # Before the write, which may take long: meanwhile, others would go the same way.
+                # Before the write, which may take long: meanwhile, other exchanges would go the same way.
                 now, at = runtime.clock.monotonic(), runtime.at()
-                counted = None if attempt.with_code is not None else self.login_id
-                runtime.event_queue.tell(breakers.unreadable(self.broker, counted, now, at, probe))
-            self.saving = PendingWrite(runtime, attempt, result_of(outcome, runtime.names))
-            settled = await self.saving.save(login)
+                counted = None if attempt.with_code is not None else handle.login_id
+                runtime.event_queue.tell(breakers.unreadable(handle.broker, counted, now, at, probe))
+            write = PendingWrite(runtime, attempt, result_of(outcome, runtime.names))
+            handle.write = write
+            settled = await write.save(login)
         except Exception as error:
-            # Whatever went wrong: leaving the keeper raises it, and the only live tokens may be on that.
-            self.give_up(outcome)
-            self.error = NotReadyInTime("the store did not take the new tokens")
+            # After any error, leaving the keeper raises the outcome: the only live tokens may be on it.
+            runtime.inflight.give_up(outcome, handle.write)
+            handle.error = NotReadyInTime("the store did not take the new tokens")
             if not isinstance(error, GivenUp):
                 raise
             return
         finally:
-            self.outcome = None
+            handle.outcome = None
         self._settled(settled)
         if not isinstance(outcome, UnreadableReply):
             now, at, name = runtime.clock.monotonic(), runtime.at(), attempt.epoch
-            runtime.event_queue.tell(breakers.succeeded(self.broker, self.login_id, now, at, probe, account=name))
+            runtime.event_queue.tell(breakers.succeeded(handle.broker, handle.login_id, now, at, probe, account=name))
 
     def _judged(self, login: Login, outcome: Refreshed | MfaRequired | UnreadableReply) -> Outcome:
-        """`outcome`, or the reply to keep in its place, where it cannot be of this login."""
+        """`outcome`, or the reply to keep in its place where it cannot be of this login."""
         if isinstance(outcome, UnreadableReply):
             return outcome
         judged = judge(login, outcome)
         if isinstance(judged, UnreadableReply):
-            _log.error("a reply names no account of its login", extra={"login_id": self.login_id})
-            self.error = judged
+            _log.error("a reply names no account of its login", extra=self._known())
+            self.handle.error = judged
         return judged
 
-    def give_up(self, outcome: Outcome) -> None:
-        """The store does not take it until the keeper is left."""
-        spilled = self.saving is not None and self.saving.path is not None
-        (self.runtime.spilled if spilled else self.runtime.given_up).append(outcome)
-
     async def _failed(self, login: Login, attempt: Attempt, error: MeshRefreshError, account: Account) -> None:
-        runtime = self.runtime
-        self.error = error
-        if isinstance(error, NotSent) and isinstance(error.__cause__, HeldBack):
-            held = error.__cause__
-            self.error = NotReadyInTime(str(held))
-            if held.pause:
-                _log.warning("an exchange was held back: %s", held, extra={"login_id": self.login_id})
-            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=held.pause))
+        runtime, handle, held = self.runtime, self.handle, error.__cause__
+        handle.error = error
+        if isinstance(error, NotSent) and isinstance(held, HeldBack):
+            handle.error = NotReadyInTime(str(held))
+            if held.back_off:
+                _log.warning("an exchange was held back: %s", held, extra=self._known())
+            await self._write_not_sent(login, attempt, back_off=held.back_off)
             return
         if isinstance(error, InvalidRequest) and runtime.mesh.closed:
-            self.error = NotReadyInTime("the client is closed")
-            await self._write(login, lambda stored, now: _untouched(stored, attempt, now, pause=True))
+            handle.error = NotReadyInTime("the client is closed")
+            await self._write_not_sent(login, attempt, back_off=True)
             return
-        failure = blame(runtime, error, account, attempt, self._place)
-        hold = runtime.policy.resend_after if isinstance(failure, Unknown) else timedelta()
+        failure = blame(runtime, error, account, attempt, self._permit)
         if failure is None:
-            await self._write(login, lambda stored, _: Transition(failing.code_refused(stored, attempt)))
+            await self._write(login, lambda stored, _: Transition(reopen_question(stored, attempt)))
             return
-        await self._write(login, lambda stored, now: failing.failed(stored, attempt, failure, now), hold)
+        hold = runtime.policy.resend_after if isinstance(failure, Unknown) else timedelta()
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context), hold)
 
+    async def _not_made(self, login: Login, attempt: Attempt, error: Exception, account: Account) -> None:
+        """A part of the user's, a strategy most likely, raised before anything was sent."""
+        _log.error("a request could not be made", extra=self._known(error))
+        self.handle.not_made = True
+        self.handle.error = NotReadyInTime(f"the request could not be made ({type(error).__name__})")
+        failure = blame_user_code(self.runtime, error, account, attempt, self._permit)
+        await self._write(login, lambda stored, context: apply_failure(stored, attempt, failure, context))
 
-def loop_choice(login: Login, now: Context) -> Send | None:
-    """What the loop exchanges."""
-    return next_exchange(login, now.at, now.policy, now.credential)
-
-
-def nothing_to_send(stored: Login, now: Context) -> Transition:
-    """The lease goes back; whatever is due and may not be sent is put off, to the next look at the soonest.
-
-    What has expired may have held up another account until now: that one is not claimed again at once either.
-    """
-    applied = failing.expired(stored, now)
-    return Transition(put_off(applied.login, now.at + now.policy.poll, now.policy), applied.told)
-
-
-def _untouched(stored: Login, attempt: Attempt, now: Context, *, pause: bool = False) -> Transition:
-    """Nothing was sent: only the lease goes back, and a question that was about to be answered is open again."""
-    login = failing.code_refused(stored, attempt) if attempt.with_code is not None else stored
-    account = login.by_epoch(attempt.epoch)
-    if not pause or account is None or account.due_at is None:
-        return Transition(login)
-    return Transition(replaced(login, account, evolve(account, due_at=now.at + now.policy.backoff)))
-
-
-def _continuation(account: Account) -> MfaRequired | None:
-    return None if account.pending is None else MfaRequired.from_json(account.pending.document)
+    async def _write_not_sent(self, login: Login, attempt: Attempt, *, back_off: bool = False) -> None:
+        await self._write(login, lambda stored, context: not_sent(stored, attempt, context, back_off=back_off))

@@ -1,4 +1,4 @@
-"""What a keeper says of itself to a probe, and the ping of the store that it needs for it."""
+"""What a keeper tells probes and alerts of itself, and the ping of the store that this needs."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def keep_pinging(runtime: Runtime) -> None:
 
 def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
     """See `Keeper.health`."""
-    unsaved, halted = len(runtime.unsaved), runtime.limiter.breakers.halted
+    unsaved, halted = len(runtime.inflight.unsaved_logins), runtime.limiter.breakers.halted
     problems = [
         *(["the loop has ended"] if loop_died else []),
         *_problems_of_store(runtime),
@@ -51,7 +51,7 @@ def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
     silent = runtime.loop.time() - runtime.vitals.store_answered_at
     return Health(
         alive=not loop_died,
-        ready=not (loop_died or runtime.closing or runtime.reading_spool) and silent < _READY_FOR,
+        ready=not (loop_died or runtime.closing or runtime.inflight.reading_spool) and silent < _READY_FOR,
         ok=not problems,
         problems=tuple(problems),
         most_overdue=runtime.vitals.most_overdue,

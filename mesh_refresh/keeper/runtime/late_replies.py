@@ -1,6 +1,6 @@
-"""What comes after an exchange has ended, into the row of the login that it was for: its reply, or bytes behind that.
+"""Replies that come after their exchange has ended, and bytes behind a reply: both are written into the login's row.
 
-The exchange is over by then and its lease is given back, so the row is read, merged and swapped without a lease.
+The lease of the exchange is given back by then, so the row is read, merged and swapped without a lease.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from attrs import evolve
 
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable, result_of
 from mesh_refresh.keeper.rules.unreadable import judge
+from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite, Settled
+from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.logins import Login
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, run_foreign
@@ -23,11 +24,11 @@ _log = logging.getLogger("mesh_refresh.keeper")
 def late_replies(
     runtime: Runtime, login: Login, attempt: Attempt, ended: "asyncio.Future[None]"
 ) -> Callable[[Outcome], Awaitable[None] | None]:
-    """What the client is to call with what comes after the exchange of `attempt`; `ended`: that is over.
+    """The function that the client calls with what comes after the exchange of `attempt`. `ended` is done at its end.
 
-    What it gives back is done when the bytes are in the store, in the spool, or among what leaving the keeper raises.
-    It raises `NotSaved` only after the keeper was left, where neither the store nor the spool takes them. The client
-    may keep the function for as long as the connection lives, so it holds nothing large.
+    What the function gives back is done when the bytes are in the store, in the spool, or among the outcomes that
+    leaving the keeper raises. It raises `NotSaved` only after the keeper was left, if neither the store nor the spool
+    takes them. The client may keep the function for as long as the connection lives, so it holds nothing large.
     """
 
     def keep(came: Outcome) -> Awaitable[None] | None:
@@ -38,46 +39,42 @@ def late_replies(
             late = True
         else:
             return None
-        kept = result_of(came, runtime.names)
-        if isinstance(came, UnreadableReply) and isinstance(kept, Unreadable):
+        result = result_of(came, runtime.names)
+        if isinstance(came, UnreadableReply) and isinstance(result, Unreadable):
             _log.error("what came after an exchange cannot be read", extra={"login_id": attempt.login_id})
             now, at = runtime.clock.monotonic(), runtime.at()
             counted = None if attempt.with_code is not None else attempt.login_id
             runtime.event_queue.tell(runtime.limiter.breakers.unreadable(login.broker, counted, now, at, ()))
-            kept = evolve(kept, late=late)
+            result = evolve(result, late=late)
         else:
             _log.info("a reply came after its deadline", extra={"login_id": attempt.login_id})
         # Made at once: from here on, nothing is sent or answered of the login before this is written.
-        saving = PendingWrite(runtime, attempt, kept, after=ended)
-        runtime.late[saving] = came
-        return runtime.protect(_save(runtime, saving))
+        write = PendingWrite(runtime, attempt, result, after=ended)
+        runtime.inflight.late[write] = came
+        return runtime.protect(_save(runtime, write))
 
     return keep
 
 
-async def _save(runtime: Runtime, saving: PendingWrite) -> None:
-    settled: Settled
+async def _save(runtime: Runtime, write: PendingWrite) -> None:
     try:
         if runtime.drained:  # nothing else ends a store that does not answer
-            settled = await run_foreign(lambda: saving.save(None), timeout=runtime.patience, again=False)
+            settled = await run_foreign(lambda: write.save(None), timeout=runtime.patience, again=False)
         else:
-            settled = await saving.save(None)
+            settled = await write.save(None)
     except (GivenUp, TimeoutError, CancelledForGood):
-        await saving.spilled()
-        give_up(runtime, saving)
+        await write.spilled()
+        give_up(runtime, write)
         return
-    del runtime.late[saving]
+    del runtime.inflight.late[write]
     runtime.event_queue.tell(settled.told)
 
 
-def give_up(runtime: Runtime, saving: PendingWrite) -> None:
-    """The store does not take it until the keeper is left, or not at all since."""
-    reply = runtime.late.pop(saving, None)
+def give_up(runtime: Runtime, write: StoreWrite) -> None:
+    """The store did not take a late reply until the keeper was left. Raises `NotSaved` where leaving is over."""
+    reply = runtime.inflight.late.pop(write, None)
     if reply is None:
-        return  # it was given up before
-    if saving.path is not None:
-        runtime.spilled.append(reply)
-        return
-    if runtime.left:
+        return  # the shutdown gave it up already
+    if runtime.left and write.path is None:
         raise NotSaved("The store did not take a late reply after the keeper was left.", (reply,))
-    runtime.given_up.append(reply)
+    runtime.inflight.give_up(reply, write)

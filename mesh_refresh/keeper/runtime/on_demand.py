@@ -1,14 +1,13 @@
-"""Callers who want tokens of one login now."""
+"""Callers that want tokens of one login now."""
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from attrs import define
 
-from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
-from mesh_refresh.keeper.rules.fencing import Context
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
@@ -17,13 +16,14 @@ from mesh_refresh.keeper.rules.select import (
     NotBefore,
     Parked,
     Send,
-    answer,
-    forced,
-    parked_for,
-    why_held,
+    answer_refresh,
+    answer_restart,
+    answer_tokens,
 )
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
-from mesh_refresh.keeper.runtime.exchange import LoginExchange
+from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
+from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
@@ -31,132 +31,120 @@ from mesh_refresh.replies.outcomes import MfaPending
 from mesh_refresh.tokens import Tokens
 
 _T = TypeVar("_T")
-Judge = Callable[["TokenRequest", Login, Account, Context], Answer]
+Rule = Callable[["TokenRequest", Login, Account, Context], Answer]
+"""What is answered, of the account as it is stored now."""
 
 
 @define
 class TokenRequest:
-    """Which account, by which rule."""
+    """Which account a caller asks for, and the rule by which it is answered."""
 
     login_id: str
     account_id: str | None
-    judge: Judge
+    rule: Rule
     tried: bool = False
-    """An exchange was sent for it."""
+    """An exchange was begun for it."""
 
-    def choose(self, login: Login, now: Context) -> Send | None:
-        """What to exchange of the login as it was claimed: the rule looks again."""
+    def choose(self, login: Login, context: Context) -> Send | None:
+        """What to exchange of the login as it was claimed: the rule decides once more."""
         try:
-            found = self.judge(self, login, login.account(self.account_id), now)
+            found = self.rule(self, login, login.account(self.account_id), context)
         except LookupError:
-            return None  # it has other accounts by now: the caller finds out by itself
+            return None  # it has other accounts by now: the caller sees that at its next look
         return found if isinstance(found, Send) else None
 
 
-class OnDemand(Claimer):
-    """What the verbs of a keeper do for one login."""
+class OnDemand:
+    """The verbs of a keeper about one login."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._claimer = Claimer(runtime)
 
     async def tokens(self, login_id: str, account_id: str | None, rejected: Tokens | None, wait: timedelta) -> Tokens:
-        """Fresh tokens, refreshed first where they must be."""
+        """See `Keeper.tokens`."""
 
-        def judge(_: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+        def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_tokens(login, account, context, rejected=rejected)
 
-        return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
+        return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
 
     async def refresh(self, login_id: str, account_id: str | None, wait: timedelta) -> Tokens:
         """Tokens of an exchange that ended after this was asked for."""
-        before = (await self.read(login_id, Deadline(self.runtime, wait))).account(account_id)
+        before = (await self._claimer.read(login_id, Deadline(self._runtime, wait))).account(account_id)
 
-        def judge(wish: TokenRequest, login: Login, account: Account, now: Context) -> Answer:
-            if _is_fresher(account, before) and is_good(account.tokens, now.at, now.policy):
+        def rule(request: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            if _is_fresher(account, before) and is_good(account.tokens, context.now, context.policy):
                 return Good(account.tokens)
-            found = forced(login, account, now.at, now.policy, credential=now.credential)
-            if wish.tried and isinstance(found, Send):
-                # A second one is sent only where `tokens` would send it.
-                rejected = account.tokens
-                return answer(login, account, now.at, now.policy, rejected=rejected, credential=now.credential)
+            found = answer_refresh(login, account, context)
+            if request.tried and isinstance(found, Send):
+                # A second exchange is sent only where `tokens` would send it.
+                return answer_tokens(login, account, context, rejected=account.tokens)
             return found
 
-        return await self._fresh(TokenRequest(login_id, account_id, judge), Deadline(self.runtime, wait))
+        return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
 
     async def restart_mfa(self, login_id: str, account_id: str | None, wait: timedelta) -> Account:
         """The account after a new question was asked for."""
-        deadline = Deadline(self.runtime, wait)
-        before = (await self.read(login_id, deadline)).account(account_id).pending
+        deadline = Deadline(self._runtime, wait)
+        before = (await self._claimer.read(login_id, deadline)).account(account_id).pending
         if before is None:
             raise CodeNotWanted
 
-        def judge(_: TokenRequest, __: Login, account: Account, now: Context) -> Answer:
-            if account.pending is None or account.pending.id != before.id:
-                # Asked anew, or refreshed without a question; or refused, which is no answer.
-                refused = parked_for(account, now.credential) if account.pending is None else None
-                return refused or Good(account.tokens)
-            if account.resend_not_before is not None and now.at < account.resend_not_before:
-                return NotBefore(account.resend_not_before, "the outcome of the last exchange is not known yet")
-            if account.retry_not_before is not None and now.at < account.retry_not_before:
-                return NotBefore(account.retry_not_before, why_held(account))
-            return Send(account)
+        def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            return answer_restart(login, account, before.id, context)
 
-        await self._fresh(TokenRequest(login_id, account_id, judge), deadline)
-        return (await self.read(login_id, deadline)).account(account_id)
+        await self._fresh(TokenRequest(login_id, account_id, rule), deadline)
+        return (await self._claimer.read(login_id, deadline)).account(account_id)
 
     async def submit_mfa(
         self, login_id: str, code: str, pending_id: str | None, account_id: str | None, wait: timedelta
     ) -> Tokens:
         """Fresh tokens, after the broker took the code."""
-        with self.runtime.wakeups.follow(login_id) as followed:
-            return await self._submit(followed, MaskedStr(code), pending_id, account_id, Deadline(self.runtime, wait))
+        with self._runtime.wakeups.follow(login_id) as followed:
+            return await self._submit(followed, MaskedStr(code), pending_id, account_id, Deadline(self._runtime, wait))
 
     async def _submit(
         self, followed: Followed, code: str, pending_id: str | None, account_id: str | None, deadline: Deadline
     ) -> Tokens:
-        held: MeshRefreshError | None = None
+        claimer, not_sent = self._claimer, None
         while True:
-            await self.settle_first(followed, deadline)
+            await claimer.wait_for_writes(followed, deadline)
             seen = followed.changes
-            login = await self.read(followed.login_id, deadline)
-            account = _at_home(login, _asked(login, pending_id, account_id))
-            assert account.pending is not None  # noqa: S101 - `_asked` looks for it
-            wanted: str = account.pending.id
-            pending_id = wanted  # and no other, if it is asked anew meanwhile
-            if account.resend_not_before is not None and self.runtime.at() < account.resend_not_before:
-                why = "nobody knows yet what became of the last exchange"
-                await self.resend_not_before(account.resend_not_before, why, deadline, followed, seen)
+            login = await claimer.read(followed.login_id, deadline)
+            account, question = _check_at_home(login, _open_question(login, pending_id, account_id))
+            pending_id = question  # the code answers this question, and none that is asked meanwhile
+            if account.resend_not_before is not None and self._runtime.at() < account.resend_not_before:
+                why = "the outcome of the last exchange is not known yet"
+                await claimer.wait_until(account.resend_not_before, why, deadline, followed, seen)
                 continue
-            if held is not None and not deadline.left:
-                raise held
-
-            def choose(claimed: Login, now: Context, wanted: str = wanted) -> Send | None:
-                found = next((it for it in claimed.accounts if _waits_for(it, wanted)), None)
-                waits = found is not None and found.resend_not_before is not None and now.at < found.resend_not_before
-                return None if found is None or waits else Send(found)
-
-            unit = await self.claimed(login, choose, deadline, code)
-            if unit is None:
+            if not_sent is not None and not deadline.left:
+                raise not_sent
+            exchange = await claimer.claimed(login, partial(_choose_question, question), deadline, code)
+            if exchange is None:
                 continue
-            await self.ended(unit, deadline)
-            if _was_tried(unit):
-                return _after_code(unit, account, wanted)
-            # Nothing was sent: held back, or somebody's open attempt came first. The question may still be open.
-            held = NotReadyInTime("nothing was sent") if unit.error is None else unit.error.for_another()
+            await claimer.wait_for_end(exchange, deadline)
+            if _was_tried(exchange):
+                return _after_code(exchange, account, question)
+            # Held back, or an open attempt had to be stamped first. The question may still be open.
+            error = exchange.error
+            not_sent = NotReadyInTime("nothing was sent") if error is None else error.for_another()
 
-    async def _fresh(self, wish: TokenRequest, deadline: Deadline) -> Tokens:
-        with self.runtime.wakeups.follow(wish.login_id) as followed:
-            return await self._followed(wish, deadline, followed)
+    async def _fresh(self, request: TokenRequest, deadline: Deadline) -> Tokens:
+        with self._runtime.wakeups.follow(request.login_id) as followed:
+            return await self._answered(request, deadline, followed)
 
-    async def _followed(self, wish: TokenRequest, deadline: Deadline, followed: Followed) -> Tokens:
-        runtime = self.runtime
+    async def _answered(self, request: TokenRequest, deadline: Deadline, followed: Followed) -> Tokens:
+        runtime, claimer = self._runtime, self._claimer
         login: Login | None = None
         seen = followed.changes
         while True:
-            await self.settle_first(followed, deadline)
+            await claimer.wait_for_writes(followed, deadline)
             if login is None:
                 seen = followed.changes
-                login = await self.read(wish.login_id, deadline)
-            account = login.account(wish.account_id)
-            found = wish.judge(wish, login, account, runtime.now())
-            match found if isinstance(found, Good) else _at_home(login, found):
+                login = await claimer.read(request.login_id, deadline)
+            found = request.rule(request, login, login.account(request.account_id), runtime.context())
+            match found if isinstance(found, Good) else _check_at_home(login, found):
                 case Good(tokens):
                     return tokens
                 case CodeFirst(pending_id):
@@ -164,30 +152,31 @@ class OnDemand(Claimer):
                 case Parked(reason, display_message):
                     raise ReconnectNeeded(reason, display_message)
                 case NotBefore(at, why):
-                    await self.resend_not_before(at, why, deadline, followed, seen)
+                    await claimer.wait_until(at, why, deadline, followed, seen)
                     login = None
                 case Send():
-                    unit = runtime.units.get(wish.login_id) or await self.claimed(login, wish.choose, deadline)
+                    exchange = runtime.inflight.exchanges.get(request.login_id)
+                    exchange = exchange or await claimer.claimed(login, request.choose, deadline)
                     login = None
-                    if unit is not None:
-                        await self.ended(unit, deadline)
-                        login, wish.tried = unit.login, wish.tried or _was_tried(unit)
-                        if not deadline.left and unit.error is not None:
-                            raise NotReadyInTime(f"the last exchange failed ({type(unit.error).__name__})")
+                    if exchange is not None:
+                        await claimer.wait_for_end(exchange, deadline)
+                        login, request.tried = exchange.login, request.tried or _was_tried(exchange)
+                        if not deadline.left and exchange.error is not None:
+                            raise NotReadyInTime(f"the last exchange failed ({type(exchange.error).__name__})")
 
 
-def _at_home(login: Login, it: _T) -> _T:
-    """`it`, unless the login has left this store, or is on its way into it: the other one may have newer tokens."""
+def _check_at_home(login: Login, found: _T) -> _T:
+    """`found`, unless the login moved out of this store, or is moving in: the other store may have newer tokens."""
     if login.moving is None:
-        return it
+        return found
     if login.moving.way is Way.MOVED:
         raise LoginMoved
     raise NotReadyInTime("the login is being moved into this store")
 
 
-def _was_tried(unit: LoginExchange) -> bool:
-    """Whether what was asked for was begun, and not only held back."""
-    return unit.sent or unit.not_made or not isinstance(unit.error, NotReadyInTime | None)
+def _was_tried(exchange: ExchangeHandle) -> bool:
+    """Whether the request went out, or failed before that for a reason other than the keeper's own."""
+    return exchange.sent or exchange.not_made or not isinstance(exchange.error, NotReadyInTime | None)
 
 
 def _is_fresher(account: Account, before: Account) -> bool:
@@ -198,16 +187,16 @@ def _is_fresher(account: Account, before: Account) -> bool:
     return came and account.settled_by != before.settled_by
 
 
-def _asked(login: Login, pending_id: str | None, account_id: str | None) -> Account:
-    """The account that waits for a code."""
-    if account_id is not None:
-        account = login.account(account_id)
-        found = [account] if account.pending is not None else []
-    else:
-        found = [account for account in login.accounts if account.pending is not None]
-    if pending_id is not None:
-        found = [account for account in found if account.pending is not None and account.pending.id == pending_id]
-    found = [account for account in found if account.pending is not None and not account.pending.answered]
+def _open_question(login: Login, pending_id: str | None, account_id: str | None) -> tuple[Account, str]:
+    """The account that waits for a code, and the id of its question. Raises `CodeNotWanted` or `AmbiguousAccount`."""
+    accounts = login.accounts if account_id is None else (login.account(account_id),)
+    found = [
+        (account, account.pending.id)
+        for account in accounts
+        if account.pending is not None
+        and not account.pending.answered
+        and (pending_id is None or account.pending.id == pending_id)
+    ]
     if not found:
         raise CodeNotWanted
     if len(found) > 1:
@@ -215,19 +204,25 @@ def _asked(login: Login, pending_id: str | None, account_id: str | None) -> Acco
     return found[0]
 
 
-def _waits_for(account: Account, pending_id: str) -> bool:
-    return account.pending is not None and account.pending.id == pending_id and not account.pending.answered
+def _choose_question(pending_id: str, login: Login, context: Context) -> Send | None:
+    """The account that waits for the answer to this question, unless its tokens must not be sent yet."""
+    try:
+        account, _ = _open_question(login, pending_id, None)
+    except (CodeNotWanted, AmbiguousAccount):
+        return None
+    must_wait = account.resend_not_before is not None and context.now < account.resend_not_before
+    return None if must_wait else Send(account)
 
 
-def _after_code(unit: LoginExchange, account: Account, pending_id: str) -> Tokens:
-    """What a code led to."""
-    if unit.error is not None:
-        raise unit.error.for_another()
-    after = None if unit.login is None else unit.login.by_epoch(account.epoch)
+def _after_code(exchange: ExchangeHandle, account: Account, pending_id: str) -> Tokens:
+    """The tokens that a code led to. Raises what the exchange raised, or `MfaPending` where the broker asks again."""
+    if exchange.error is not None:
+        raise exchange.error.for_another()
+    after = None if exchange.login is None else exchange.login.by_epoch(account.epoch)
     if after is None:
-        raise CodeNotWanted("The login was removed or added anew meanwhile; what the code brought is of nobody.")
+        raise CodeNotWanted("The login was removed or added anew meanwhile, and does not take what the code brought.")
     if after.pending is not None and after.pending.id != pending_id:
         raise MfaPending(pending_id=after.pending.id)
-    if after.state is AccountState.ACTIVE and unit.sent:
+    if after.state is AccountState.ACTIVE and exchange.sent:
         return after.tokens
     raise CodeNotWanted

@@ -1,12 +1,12 @@
-"""The end of a keeper: what is under way is finished and written, whatever happens to those who wait for it."""
+"""The end of a keeper: what is under way is finished and written, even if the tasks that wait for it are cancelled."""
 
 import asyncio
 import logging
 from datetime import timedelta
 
+from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.late_replies import give_up
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.keeper.runtime.writer import PendingWrite
 from mesh_refresh.tasks import run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -15,34 +15,38 @@ _LOOK_AGAIN = 0.25
 """Seconds, while the last exchanges end at the client's deadline."""
 
 
-async def drain(runtime: Runtime, claims: "asyncio.Task[None] | None", within: timedelta) -> None:
-    """Until nothing is under way. What a store does not take `within` this time ends up in ``runtime.given_up``."""
-    if claims is not None:
-        claims.cancel()
-        await asyncio.wait((claims,))
+async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", within: timedelta) -> None:
+    """End `claim_loop`, then wait until nothing is under way.
+
+    A failing store is tried for `within`, and no longer. What it did not take is then in ``runtime.inflight.spilled``
+    or ``given_up``.
+    """
+    inflight = runtime.inflight
+    if claim_loop is not None:
+        claim_loop.cancel()
+        await asyncio.wait((claim_loop,))
     if runtime.tasks:
         await asyncio.wait(set(runtime.tasks), timeout=within.total_seconds() / 2)
-    for saving in list(runtime.saving):
-        saving.spill_meanwhile()
+    for write in list(inflight.writes):
+        write.spill_meanwhile()
     while runtime.tasks:
-        # A reply may come as late as the client's deadline: what began late has its time, too.
+        # A reply may come as late as the client's deadline, and a write that begins late has its own time.
         left = max(runtime.give_up_at or 0.0, runtime.patient_until) - runtime.loop.time()
-        exchanging = any(unit.exchanging for unit in runtime.units.values())
-        if left <= 0 and not exchanging:
+        if left <= 0 and not any(exchange.awaits_reply for exchange in inflight.exchanges.values()):
             break
         await asyncio.wait(set(runtime.tasks), timeout=left if left > 0 else _LOOK_AGAIN)
-    # A store that raises was given up on by now. One that does not answer at all is left to itself, and what it was to
-    # take is in the spool before this ends.
-    spilled: set[PendingWrite] = set()
-    while unwritten := runtime.saving - spilled:
+    # A store that raises was given up by now. A store that does not answer is left to itself, and what it was to take
+    # is in the spool before this ends.
+    spilled: set[StoreWrite] = set()
+    while unwritten := inflight.writes - spilled:
         spilled |= unwritten
-        await asyncio.gather(*(saving.spilled() for saving in unwritten))
+        await asyncio.gather(*(write.spilled() for write in unwritten))
     runtime.drained = True
-    for unit in list(runtime.units.values()):
-        if unit.outcome is not None:
-            unit.give_up(unit.outcome)
-    for saving in list(runtime.late):
-        give_up(runtime, saving)
+    for exchange in inflight.exchanges.values():
+        if exchange.outcome is not None:
+            inflight.give_up(exchange.outcome, exchange.write)
+    for write in list(inflight.late):
+        give_up(runtime, write)
     for task in list(runtime.tasks):
         _log.warning("the store does not answer; what it was asked for is left to itself")
         task.end()

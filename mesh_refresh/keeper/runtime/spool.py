@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,17 +13,18 @@ from typing import TypeVar
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.fsync import sync_folder
+from mesh_refresh.fsync import sync_folder, write_new_file
 from mesh_refresh.keeper.rules.attempt import Attempt, ExchangeResult, NewerVersion, Unreadable, from_text, to_text
-from mesh_refresh.keeper.runtime.spool_folder import prepare
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
-from mesh_refresh.stores.errors import StoreOfNewerVersion
+from mesh_refresh.stores.errors import StoreOfNewerVersion, StoreRefused
 
 _SUFFIX = ".settlement"
 _ORPHAN = ".orphan"
 _DAMAGED = ".damaged"
 _NEW = ".new-"
+_PROBE = ".probe-"
+_OPEN_TO_OTHERS = 0o077
 _CONTEXT = "spool"
 _HEAD = b"mesh_refresh spool 1\n"
 _SEALED = (b"\x01", b"plain\0")
@@ -41,7 +41,7 @@ class SpoolFile:
 
     path: Path
     attempt: Attempt
-    kept: ExchangeResult
+    result: ExchangeResult
 
 
 def files(folder: Path) -> list[Path]:
@@ -78,15 +78,15 @@ class Spool:
     def __repr__(self) -> str:
         return f"<Spool {self._folder}>"
 
-    async def write(self, attempt: Attempt, kept: ExchangeResult) -> Path:
+    async def write(self, attempt: Attempt, result: ExchangeResult) -> Path:
         """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
-        sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, kept)), _CONTEXT))
+        sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, result)), _CONTEXT))
         content = MaskedBytes(_HEAD + hashlib.sha256(sealed).digest() + sealed)
         return await self._in_thread(lambda: self._write(content))
 
     async def prepare(self) -> None:
         """Make the folder, and try it. Raises `InvalidRequest` or `StoreRefused`, with its path."""
-        await asyncio.get_running_loop().run_in_executor(None, prepare, self._folder)
+        await asyncio.get_running_loop().run_in_executor(None, _prepare, self._folder)
 
     async def read(self) -> list[SpoolFile]:
         """Everything that is in it, the oldest first, and late replies last.
@@ -117,7 +117,7 @@ class Spool:
             aside = path.with_suffix(_DAMAGED)
             await self._in_thread(functools.partial(path.rename, aside))
             _log.error("a file of the spool is damaged, and was set aside: a login may have lost its tokens: %s", aside)
-        return sorted(spooled, key=lambda it: isinstance(it.kept, Unreadable) and it.kept.late)
+        return sorted(spooled, key=lambda file: isinstance(file.result, Unreadable) and file.result.late)
 
     async def forget(self, path: Path) -> None:
         """It is in the store now."""
@@ -133,17 +133,12 @@ class Spool:
 
     def _write(self, content: bytes) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_NEW, dir=self._folder)
+        path = write_new_file(self._folder, _NEW, content)
+        final = path.with_name(path.name.removeprefix(_NEW) + _SUFFIX)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            path = Path(name)
-            final = path.with_name(path.name.removeprefix(_NEW) + _SUFFIX)
             path.rename(final)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
         sync_folder(self._folder)
         return final
@@ -166,3 +161,49 @@ class Spool:
         except OSError as error:
             reason, path = error.strerror or type(error).__name__, error.filename or self._folder
         raise StoreUnavailable(f"The spool cannot be used: {path}: {reason}.")
+
+
+def _prepare(folder: Path) -> None:
+    """Make `folder` where it is missing (mode 0700), then write, sync and delete a file in it.
+
+    Raises `InvalidRequest` for a path that must not be a spool: a file, a folder of another user, or a folder that
+    others can open. An existing folder is never chmodded. Raises `StoreRefused` where the system refuses.
+    """
+    shown = folder.absolute()
+    try:
+        _make(folder)
+        wrong = _wrong(folder)
+        if wrong is None:
+            _probe(folder)
+    except (FileExistsError, NotADirectoryError):
+        wrong = "a file stands in its place, or in the place of a folder above it"
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise StoreRefused(f"The spool {shown} cannot be used: {reason}.") from None
+    if wrong is not None:
+        raise InvalidRequest(f"The spool {shown} cannot be used: {wrong}. Nothing was sent.")
+
+
+def _make(folder: Path) -> None:
+    missing = [it for it in (folder, *folder.parents) if not it.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)  # the name of a folder is kept by the folder above it
+
+
+def _wrong(folder: Path) -> str | None:
+    """Why `folder` must not hold tokens, or None."""
+    if os.name != "posix":
+        return None
+    found = folder.stat()
+    inside = f"name a folder inside it, such as {folder.absolute() / 'spool'}, which is made with mode 0700"
+    if found.st_uid != os.geteuid():
+        return f"it belongs to another user; {inside}"
+    if stat.S_IMODE(found.st_mode) & _OPEN_TO_OTHERS:
+        return f"its mode is {stat.S_IMODE(found.st_mode):04o}, so others can open it; {inside}, or chmod it to 0700"
+    return None
+
+
+def _probe(folder: Path) -> None:
+    write_new_file(folder, _PROBE, b"mesh_refresh tries whether it can write here").unlink()
+    sync_folder(folder)

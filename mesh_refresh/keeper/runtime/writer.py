@@ -12,10 +12,11 @@ from attrs import define, evolve, field
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, Success, Unreadable
-from mesh_refresh.keeper.rules.clock_skew import as_told_now
-from mesh_refresh.keeper.rules.failure import stuck
-from mesh_refresh.keeper.rules.fencing import Context, Transition
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.clock_skew import rewind_result
+from mesh_refresh.keeper.rules.mfa import park_with_question
+from mesh_refresh.keeper.rules.plan import Change
+from mesh_refresh.keeper.rules.success import apply_success, find_stuck_renewals
+from mesh_refresh.keeper.rules.transition import Context, Transition
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
@@ -29,8 +30,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _SPILLING = 30.0
 """Seconds that the disk of the spool may take, once nothing else is left to try."""
 
-Change = Callable[[Login, Context], Transition]
-"""What becomes of the login as it is stored at that moment."""
 Mine = Callable[[int], bool]
 """Whether the lease of the claim with this number is to be given back."""
 
@@ -69,13 +68,13 @@ async def swap(
     told = [] if told is None else told
     sure = not told
     while True:
-        now = runtime.now()
-        applied = change(login, now)
+        context = runtime.context()
+        applied = change(login, context)
         if not told:
             # The first time that there is something to tell. A second look, after a write of which it is not known that
             # it was done, finds it done.
-            told += (*applied.told, *stuck(login, applied.login, now))
-        row, wait = row_of(runtime.store.cipher, applied.login, now.at), hold if applied.holds else timedelta()
+            told += (*applied.events, *find_stuck_renewals(login, applied.login, context))
+        row, wait = row_of(runtime.store.cipher, applied.login, context.now), hold if applied.hold else timedelta()
         owner = runtime.owner if mine is not None and mine(login.attempt) else None
         if await runtime.stored(partial(runtime.store.swap, row, owner=owner, hold=wait)):
             written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
@@ -88,16 +87,16 @@ async def swap(
         login = runtime.opened(found)
 
 
-def change_for(attempt: Attempt, kept: ExchangeResult) -> Change:
+def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
     """What an outcome that brought something makes of a login."""
 
-    def change(login: Login, now: Context) -> Transition:
-        sent, came = as_told_now(attempt, kept, now.at)
+    def change(login: Login, context: Context) -> Transition:
+        sent, came = rewind_result(attempt, result, context.now)
         if isinstance(came, Success):
-            return succeeded(login, sent, came, now)
+            return apply_success(login, sent, came, context)
         if isinstance(came, CodeWanted):
-            return code_wanted(login, sent, came, now)
-        return keep_unreadable(login, sent, came, now)
+            return park_with_question(login, sent, came, context)
+        return keep_unreadable(login, sent, came, context)
 
     return change
 
@@ -108,7 +107,7 @@ class PendingWrite:
 
     runtime: Runtime
     attempt: Attempt
-    kept: ExchangeResult
+    result: ExchangeResult
     hold: timedelta = timedelta()
     path: Path | None = None
     """Where it is spooled."""
@@ -127,36 +126,30 @@ class PendingWrite:
 
     def __attrs_post_init__(self) -> None:
         """From here on, what the store has of this login is known to be out of date."""
-        unsaved, login_id = self.runtime.unsaved, self.attempt.login_id
-        unsaved[login_id] = unsaved.get(login_id, 0) + 1
-        self.runtime.unread += self.earlier
+        self.runtime.inflight.begin_write(self.attempt.login_id)
+        self.runtime.inflight.spool_pending += self.earlier
 
     async def save(self, login: Login | None) -> Settled:
         """Write it, for as long as it takes. Raises `GivenUp` when the keeper is left and the store still fails.
 
         Without a `login`, that is read first.
         """
-        runtime, login_id = self.runtime, self.attempt.login_id
+        runtime, inflight = self.runtime, self.runtime.inflight
         # A store may also never answer.
         patience = runtime.loop.call_later(runtime.patience, self.spill_meanwhile)
         self._patient_until = runtime.begin_write()
-        runtime.saving.add(self)
+        inflight.writes.add(self)
         try:
             return await self._tried(login)
         finally:
             patience.cancel()
-            runtime.saving.discard(self)
-            if self.earlier:
-                runtime.unread -= 1
-            runtime.wake(login_id)
-            left = runtime.unsaved.pop(login_id) - 1
-            if left:
-                runtime.unsaved[login_id] = left
-            else:
-                runtime.parked_leases.pop(login_id, None)
+            inflight.writes.discard(self)
+            inflight.spool_pending -= self.earlier
+            inflight.end_write(self.attempt.login_id)
+            runtime.wake(self.attempt.login_id)
 
     async def _tried(self, login: Login | None) -> Settled:
-        runtime, change = self.runtime, change_for(self.attempt, self.kept)
+        runtime, change = self.runtime, change_for(self.attempt, self.result)
         if self.after is not None:
             await asyncio.wait((self.after,))
             self._patient_until = runtime.begin_write()
@@ -180,14 +173,14 @@ class PendingWrite:
 
     def _is_mine(self, number: int) -> bool:
         """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
-        if number == self.runtime.parked_leases.get(self.attempt.login_id):
+        if number == self.runtime.inflight.parked_leases.get(self.attempt.login_id):
             return True
         return number == self.attempt.number and not self.is_late
 
     @property
     def is_late(self) -> bool:
         """Whether it came after the exchange of its attempt, whose own outcome is written first."""
-        return isinstance(self.kept, Unreadable) and self.kept.late
+        return isinstance(self.result, Unreadable) and self.result.late
 
     def spill_meanwhile(self) -> None:
         """The store takes long: into the spool with it, beside."""
@@ -236,7 +229,7 @@ class PendingWrite:
 
     async def _spill(self, spool: Spool) -> None:
         try:
-            path = await run_foreign(lambda: spool.write(self.attempt, self.kept))
+            path = await run_foreign(lambda: spool.write(self.attempt, self.result))
         except Exception as error:  # noqa: BLE001 - the store may still take it
             _log.error("new tokens could not be spooled either", extra=self._known(error))
             return

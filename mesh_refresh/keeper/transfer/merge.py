@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve
 
 from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.add import Adding, added, has_had
-from mesh_refresh.keeper.rules.fencing import replaced
-from mesh_refresh.keeper.rules.unreadable import with_body
+from mesh_refresh.keeper.rules.add import Adding, has_had, with_tokens
+from mesh_refresh.keeper.rules.transition import with_account
+from mesh_refresh.keeper.rules.unreadable import append_body
 from mesh_refresh.logins import Account, Login, Moving, Way
 from mesh_refresh.replies.identity import contradicts, has_id, same_account
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -92,14 +92,14 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
     for account in source.accounts:
         there = target.by_epoch(account.epoch)
         if there is not None:
-            body = there.body if account.body is None else with_body(there.body, account.body)
+            body = there.body if account.body is None else append_body(there.body, account.body)
             news = seen.get(account.epoch) != account.settled_by or body != there.body
             taken = (
                 _rebased((account,), source.attempt)[0] if news and _is_later(account, there, how.credential) else there
             )
-            target = replaced(target, there, evolve(taken, body=body))
+            target = with_account(target, there, evolve(taken, body=body))
         elif account.epoch not in seen:
-            target, _ = added(target, (account.tokens,), how)
+            target, _ = with_tokens(target, (account.tokens,), how)
     return target
 
 

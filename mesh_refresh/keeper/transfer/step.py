@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from attrs import define, evolve, field, frozen
 
 from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules import failure as failing
 from mesh_refresh.keeper.rules.add import Adding
-from mesh_refresh.keeper.rules.clock_skew import after_clock_went_back
-from mesh_refresh.keeper.rules.fencing import Context
-from mesh_refresh.keeper.runtime.runtime import new_name
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
+from mesh_refresh.keeper.rules.failure import stamp_open_attempt
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -40,7 +40,7 @@ class Carrier:
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential = refresh_token_of
-    owner: str = field(factory=lambda: QUIET + new_name())
+    owner: str = field(factory=lambda: QUIET + new_id())
 
     async def carry(self, row: Row) -> str:
         """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
@@ -115,7 +115,7 @@ class Carrier:
 
     async def _settle_open(self, store: Store, login_id: str) -> None:
         """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
-        owner = new_name()
+        owner = new_id()
         row = await store.claim_one(login_id, owner, self.policy.lease)
         if isinstance(row, Row):
             login = self._opened(store, row)
@@ -125,12 +125,12 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        now = Context(self.clock.now(), self.policy, new_name, self.credential)
+        context = Context(self.clock.now(), self.policy, new_id, self.credential)
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-        stamped = failing.found_open(login, login, now, may).login
-        if stamped != login and login.moving is None:
-            await self._swap(store, stamped, owner=owner, hold=self.policy.resend_after)
-            raise Later(now.at + self.policy.resend_after)
+        stamped = stamp_open_attempt(login, login, context, may)
+        if stamped.changed and login.moving is None:
+            await self._swap(store, stamped.login, owner=owner, hold=self.policy.resend_after)
+            raise Later(context.now + self.policy.resend_after)
 
     async def _give_back(self, store: Store, login: Login, owner: str | None = None) -> None:
         owner = owner or self.owner
@@ -151,7 +151,7 @@ class Carrier:
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
-                new = moving.arriving(login, None, new_name(), self.credential)
+                new = moving.arriving(login, None, new_id(), self.credential)
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
                     return login
                 continue
@@ -217,10 +217,10 @@ class Carrier:
         return True
 
     def _adding(self) -> Adding:
-        return Adding(self.clock.now(), self.policy, new_name, credential=self.credential)
+        return Adding(self.clock.now(), self.policy, new_id, credential=self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
-        return after_clock_went_back(opened(store.cipher, row), self.clock.now())
+        return rewind_login(opened(store.cipher, row), self.clock.now())
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

@@ -9,10 +9,10 @@ from attrs import evolve, frozen
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.errors import without_secrets
+from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules import failure as failing
-from mesh_refresh.keeper.rules.fencing import Context
-from mesh_refresh.keeper.runtime.runtime import new_name
+from mesh_refresh.keeper.rules.failure import stamp_taken_back
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer.copy_fleet import are_one
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -90,10 +90,10 @@ class _Taking:
                 return ""
             if self.target is not None and await self.target.read(row.login_id) is not None:
                 return "held"
-            now = Context(self.clock.now(), self.policy, new_name, self.credential)
+            context = Context(self.clock.now(), self.policy, new_id, self.credential)
             may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-            home = failing.taken_back(evolve(login, moving=None), now, may)
-            if await self.source.swap(row_of(self.source.cipher, home, now.at)):
+            home = stamp_taken_back(evolve(login, moving=None), context, may)
+            if await self.source.swap(row_of(self.source.cipher, home, context.now)):
                 return "taken"
             row = await self.source.read(row.login_id)
         return ""

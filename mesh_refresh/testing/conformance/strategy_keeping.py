@@ -7,10 +7,11 @@ from datetime import datetime
 from attrs import evolve
 
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Adding, made
+from mesh_refresh.keeper.rules.add import Adding, new_login
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, result_of
-from mesh_refresh.keeper.rules.fencing import Context
-from mesh_refresh.keeper.rules.success import code_wanted, succeeded
+from mesh_refresh.keeper.rules.mfa import park_with_question
+from mesh_refresh.keeper.rules.success import apply_success
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Login
 from mesh_refresh.replies.lineage import Credential
 from mesh_refresh.replies.outcomes import MfaRequired, Refreshed
@@ -29,14 +30,14 @@ def login_after(
     def epochs() -> str:
         return f"epoch-{next(numbers)}"
 
-    login = evolve(made("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
+    login = evolve(new_login("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
     asked = login.accounts[0]
     attempt = Attempt.of(login, asked, at, credential=credential)
-    now = Context(at, policy, epochs, credential)
-    match result_of(exchange(asked.tokens), now.epochs):
+    context = Context(at, policy, epochs, credential)
+    match result_of(exchange(asked.tokens), context.new_id):
         case Success() as success:
-            return succeeded(login, attempt, success, now).login
+            return apply_success(login, attempt, success, context).login
         case CodeWanted() as wanted:
-            return code_wanted(login, attempt, wanted, now).login
+            return park_with_question(login, attempt, wanted, context).login
         case unreadable:
             raise AssertionError(f"{type(unreadable).__name__} is no outcome of a strategy.")

@@ -14,7 +14,7 @@ from mesh_refresh.replies.outcomes import Refreshed, UnreadableReply
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.faults.edge import Edge, EdgeFault, Reach
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 
 _AT_ONCE = 32
 _LOGINS = 2

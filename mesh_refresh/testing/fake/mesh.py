@@ -20,7 +20,7 @@ from mesh_refresh.testing.fake.options import LoginChoices, Usual, options_of, u
 from mesh_refresh.testing.fake.server import MeshServer
 from mesh_refresh.testing.fake.traffic import FaultQueue, Traffic
 from mesh_refresh.testing.fake.unused import tell_unused
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.model import MeshModel
 from mesh_refresh.testing.model.salvage import texts
@@ -71,6 +71,7 @@ class FakeMesh(Observed):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        self.faults.forget()
         if error is None:
             tell_unused(self.faults)
 
@@ -195,7 +196,7 @@ class FakeMesh(Observed):
 
     def heal(self) -> None:
         """Forget every fault that waits."""
-        self.faults.forget(self.faults.rules)
+        self.faults.forget()
 
     # What to wait for in place of sleeping.
 
@@ -212,18 +213,18 @@ class FakeMesh(Observed):
     async def saved(self, outcome: Any) -> None:
         """Note that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
 
-        Takes what has `all_tokens` (`Refreshed`, `MfaRequired`) and what has a `body` (`UnreadableReply`): every whole
-        token in the body counts. What is in `all_tokens` is held for the login whose tokens `outcome.before` has: see
-        `misplaced`. Raises `TypeError` for anything else.
+        Of `Refreshed` and `MfaRequired` all of `all_tokens` is held, for the login that `outcome.before` was issued to:
+        see `misplaced`. Of `UnreadableReply` every whole token in its `body` is held.
+        Raises `TypeError` for anything else.
         """
-        if not isinstance(outcome, Refreshed | MfaRequired | UnreadableReply):
-            raise TypeError(f"saved takes an outcome, as on_outcome is given it, and not {type(outcome).__name__}.")
-        saved: tuple[Tokens, ...] = getattr(outcome, "all_tokens", ())
-        self.hold_tokens(saved)
-        self.model.place(getattr(outcome, "before", None), saved)
-        body = getattr(outcome, "body", None)
-        if isinstance(body, bytes | bytearray):
-            self.hold_body(bytes(body))
+        match outcome:
+            case Refreshed() | MfaRequired():
+                self.hold_tokens(outcome.all_tokens)
+                self.model.place(outcome.before, outcome.all_tokens)
+            case UnreadableReply():
+                self.hold_body(outcome.body)
+            case _:
+                raise TypeError(f"saved takes an outcome, as on_outcome is given it, and not {type(outcome).__name__}.")
 
     def hold_tokens(self, tokens: Iterable[Tokens]) -> None:
         """Note that somebody has written these down."""

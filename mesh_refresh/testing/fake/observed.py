@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from mesh_refresh.testing.fake.traffic import SentRequest, Traffic
-from mesh_refresh.testing.model.holdings import Holdings, values_of
+from mesh_refresh.testing.model.holdings import Holdings
 from mesh_refresh.testing.model.ledger import Ledger, Reuse, Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost, lost
@@ -49,7 +49,7 @@ class Observed:
         if held is None:
             return list(misplaced(sorted(self.ledger.placed), self.ledger, self.logins))
         names = ((login.id if isinstance(login, FakeLogin) else login, kept) for login, kept in held.items())
-        placed = ((name, value) for name, kept in names for tokens in kept for value in values_of(tokens))
+        placed = ((name, value) for name, kept in names for tokens in kept for value in tokens.secrets)
         return list(misplaced(placed, self.ledger, self.logins))
 
     @property

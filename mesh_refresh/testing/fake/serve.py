@@ -33,7 +33,7 @@ from mesh_refresh.testing.clock import ManualClock, MovableClock
 from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.options import LoginChoices, LoginOptions, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.testing.faults.edge import Edge
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.holdings import Held, Holdings
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost
@@ -149,9 +149,7 @@ class _Control:
         )
 
     async def move_clock(self, http: web.Request) -> web.Response:
-        seconds = (await _object(http, "advance")).get("advance")
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 2**31:
-            raise _bad("advance must be a number of seconds, 0 or more")
+        seconds = _seconds("advance", (await _object(http, "advance")).get("advance"))
         clock = self._fake.clock
         if not isinstance(clock, MovableClock | ManualClock):
             raise _bad("the clock of this FakeMesh cannot be moved: give it a MovableClock")
@@ -206,6 +204,12 @@ async def _object(http: web.Request, *names: str) -> dict[str, Any]:
     return value
 
 
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise _bad(f"{name} must be a number of seconds, 0 or more")
+    return value
+
+
 def _choices(asked: Mapping[str, Any]) -> LoginChoices:
     choices: dict[str, Any] = {}
     for name, value in asked.items():
@@ -225,10 +229,9 @@ def _choice(name: str, option: str, value: object) -> object:
     if option in _LIFETIMES:
         if value is None and option != "grace":
             return None
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**31:
-            raise _bad(f"{name} must be a number of seconds, 0 or more")
+        seconds = _seconds(name, value)
         # Lifetimes are told in whole seconds, and half a second must not become none.
-        return timedelta(seconds=value if option == "grace" else math.ceil(value))
+        return timedelta(seconds=seconds if option == "grace" else math.ceil(seconds))
     if option in ("accounts", "mfa_rounds"):
         if type(value) is not int or not 0 < value <= _MOST_ACCOUNTS:
             raise _bad(f"{name} must be a number from 1 to {_MOST_ACCOUNTS}")

@@ -13,7 +13,7 @@ from mesh_refresh.testing.fake.delivery import Sent
 from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.traffic import FaultQueue, SentRequest, Traffic
 from mesh_refresh.testing.fake.wire import Wire, faultless
-from mesh_refresh.testing.faults.faults import Fault
+from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.contract import REFRESH_PATH, Answer, is_json, parse
 from mesh_refresh.testing.model.model import MeshModel
 

@@ -105,7 +105,7 @@ class FaultQueue(Generic[F]):
 
     rules: list[Rule[F]] = field(factory=list)
     unused: list[Rule[F]] = field(factory=list)
-    """Those that were forgotten before they met any request, and were not told."""
+    """Rules that were forgotten before they met any request, and that no warning has named yet."""
 
     def __attrs_post_init__(self) -> None:
         QUEUES.add(self)
@@ -114,15 +114,14 @@ class FaultQueue(Generic[F]):
         """Put a fault at the end of the queue."""
         self.rules.append(rule)
 
-    def forget(self, rules: Collection[Rule[F]]) -> None:
-        """Take these out of the queue."""
-        self.unused += [rule for rule in rules if not rule.met]
-        self.rules = [rule for rule in self.rules if rule not in rules]
+    def forget(self, but: Collection[Rule[F]] = ()) -> None:
+        """Take all rules but these out of the queue."""
+        self.unused += [rule for rule in self.rules if rule not in but and not rule.met]
+        self.rules = [rule for rule in self.rules if rule in but]
 
     def take_unused(self) -> list[Rule[F]]:
-        """Those that met no request, waiting ones too: each is told once."""
-        found = [*self.unused, *(rule for rule in self.rules if not rule.met)]
-        self.unused = []
+        """The forgotten rules that met no request. Each call returns only those that the call before did not."""
+        found, self.unused = self.unused, []
         return found
 
     def take(self, login: str | None, broker: str | None) -> F | None:

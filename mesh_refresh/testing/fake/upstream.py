@@ -63,10 +63,6 @@ class Seats:
             return False
         return record.login == self.login and record.kind in (TokenKind.ACCESS, TokenKind.TOKEN_ID)
 
-    def sharing_with(self, seat: Seat) -> tuple[Seat, ...]:
-        """All that stand for the same pair upstream, itself too."""
-        return tuple(other for other in self.all if other.pair == seat.pair)
-
     def renew_access(self, seats: Iterable[Seat], at: datetime, ends_at: datetime | None) -> None:
         """A new access token for each of `seats`; one for all of them where they share their strings."""
         kind = TokenKind.TOKEN_ID if self.options.token_ids else TokenKind.ACCESS

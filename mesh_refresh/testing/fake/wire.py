@@ -49,11 +49,6 @@ def json_reply(status: int, payload: object, headers: Mapping[str, str] | None =
     return Wire(status, json.dumps(payload).encode(), {"Content-Type": JSON_TYPE, **(headers or {})})
 
 
-def text_reply(status: int, text: str, content_type: str = "text/html") -> Wire:
-    """A page, as proxies write it."""
-    return Wire(status, text.encode(), {"Content-Type": content_type})
-
-
 def cut_in_half(answer: Answer, *, chunked: bool, keep_pair: bool) -> Wire:
     """The reply up to its middle, which is before the first whole token; or up to behind its last token."""
     wire = faultless(answer)

@@ -72,10 +72,4 @@ def held_as(tokens: Tokens) -> Held:
     """`tokens` as a holder keeps them, for the account that they name."""
     if not isinstance(tokens, Tokens):
         raise TypeError(f"What is held are Tokens, and not {type(tokens).__name__}.")
-    return Held(frozenset(values_of(tokens)), tokens.account_id, tokens.mesh_account_id)
-
-
-def values_of(tokens: Tokens) -> tuple[str, ...]:
-    """All its secrets, the refresh token first."""
-    values = (tokens.refresh_token, tokens.access_token, tokens.token_id, tokens.trade_token)
-    return tuple(value for value in values if value)
+    return Held(frozenset(tokens.secrets), tokens.account_id, tokens.mesh_account_id)

@@ -1,6 +1,6 @@
 """The figure that every fault test asserts to be empty: accounts that no holder can refresh. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 
@@ -8,8 +8,8 @@ from attrs import field, frozen
 
 from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
 from mesh_refresh.testing.fake.upstream import Seat
-from mesh_refresh.testing.model.holdings import Held, Holdings
-from mesh_refresh.testing.model.ledger import End, Issued, Ledger, TokenKind, Withheld
+from mesh_refresh.testing.model.holdings import Held, Holdings, counted
+from mesh_refresh.testing.model.ledger import End, Ledger, TokenKind, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 
 
@@ -39,13 +39,15 @@ class Lost:
 
 @frozen
 class _Books:
-    """What every question is asked of."""
+    """All that decides whether an account is lost."""
 
     ledger: Ledger
     holdings: Holdings
     now: datetime
-    all_ids: frozenset[str] = field(repr=False)
-    """Of all accounts there are."""
+    ids_of: Mapping[str, frozenset[str]] = field(repr=counted)
+    """For each login, the ids of all its accounts."""
+    all_ids: frozenset[str] = field(repr=counted)
+    """The ids of all accounts."""
 
 
 def lost(logins: Collection[FakeLogin], ledger: Ledger, holdings: Holdings, now: datetime) -> Iterator[Lost]:
@@ -53,8 +55,8 @@ def lost(logins: Collection[FakeLogin], ledger: Ledger, holdings: Holdings, now:
 
     What its owner has revoked, and what ran out by the clock, is not lost.
     """
-    all_ids = frozenset(it for login in logins for seat in login.seats.all for it in _ids(seat))
-    books = _Books(ledger, holdings, now, all_ids)
+    ids_of = {login.id: frozenset().union(*map(_ids, login.seats.all)) for login in logins}
+    books = _Books(ledger, holdings, now, ids_of, frozenset().union(*ids_of.values()))
     for login in logins:
         for seat in () if login.refused else login.seats.all:
             reason = _reason(seat, login, books) if login.options.refreshable else _reason_without(seat, books)
@@ -80,7 +82,9 @@ def _reason(seat: Seat, login: FakeLogin, books: _Books) -> LossReason | None:
         if why is Withheld.BY_FAULT:
             return LossReason.UNDELIVERED
         return LossReason.HUNG_UP if why is Withheld.HUNG_UP else LossReason.NOT_HELD
-    own = [held for held in found if not held.is_for_another(_owners(record, seat, login), books.all_ids)]
+    # A token of no one account may be kept for each account of its login.
+    owners = _ids(seat) if record.account is not None else books.ids_of[login.id]
+    own = [held for held in found if not held.is_for_another(owners, books.all_ids)]
     return _incomplete(own, login) if own else LossReason.SWAPPED
 
 
@@ -106,13 +110,6 @@ def _incomplete(found: Iterable[Held], login: FakeLogin) -> LossReason | None:
     if login.trade_token is not None and not any(held.is_loose or login.trade_token in held.values for held in found):
         return LossReason.TRADE_TOKEN
     return None
-
-
-def _owners(record: Issued, seat: Seat, login: FakeLogin) -> frozenset[str]:
-    """The ids under which the token of `record` may be kept."""
-    if record.account is not None:
-        return _ids(seat)
-    return frozenset(it for other in login.seats.all for it in _ids(other))
 
 
 def _ids(seat: Seat) -> frozenset[str]:

@@ -14,7 +14,6 @@ from mesh_refresh.testing.fake.options import LoginOptions
 from mesh_refresh.testing.fake.traffic import F, Rule
 from mesh_refresh.testing.fake.upstream import Seats
 from mesh_refresh.testing.model.contract import BROKERS, Answer, check_body, client_refused, unauthorized_token
-from mesh_refresh.testing.model.holdings import values_of
 from mesh_refresh.testing.model.ledger import Ledger, TokenKind, Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.rules import exchange, missing_access_token
@@ -112,11 +111,11 @@ class MeshModel:
         """Note that `kept` are kept for the login that the tokens `before` were issued to."""
         login = self.owner_of(before)
         if login is not None:
-            self.ledger.placed.update((login, value) for tokens in kept for value in values_of(tokens))
+            self.ledger.placed.update((login, value) for tokens in kept for value in tokens.secrets)
 
     def owner_of(self, tokens: Tokens | None) -> str | None:
         """The id of the login that these were issued to: the refresh token's, where there is one."""
-        values = values_of(tokens) if tokens is not None else ()
+        values = tokens.secrets if tokens is not None else ()
         records = (self.ledger.tokens.get(value) for value in values)
         return next((record.login for record in records if record is not None), None)
 

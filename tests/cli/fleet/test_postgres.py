@@ -21,7 +21,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
 from tests.cli.fleet.conftest import OpenFleet
 from tests.postgres_server import with_options
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.postgres_handles import new_schema
 
 pytestmark = pytest.mark.once
 

@@ -19,8 +19,8 @@ from attrs import frozen
 from mesh_refresh.stores import ClaimRequest
 from mesh_refresh.stores.postgres import PostgresStore
 from tests.postgres_server import server_url
-from tests.stores.postgres.fleet import Fleet, connected
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, connected
+from tests.stores.postgres.postgres_handles import new_schema
 
 DAY, LEASE, LIMIT = timedelta(days=1), timedelta(minutes=2), 50
 _FILL = """

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from mesh_refresh.stores.postgres.connection.connecting import connect
-from tests.stores.postgres.fleet import Fleet, connected
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, connected
+from tests.stores.postgres.postgres_handles import new_schema
 
 _BESIDE = re.compile("typeinfo_tree|set_config|BEGIN|COMMIT|pg_notify")
 """Each connection asks once what an array of times is, and keepers are woken when nobody waits for it."""

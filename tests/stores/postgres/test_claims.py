@@ -13,8 +13,8 @@ from mesh_refresh.stores import Busy, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, SECOND, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet
-from tests.stores.postgres.handles import execute, new_schema, on_clock
+from tests.stores.postgres.bystander import Fleet
+from tests.stores.postgres.postgres_handles import execute, new_schema, on_clock
 
 pytestmark = pytest.mark.once
 

@@ -7,7 +7,7 @@ import pytest
 
 from mesh_refresh.stores import Store
 from mesh_refresh.testing import StoreConformance
-from tests.stores.postgres.handles import PartitionedHandles, PostgresHandles
+from tests.stores.postgres.postgres_handles import PartitionedHandles, PostgresHandles
 
 pytestmark = pytest.mark.once
 

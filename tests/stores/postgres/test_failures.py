@@ -21,7 +21,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet, a_role
+from tests.stores.postgres.bystander import Fleet, a_role
 
 pytestmark = pytest.mark.once
 

@@ -11,7 +11,7 @@ from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing import ManualClock
 from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_demand, a_row, claimed, fill, take
 from tests.stores.postgres.at_scale import DAY, filled, settled
-from tests.stores.postgres.fleet import Fleet, connected
+from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.test_plans import Explained
 
 pytestmark = pytest.mark.once

@@ -12,7 +12,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import Busy, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
 

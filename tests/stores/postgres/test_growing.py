@@ -19,7 +19,7 @@ from mesh_refresh.stores.postgres.schema.steps import StepKind, steps
 from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.at_scale import DAY, fill_in
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.pooling import pooling
 
 pytestmark = pytest.mark.once

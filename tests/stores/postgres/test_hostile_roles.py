@@ -11,9 +11,9 @@ from attrs import evolve
 from mesh_refresh.stores import PlainText, StoreRefused
 from mesh_refresh.stores.postgres import PostgresStore
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet, a_role, connected
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, a_role, connected
 from tests.stores.postgres.pooling import pooling
+from tests.stores.postgres.postgres_handles import new_schema
 from tests.stores.postgres.test_privileges import every_verb
 
 pytestmark = pytest.mark.once

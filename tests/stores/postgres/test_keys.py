@@ -8,7 +8,7 @@ from attrs import evolve
 from mesh_refresh.stores import Cipher, LoginNames, Page, PlainText, Resealed, Sealing, Store, WrongKey
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import NOW, a_row, fill, kept, take
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
 

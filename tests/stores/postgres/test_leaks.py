@@ -13,7 +13,7 @@ from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
 from tests.leaks.witness import MARK, Witness, outcome_of, planted, watching
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet, connected
+from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.test_failures import listener
 
 pytestmark = pytest.mark.once

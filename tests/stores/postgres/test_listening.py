@@ -19,7 +19,7 @@ from mesh_refresh.stores.postgres.connection.listener import channel_of
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
 from tests.keeper.stage import EVER, Notes
-from tests.stores.postgres.fleet import Fleet, ran
+from tests.stores.postgres.bystander import Fleet, ran
 
 pytestmark = pytest.mark.once
 

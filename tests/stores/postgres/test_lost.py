@@ -13,7 +13,7 @@ from mesh_refresh.stores.postgres import PostgresStore, claiming
 from mesh_refresh.stores.postgres.connection import connecting
 from mesh_refresh.stores.postgres.connection.sessions import SESSION
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
 

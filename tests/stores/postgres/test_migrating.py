@@ -13,8 +13,8 @@ from mesh_refresh.stores.postgres.queries import migrations, quoted
 from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet, ran
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, ran
+from tests.stores.postgres.postgres_handles import new_schema
 
 pytestmark = pytest.mark.once
 

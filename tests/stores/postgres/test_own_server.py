@@ -12,9 +12,9 @@ import pytest
 from mesh_refresh.stores import Page, StoreUnavailable
 from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
 from tests.postgres_server import server_folder
-from tests.stores.postgres.fleet import Fleet, connected
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.own_server import OwnServer
+from tests.stores.postgres.postgres_handles import new_schema
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bouncer import MISSING, PROGRAM, bouncing
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.test_held_up import asleep, slowed
 from tests.stores.postgres.test_privileges import every_verb
 

@@ -15,8 +15,8 @@ from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.scanning import page_query
 from mesh_refresh.stores.postgres.values import span
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row
-from tests.stores.postgres.fleet import Fleet, connected
-from tests.stores.postgres.handles import new_schema
+from tests.stores.postgres.bystander import Fleet, connected
+from tests.stores.postgres.postgres_handles import new_schema
 
 pytestmark = pytest.mark.once
 

@@ -12,9 +12,9 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, take
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet
-from tests.stores.postgres.handles import PostgresHandles, on_clock
+from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.pooling import Proxy, pooling
+from tests.stores.postgres.postgres_handles import PostgresHandles, on_clock
 from tests.stores.postgres.test_contract import TestPostgresStore as _OfPostgres
 
 pytestmark = pytest.mark.once

@@ -10,7 +10,7 @@ from mesh_refresh.stores import Page, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
-from tests.stores.postgres.fleet import Fleet, a_role
+from tests.stores.postgres.bystander import Fleet, a_role
 
 pytestmark = pytest.mark.once
 

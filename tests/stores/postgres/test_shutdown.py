@@ -12,8 +12,8 @@ from attrs import evolve
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
-from tests.stores.postgres.fleet import Fleet, connected
-from tests.stores.postgres.handles import execute, new_schema
+from tests.stores.postgres.bystander import Fleet, connected
+from tests.stores.postgres.postgres_handles import execute, new_schema
 
 _PROGRAM = """
 import asyncio, json, sys

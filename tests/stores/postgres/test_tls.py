@@ -14,7 +14,7 @@ from mesh_refresh.stores import StoreRefused
 from mesh_refresh.stores.postgres.connection.tls import required
 from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.pooling import connection_to
 
 pytestmark = pytest.mark.once

@@ -14,7 +14,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.addresses import _OURS
 from tests.leaks.witness import Witness, outcome_of, planted
 from tests.postgres_server import with_options
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
 

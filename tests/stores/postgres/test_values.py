@@ -7,7 +7,7 @@ from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres.values import read, written
 from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 from tests.examples import bounded
-from tests.stores.postgres.fleet import Fleet
+from tests.stores.postgres.bystander import Fleet
 
 TEXTS = st.text(st.one_of(st.sampled_from("\0\1\2\3a"), st.characters(codec="utf-8")))
 

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh import InvalidRequest, Tokens, codec
 from mesh_refresh.cli.refresh.documents import continuation
-from mesh_refresh.keeper.rules.add import checked
+from mesh_refresh.keeper.rules.add import check_login
 from mesh_refresh.masking import concealed
 
 _IDS = ("login", "login_id")
@@ -67,7 +67,7 @@ def _read(number: int, document: Any, now: datetime) -> InputLine:
     found, aged = _tokens(document, at, now)
     tokens = _traded(tuple(found), document)
     # The keeper would say the same, but of many lines together.
-    checked(login_id, tokens)
+    check_login(login_id, tokens)
     return InputLine(number, login_id, tokens if aged else tuple(_doubted(it, now) for it in tokens), aged)
 
 

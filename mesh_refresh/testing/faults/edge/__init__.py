@@ -2,7 +2,7 @@
 
 from mesh_refresh.testing.faults.edge.bodies import Body, Chunks
 from mesh_refresh.testing.faults.edge.edge import Edge, Relay
-from mesh_refresh.testing.faults.edge.faults import EdgeFault
+from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.reach import Reach
 from mesh_refresh.testing.faults.edge.replies import Moment
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 
-from mesh_refresh.testing.faults.edge.faults import EdgeFault
+from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request, read_reply, read_request
 from mesh_refresh.testing.faults.edge.steps import (

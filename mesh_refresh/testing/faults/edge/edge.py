@@ -13,7 +13,7 @@ from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.traffic import FaultQueue
 from mesh_refresh.testing.fake.unused import tell_unused
 from mesh_refresh.testing.faults.edge.connection import Connection, ConnectionEnded, ask, script_of
-from mesh_refresh.testing.faults.edge.faults import EdgeFault
+from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.reach import Reach, measured
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request
@@ -98,6 +98,7 @@ class Edge:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        self._queue.forget()
         if error is None:
             tell_unused(self._queue)
 
@@ -139,7 +140,7 @@ class Edge:
 
     def heal(self) -> None:
         """Forget every fault: what comes from now on passes undamaged."""
-        self._queue.forget(self._queue.rules)
+        self._queue.forget()
         self._always = cycle(())
 
     async def idle(self) -> None:

@@ -1,0 +1,248 @@
+"""What to exchange next, and what somebody who asks is answered."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh_refresh.keeper.rules.plan import nothing_to_send
+from mesh_refresh.keeper.rules.select import (
+    Answer,
+    CodeFirst,
+    Good,
+    NotBefore,
+    Parked,
+    Send,
+    answer_refresh,
+    answer_tokens,
+    choose_due,
+    postpone,
+)
+from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
+from mesh_refresh.stores import PlainText, row_of
+from tests.examples import bounded
+from tests.keeper.making import START, at, changed, context, made, tokens
+
+pytestmark = pytest.mark.once
+
+NEVER: dict[str, Any] = {"expires_at": None}
+QUESTION = Pending("question-1", "the continuation", START)
+MFA, RECONNECT = AccountState.MFA_REQUIRED, AccountState.RECONNECT_REQUIRED
+UNREADABLE, FIXED = AccountState.UNREADABLE, AccountState.NOT_REFRESHABLE
+
+
+def ask(login: Login, seconds: float = 0, *, index: int = 0, rejected: bool = False) -> Answer:
+    """What `tokens()` does."""
+    account = login.accounts[index]
+    return answer_tokens(login, account, context(seconds), rejected=account.tokens if rejected else None)
+
+
+def test_good_tokens_are_handed_out_in_every_state() -> None:
+    """Up to the hard margin, whatever else is wrong with the account."""
+    for state in AccountState:
+        for fields in ({}, {"resend_not_before": at(9999)}, {"retry_not_before": at(9999)}, {"pending": QUESTION}):
+            login = changed(made(), state=state, reason=Reason.REFUSED, **fields)
+            assert ask(login, 3539) == Good(login.accounts[0].tokens)
+            assert not isinstance(ask(login, 3540), Good)
+            assert not isinstance(ask(login, rejected=True), Good)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, Send),
+        ({"state": MFA, "pending": QUESTION}, CodeFirst("question-1")),
+        ({"state": RECONNECT, "reason": Reason.REFUSED, "display_message": "!"}, Parked(Reason.REFUSED, "!")),
+        ({"state": UNREADABLE, "reason": Reason.UNREADABLE}, Parked(Reason.UNREADABLE, None)),
+        ({"state": FIXED, "tokens": tokens(None)}, Parked(Reason.EXPIRED, None)),
+        ({"resend_not_before": at(3601)}, NotBefore),
+        ({"resend_not_before": at(3600)}, Send),
+        ({"retry_not_before": at(3601)}, NotBefore),
+        ({"retry_not_before": at(3600)}, Send),
+        ({"tokens": tokens(not_before=at(3601))}, NotBefore),
+        ({"tokens": tokens(not_before=at(3600))}, Send),
+        ({"needs_code": True}, Send),
+        ({"failures": 99, "failing_since": START}, Send),
+    ],
+)
+def test_who_has_no_good_tokens(fields: dict[str, Any], expected: Any) -> None:
+    """After an hour, when those in the store have ended."""
+    found = ask(changed(made(), **fields), 3600)
+    if isinstance(expected, type):
+        assert isinstance(found, expected)
+    else:
+        assert found == expected
+
+
+def test_what_is_not_before_says_when() -> None:
+    """The moment is the account's own."""
+    for name in ("resend_not_before", "retry_not_before"):
+        found = ask(changed(made(), **{name: at(4000)}), 3600)
+        assert isinstance(found, NotBefore)
+        assert found.at == at(4000)
+
+
+def test_rejected_tokens_that_are_stored_no_more() -> None:
+    """Somebody has refreshed since: the new ones are the answer."""
+    login = made(tokens(access="a-1"))
+    account = login.accounts[0]
+    assert answer_tokens(login, account, context(), rejected=tokens(access="a-0")) == Good(account.tokens)
+    assert answer_tokens(login, account, context(), rejected=tokens(access=None)) == Good(account.tokens)
+
+
+def test_rejected_right_after_a_success() -> None:
+    """Not sooner than `min_interval` after it: the broker may lag, or be confused."""
+    login = evolve(made(), succeeded_at=at(5))
+    assert ask(login, 14.9, rejected=True) == NotBefore(at(15), "they were refreshed a moment ago")
+    assert isinstance(ask(login, 15, rejected=True), Send)
+
+
+def test_rejected_does_not_wait_for_the_end_of_what_is_rejected() -> None:
+    """After an unknown outcome others wait until the access token ends; who was refused with it has no such use."""
+    login = changed(made(), resend_not_before=at(3540), unknown_since=START)
+    assert isinstance(ask(login, 130, rejected=True), Send)
+
+
+def test_a_sibling_that_waits_for_a_code() -> None:
+    """For minutes and no longer nobody is asked for a second code; who needs none goes on."""
+    login = made(tokens(account="A"), tokens("r-1", account="B"))
+    login = changed(login, 1, state=MFA, pending=evolve(QUESTION, asked_at=at(3600)), needs_code=True)
+    needing = changed(login, 0, needs_code=True, due_at=START)
+    assert isinstance(ask(needing, 3600), NotBefore)
+    assert isinstance(answer_refresh(needing, needing.accounts[0], context(3600)), NotBefore)
+    assert isinstance(ask(needing, 4200), Send)
+    assert isinstance(ask(login, 3600), Send)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, Send),
+        ({"state": RECONNECT, "reason": Reason.REFUSED}, Send),
+        ({"state": RECONNECT, "reason": Reason.UNKNOWN}, Parked),
+        ({"state": RECONNECT, "reason": Reason.EXPIRED, "tokens": tokens(None)}, Parked),
+        ({"state": MFA, "pending": QUESTION}, CodeFirst),
+        ({"state": UNREADABLE, "reason": Reason.UNREADABLE}, Parked),
+        ({"state": FIXED, "tokens": tokens(None)}, Parked),
+        ({"resend_not_before": at(1)}, NotBefore),
+        ({"retry_not_before": at(1)}, Send),
+        ({"tokens": tokens(not_before=at(1))}, NotBefore),
+    ],
+)
+def test_a_forced_refresh(fields: dict[str, Any], expected: type) -> None:
+    """Context, unless that could spend a token twice or a body may hold the only one."""
+    login = evolve(changed(made(), **fields), succeeded_at=START)
+    assert isinstance(answer_refresh(login, login.accounts[0], context()), expected)
+
+
+def test_the_loop_takes_what_has_been_due_for_longest() -> None:
+    """One account at a time, and none that is not due."""
+    login = made(tokens(account="A"), tokens("r-1", account="B"), tokens("r-2", account="C"))
+    login = changed(changed(changed(login, 0, due_at=at(7)), 1, due_at=at(5)), 2, due_at=at(6))
+    assert choose_due(login, context(4.9)) is None
+    for seconds in (5, 100):
+        found = choose_due(login, context(seconds))
+        assert found is not None
+        assert found.account.tokens.account_id == "B"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"due_at": None},
+        {"due_at": at(101)},
+        {"resend_not_before": at(101)},
+        {"state": MFA, "pending": QUESTION},
+        {"state": RECONNECT},
+        {"state": UNREADABLE},
+        {"state": FIXED, "tokens": tokens(None)},
+        {"tokens": tokens(None)},
+        {"tokens": tokens(not_before=at(101))},
+    ],
+)
+def test_what_the_loop_leaves_alone(fields: dict[str, Any]) -> None:
+    """Nothing is sent that is parked, not due, or must be waited for."""
+    due = changed(made(), due_at=at(50))
+    assert choose_due(due, context(100)) is not None
+    assert choose_due(changed(due, **fields), context(100)) is None
+    assert choose_due(evolve(due, succeeded_at=at(91)), context(100)) is None
+    assert choose_due(evolve(due, succeeded_at=at(90)), context(100)) is not None
+
+
+_SOON = st.none() | st.integers(0, 200).map(at)
+_ACCOUNTS = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(AccountState),
+        "due_at": _SOON,
+        "retry_not_before": _SOON,
+        "resend_not_before": _SOON,
+        "needs_code": st.booleans(),
+        "pending": st.none() | st.integers(0, 200).map(lambda it: evolve(QUESTION, asked_at=at(it))),
+    }
+)
+
+
+@st.composite
+def logins(draw: st.DrawFn) -> Login:
+    """A login of one to three accounts in any state."""
+    number = draw(st.integers(1, 3))
+    login = made(*(tokens(f"r-{it}", account=str(it)) for it in range(number)))
+    for index in range(number):
+        fields = draw(_ACCOUNTS)
+        kept = tokens(
+            None if fields["state"] is FIXED else f"r-{index}",
+            account=str(index),
+            expires_at=draw(_SOON),
+            not_before=draw(_SOON),
+        )
+        if fields["state"] is FIXED:
+            fields["due_at"] = kept.expires_at
+        login = changed(login, index, tokens=kept, **fields)
+    return evolve(login, succeeded_at=draw(_SOON), changed_at=draw(_SOON))
+
+
+@given(logins())
+@bounded(400)
+def test_what_cannot_be_sent_is_not_claimed_again_at_once(login: Login) -> None:
+    """Else the loop would claim it at every poll: its row falls due later, or never."""
+    if choose_due(login, context(100)) is not None:
+        return
+    row = row_of(PlainText(), nothing_to_send(login, context(100)).login, at(100))
+    assert row.due_at is None or row.due_at > at(100)
+
+
+@given(logins())
+@bounded(400)
+def test_putting_off_never_brings_forward(login: Login) -> None:
+    """And it forgets nobody who was due: what had a time keeps one."""
+    for before, after in zip(login.accounts, postpone(login, context(99)).accounts, strict=True):
+        assert (before.due_at is None) == (after.due_at is None)
+        assert before.due_at is None or after.due_at is None or after.due_at >= before.due_at
+        assert evolve(before, due_at=None) == evolve(after, due_at=None)
+
+
+@given(logins())
+@bounded(400)
+def test_nobody_sends_before_the_wait_is_over(login: Login) -> None:
+    """Not the loop, not `refresh`, not `tokens()`: whoever finds an exchange may send it."""
+    found: list[Account] = []
+    exchange = choose_due(login, context(100))
+    for index, account in enumerate(login.accounts):
+        answers = (exchange, ask(login, 100, index=index), answer_refresh(login, account, context(100)))
+        found += [it.account for it in answers if isinstance(it, Send)]
+    for account in found:
+        assert account.resend_not_before is None or account.resend_not_before <= at(100)
+        assert account.tokens.not_before is None or account.tokens.not_before <= at(100)
+        assert account.tokens.refresh_token is not None
+        assert account.state not in (UNREADABLE, FIXED)
+
+
+def test_a_success_of_before_the_clock_went_back_holds_up_nothing() -> None:
+    """Though the row was written since: else the login would stand still until that time comes again."""
+    login = evolve(changed(made(), due_at=at(90)), changed_at=at(100), succeeded_at=at(86_400))
+    assert choose_due(login, context(100)) is not None
+    assert postpone(login, context(99)).accounts[0].due_at == at(100)
+    near = evolve(login, succeeded_at=at(101))  # machines differ by so much
+    assert choose_due(near, context(100)) is None
