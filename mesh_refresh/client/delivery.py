@@ -212,7 +212,7 @@ class Deliveries:
             if inspect.iscoroutine(work):
                 work.close()
             raise TypeError("it gave something to await, again and again")
-        given = await run_foreign(lambda: work, timeout=self._shell.hook_timeout, again=False)
+        given = await run_foreign(lambda: work, timeout=self._shell.hook_deadlines, again=False)
         await self._finish(given, nested + 1)
 
     async def _tell(self, hook: Hook, participant: Participant) -> None:
@@ -222,7 +222,7 @@ class Deliveries:
         context.run(working_for.set, self.number)
         try:
             given = await run_foreign(
-                lambda: _to_await(hook(outcome)), timeout=self._shell.hook_timeout, context=context
+                lambda: _to_await(hook(outcome)), timeout=self._shell.hook_deadlines, context=context
             )
             if given is not None:
                 await self._finish(given)

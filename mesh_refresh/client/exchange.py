@@ -140,6 +140,10 @@ class Exchange:
             if self._entered and self._task is not None:
                 self._task.end()
 
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.end(Ended.DEADLINE)
+
     def take_late(self, reply: HttpReply) -> None:
         """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
         if self._on_late is None:

@@ -265,6 +265,7 @@ class MeshClient:
         await self._until_idle()
         if self._shell is not None:
             self._shell.deadlines.stop()
+            self._shell.hook_deadlines.stop()
             self._shell = None
         _being_closed.set(id(self))
         failure: BaseException | None = None
@@ -441,7 +442,6 @@ class MeshClient:
                 on_outcome=self._on_outcome,
                 on_outcome_timeout=self._on_outcome_timeout,
                 clock=self._time,
-                expire=lambda exchange: exchange.end(Ended.DEADLINE),
             )
         elif self._shell.loop is not asyncio.get_running_loop():
             raise InvalidRequest(
