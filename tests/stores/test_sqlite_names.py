@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable, mounts
+from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.stores.sqlite.connection import mounts
 from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
 
 pytestmark = pytest.mark.once
