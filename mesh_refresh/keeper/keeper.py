@@ -349,10 +349,17 @@ class Keeper:
         )
         return _pages(self._runtime(), page, limit)
 
-    async def pause(self, broker: str = "*") -> None:
-        """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
+    async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
+        """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well.
+
+        The store keeps `note` (why) and `by` (who) beside the pause, unsealed, and the time. Pausing again replaces all
+        three. Raises `InvalidRequest` for what is no broker or no text, and the store's `StoreError`.
+        """
         check_broker(broker)
-        await self._runtime().store.pause(str(named_broker(broker)))
+        check_id("note", note)
+        check_id("by", by)
+        runtime = self._runtime()
+        await runtime.store.pause(str(named_broker(broker)), note=note, by=by, at=runtime.at())
 
     async def resume(self, broker: str = "*") -> None:
         """Go on with `broker`. A pause of all is ended only by resuming all.
@@ -374,7 +381,7 @@ class Keeper:
             await runtime.store.counts(now),
             now,
             in_flight=runtime.limiter.in_flight,
-            paused=await runtime.store.paused(),
+            paused=frozenset(await runtime.store.paused()),
             held_back=runtime.limiter.breakers.open,
         )
 

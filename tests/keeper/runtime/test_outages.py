@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh import RefreshRequest, Tokens
+from mesh_refresh import InvalidRequest, RefreshRequest, Tokens
 from mesh_refresh.keeper import AccountState, BreakerClosed, BreakerOpened, Keeper, NotReadyInTime, ReconnectRequired
 from mesh_refresh.keeper import BreakerFault as Why
+from mesh_refresh.stores import BrokerPause
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import EVER, HOUR, MINUTE, Stage
@@ -211,6 +212,17 @@ async def test_callers_of_a_broker_that_cools_down_starve_no_other(stage: Stage)
         for caller in callers:
             caller.cancel()
         await asyncio.wait(callers)
+
+
+async def test_a_pause_keeps_why_and_who(stage: Stage) -> None:
+    """With the keeper's time; what is no text is refused before the store is asked."""
+    async with stage.keeper() as keeper:
+        await keeper.pause("coinbase", note="an outage", by="ann")
+        expected = {"coinbase": BrokerPause("coinbase", "an outage", "ann", stage.clock.now())}
+        for wrong in ({"note": 7}, {"by": b"ann"}):
+            with pytest.raises(InvalidRequest, match="takes a string"):
+                await keeper.pause("kraken", **wrong)  # type: ignore[arg-type]
+        assert await stage.store.paused() == expected
 
 
 async def test_a_paused_broker_starves_no_other_and_goes_on_when_it_is_resumed(stage: Stage) -> None:

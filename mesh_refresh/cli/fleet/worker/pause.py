@@ -60,7 +60,7 @@ def resume(brokers: tuple[str, ...], place: StoreLocation, *, everything: bool, 
     _check(brokers, everything=everything, each=each)
     with OpenFleet(place) as fleet:
         paused = fleet.run(fleet.store.paused())
-        names = [*([_ALL] if everything else []), *(sorted(paused - {_ALL}) if each else brokers)]
+        names = [*([_ALL] if everything else []), *(sorted(paused.keys() - {_ALL}) if each else brokers)]
         for name in names:
             fleet.run(fleet.keeper.resume(name))
         left = fleet.run(fleet.store.paused())

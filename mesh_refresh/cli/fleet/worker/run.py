@@ -117,7 +117,7 @@ def _once(fleet: OpenFleet, tally: Tally, tell: Callable[[str], object], *, quie
         before = fleet.run(fleet.store.counts(began))
         claimed = fleet.run(fleet.keeper.refresh_due())
         after = fleet.run(fleet.store.counts(began))
-        paused = fleet.run(fleet.store.paused())
+        paused = frozenset(fleet.run(fleet.store.paused()))
     tally.claimed(claimed)  # by now the keeper has been left, and every event was told
     left = tally.still_due(sum(it.due for it in before), sum(it.due for it in after))
     code = worst([tally.code, Exit.TRY_AGAIN if left else Exit.REFRESHED])
