@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import say
 
