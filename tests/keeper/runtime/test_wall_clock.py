@@ -8,7 +8,7 @@ import pytest
 from mesh_refresh.keeper import AccountRefreshed, AccountState, copy_fleet
 from mesh_refresh.stores import MemoryStore
 from mesh_refresh.testing import Fault, Replies, Sharing
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage
 
 COUNT = 40
 
@@ -58,9 +58,7 @@ async def test_a_clock_put_back_does_not_shorten_the_wait_after_an_unknown_outco
         stage.clock.advance(2 * MINUTE - timedelta(seconds=1))
         await keeper.refresh_due()
         assert stage.sent() == 1
-        for _ in range(5):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 5 * MINUTE)
     assert stage.sent() == 2
     await stage.assert_whole()
 
@@ -75,14 +73,10 @@ async def test_failures_are_still_paced_after_a_jump(stage: Stage, jump: timedel
         await keeper.refresh_due()
         stage.clock.jump(jump)
         before = stage.sent()
-        for _ in range(300):
-            stage.clock.advance(1)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 300 * SECOND, step=SECOND)
         assert 1 <= stage.sent() - before <= 8
         stage.fake.heal()
-        for _ in range(30):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 30 * MINUTE)
     assert (await stage.account()).state is AccountState.ACTIVE
     assert (await stage.account()).failures == 0
     await stage.assert_whole()
