@@ -15,6 +15,8 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.arguments import (
+    as_pair,
+    as_tokens,
     brokers_of,
     check_broker,
     check_filters,
@@ -22,14 +24,16 @@ from mesh_refresh.keeper.arguments import (
     check_parts,
     check_spool,
     check_wait,
+    wrong_login_id,
     wrong_many,
+    wrong_rejected,
 )
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Added, wrong_login_id, wrong_tokens
-from mesh_refresh.keeper.runtime.add_login import Terms, add_login, given, pair
+from mesh_refresh.keeper.rules.add import Added, Terms
+from mesh_refresh.keeper.runtime.add_login import add_login
 from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
 from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
@@ -204,11 +208,11 @@ class Keeper:
         Returns what was added, renewed or left as it was. Raises `InvalidRequest` where the tokens cannot be of one
         login, and the store's `StoreError`; then nothing was added, or all of it.
         """
-        runtime, found = self._runtime(), given(tokens)
+        runtime, found = self._runtime(), as_tokens(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        return await add_login(runtime, login_id, found)
+        return await add_login(runtime, login_id, found, Terms())
 
     async def add_many(
         self,
@@ -243,7 +247,7 @@ class Keeper:
         terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
-            found = pair(login)
+            found = as_pair(login)
             if isinstance(found, str):
                 del logins, login  # a traceback may be rendered with its locals
                 raise InvalidRequest(found)
@@ -291,7 +295,7 @@ class Keeper:
         """
         wait = self._wait(max_wait)
         check_id("account_id", account_id)
-        wrong = wrong_tokens(rejected)
+        wrong = wrong_rejected(rejected)
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)

@@ -111,7 +111,7 @@ class Account:
     """The replies that could not be taken: kept until the person logs in anew, or what is in them is added."""
     known: str = field(default="", repr=lambda value: f"<{len(value)}>")
     """Marks of tokens that this account has or had, so that adding one of them again is no news: see
-    `mesh_refresh.keeper.rules.fingerprints`."""
+    `mesh_refresh.logins.fingerprints`."""
 
     @property
     def parked(self) -> bool:

@@ -25,7 +25,7 @@ _EVER = timedelta(days=36_500)
 @contextmanager
 def one_epoch_for_all() -> Iterator[None]:
     """A copy draws one name for all accounts that it takes over, and no write tells them apart (K1)."""
-    right, names = carrying.Carrier._adding, itertools.count(1)
+    right, names = carrying.Carrier._context, itertools.count(1)
 
     def adding(self: Any) -> Any:
         name = f"drawn-once-{next(names)}"
@@ -34,7 +34,7 @@ def one_epoch_for_all() -> Iterator[None]:
         return evolve(how, new_id=one)
 
     with (
-        patch.object(carrying.Carrier, "_adding", adding),
+        patch.object(carrying.Carrier, "_context", adding),
         patch.object(sealing, "_told_apart", lambda login: login, create=True),
     ):
         yield

@@ -7,12 +7,11 @@ from collections.abc import Collection
 
 from attrs import evolve
 
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
 from mesh_refresh.keeper.rules.fencing import concerns, has_sent_credential
 from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, resend_not_before, retry_not_before
 from mesh_refresh.keeper.rules.transition import Context, clear_failures, with_account
-from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.logins import Account, AccountState, Login, fingerprints
 from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
 from mesh_refresh.tokens import Tokens

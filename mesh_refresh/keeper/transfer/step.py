@@ -8,7 +8,6 @@ from attrs import define, evolve, field, frozen
 from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Adding
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_open_attempt
 from mesh_refresh.keeper.rules.transition import Context
@@ -122,7 +121,7 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        context = Context(self.clock.now(), self.policy, new_id, self.credential)
+        context = self._context()
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = stamp_open_attempt(login, login, context, may)
         if stamped.changed and login.moving is None:
@@ -166,7 +165,7 @@ class Carrier:
         """A login that comes back, with what came for it there while it was away; that is written down here first."""
         if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
             return login
-        with_news = moving.taken_over(there, login, self._adding())
+        with_news = moving.taken_over(there, login, self._context())
         if with_news == login:
             return login
         if not await self._swap(self.source, with_news):
@@ -208,14 +207,14 @@ class Carrier:
             if row is None:
                 return False
             there = self._opened(self.target, row)
-            if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
+            if await self._swap(self.target, moving.taken_over(login, there, self._context())):
                 break
         if not await self._swap(self.source, moving.marked(login, self.target.store_id)):
             raise Later(self.clock.now())
         return True
 
-    def _adding(self) -> Adding:
-        return Adding(self.clock.now(), self.policy, new_id, credential=self.credential)
+    def _context(self) -> Context:
+        return Context(self.clock.now(), self.policy, new_id, self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
         return rewind_login(opened(store.cipher, row), self.clock.now())

@@ -26,7 +26,7 @@ from mesh_refresh.keeper.rules.mfa import park_with_question, reopen_question
 from mesh_refresh.keeper.rules.success import apply_success
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
-from tests.keeper.making import START, at, attempt, beside, brought, context, how, made, question, success, tokens
+from tests.keeper.making import START, at, attempt, beside, brought, context, made, question, success, tokens
 
 NONE, SAME = "none", "same"
 WORKING: set[str] = {AccountState.ACTIVE, AccountState.NOT_REFRESHABLE}
@@ -312,13 +312,13 @@ def add(event: str) -> Cases:
     ]
     for account, (given, had, new_access) in itertools.product(refreshable(), fresh):
         login = login_of(account)
-        yield case(event, login, with_tokens(login, (given,), how(9))[0], had=had, new_access=new_access)
+        yield case(event, login, with_tokens(login, (given,), context(9))[0], had=had, new_access=new_access)
     for state in AccountState:
         login = login_of(stored(state, tokens=tokens(None, "a-0", "A")))
-        yield case(event, login, with_tokens(login, (fresh[3][0],), how(9))[0], had=False, new_access=True)
+        yield case(event, login, with_tokens(login, (fresh[3][0],), context(9))[0], had=False, new_access=True)
     for refresh in ("r-z", None):
         login = login_of(stored(AccountState.ACTIVE))
-        after = with_tokens(login, (tokens(refresh, "a-z", "Z"),), how(9))[0]
+        after = with_tokens(login, (tokens(refresh, "a-z", "Z"),), context(9))[0]
         yield Case(event, None, {"had": False, "new_access": True}, after.accounts[1])
 
 
