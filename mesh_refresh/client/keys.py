@@ -23,10 +23,10 @@ _SANDBOX_BROKERS = {BrokerType.SANDBOX, BrokerType.SANDBOX_COINBASE}
 
 
 @hides_locals
-def checked_key(name: str, value: object) -> str:
+def checked_key(name: str, value: object, wanted: str = "a string") -> str:
     """`value` as it is. Raises `InvalidRequest` where it cannot be a key, without showing it."""
     if not isinstance(value, str):
-        raise InvalidRequest(f"The {name} must be a string, not {type(value).__name__}.")
+        raise InvalidRequest(f"The {name} must be {wanted}, not {type(value).__name__}.")
     if not value.strip():
         raise InvalidRequest(f"The {name} is empty or missing.")
     if value != value.strip():

@@ -1,69 +1,91 @@
-"""What the exchanges of one client share: clocks, keys, the transport, and one timer for all deadlines."""
+"""What the exchanges of one client share: keys, transport, clocks and deadlines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from mesh_refresh.client.keys import REFRESH_PATH, ClientSecret
+from mesh_refresh.client.guarded_clock import guarded
+from mesh_refresh.client.keys import (
+    PRODUCTION_URL,
+    REFRESH_PATH,
+    ClientSecret,
+    check_secret_fits,
+    checked_base_url,
+    checked_key,
+)
+from mesh_refresh.client.options import DEFAULT_HOOK_TIMEOUT, ClientOptions, check_options
 from mesh_refresh.client.secret import current_secret
-from mesh_refresh.clock import Clock
+from mesh_refresh.clock import SystemClock
 from mesh_refresh.deadlines import Deadlines
+from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, MaskedStr
 from mesh_refresh.protocols import Transport
-from mesh_refresh.replies.outcomes import Outcome
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
 from mesh_refresh.version import VERSION
-
-Hook = Callable[[Outcome], Awaitable[object] | object]
-"""``on_outcome``: takes a `Refreshed`, a `MfaRequired` or an `UnreadableReply` that may hold a token, each of them."""
-
 
 _USER_AGENT = f"mesh_refresh/{VERSION}"
 
 
 class ClientRuntime:
-    """Everything with a side effect that an exchange needs, bound to one event loop."""
+    """Everything with a side effect that an exchange needs. Made anywhere, and bound to one event loop by `bind`.
 
-    def __init__(
-        self,
-        *,
-        client_id: str,
-        client_secret: ClientSecret,
-        base_url: str,
-        retry: RetryPolicy,
-        transport: Transport,
-        on_outcome: Hook | None,
-        on_outcome_timeout: timedelta,
-        clock: Clock,
-    ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.url = base_url + REFRESH_PATH
-        self.retry = retry
-        self.last_send = retry.last_send.total_seconds()
-        self.transport = transport
-        self.own_transport = getattr(type(transport), "send", None) is AiohttpTransport.send
+    Raises `InvalidRequest` for keys or options that cannot be right.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    deadlines: Deadlines
+    """Of exchanges."""
+    hook_deadlines: Deadlines
+    """Of calls of `on_outcome`."""
+
+    def __init__(self, client_id: str, client_secret: ClientSecret, options: ClientOptions) -> None:
+        if not callable(client_secret):
+            client_secret = MaskedStr(checked_key("client secret", client_secret, "a string or a callable"))
+        self._client_id = checked_key("client id", client_id)
+        self.base_url = checked_base_url(options.get("base_url", PRODUCTION_URL))
+        if isinstance(client_secret, MaskedStr):
+            check_secret_fits(self.base_url, client_secret)
+        check_options(options)
+        self.retry = options.get("retry") or RetryPolicy()
+        self.transport: Transport = options.get("transport") or AiohttpTransport()
+        self.own_transport = getattr(type(self.transport), "send", None) is AiohttpTransport.send
         """Ours ends when its task is ended, and so may run in the exchange's task itself."""
-        self.on_outcome = on_outcome
-        self.clock = clock
+        self.on_outcome = options.get("on_outcome")
+        self.hook_timeout = options.get("on_outcome_timeout", DEFAULT_HOOK_TIMEOUT).total_seconds()
+        self.given_clock = options.get("clock") or SystemClock()
+        self.clock = guarded(self.given_clock)
+        self.url = self.base_url + REFRESH_PATH
+        self.last_send = self.retry.last_send.total_seconds()
         self.closing = False
         """No further attempts."""
-        self.deadlines = Deadlines(self.loop, retry.deadline.total_seconds())
-        """Of exchanges."""
-        self.hook_timeout = on_outcome_timeout.total_seconds()
-        self.hook_deadlines = Deadlines(self.loop, self.hook_timeout)
-        """Of calls of `on_outcome`."""
-        self._base_url = base_url
-        self._client_id = client_id
         self._client_secret = client_secret
         self._secret_in_headers = MaskedStr()
         self._headers: Mapping[str, str] = MappingProxyType(MaskedDict())
+        self._is_bound = False
+
+    def bind(self) -> None:
+        """Take the event loop that runs. Raises `InvalidRequest` where it is another one than at the first call."""
+        loop = asyncio.get_running_loop()
+        if not self._is_bound:
+            self._is_bound, self.loop = True, loop
+            self.deadlines = Deadlines(loop, self.retry.deadline.total_seconds())
+            self.hook_deadlines = Deadlines(loop, self.hook_timeout)
+        elif loop is not self.loop:
+            raise InvalidRequest(
+                "This client belongs to another event loop, the one in which it was first used: make one for each loop."
+            )
+
+    def stop_timers(self) -> None:
+        """The last exchange has ended."""
+        if self._is_bound:
+            self.deadlines.stop()
+            self.hook_deadlines.stop()
 
     async def secret(self) -> MaskedStr:
         """The client secret in force."""
         secret = self._client_secret
-        return secret if isinstance(secret, MaskedStr) else await current_secret(secret, self._base_url)
+        return secret if isinstance(secret, MaskedStr) else await current_secret(secret, self.base_url)
 
     def headers(self, secret: str) -> Mapping[str, str]:
         """The headers of one request: the same object as long as the secret is, so that a transport can know them."""
