@@ -1,7 +1,7 @@
 """The store as the processes of a world see it: slow, sometimes gone, and watched."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -124,6 +124,10 @@ class SimStore(Store):
 
     async def paused(self) -> frozenset[str]:
         return await self._call(self._memory.paused)
+
+    async def resumed(self) -> Mapping[str, datetime]:
+        """When each broker was resumed last."""
+        return await self._call(self._memory.resumed)
 
     async def aclose(self) -> None:
         pass
