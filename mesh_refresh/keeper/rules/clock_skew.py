@@ -57,7 +57,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         account,
         tokens=tokens,
         pending=pending,
-        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
+        due_at=_due_at(account, tokens, now),
         retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
         resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
         refreshed_at=_earlier(account.refreshed_at, now, by),
@@ -67,6 +67,13 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         refused_at=_earlier(account.refused_at, now, by),
         unknown_since=_earlier(account.unknown_since, now, by),
     )
+
+
+def _due_at(account: Account, tokens: Tokens, now: datetime) -> datetime | None:
+    """At once where it is refreshed; at the end of `tokens` where it can only expire."""
+    if account.due_at is not None and account.state is AccountState.ACTIVE:
+        return now
+    return tokens.expires_at if account.state is AccountState.NOT_REFRESHABLE else account.due_at
 
 
 def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:

@@ -164,3 +164,12 @@ def test_a_reply_in_time_is_taken_as_it_came() -> None:
     assert isinstance(came, Success)
     assert not isinstance(came, CodeWanted)
     assert rewind_result(sent, came, at()) == (sent, came)
+
+
+def test_an_account_that_can_only_expire_does_so_at_the_end_of_its_tokens() -> None:
+    """Those were obtained by a clock that was years ahead: the person is told when they end, and not in years."""
+    alone = evolve(tokens(got=0), refresh_token=None, obtained_at=START + YEARS, expires_at=at(3600) + YEARS)
+    account = evolve(made(alone).accounts[0], state=AccountState.NOT_REFRESHABLE, due_at=alone.expires_at)
+    login = evolve(made(alone), accounts=(account,), changed_at=START + YEARS)
+    seen = rewind_login(login, at(100)).accounts[0]
+    assert seen.due_at == seen.tokens.expires_at == at(3700)
