@@ -13,13 +13,20 @@ type of this module, and a tracker finds nothing secret in it, whichever way it 
 A masked document stays a `dict`, because orjson and aiohttp read dicts in C, at no cost; the masks are made only where
 somebody walks. `MaskedStr` stays a `str` for the same reason: a tracker that shows the characters of every string,
 without `repr`, would show it. The trackers that the tests ask do not.
+
+A function that checks what a caller passed has raw secrets in its frame before it can mask them: `hides_locals` takes
+that frame out of the traceback.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar, overload
 
 if TYPE_CHECKING:
     from _collections_abc import dict_items, dict_values
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 MASK = "'***'"
 
@@ -61,6 +68,27 @@ def scrubbed(value: object, secrets: tuple[str, ...], depth: int = 0) -> object:
     if isinstance(value, dict):
         return {scrubbed(key, secrets): scrubbed(item, secrets, depth + 1) for key, item in value.items()}
     return [scrubbed(item, secrets, depth + 1) for item in value]
+
+
+def hides_locals(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`function`, whose errors have no frame with its arguments or locals in their traceback.
+
+    For functions that refuse bad arguments: the caller knows where it passed them, and the error says what is wrong.
+    """
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            refusal = error.with_traceback(None)
+        del args, kwargs
+        try:
+            raise refusal
+        finally:
+            del refusal  # it refers to this frame
+
+    return call
 
 
 class MaskedStr(str):

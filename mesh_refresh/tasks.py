@@ -9,8 +9,9 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, NoReturn
 
+from mesh_refresh.deadlines import Deadlines
 from mesh_refresh.masking import MaskedList
 
 _CLEANING_UP = 1.0
@@ -59,6 +60,9 @@ class ForeignTask(asyncio.Task[None]):
     """
 
     owner: "asyncio.Task[Any] | None" = None
+    """The task that waits for this one."""
+    waiter: "asyncio.Future[None] | None" = None
+    """What the owner waits on, until this task is done or its time is over."""
     _asked = 0
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -99,6 +103,11 @@ class ForeignTask(asyncio.Task[None]):
         """Cancel it whatever the caller is."""
         super().cancel()
 
+    def expire(self, _: object = None) -> None:
+        """Let the owner look again: this task is done, or its time is over."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
 
 class CancelledForGood(Exception):
     """Foreign code was cancelled from outside more than once."""
@@ -109,26 +118,31 @@ class EndsTheProgram(Exception):
 
 
 async def run_foreign(
-    call: Callable[[], Any], *, timeout: float | None = None, again: bool = True, context: Context | None = None
+    call: Callable[[], Any],
+    *,
+    timeout: Deadlines | float | None = None,
+    again: bool = True,
+    context: Context | None = None,
 ) -> Any:
     """What `call()` gives, awaited where it can be, in a task of its own and for at most `timeout` seconds.
 
-    It runs in `context`, or in a copy of this one. Where something outside cancels that task, `call` is started once
-    more if `again`, else `CancelledForGood` is raised. Raises `TimeoutError` at the time-out, and whatever `call`
-    raises; what would end the program goes to the loop, and `EndsTheProgram` is raised here.
+    A `timeout` that many tasks have is `Deadlines`, which need one timer for all of them. The task runs in `context`,
+    or in a copy of the current one. Where something outside cancels it, `call` is started once more if `again`, else
+    `CancelledForGood` is raised. Raises `TimeoutError` at the time-out, and everything that `call` raises, but for what
+    would end the program: that goes to the loop, and `EndsTheProgram` is raised here.
     """
     loop = asyncio.get_running_loop()
     for _ in range(2 if again else 1):
         # The result goes through a list: a task shows its result in its repr, and asyncio logs that in debug mode.
         results = MaskedList()
         try:
-            task = ForeignTask(_into(results, call), loop=loop, context=context, **_EAGER)
+            task = ForeignTask(_into(results, call), loop=loop, name="mesh_refresh call", context=context, **_EAGER)
         except (SystemExit, KeyboardInterrupt) as error:  # in a first step that is taken at once
             loop.call_soon(_raise, error)
             raise EndsTheProgram(type(error).__name__) from error
-        task.owner = asyncio.current_task()
-        if not task.done():
-            await _ended(task, timeout)
+        task.owner = asyncio.current_task(loop)
+        if not (task.done() or await _is_done(task, loop, timeout)):
+            await _end_late(task, loop)
         if not task.cancelled():
             try:
                 task.result()
@@ -162,44 +176,36 @@ async def wait_to_end(task: "asyncio.Task[None]") -> asyncio.CancelledError | No
     return last and last.with_traceback(None)
 
 
-async def _ended(task: ForeignTask, timeout: float | None) -> None:
-    """Wait for `task`, or end it: at the time-out, which raises `TimeoutError`, or with the exchange."""
+async def _is_done(task: ForeignTask, loop: asyncio.AbstractEventLoop, timeout: Deadlines | float | None) -> bool:
+    """Wait for `task`, for `timeout` seconds at most; whether it is done. Ends it where the waiting is cancelled."""
+    waiter = task.waiter = loop.create_future()
+    task.add_done_callback(task.expire)
+    timer = loop.call_later(timeout, task.expire) if isinstance(timeout, int | float) else None
+    if isinstance(timeout, Deadlines):
+        timeout.add(task)
     try:
-        await _waited(task, timeout)
-        if task.done():
-            return
-        task.end()
-        await _waited(task, _CLEANING_UP)
+        await waiter
     except asyncio.CancelledError:
         task.end()
         task.add_done_callback(_error_of)
         raise
+    finally:
+        if isinstance(timeout, Deadlines):
+            timeout.remove(task)
+        elif timer is not None:
+            timer.cancel()
+    return task.done()
+
+
+async def _end_late(task: ForeignTask, loop: asyncio.AbstractEventLoop) -> NoReturn:
+    """End `task` at its time-out, and give it a moment to clean up. Raises `TimeoutError`."""
+    task.end()
     late = TimeoutError()
-    if not task.done():
+    if not await _is_done(task, loop, _CLEANING_UP):
         task.add_done_callback(_error_of)
     elif (error := _error_of(task)) is not None:
         late.add_note(f"Ended at its time-out, it raised {type(error).__name__}.")
     raise late
-
-
-async def _waited(task: ForeignTask, timeout: float | None) -> None:
-    """Until `task` is done, or for so many seconds."""
-    if task.done():
-        return
-    waiter: asyncio.Future[None] = task.get_loop().create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    task.add_done_callback(wake)
-    timer = task.get_loop().call_later(timeout, wake) if timeout is not None else None
-    try:
-        await waiter
-    finally:
-        task.remove_done_callback(wake)
-        if timer is not None:
-            timer.cancel()
 
 
 def _error_of(task: "asyncio.Task[None]") -> BaseException | None:

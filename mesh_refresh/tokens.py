@@ -10,7 +10,7 @@ from mesh_refresh import codec
 from mesh_refresh.blank import some
 from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedDict, MaskedStr, masked, masked_values
+from mesh_refresh.masking import MaskedDict, hides_locals, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
 from mesh_refresh.validation import (
     MOMENTS,
@@ -89,7 +89,7 @@ class Tokens:
             or (moments != NO_MOMENTS and wrong_moments(moments))
         )
         if wrong:
-            # A traceback may be rendered with its locals: none of them may be a token.
+            # `hides_locals` would do this, but type checkers read the fields of an attrs class here.
             del self, broker, refresh_token, access_token, trade_token, token_id, metadata, ref
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
@@ -117,6 +117,7 @@ class Tokens:
         return tuple(filter(None, values))
 
     @classmethod
+    @hides_locals
     def from_link(
         cls,
         payload: Mapping[str, Any] | str | bytes | bytearray | memoryview,
@@ -135,7 +136,6 @@ class Tokens:
         Source: https://docs.meshconnect.com/guides/web-sdk
         """
         link = codec.read_link_payload(payload)
-        del payload
         if isinstance(link, str):
             raise InvalidRequest(link)
         wrong = wrong_moments((obtained_at, None, None, None))
@@ -176,10 +176,10 @@ class Tokens:
         return codec.dumps(self.to_document())
 
     @classmethod
+    @hides_locals
     def from_json(cls, text: str | bytes | bytearray | memoryview) -> "Tokens":
         """The tokens that `to_json` wrote. Raises `InvalidRequest` for anything else."""
         document = codec.read_document(text)
-        del text
         if isinstance(document, str):
             raise InvalidRequest(f"This is not a tokens document: it {document}.")
         return cls.from_document(document)
@@ -194,44 +194,34 @@ class Tokens:
         return document
 
     @classmethod
+    @hides_locals
     def from_document(cls, document: Mapping[str, Any]) -> "Tokens":
         """The tokens that `to_document` wrote, in a mapping of any type. Raises `InvalidRequest` for anything else."""
         found = codec.read_mapping(document)
-        # A mapping of a foreign type does not mask itself: no frame that raises may hold one.
-        del document
-        made = f"This is not a tokens document: it {found}." if isinstance(found, str) else cls._made(found)
-        if isinstance(made, str) and not isinstance(found, str) and (name := codec.repeated(found)):
-            made = f"This tokens document cannot be read: {name} stands there twice, with different values."
-        del found
-        if isinstance(made, str):
-            raise InvalidRequest(made)
-        return made
-
-    @classmethod
-    def _made(cls, document: MaskedDict) -> "Tokens | str":
-        """The tokens in a document, or a sentence that says why there are none."""
-        wrong = wrong_format(document, _DOCUMENT, _VERSION)
-        if wrong:
-            return wrong
-        values = MaskedDict({name: document[name] for name in _FIELDS if document.get(name) is not None})
-        if "ref" in values:
-            values["ref"] = _read_ref(values["ref"])
+        if isinstance(found, str):
+            raise InvalidRequest(f"This is not a tokens document: it {found}.")
+        check_format(found, _DOCUMENT, _VERSION)
+        values = {name: found[name] for name in _FIELDS if found.get(name) is not None}
         try:
+            if "ref" in values:
+                values["ref"] = _read_ref(values["ref"])
             for name in MOMENTS:
                 if name in values:
                     values[name] = _read_moment(name, values[name])
             return cls(values.pop("broker", ""), **values)
-        except InvalidRequest as error:
-            return str(error)
+        except InvalidRequest:
+            if (twice := codec.repeated(found)) is None:
+                raise
+        raise InvalidRequest(f"This tokens document cannot be read: {twice} stands there twice, with different values.")
 
 
 _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
 
 
+@hides_locals
 def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
     wrong = wrong_format(document, name, version)
-    del document
     if wrong:
         raise InvalidRequest(wrong)
 
@@ -262,11 +252,10 @@ def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | 
 def _read_moment(name: str, value: object) -> datetime:
     if isinstance(value, datetime):
         return value  # a time without a zone is refused where it is checked
-    value = MaskedStr(value) if isinstance(value, str) else ""
     try:
-        return datetime.fromisoformat(value)
+        return datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        del value
+        pass
     raise InvalidRequest(f"{name} in the tokens document is not an ISO 8601 time.")
 
 

@@ -99,6 +99,7 @@ from mesh_refresh.keeper import (
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
 from mesh_refresh.stores import (
+    BrokerPause,
     Busy,
     Cipher,
     ClaimRequest,
@@ -678,12 +679,14 @@ class OwnStore(Store):
         """How many there are."""
         return [Count("coinbase", frozenset({"active"}), logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """No claims of it."""
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """Those."""
-        return frozenset()
+        return {}
 
     async def resumed(self) -> dict[str, datetime]:
         """When."""

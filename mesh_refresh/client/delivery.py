@@ -10,8 +10,10 @@ from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
 from typing import cast
 
-from mesh_refresh.client.calls import NOBODY, Answered, Call, Ref, Result, holds_live_token
-from mesh_refresh.client.runtime import ClientRuntime, Hook
+from mesh_refresh.client.answers import Answered
+from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
+from mesh_refresh.client.options import Hook
+from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 
@@ -55,11 +57,12 @@ class Deliveries:
     """The callers of one exchange, and what became of their outcomes."""
 
     __slots__ = (
-        "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_shell", "_tellings", "number",
+        "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_runtime", "_tellings",
+        "number",
     )  # fmt: skip
 
-    def __init__(self, shell: ClientRuntime, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
-        self._shell = shell
+    def __init__(self, runtime: ClientRuntime, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
+        self._runtime = runtime
         self._is_late = is_late
         self._result_for = result_for
         self.number = next(_numbers)
@@ -76,7 +79,7 @@ class Deliveries:
         """Count a caller in; what it has its hook told is told in `context`, which is this one unless given."""
         if context is None and self._hook_of(call) is not None:
             context = copy_context()
-        participant = Participant(call, self._shell.loop, context)
+        participant = Participant(call, self._runtime.loop, context)
         self._participants.append(participant)
         if self._begun is not None:
             self._serve(participant)
@@ -142,7 +145,10 @@ class Deliveries:
         return error
 
     def settle(self) -> None:
-        """Every caller is gone: the answer is told whose outcome holds a live token, and may have reached no place."""
+        """Note on the answer to whom its outcome is owed still. Every caller has its result, or was cancelled.
+
+        An outcome with a live token is owed to each ref whose outcome neither `on_outcome` nor a caller has.
+        """
         if self._answered is None:
             return
         reached = self._answered.reached
@@ -171,7 +177,7 @@ class Deliveries:
         ref, hook = participant.ref, self._hook_to_call(participant)
         if hook is not None:
             self._begun = (*(self._begun or NOBODY), ref)
-            task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._shell.loop)
+            task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._runtime.loop)
             if not task.done():
                 self._tellings |= {task}
                 task.add_done_callback(self._told_one)
@@ -200,7 +206,7 @@ class Deliveries:
 
     def _hook_of(self, call: Call) -> Hook | None:
         if call.sending.call_on_outcome:
-            return self._shell.on_outcome
+            return self._runtime.on_outcome
         return call.sending.on_late if self._is_late else None
 
     async def _finish(self, given: object, nested: int = 1) -> None:
@@ -212,7 +218,7 @@ class Deliveries:
             if inspect.iscoroutine(work):
                 work.close()
             raise TypeError("it gave something to await, again and again")
-        given = await run_foreign(lambda: work, timeout=self._shell.hook_timeout, again=False)
+        given = await run_foreign(lambda: work, timeout=self._runtime.hook_deadlines, again=False)
         await self._finish(given, nested + 1)
 
     async def _tell(self, hook: Hook, participant: Participant) -> None:
@@ -222,14 +228,14 @@ class Deliveries:
         context.run(working_for.set, self.number)
         try:
             given = await run_foreign(
-                lambda: _to_await(hook(outcome)), timeout=self._shell.hook_timeout, context=context
+                lambda: _to_await(hook(outcome)), timeout=self._runtime.hook_deadlines, context=context
             )
             if given is not None:
                 await self._finish(given)
         except (asyncio.CancelledError, CancelledForGood):
             why = "was cancelled"
         except TimeoutError as error:
-            cause, why = error, f"took longer than {self._shell.hook_timeout:g} s, or raised TimeoutError"
+            cause, why = error, f"took longer than {self._runtime.hook_timeout:g} s, or raised TimeoutError"
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - a hook of the user's may raise anything

@@ -11,7 +11,8 @@ from enum import Enum
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import Answered, Call, Result, Unusable
+from mesh_refresh.client.answers import Answered, Unusable
+from mesh_refresh.client.calls import Call, Result
 from mesh_refresh.client.delivery import Deliveries, Participant, working_for
 from mesh_refresh.client.received import as_reply, is_unread
 from mesh_refresh.client.runtime import ClientRuntime
@@ -36,6 +37,16 @@ class Ended(Enum):
     CLOSING = "the client is being closed"
 
 
+class ExchangeState(Enum):
+    """How far an exchange has come."""
+
+    NEW = "its task has not taken its first step"
+    IDLE = "no byte of a request is out: before the first one, and between two"
+    SENT = "bytes of a request may be out"
+    DELIVERING = "the result is there, and goes to on_outcome and the callers"
+    FINISHED = "every caller has been woken"
+
+
 class Exchange:
     """Runs in a task of its own that refuses cancels, shared by every caller with an equal request.
 
@@ -45,7 +56,6 @@ class Exchange:
     __slots__ = (
         "_begun",
         "_early",
-        "_entered",
         "_is_late_start",
         "_last",
         "_on_end",
@@ -60,14 +70,13 @@ class Exchange:
         "delivery",
         "ended",
         "failed",
-        "finished",
-        "shell",
-        "started",
+        "runtime",
+        "state",
     )
 
     def __init__(
         self,
-        shell: ClientRuntime,
+        runtime: ClientRuntime,
         call: Call,
         on_end: Callable[["Exchange"], None],
         answered: Answered | None = None,
@@ -77,14 +86,12 @@ class Exchange:
         begun: float | None = None,
     ) -> None:
         self.call = call
-        self.shell = shell
+        self.runtime = runtime
         self.answered = answered
         self.failed: MeshRefreshError | None = None
-        self.finished = False
+        self.state = ExchangeState.NEW
         self.ended: Ended | None = None
-        self.started = False
-        """Whether bytes of the attempt under way may be out."""
-        self.delivery = Deliveries(shell, self.result_for, is_late=is_late)
+        self.delivery = Deliveries(runtime, self.result_for, is_late=is_late)
         self._on_end = on_end
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
@@ -93,18 +100,17 @@ class Exchange:
         self._sent_at: datetime | None = None
         self._secret = _NO_SECRET
         self._is_late_start = begun is not None
-        self._begun = shell.loop.time() if begun is None else begun
+        self._begun = runtime.loop.time() if begun is None else begun
         """When its first caller came, who may have waited for another exchange before."""
         self._task: ExchangeTask | None = None
-        self._entered = False
         self._last: MeshRefreshError | None = None
         self._unknown: MeshRefreshError | None = None
 
     def start(self) -> None:
         """Begin. The first caller has joined before, so that nothing can end without one."""
         if self.answered is None:
-            self.shell.deadlines.add(self, self._begun if self._is_late_start else None)
-        self._task = ExchangeTask.of(self._run(), self.shell.loop)
+            self.runtime.deadlines.add(self, self._begun if self._is_late_start else None)
+        self._task = ExchangeTask.of(self._run(), self.runtime.loop)
 
     # Callers.
 
@@ -115,13 +121,13 @@ class Exchange:
     def leave(self, participant: Participant) -> None:
         """A caller was cancelled. Before the bytes and between attempts, an exchange that nobody waits for ends."""
         participant.gone = True
-        if not self.started and not self.delivery.wanted:
+        if self.state is not ExchangeState.SENT and not self.delivery.wanted:
             self.end(Ended.ABANDONED)
 
     async def wait(self, until: float | None = None) -> bool:
         """Until it is finished, without a share in it; whether it is, where `until`, in the loop's time, came first."""
-        if not self.finished:
-            loop = self.shell.loop
+        if self.state is not ExchangeState.FINISHED:
+            loop = self.runtime.loop
             watcher: asyncio.Future[None] = loop.create_future()
             self._watchers += (watcher,)
             timer = None if until is None else loop.call_at(until, _wake, watcher)
@@ -130,15 +136,19 @@ class Exchange:
             finally:
                 if timer is not None:
                     timer.cancel()
-        return self.finished
+        return self.state is ExchangeState.FINISHED
 
     def end(self, reason: Ended) -> None:
         """End it now. Once it has started only the deadline may, and once there is an answer nothing does."""
         if self.ended is None and self.answered is None and self.failed is None:
             self.ended = reason
             # A task that is cancelled before its first step never takes it: nobody would be told of the end.
-            if self._entered and self._task is not None:
+            if self.state is not ExchangeState.NEW and self._task is not None:
                 self._task.end()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.end(Ended.DEADLINE)
 
     def take_late(self, reply: HttpReply) -> None:
         """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
@@ -146,7 +156,7 @@ class Exchange:
             return
         came = as_reply(reply)
         reply = came if isinstance(came, HttpReply) else HttpReply.behind(came)
-        if not self.finished:
+        if self.state is not ExchangeState.FINISHED:
             self._early += (reply,)
             return
         try:
@@ -156,7 +166,7 @@ class Exchange:
 
     def answer_of(self, reply: HttpReply) -> Answered:
         """A reply to the last request, however late it is."""
-        now = self.shell.clock.now()
+        now = self.runtime.clock.now()
         return Answered(self.call, reply, self._sent_at or now, now, self._secret)
 
     def result_for(self, call: Call) -> Result:
@@ -172,12 +182,12 @@ class Exchange:
     # The task.
 
     async def _run(self) -> None:
-        self._entered = True
+        self.state = ExchangeState.IDLE
         working_for.set(self.delivery.number)
         try:
             if self.answered is None:
                 await self._send_until_ended()
-            self.started = False
+            self.state = ExchangeState.DELIVERING
             await self.delivery.save(self.answered)
         finally:
             self._finish()
@@ -195,11 +205,11 @@ class Exchange:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise  # it ends the program
         finally:
-            self.shell.deadlines.remove(self)
+            self.runtime.deadlines.remove(self)
 
     def _finish(self) -> None:
         """Whatever went wrong: nobody is left waiting."""
-        self.finished = True
+        self.state = ExchangeState.FINISHED
         self.delivery.hand_out()
         for watcher in self._watchers:
             _wake(watcher)
@@ -229,19 +239,19 @@ class Exchange:
                 self._policy,
                 error,
                 attempt=attempt,
-                elapsed=timedelta(seconds=self.shell.loop.time() - self._begun),
+                elapsed=timedelta(seconds=self.runtime.loop.time() - self._begun),
                 may_resend=allows_resending(self.call.strategy, self.call.request),
                 chance=random.random(),  # noqa: S311 - it spreads callers in time and guards nothing
             )
             if isinstance(error, OutcomeUnknown):
                 self._unknown = error
             self._last = error
-            if pause is None or not self.delivery.wanted or self.ended is not None or self.shell.closing:
+            if pause is None or not self.delivery.wanted or self.ended is not None or self.runtime.closing:
                 return self._worst(error)
             failure, seconds = type(error).__name__, pause.total_seconds()
             _log.info("refresh failed with %s; next attempt in %.1f s (%s)", failure, seconds, self.call.name)
             self._pass_surplus_on()
-            self.answered, self.started = None, False
+            self.answered, self.state = None, ExchangeState.IDLE
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
         return self._worst(self._end_error())
@@ -257,12 +267,12 @@ class Exchange:
 
     async def _attempt(self) -> MeshRefreshError | None:
         """Send once; None where the answer is a success."""
-        self.started, self._sent_at = False, None
+        self.state, self._sent_at = ExchangeState.IDLE, None
         try:
-            self._secret = await self.shell.secret()
+            self._secret = await self.runtime.secret()
             request = self._request(self._secret)
-            if self.shell.own_transport:
-                http: HttpReply | MaskedBytes = await self.shell.transport.send(request)
+            if self.runtime.own_transport:
+                http: HttpReply | MaskedBytes = await self.runtime.transport.send(request)
             else:
                 http = await self._send_foreign(request)
         except asyncio.CancelledError:
@@ -276,15 +286,17 @@ class Exchange:
         if isinstance(http, HttpReply):
             self.answered = self.answer_of(http)
         else:
-            self.answered = Unusable(self.call, _NO_REPLY, http, self.shell.clock.now())
+            self.answered = Unusable(self.call, _NO_REPLY, http, self.runtime.clock.now())
         result = self.delivery.first_result()
         return result if isinstance(result, MeshRefreshError) else None
 
     def _request(self, secret: MaskedStr) -> HttpRequest:
-        return HttpRequest(self.shell.url, self.shell.headers(secret), self._body(), self._before_send, self.take_late)
+        return HttpRequest(
+            self.runtime.url, self.runtime.headers(secret), self._body(), self._before_send, self.take_late
+        )
 
     async def _send_foreign(self, request: HttpRequest) -> HttpReply | MaskedBytes:
-        reply = await run_foreign(lambda: self.shell.transport.send(request), again=False)
+        reply = await run_foreign(lambda: self.runtime.transport.send(request), again=False)
         if reply is None:
             raise OutcomeUnknown("The transport brought no HttpReply, but None.")
         if is_unread(reply):  # a response of an HTTP library's, whose body is still to come
@@ -297,7 +309,7 @@ class Exchange:
     @property
     def _policy(self) -> RetryPolicy:
         limit = self.call.sending.max_requests
-        return self.shell.retry if limit is None else evolve(self.shell.retry, max_requests=limit)
+        return self.runtime.retry if limit is None else evolve(self.runtime.retry, max_requests=limit)
 
     def _body(self) -> bytes:
         try:
@@ -321,15 +333,15 @@ class Exchange:
                 raise NotSent(f"The request was held back: before_send raised {type(error).__name__}.") from error
         if self.ended is not None:
             raise NotSent(f"The request was not sent: {self.ended.value}.")
-        if self.shell.loop.time() - self._begun > self.shell.last_send:
+        if self.runtime.loop.time() - self._begun > self.runtime.last_send:
             raise NotSent("The request was not sent: too little time was left for an answer.")
-        self.started = True
-        self._sent_at = self.shell.clock.now()
+        self.state = ExchangeState.SENT
+        self._sent_at = self.runtime.clock.now()
 
     def _end_error(self) -> MeshRefreshError:
         """What a cancellation means: ours, or a shutdown's that hit one of the tasks that aiohttp works with."""
         reason = self.ended.value if self.ended else "a task that it needs was cancelled"
-        if self.started:
+        if self.state is ExchangeState.SENT:
             return OutcomeUnknown(f"The request was sent, but no answer came back: {reason}.")
         return NotSent(f"The request was not sent: {reason}.")
 

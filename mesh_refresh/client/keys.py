@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedDict, MaskedStr
+from mesh_refresh.masking import hides_locals
 
 PRODUCTION_URL = "https://integration-api.meshconnect.com"
 SANDBOX_URL = "https://sandbox-integration-api.meshconnect.com"
@@ -22,29 +22,30 @@ _SANDBOX_HOST = "sandbox-integration-api.meshconnect.com"
 _SANDBOX_BROKERS = {BrokerType.SANDBOX, BrokerType.SANDBOX_COINBASE}
 
 
-def checked_key(name: str, value: object) -> str:
+@hides_locals
+def checked_key(name: str, value: object, wanted: str = "a string") -> str:
     """`value` as it is. Raises `InvalidRequest` where it cannot be a key, without showing it."""
-    value = MaskedStr(value) if isinstance(value, str) else value
     if not isinstance(value, str):
-        kind = type(value).__name__
-        del value  # a traceback may be rendered with its locals
-        raise InvalidRequest(f"The {name} must be a string, not {kind}.")
+        raise InvalidRequest(f"The {name} must be {wanted}, not {type(value).__name__}.")
     if not value.strip():
         raise InvalidRequest(f"The {name} is empty or missing.")
     if value != value.strip():
         raise InvalidRequest(f"The {name} has blanks around it: it was probably pasted with a space or a line break.")
     if not value.isascii() or not value.isprintable():
         raise InvalidRequest(f"The {name} has characters that no key has.")
-    return str(value)
+    return value
 
 
+@hides_locals
 def checked_base_url(url: object) -> str:
-    """`url` without a slash at its end. Raises `InvalidRequest` where secrets must not be sent to it."""
-    url = MaskedStr(url) if isinstance(url, str) else url  # a password may stand in one that is refused
+    """`url` without a slash at its end. Raises `InvalidRequest` where secrets must not be sent to it.
+
+    A refused URL may have a password in it.
+    """
     wrong = _wrong_base_url(url)
     if wrong or not isinstance(url, str):
         raise InvalidRequest(wrong or "The base URL is not a URL.")
-    return str(url).rstrip("/")
+    return url.rstrip("/")
 
 
 def _wrong_base_url(url: object) -> str | None:
@@ -77,9 +78,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@hides_locals
 def check_secret_fits(base_url: str, secret: str) -> None:
     """Raises `InvalidRequest` where a key's prefix says that it is for the other environment."""
-    secret, host = MaskedStr(secret), host_of(base_url)
+    host = host_of(base_url)
     if host == _PRODUCTION_HOST and secret.startswith("sk_sand_"):
         raise InvalidRequest(
             "This is a sandbox client secret, but the base URL is production: pass base_url=SANDBOX_URL."
@@ -94,10 +96,9 @@ def check_broker_fits(base_url: str, broker: str) -> None:
         raise InvalidRequest(f"{broker} accounts exist in the sandbox only, but the base URL is production.")
 
 
+@hides_locals
 def from_environment(environ: Mapping[str, str]) -> tuple[str, str, str]:
     """Id, secret and base URL. Raises `InvalidRequest` with the names of all variables that are missing."""
-    # A traceback may be rendered with its locals, and these are everybody's secrets.
-    environ = MaskedDict({name: environ.get(name) for name in (ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE)})
     missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
     if missing:
         raise InvalidRequest(f"{' and '.join(missing)} must be set in the environment.")

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Collection
 from contextvars import Context
 
-from mesh_refresh.client.calls import Answered, Call, own_tokens, rotated
+from mesh_refresh.client.answers import Answered
+from mesh_refresh.client.calls import Call, own_tokens, rotated
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.clock import Clock
 from mesh_refresh.masking import MaskedStr

@@ -3,51 +3,32 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextvars import ContextVar
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from mesh_refresh.client.calls import (
-    DEFAULT_SENDING,
-    Answered,
-    Behind,
-    Call,
-    SendOptions,
-    as_told,
-    goes_ahead_after,
-    may_be_news,
-    own_tokens,
-    tokens_of,
-)
+from attrs import evolve
+
+from mesh_refresh.client.answers import Behind, may_be_news, tokens_of
+from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told
 from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, is_a
 from mesh_refresh.client.delivery import Participant
-from mesh_refresh.client.exchange import Ended, Exchange
-from mesh_refresh.client.guarded_clock import guarded
-from mesh_refresh.client.keys import (
-    PRODUCTION_URL,
-    ClientSecret,
-    check_broker_fits,
-    check_secret_fits,
-    checked_base_url,
-    checked_key,
-    from_environment,
-    host_of,
-)
+from mesh_refresh.client.exchange import Ended, Exchange, ExchangeState
+from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
-from mesh_refresh.client.options import ClientOptions, check_options, registry_of
+from mesh_refresh.client.options import ClientOptions, registry_of
 from mesh_refresh.client.requests import built
-from mesh_refresh.client.runtime import ClientRuntime, Hook
-from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.client.runtime import ClientRuntime
+from mesh_refresh.client.sharing import Begin, Fail, Join, Recall, Step, Turn, WaitForEnd, WaitForNewer, decide, learn
+from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
-from mesh_refresh.masking import MaskedStr
+from mesh_refresh.masking import MaskedStr, hides_locals
 from mesh_refresh.messages import HttpReply
-from mesh_refresh.protocols import RefreshOptions, Strategy, Transport, allows_resending, credential_of
+from mesh_refresh.protocols import RefreshOptions, allows_resending, credential_of
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.replies.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
 from mesh_refresh.retry import RetryPolicy
-from mesh_refresh.strategies import StrategyRegistry
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
@@ -78,44 +59,11 @@ class MeshClient:
     Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
     """
 
-    _base_url = ""  # for the repr of one that was refused before it was made
-
-    def __init__(
-        self,
-        client_id: str,
-        client_secret: ClientSecret,
-        *,
-        base_url: str = PRODUCTION_URL,
-        strategies: Mapping[Any, Strategy] | StrategyRegistry | None = None,
-        retry: RetryPolicy | None = None,
-        transport: Transport | None = None,
-        on_outcome: Hook | None = None,
-        on_outcome_timeout: timedelta = timedelta(seconds=30),
-        clock: Clock | None = None,
-    ) -> None:
-        if isinstance(client_secret, str):
-            client_secret = MaskedStr(client_secret)
-            checked_key("client secret", client_secret)
-        elif not is_a(client_secret, Callable):
-            kind = type(client_secret).__name__
-            del self, client_secret  # a traceback may be rendered with its locals
-            raise InvalidRequest(f"The client secret must be a string or a callable, not {kind}.")
-        self._client_id = checked_key("client id", client_id)
-        self._client_secret: ClientSecret = client_secret
-        base_url = MaskedStr(base_url) if isinstance(base_url, str) else base_url
-        self._base_url = checked_base_url(base_url)
-        if isinstance(client_secret, str):
-            check_secret_fits(self._base_url, client_secret)
-        check_options(retry, transport, on_outcome, on_outcome_timeout)
-        self._registry = registry_of(strategies)
-        self._retry = retry or RetryPolicy()
-        self._transport = transport or AiohttpTransport()
-        self._on_outcome = on_outcome
-        self._on_outcome_timeout = on_outcome_timeout
-        self._clock = clock or SystemClock()
-        self._time = guarded(self._clock)
-        self._shell: ClientRuntime | None = None
-        self._memory = Memory(self._time)
+    @hides_locals
+    def __init__(self, client_id: str, client_secret: ClientSecret, **options: Unpack[ClientOptions]) -> None:
+        self._runtime = ClientRuntime(client_id, client_secret, options)
+        self._registry = registry_of(options.get("strategies"))
+        self._memory = Memory(self._runtime.clock)
         self._running: dict[str, Exchange] = {}
         self._closed = False
         self._closing: ExchangeTask | None = None
@@ -131,17 +79,17 @@ class MeshClient:
         return cls(str(client_id), str(secret), **options)
 
     def __repr__(self) -> str:
-        return f"<MeshClient {host_of(self._base_url)}>"
+        return f"<MeshClient {host_of(self._runtime.base_url)}>"
 
     @property
     def base_url(self) -> str:
         """Where requests go."""
-        return self._base_url
+        return self._runtime.base_url
 
     @property
     def retry(self) -> RetryPolicy:
         """How often and how long one `refresh` tries."""
-        return self._retry
+        return self._runtime.retry
 
     @property
     def closed(self) -> bool:
@@ -151,7 +99,7 @@ class MeshClient:
     @property
     def clock(self) -> Clock:
         """What lifetimes are told in."""
-        return self._clock
+        return self._runtime.given_clock
 
     def may_resend(self, tokens: Tokens) -> bool:
         """Whether the strategy of the tokens' broker lets them be sent again after an exchange of unknown outcome.
@@ -244,10 +192,9 @@ class MeshClient:
         if _being_closed.get() == id(self):
             raise InvalidRequest("The transport asked to close the client that closes it: it is being closed.")
         self._closed = True
-        if self._shell is not None:
-            self._shell.closing = True
+        self._runtime.closing = True
         for exchange in list(self._running.values()):
-            if not exchange.started:
+            if exchange.state is not ExchangeState.SENT:
                 exchange.end(Ended.CLOSING)
         if self._closing is None:
             self._closing = ExchangeTask.of(self._close(), asyncio.get_running_loop())
@@ -263,26 +210,27 @@ class MeshClient:
 
     async def _close(self) -> None:
         await self._until_idle()
-        if self._shell is not None:
-            self._shell.deadlines.stop()
-            self._shell = None
         _being_closed.set(id(self))
         failure: BaseException | None = None
         try:
             # It may bring what came on its connections since. Ours needs no time-out: it waits for nobody.
-            limit = None if type(self._transport) is AiohttpTransport else self._on_outcome_timeout.total_seconds()
-            await run_foreign(self._transport.aclose, timeout=limit, again=False)
+            transport = self._runtime.transport
+            limit = None if type(transport) is AiohttpTransport else self._runtime.hook_timeout
+            await run_foreign(transport.aclose, timeout=limit, again=False)
         except CancelledForGood:
             _log.error("the transport cancelled its own aclose; its connections may be open")
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - of a transport of the user's, perhaps
             failure = error
         await self._until_idle()
+        self._runtime.stop_timers()
         self._memory.forget()
         if failure is not None:
             raise failure
 
     async def _until_idle(self) -> None:
-        while busy := [one for one in (*self._running.values(), *self._memory.recalled) if not one.finished]:
+        while busy := [
+            one for one in (*self._running.values(), *self._memory.recalled) if one.state is not ExchangeState.FINISHED
+        ]:
             await busy[0].wait()
 
     def _raise_unreached(self) -> None:
@@ -291,96 +239,73 @@ class MeshClient:
             raise NotSaved(f"{len(unreached)} outcome(s) reached neither a caller nor on_outcome.", unreached)
 
     def _check(self, tokens: Tokens) -> None:
-        check_broker_fits(self._base_url, tokens.broker)
-        if tokens.not_before is not None and tokens.not_before > self._time.now():
+        check_broker_fits(self._runtime.base_url, tokens.broker)
+        if tokens.not_before is not None and tokens.not_before > self._runtime.clock.now():
             raise InvalidRequest(
                 f"These tokens cannot be exchanged before {tokens.not_before:%Y-%m-%d %H:%M:%S} UTC; nothing was sent."
             )
 
     def _exchange(self, call: Call) -> _Exchanging:
-        shell = self._bound()
+        self._check_open()
+        self._runtime.bind()
         # Of most tokens nothing is known: their exchange needs no look around.
         is_known = call.key in self._running or self._memory.newest(call) is not None
-        return self._exchange_among_others(shell, call) if is_known or self._closed else self._begin(shell, call)
+        return self._exchange_among_others(Turn(call)) if is_known else self._begin(call)
 
-    def _begin(self, shell: ClientRuntime, call: Call, begun: float | None = None) -> _Exchanging:
-        exchange = self._running[call.key] = Exchange(shell, call, self._on_end, on_late=self._on_late, begun=begun)
+    async def _exchange_among_others(self, turn: Turn) -> Refreshed | MfaRequired:
+        """Execute the steps that `decide` names, until one of them brings the outcome."""
+        came = self._runtime.loop.time()
+        while True:
+            self._check_open()
+            step: Step | Turn = decide(turn, self._memory.newest(turn.call), self._running)
+            if isinstance(step, WaitForEnd | WaitForNewer):
+                await self._wait(step.exchange, came)
+                turn = evolve(turn, has_waited=True)
+                step = learn(turn, step.exchange) if isinstance(step, WaitForEnd) else turn
+            match step:
+                case Begin():
+                    return await self._begin(turn.call, came if turn.has_waited else None)
+                case Fail(error):
+                    raise error
+                case Turn():
+                    turn = step
+                case Join() | Recall():
+                    outcome = await self._take(step, turn.call)
+                    after = turn.after(step, outcome)
+                    if after is None:
+                        return outcome
+                    turn = after
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidRequest("This client is closed; nothing was sent.")
+
+    def _begin(self, call: Call, begun: float | None = None) -> _Exchanging:
+        exchange = Exchange(self._runtime, call, self._on_end, on_late=self._on_late, begun=begun)
+        self._running[call.key] = exchange
         return self._share(exchange, exchange.join(call), starts=True)
 
-    async def _exchange_among_others(self, shell: ClientRuntime, call: Call) -> Refreshed | MfaRequired:
-        """Share an exchange of the same token, wait for it, or get what is remembered of it, before one of its own."""
-        came, again = shell.loop.time(), False
-        until = came + self._retry.deadline.total_seconds()
-        used: set[Answered] = set()
-        while True:
-            if self._closed:
-                raise InvalidRequest("This client is closed; nothing was sent.")
-            found = self._memory.newest(call)
-            if found is not None and found[0] not in used:
-                answered, latest = found
-                after = own_tokens(answered.outcome_for(latest))
-                busy = None if after is None else self._running.get(latest.key_for(after) or "")
-                if busy is None:
-                    outcome = await self._recall(shell, answered, latest, brought=call)
-                    if not answered.leaves_out(latest, outcome):
-                        return outcome
-                    used.add(answered)
-                    call = _left_out(latest, outcome)
-                    continue
-                # The newest of the chain is being renewed this moment: what comes of that is newer still.
-                check_not_waiting_for_itself(busy)
-                await self._wait(busy, until)
-                again = True
-                continue
-            running = self._running.get(call.key)
-            if running is None:
-                return await self._begin(shell, call, came if again else None)
-            check_not_waiting_for_itself(running)
-            # One whose answer left this account out already is waited for: its other callers may still be told.
-            if running.ended is None and running.call.equals(call) and running.answered not in used:
-                outcome = await self._share(running, running.join(call))
-                if running.answered is None or not running.answered.leaves_out(call, outcome):
-                    return outcome
-                used.add(running.answered)
-                call = _left_out(call, outcome)
-                continue
-            await self._wait(running, until)
-            again = True
-            result = running.result_for(call)
-            own = own_tokens(result)
-            if own is None and running.answered is not None and running.answered.leaves_out(call, result):
-                used.add(running.answered)
-                continue
-            if isinstance(result, MeshRefreshError) and goes_ahead_after(result):
-                continue
-            # After one with a code it is not built anew: that would ask the person for another code at once.
-            if isinstance(result, Refreshed) and own is not None and not (call.pending or running.call.pending):
-                call = call.successor(own)
-                continue
-            if running.answered is None and isinstance(result, MeshRefreshError):
-                raise result
-            if running.answered is not None:
-                return await self._recall(shell, running.answered, call, brought=call)
-
-    async def _wait(self, exchange: Exchange, until: float) -> None:
-        """Until it is finished. Raises `NotSent` at the deadline of the caller who waits."""
-        # One that began earlier ends earlier, but for some steps of the loop: its outcome is worth more than `NotSent`.
-        if not await exchange.wait(until + _GRACE):
+    async def _wait(self, exchange: Exchange, came: float) -> None:
+        """Wait for the end of `exchange`. Raises `NotSent` at the deadline of the caller, who `came` then."""
+        check_not_waiting_for_itself(exchange)
+        # An exchange that began earlier ends earlier, but for some passes of the loop: its outcome says more.
+        if not await exchange.wait(came + self._runtime.retry.deadline.total_seconds() + _GRACE):
             raise NotSent("The request was not sent: another one with the same token took all the time.")
 
-    async def _recall(
-        self, shell: ClientRuntime, answered: Answered, call: Call, *, brought: Call
-    ) -> Refreshed | MfaRequired:
-        """The outcome of a remembered answer; told as that of the tokens that were `brought`."""
-        exchange = self._memory.recall(answered)
+    async def _take(self, step: Join | Recall, call: Call) -> Refreshed | MfaRequired:
+        """The outcome of an exchange under way or of a remembered answer, as that of the tokens of `call`."""
+        if isinstance(step, Join):
+            check_not_waiting_for_itself(step.exchange)
+            return await self._share(step.exchange, step.exchange.join(call))
+        exchange = self._memory.recall(step.answered)
         starts = exchange is None
         if exchange is None:
-            exchange = Exchange(shell, call, self._on_recalled, answered)
-            self._memory.begin(answered, exchange)
+            exchange = Exchange(self._runtime, step.call, self._on_recalled, step.answered)
+            self._memory.begin(step.answered, exchange)
         else:
             check_not_waiting_for_itself(exchange)
-        outcome = await self._share(exchange, exchange.join(call), starts=starts)
-        return outcome if call is brought else as_told(outcome, brought.tokens)
+        outcome = await self._share(exchange, exchange.join(step.call), starts=starts)
+        return outcome if step.call is call else as_told(outcome, call.tokens)
 
     async def _share(
         self, exchange: Exchange, participant: Participant, *, starts: bool = False
@@ -413,8 +338,8 @@ class MeshClient:
             kept = (result.body for _, result in callers if isinstance(result, UnreadableReply))
             if any(reply.surplus in body for body in kept) or not may_be_news(reply.surplus, known):
                 return
-            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._time.now())
-        late = Exchange(exchange.shell, exchange.call, self._on_recalled, answered, is_late=True)
+            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._runtime.clock.now())
+        late = Exchange(exchange.runtime, exchange.call, self._on_recalled, answered, is_late=True)
         for caller, _ in callers:
             late.delivery.join(caller.call, caller.context).gone = True  # nobody waits for it
         if not reply.is_behind:
@@ -427,30 +352,5 @@ class MeshClient:
         self._settle(exchange)
 
     def _settle(self, exchange: Exchange) -> None:
-        if exchange.finished and not exchange.delivery.wanted:
+        if exchange.state is ExchangeState.FINISHED and not exchange.delivery.wanted:
             self._memory.settle(exchange)
-
-    def _bound(self) -> ClientRuntime:
-        if self._shell is None:
-            self._shell = ClientRuntime(
-                client_id=self._client_id,
-                client_secret=self._client_secret,
-                base_url=self._base_url,
-                retry=self._retry,
-                transport=self._transport,
-                on_outcome=self._on_outcome,
-                on_outcome_timeout=self._on_outcome_timeout,
-                clock=self._time,
-                expire=lambda exchange: exchange.end(Ended.DEADLINE),
-            )
-        elif self._shell.loop is not asyncio.get_running_loop():
-            raise InvalidRequest(
-                "This client belongs to another event loop, the one in which it was first used: make one for each loop."
-            )
-        return self._shell
-
-
-def _left_out(call: Call, outcome: Refreshed | MfaRequired) -> Call:
-    """The call to make after `outcome`, which is of another account's exchange and has no access token for `call`."""
-    own = own_tokens(outcome)
-    return call if own is None else call.successor(own)

@@ -8,7 +8,7 @@ from attrs import evolve, field, fields, frozen, has
 from mesh_refresh import codec
 from mesh_refresh.blank import some
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
-from mesh_refresh.masking import MaskedBytes, MaskedDict, masked
+from mesh_refresh.masking import MaskedBytes, MaskedDict, hides_locals, masked
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
 from mesh_refresh.replies.brought import FIELDS, Brought, brought_fields
 from mesh_refresh.replies.identity import contradicts, whose
@@ -134,10 +134,10 @@ class MfaRequired:
         return codec.dumps(document)
 
     @classmethod
+    @hides_locals
     def from_json(cls, text: str | bytes | bytearray | memoryview) -> "MfaRequired":
         """The continuation that `to_json` wrote. Raises `InvalidRequest` for anything else."""
         document = codec.read_document(text)
-        del text
         if isinstance(document, str):
             raise InvalidRequest(f"This is not a continuation: it {document}.")
         check_format(document, _DOCUMENT, _VERSION)

@@ -3,7 +3,7 @@
 from mesh_refresh.stores.cipher import Cipher, PlainText
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable, WrongKey
 from mesh_refresh.stores.memory import MemoryStore
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, LoginNames, Page, Resealed, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, LoginNames, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing, row_of
 from mesh_refresh.stores.store import Store
 
@@ -15,6 +15,7 @@ __all__ = [
     "LoginNames",
     "MemoryStore",
     "Page",
+    "BrokerPause",
     "PlainText",
     "Resealed",
     "Row",

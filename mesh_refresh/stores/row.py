@@ -109,6 +109,20 @@ class Count:
 
 
 @frozen
+class BrokerPause:
+    """Exchanges of a broker are paused."""
+
+    broker: str
+    """``"*"`` is all of them."""
+    note: str = ""
+    """Why, in words that a person wrote."""
+    by: str = ""
+    """Who paused it."""
+    at: datetime | None = None
+    """When, by the wall clock. Each pause that a store gives has it."""
+
+
+@frozen
 class LoginNames:
     """Some logins: how many, and which."""
 

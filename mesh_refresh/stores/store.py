@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
 ALL_BROKERS = "*"
@@ -104,15 +104,18 @@ class Store(Protocol):
         """How many rows there are, for each broker and each set of states that a row of it has."""
         ...
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
-        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process; or not so any more.
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
+        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process.
 
-        With ``paused=False`` the time is kept, whether or not there was a pause: see `resumed`.
+        `note` says why, `by` who paused it, and `at` since when (None: now); a pause that is there gets the new ones.
+        ``paused=False`` ends the pause. The time of that is kept, whether or not there was a pause: see `resumed`.
         """
         ...
 
-    async def paused(self) -> frozenset[str]:
-        """The brokers that are paused, perhaps with ``"*"`` among them."""
+    async def paused(self) -> Mapping[str, BrokerPause]:
+        """The pauses, by their brokers, perhaps with ``"*"`` among them."""
         ...
 
     async def resumed(self) -> Mapping[str, datetime]:

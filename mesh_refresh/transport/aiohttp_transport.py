@@ -12,7 +12,7 @@ from attrs import evolve
 from yarl import URL
 
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
-from mesh_refresh.masking import MaskedDict, MaskedStr
+from mesh_refresh.masking import MaskedDict, MaskedStr, hides_locals
 from mesh_refresh.messages import HttpReply, HttpRequest
 from mesh_refresh.transport.by_session import post_by, reason_of
 from mesh_refresh.transport.direct import NO_TIMEOUT, Direct, Surprise
@@ -53,9 +53,7 @@ class AiohttpTransport:
     Raises `InvalidRequest` for options that cannot be right.
     """
 
-    _given: aiohttp.ClientSession | None = None  # for the repr of one that was refused before it was made
-    _connections = 0
-
+    @hides_locals
     def __init__(
         self,
         session: aiohttp.ClientSession | None = None,
@@ -68,7 +66,6 @@ class AiohttpTransport:
     ) -> None:
         wrong = _wrong_options(session, connections, ssl, trust_env) or _wrong_headers(headers) or _wrong_proxy(proxy)
         if wrong:
-            del headers, proxy  # a traceback may be rendered with its locals, and both may hold a password
             raise InvalidRequest(wrong)
         self._headers = None if headers is None else MaskedDict(headers)
         self._replaced = frozenset(name.lower() for name in headers or ())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from mesh_refresh.stores import Busy, ClaimRequest, Count, MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.stores import BrokerPause, Busy, ClaimRequest, Count, MemoryStore, Page, Row, Store, StoreUnavailable
 
 _T = TypeVar("_T")
 
@@ -119,10 +119,12 @@ class SimStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         return await self._call(lambda: self._memory.counts(now))
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
-        return await self._call(lambda: self._memory.pause(broker, paused=paused))
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
+        return await self._call(lambda: self._memory.pause(broker, paused=paused, note=note, by=by, at=at))
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         return await self._call(self._memory.paused)
 
     async def resumed(self) -> dict[str, datetime]:

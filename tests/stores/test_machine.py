@@ -139,9 +139,9 @@ class StoreMachine(RuleBasedStateMachine):
     def delete(self, handle: int, login_id: str) -> None:
         self._ask(handle, lambda store: store.delete(login_id))
 
-    @rule(handle=handles, broker=brokers, paused=st.booleans())
-    def pause(self, handle: int, broker: str, paused: bool) -> None:
-        self._ask(handle, lambda store: store.pause(broker, paused=paused))
+    @rule(handle=handles, broker=brokers, paused=st.booleans(), note=st.sampled_from(("", "why")), at=moments)
+    def pause(self, handle: int, broker: str, paused: bool, note: str, at: datetime) -> None:
+        self._ask(handle, lambda store: store.pause(broker, paused=paused, note=note, by="me", at=at))
         self._ask(1 - handle, lambda store: store.paused())
 
     @rule(handle=handles, page=pages)

@@ -21,13 +21,14 @@ _Moment = TypeVar("_Moment", datetime, datetime | None)
 def rewind_login(login: Login, now: datetime) -> Login:
     """`login` as it counts now, where it was written at a time that is still to come.
 
-    Every account that the loop refreshes is due. A login that was written in the past is returned as it is.
+    Every account that the loop refreshes is due. The login counts as changed at `now`, so that a second look changes
+    nothing. A login that was written in the past is returned as it is.
     """
     if login.changed_at is None or login.changed_at <= now + CLOCK_TOLERANCE:
         return login
     by = login.changed_at - now
     succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
-    login = login.succeeding(_earlier(login.round_at, now, by), succeeded_at)
+    login = evolve(login, changed_at=now).succeeding(_earlier(login.round_at, now, by), succeeded_at)
     return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
 
 
@@ -56,7 +57,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         account,
         tokens=tokens,
         pending=pending,
-        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
+        due_at=_due_at(account, tokens, now),
         retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
         resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
         refreshed_at=_earlier(account.refreshed_at, now, by),
@@ -66,6 +67,13 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         refused_at=_earlier(account.refused_at, now, by),
         unknown_since=_earlier(account.unknown_since, now, by),
     )
+
+
+def _due_at(account: Account, tokens: Tokens, now: datetime) -> datetime | None:
+    """At once where it is refreshed; at the end of `tokens` where it can only expire."""
+    if account.due_at is not None and account.state is AccountState.ACTIVE:
+        return now
+    return tokens.expires_at if account.state is AccountState.NOT_REFRESHABLE else account.due_at
 
 
 def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:

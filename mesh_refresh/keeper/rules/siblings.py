@@ -129,8 +129,8 @@ def _wait_for_successor(login: Login, account: Account, attempt: Attempt, contex
     counted = evolve(_count_failure(account, attempt, context), unknown_since=account.unknown_since or context.now)
     chance = chance_of(login.login_id, attempt.number)
     again = retry_not_before(counted, context.policy, now=context.now, chance=chance)
-    wait = max(resend_not_before(account, context.policy, now=context.now), again)
-    due_at = None if account.parked or account.needs_code else wait
+    wait = resend_not_before(account, context.policy, now=context.now)
+    due_at = None if account.parked or account.needs_code else max(wait, again)
     return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 

@@ -15,7 +15,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.transfer.step import ELSEWHERE, GONE, MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores import BrokerPause, LoginNames, Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
@@ -79,14 +79,14 @@ async def copy_fleet(
     if source.store_id == target.store_id:
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
     carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
-    copying = _Copying(carrier, set(await source.paused()))
+    copying = _Copying(carrier, dict(await source.paused()))
     return await copying.run(wait=wait, on_progress=on_progress or (lambda _: None))
 
 
 @define
 class _Copying:
     carrier: Carrier
-    to_pause: set[str]
+    to_pause: dict[str, BrokerPause]
     """Brokers that are paused in the old store, as long as nothing was moved by this run."""
     paused: tuple[str, ...] = ()
 
@@ -123,11 +123,11 @@ class _Copying:
         """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
         if all(row.states & _AWAY for row in rows):
             return
-        for broker in sorted(self.to_pause):
+        for broker, pause in sorted(self.to_pause.items()):
             if broker not in await self.carrier.target.paused():
-                await self.carrier.target.pause(broker)
+                await self.carrier.target.pause(broker, note=pause.note, by=pause.by, at=pause.at)
                 self.paused = (*self.paused, broker)
-            self.to_pause.discard(broker)
+            del self.to_pause[broker]
 
     async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
         """What came of each, done to its end whoever cancels; and the cancel, where one came.

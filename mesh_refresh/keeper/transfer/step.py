@@ -144,6 +144,7 @@ class Carrier:
         """
         while True:
             row = await self.target.read(login.login_id)
+            login = rewind_login(login, self.clock.now())
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
@@ -221,4 +222,5 @@ class Carrier:
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
     ) -> bool:
-        return await store.swap(row_of(store.cipher, login, self.clock.now()), owner=owner, hold=hold)
+        now = self.clock.now()
+        return await store.swap(row_of(store.cipher, rewind_login(login, now), now), owner=owner, hold=hold)

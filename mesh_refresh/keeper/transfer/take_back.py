@@ -11,6 +11,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_taken_back
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Way
@@ -90,6 +91,7 @@ class _Taking:
             if self.target is not None and await self.target.read(row.login_id) is not None:
                 return "held"
             context = Context(self.clock.now(), self.policy, new_id, self.credential)
+            login = rewind_login(login, context.now)
             may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
             home = stamp_taken_back(evolve(login, moving=None), context, may)
             if await self.source.swap(row_of(self.source.cipher, home, context.now)):

@@ -9,7 +9,7 @@ from attrs import define, evolve
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -49,7 +49,7 @@ class MemoryStore(Store):
         """Nobody said that anything may be in plain text: nothing may leave the memory so."""
         self._clock = clock or SystemClock()
         self._kept: dict[str, _Kept] = {}
-        self._paused: set[str] = set()
+        self._paused: dict[str, BrokerPause] = {}
         self._resumed: dict[str, datetime] = {}
 
     def __repr__(self) -> str:
@@ -141,16 +141,20 @@ class MemoryStore(Store):
             for (broker, states), group in groups.items()
         ]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        (self._paused.add if paused else self._paused.discard)(broker)
-        if not paused:
+        if paused:
+            self._paused[broker] = BrokerPause(broker, note, by, at or self._clock.now())
+        else:
+            self._paused.pop(broker, None)
             last = self._resumed.get(broker)
             self._resumed[broker] = self._clock.now() if last is None else max(self._clock.now(), last + _MICROSECOND)
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
-        return frozenset(self._paused)
+        return dict(self._paused)
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""

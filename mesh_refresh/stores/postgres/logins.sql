@@ -65,9 +65,9 @@ WHERE login_id = $1
 RETURNING 1;
 
 -- name: pause
-INSERT INTO {schema}.pause (broker)
-VALUES ($1)
-ON CONFLICT (broker) DO NOTHING;
+INSERT INTO {schema}.pause (broker, note, by, at)
+VALUES ($1, $2, $3, coalesce($4, clock_timestamp()))
+ON CONFLICT (broker) DO UPDATE SET note = excluded.note, by = excluded.by, at = excluded.at;
 
 -- name: resume
 -- One statement, so that it is done whole or not at all.
@@ -80,7 +80,7 @@ VALUES ($1, clock_timestamp())
 ON CONFLICT (broker) DO UPDATE SET at = excluded.at;
 
 -- name: paused
-SELECT broker
+SELECT broker, note, by, at
 FROM {schema}.pause;
 
 -- name: resumed

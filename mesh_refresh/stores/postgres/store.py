@@ -21,7 +21,7 @@ from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
@@ -201,20 +201,25 @@ class PostgresStore(Store):
             for broker, states, logins, expired, due, earliest, leased in found
         ]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        check_text(broker)
-        sql, name = self._sql["pause" if paused else "resume"], written(broker)
-
-        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, name))
+        check_text(broker, note, by)
+        check_time(at)
+        name, why = written(broker), (written(note), written(by), at)
+        sql, values = (self._sql["pause"], (name, *why)) if paused else (self._sql["resume"], (name,))
+        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, *values))
         if not paused:
             self._floors.start_over(soon=False)
             self._wake()
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["paused"]))
-        return frozenset(read(broker) for (broker,) in found)
+        return {
+            read(broker): BrokerPause(read(broker), read(note), read(by), moment(at)) for broker, note, by, at in found
+        }
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""

@@ -14,16 +14,16 @@ DELETE FROM login
 WHERE login_id = ?;
 
 -- name: pause
-INSERT INTO pause (broker)
-VALUES (?)
-ON CONFLICT (broker) DO NOTHING;
+INSERT INTO pause (broker, note, by, at)
+VALUES (?, ?, ?, ?)
+ON CONFLICT (broker) DO UPDATE SET note = excluded.note, by = excluded.by, at = excluded.at;
 
 -- name: resume
 DELETE FROM pause
 WHERE broker = ?;
 
 -- name: paused
-SELECT broker
+SELECT broker, note, by, at
 FROM pause;
 
 -- name: stamp_resumed

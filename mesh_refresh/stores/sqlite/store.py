@@ -3,14 +3,14 @@
 import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_text
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.connection.failures import closed
@@ -132,12 +132,18 @@ class SqliteStore(Store):
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        check_text(broker)
-        await self._write(lambda session: verbs.pause(session, broker, paused=paused))
+        check_text(broker, note, by)
+        since = microseconds(at or datetime.now(UTC))
+        if paused:
+            await self._write(lambda session: verbs.pause(session, broker, note, by, since))
+        else:
+            await self._write(lambda session: verbs.resume(session, broker))
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
-from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.row import BrokerPause, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
@@ -40,16 +40,21 @@ def delete(session: SqliteSession, login_id: str) -> bool:
     return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
 
 
-def pause(session: SqliteSession, broker: str, *, paused: bool) -> None:
+def pause(session: SqliteSession, broker: str, note: str, by: str, at: int) -> None:
     """See `Store.pause`."""
-    session.connection.execute(_SQL["pause" if paused else "resume"], (broker,))
-    if not paused:
-        session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
+    session.connection.execute(_SQL["pause"], (broker, note, by, at))
 
 
-def paused_brokers(session: SqliteSession) -> frozenset[str]:
+def resume(session: SqliteSession, broker: str) -> None:
+    """See `Store.pause`."""
+    session.connection.execute(_SQL["resume"], (broker,))
+    session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
+
+
+def paused_brokers(session: SqliteSession) -> dict[str, BrokerPause]:
     """See `Store.paused`."""
-    return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
+    found = session.connection.execute(_SQL["paused"]).fetchall()
+    return {broker: BrokerPause(broker, note, by, moment(at)) for broker, note, by, at in found}
 
 
 def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:

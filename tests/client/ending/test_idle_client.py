@@ -10,7 +10,7 @@ from attrs import evolve
 
 from mesh_refresh import HttpReply, NotSaved, Refreshed, SystemClock
 from mesh_refresh.client import memory
-from mesh_refresh.client.calls import Answered
+from mesh_refresh.client.answers import Answered
 from mesh_refresh.client.exchange import Exchange
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.transport import wire

@@ -206,9 +206,7 @@ async def test_nothing_is_sent_of_a_login_while_a_late_reply_is_written(stage: S
                 store.lose("read")
             return stage.fake.client_secret
 
-        shell = keeper._mesh._shell
-        assert shell is not None
-        shell._client_secret = secret
+        keeper._mesh._runtime._client_secret = secret
         with pytest.raises((NotReadyInTime, StoreUnavailable)):
             await keeper.refresh("a", max_wait=timedelta(seconds=0.2))
         assert stage.sent() == 1

@@ -15,7 +15,7 @@ from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperClosed, NotReady
 from mesh_refresh.stores import Cipher, MemoryStore, Row, StoreError, StoreUnavailable
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
-from tests.keeper.stage import DAY, HOUR, NOTHING, FaultyStore, HangingStore, Stage
+from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, FaultyStore, HangingStore, Stage
 
 SHORT = timedelta(milliseconds=20)
 COUNT = 8
@@ -403,8 +403,6 @@ async def test_a_claim_that_landed_unseen_is_found_open_and_settled(stage: Stage
         store.mute = ["claim_one"]
         with pytest.raises(NotReadyInTime):
             await keeper.tokens("a")
-        for _ in range(10):
-            stage.clock.advance(timedelta(minutes=1))
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 10 * MINUTE)
     assert stage.sent() == 1
     await stage.assert_whole()

@@ -288,15 +288,16 @@ async def test_pauses_are_told_and_are_not_made_again(stage: Stage, target: Memo
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         await stage.store.pause("*")
-        await stage.store.pause("coinbase")
+        await stage.store.pause("coinbase", note="an outage", by="ann", at=stage.clock.now())
         await stage.store.pause("kraken")
         await target.pause("*")
         assert (await copied(stage, stage.store, target)).paused == ("coinbase", "kraken")
-        assert await target.paused() == {"*", "coinbase", "kraken"}
+        assert set(await target.paused()) == {"*", "coinbase", "kraken"}
+        assert (await target.paused())["coinbase"] == (await stage.store.paused())["coinbase"]
         for broker in await target.paused():
             await target.pause(broker, paused=False)
         assert await copied(stage, stage.store, target) == Copied()
-        assert await target.paused() == frozenset()
+        assert not await target.paused()
 
 
 async def test_what_is_resumed_while_a_copy_waits_stays_resumed(
@@ -316,7 +317,7 @@ async def test_what_is_resumed_while_a_copy_waits_stays_resumed(
         await stage.store.claim_one("a", "somebody", LEASE)
         done = await copy_fleet(stage.store, target, clock=stage.clock, on_progress=heard)
     assert (done.moved, done.paused) == (1, ("coinbase",))
-    assert await target.paused() == frozenset()
+    assert not await target.paused()
 
 
 async def test_a_lease_of_somebody_in_the_new_store_is_waited_for(stage: Stage, target: MemoryStore) -> None:

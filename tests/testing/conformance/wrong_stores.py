@@ -231,7 +231,7 @@ async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     claimed: list[Row] = []
     for it in seen:
         broker = it.row.broker
-        is_wanted = self._is_due(it, demand, now) and not {broker, "*"} & self._paused
+        is_wanted = self._is_due(it, demand, now) and not {broker, "*"} & self._paused.keys()
         if is_wanted and len(claimed) < demand.limit and taken.get(broker, 0) < demand.limit_of(broker):
             taken[broker] = taken.get(broker, 0) + 1
             claimed.append(self._lease(it, demand.owner, demand.lease, now))
@@ -336,34 +336,39 @@ async def _to_the_grave(self: MemoryStore, login_id: str) -> bool:
     return await MemoryStore.delete(self, login_id)
 
 
-async def _pauses_all(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused)
+async def _pauses_all(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     if not paused and broker == "*":
         self._paused.clear()
 
 
-async def _pauses_never(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    del self, broker, paused
+async def _pauses_never(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    del self, broker, paused, why
 
 
-async def _pauses_in_turn(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused and broker not in self._paused)
+async def _pauses_in_turn(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused and broker not in self._paused, **why)
 
 
-async def _stamps_once(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+async def _keeps_the_first_pause(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    if not paused or broker not in self._paused:
+        await MemoryStore.pause(self, broker, paused=paused, **why)
+
+
+async def _stamps_once(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
     first = self._resumed.get(broker)
-    await MemoryStore.pause(self, broker, paused=paused)
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     if first is not None:
         self._resumed[broker] = first
 
 
-async def _stamps_what_was_paused(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+async def _stamps_what_was_paused(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
     if paused or broker in self._paused:
-        await MemoryStore.pause(self, broker, paused=paused)
+        await MemoryStore.pause(self, broker, paused=paused, **why)
 
 
-async def _stamps_pauses(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused)
+async def _stamps_pauses(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     self._resumed[broker] = self._clock.now()
 
 
@@ -612,6 +617,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("stops at 400 leased rows", "test_leased_rows_do_not_hide_those_behind_them", having(claim=_first_400)),
     Wrong("pauses nothing", "test_a_paused_broker_is_left_out", having(pause=_pauses_never)),
     Wrong("pauses in turn", "test_a_paused_broker_is_left_out", having(pause=_pauses_in_turn)),
+    Wrong("keeps the first note", "test_a_pause_says_why_and_since_when", having(pause=_keeps_the_first_pause)),
     Wrong("stamps a broker at its pause", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_pauses)),
     Wrong("stamps a broker once", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_once)),
     Wrong("stamps only what was paused", "test_a_broker_that_is_resumed_is_stamped",

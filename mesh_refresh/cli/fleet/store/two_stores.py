@@ -9,7 +9,7 @@ from typing import Self
 from attrs import define, field
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.fleet.support.place import AnyStore, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say

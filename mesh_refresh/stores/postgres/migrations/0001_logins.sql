@@ -40,7 +40,13 @@ CREATE INDEX login_ahead ON {schema}.login (broker, changed_at);
 -- Pages in the order of the ids. Most rows are active, and those are found along the primary key.
 CREATE INDEX login_states ON {schema}.login (states, login_id) WHERE states <> 'active';
 
-CREATE TABLE {schema}.pause (broker text COLLATE "C" NOT NULL PRIMARY KEY);
+-- Brokers that are paused, why, by whom, and since when.
+CREATE TABLE {schema}.pause (
+    broker text COLLATE "C" NOT NULL PRIMARY KEY,
+    note text NOT NULL,
+    by text NOT NULL,
+    at timestamptz NOT NULL
+);
 
 -- When each broker was resumed last: every process lets a probe of it through then.
 CREATE TABLE {schema}.resumed (broker text COLLATE "C" NOT NULL PRIMARY KEY, at timestamptz NOT NULL);

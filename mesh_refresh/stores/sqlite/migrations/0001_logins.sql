@@ -41,7 +41,10 @@ CREATE INDEX login_changed ON login (broker, changed_at, due_at);
 CREATE INDEX login_states ON login (states, login_id);
 CREATE INDEX login_broker ON login (broker, login_id);
 
-CREATE TABLE pause (broker TEXT PRIMARY KEY) WITHOUT ROWID;
+-- Brokers that are paused, why, by whom, and since when.
+CREATE TABLE pause (
+    broker TEXT PRIMARY KEY, note TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL CHECK (typeof(at) = 'integer')
+) WITHOUT ROWID;
 
 -- When each broker was resumed last: every process lets a probe of it through then.
 CREATE TABLE resumed (broker TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;

@@ -1,0 +1,270 @@
+"""What a reply of Mesh means for each caller of its exchange. Pure."""
+
+import inspect
+from collections.abc import Iterable
+from datetime import datetime
+
+from attrs import evolve
+
+from mesh_refresh import codec
+from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, own_tokens
+from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.messages import BodyKind, HttpReply, Reply
+from mesh_refresh.replies.brought import Brought, changed_fields
+from mesh_refresh.replies.identity import contradicts, same_account
+from mesh_refresh.replies.lineage import pass_on
+from mesh_refresh.replies.outcomes import CodeRefused, MfaRequired, Refreshed, UnreadableReply
+from mesh_refresh.replies.reading import holds_new_token
+from mesh_refresh.tokens import Tokens
+
+
+class Answered:
+    """Mesh answered. Each caller reads the answer for its own account, and the answer keeps to whom it is owed."""
+
+    __slots__ = (
+        "_asker",
+        "_client_secret",
+        "_is_nameless",
+        "_reply",
+        "at",
+        "http",
+        "key",
+        "pending",
+        "reached",
+        "received_at",
+        "request",
+        "told",
+        "unreached",
+        "until",
+    )
+
+    def __init__(
+        self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: MaskedStr
+    ) -> None:
+        self.key = call.key
+        """That of the calls that it answers."""
+        self.request = call.request
+        self._asker = call.tokens
+        self._is_nameless = False
+        self.pending = call.pending
+        """The continuation, where the request has a code."""
+        self.http = http
+        self.at = at
+        """When the request was sent."""
+        self.received_at = received_at
+        self._client_secret = client_secret
+        self._reply: Reply | None = None
+        self.until = 0.0
+        """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
+        # Of each ref: an outcome that holds a live token is owed to it until its hook or a caller has it.
+        # Tuples, which the garbage collector visits once: answers are kept for half a minute.
+        self.told = NOBODY
+        """The refs whose outcome the hook has."""
+        self.reached = NOBODY
+        """The refs whose outcome the hook or a caller has."""
+        self.unreached: tuple[Call, ...] = ()
+        """A call of each ref to which the outcome is still owed."""
+
+    def tell(self, ref: Ref) -> None:
+        """The hook has the outcome of `ref`."""
+        self.told = (*self.told, ref)
+        self.reach(ref)
+
+    def reach(self, ref: Ref) -> None:
+        """A caller has the outcome of `ref`."""
+        if ref not in self.reached:
+            self.reached = (*self.reached, ref)
+
+    def owe(self, calls: Iterable[Call]) -> None:
+        """The outcome is owed to the refs of `calls` as well, but for those that it has reached."""
+        owed = {call.ref: call for call in (*self.unreached, *calls)}
+        self.unreached = tuple(call for ref, call in owed.items() if ref not in self.reached)
+
+    @property
+    def reply(self) -> Reply:
+        """The typed envelope, without what it may echo of the request."""
+        if self._reply is None:
+            try:
+                reply = codec.decode_reply(self.http, at=self.received_at)
+                self._reply = reply.scrubbed((*self.request.secrets, self._client_secret))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the bytes are there
+                fault = f"reading it raised {type(error).__name__}"
+                self._reply = Reply(self.http.status, BodyKind.CUT, body=self.http.raw or self.http.body, fault=fault)
+        return self._reply
+
+    def compact(self) -> None:
+        """Keep the bytes only: many are remembered, and every object is one more for the garbage collector to visit."""
+        self._reply = None
+
+    def outcome_for(self, call: Call) -> Result:
+        """What the answer means for the account of `call`. Never raises."""
+        try:
+            outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
+            if is_outcome(outcome):
+                if self._is_of_another(call) and _is_nameless(outcome) and not _is_for_all(outcome):
+                    self._is_nameless = True
+                    outcome = _without_asked(outcome, call)
+                return _with_gained(outcome, call.gained)
+            what = f"made {_named(outcome)} of the reply, not Refreshed or MfaRequired of Tokens"
+            return self._not_understood(call, what, None)
+        except MeshRefreshError as error:
+            return self._with_pending(call, error)
+        except BaseException as error:  # noqa: BLE001 - nothing that a strategy raises may cost a token that came
+            return self._not_understood(call, f"raised {type(error).__name__} while it read the reply", error)
+
+    def leaves_out(self, call: Call, outcome: Result) -> bool:
+        """Whether `outcome`, that of `call`, is of another account's exchange, and `call` needs one of its own."""
+        return isinstance(outcome, Refreshed) and self._is_nameless and self._is_of_another(call)
+
+    def _is_of_another(self, call: Call) -> bool:
+        """Whether the request is known to be for another account than that of `call`, which has the same credential."""
+        if call.tokens is self._asker or same_account(self._asker, call.tokens):
+            return False
+        sent = self.request.access_token
+        return contradicts(self._asker, call.tokens) or (sent is not None and sent != call.tokens.auth_token)
+
+    def _with_pending(self, call: Call, error: MeshRefreshError) -> MeshRefreshError:
+        """A refused code leaves the continuation good, and a strategy does not know it."""
+        pending = call.pending or self.pending
+        if isinstance(error, CodeRefused) and pending is not None:
+            error.pending = pending
+        return error
+
+    def _not_understood(self, call: Call, what: str, cause: BaseException | None) -> UnreadableReply:
+        """The bytes are kept, like those of any odd reply."""
+        try:
+            may_hold_token = holds_new_token(self.request, call.tokens, self.reply)
+        except Exception:  # noqa: BLE001 - of a body of any shape
+            may_hold_token = True
+        unreadable = UnreadableReply(
+            f"The strategy {what}.",
+            facts=self.reply.facts,
+            body=self.reply.body,
+            may_hold_token=may_hold_token,
+            before=call.tokens,
+        )
+        unreadable.__cause__ = cause
+        return unreadable
+
+
+class Unusable(Answered):
+    """A transport of the user's brought something that cannot be used as a reply: never more than unreadable."""
+
+    __slots__ = ("_body", "_what")
+
+    def __init__(self, call: Call, what: str, body: bytes, at: datetime) -> None:
+        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
+        self._what = what
+        self._body = body
+
+    def outcome_for(self, call: Call) -> UnreadableReply:
+        """What was returned."""
+        return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
+
+
+class Behind(Answered):
+    """What came on the connection behind the reply to a request, and may hold a token: never more than unreadable."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
+        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
+        self._body = body
+        # Its own: a late caller with the spent token is to get what the reply brought, and not this.
+        self.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
+
+    def outcome_for(self, call: Call) -> UnreadableReply:
+        """The bytes."""
+        return UnreadableReply(
+            "More came on the connection behind the reply to this request.",
+            body=self._body,
+            may_hold_token=True,
+            before=call.tokens,
+        )
+
+
+def may_be_news(data: bytes, known: Iterable[str]) -> bool:
+    """Whether `data`, which came behind a reply, has or may hide a token that is not `known`."""
+    found, hidden = codec.tokens_behind(data)
+    return hidden or not found <= {*known}
+
+
+def tokens_of(call: Call, result: Result) -> tuple[str, ...]:
+    """Every secret that is known after an exchange: what was sent, and what came."""
+    known = [*call.request.secrets, *call.tokens.secrets]
+    if not isinstance(result, MeshRefreshError):
+        known += (secret for tokens in result.all_tokens for secret in tokens.secrets)
+    if isinstance(result, MfaRequired) and result.access_token is not None:
+        known.append(result.access_token)
+    return tuple(known)
+
+
+def _is_nameless(outcome: Refreshed | MfaRequired) -> bool:
+    """Whether the reply did not say of which account the entry is that was taken for the one asked for."""
+    return outcome.asked is not None and outcome.brought[outcome.asked].isdisjoint(("account_id", "mesh_account_id"))
+
+
+def _is_for_all(outcome: Refreshed | MfaRequired) -> bool:
+    """Whether the entry that was taken for the account asked for is a pair that serves every account of the login."""
+    return isinstance(outcome, Refreshed) and outcome.shared is not None and outcome.shared == outcome.asked
+
+
+def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | MfaRequired:
+    """`outcome` of another account's exchange for the account of `call`: of the entry asked for it takes the new
+    credential only, which both share. The access token is the other account's.
+    """
+    asked = outcome.asked
+    own = pass_on(call.tokens, call.credential(call.tokens), own_tokens(outcome), call.credential)
+    kept = [
+        (tokens, Brought(names, tokens))
+        for index, (tokens, names) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True))
+        if index != asked
+    ]
+    if own is not call.tokens:
+        kept.insert(0, (own, Brought(changed_fields(call.tokens, own), own)))
+    all_tokens, read = tuple(tokens for tokens, _ in kept), tuple(brought for _, brought in kept)
+    if isinstance(outcome, MfaRequired):
+        return evolve(outcome, tokens=own, all_tokens=all_tokens, read=read)
+    return evolve(outcome, all_tokens=all_tokens, asked=None if own is call.tokens else 0, read=read, shared=None)
+
+
+def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Refreshed | MfaRequired:
+    """`outcome` with what the caller's tokens had `gained` before as news of the account asked for."""
+    if not gained or outcome.asked is None:
+        return outcome
+    read = tuple(
+        Brought(names | gained if index == outcome.asked else names, tokens)
+        for index, (names, tokens) in enumerate(zip(outcome.brought, outcome.all_tokens, strict=True))
+    )
+    return evolve(outcome, read=read)
+
+
+def is_outcome(value: object) -> bool:
+    """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
+    if isinstance(value, Refreshed):
+        number = len(value.all_tokens)
+        if not number or not (_is_place(value.asked, number) and _is_place(value.shared, number)):
+            return False
+    elif not isinstance(value, MfaRequired) or not _all_tokens((value.tokens,)):
+        return False
+    parts: object = value.all_tokens
+    return type(parts) is tuple and _all_tokens((value.before, *parts))
+
+
+def _is_place(value: object, number: int) -> bool:
+    return value is None or (type(value) is int and 0 <= value < number)
+
+
+def _all_tokens(values: tuple[object, ...]) -> bool:
+    return all([isinstance(tokens, Tokens) for tokens in values])
+
+
+def _named(value: object) -> str:
+    """The type of what a strategy gave. A coroutine is closed, which would complain that nobody awaited it."""
+    if inspect.iscoroutine(value):
+        value.close()
+        return "a coroutine (its interpret must not be async)"
+    if isinstance(value, Refreshed | MfaRequired):
+        return f"{type(value).__name__} with other parts"
+    return type(value).__name__
