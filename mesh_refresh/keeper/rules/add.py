@@ -10,7 +10,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.schedule import chance_of, next_due
 from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.replies.identity import contradicts, has_id, same_account, whose
+from mesh_refresh.replies.identity import contradicts, has_id, one_lacks_id, same_account, whose
 from mesh_refresh.replies.lineage import Credential, pass_on, refresh_token_of
 from mesh_refresh.tokens import Tokens
 
@@ -134,7 +134,7 @@ def _index(accounts: Sequence[Account], fresh: Tokens, how: Adding, *, alone: bo
     for index, account in enumerate(accounts):
         if not contradicts(account.tokens, fresh) and has_had(account, mark, how.credential):
             return index
-    if alone and len(accounts) == 1 and not (has_id(fresh) and has_id(accounts[0].tokens)):
+    if alone and len(accounts) == 1 and one_lacks_id(fresh, accounts[0].tokens):
         return 0  # one of them has no id: the login's only account is meant
     if accounts and not has_id(fresh):
         raise InvalidRequest("The login has several accounts: the tokens need an account_id, or a mesh_account_id.")
