@@ -221,7 +221,7 @@ async def test_a_pause_keeps_why_and_who(stage: Stage) -> None:
         expected = {"coinbase": BrokerPause("coinbase", "an outage", "ann", stage.clock.now())}
         for wrong in ({"note": 7}, {"by": b"ann"}):
             with pytest.raises(InvalidRequest, match="takes a string"):
-                await keeper.pause("kraken", **wrong)  # type: ignore[arg-type]
+                await keeper.pause("kraken", **wrong)
         assert await stage.store.paused() == expected
 
 
