@@ -172,12 +172,12 @@ async def _ended(task: ForeignTask, timeout: float | None) -> None:
         await _waited(task, _CLEANING_UP)
     except asyncio.CancelledError:
         task.end()
-        task.add_done_callback(_error_of)
+        task.add_done_callback(error_of)
         raise
     late = TimeoutError()
     if not task.done():
-        task.add_done_callback(_error_of)
-    elif (error := _error_of(task)) is not None:
+        task.add_done_callback(error_of)
+    elif (error := error_of(task)) is not None:
         late.add_note(f"Ended at its time-out, it raised {type(error).__name__}.")
     raise late
 
@@ -202,7 +202,7 @@ async def _waited(task: ForeignTask, timeout: float | None) -> None:
             timer.cancel()
 
 
-def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
+def error_of(task: "asyncio.Task[None]") -> BaseException | None:
     """What it raised, which nobody else asks for: without this, asyncio complains that it was never retrieved."""
     return None if task.cancelled() else task.exception()
 

@@ -31,7 +31,7 @@ def test_run_after_run(served: Served, cli: Cli, accounts: int, sharing: Sharing
         ran = cli("refresh", path, "--output", "new.json")
         assert ran.code == (Exit.NOT_IN_REPLY if is_unclear and number == 0 else Exit.REFRESHED), ran.err
         if is_unclear and number == 0:
-            assert [f"etoro {name}: renewed, but" in ran.err for name in login.account_ids] == [True] * accounts
+            assert [f"etoro {name}: refreshed, but" in ran.err for name in login.account_ids] == [True] * accounts
         path = (cli.folder / "new.json").rename(cli.folder / f"run-{number}.json")
         documents = json.loads(path.read_text())
         assert len(documents) == accounts

@@ -27,27 +27,27 @@ from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeMesh
 
-_EPILOG = """\b
-On a terminal it is a live table; else plain lines. NO_COLOR is honoured.
-It exits with 1 if a token was lost, or a spent one sent again.
+_EPILOG = """
+On a terminal the demo draws a live table, without colours if NO_COLOR is set; elsewhere it prints plain lines. It exits
+with 1 if a token was lost, or if a spent token was sent again.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="See a keeper at work: no keys, no network.")
 @click.option(
     "--accounts",
     type=click.IntRange(SMALLEST, 1000),
     default=SMALLEST,
     show_default=True,
-    help="More than the default are plain ones.",
+    help="Accounts in the fleet.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens and delays.")
-@click.option("--fast", is_flag=True, help="No pauses for the eye, and shorter lives.")
+@click.option("--fast", is_flag=True, help="Shorter lifetimes, and no pauses for the eye: ten seconds.")
 def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click passes by name
-    """Keep a mixed fleet fresh at a fake Mesh on this machine, kill the worker, and prove that nothing is lost.
+    """Keep a fleet of logins fresh, kill the worker half-way, and prove that no token is lost.
 
-    Takes half a minute. Needs no keys and no network: the keeper is the real one, on a SQLite file in a temporary
-    folder, and speaks HTTP to a server on loopback.
+    It takes half a minute, and needs no keys and no network. Client, keeper and store are the real ones: the store is
+    an SQLite file in a temporary folder, and a fake Mesh on loopback plays the brokers.
     """
     interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     view: View = DemoTerminal() if interactive else Plain()

@@ -24,7 +24,7 @@ _FAULTS: dict[type[MeshRefreshError], BreakerFault] = {
     errors.Unavailable: BreakerFault.UNAVAILABLE,
     errors.NotSent: BreakerFault.NOT_SENT,
 }
-_REJECTIONS: dict[type[MeshRefreshError], BreakerFault] = {
+REJECTIONS: dict[type[MeshRefreshError], BreakerFault] = {
     errors.PermissionDenied: BreakerFault.NOT_PERMITTED,
     errors.NotFound: BreakerFault.NOT_PERMITTED,
     errors.UnavailableForLegalReasons: BreakerFault.NOT_PERMITTED,
@@ -53,7 +53,7 @@ def blame(
     if isinstance(error, OutcomeUnknown):
         runtime.event_queue.tell(breakers.unknown(broker, login_id, now, at, probe))
         return Unknown(name, runtime.mesh.may_resend(account.tokens))
-    rejection = _of(_REJECTIONS, error)
+    rejection = _of(REJECTIONS, error)
     if rejection is not None:
         message = error.display_message
         return _rejected(
