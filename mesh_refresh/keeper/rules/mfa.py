@@ -12,7 +12,7 @@ from datetime import datetime
 
 from attrs import evolve
 
-from mesh_refresh.keeper import events
+from mesh_refresh.keeper.events import MfaNeeded
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.assignment import assign
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted
@@ -41,7 +41,7 @@ def park_with_question(login: Login, attempt: Attempt, wanted: CodeWanted, conte
     if account is None or tokens is None or not is_newer(account, attempt, context.credential(tokens), context):
         return Transition(after, accepted.events, changed=after is not login)
     parked = _park(account, tokens, attempt, wanted, context)
-    asked = events.MfaNeeded(*event_head(after, parked, context), wanted.pending_id, wanted.display_message)
+    asked = MfaNeeded(*event_head(after, parked, context), wanted.pending_id, wanted.display_message)
     return Transition(with_account(after, account, parked), (*accepted.events, asked))
 
 
