@@ -10,7 +10,7 @@ _SINCE_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_M
 
 
 class Clock(Protocol):
-    """What the client reads time from. `mesh_refresh.testing.ManualClock` is one that a test moves."""
+    """The clock of a client. `mesh_refresh.testing.ManualClock` is one that a test moves."""
 
     def now(self) -> datetime:
         """The wall clock: an aware datetime in UTC. Lifetimes of tokens are told in it."""

@@ -119,8 +119,8 @@ _BROKERS_BY_FOLDED_NAME = {str(member).casefold(): member for member in BrokerTy
 def named_broker(name: str) -> BrokerType | str:
     """The broker that `name` means: a member, also where only the case is another, or `name` itself.
 
-    Strategies go by the name. "webull" as a broker of its own would get the default one, and spend a token on a request
-    that WeBull refuses. Wherever somebody names a broker, this reads it: `Tokens`, a registry, `Keeper.pause`.
+    Strategies are chosen by the name. "webull" as a broker of its own would get the default strategy, and spend a token
+    on a request that WeBull refuses. So every name of a broker is read here: by `Tokens`, registries, `Keeper.pause`.
     """
     member = BrokerType._value2member_map_.get(name)
     if member is None:

@@ -1,11 +1,11 @@
-"""What can go wrong, told so that a person knows what happened, whether a token may be spent, and what to do.
+"""The errors. Each says what happened, whether a token may be spent, and what to do, in that order.
 
 ::
 
     MeshRefreshError
     ├── InvalidRequest              wrong before any I/O (also a ValueError)
     ├── NotSent                     nothing left this machine                          retryable
-    ├── OutcomeUnknown              sent, and nobody knows what came of it
+    ├── OutcomeUnknown              sent, with an unknown outcome
     │   ├── ServerFailure           Mesh failed, perhaps after the broker rotated
     │   └── UnreadableReply         answered, but not in a form that can be read      (outcomes.py)
     ├── TokensRefused               the person must log in again                       needs_reconnect
@@ -67,8 +67,8 @@ class ReplyFacts:
 class MeshRefreshError(Exception):
     """The root of everything this package raises on purpose.
 
-    The text tells what happened, whether a token may be spent, and what to do next. It never holds a secret, and
-    neither does a pickle of the error: what carries tokens (`pending`, `outcome`, `body`, `before`) is left out of it.
+    The text says what happened, whether a token may be spent, and what to do next. It never has a secret in it. Neither
+    has a pickle of the error: attributes that carry tokens (`pending`, `outcome`, `body`, `before`) are left out.
     """
 
     retryable: ClassVar[bool] = False
@@ -133,7 +133,7 @@ class MeshRefreshError(Exception):
         return self.facts.error_data
 
     def for_another(self) -> Self:
-        """The same error as an object of its own: callers who share an exchange must not share a traceback."""
+        """A copy of the error. Callers that share an exchange must not share a traceback."""
         other = type(self).__new__(type(self), *self.args)
         other.__dict__.update(self.__dict__)
         other.args = self.args
@@ -160,13 +160,16 @@ def _unpickled(cls: type[MeshRefreshError], args: tuple[Any, ...], state: dict[s
 
 
 class InvalidRequest(MeshRefreshError, ValueError):
-    """What was asked for is wrong, and was found to be before anything was sent. No token is touched."""
+    """The arguments are wrong, which was found before anything was sent. No token is spent."""
 
     _what = "The request is not valid; nothing was sent."
 
 
 class NotSent(MeshRefreshError):
-    """Nothing was sent: no connection, no TLS, no name, no free connection in time. No token is spent."""
+    """Nothing was sent: no connection, TLS failed, no address for the name, or no free connection in time.
+
+    No token is spent.
+    """
 
     retryable = True
     _what = "The request was not sent."
@@ -174,7 +177,7 @@ class NotSent(MeshRefreshError):
 
 
 class OutcomeUnknown(MeshRefreshError):
-    """The request was sent and its outcome is not known: the broker may have rotated the token already.
+    """The request was sent, and its outcome is not known: the broker may have rotated the token.
 
     Sending the same refresh token again may be refused, and some brokers revoke the whole login for it.
     """

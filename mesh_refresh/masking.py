@@ -1,4 +1,4 @@
-"""How secrets look wherever an object is shown: not at all.
+"""Masking of secrets in every way in which an object can be shown.
 
 Error trackers render the frames of a traceback with their locals. A frame that can raise holds raw secrets in a masked
 type of this module, and a tracker finds nothing secret in it, whichever way it looks:
@@ -6,12 +6,12 @@ type of this module, and a tracker finds nothing secret in it, whichever way it 
 - `repr` of a value: `logging`, `traceback` with ``capture_locals``, rich, structlog, `pprint`. It is masked.
 - ``__sentry_repr__``: Sentry asks for it before it looks at a value itself. Without it, Sentry shows text and bytes raw
   in ``extra`` and in breadcrumbs, and walks every `Mapping` by its items.
-- The items of a mapping or a list, whatever its `repr` says: `items`, `values` and iteration of the masked containers
-  give masked values, of any depth. `document["key"]`, `get`, ``**document`` and C code (orjson) get the values as they
-  are. What is masked equals what it masks, so code that walks such a container is still right.
+- The items of a mapping or a list, besides its `repr`: `items`, `values` and iteration of the masked containers give
+  masked values, of any depth. `document["key"]`, `get`, ``**document`` and C code (orjson) get the values as they are.
+  A masked value equals the value that it masks, so code that walks such a container is still right.
 
-A masked document stays a `dict`, because orjson and aiohttp read dicts in C, at no cost; the masks are made only where
-somebody walks. `MaskedStr` stays a `str` for the same reason: a tracker that shows the characters of every string,
+A masked document stays a `dict`, because orjson and aiohttp read dicts in C, at no cost; the masks are made only for
+code that walks it. `MaskedStr` stays a `str` for the same reason: a tracker that shows the characters of every string,
 without `repr`, would show it. The trackers that the tests ask do not.
 
 A function that checks what a caller passed has raw secrets in its frame before it can mask them: `hides_locals` takes
@@ -143,7 +143,7 @@ class MaskedBuffer(bytearray):
 
 
 class MaskedDict(dict[str, Any]):
-    """A document that holds secrets, shown by its keys. Whoever walks it finds masked values."""
+    """A document that holds secrets, shown by its keys. Code that walks it finds masked values."""
 
     def __repr__(self) -> str:
         return masked_values(self)
@@ -151,11 +151,11 @@ class MaskedDict(dict[str, Any]):
     __sentry_repr__ = __repr__
 
     def items(self) -> "dict_items[str, Any]":
-        """Its keys with masked values, for whoever walks it."""
+        """Its keys with masked values."""
         return self._walked().items()
 
     def values(self) -> "dict_values[str, Any]":
-        """Its values, masked, for whoever walks it."""
+        """Its values, masked."""
         return self._walked().values()
 
     def copy(self) -> "MaskedDict":
@@ -168,7 +168,7 @@ class MaskedDict(dict[str, Any]):
 
 
 class MaskedList(list[Any]):
-    """A list that holds secrets, shown by its length. Whoever walks it finds masked values."""
+    """A list that holds secrets, shown by its length. Code that walks it finds masked values."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} items>"

@@ -21,18 +21,18 @@ REQUEST_IDS = (
     "X-Request-Id", "Request-Id", "X-Correlation-Id", "X-Ms-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id",
     "traceparent", "CF-Ray", "X-Azure-Ref", "X-Cloud-Trace-Context", "Date",
 )  # fmt: skip
-"""Headers by which Mesh's support, or who runs what stands before it, finds a request; and when it was."""
+"""Headers that identify a request for Mesh's support, or for the operator of a proxy before it; and its date."""
 
 _LONGEST_HASH = 16
 
 
 def _shown_if_known(status: ApiStatus | AuthStatus | str | None) -> str:
-    """A `repr` of an open enumeration: a member is shown, and text that is none may quote anything."""
+    """A `repr` of an open enumeration: a member is shown. Other text is masked, because it may quote a secret."""
     return masked(status) if type(status) is str else repr(status)
 
 
 def _nowhere(reply: "HttpReply") -> None:
-    """For a request of nobody's."""
+    """Drops a late reply: for a request without an exchange."""
 
 
 @frozen
@@ -43,17 +43,17 @@ class HttpRequest:
     headers: Mapping[str, str] = field(repr=masked_values)
     body: bytes = field(repr=masked_size)
     before_send: Callable[[], Awaitable[None]] = field(repr=False, eq=False)
-    """To be awaited once, with the connection in hand and before the first byte, or first of all by a transport that
-    cannot tell. What it raises must go through: nothing is sent then."""
+    """The transport awaits it once, when it has a connection and before the first byte. A transport that cannot tell
+    awaits it first of all. An error that it raises must go through: nothing is sent then."""
     late: Callable[["HttpReply"], None] = field(default=_nowhere, repr=False, eq=False)
-    """To be called, by a transport that can tell, with what came too late: the reply itself, after `send` was cancelled
-    with nothing to bring, or what came on the connection behind the reply, as a `HttpReply.behind`. Either may be the
-    only copy of a token. It returns at once and raises nothing."""
+    """A transport that can tell calls it with what came too late: the reply, after `send` was cancelled without one, or
+    bytes that came on the connection behind the reply, as a `HttpReply.behind`. Either may be the only copy of a token.
+    It returns at once and raises nothing."""
 
 
 @frozen
 class HttpReply:
-    """What a transport brings back."""
+    """The reply that a transport returns."""
 
     status: int
     """0 where no status could be read."""
@@ -63,11 +63,11 @@ class HttpReply:
     complete: bool = True
     """False where the connection was cut inside the body, or the body was over the limit: `body` is what came."""
     raw: bytes = field(default=b"", repr=masked_size)
-    """All bytes of the reply as they came, its head too, where `body` may not be all that counts: the framing was
-    wrong, or there is a `surplus`. Empty otherwise, and from a transport that does not have them."""
+    """All bytes of the reply as they came, with its head, where `body` may not be all of it: the framing was wrong, or
+    there is a `surplus`. Empty otherwise, and from a transport that does not keep them."""
     surplus: bytes = field(default=b"", repr=masked_size)
-    """What came behind the reply, as the end of `raw`: the rest of a body that is longer than was said, or a second
-    reply."""
+    """The bytes behind the reply, at the end of `raw`: the rest of a body that is longer than its framing says, or a
+    second reply."""
     fault: str | None = None
     """What was wrong with the framing, in words that quote nothing of the reply."""
 
@@ -230,9 +230,9 @@ class Reply:
 
     @property
     def says_something(self) -> bool:
-        """Whether there is text of the server's own in it, which may quote what it should not.
+        """Whether it has free text of the server, which may quote a secret.
 
-        A status that has a name is no such text, nor is a short hash: an ordinary success says nothing.
+        A known status is no free text, nor is a short hash: an ordinary success has none.
         """
         if self.message or self.display_message or self.error_data or self.error_type or self.team_code:
             return True
@@ -243,7 +243,7 @@ class Reply:
         return content is not None and (type(content.status) is str or bool(content.error_message))
 
     def scrubbed(self, secrets: tuple[str, ...]) -> "Reply":
-        """This reply without any of `secrets` in what its envelope says; the body stays as it came."""
+        """This reply with `secrets` blotted out of the texts of its envelope. The body stays as it came."""
         shown = self.request_ids.values()
         if not (self.says_something or any([secret in value for value in shown for secret in secrets])):
             return self

@@ -1,4 +1,4 @@
-"""What can be exchanged for your own: the transport and the strategies."""
+"""The parts that a user can replace: the transport and the strategies."""
 
 import inspect
 from datetime import datetime
@@ -14,7 +14,7 @@ from mesh_refresh.tokens import Tokens
 
 @frozen
 class RefreshOptions:
-    """What a caller of `refresh` may ask for besides the refresh itself."""
+    """Options of one `refresh`, handed to the strategy."""
 
     create_new_refresh_token: bool | None = None
     """Renew the refresh token too (TD Ameritrade). None leaves the field out of the request."""
@@ -25,8 +25,8 @@ class Transport(Protocol):
 
     An implementation sends the request once and never again by itself, follows no redirect, reads at most
     `mesh_refresh.codec.BODY_LIMIT` bytes of body, and awaits ``request.before_send()`` before the first byte.
-    It raises `NotSent` where not one byte went out. Everything else that it raises counts as an unknown outcome.
-    A body cut short is a reply with ``complete=False`` and what came of it.
+    It raises `NotSent` where not one byte went out. Every other error that it raises counts as an unknown outcome.
+    A body that was cut short is a reply with ``complete=False`` and the part that came.
     """
 
     async def send(self, request: HttpRequest) -> HttpReply:
@@ -39,7 +39,7 @@ class Transport(Protocol):
 
 
 class Strategy(Protocol):
-    """What a broker wants of a refresh. Pure: no I/O, no clock, no randomness; equal arguments give equal results."""
+    """How tokens of one broker are refreshed. Pure: no I/O, clock or randomness; equal arguments, equal results."""
 
     def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
         """The request that refreshes `tokens`. Raises `InvalidRequest` where something is missing from them."""
@@ -59,13 +59,13 @@ class Strategy(Protocol):
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends: the refresh token, for most brokers. None: they cannot be exchanged.
 
-        Tokens with the same credential are never in two exchanges at once. Which outcome is newer than which, and which
-        accounts share a token, is told by it too.
+        Tokens with the same credential are never in two exchanges at once. The credential also tells which outcome is
+        newer, and which accounts share a token.
         """
         ...
 
     def may_resend(self, request: RefreshRequest) -> bool:
-        """Whether `request` may be sent again when the first's fate is unknown. No, for each request with a code."""
+        """Whether `request` may be sent again after an unknown outcome. Must be False for a request with a code."""
         ...
 
 
@@ -87,7 +87,7 @@ def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:
 
 
 def allows_resending(strategy: Strategy, request: RefreshRequest) -> bool:
-    """What `strategy` says of sending `request` again. Where it cannot tell, it does not allow it."""
+    """Whether `strategy` allows sending `request` again. False where it raises or returns anything but True."""
     try:
         found: object = strategy.may_resend(request)
     except (KeyboardInterrupt, SystemExit):

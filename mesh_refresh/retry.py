@@ -1,4 +1,4 @@
-"""When to try again, as a function of values: what may have spent a token is never sent again blindly."""
+"""When to send again, as a function of values. A request that may have spent a token is never resent blindly. Pure."""
 
 from datetime import timedelta
 
@@ -10,21 +10,21 @@ from mesh_refresh.replies.outcomes import UnreadableReply
 
 @frozen
 class RetryPolicy:
-    """How often, how long and how patiently one `refresh` tries. Raises `InvalidRequest` for senseless values."""
+    """How often, for how long and with which pauses one `refresh` tries. Raises `InvalidRequest` for wrong values."""
 
     max_requests: int = 3
     """Requests at the most, the first one counted."""
     deadline: timedelta = timedelta(seconds=60)
     """For all requests together, from the call's start: pauses included, `on_outcome` not."""
     resend_unknown: bool = False
-    """Whether to send again where nobody knows what came of the first request, and the strategy allows it. With a
-    broker that rotates its refresh tokens this can spend one twice, which some punish by revoking the login."""
+    """Whether to send again after an unknown outcome, where the strategy allows it. With a broker that rotates its
+    refresh tokens, a token can be spent twice by this, and some brokers revoke the login then."""
     backoff: timedelta = timedelta(milliseconds=500)
     """The pause after the first failure; doubled after each further one, and shortened at random by up to half."""
     backoff_cap: timedelta = timedelta(seconds=10)
     """The longest pause, unless Mesh asked for a longer one."""
     resend_after: timedelta = timedelta(seconds=10)
-    """The least pause before an unknown outcome is sent again: the first request may still be worked on."""
+    """The least pause before a request is sent again after an unknown outcome: Mesh may still work on the first one."""
 
     def __attrs_post_init__(self) -> None:
         spans = (self.deadline, self.backoff, self.backoff_cap, self.resend_after)
@@ -39,9 +39,10 @@ class RetryPolicy:
 
     @property
     def last_send(self) -> timedelta:
-        """How long after the call's start a request may go out at the latest, to have time for its answer.
+        """The latest time for a request to go out, counted from the call's start.
 
-        With less than a tenth of the deadline left it stays: it would spend a token, and nobody would see the answer.
+        With less than a tenth of the deadline left, a request stays unsent: it would spend a token, and its answer
+        would come after the deadline.
         """
         return self.deadline * 0.9
 
@@ -55,9 +56,10 @@ def pause_before_retry(
     may_resend: bool,
     chance: float,
 ) -> timedelta | None:
-    """How long to wait before the next attempt, or None where there must be none.
+    """How long to wait before the next request. None: there must be none.
 
-    `attempt` counts the requests so far, `elapsed` is the time since the call's start, `chance` lies in [0, 1).
+    `attempt` is the number of requests so far, `elapsed` the time since the call's start. `may_resend`: the strategy
+    allows a further request after an unknown outcome. `chance` is random, in [0, 1).
     """
     if attempt >= policy.max_requests or not _worth_it(policy, error, may_resend=may_resend):
         return None

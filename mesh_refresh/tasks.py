@@ -21,10 +21,10 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 
 
 class ExchangeTask(asyncio.Task[None]):
-    """Refuses every `cancel`. Only who owns it can `end` it.
+    """Refuses every `cancel`. Only its owner can `end` it.
 
-    `asyncio.timeout`, anyio's scopes and whatever else works through `cancel` are without effect in it: code that is
-    not ours runs in a `ForeignTask`.
+    `asyncio.timeout`, anyio's scopes and everything else that works through `cancel` have no effect in it. So code of
+    the user's runs in a `ForeignTask`.
     """
 
     refused_now = False
@@ -46,7 +46,7 @@ class ExchangeTask(asyncio.Task[None]):
 
     @classmethod
     def of(cls, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> "ExchangeTask":
-        """Run `coroutine` to its end, whoever cancels. Where Python can (3.12), its first step is taken at once."""
+        """Run `coroutine` to its end, also where the task is cancelled. On Python 3.12 the first step runs at once."""
         return cls(coroutine, loop=loop, name="mesh_refresh exchange", **_EAGER)
 
 
@@ -100,7 +100,7 @@ class ForeignTask(asyncio.Task[None]):
         return super().uncancel()
 
     def end(self) -> None:
-        """Cancel it whatever the caller is."""
+        """Cancel it, from every caller."""
         super().cancel()
 
     def expire(self, _: object = None) -> None:
@@ -114,7 +114,7 @@ class CancelledForGood(Exception):
 
 
 class EndsTheProgram(Exception):
-    """Foreign code raised `SystemExit` or `KeyboardInterrupt`. The loop has it; who called the code goes on."""
+    """Foreign code raised `SystemExit` or `KeyboardInterrupt`. The loop has it, and the caller of the code goes on."""
 
 
 async def run_foreign(
@@ -187,7 +187,7 @@ async def _is_done(task: ForeignTask, loop: asyncio.AbstractEventLoop, timeout: 
         await waiter
     except asyncio.CancelledError:
         task.end()
-        task.add_done_callback(_error_of)
+        task.add_done_callback(error_of)
         raise
     finally:
         if isinstance(timeout, Deadlines):
@@ -202,14 +202,14 @@ async def _end_late(task: ForeignTask, loop: asyncio.AbstractEventLoop) -> NoRet
     task.end()
     late = TimeoutError()
     if not await _is_done(task, loop, _CLEANING_UP):
-        task.add_done_callback(_error_of)
-    elif (error := _error_of(task)) is not None:
+        task.add_done_callback(error_of)
+    elif (error := error_of(task)) is not None:
         late.add_note(f"Ended at its time-out, it raised {type(error).__name__}.")
     raise late
 
 
-def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
-    """What it raised, which nobody else asks for: without this, asyncio complains that it was never retrieved."""
+def error_of(task: "asyncio.Task[None]") -> BaseException | None:
+    """The error that it raised. Retrieved here, because asyncio logs an error that is never retrieved."""
     return None if task.cancelled() else task.exception()
 
 

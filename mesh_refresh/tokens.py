@@ -57,7 +57,7 @@ class Tokens:
     """Your own key for this account. Never sent; carried to the account that was asked for, and to no other."""
     obtained_at: datetime | None
     expires_at: datetime | None
-    """When the access token (or token id) ends; None where nobody said."""
+    """When the access token (or token id) ends; None: unknown."""
     refresh_token_expires_at: datetime | None
     """When the refresh token ends; renew it before, with ``create_new_refresh_token=True``."""
     not_before: datetime | None
@@ -107,7 +107,7 @@ class Tokens:
 
     @property
     def auth_token(self) -> str | None:
-        """What the next call to Mesh needs as its auth token: the access token, else the token id."""
+        """The auth token that the next call to Mesh needs: the access token, else the token id."""
         return self.access_token or self.token_id
 
     @property
@@ -152,7 +152,7 @@ class Tokens:
         account: tuple[str | None, str | None],
         moments: tuple[datetime, datetime | None, datetime | None],
     ) -> "Tokens":
-        """These tokens after a reply; the rest is carried over. The parts are known to be right and not checked."""
+        """These tokens after a reply, with the other fields carried over. The arguments are not checked."""
         tokens = Tokens.__new__(Tokens)
         tokens.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             self.broker,
@@ -227,7 +227,7 @@ def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
 
 
 def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | None:
-    """What is wrong with what `document` says of itself, as a sentence."""
+    """What is wrong with the format and version of `document`, as a sentence; None where nothing is."""
     found = document.get("format")
     if type(found) is not str:
         found = codec.text_of(found)
@@ -260,7 +260,7 @@ def _read_moment(name: str, value: object) -> datetime:
 
 
 def _read_ref(value: object) -> object:
-    """A whole number of another type as `int`; anything else as it is, to be refused where it is checked."""
+    """A whole number of another type as `int`; any other value as it is, and `Tokens` checks it."""
     whole = None if isinstance(value, str | int) else codec.whole_of(value)
     return value if whole is None else whole
 

@@ -1,6 +1,6 @@
 """What is wrong with the parts of `Tokens`, as a sentence, or None.
 
-Nothing here raises, because a frame that raises shows its locals to error trackers, and these are tokens.
+Nothing here raises: a frame that raises shows its locals to error trackers, and these are tokens.
 """
 
 from collections.abc import Mapping

@@ -106,6 +106,7 @@ from mesh_refresh.stores import (
     Count,
     LoginNames,
     MemoryStore,
+    NoticeRow,
     Page,
     PlainText,
     Resealed,
@@ -639,7 +640,7 @@ class OwnStore(Store):
         self.cipher = cipher
         self.store_id = "drawn when it was made"
 
-    async def insert(self, row: Row) -> bool:
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """A new row."""
         return bool(row.sealed)
 
@@ -647,7 +648,14 @@ class OwnStore(Store):
         """The row."""
         return None
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """Compare, and write."""
         assert_type((row.epoch, row.revision, row.attempt), tuple[str, int, int])
         return False

@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import evolve
 
 from mesh_refresh import codec
-from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, own_tokens
+from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, own_tokens
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
@@ -20,7 +20,11 @@ from mesh_refresh.tokens import Tokens
 
 
 class Answered:
-    """Mesh answered. Each caller reads the answer for its own account, and the answer keeps to whom it is owed."""
+    """A reply of Mesh to one exchange. Each caller reads it for its own account.
+
+    It keeps the ledger of its outcomes: which refs have theirs, and to which one is owed still. A ref stands for one
+    account in the user's own terms, see `Call.ref`.
+    """
 
     __slots__ = (
         "_asker",
@@ -56,49 +60,55 @@ class Answered:
         self._client_secret = client_secret
         self._reply: Reply | None = None
         self.until = 0.0
-        """Until when it answers late callers. In the past where it does so only while it has reached nobody."""
-        # Of each ref: an outcome that holds a live token is owed to it until its hook or a caller has it.
+        """Until when it answers late callers. In the past where it does so only while an outcome of it is owed."""
+        # An outcome that holds a live token is owed to its ref until `on_outcome` or a caller of that ref has it.
         # Tuples, which the garbage collector visits once: answers are kept for half a minute.
-        self.told = NOBODY
-        """The refs whose outcome the hook has."""
-        self.reached = NOBODY
-        """The refs whose outcome the hook or a caller has."""
+        self.told = NO_REFS
+        """The refs whose outcome `on_outcome` has taken."""
+        self.reached = NO_REFS
+        """The refs whose outcome `on_outcome` or a caller has."""
         self.unreached: tuple[Call, ...] = ()
-        """A call of each ref to which the outcome is still owed."""
+        """One call of each ref to which the outcome is owed."""
 
     def tell(self, ref: Ref) -> None:
-        """The hook has the outcome of `ref`."""
+        """Note that `on_outcome` has taken the outcome of `ref`."""
         self.told = (*self.told, ref)
         self.reach(ref)
 
     def reach(self, ref: Ref) -> None:
-        """A caller has the outcome of `ref`."""
+        """Note that a caller has the outcome of `ref`."""
         if ref not in self.reached:
             self.reached = (*self.reached, ref)
 
     def owe(self, calls: Iterable[Call]) -> None:
-        """The outcome is owed to the refs of `calls` as well, but for those that it has reached."""
+        """Note that the outcome is owed to the refs of `calls` too, but for refs that have it."""
         owed = {call.ref: call for call in (*self.unreached, *calls)}
         self.unreached = tuple(call for ref, call in owed.items() if ref not in self.reached)
 
     @property
     def reply(self) -> Reply:
-        """The typed envelope, without what it may echo of the request."""
+        """The typed envelope, without the secrets that it may echo of the request. Decoded at the first use."""
         if self._reply is None:
             try:
                 reply = codec.decode_reply(self.http, at=self.received_at)
                 self._reply = reply.scrubbed((*self.request.secrets, self._client_secret))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the bytes are there
+            except Exception as error:  # noqa: BLE001 - a reply that no code can decode is kept as its bytes
                 fault = f"reading it raised {type(error).__name__}"
                 self._reply = Reply(self.http.status, BodyKind.CUT, body=self.http.raw or self.http.body, fault=fault)
         return self._reply
 
     def compact(self) -> None:
-        """Keep the bytes only: many are remembered, and every object is one more for the garbage collector to visit."""
+        """Drop the decoded reply, and keep its bytes. Many answers are remembered, and the garbage collector visits
+        every object of each.
+        """
         self._reply = None
 
     def outcome_for(self, call: Call) -> Result:
-        """What the answer means for the account of `call`. Never raises."""
+        """What the reply means for the account of `call`, by its strategy. Never raises.
+
+        An error is returned. A strategy that raises or returns anything else makes an `UnreadableReply`, which keeps
+        the bytes.
+        """
         try:
             outcome = call.strategy.interpret(self.request, call.tokens, self.reply, self.at)
             if is_outcome(outcome):
@@ -114,25 +124,25 @@ class Answered:
             return self._not_understood(call, f"raised {type(error).__name__} while it read the reply", error)
 
     def leaves_out(self, call: Call, outcome: Result) -> bool:
-        """Whether `outcome`, that of `call`, is of another account's exchange, and `call` needs one of its own."""
+        """Whether `outcome`, made for `call`, is of another account's exchange, so that `call` needs its own."""
         return isinstance(outcome, Refreshed) and self._is_nameless and self._is_of_another(call)
 
     def _is_of_another(self, call: Call) -> bool:
-        """Whether the request is known to be for another account than that of `call`, which has the same credential."""
+        """Whether the request was for another account than that of `call`, with which it shares a credential."""
         if call.tokens is self._asker or same_account(self._asker, call.tokens):
             return False
         sent = self.request.access_token
         return contradicts(self._asker, call.tokens) or (sent is not None and sent != call.tokens.auth_token)
 
     def _with_pending(self, call: Call, error: MeshRefreshError) -> MeshRefreshError:
-        """A refused code leaves the continuation good, and a strategy does not know it."""
+        """`error`, with the continuation where a code was refused: that stays good, and a strategy does not know it."""
         pending = call.pending or self.pending
         if isinstance(error, CodeRefused) and pending is not None:
             error.pending = pending
         return error
 
     def _not_understood(self, call: Call, what: str, cause: BaseException | None) -> UnreadableReply:
-        """The bytes are kept, like those of any odd reply."""
+        """The error that keeps the bytes of a reply which the strategy could not interpret."""
         try:
             may_hold_token = holds_new_token(self.request, call.tokens, self.reply)
         except Exception:  # noqa: BLE001 - of a body of any shape
@@ -149,7 +159,7 @@ class Answered:
 
 
 class Unusable(Answered):
-    """A transport of the user's brought something that cannot be used as a reply: never more than unreadable."""
+    """What a transport of the user's returned, where that is no reply. Every caller gets an `UnreadableReply`."""
 
     __slots__ = ("_body", "_what")
 
@@ -159,23 +169,26 @@ class Unusable(Answered):
         self._body = body
 
     def outcome_for(self, call: Call) -> UnreadableReply:
-        """What was returned."""
+        """An error with what the transport returned."""
         return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
 
 
 class Behind(Answered):
-    """What came on the connection behind the reply to a request, and may hold a token: never more than unreadable."""
+    """Bytes that came on the connection behind the reply to a request, and may hold a token.
+
+    Every caller gets an `UnreadableReply`.
+    """
 
     __slots__ = ("_body",)
 
     def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
         super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
         self._body = body
-        # Its own: a late caller with the spent token is to get what the reply brought, and not this.
+        # A key of its own: a late caller with the spent token gets the outcome of the reply, and not these bytes.
         self.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
 
     def outcome_for(self, call: Call) -> UnreadableReply:
-        """The bytes."""
+        """An error with the bytes."""
         return UnreadableReply(
             "More came on the connection behind the reply to this request.",
             body=self._body,
@@ -185,7 +198,7 @@ class Behind(Answered):
 
 
 def may_be_news(data: bytes, known: Iterable[str]) -> bool:
-    """Whether `data`, which came behind a reply, has or may hide a token that is not `known`."""
+    """Whether `data`, which came behind a reply, has a token that is not `known`, or may hide one."""
     found, hidden = codec.tokens_behind(data)
     return hidden or not found <= {*known}
 
@@ -201,7 +214,7 @@ def tokens_of(call: Call, result: Result) -> tuple[str, ...]:
 
 
 def _is_nameless(outcome: Refreshed | MfaRequired) -> bool:
-    """Whether the reply did not say of which account the entry is that was taken for the one asked for."""
+    """Whether the entry that was taken for the account asked for names no account."""
     return outcome.asked is not None and outcome.brought[outcome.asked].isdisjoint(("account_id", "mesh_account_id"))
 
 
@@ -211,8 +224,9 @@ def _is_for_all(outcome: Refreshed | MfaRequired) -> bool:
 
 
 def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | MfaRequired:
-    """`outcome` of another account's exchange for the account of `call`: of the entry asked for it takes the new
-    credential only, which both share. The access token is the other account's.
+    """`outcome`, of another account's exchange, for the account of `call`.
+
+    Both share a credential, so the account takes the new one. It takes no access token: that is of the other account.
     """
     asked = outcome.asked
     own = pass_on(call.tokens, call.credential(call.tokens), own_tokens(outcome), call.credential)
@@ -230,7 +244,7 @@ def _without_asked(outcome: Refreshed | MfaRequired, call: Call) -> Refreshed | 
 
 
 def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Refreshed | MfaRequired:
-    """`outcome` with what the caller's tokens had `gained` before as news of the account asked for."""
+    """`outcome` with the fields that the caller's tokens had `gained` before it counted as brought."""
     if not gained or outcome.asked is None:
         return outcome
     read = tuple(
@@ -241,7 +255,7 @@ def _with_gained(outcome: Refreshed | MfaRequired, gained: frozenset[str]) -> Re
 
 
 def is_outcome(value: object) -> bool:
-    """Whether `value`, which a strategy gave, is what it says: type checkers believe that it gives nothing else."""
+    """Whether `value`, which a strategy returned, is an outcome with parts of the right types."""
     if isinstance(value, Refreshed):
         number = len(value.all_tokens)
         if not number or not (_is_place(value.asked, number) and _is_place(value.shared, number)):
@@ -261,7 +275,7 @@ def _all_tokens(values: tuple[object, ...]) -> bool:
 
 
 def _named(value: object) -> str:
-    """The type of what a strategy gave. A coroutine is closed, which would complain that nobody awaited it."""
+    """The type of what a strategy returned. Closes a coroutine, which Python would warn of as never awaited."""
     if inspect.iscoroutine(value):
         value.close()
         return "a coroutine (its interpret must not be async)"

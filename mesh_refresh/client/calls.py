@@ -14,7 +14,7 @@ from mesh_refresh.replies.outcomes import CodeRefused, MfaRequired, Outcome, Ref
 from mesh_refresh.tokens import Tokens
 
 Ref = str | int | tuple[str | None, str | None]
-NOBODY: tuple[Ref, ...] = ()
+NO_REFS: tuple[Ref, ...] = ()
 
 Result = Refreshed | MfaRequired | MeshRefreshError
 """What a caller gets: returned, or raised."""
@@ -27,14 +27,14 @@ class SendOptions:
     max_requests: int | None = None
     """Requests at the most, instead of the client's `RetryPolicy.max_requests`."""
     before_send: Callable[[], Awaitable[object] | object] | None = None
-    """Called with the connection in hand, right before the bytes, and awaited where it can be. What it raises ends the
-    exchange as `NotSent`."""
+    """Called when there is a connection, right before the first byte, and awaited where it returns an awaitable. An
+    error that it raises ends the exchange as `NotSent`."""
     call_on_outcome: bool = True
-    """Whether `on_outcome` is told. Without it, an outcome that reaches no caller is still kept."""
+    """Whether `on_outcome` is called. Without it too, an outcome that reaches no caller is kept."""
     on_late: Callable[[Outcome], Awaitable[object] | object] | None = None
-    """Told, instead of `on_outcome`, what came too late and may hold a token: the outcome of a reply behind its
-    deadline, or an `UnreadableReply` with what came on the connection behind the reply. Awaited where it can be. It may
-    be called long after the exchange, and while the client closes."""
+    """Called in place of `on_outcome` with what came too late and may hold a token: the outcome of a reply that came
+    after the deadline, or an `UnreadableReply` with bytes that came on the connection behind the reply. Awaited where
+    it returns an awaitable. It may be called long after the exchange, and while the client closes."""
 
 
 DEFAULT_SENDING = SendOptions()
@@ -51,15 +51,15 @@ class Call:
     options: RefreshOptions = _PLAIN
     sending: SendOptions = DEFAULT_SENDING
     pending: MfaRequired | None = None
-    """The continuation, where the request has a code."""
+    """The continuation, where the request has an MFA code."""
     gained: frozenset[str] = frozenset()
-    """Fields of `tokens` that came after the ones which the caller keeps. They are news to the caller, even where the
-    reply leaves them out."""
+    """Names of fields of `tokens` that are newer than what the caller stores. To the caller they are news, also where
+    the reply leaves them out."""
 
     spent: MaskedStr | None = field(init=False, repr=False)
     """What its exchange spends: the credential of `tokens`."""
     key: str = field(init=False, repr=False)
-    """What is never in two exchanges at once."""
+    """Broker and credential. Two exchanges with one key never run at once."""
 
     def __attrs_post_init__(self) -> None:
         credential = self.credential(self.tokens)
@@ -77,13 +77,13 @@ class Call:
 
     @property
     def ref(self) -> Ref:
-        """Whose outcome it is, in the user's own terms; by the account's ids where the user has no terms for it."""
+        """Which account the outcome is of: the user's own key, or the account's ids where the user gave none."""
         tokens = self.tokens
         return tokens.ref if tokens.ref is not None else (tokens.account_id, tokens.mesh_account_id)
 
     @property
     def name(self) -> str:
-        """Whose it is, for log lines: the broker and the user's own key, or Mesh's id where there is none."""
+        """For log lines: the broker, with the user's own key or, where there is none, Mesh's id of the account."""
         tokens = self.tokens
         whose = (
             f"ref {tokens.ref!r}" if tokens.ref is not None else f"Mesh account {tokens.mesh_account_id or 'unknown'}"
@@ -95,17 +95,20 @@ class Call:
         return self.request == other.request and self.sending == other.sending
 
     def after(self, tokens: Tokens) -> "Call":
-        """The same call, as it stands with the tokens that came after these; its request is the same."""
+        """The same call with `tokens`, which came after its own. The request stays."""
         return evolve(self, tokens=tokens, gained=self.gained | changed_fields(self.tokens, tokens))
 
     def successor(self, tokens: Tokens) -> "Call":
-        """The same wish for the tokens that came after these."""
+        """The call to refresh `tokens`, which came after its own: with a new request.
+
+        Raises `InvalidRequest` where the strategy cannot build that.
+        """
         request = built(lambda: self.strategy.build(tokens, self.options))
         return evolve(self.after(tokens), request=request)
 
 
 def as_told(outcome: Refreshed | MfaRequired, before: Tokens) -> Refreshed | MfaRequired:
-    """`outcome` as that of the tokens that a caller brought."""
+    """`outcome` with the tokens that the caller brought as its `before`."""
     try:
         return evolve(outcome, before=before)
     except Exception:  # noqa: BLE001 - a class of the user's that cannot be made anew
@@ -122,15 +125,15 @@ def holds_live_token(outcome: Result) -> bool:
 
 
 def key_of(broker: str, credential: str) -> str:
-    """What a credential is found by. Text and not a tuple, which the garbage collector would have to visit."""
+    """The key of a credential. Text and not a tuple, which the garbage collector would have to visit."""
     return MaskedStr(f"{broker}\0{credential}")
 
 
 def goes_ahead_after(error: MeshRefreshError) -> bool:
     """Whether another request for the same token may be sent after one that ended with `error`.
 
-    Nothing is spent by what is retryable, and nothing by a refused code. Everything else is shared: what was refused
-    once is refused again, and what may be spent is not sent again.
+    A retryable error spends no token, and neither does a refused code. Any other error is shared: a refused token is
+    refused again, and a token that may be spent is not sent again.
     """
     return error.retryable or isinstance(error, CodeRefused)
 

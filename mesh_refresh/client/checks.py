@@ -11,7 +11,7 @@ from mesh_refresh.errors import InvalidRequest
 def check_not_waiting_for_itself(
     exchange: Exchange, what: str = "to refresh the very tokens that it works for"
 ) -> None:
-    """Raises `InvalidRequest` in code of the user's that would wait for the exchange that waits for it."""
+    """Raises `InvalidRequest` where code of the user's would wait for the very exchange that waits for it."""
     if exchange.delivery.number == working_for.get():
         part = "on_outcome" if exchange.answered is not None else "The transport, the secret or before_send"
         raise InvalidRequest(f"{part} asked {what}.")
@@ -24,5 +24,5 @@ def check_sending(sending: object) -> None:
 
 
 def is_a(value: object, cls: Any) -> bool:
-    """`isinstance`, out of sight of type checkers: they believe that nobody ever passes anything else."""
+    """`isinstance` for arguments whose declared type leaves type checkers no other case."""
     return isinstance(value, cls)

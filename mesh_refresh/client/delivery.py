@@ -1,4 +1,4 @@
-"""Bringing the result of an exchange to its hook and its callers, each caller's made for its own account."""
+"""Bringing the result of an exchange to `on_outcome` and to its callers, made for the account of each caller."""
 
 import asyncio
 import concurrent.futures
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import cast
 
 from mesh_refresh.client.answers import Answered
-from mesh_refresh.client.calls import NOBODY, Call, Ref, Result, holds_live_token
+from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.options import Hook
 from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
@@ -20,14 +20,15 @@ from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
 _log = logging.getLogger("mesh_refresh")
 
 _MOST_NESTED = 2
-"""How often what a hook gave may give something to await in its turn."""
+"""How many awaitables in a row are awaited, each returned by the one before, of which the hook returned the first."""
 
 _NONE: Mapping[Ref, NotSaved] = MappingProxyType({})
 
 working_for: ContextVar[int | None] = ContextVar("mesh_refresh_working_for", default=None)
-"""The number of the delivery for which this code of the user's works: its hook, its transport, its secret. Waiting for
-that would be waiting for oneself. Not the delivery itself, because timers keep the context in which they were made, and
-with it all that is in there."""
+"""In code of the user's (hook, transport, secret): the number of the delivery that waits for it.
+
+That code must not wait for this delivery. A number and not the delivery itself, because timers keep the context in
+which they were made, and with it all that the context refers to."""
 _numbers = itertools.count()
 
 
@@ -40,21 +41,21 @@ class Participant:
         self.call = call
         self.ref = call.ref
         self.context = context
-        """The context variables that its hook sees: its own, as they were when it joined."""
+        """The context variables that `on_outcome` sees: those of the caller at the time when it joined."""
         self.done: asyncio.Future[None] = loop.create_future()
         self.result: Result | None = None
-        """What the exchange means for its account, once somebody asked."""
+        """What the exchange means for its account. None: not made yet."""
         self.gone = False
-        """It was cancelled, or has its result."""
+        """Whether the caller was cancelled, or has its result."""
 
     def wake(self) -> None:
-        """Its result is made, and with the hook where that is to be told."""
+        """Wake the caller: its result is made, and `on_outcome` has it where it is called."""
         if not self.done.done():
             self.done.set_result(None)
 
 
 class Deliveries:
-    """The callers of one exchange, and what became of their outcomes."""
+    """The callers of one exchange, and the calls of `on_outcome` for their outcomes."""
 
     __slots__ = (
         "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_runtime", "_tellings",
@@ -67,16 +68,16 @@ class Deliveries:
         self._result_for = result_for
         self.number = next(_numbers)
         self._participants: list[Participant] = []
-        # Empty until needed: thousands of pending refreshes have none of these.
+        # No containers until they are needed: thousands of refreshes may be pending.
         self._failures: Mapping[Ref, NotSaved] = _NONE
         self._begun: tuple[Ref, ...] | None = None
-        """The refs whose hook was called, from the time on at which hooks are called."""
+        """The refs for which `on_outcome` was called. None until `save` calls it."""
         self._tellings: frozenset[asyncio.Task[None]] = frozenset()
         self._answered: Answered | None = None
-        """The answer that is brought, which keeps who has it. None where there is none: then nothing is owed."""
+        """The answer that is delivered, with the ledger of who has it. None: an error is, and nothing is owed."""
 
     def join(self, call: Call, context: Context | None = None) -> Participant:
-        """Count a caller in; what it has its hook told is told in `context`, which is this one unless given."""
+        """Add a caller. `on_outcome` runs in `context`, which is a copy of the current one unless given."""
         if context is None and self._hook_of(call) is not None:
             context = copy_context()
         participant = Participant(call, self._runtime.loop, context)
@@ -91,24 +92,24 @@ class Deliveries:
         return not all([participant.gone for participant in self._participants])
 
     def by_ref(self) -> dict[Ref, tuple[Participant, Result]]:
-        """Of each ref, a caller and what came of the exchange for it."""
+        """Of each ref, one caller and its result."""
         return {participant.ref: (participant, self._result(participant)) for participant in self._participants}
 
     def first_result(self) -> Result:
-        """That of the caller who began."""
+        """The result of the caller that began the exchange."""
         return self._result(self._participants[0])
 
     def forget_results(self) -> None:
-        """There will be another attempt."""
+        """Drop the results: there will be another request."""
         for participant in self._participants:
             participant.result = None
 
     async def save(self, answered: Answered | None) -> None:
-        """Tell the hook, once for each ref and all refs at the same time. Callers who join meanwhile are counted in.
+        """Call `on_outcome` once for each ref, for all refs at the same time. Callers that join meanwhile take part.
 
-        Where there are several refs, no caller waits for the hook of another ref.
+        No caller waits for the call of another ref.
         """
-        self._answered, self._begun = answered, NOBODY
+        self._answered, self._begun = answered, NO_REFS
         first, *others = self._participants
         if not others or all(participant.ref == first.ref for participant in others):
             hook = self._hook_to_call(first)  # in this task: another one would cost each refresh some of its time
@@ -124,7 +125,7 @@ class Deliveries:
             await asyncio.wait(self._tellings)
 
     def hand_out(self) -> None:
-        """Wake every caller. Nothing is awaited in here, so nobody can join in between."""
+        """Wake every caller. Awaits nothing, so no caller can join in between."""
         for participant in self._participants:
             self._result(participant)
             participant.wake()
@@ -133,7 +134,10 @@ class Deliveries:
         del self._result_for
 
     def received(self, participant: Participant) -> Result:
-        """What a caller is handed; it is with a caller from here on."""
+        """The result for `participant`, whose caller has it from here on.
+
+        Where `on_outcome` failed with it, that is a `NotSaved` which carries the outcome.
+        """
         participant.gone = True
         if self._answered is not None:
             self._answered.reach(participant.ref)
@@ -157,7 +161,7 @@ class Deliveries:
             for participant in self._participants
             if participant.ref not in reached and holds_live_token(self._result(participant))
         ]
-        if owed or self._answered.unreached:  # seldom: mostly its one caller has it
+        if owed or self._answered.unreached:  # seldom: mostly the one caller has it
             self._answered.owe(owed)
 
     def _result(self, participant: Participant) -> Result:
@@ -166,26 +170,26 @@ class Deliveries:
         return participant.result
 
     def _hook_to_call(self, participant: Participant) -> Hook | None:
-        """The hook, where it is to be told of this caller's outcome and was not yet."""
+        """The hook, where it has to be called with this caller's outcome, and was not yet called for its ref."""
         hook, ref = self._hook_of(participant.call), participant.ref
-        if hook is None or self._is_told(ref) or ref in (self._begun or NOBODY):
+        if hook is None or self._is_told(ref) or ref in (self._begun or NO_REFS):
             return None
         return hook if holds_live_token(self._result(participant)) else None
 
     def _serve(self, participant: Participant) -> None:
-        """Tell the hook in a task of its own, while other refs' are told; or wake it, where nothing is to be told."""
+        """Call the hook for this caller in a task of its own, or wake the caller where no call is needed."""
         ref, hook = participant.ref, self._hook_to_call(participant)
         if hook is not None:
-            self._begun = (*(self._begun or NOBODY), ref)
+            self._begun = (*(self._begun or NO_REFS), ref)
             task = ExchangeTask.of(self._tell_and_wake(hook, participant), self._runtime.loop)
             if not task.done():
                 self._tellings |= {task}
                 task.add_done_callback(self._told_one)
-        elif self._is_told(ref) or ref not in (self._begun or NOBODY):
+        elif self._is_told(ref) or ref not in (self._begun or NO_REFS):
             participant.wake()
 
     def _is_told(self, ref: Ref) -> bool:
-        """Whether its hook took the outcome, or refused it."""
+        """Whether the call of the hook for `ref` has ended, in order or not."""
         return ref in self._failures or (self._answered is not None and ref in self._answered.told)
 
     async def _tell_and_wake(self, hook: Hook, participant: Participant) -> None:
@@ -210,7 +214,10 @@ class Deliveries:
         return call.sending.on_late if self._is_late else None
 
     async def _finish(self, given: object, nested: int = 1) -> None:
-        """What an async hook returned may be the work itself, which is not awaited yet."""
+        """Await what an async hook returned, where that is an awaitable: it may be the work itself.
+
+        Raises `TypeError` where the awaitables do not end.
+        """
         work = _to_await(given)
         if work is None:
             return
@@ -256,7 +263,10 @@ class Deliveries:
 
 
 def _to_await(given: object) -> object:
-    """What is to be awaited of what a hook gave, or None. Raises `TypeError` where not one line of the hook has run."""
+    """The awaitable that a hook returned, or None.
+
+    Raises `TypeError` for a generator function: not one line of such a hook has run.
+    """
     if given is None or inspect.isawaitable(given):
         return given
     if isinstance(given, concurrent.futures.Future):  # of an executor, or of another event loop

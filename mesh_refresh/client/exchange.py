@@ -30,10 +30,10 @@ _NO_SECRET = MaskedStr()
 
 
 class Ended(Enum):
-    """Why an exchange was ended from our side."""
+    """Why the client ended an exchange."""
 
     DEADLINE = "the deadline passed"
-    ABANDONED = "nobody waits for it any more"
+    ABANDONED = "every caller was cancelled"
     CLOSING = "the client is being closed"
 
 
@@ -48,9 +48,9 @@ class ExchangeState(Enum):
 
 
 class Exchange:
-    """Runs in a task of its own that refuses cancels, shared by every caller with an equal request.
+    """One exchange, shared by every caller with an equal request. Runs in a task of its own that refuses cancels.
 
-    With `answered`, nothing is sent: the answer is one that is remembered, and only the delivery is left to do.
+    With `answered`, nothing is sent: a remembered answer is delivered to a late caller.
     """
 
     __slots__ = (
@@ -96,18 +96,18 @@ class Exchange:
         self._on_late = on_late
         self._watchers: tuple[asyncio.Future[None], ...] = ()
         self._early: tuple[HttpReply, ...] = ()
-        """What came behind a reply before the exchange was over."""
+        """What came behind a reply before the exchange was finished."""
         self._sent_at: datetime | None = None
         self._secret = _NO_SECRET
         self._is_late_start = begun is not None
         self._begun = runtime.loop.time() if begun is None else begun
-        """When its first caller came, who may have waited for another exchange before."""
+        """When its first caller came, in the loop's time. That caller may have waited for another exchange before."""
         self._task: ExchangeTask | None = None
         self._last: MeshRefreshError | None = None
         self._unknown: MeshRefreshError | None = None
 
     def start(self) -> None:
-        """Begin. The first caller has joined before, so that nothing can end without one."""
+        """Start the task. The first caller has joined before, so that the exchange cannot end without one."""
         if self.answered is None:
             self.runtime.deadlines.add(self, self._begun if self._is_late_start else None)
         self._task = ExchangeTask.of(self._run(), self.runtime.loop)
@@ -115,17 +115,20 @@ class Exchange:
     # Callers.
 
     def join(self, call: Call) -> Participant:
-        """Count a caller in."""
+        """Add a caller."""
         return self.delivery.join(call)
 
     def leave(self, participant: Participant) -> None:
-        """A caller was cancelled. Before the bytes and between attempts, an exchange that nobody waits for ends."""
+        """Note that a caller was cancelled. Without any caller left, an exchange ends, unless bytes may be out."""
         participant.gone = True
         if self.state is not ExchangeState.SENT and not self.delivery.wanted:
             self.end(Ended.ABANDONED)
 
     async def wait(self, until: float | None = None) -> bool:
-        """Until it is finished, without a share in it; whether it is, where `until`, in the loop's time, came first."""
+        """Wait until it is finished, or until the loop's time is `until`. Gives whether it is finished.
+
+        The outcome is not handed to the caller: see `join`.
+        """
         if self.state is not ExchangeState.FINISHED:
             loop = self.runtime.loop
             watcher: asyncio.Future[None] = loop.create_future()
@@ -139,10 +142,10 @@ class Exchange:
         return self.state is ExchangeState.FINISHED
 
     def end(self, reason: Ended) -> None:
-        """End it now. Once it has started only the deadline may, and once there is an answer nothing does."""
+        """End it now, unless its result is there already. While bytes may be out, only the deadline may do this."""
         if self.ended is None and self.answered is None and self.failed is None:
             self.ended = reason
-            # A task that is cancelled before its first step never takes it: nobody would be told of the end.
+            # A task that is cancelled before its first step never takes it, and would wake no caller.
             if self.state is not ExchangeState.NEW and self._task is not None:
                 self._task.end()
 
@@ -151,7 +154,10 @@ class Exchange:
         self.end(Ended.DEADLINE)
 
     def take_late(self, reply: HttpReply) -> None:
-        """What came too late, or behind the reply. It is of this exchange, however long ago that was."""
+        """Take a reply that came too late, or bytes behind the reply, from the transport. Never raises.
+
+        It belongs to this exchange, however long ago that was.
+        """
         if self._on_late is None:
             return
         came = as_reply(reply)
@@ -162,10 +168,10 @@ class Exchange:
         try:
             self._on_late(self, reply)
         except Exception as error:  # noqa: BLE001 - a transport calls it, which can do nothing about that
-            _log.error("what came after an exchange is lost: %s (%s)", type(error).__name__, self.call.name)
+            _log.error("bytes that came after an exchange are lost: %s (%s)", type(error).__name__, self.call.name)
 
     def answer_of(self, reply: HttpReply) -> Answered:
-        """A reply to the last request, however late it is."""
+        """`reply` as the answer to the last request, however late it is."""
         now = self.runtime.clock.now()
         return Answered(self.call, reply, self._sent_at or now, now, self._secret)
 
@@ -193,11 +199,11 @@ class Exchange:
             self._finish()
 
     async def _send_until_ended(self) -> None:
-        """Leaves `answered` or `failed`, whatever happens in it."""
+        """Send, until there is a result. Sets `answered` or `failed`, also where something unforeseen is raised."""
         try:
             self.failed = await self._attempts()
         except asyncio.CancelledError:
-            # Between two attempts, what the last one said is worth more than that there was no other.
+            # Between two requests, the error of the last one says more than that there was no other.
             self.failed = self._worst(self._last or self._end_error())
         except BaseException as error:
             self.failed = OutcomeUnknown(f"The exchange broke off: {type(error).__name__}.")
@@ -208,7 +214,7 @@ class Exchange:
             self.runtime.deadlines.remove(self)
 
     def _finish(self) -> None:
-        """Whatever went wrong: nobody is left waiting."""
+        """Wake every caller and every waiter, also where something unforeseen was raised."""
         self.state = ExchangeState.FINISHED
         self.delivery.hand_out()
         for watcher in self._watchers:
@@ -216,19 +222,19 @@ class Exchange:
         try:
             self._on_end(self)
         except Exception as error:  # noqa: BLE001 - the callers have their results
-            _log.error("an exchange is not remembered: %s (%s)", type(error).__name__, self.call.name)
+            _log.error("the end of an exchange is not remembered: %s (%s)", type(error).__name__, self.call.name)
         early, self._early = self._early, ()
         for reply in early:
             self.take_late(reply)
         self._pass_surplus_on()
 
     def _pass_surplus_on(self) -> None:
-        """What came behind the reply in the same breath: it is no part of the answer."""
+        """Take the bytes that came together with the reply, behind it: they are no part of the answer."""
         if self.answered is not None and self.answered.http.surplus:
             self.take_late(HttpReply.behind(self.answered.http.surplus))
 
     async def _attempts(self) -> MeshRefreshError | None:
-        """Send until there is an answer to keep (`answered` is set then), or an error to end with."""
+        """Send until a reply is a success (None; `answered` is set), or no further request may go out (its error)."""
         attempt = 0
         while self.ended is None:
             attempt += 1
@@ -257,7 +263,7 @@ class Exchange:
         return self._worst(self._end_error())
 
     def _worst(self, error: MeshRefreshError) -> MeshRefreshError:
-        """`error`, unless an earlier attempt may have spent the token: then that, which an outage must not hide."""
+        """`error`, or the error of an earlier request that may have spent the token: later ones must not hide that."""
         if self._unknown is None or error is self._unknown or error.needs_reconnect or error.token_may_be_spent:
             return error
         self.answered = None
@@ -266,7 +272,7 @@ class Exchange:
         return self._unknown
 
     async def _attempt(self) -> MeshRefreshError | None:
-        """Send once; None where the answer is a success."""
+        """Send once. Gives the error, or None where the reply is a success."""
         self.state, self._sent_at = ExchangeState.IDLE, None
         try:
             self._secret = await self.runtime.secret()
@@ -322,7 +328,7 @@ class Exchange:
         check = self.call.sending.before_send
         if check is not None:
             try:
-                # A plain function needs no task of its own: there is nothing in it to cancel.
+                # A plain function needs no task of its own: it has no await at which it could be cancelled.
                 looked = await run_foreign(check) if inspect.iscoroutinefunction(check) else check()
                 if inspect.isawaitable(looked):
                     awaitable = looked
@@ -339,7 +345,7 @@ class Exchange:
         self._sent_at = self.runtime.clock.now()
 
     def _end_error(self) -> MeshRefreshError:
-        """What a cancellation means: ours, or a shutdown's that hit one of the tasks that aiohttp works with."""
+        """The error for a cancelled attempt: by `end`, or by a shutdown that hit a task of aiohttp's."""
         reason = self.ended.value if self.ended else "a task that it needs was cancelled"
         if self.state is ExchangeState.SENT:
             return OutcomeUnknown(f"The request was sent, but no answer came back: {reason}.")

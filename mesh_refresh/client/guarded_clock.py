@@ -1,4 +1,4 @@
-"""A clock of the user's, which may be wrong but can cost no token."""
+"""A guard around a clock of the user's: a clock that fails must not cost a token."""
 
 import logging
 from datetime import UTC, datetime
@@ -10,14 +10,14 @@ _log = logging.getLogger("mesh_refresh")
 
 
 def guarded(clock: Clock) -> Clock:
-    """`clock`, which nothing can go wrong with."""
+    """`clock`, with a guard unless it is the machine's own."""
     return clock if type(clock) is SystemClock else GuardedClock(clock)
 
 
 class GuardedClock:
-    """Tells what `clock` tells. Where that raises or tells no time, the machine's clocks go on from what it told last.
+    """Tells the time of `clock`. Where that raises or tells no time, the machine's clock goes on from its last time.
 
-    It is asked when a reply has come, which is too late to refuse it.
+    The time is read when a reply has come: too late to refuse the clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -25,7 +25,7 @@ class GuardedClock:
         self._system = SystemClock()
         self._last: float | None = None
         self._at = self._system.monotonic()
-        """What the machine's clock told when `_last` was told."""
+        """The machine's time at `_last`."""
         self._said = False
 
     def now(self) -> datetime:

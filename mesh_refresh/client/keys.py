@@ -1,4 +1,4 @@
-"""The client keys and the base URL: what is wrong with them is said before any I/O, and without showing them."""
+"""The client keys and the base URL: checked before any I/O, and never shown in an error."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ REFRESH_PATH = "/api/v1/token/refresh"
 ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE = "MESH_CLIENT_ID", "MESH_CLIENT_SECRET", "MESH_BASE_URL"
 
 ClientSecret = str | Callable[[], str | Awaitable[str]]
-"""A secret, or a callable (sync or async) that is asked for it before each request."""
+"""A secret, or a callable (sync or async) that gives it and is called before each request."""
 
 _PRODUCTION_HOST = "integration-api.meshconnect.com"
 _SANDBOX_HOST = "sandbox-integration-api.meshconnect.com"
@@ -24,7 +24,7 @@ _SANDBOX_BROKERS = {BrokerType.SANDBOX, BrokerType.SANDBOX_COINBASE}
 
 @hides_locals
 def checked_key(name: str, value: object, wanted: str = "a string") -> str:
-    """`value` as it is. Raises `InvalidRequest` where it cannot be a key, without showing it."""
+    """`value` as it is. Raises `InvalidRequest` where it cannot be a key. The error does not show it."""
     if not isinstance(value, str):
         raise InvalidRequest(f"The {name} must be {wanted}, not {type(value).__name__}.")
     if not value.strip():

@@ -1,4 +1,4 @@
-"""Answers that still count after their exchange: of those that spent a token lately, and those that reached nobody."""
+"""Answers that count after their exchange: of exchanges that spent a token lately, and those with an outcome owed."""
 
 import asyncio
 import weakref
@@ -14,7 +14,7 @@ from mesh_refresh.masking import MaskedStr
 from mesh_refresh.replies.outcomes import Outcome, Refreshed
 
 REMEMBERED = 30.0
-"""For how many seconds a caller who still brings a spent token gets what came after it."""
+"""For how many seconds a caller with a spent token gets the outcome of the exchange that spent it."""
 
 
 class Memory:
@@ -22,14 +22,14 @@ class Memory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # In the order of their ends. A plain dict would look for its first key past all that were taken out before it.
+        # In the order of their ends. A plain dict searches for its first key past every key that was deleted before.
         self._spent: OrderedDict[str, Answered] = OrderedDict()
         self._kept: dict[Answered, None] = {}
         self._recalled: dict[Answered, Exchange] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, exchange: Exchange) -> None:
-        """Remember a finished exchange, where it spent a token or a code. Its callers do not have their results yet."""
+        """Remember the answer of an exchange that spent a token or a code, before its callers have their results."""
         answered, call = exchange.answered, exchange.call
         if answered is None:
             return
@@ -38,7 +38,7 @@ class Memory:
         result = exchange.delivery.first_result()
         key: str | None = call.key
         if not rotated(result, call):
-            # The credential may still be good while the code is used up: bringing it again gets the same answer.
+            # The credential may be good still, while the code is used up: a call with both gets the same answer.
             key = _code_key(call) if isinstance(result, Refreshed) else None
         if key is not None:
             answered.until = now + REMEMBERED
@@ -49,24 +49,24 @@ class Memory:
 
     @property
     def recalled(self) -> Collection[Exchange]:
-        """Every delivery to late callers that is under way."""
+        """Every delivery of a remembered answer that is under way."""
         return self._recalled.values()
 
     def recall(self, answered: Answered) -> Exchange | None:
-        """The delivery to late callers that is under way, if there is one."""
+        """The delivery of `answered` that is under way, or None."""
         return self._recalled.get(answered)
 
     def begin(self, answered: Answered, exchange: Exchange) -> None:
-        """`exchange` brings a remembered answer to a late caller, and to the hook if it is of a new ref."""
+        """Note that `exchange` delivers a remembered answer to a late caller, and to `on_outcome` for a new ref."""
         self._recalled[answered] = exchange
 
     def end(self, exchange: Exchange) -> None:
-        """It did; late callers from here on need another one."""
+        """Note that `exchange` has delivered its answer: a further late caller needs another delivery."""
         if exchange.answered is not None:
             self._recalled.pop(exchange.answered, None)
 
     def settle(self, exchange: Exchange) -> None:
-        """No caller of a finished exchange waits any more: what it owes is kept until a hook or a caller has it."""
+        """Keep the answer of a finished exchange, without any caller left, for as long as an outcome of it is owed."""
         answered = exchange.answered
         if answered is None:
             return
@@ -79,7 +79,10 @@ class Memory:
         answered.compact()
 
     def newest(self, call: Call) -> tuple[Answered, Call] | None:
-        """The last answer in the chain that begins with the token of `call`, and `call` as it stands before it."""
+        """The last remembered answer of the chain of exchanges that begins with the token of `call`.
+
+        With it, `call` as it stands before that answer. None where no exchange of the token is remembered.
+        """
         found = self._find(call.key)
         if found is None and (code_key := _code_key(call)) is not None:
             found = self._find(code_key)
@@ -98,14 +101,14 @@ class Memory:
             seen.add(found)
 
     def forget(self) -> None:
-        """The client is closed, and nobody brings a spent token any more: only what reached nobody is kept."""
+        """Forget the answers that owe nothing: the client is closed, and takes no further call."""
         self._spent = OrderedDict((key, answered) for key, answered in self._spent.items() if answered in self._kept)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def unreached(self) -> tuple[Outcome, ...]:
-        """Every outcome that is with nobody."""
+        """Every outcome that is owed."""
         outcomes = [answered.outcome_for(call) for answered in self._kept for call in answered.unreached]
         return tuple(outcomes)  # type: ignore[arg-type]  # only calls with an outcome that holds a token are kept
 
@@ -117,7 +120,7 @@ class Memory:
             self._forget_in(0.0)
 
     def _drop_what_came_before(self, answered: Answered) -> None:
-        """What reached nobody and was refreshed on since is out of date: saving it would undo what came after."""
+        """Drop the outcomes owed whose tokens `answered` renewed since: saving one would undo the newer tokens."""
         for kept in list(self._kept):
             after = [(call, own_tokens(kept.outcome_for(call))) for call in kept.unreached]
             if any(own is not None and call.key_for(own) == answered.key for call, own in after):
@@ -131,13 +134,16 @@ class Memory:
         return now < answered.until or answered in self._recalled or answered in self._kept
 
     def _forget_in(self, seconds: float) -> None:
-        """For a client that is idle: its answers hold live tokens. In a context of its own, because timers keep it."""
+        """Start the timer that forgets the answers of an idle client, because they hold live tokens.
+
+        In an empty context, because a timer keeps its context, and with it all that the context refers to.
+        """
         loop = asyncio.get_running_loop()
         me: weakref.ref[Memory] = weakref.ref(self)
         self._timer = loop.call_later(max(seconds, REMEMBERED / 30), _forget_all_old, me, context=Context())
 
     def forget_all_old(self) -> None:
-        """What the half minute is over for, and come again when it is for the next."""
+        """Forget the answers whose time is over, and start the timer for the next one."""
         self._timer, now = None, self._clock.monotonic()
         self._forget_old(now, len(self._spent))
         oldest = next(iter(self._spent.values()), None)
@@ -145,13 +151,13 @@ class Memory:
             self._forget_in(oldest.until - now)
 
     def _forget_old(self, now: float, most: int = 2) -> None:
-        # Two from the old end for each new one: it never grows beyond half a minute's exchanges, and no step is long.
+        # Two old answers for each new one: no more than half a minute's answers are held, and no step is long.
         for _ in range(most):
             key = next(iter(self._spent), None)
             if key is None or now < self._spent[key].until:
                 return
             if self._lives(self._spent[key], now):
-                self._spent.move_to_end(key)  # so that one that is kept for long hides no others
+                self._spent.move_to_end(key)  # an answer that is kept for long must not hide older ones
             else:
                 del self._spent[key]
 
@@ -162,7 +168,7 @@ def _code_key(call: Call) -> str | None:
 
 
 def _forget_all_old(memory: "weakref.ref[Memory]") -> None:
-    """Of a client that is still there."""
+    """Forget for a client that was not freed meanwhile."""
     found = memory()
     if found is not None:
         found.forget_all_old()

@@ -1,4 +1,4 @@
-"""`MeshClient`: what a user types."""
+"""`MeshClient`, the class that users call."""
 
 import asyncio
 import logging
@@ -38,11 +38,11 @@ _log = logging.getLogger("mesh_refresh")
 _Exchanging = Coroutine[Any, Any, Refreshed | MfaRequired]
 
 _GRACE = 1.0
-"""Seconds beyond its own deadline for which a caller waits for another's exchange."""
+"""Seconds beyond its own deadline for which a caller waits for another caller's exchange."""
 
 _being_closed: ContextVar[int | None] = ContextVar("mesh_refresh_being_closed", default=None)
-"""The `id` of the client whose transport is being closed: it cannot wait for itself. An `id`, because timers keep the
-context in which they were made, and with it all that is in there."""
+"""In a transport's `aclose`: the `id` of the client that calls it, for which the transport must not wait. An `id`,
+because timers keep the context in which they were made, and with it all that the context refers to."""
 
 
 class MeshClient:
@@ -50,11 +50,13 @@ class MeshClient:
 
     `client_secret` is a string, or a callable (sync or async) that is asked before each request. `strategies` maps
     brokers to strategies beside the shipped ones, or is a whole `StrategyRegistry`. `on_outcome` (sync or async) is
-    given every outcome that may hold a live token, before `refresh` returns and also when its caller is gone; it may
-    take `on_outcome_timeout` (30 seconds). `transport` sends the requests; the client closes it.
+    called with every outcome that may hold a live token: before `refresh` returns, and also when its caller was
+    cancelled. It may take `on_outcome_timeout` (30 seconds). `transport` sends the requests; the client closes it.
+    `base_url`, `retry` and `clock` are the other options; `ClientOptions` has them all with their types.
 
-    Make it anywhere; it belongs to the event loop in which it is first used. Raises `InvalidRequest` for keys that
-    cannot be right, such as keys with blanks around them, and for a base URL that tokens must not be sent to.
+    A client can be made anywhere, and belongs to the event loop in which it is first used. Raises `InvalidRequest` for
+    keys that cannot be right, such as keys with blanks around them, for wrong options, and for a base URL that tokens
+    must not be sent to.
 
     Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
     """
@@ -88,23 +90,23 @@ class MeshClient:
 
     @property
     def retry(self) -> RetryPolicy:
-        """How often and how long one `refresh` tries."""
+        """How often and for how long one `refresh` tries."""
         return self._runtime.retry
 
     @property
     def closed(self) -> bool:
-        """Whether `aclose` was called: nothing is sent any more."""
+        """Whether `aclose` was called. A closed client sends nothing."""
         return self._closed
 
     @property
     def clock(self) -> Clock:
-        """What lifetimes are told in."""
+        """The clock that lifetimes of tokens are told in."""
         return self._runtime.given_clock
 
     def may_resend(self, tokens: Tokens) -> bool:
-        """Whether the strategy of the tokens' broker lets them be sent again after an exchange of unknown outcome.
+        """Whether the strategy of their broker lets `tokens` be sent again after an exchange of unknown outcome.
 
-        A strategy whose `may_resend` raises does not. Where it cannot even build a request, none is sent.
+        False where its `may_resend` raises. True where it cannot build a request: then none is sent.
         """
         strategy = self._registry[tokens.broker]
         try:
@@ -114,9 +116,9 @@ class MeshClient:
         return allows_resending(strategy, request)
 
     def credential(self, tokens: Tokens) -> str | None:
-        """What an exchange of `tokens` spends, by their broker's strategy. None: they cannot be exchanged.
+        """What an exchange of `tokens` spends, by the strategy of their broker. None: they cannot be exchanged.
 
-        Where the strategy's `credential` raises, it is the refresh token.
+        It is the refresh token where the strategy's `credential` raises.
         """
         return credential_of(self._registry[tokens.broker], tokens)
 
@@ -135,14 +137,15 @@ class MeshClient:
         create_new_refresh_token: bool | None = None,
         sending: SendOptions = DEFAULT_SENDING,
     ) -> Refreshed | MfaRequired:
-        """Exchange `tokens` for fresh ones.
+        """Exchange `tokens` for fresh ones. Returns when `on_outcome` has the outcome.
 
-        Callers who ask for the same at the same time share one request. A cancelled caller gets its `CancelledError`
-        at once, while an exchange whose bytes may be out runs on until `on_outcome` has what came of it.
-        `create_new_refresh_token` asks for a new refresh token too (TD Ameritrade). `sending` is for code that keeps
+        Callers with equal requests at the same time share one exchange. A cancelled caller gets its `CancelledError`
+        at once; an exchange whose bytes may be out runs on until `on_outcome` has its outcome.
+        `create_new_refresh_token` asks for a new refresh token too (TD Ameritrade). `sending` is for code that stores
         tokens under a lease of its own.
 
-        Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`.
+        Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`. Raises `NotSaved`, with the
+        outcome on it, where `on_outcome` failed.
         """
         if not is_a(tokens, Tokens):
             del tokens  # a traceback may be rendered with its locals
@@ -160,9 +163,10 @@ class MeshClient:
     async def submit_mfa(
         self, pending: MfaRequired, code: str, *, sending: SendOptions = DEFAULT_SENDING
     ) -> Refreshed | MfaRequired:
-        """Answer the broker's question with `code`. It may ask again.
+        """Answer the broker's question with `code`. The broker may ask again: then the outcome is a `MfaRequired`.
 
-        Raises `CodeRefused` for a wrong code: `pending` is still good then. Otherwise like `refresh`.
+        Raises `CodeRefused` for a wrong code: `pending` is good still, and takes another code. Raises the errors of
+        `refresh` too.
         """
         code = MaskedStr(code) if isinstance(code, str) else ""
         if not is_a(pending, MfaRequired):
@@ -178,14 +182,13 @@ class MeshClient:
         return await self._exchange(call)
 
     async def aclose(self) -> None:
-        """Wait for every exchange whose bytes may be out, end the others, close the transport.
+        """Wait for every exchange whose bytes may be out, end the others, and close the transport.
 
-        All of this is done before it returns or raises, also where its caller is cancelled meanwhile, once or again
-        and again; the `CancelledError` comes at its end. A transport of yours may take `on_outcome_timeout` to
-        close.
+        All of this is done before it returns or raises. A caller that is cancelled meanwhile, once or several times,
+        gets its `CancelledError` at the end. A transport of yours may take `on_outcome_timeout` to close.
 
-        Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`,
-        at each call, until somebody brings their tokens. Safe to call twice.
+        Raises `NotSaved` with every outcome that reached neither a caller nor `on_outcome`: at each call, because an
+        outcome is owed until a caller has it. Safe to call twice.
         """
         for exchange in (*self._running.values(), *self._memory.recalled):
             check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
@@ -213,7 +216,7 @@ class MeshClient:
         _being_closed.set(id(self))
         failure: BaseException | None = None
         try:
-            # It may bring what came on its connections since. Ours needs no time-out: it waits for nobody.
+            # The transport may bring what came on its connections since. Ours needs no time-out: it waits for nothing.
             transport = self._runtime.transport
             limit = None if type(transport) is AiohttpTransport else self._runtime.hook_timeout
             await run_foreign(transport.aclose, timeout=limit, again=False)
@@ -330,7 +333,7 @@ class MeshClient:
         self._settle(exchange)
 
     def _on_late(self, exchange: Exchange, reply: HttpReply) -> None:
-        """The reply came after its exchange was given up, or bytes came behind it: the hook is told of news."""
+        """Deliver a reply that came after its exchange was given up, or bytes behind a reply, where they are news."""
         callers = exchange.delivery.by_ref().values()
         answered = exchange.answer_of(reply)
         if reply.is_behind:
@@ -341,9 +344,9 @@ class MeshClient:
             answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._runtime.clock.now())
         late = Exchange(exchange.runtime, exchange.call, self._on_recalled, answered, is_late=True)
         for caller, _ in callers:
-            late.delivery.join(caller.call, caller.context).gone = True  # nobody waits for it
+            late.delivery.join(caller.call, caller.context).gone = True  # the caller has its result already
         if not reply.is_behind:
-            self._memory.add(late)  # before the hook has it: a caller with the spent token is to wait for that
+            self._memory.add(late)  # before the hook has it: a caller with the spent token waits for that
         self._memory.begin(answered, late)
         late.start()
 

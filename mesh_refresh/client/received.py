@@ -1,7 +1,7 @@
-"""What a transport of the user's returned, as a reply. Pure, and it never raises.
+"""Reading as a reply what a transport of the user's returned. Pure, and it never raises.
 
-It comes after the token is spent, so nothing is refused for its type: a reply that can be used but for that is used,
-and of anything else the bytes are kept.
+The token is spent by then, so no value is refused for its type: what can be read as a reply is used, and the bytes of
+anything else are kept.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +24,10 @@ _BODIES = ("body", "content", "data", "text")
 
 
 def as_reply(value: object, *, body: object = None) -> HttpReply | MaskedBytes:
-    """`value` as an `HttpReply` with nothing but the types that it declares, or the bytes of what cannot be one.
+    """`value` as an `HttpReply` with exactly the types that it declares, or the bytes of a value that cannot be one.
 
-    Text is encoded, "200" is 200, pairs become headers, and a body that was parsed already is JSON again. A response of
-    an HTTP library's is taken by its attributes, with the `body` that was read of it, where one was.
+    Text is encoded, "200" becomes 200, pairs become headers, and a parsed body becomes JSON again. A response object of
+    an HTTP library is read by its attributes, with `body` where that was read from it before.
     """
     if not isinstance(value, HttpReply) and (status := _attribute(value, _STATUSES, _status)) is not None:
         found = body if body is not None else _attribute(value, _BODIES, _bytes_in)
@@ -44,14 +44,14 @@ def as_reply(value: object, *, body: object = None) -> HttpReply | MaskedBytes:
 
 
 def is_unread(value: object) -> bool:
-    """Whether `value` is a response of an HTTP library's whose body has to be read first."""
+    """Whether `value` is a response object of an HTTP library whose body has to be read first."""
     if isinstance(value, HttpReply) or _attribute(value, _STATUSES, _status) is None:
         return False
     return _attribute(value, _BODIES, _bytes_in) is None and callable(getattr(value, "read", None))
 
 
 def _attribute(value: object, names: Iterable[str], read: Callable[[object], _T | None]) -> _T | None:
-    """The first of these attributes that can be read. It may be a property that raises."""
+    """The first of these attributes that `read` understands. Attributes may be properties that raise."""
     for name in names:
         try:
             found = read(getattr(value, name, None))
@@ -63,7 +63,7 @@ def _attribute(value: object, names: Iterable[str], read: Callable[[object], _T 
 
 
 def bytes_of(value: object) -> MaskedBytes:
-    """All of `value` that can be had: its bytes, its text or its JSON, else what its `repr` shows."""
+    """All bytes that `value` offers: its own, its text or its JSON encoded, else its `repr`."""
     try:
         found = _bytes_in(value)
         return MaskedBytes(repr(value).encode(errors="replace") if found is None else found)
@@ -107,7 +107,7 @@ def _is_none(value: object) -> bool:
 
 
 def _bytes_in(value: object) -> bytes | None:
-    """Exactly bytes; None where there are none in it."""
+    """`value` as exactly `bytes`; None where it is neither bytes, text nor JSON."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, str):
@@ -132,7 +132,7 @@ def _status(value: object) -> int | None:
 
 
 def _headers(value: object) -> MaskedDict:
-    """Names and values as text; what comes twice is joined. No header is worth a reply: what is odd is left out."""
+    """Names and values as text; a repeated name has its values joined. A header that cannot be read is left out."""
     found = MaskedDict()
     try:
         items = value.items() if isinstance(value, Mapping) else cast("Iterable[Any]", value or ())

@@ -1,6 +1,6 @@
-"""What a strategy built, checked before any I/O. Pure.
+"""Checking the request that a strategy built, before any I/O. Pure.
 
-A strategy may be the user's, and what is wrong with a request must not be found out when the token is spent.
+A strategy may be the user's. An error in a request has to be found before the token is spent.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from mesh_refresh.validation import wrong_broker, wrong_metadata, wrong_text
 
 
 def built(build: Callable[[], object]) -> RefreshRequest:
-    """The request that `build` makes. Raises `InvalidRequest` where it raises, or makes something that cannot be sent.
+    """The request that `build` returns. Raises `InvalidRequest` where `build` raises, or the request cannot be sent.
 
-    The error names the field that is wrong, and never shows what is in it.
+    The error names the wrong field and does not show its value.
     """
     try:
         request = build()
         wrong = _wrong_request(request)
     except MeshRefreshError:
         raise
-    except (Exception, asyncio.CancelledError) as error:  # nothing is awaited here, so nobody cancelled
+    except (Exception, asyncio.CancelledError) as error:  # nothing is awaited here: no task was cancelled
         what = f"The strategy raised {type(error).__name__}, and built no request; nothing was sent."
         raise InvalidRequest(what) from error
     if wrong is None and isinstance(request, RefreshRequest):
@@ -32,10 +32,10 @@ def built(build: Callable[[], object]) -> RefreshRequest:
 
 
 def _wrong_request(request: object) -> str | None:
-    """What is wrong with it, or None."""
+    """What is wrong with `request`, as the rest of a sentence; None where nothing is."""
     if not isinstance(request, RefreshRequest):
         if inspect.iscoroutine(request):
-            request.close()  # nobody will await it
+            request.close()  # Python would warn that it is never awaited
         return f"no RefreshRequest, but {type(request).__name__}"
     # Of any type: type checkers believe the declaration.
     refresh_token: object = request.refresh_token
@@ -43,7 +43,7 @@ def _wrong_request(request: object) -> str | None:
     if type(request.type) is BrokerType and create is None and request.metadata is None and refresh_token is not None:
         texts: tuple[object, ...] = (refresh_token, request.access_token, request.trade_token, request.mfa_code)
         if all([text is None or (isinstance(text, str) and text.isascii()) for text in texts]):
-            return None  # nearly always, and it is on the way of every refresh
+            return None  # the common case, quickly: every refresh comes here
     wrong = (
         (wrong_broker(request.type) and "type must be a BrokerType or another non-empty string")
         or (not isinstance(refresh_token, str) and "refresh_token must be a string")

@@ -1,4 +1,4 @@
-"""The client secret in force, from a callable of the user's where there is one."""
+"""Reading the client secret in force, from a callable of the user's where there is one."""
 
 import inspect
 from collections.abc import Awaitable
@@ -10,7 +10,10 @@ from mesh_refresh.tasks import run_foreign
 
 
 async def current_secret(secret: ClientSecret, base_url: str) -> MaskedStr:
-    """The secret to send now. Raises `NotSent` where its callable failed, `InvalidRequest` where it gave no key."""
+    """The secret to send now.
+
+    Raises `NotSent` where its callable raises, and `InvalidRequest` where the callable returns what cannot be a key.
+    """
     if isinstance(secret, str):
         return MaskedStr(secret)
     value: object

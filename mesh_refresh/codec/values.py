@@ -4,7 +4,7 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any
 
-from mesh_refresh.blank import LONGEST_WORD, some
+from mesh_refresh.blank import some
 from mesh_refresh.enums import AuthStatus, known
 
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
@@ -18,8 +18,7 @@ def text(value: Any) -> str | None:
 def identifier(value: Any) -> str | None:
     """An id or a token: text that is not blank. One written as a number is still one."""
     if type(value) is str:
-        # As `is_blank` does, without its call.
-        return value if len(value) > LONGEST_WORD and "!" <= value < "\x7f" else some(value)
+        return some(value)
     return str(value) if type(value) is int else None
 
 

@@ -54,6 +54,14 @@ def has_id(tokens: Named) -> bool:
     return bool(tokens.account_id or tokens.mesh_account_id)
 
 
+def one_lacks_id(one: Named, other: Named) -> bool:
+    """Whether ids cannot tell that both are of different accounts, because one of them has none.
+
+    Each being the only account of its login, they are the same one.
+    """
+    return not (has_id(one) and has_id(other))
+
+
 def is_same_pair(one: Tokens, other: Tokens) -> bool:
     """Whether both have the same tokens, to the byte."""
     return all(getattr(one, name) == getattr(other, name) for name in _SECRETS)
@@ -109,7 +117,11 @@ def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found:
     repeats: dict[int, list[int]] = {}
     for index, entry in enumerate(entries):
         if found[index] is None:
-            hits = [place for place, it in enumerate(accounts) if _repeats(entry, it) and not contradicts(entry, it)]
+            hits = [
+                place
+                for place, account in enumerate(accounts)
+                if _repeats(entry, account) and not contradicts(entry, account)
+            ]
             for place in hits:
                 repeats.setdefault(place, []).append(index if len(hits) == 1 else -1)
     for place, indexes in repeats.items():

@@ -4,7 +4,7 @@ Absent is not erased. A lifetime belongs to the token that it came with. What be
 other: the entry of a sibling has the tokens that the reply gives it, and no refresh token where the reply has none.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -259,28 +259,35 @@ def _bare(tokens: Tokens, entry: BrokerAccountTokens) -> Tokens:
 def _renewed(
     old: Tokens, entry: BrokerAccountTokens, shared: str | None, content: BrokerRefreshTokenResponse, at: datetime
 ) -> Tokens:
-    account, ids = entry.account, (old.account_id, old.mesh_account_id)
-    if account is not None:
-        ids = (account.account_id or ids[0], account.mesh_account_id or ids[1])
-    expires_at, refresh_ends = old.expires_at, old.refresh_token_expires_at
-    if (new := entry.access_token or entry.token_id) is not None:
-        known_end = old.expires_at if new == old.auth_token else None
-        expires_at = at + content.expires_in if content.expires_in else known_end
+    """`old` with what `entry` has; `shared` is a new refresh token for an entry without one. Absent is not erased."""
+    account = entry.account or _NO_ACCOUNT
+    access = entry.access_token or entry.token_id
     refresh = entry.refresh_token or shared
-    if refresh is not None:
-        known_end = old.refresh_token_expires_at if refresh == old.refresh_token else None
-        refresh_ends = at + content.refresh_token_expires_in if content.refresh_token_expires_in else known_end
-    access_token = entry.access_token
-    if access_token is None and entry.token_id in (None, old.token_id):
-        # A new token id stands in its place: carried over, the old access token would be taken for the newer one.
-        access_token = old.access_token
+    # A new token id takes the place of the old access token: both sent, the old one would be taken for the newer.
+    replaces_access = entry.access_token is None and entry.token_id not in (None, old.token_id)
     return old.renewed(
         refresh or old.refresh_token,
-        access_token,
+        entry.access_token if replaces_access else entry.access_token or old.access_token,
         entry.token_id or old.token_id,
-        ids,
-        (at, expires_at, refresh_ends),
+        (account.account_id or old.account_id, account.mesh_account_id or old.mesh_account_id),
+        (
+            at,
+            _end(access, old.auth_token, old.expires_at, content.expires_in, at),
+            _end(refresh, old.refresh_token, old.refresh_token_expires_at, content.refresh_token_expires_in, at),
+        ),
     )
+
+
+def _end(
+    token: str | None, old: str | None, old_end: datetime | None, lifetime: timedelta | None, at: datetime
+) -> datetime | None:
+    """When `token` of a reply ends. A lifetime belongs to the token that it came with.
+
+    Without a token, or with the `old` one again, the end stays. A new token without a lifetime has no known end.
+    """
+    if token is not None and lifetime is not None:
+        return at + lifetime
+    return old_end if token is None or token == old else None
 
 
 def continuation_token(tokens: Tokens, content: BrokerRefreshTokenResponse, merged: Merged) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from mesh_refresh.replies.brought import adopt
-from mesh_refresh.replies.identity import contradicts, entry_of, has_id, same_account
+from mesh_refresh.replies.identity import entry_of, has_id, one_lacks_id, same_account
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
 from mesh_refresh.tokens import Tokens
 
@@ -45,19 +45,10 @@ def _entry_of(
             return index
     if (found := entry_of(stored, all_tokens, may_be_last=False)) is not None:
         return found
-    if asked is not None and asked < len(all_tokens) and _may_be_asked(stored, before, all_tokens, asked):
+    may_be_asked = len(all_tokens) == 1 or not has_id(before)
+    if may_be_asked and asked is not None and asked < len(all_tokens) and one_lacks_id(stored, all_tokens[asked]):
         return asked
     if shared is not None or has_id(stored):
         return shared
     # Several entries without ids cannot be told apart, so the first one is taken.
     return next((index for index, tokens in enumerate(all_tokens) if not has_id(tokens)), None)
-
-
-def _may_be_asked(stored: Tokens, before: Tokens, all_tokens: Sequence[Tokens], asked: int) -> bool:
-    """Whether `stored`, which no id finds, is of the account asked for: one of both has no id, and nothing speaks
-    against it.
-    """
-    own = all_tokens[asked]
-    if contradicts(stored, own) or (has_id(stored) and has_id(own)):
-        return False
-    return len(all_tokens) == 1 or not has_id(before)

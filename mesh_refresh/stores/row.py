@@ -73,8 +73,12 @@ class ClaimRequest:
     @property
     def ahead(self) -> datetime:
         """A row that was changed after this, and has a due time, is due: the clock was put back since."""
-        wall = self.wall or self.now
-        return wall + min(CLOCK_TOLERANCE, _END - wall)
+        return ahead_of(self.wall or self.now)
+
+
+def ahead_of(wall: datetime) -> datetime:
+    """What was written after this, by the wall clock, was written before that clock was put back to `wall`."""
+    return wall + min(CLOCK_TOLERANCE, _END - wall)
 
 
 @frozen
@@ -143,6 +147,8 @@ class Resealed:
     """What came of sealing every row anew."""
 
     number: int = 0
-    """Rows that are sealed with the first key now."""
+    """Logins that are sealed with the first key now."""
     unopened: LoginNames = NO_LOGINS
-    """Logins of rows that no key at hand opens, which were left as they are."""
+    """Logins that no key at hand opens, or a notice of theirs, which were left as they are."""
+    notices: int = 0
+    """Notices that are sealed with the first key now."""

@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
+from mesh_refresh.stores.outbox import NoticeRow, Outbox
+from mesh_refresh.stores.registry import Registry
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
@@ -45,20 +47,44 @@ class Store(Protocol):
     """Drawn at random when the store was made, and known once it is open: a backup that was restored has the same, and
     no other store has. A copy writes down where a login went."""
 
-    async def insert(self, row: Row) -> bool:
-        """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken."""
+    @property
+    def outbox(self) -> Outbox | None:
+        """Notices that wait to be told. None: this store has none, and is given none."""
+        return None
+
+    @property
+    def registry(self) -> Registry | None:
+        """What processes tell each other. None: they cannot, by this store."""
+        return None
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken.
+
+        `notices` are written with it, in this order, as by `swap`.
+        """
         ...
 
     async def read(self, login_id: str) -> Row | None:
         """The row as it is; None where there is none."""
         ...
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """Write `row` where the stored one has the same epoch and revision; else False, and nothing changed.
 
         Writes broker, state, due, expiry and change time and `sealed`, and raises the revision. Where `owner` holds the
         lease, it is given back, and no claim gets the row for `hold` from now on. A lease of somebody else stays
         theirs, and so does, without an owner, every lease and every hold.
+
+        `notices`, which are about this login, are written to the outbox in the same transaction, in this order: never
+        tried and not dead, whatever they say. Those whose ids are there are left alone. A store without an outbox is
+        given none.
         """
         ...
 
@@ -93,7 +119,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, login_id: str) -> bool:
-        """Forget a login, whoever has its lease. False where there is none."""
+        """Forget a login and its notices, whoever has its lease. False where there is none."""
         ...
 
     async def rows(self, page: Page) -> Sequence[Row]:

@@ -1,4 +1,4 @@
-"""What each broker wants of a refresh, and how to say it for one of your own."""
+"""How tokens of each broker are refreshed: the shipped strategies, and the parts to write your own."""
 
 from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.strategies.default import DefaultStrategy

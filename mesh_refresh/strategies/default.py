@@ -1,4 +1,4 @@
-"""What most brokers want, and the class to derive from for one that wants more."""
+"""The strategy for most brokers, and the class to derive your own from."""
 
 from datetime import datetime
 
@@ -12,9 +12,9 @@ from mesh_refresh.tokens import Tokens
 
 
 class DefaultStrategy:
-    """Sends the refresh token, and what the tokens' metadata say. Any broker may answer that it wants a code.
+    """Sends the refresh token and the metadata of the tokens. Any broker may answer with a question for a code.
 
-    For a broker that wants more, override `finish`: it has the last word on every request, the one with a code too.
+    For a broker that needs other fields, override `finish`: it can change every request, that with a code too.
     `send_access_token` adds the access token (or the token id) where there is one.
 
     Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token
@@ -42,7 +42,7 @@ class DefaultStrategy:
         return self.finish(self._request(pending.tokens, pending.access_token, code=str(code)), pending.tokens)
 
     def finish(self, request: RefreshRequest, tokens: Tokens) -> RefreshRequest:  # noqa: ARG002 - for who overrides it
-        """The last word on every request for `tokens`. It changes nothing, until you override it."""
+        """`request`, as it is sent for `tokens`. Override it to change every request; this one changes nothing."""
         return request
 
     def interpret(self, request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
@@ -52,7 +52,7 @@ class DefaultStrategy:
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange spends: the refresh token. Override it where your broker spends another token.
 
-        Where there is no refresh token, the request carries the credential in its place: the contract wants one.
+        Without a refresh token, the request carries the credential in its place, because the contract requires one.
         """
         return tokens.refresh_token
 

@@ -22,7 +22,7 @@ def _frozen(strategies: Mapping[str, Strategy]) -> Mapping[str, Strategy]:
 
 @frozen(eq=False)
 class StrategyRegistry:
-    """The strategies by broker, and a default for all others. It is never changed: `with_strategy` gives a new one."""
+    """The strategies by broker, and a default for all others. It never changes: `with_strategy` gives a new one."""
 
     strategies: Mapping[str, Strategy] = field(factory=_shipped, converter=_frozen)
     """WeBull's and Vanguard's, unless you say otherwise."""
@@ -32,7 +32,7 @@ class StrategyRegistry:
         return self.strategies.get(named_broker(broker), self.default)
 
     def with_strategy(self, broker: BrokerType | str, strategy: Strategy) -> "StrategyRegistry":
-        """A registry in which `strategy` serves `broker`, and all else is as in this one."""
+        """A registry in which `strategy` serves `broker`. The other brokers keep their strategies."""
         return StrategyRegistry({**self.strategies, named_broker(broker): strategy}, self.default)
 
     def with_default(self, strategy: Strategy) -> "StrategyRegistry":

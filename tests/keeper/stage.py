@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
-from mesh_refresh.stores import Cipher, MemoryStore, Page, Row, Store, StoreError, StoreUnavailable
+from mesh_refresh.stores import Cipher, MemoryStore, NoticeRow, Page, Row, Store, StoreError, StoreUnavailable
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import FakeLogin, FakeMesh, ManualClock
 from tests.belonging import of_others
@@ -121,11 +121,18 @@ class HangingStore(FaultyStore):
         self.asked = asyncio.Event()
         """It was asked for a write, and does not answer."""
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         if self.hangs:
             self.asked.set()
             await asyncio.Event().wait()
-        return await super().swap(row, owner=owner, hold=hold)
+        return await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 _VERBS = frozenset(

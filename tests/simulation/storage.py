@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from mesh_refresh.stores import BrokerPause, Busy, ClaimRequest, Count, MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.stores import (
+    BrokerPause,
+    Busy,
+    ClaimRequest,
+    Count,
+    MemoryStore,
+    NoticeRow,
+    Page,
+    Row,
+    Store,
+    StoreUnavailable,
+)
 
 _T = TypeVar("_T")
 
@@ -72,9 +83,9 @@ class SimStore(Store):
         kept = self._memory._kept.get(login_id)
         return None if kept is None else kept.row
 
-    async def insert(self, row: Row) -> bool:
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         async def verb() -> bool:
-            done = await self._memory.insert(row)
+            done = await self._memory.insert(row, notices=notices)
             if done:
                 self._watcher.written(None, self._row(row.login_id))
             return done
@@ -84,10 +95,17 @@ class SimStore(Store):
     async def read(self, login_id: str) -> Row | None:
         return await self._call(lambda: self._memory.read(login_id))
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         async def verb() -> bool:
             before = self._row(row.login_id)
-            done = await self._memory.swap(row, owner=owner, hold=hold)
+            done = await self._memory.swap(row, owner=owner, hold=hold, notices=notices)
             if done:
                 self._watcher.written(before, self._row(row.login_id))
             return done

@@ -18,7 +18,7 @@ from mesh_refresh.stores import Busy, Page, PlainText, Row, Store, StoreUnavaila
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
-from mesh_refresh.testing import ManualClock, StoreConformance
+from mesh_refresh.testing import ManualClock, OutboxConformance, RegistryConformance, StoreConformance
 from mesh_refresh.testing.conformance.store_kit import (
     LEASE,
     NOW,
@@ -36,7 +36,7 @@ from tests.stores.handles import SqliteHandles
 _SURROGATE = "\ud800"
 
 
-class TestSqliteStore(StoreConformance):
+class TestSqliteStore(StoreConformance, OutboxConformance, RegistryConformance):
     @pytest.fixture(autouse=True)
     def handles(self, tmp_path: Path) -> None:
         self.made = SqliteHandles(tmp_path)

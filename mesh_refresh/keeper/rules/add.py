@@ -13,7 +13,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.rules.schedule import chance_of, next_due
 from mesh_refresh.keeper.rules.transition import Context, working_state
 from mesh_refresh.logins import Account, AccountState, Login, fingerprints
-from mesh_refresh.replies.identity import contradicts, has_id, whose
+from mesh_refresh.replies.identity import contradicts, has_id, one_lacks_id, whose
 from mesh_refresh.replies.lineage import Credential, pass_on
 from mesh_refresh.stores.store import ALL_BROKERS
 from mesh_refresh.tokens import Tokens
@@ -103,7 +103,7 @@ def _find_account(accounts: Sequence[Account], given: Tokens, credential: Creden
     for index, account in enumerate(accounts):
         if not contradicts(account.tokens, given) and has_had(account, mark, credential):
             return index
-    if alone and len(accounts) == 1 and not (has_id(given) and has_id(accounts[0].tokens)):
+    if alone and len(accounts) == 1 and one_lacks_id(given, accounts[0].tokens):
         return 0  # one of them has no id: the login's only account is meant
     if accounts and not has_id(given):
         raise InvalidRequest("The login has several accounts: the tokens need an account_id, or a mesh_account_id.")

@@ -14,7 +14,7 @@ from mesh_refresh.keeper.rules.add import has_had, with_tokens
 from mesh_refresh.keeper.rules.transition import Context, with_account
 from mesh_refresh.keeper.rules.unreadable import append_body
 from mesh_refresh.logins import Account, Login, Moving, Way, fingerprints
-from mesh_refresh.replies.identity import contradicts, has_id, same_account
+from mesh_refresh.replies.identity import contradicts, one_lacks_id, same_account
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
@@ -134,7 +134,7 @@ def _is_same(one: Account, other: Account, credential: Credential, *, lone: bool
         return True
     if contradicts(one.tokens, other.tokens):
         return False  # siblings may have one token
-    if lone and not (has_id(one.tokens) and has_id(other.tokens)):
+    if lone and one_lacks_id(one.tokens, other.tokens):
         return True
     if same_account(one.tokens, other.tokens):
         return True

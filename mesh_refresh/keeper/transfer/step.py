@@ -1,11 +1,13 @@
 """Carries one login from one store to another. What is written to which of them, and when, is all there is to it."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field, frozen
 
 from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
@@ -14,9 +16,11 @@ from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Busy, Row, Store, row_of
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores import Busy, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.sealing import opened, sealed_for
 from mesh_refresh.tokens import Tokens
+
+_log = logging.getLogger("mesh_refresh.keeper")
 
 MOVED, TAKEN_OVER, GONE, ELSEWHERE, NOTHING = "moved", "taken_over", "gone", "elsewhere", ""
 
@@ -187,6 +191,7 @@ class Carrier:
 
     async def _release(self, login_id: str) -> bool:
         """False where there is no such login in the new store."""
+        await self._move_notices(login_id)
         while True:
             row = await self.target.read(login_id)
             if row is None:
@@ -196,6 +201,24 @@ class Carrier:
                 return True
             if await self._swap(self.target, moving.released(there)):
                 return True
+
+    async def _move_notices(self, login_id: str) -> None:
+        """Notices that nobody has taken go with their login, dead ones too. Moved twice, they keep their ids.
+
+        One that does not open stays behind: it could be told in neither store.
+        """
+        here, there = self.source.outbox, self.target.outbox
+        notices = () if here is None or there is None else await here.of(login_id)
+        if here is None or there is None or not notices:
+            return
+        moved = []
+        for notice in notices:
+            try:
+                moved.append(sealed_for(self.target.cipher, notice, self.source.cipher))
+            except (WrongKey, StoreDamaged) as error:
+                _log.error("a notice cannot be moved", extra={"login_id": login_id, **without_secrets(error)})
+        await there.put(moved)
+        await here.drop([notice.id for notice in moved])
 
     async def _take_over(self, login: Login) -> bool:
         """What came for a moved login, into the store where it is now; then it is known to be there.

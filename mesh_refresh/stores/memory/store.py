@@ -7,8 +7,13 @@ from datetime import datetime, timedelta
 from attrs import define, evolve
 
 from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.stores.checks import check_notices
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
+from mesh_refresh.stores.memory.leases import microseconds_of
+from mesh_refresh.stores.memory.outbox import MemoryOutbox
+from mesh_refresh.stores.memory.registry import MemoryRegistry
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
@@ -51,15 +56,28 @@ class MemoryStore(Store):
         self._kept: dict[str, _Kept] = {}
         self._paused: dict[str, BrokerPause] = {}
         self._resumed: dict[str, datetime] = {}
+        self._outbox, self._registry = MemoryOutbox(self._clock), MemoryRegistry(self._clock)
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._kept)} logins>"
 
-    async def insert(self, row: Row) -> bool:
+    @property
+    def outbox(self) -> MemoryOutbox:
         """See `Store`."""
+        return self._outbox
+
+    @property
+    def registry(self) -> MemoryRegistry:
+        """See `Store`."""
+        return self._registry
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """See `Store`."""
+        check_notices(notices, row.login_id)
         if row.login_id in self._kept:
             return False
         self._kept[row.login_id] = _Kept(evolve(row, revision=1, attempt=0, open_attempt=False))
+        self._outbox.write(notices)
         return True
 
     async def read(self, login_id: str) -> Row | None:
@@ -67,14 +85,23 @@ class MemoryStore(Store):
         kept = self._kept.get(login_id)
         return None if kept is None else kept.row
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """See `Store`."""
+        check_notices(notices, row.login_id)
         kept = self._kept.get(row.login_id)
         if kept is None or (kept.row.epoch, kept.row.revision) != (row.epoch, row.revision):
             return False
         kept.row = evolve(row, revision=row.revision + 1, attempt=kept.row.attempt, open_attempt=False)
         if owner is not None and kept.owner == owner:
             kept.owner, kept.until = None, self._now() + hold // _MICROSECOND
+        self._outbox.write(notices)
         return True
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
@@ -115,6 +142,7 @@ class MemoryStore(Store):
 
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
+        self._outbox.forget(login_id)
         return self._kept.pop(login_id, None) is not None
 
     async def rows(self, page: Page) -> Sequence[Row]:
@@ -164,8 +192,7 @@ class MemoryStore(Store):
         """See `Store`. Another user of this object goes on with what is in it."""
 
     def _now(self) -> int:
-        # Whole microseconds: sums of binary fractions miss the very moment at which a lease ends.
-        return round(self._clock.monotonic() * 1_000_000)
+        return microseconds_of(self._clock)
 
     def _is_due(self, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
         row = kept.row

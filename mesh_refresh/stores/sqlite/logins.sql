@@ -13,6 +13,16 @@ WHERE login_id = ?;
 DELETE FROM login
 WHERE login_id = ?;
 
+-- name: forget_notices
+DELETE FROM notice
+WHERE login_id = ?;
+
+-- name: write_notice
+-- An id that is there is left alone.
+INSERT INTO notice (id, login_id, due_at, written_at, tries, first_tried_at, is_dead, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
 -- name: pause
 INSERT INTO pause (broker, note, by, at)
 VALUES (?, ?, ?, ?)

@@ -11,11 +11,10 @@ from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.values import microseconds, moment, row
+from mesh_refresh.stores.sqlite.values import EVER, microseconds, perhaps_moment, row
 from mesh_refresh.stores.states import states_of, text_of
 
 _SQL = queries("scans.sql")
-_EVER = -(2**63)
 _FEW = 5_000
 """Changes that are put in order; where there were more, enough of them are met in the order of the ids."""
 _STRETCH = 20_000
@@ -31,7 +30,7 @@ def asked_for(page: Page) -> Asked:
         "start": page.after or "",
         "after": page.after,
         "broker": page.broker,
-        "since": _EVER if page.changed_since is None else microseconds(page.changed_since),
+        "since": EVER if page.changed_since is None else microseconds(page.changed_since),
         "limit": max(0, page.limit),
     }
 
@@ -64,7 +63,7 @@ def counts(session: SqliteSession, now: datetime) -> list[Count]:
 
 def _count(values: tuple[Any, ...]) -> Count:
     broker, states, logins, expired, due, earliest, leased = values
-    return Count(broker, states_of(states), logins, expired, due, moment(earliest), leased)
+    return Count(broker, states_of(states), logins, expired, due, perhaps_moment(earliest), leased)
 
 
 def _sum(one: Count, other: Count) -> Count:

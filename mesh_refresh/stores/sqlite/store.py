@@ -8,7 +8,8 @@ from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.checks import check_cipher, check_text
+from mesh_refresh.stores.checks import check_cipher, check_notices, check_text
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
@@ -17,8 +18,10 @@ from mesh_refresh.stores.sqlite.connection.failures import closed
 from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.connection.thread import SessionThread
+from mesh_refresh.stores.sqlite.outbox import SqliteOutbox
+from mesh_refresh.stores.sqlite.registry import SqliteRegistry
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.values import microseconds
+from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
@@ -50,6 +53,7 @@ class SqliteStore(Store):
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
+        self._outbox, self._registry = SqliteOutbox(self._run), SqliteRegistry(self._run)
 
     @classmethod
     def open(
@@ -85,21 +89,38 @@ class SqliteStore(Store):
     def __await__(self) -> Generator[Any, None, Self]:
         return self._opened().__await__()
 
-    async def insert(self, row: Row) -> bool:
+    @property
+    def outbox(self) -> SqliteOutbox:
         """See `Store`."""
-        times = verbs.checked(row)
-        return await self._write(lambda session: verbs.insert(session, row, times))
+        return self._outbox
+
+    @property
+    def registry(self) -> SqliteRegistry:
+        """See `Store`."""
+        return self._registry
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """See `Store`."""
+        times, told = verbs.checked(row), _as_kept(row, notices)
+        return await self._write(lambda session: verbs.insert(session, row, times, told))
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
         return await self._thread().run(lambda session: verbs.read(session, login_id), writes=False)
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """See `Store`."""
-        times = verbs.checked(row)
+        times, told = verbs.checked(row), _as_kept(row, notices)
         check_text(owner)
-        return await self._write(Swap(row, times, owner, hold))
+        return await self._write(Swap(row, times, owner, hold, told))
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
@@ -187,6 +208,9 @@ class SqliteStore(Store):
         self._thread()
         return self
 
+    async def _run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
+        return await self._thread().run(verb, writes=writes)
+
     async def _write(self, verb: Callable[[SqliteSession], T]) -> T:
         return await self._thread().run(verb, writes=True)
 
@@ -207,6 +231,11 @@ class SqliteStore(Store):
         # Runs when the store is forgotten, and when the process ends without having closed it.
         weakref.finalize(self, thread.end)
         return thread
+
+
+def _as_kept(row: Row, notices: Sequence[NoticeRow]) -> Notices:
+    check_notices(notices, row.login_id)
+    return notices_as_kept(notices, anew=True)
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:

@@ -12,7 +12,8 @@ from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.values import Times
+from mesh_refresh.stores.sqlite.values import Notices, Times
+from mesh_refresh.stores.sqlite.verbs import write_notices
 from mesh_refresh.stores.states import text_of
 
 _SQL = queries("swaps.sql")
@@ -32,6 +33,7 @@ class Swap:
     times: Times
     owner: str | None
     hold: timedelta
+    notices: Notices = ()
 
     def __call__(self, session: SqliteSession) -> bool:
         execute, it = session.connection.execute, self.row
@@ -44,6 +46,7 @@ class Swap:
             execute(_SQL["rename"], (it.broker, text_of(it.states), number))
         if self.owner is not None and leased_to == self.owner:
             execute(_SQL["give_back"], (*self.kept(session.clock), number))
+        write_notices(session, self.notices)
         return True
 
     def kept(self, clock: LeaseClock) -> tuple[Any, ...]:
@@ -79,4 +82,8 @@ def _at_once(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
         values.append(swap.owner)
         values += swap.kept(session.clock)
     values += [None] * (_WIDTH * (size - len(swaps)))
-    return session.connection.execute(_MANY[size], values).rowcount == len(swaps)
+    if session.connection.execute(_MANY[size], values).rowcount != len(swaps):
+        return False
+    for swap in swaps:
+        write_notices(session, swap.notices)
+    return True

@@ -9,7 +9,7 @@ from mesh_refresh.stores.row import BrokerPause, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, moment, perhaps_microseconds, row
 from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
@@ -23,10 +23,13 @@ def checked(it: Row) -> Times:
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
-def insert(session: SqliteSession, it: Row, times: Times) -> bool:
+def insert(session: SqliteSession, it: Row, times: Times, notices: Notices = ()) -> bool:
     """See `Store.insert`."""
     values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
-    return session.connection.execute(_SQL["insert"], values).rowcount == 1
+    is_new = session.connection.execute(_SQL["insert"], values).rowcount == 1
+    if is_new:
+        write_notices(session, notices)
+    return is_new
 
 
 def read(session: SqliteSession, login_id: str) -> Row | None:
@@ -37,6 +40,7 @@ def read(session: SqliteSession, login_id: str) -> Row | None:
 
 def delete(session: SqliteSession, login_id: str) -> bool:
     """See `Store.delete`."""
+    session.connection.execute(_SQL["forget_notices"], (login_id,))
     return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
 
 
@@ -59,13 +63,17 @@ def paused_brokers(session: SqliteSession) -> dict[str, BrokerPause]:
 
 def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
     """See `Store.resumed`."""
-    found = ((broker, moment(at)) for broker, at in session.connection.execute(_SQL["resumed"]))
-    return {broker: at for broker, at in found if at is not None}
+    return {broker: moment(at) for broker, at in session.connection.execute(_SQL["resumed"]).fetchall()}
 
 
 def ping(session: SqliteSession) -> None:
     """See `Store.ping`."""
     session.connection.execute(_SQL["seal"]).fetchone()
+
+
+def write_notices(session: SqliteSession, notices: Notices) -> int:
+    """Insert what is not there; how many were new."""
+    return sum(session.connection.execute(_SQL["write_notice"], values).rowcount for values in notices)
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:

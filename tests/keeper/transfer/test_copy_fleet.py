@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
@@ -21,8 +22,10 @@ from mesh_refresh.keeper import (
     Way,
     copy_fleet,
 )
-from mesh_refresh.stores import Busy, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores.sealing import context_of_notice
 from mesh_refresh.testing import Sharing
+from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, notify, outbox_of
 from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 
 LEASE = timedelta(minutes=3)
@@ -284,6 +287,50 @@ async def test_pauses_go_over(stage: Stage, target: MemoryStore) -> None:
         await copied(stage, target)
         stage.clock.advance(2 * HOUR)
         assert await other.refresh_due() == 0
+
+
+async def test_notices_go_with_their_login(stage: Stage) -> None:
+    """Sealed for the new store, dead ones too, in their order; one that no key opens stays, and holds up no login."""
+    here, there = Cipher([Cipher.generate_key()]), Cipher([Cipher.generate_key()])
+    source, target = MemoryStore(cipher=here, clock=stage.clock), MemoryStore(cipher=there, clock=stage.clock)
+    async with stage.keeper(store=source) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+    blank = [a_notice(str(number)) for number in (3, 1, 2)]
+    notices = [evolve(it, sealed=here.seal(f"text {it.id}", context_of_notice(it))) for it in blank]
+    for it in (*notices, a_notice("forged")):
+        await notify(source, it)
+    assert await claim(source) == ["3"]
+    assert await outbox_of(source).bury("3", "me")
+    assert await claim(source) == ["1"]
+    expected = await outbox_of(source).of("a")
+    for moved in (1, 0):
+        assert (await copied(stage, target, source)).moved == moved
+        found = await outbox_of(target).of("a")
+        assert [evolve(it, sealed=b"") for it in found] == [evolve(it, sealed=b"") for it in expected[:3]]
+        assert [there.open(it.sealed, context_of_notice(it)) for it in found] == ["text 3", "text 1", "text 2"]
+        assert [it.id for it in await outbox_of(source).of("a")] == ["forged"]
+
+
+@pytest.mark.parametrize("fails", ["put", "drop"])
+async def test_notices_are_moved_by_the_next_run_where_one_is_killed(
+    stage: Stage, target: MemoryStore, fails: str
+) -> None:
+    """Where one is killed after the old store was marked, or between the two outboxes: none is lost or doubled."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+    notice = a_notice("1")
+    await notify(stage.store, evolve(notice, sealed=stage.store.cipher.seal("text", context_of_notice(notice))))
+    outbox = target._outbox if fails == "put" else stage.store._outbox
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(outbox, fails, Mock(side_effect=Interrupted))
+        with pytest.raises(Interrupted):
+            await copied(stage, target)
+    await copied(stage, target)
+    assert [it.id for it in await outbox_of(target).of("a")] == ["1"]
+    assert list(await outbox_of(stage.store).of("a")) == []
+    login = await target.get("a")
+    assert login is not None
+    assert login.moving is None
 
 
 STEPS = ("insert", "swap", "read", "claim_one", "rows", "paused")

@@ -156,7 +156,7 @@ async def test_statements_read_what_they_give(
         explained.assert_reads_few(100)
         for many in (LIMIT, 500):
             rows = [a_row(f"login {number}") for number in range(many)]
-            await store._swap(explained, rows, ("me", LEASE))
+            await store._swap(explained, [(row, ()) for row in rows], ("me", LEASE))
             explained.assert_reads_few(20 * many)
             await store._read(explained, [row.login_id for row in rows], None)
             explained.assert_reads_few(8 * many)

@@ -9,7 +9,7 @@ from unicodedata import normalize
 from attrs import evolve, frozen
 
 from mesh_refresh.clock import Clock
-from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, Page, Row
+from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, NoticeRow, Page, Row
 from mesh_refresh.stores.memory.store import _Kept
 
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
@@ -34,8 +34,8 @@ def having(**verbs: Any) -> Callable[[Clock], MemoryStore]:
 def inserting(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
     """A store that keeps something else than it is given as a new row."""
 
-    async def insert(self: MemoryStore, row: Row) -> bool:
-        return await MemoryStore.insert(self, change(row))
+    async def insert(self: MemoryStore, row: Row, **more: Any) -> bool:
+        return await MemoryStore.insert(self, change(row), **more)
 
     return having(insert=insert)
 
@@ -43,9 +43,11 @@ def inserting(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
 def writing(change: Callable[[Row, _Kept], Row]) -> Callable[[Clock], MemoryStore]:
     """A store that writes something else than it is given."""
 
-    async def swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+    ) -> bool:
         kept = self._kept.get(row.login_id)
-        wrote = await MemoryStore.swap(self, row, owner=owner, hold=hold)
+        wrote = await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
         if wrote and kept is not None:
             kept.row = change(kept.row, kept)
         return wrote
@@ -59,9 +61,11 @@ Swap = tuple[Row, str | None, timedelta]
 def swapping(change: Callable[[Any, Row, str | None, timedelta], Swap]) -> Callable[[Clock], MemoryStore]:
     """A store that takes a swap for another one."""
 
-    async def swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+    ) -> bool:
         row, owner, hold = change(self._kept.get(row.login_id), row, owner, hold)
-        return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+        return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
     return having(swap=swap)
 
@@ -144,16 +148,16 @@ def releasing(change: Callable[[_Kept], object]) -> Callable[[Clock], MemoryStor
 # Verbs that are no single step.
 
 
-async def _slow_insert(self: MemoryStore, row: Row) -> bool:
+async def _slow_insert(self: MemoryStore, row: Row, **more: Any) -> bool:
     if row.login_id in self._kept:
         return False
     await asyncio.sleep(0)
     self._kept.pop(row.login_id, None)
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
-async def _half_insert(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, evolve(row, sealed=b""))
+async def _half_insert(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, evolve(row, sealed=b""), **more)
     if made:
         await asyncio.sleep(0)
         kept = self._kept[row.login_id]
@@ -161,21 +165,25 @@ async def _half_insert(self: MemoryStore, row: Row) -> bool:
     return made
 
 
-async def _slow_swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _slow_swap(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     fits = kept is not None and (kept.row.epoch, kept.row.revision) == (row.epoch, row.revision)
     await asyncio.sleep(0)
     if not fits or kept is None:
         return False
-    return await MemoryStore.swap(self, evolve(row, revision=kept.row.revision), owner=owner, hold=hold)
+    return await MemoryStore.swap(self, evolve(row, revision=kept.row.revision), owner=owner, hold=hold, **more)
 
 
-async def _lease_first(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _lease_first(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     if kept is not None and owner is not None and kept.owner == owner and kept.row.revision == row.revision:
         kept.owner, kept.until = None, None
         await asyncio.sleep(0)
-    return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+    return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
 
 async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
@@ -201,10 +209,17 @@ class Leaves(MemoryStore):
 
     closed = False
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return not self.closed and await super().swap(row, owner=owner, hold=hold)
+        return not self.closed and await super().swap(row, owner=owner, hold=hold, notices=notices)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -300,15 +315,15 @@ async def _makes_it(self: MemoryStore, login_id: str) -> Row | None:
     )
 
 
-async def _taken_anew(self: MemoryStore, row: Row) -> bool:
+async def _taken_anew(self: MemoryStore, row: Row, **more: Any) -> bool:
     self._kept.pop(row.login_id, None)
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
-async def _normalizes(self: MemoryStore, row: Row) -> bool:
+async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
     if normalize("NFC", row.login_id) in {normalize("NFC", it) for it in self._kept}:
         return False
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
 async def _deletes_free(self: MemoryStore, login_id: str) -> bool:
@@ -321,8 +336,8 @@ async def _deletes_always(self: MemoryStore, login_id: str) -> bool:
     return True
 
 
-async def _keeps_lease(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, row)
+async def _keeps_lease(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, row, **more)
     graves: dict[str, _Kept] = self.__dict__.setdefault("graves", {})
     if made and row.login_id in graves:
         old = graves[row.login_id]
@@ -427,14 +442,21 @@ class Gathers(MemoryStore):
 
     spoilt = False
 
-    async def insert(self, row: Row) -> bool:
-        made = await super().insert(row)
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        made = await super().insert(row, notices=notices)
         self.spoilt = self.spoilt or not made
         return made
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         await asyncio.sleep(0)
-        return not self.spoilt and await super().swap(row, owner=owner, hold=hold)
+        return not self.spoilt and await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 def _stuck(clock: Clock) -> MemoryStore:
@@ -490,8 +512,8 @@ def _all_of_one_id(clock: Clock) -> MemoryStore:
     return store
 
 
-async def _with_revision(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, row)
+async def _with_revision(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, row, **more)
     if made:
         self._kept[row.login_id].row = row
     return made
@@ -503,11 +525,13 @@ def _without_hold(row: Row, kept: _Kept) -> Row:
     return row
 
 
-async def _refuses_late(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _refuses_late(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     if kept is not None and owner is not None and kept.owner == owner and not kept.is_taken(self._now()):
         return False
-    return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+    return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
 
 WRONG: tuple[Wrong, ...] = (

@@ -49,5 +49,34 @@ CREATE TABLE pause (
 -- When each broker was resumed last: every process lets a probe of it through then.
 CREATE TABLE resumed (broker TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 
+-- Notices that wait until they are taken: see outbox.py. Of a login they are handed out in the order of their numbers.
+CREATE TABLE notice (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE CHECK (typeof(id) = 'text'),
+    login_id TEXT NOT NULL CHECK (typeof(login_id) = 'text'),
+    due_at INTEGER NOT NULL CHECK (due_at BETWEEN -62135596800000000 AND 253402300799999999),
+    written_at INTEGER NOT NULL CHECK (written_at BETWEEN -62135596800000000 AND 253402300799999999),
+    tries INTEGER NOT NULL CHECK (typeof(tries) = 'integer'),
+    first_tried_at INTEGER CHECK (first_tried_at BETWEEN -62135596800000000 AND 253402300799999999),
+    is_dead INTEGER NOT NULL CHECK (is_dead IN (0, 1)),
+    -- The lease, as of a login.
+    owner TEXT,
+    boot TEXT,
+    since INTEGER CHECK (typeof(since) IN ('integer', 'null')),
+    until INTEGER CHECK (typeof(until) IN ('integer', 'null')),
+    sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
+);
+
+-- What a claim walks along, and where it looks for an earlier one of the same login.
+CREATE INDEX notice_due ON notice (due_at) WHERE NOT is_dead;
+CREATE INDEX notice_login ON notice (login_id, is_dead);
+
+-- What processes tell each other: see registry.py.
+CREATE TABLE report (process TEXT PRIMARY KEY, role TEXT NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE duty (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, boot TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE figures (name TEXT PRIMARY KEY, at INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID;
+
 -- The key check: a short text, sealed with the key that the rows are sealed with.
 CREATE TABLE seal (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
