@@ -1,6 +1,7 @@
 """What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from attrs import define
 
@@ -102,41 +103,40 @@ class Limiter:
         blocked = self.breakers.blocked(broker, now)
         if blocked is not None:
             return Shut(f"exchanges are held back ({blocked.fault})", blocked.seconds or None)
-        if self.free <= 0 or self._full(broker):
+        if self.free <= 0 or self._busy[broker] >= self._each:
             return Shut("too many exchanges are under way", None, crowded=self.free <= 0)
-        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-            if rate is not None:
-                level = self._bucket(scope, rate, now).fill(now)
-                if level < 1:
-                    # A level may be as close to one as floats are: a wait is never shorter than a clock can show.
-                    seconds = min(_FOR_EVER, max(0.001, (1 - level) / rate))
-                    return Shut("the rate of exchanges is bounded", seconds)
+        for bucket in self._over(broker, now):
+            level = bucket.fill(now)
+            if level < 1:
+                # A level may be as close to one as floats are: a wait is never shorter than a clock can show.
+                seconds = min(_FOR_EVER, max(0.001, (1 - level) / bucket.rate))
+                return Shut("the rate of exchanges is bounded", seconds)
         return None
 
     def enter(self, broker: str, now: float) -> Permit:
         """An exchange takes a place. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1
-        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-            if rate is not None:
-                bucket = self._bucket(scope, rate, now)
-                bucket.fill(now)
-                bucket.level -= 1
+        for bucket in self._over(broker, now):
+            bucket.fill(now)
+            bucket.level -= 1
         return Permit(broker, self.breakers.probe(broker, now))
 
     def leave(self, place: Permit, *, begun: bool = True) -> None:
         """The exchange gives its place back. Where nothing was begun with it, its share of the rate goes back too."""
         broker = place.broker
         if not begun:
-            for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-                if rate is not None:
-                    self._buckets[scope].level += 1
+            for bucket in filter(None, map(self._buckets.get, (None, broker))):
+                bucket.level += 1
         self.breakers.over(place.probe)
         self._busy[broker] -= 1
         if self._busy[broker] <= 0:
             del self._busy[broker]
 
-    def _full(self, broker: str) -> bool:
-        return self._busy[broker] >= self._each
+    def _over(self, broker: str, now: float) -> Iterator[_Bucket]:
+        """The buckets of all brokers and of this one, where a rate is bounded."""
+        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
+            if rate is not None:
+                yield self._bucket(scope, rate, now)
 
     def _left(self, broker: str, now: float) -> int:
         left = self._each - self._busy[broker]

@@ -16,6 +16,8 @@ from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
 _Moment = TypeVar("_Moment", datetime, datetime | None)
+_PASTS = ("refreshed_at", "renewed_at", "failing_since", "parked_at", "refused_at", "unknown_since")
+"""Times of an account that are never to come: one that is was told by a clock that was ahead."""
 
 
 def rewind_login(login: Login, now: datetime) -> Login:
@@ -60,12 +62,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         due_at=_due_at(account, tokens, now),
         retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
         resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
-        refreshed_at=_earlier(account.refreshed_at, now, by),
-        renewed_at=_earlier(account.renewed_at, now, by),
-        failing_since=_earlier(account.failing_since, now, by),
-        parked_at=_earlier(account.parked_at, now, by),
-        refused_at=_earlier(account.refused_at, now, by),
-        unknown_since=_earlier(account.unknown_since, now, by),
+        **{name: _earlier(getattr(account, name), now, by) for name in _PASTS},
     )
 
 
