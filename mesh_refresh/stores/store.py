@@ -1,16 +1,19 @@
 """The contract of a store."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
-from mesh_refresh.stores.outbox import NoticeRow, Outbox
+from mesh_refresh.stores.key_ids import key_id_of
+from mesh_refresh.stores.outbox import NoticePage, NoticeRow, Outbox
 from mesh_refresh.stores.registry import Registry
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
+_BATCH = 500
 ALL_BROKERS = "*"
 """Paused, it pauses every broker."""
 
@@ -170,6 +173,26 @@ class Store(Protocol):
         """
         del wake
         return lambda: None
+
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """`insert` for each of `rows`, in this order; gives for each whether it was new.
+
+        Each is as safe as by itself, and no more: where it raises, some of them may have been inserted.
+        """
+        return [await self.insert(row) for row in rows]
+
+    async def key_usage(self) -> Mapping[str, int]:
+        """How many logins and notices each key seals, by the ids of the keys: see `key_id_of`. It reads all of them."""
+        found: Counter[str] = Counter()
+        after = None
+        while rows := await self.rows(Page(_BATCH, after)):
+            found.update(key_id_of(row.sealed) for row in rows)
+            after = rows[-1].login_id
+        after = None
+        while self.outbox is not None and (notices := await self.outbox.page(NoticePage(_BATCH, after))):
+            found.update(key_id_of(notice.sealed) for notice in notices)
+            after = notices[-1].id
+        return dict(found)
 
     async def get(self, login_id: str) -> Login | None:
         """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""

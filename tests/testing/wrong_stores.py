@@ -320,6 +320,16 @@ async def _taken_anew(self: MemoryStore, row: Row, **more: Any) -> bool:
     return await MemoryStore.insert(self, row, **more)
 
 
+async def _all_are_new(self: MemoryStore, rows: Sequence[Row]) -> list[bool]:
+    await MemoryStore.insert_many(self, rows)
+    return [True for _ in rows]
+
+
+async def _plain_or_not(self: MemoryStore) -> dict[str, int]:
+    found = dict(await MemoryStore.key_usage(self))
+    return {**found, "plain": found.get("plain", 0) + found.pop("", 0)}
+
+
 async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
     if normalize("NFC", row.login_id) in {normalize("NFC", it) for it in self._kept}:
         return False
@@ -539,6 +549,10 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("keeps the revision that it is given", "test_a_new_row_begins_with_revision_one_and_no_attempt",
           having(insert=_with_revision)),
     Wrong("takes an id twice", "test_a_login_id_is_taken_once", having(insert=_taken_anew)),
+    Wrong("says that all of many were new", "test_many_rows_are_inserted_as_one_by_one",
+          having(insert_many=_all_are_new)),
+    Wrong("counts what no key sealed as plain", "test_sealed_values_are_counted_by_their_keys",
+          having(key_usage=_plain_or_not)),
     Wrong("makes a row by reading", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
           having(read=_makes_it)),
     Wrong("deletes what is not there", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",

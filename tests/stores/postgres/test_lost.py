@@ -8,23 +8,25 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Page, Row, StoreUnavailable
+from mesh_refresh.stores import Page, ProcessReport, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore, claiming
 from mesh_refresh.stores.postgres.connection import connecting
 from mesh_refresh.stores.postgres.connection.sessions import SESSION
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.stores.postgres.fleet import Fleet
 
 pytestmark = pytest.mark.once
 
 _ROW = a_row(revision=1)
+_NEW = evolve(_ROW, sealed=b"new")
 
 Verb = Callable[[PostgresStore], Coroutine[Any, Any, Any]]
 
 VERBS: dict[str, tuple[str, Verb]] = {
     "insert": ("login", lambda store: store.insert(a_row("b"))),
     "read": ("login", lambda store: store.read("a")),
-    "swap": ("login", lambda store: store.swap(evolve(_ROW, sealed=b"new"))),
+    "swap": ("login", lambda store: store.swap(_NEW)),
     "claim": ("login", lambda store: store.claim(a_demand())),
     "claim_one": ("login", lambda store: store.claim_one("a", "me", LEASE)),
     "delete": ("login", lambda store: store.delete("a")),
@@ -34,6 +36,9 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "resume": ("pause", lambda store: store.pause("coinbase", paused=False)),
     "paused": ("pause", lambda store: store.paused()),
     "resumed": ("resumed", lambda store: store.resumed()),
+    "swap with a notice": ("notice", lambda store: store.swap(_NEW, notices=[a_notice("1")])),
+    "claim of notices": ("notice", lambda store: store.outbox.claim("me", LEASE, now=NOW, limit=1)),
+    "report": ("report", lambda store: store.registry.put_report(ProcessReport("me", "run", NOW, b""))),
     "reseal": ("login", lambda store: store.reseal()),
 }
 each_verb = pytest.mark.parametrize(("table", "verb"), VERBS.values(), ids=VERBS)
