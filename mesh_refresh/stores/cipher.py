@@ -1,4 +1,4 @@
-"""Seals what must not be read in a database, a backup or a file: AES-256-GCM, with keys that can be rotated."""
+"""Seals values that must not be read in a database, a backup or a file, by AES-256-GCM. Keys can be rotated."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ _PURPOSE = b"mesh_refresh seal 1"
 _UNIQUE = b"mesh_refresh salt and nonce 1"
 _KEY_ID = b"mesh_refresh key id 1"
 _AT_ONCE = 2_047
-"""Of more bytes, hashlib lets other threads run meanwhile."""
+"""Bytes. For more of them at once, hashlib lets other threads run meanwhile."""
 
 
 class Cipher:
@@ -85,10 +85,10 @@ class Cipher:
         raise WrongKey
 
     def _drawn(self, text: bytes, context: bytes) -> bytes:
-        """A salt and a nonce, of fresh random bytes and of what is sealed.
+        """A salt and a nonce, made of fresh random bytes, the context and the text.
 
         The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
-        not get the same ones, which would open both.
+        not get the same salt and nonce, with which an attacker could open both.
         """
         mixed = self._unique.copy()
         mixed.update(_random() + len(context).to_bytes(8, "big") + context)
@@ -106,9 +106,9 @@ class Cipher:
 
 
 def _random() -> bytes:
-    """Bytes that were never drawn before, from the system. None are drawn ahead.
+    """Random bytes from the system. None are drawn ahead.
 
-    A machine that was cloned from a snapshot has the same memory, and would seal with the same ones.
+    A machine that was cloned from a snapshot has the same memory, and would seal with the same bytes.
     """
     if sys.platform == "linux":
         # Unlike `os.urandom`, it lets no other thread run meanwhile: a busy one gives the turn back late.
@@ -118,7 +118,7 @@ def _random() -> bytes:
 
 
 class PlainText:
-    """Seals nothing: for tests, and for stores that are sealed in another way. Everybody who sees a row sees tokens."""
+    """Seals nothing: for tests, and for stores that are sealed in another way. A reader of a row reads its tokens."""
 
     key_ids = ("plain",)
     """As of `Cipher`."""

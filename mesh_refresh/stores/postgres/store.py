@@ -181,19 +181,19 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._swaps.ask(row.login_id, (row, tuple(notices)), (owner, hold))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        check_time(demand.now, demand.wall)
-        if demand.limit <= 0:
+        check_text(request.owner)
+        check_time(request.now, request.wall)
+        if request.limit <= 0:
             return []
-        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(demand.now)
+        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(request.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand, since))
-            left = claiming.rest(demand, rows)
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], request, since))
+            left = claiming.rest(request, rows)
             self._floors.claimed(rows, left)
-            if len(rows) >= demand.limit:
+            if len(rows) >= request.limit:
                 return rows
             try:
                 return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))

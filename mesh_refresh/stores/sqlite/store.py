@@ -133,10 +133,10 @@ class SqliteStore(Store):
         check_text(owner)
         return await self._write(Swap(row, times, owner, hold, told))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
+        check_text(request.owner)
+        wanted = claiming.Wanted(request, microseconds(request.now), microseconds(request.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:

@@ -11,7 +11,7 @@ from mesh_refresh.stores import Page, StoreDamaged, StoreRefused
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations, quoted
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept
 from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.postgres_server import with_options
 from tests.stores.postgres.fleet import Fleet, ran
@@ -131,12 +131,12 @@ async def test_a_table_that_is_gone_is_told(fleet: Fleet, table: str) -> None:
                 store.insert(a_row()),
                 store.swap(a_row()),
                 store.rows(Page(1)),
-                store.claim(a_demand()),
+                store.claim(a_request()),
                 store.counts(NOW),
                 store.delete("a"),
                 store.key_usage(),
             ],
-            "pause": [store.claim(a_demand()), store.paused(), store.pause("x"), store.pause("x", paused=False)],
+            "pause": [store.claim(a_request()), store.paused(), store.pause("x"), store.pause("x", paused=False)],
             "resumed": [store.resumed(), store.pause("x", paused=False)],
             "notice": [store.insert(a_row(), notices=[a_notice("1")]), store.outbox.counts(), store.delete("a")],
             "report": [store.registry.reports()],
@@ -182,7 +182,7 @@ async def test_a_schema_may_have_any_name(empty: Fleet, name: str) -> None:
     try:
         by_url = PostgresStore.open(with_options(empty.url, schema=quote(empty.schema, safe="")), cipher=store.cipher)
         async with by_url as other:
-            assert [row.login_id for row in await other.claim(a_demand())] == ["a"]
+            assert [row.login_id for row in await other.claim(a_request())] == ["a"]
             assert [row.login_id for row in await other.rows(Page(1, states=frozenset(["active"])))] == ["a"]
             await other.pause("x", paused=False)
         assert await empty.sql("SELECT count(*) FROM {schema}.login") == 1
