@@ -99,12 +99,14 @@ from mesh_refresh.keeper import (
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
 from mesh_refresh.stores import (
+    BrokerPause,
     Busy,
     Cipher,
     ClaimRequest,
     Count,
     LoginNames,
     MemoryStore,
+    NoticeRow,
     Page,
     PlainText,
     Resealed,
@@ -384,6 +386,10 @@ class OwnTransport:
         await request.before_send()
         return HttpReply(200, {}, b"{}", complete=True)
 
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
+
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
@@ -632,8 +638,9 @@ class OwnStore(Store):
 
     def __init__(self, cipher: Sealing) -> None:
         self.cipher = cipher
+        self.store_id = "drawn when it was made"
 
-    async def insert(self, row: Row) -> bool:
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """A new row."""
         return bool(row.sealed)
 
@@ -641,7 +648,14 @@ class OwnStore(Store):
         """The row."""
         return None
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """Compare, and write."""
         assert_type((row.epoch, row.revision, row.attempt), tuple[str, int, int])
         return False
@@ -652,7 +666,7 @@ class OwnStore(Store):
         assert_type(demand.ahead, datetime)
         return []
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """This one."""
         return Busy(lease)
 
@@ -671,14 +685,20 @@ class OwnStore(Store):
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """How many there are."""
-        return [Count("coinbase", "active", logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
+        return [Count("coinbase", frozenset({"active"}), logins=1, expired=0, due=0, earliest_due_at=now, leased=0)]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """No claims of it."""
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """Those."""
-        return frozenset()
+        return {}
+
+    async def resumed(self) -> dict[str, datetime]:
+        """When."""
+        return {}
 
     async def aclose(self) -> None:
         """Nothing to let go of."""

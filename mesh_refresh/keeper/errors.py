@@ -1,4 +1,6 @@
-"""What a keeper raises, beside the errors of `mesh_refresh`."""
+"""What a keeper raises, beside the errors of `mesh_refresh`. Each message says what happened, whether a token may be
+spent, and what to do.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -23,7 +25,7 @@ _WHY = {
 
 
 class ReconnectNeeded(MeshRefreshError):
-    """Only the person logging in at the broker again brings fresh tokens."""
+    """Fresh tokens come only when the person logs in at the broker again. `tokens` and `refresh` raise it."""
 
     needs_reconnect = True
     _next = "Let the person log in again, and `add` what Link hands over. What is stored stays until then."
@@ -33,11 +35,11 @@ class ReconnectNeeded(MeshRefreshError):
         super().__init__(f"The person must log in again: {why}.")
         self.facts = ReplyFacts(display_message=display_message)
         self.reason = reason
-        """Why, as a `Reason`."""
+        """Why the account is parked."""
 
 
 class NotReadyInTime(MeshRefreshError):
-    """There are no fresh tokens yet, and waiting longer was not allowed, or could not have helped."""
+    """There are no fresh tokens yet: `max_wait` is over, or a longer wait could not help."""
 
     retryable = True
     _next = "What is stored is kept, and the keeper goes on by itself. Ask again later."
@@ -46,30 +48,30 @@ class NotReadyInTime(MeshRefreshError):
         when = "" if retry_at is None else f" Not before {retry_at:%Y-%m-%d %H:%M:%S} UTC."
         super().__init__(f"No fresh tokens in time: {why}.{when}")
         self.retry_at = retry_at
-        """When it may be worth asking again, where that is known."""
+        """When it may be worth to ask again; None: not known."""
 
 
 class CodeNotWanted(InvalidRequest):
-    """There is no question that this code could answer: it was answered already, or never asked."""
+    """No open question waits for this code: it was answered already, or never asked."""
 
     _what = "No code is waited for here; nothing was sent."
     _next = "Look at the account: another process may have answered, or `restart_mfa` must ask anew."
 
 
 class KeeperClosed(InvalidRequest):
-    """The keeper has been left, or was not entered yet."""
+    """The keeper was left, or was not entered yet."""
 
     _what = "This keeper is not running; nothing was sent."
     _next = "Use it inside `async with Keeper(...)`."
 
 
 class LeftInSpool(NotSaved):
-    """The store did not take new tokens until the keeper was left. They are sealed in its spool."""
+    """The store did not take new tokens before the keeper was left. They are sealed in its spool, and not lost."""
 
     _next = "They are sealed in the spool, and the next keeper with the same spool and key takes them up: start it."
 
 
 def without_secrets(error: BaseException) -> dict[str, Any]:
-    """What a log record tells of `error`: its class, and its text only where that is a store's, which has no secret."""
+    """What a log record tells of `error`: its class, and the text of a store's error, which has no secret."""
     found = {"error": type(error).__name__}
     return {**found, "reason": str(error)} if isinstance(error, StoreError) else found

@@ -1,6 +1,6 @@
-"""What a keeper tells an application, as values. There is no secret in any of them.
+"""What a keeper tells an application, as values. No event has a secret in it. See docs/events.md.
 
-Events can be lost in a crash. What must not be missed is asked for with
+An event is told once, after the write, and is lost in a crash. Ask for what must not be missed with
 ``Keeper.logins(state=..., changed_since=...)``.
 """
 
@@ -18,26 +18,28 @@ class BreakerFault(StrEnum):
     CLIENT_REFUSED = "client_refused"
     """401: the client id or secret is wrong."""
     REDIRECTED = "redirected"
-    """3xx: the base URL leads elsewhere."""
+    """3xx: the base URL is not that of Mesh."""
     THROTTLED = "throttled"
+    """429: Mesh asks for fewer requests of this broker."""
     UNAVAILABLE = "unavailable"
+    """503: Mesh or the broker is down."""
     NOT_SENT = "not_sent"
-    """No connection."""
+    """No connection to Mesh."""
     NOT_PERMITTED = "not_permitted"
     """403, 404, 451."""
     REJECTED = "rejected"
-    """The request as such is not accepted."""
+    """The request itself is not accepted."""
     UNKNOWN_OUTCOMES = "unknown_outcomes"
-    """A run of them."""
+    """Many in a row: requests go out, and no answer comes."""
     UNREADABLE = "unreadable"
-    """A run of replies that cannot be read: what stands between you and Mesh damages them."""
+    """Many replies in a row cannot be read: a proxy between you and Mesh damages them."""
     REFUSALS = "refusals"
-    """More logins of one broker were refused than can be their own fault."""
+    """More logins of one broker are refused than can be their own fault."""
 
 
 @frozen
 class AccountEvent:
-    """Something that concerns one account."""
+    """An event of one account."""
 
     login_id: str
     account_id: str | None
@@ -48,26 +50,26 @@ class AccountEvent:
 
 @frozen
 class AccountRefreshed(AccountEvent):
-    """It has fresh tokens, and they are in the store."""
+    """The account has fresh tokens, and they are in the store."""
 
     failures: int = 0
-    """How many failures in a row this ended. Above zero: take a warning back that you showed."""
+    """How many failures in a row this ended. Above zero: take back the warning that you showed."""
     was: AccountState = AccountState.ACTIVE
-    """The state before; if it was parked, it is not any more."""
+    """The state before. If the account was parked, it is not any more."""
     expires_at: datetime | None = None
 
 
 @frozen
 class AccountJoined(AccountEvent):
-    """A reply brought an account of the login that was not known. It is in the store with its tokens."""
+    """A reply brought a new account of the login. It is in the store with its tokens."""
 
 
 @frozen
 class MfaNeeded(AccountEvent):
-    """Ask the person for a code, and give it to `Keeper.submit_mfa`."""
+    """The broker wants a code. Ask the person for it, and give it to `Keeper.submit_mfa`."""
 
     pending_id: str
-    """Which question the code answers."""
+    """The id of the question that the code answers."""
     display_message: str | None = None
 
 
@@ -81,30 +83,33 @@ class ReconnectRequired(AccountEvent):
 
 @frozen
 class AccountUnreadable(AccountEvent):
-    """A reply that cannot be taken is kept, sealed, for `mesh-refresh salvage`: it may hold the only live token."""
+    """A reply came that cannot be taken, and may hold the only live token.
+
+    It is kept, sealed: `mesh-refresh salvage` shows it.
+    """
 
 
 @frozen
 class ReconnectSoon(AccountEvent):
-    """The refresh token ends, and asking for a new one did not move its end."""
+    """The refresh token ends, and asking for a new one did not move its end: the person must log in before that."""
 
     ends_at: datetime
 
 
 @frozen
 class AttemptFailed(AccountEvent):
-    """An exchange of this account failed; it is tried again."""
+    """An exchange of this account failed, and is tried again."""
 
     error: str
-    """The class of `mesh_refresh.errors`; or "lease ran out", where a process has ended with the exchange under way."""
+    """The name of a class of `mesh_refresh.errors`; or "lease ran out": a process has ended during the exchange."""
     failures: int
-    """In a row."""
+    """How many in a row."""
     retry_at: datetime | None
 
 
 @frozen
 class BreakerEvent:
-    """Something that concerns a broker, or all of them, and no account."""
+    """An event of a broker, or of all brokers, and of no account."""
 
     broker: str | None
     """None: all brokers."""
@@ -114,9 +119,9 @@ class BreakerEvent:
 
 @frozen
 class BreakerOpened(BreakerEvent):
-    """Exchanges of this broker (of all) are held back. No account is blamed.
+    """Exchanges of this broker (of all) are held back. It counts against no account.
 
-    Told again once an hour while everything is halted, because a person has to act.
+    While refused keys or a redirect halt everything, it is told again once an hour: a person has to act.
     """
 
     retry_at: datetime
@@ -126,7 +131,7 @@ class BreakerOpened(BreakerEvent):
 
 @frozen
 class BreakerClosed(BreakerEvent):
-    """Exchanges go on."""
+    """Exchanges of this broker (of all) go on."""
 
     opened_at: datetime
 

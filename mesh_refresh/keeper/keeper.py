@@ -1,4 +1,4 @@
-"""`Keeper`: what a user types."""
+"""`Keeper`: the verbs of a fleet, entering and leaving."""
 
 import asyncio
 import logging
@@ -15,6 +15,8 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.arguments import (
+    as_pair,
+    as_tokens,
     brokers_of,
     check_broker,
     check_filters,
@@ -22,14 +24,16 @@ from mesh_refresh.keeper.arguments import (
     check_parts,
     check_spool,
     check_wait,
+    wrong_login_id,
     wrong_many,
+    wrong_rejected,
 )
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Added, wrong_login_id, wrong_tokens
-from mesh_refresh.keeper.runtime.add_login import Terms, add_login, given, pair
+from mesh_refresh.keeper.rules.add import Added, Terms
+from mesh_refresh.keeper.runtime.add_login import add_login
 from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
 from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
@@ -54,15 +58,26 @@ _SLACK = 1.1
 
 
 class Keeper:
-    """Keeps a fleet of logins fresh: each is refreshed before it ends, once at a time across all processes.
+    """Keeps a fleet of logins fresh: refreshes each before its tokens end, once at a time across all processes.
 
-    `mesh` exchanges, and stays yours to close, as does `store`. `on_event` (sync or async) is told what happens.
-    `background=False`: refreshes on demand only, for a web process beside a worker. `spool` is a folder where new
-    tokens wait, sealed, while the store is gone. `clock` and `names` (which gives names that were never used) are for
-    tests.
+    Several keepers, in one process or in many, may share a store. Enter a keeper with ``async with``, in the event loop
+    that uses it, and enter it once. Entering reads the spool and starts the loop. Leaving waits until every exchange is
+    over and written. Leaving raises `NotSaved` with the new tokens that neither the store nor the spool took, and
+    `LeftInSpool` where all of them are in the spool.
 
-    Enter it with ``async with``; leaving it waits for what is under way, and raises `NotSaved` for new tokens that the
-    store did not take.
+    Args:
+        mesh: the client that exchanges. The caller enters and closes it.
+        store: where the logins are. The caller opens and closes it.
+        policy: when to refresh, and how much at once; None is ``Policy()``.
+        on_event: a function, sync or async, that is called with each `Event`, one after the other. Events may be lost.
+        background: False for a process that refreshes on demand only, such as a web service beside a worker.
+        spool: a folder (mode 0700, made where it is missing) where new tokens wait, sealed, while the store fails. It
+            should be on a disk that outlives the process; the workers of one machine may share it.
+        clock: the source of time, for tests; None is the client's.
+        names: gives ids that were never used, for tests.
+
+    Raises:
+        InvalidRequest: an argument is not of its kind, or ``policy.lease`` is too short for the client's deadline.
     """
 
     def __init__(
@@ -83,8 +98,8 @@ class Keeper:
         self._policy = policy or Policy()
         if self._policy.lease < mesh.retry.deadline * _SLACK:
             raise InvalidRequest(
-                "Policy.lease must be longer than the client's RetryPolicy.deadline, by a tenth at the least: a login "
-                "must not be given to somebody else while its exchange may still be under way."
+                "Policy.lease must be longer than the client's RetryPolicy.deadline, by a tenth at the least: no other "
+                "process may claim a login while its exchange may still be under way."
             )
         self._on_event, self._background, self._spool = on_event, background, spool
         self._clock, self._names = clock or mesh.clock, names
@@ -185,17 +200,19 @@ class Keeper:
     # Adding and removing.
 
     async def add(self, login_id: str, tokens: Tokens | Iterable[Tokens]) -> Added:
-        """Keep this login: one person's at one broker, with its one or several accounts.
+        """Keep a login: one person at one broker, with one account or several.
 
-        For a login that is known, it is a new login of the person: the accounts that are named take these tokens.
-        Tokens that were here before are no news, and change nothing, so that it is safe to repeat. Raises
-        `InvalidRequest` for what cannot be one login, and the store's `StoreError`.
+        If the login is stored already, its accounts take these tokens, and a parked account works again. Tokens that
+        the login has had before change nothing, so it is safe to repeat the call.
+
+        Returns what was added, renewed or left as it was. Raises `InvalidRequest` where the tokens cannot be of one
+        login, and the store's `StoreError`; then nothing was added, or all of it.
         """
-        runtime, found = self._runtime(), given(tokens)
+        runtime, found = self._runtime(), as_tokens(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        return await add_login(runtime, login_id, found)
+        return await add_login(runtime, login_id, found, Terms())
 
     async def add_many(
         self,
@@ -205,13 +222,18 @@ class Keeper:
         at_once: bool = False,
         on_demand: bool | str | Iterable[str] = (),
     ) -> int:
-        """`add` each of `logins`; gives how many were news.
+        """`add` each of `logins`, some hundreds at a time.
 
-        What is due at once falls due within `spread`. With `at_once`, all of it is: nobody knows how old it is.
-        Logins of the brokers in `on_demand` (True: of all) are refreshed when their tokens are asked for and not by
-        time, until an exchange goes through without a code: moving in asks no person for a code at night.
-        They are added some hundreds at a time. Where one of them is wrong (`InvalidRequest`) or the store fails
-        (`StoreError`), those before it may have been added, and all can be added again.
+        Args:
+            logins: pairs of a login id and its tokens.
+            spread: tokens that are due when they are added fall due at random within this time.
+            at_once: all tokens are due within `spread`, for tokens of unknown age.
+            on_demand: brokers whose logins are refreshed when a caller asks for tokens and not by time, until an
+                exchange succeeds without an MFA code; True is all brokers. It keeps an import from asking people for
+                codes at night.
+
+        Returns the number of logins that were changed. Raises `InvalidRequest` for a wrong entry and the store's
+        `StoreError`; then the logins before it may have been added, and the call can be repeated with all of them.
         """
         wrong = wrong_many(logins, spread)
         if wrong:
@@ -225,7 +247,7 @@ class Keeper:
         terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
-            found = pair(login)
+            found = as_pair(login)
             if isinstance(found, str):
                 del logins, login  # a traceback may be rendered with its locals
                 raise InvalidRequest(found)
@@ -236,9 +258,9 @@ class Keeper:
         return changed + await _added(runtime, waiting, terms)
 
     async def remove(self, login_id: str) -> bool:
-        """Forget a login and all of its tokens; False where there was none. What is under way for it is dropped.
+        """Delete a login and all of its tokens. Returns False where there was none. Raises the store's `StoreError`.
 
-        Raises the store's `StoreError`.
+        The result of an exchange that is under way for it is dropped.
         """
         runtime = self._runtime()
         is_removed = await runtime.store.delete(_id(login_id))
@@ -255,15 +277,25 @@ class Keeper:
         rejected: Tokens | None = None,
         max_wait: timedelta | None = None,
     ) -> Tokens:
-        """Tokens that are fresh; refreshed first where they must be.
+        """Fresh tokens of one account, refreshed first where they must be.
 
-        `rejected`: the broker just refused these, so they are refreshed, unless somebody has done it since. Waits for
-        at most `max_wait` (None: the policy's). Raises `UnknownLogin`, `AmbiguousAccount`, `MfaPending` (with its id),
-        `ReconnectNeeded` or `NotReadyInTime`.
+        Args:
+            login_id: the id that the login was added with.
+            account_id: which account; None where the login has only one.
+            rejected: tokens that the broker has just refused. They are refreshed, unless that was done since.
+            max_wait: how long to wait for an exchange; None is ``Policy.max_wait``. The exchange goes on after that.
+
+        Raises:
+            UnknownLogin, UnknownAccount: the store has no such login or account.
+            AmbiguousAccount: the login has several accounts, and none was named.
+            MfaPending: the broker waits for an MFA code; its ``pending_id`` names the question.
+            ReconnectNeeded: the person must log in anew.
+            LoginMoved: `copy_fleet` has moved the login to another store.
+            NotReadyInTime: no fresh tokens in time: the store fails, the broker is paused, or an exchange takes long.
         """
         wait = self._wait(max_wait)
         check_id("account_id", account_id)
-        wrong = wrong_tokens(rejected)
+        wrong = wrong_rejected(rejected)
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
@@ -272,16 +304,19 @@ class Keeper:
     async def refresh(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
     ) -> Tokens:
-        """Exchange now, due or not. Raises as `tokens` does; nothing is sent that could spend a token twice."""
+        """Exchange now, due or not, and return the new tokens. Raises what `tokens` raises.
+
+        A token that may be spent is not sent again before the policy allows it: then this raises `NotReadyInTime`.
+        """
         check_id("account_id", account_id)
         return await OnDemand(self._runtime()).refresh(_id(login_id), account_id, self._wait(max_wait))
 
     async def refresh_due(self) -> int:
-        """Exchange everything that is due at this moment, and give the number of logins that were claimed for it.
+        """Exchange all logins that are due now, for a worker that a timer starts. Returns how many were claimed.
 
-        What cannot be sent now (a pause, a breaker) is left. For a worker that is started by a timer. Raises what the
-        store raises at a claim; what has arrived is written for as long as it takes, so give it a time-out of your own
-        and leave the keeper then.
+        Logins of paused brokers and behind open breakers are left. Raises the store's `StoreError` where a claim fails.
+        New tokens are written for as long as that takes: put a time-out of your own around the call, and leave the
+        keeper then.
         """
         return await ClaimLoop(self._runtime()).all_due()
 
@@ -294,12 +329,22 @@ class Keeper:
         account_id: str | None = None,
         max_wait: timedelta | None = None,
     ) -> Tokens:
-        """Answer a question with `code`; gives the fresh tokens.
+        """Send an MFA code to the broker that waits for it, and return the fresh tokens. Any process may do that.
 
-        `pending_id` says which question, as the event and `MfaPending` did. Raises `CodeRefused` for a wrong code
-        (question and tokens are as they were), `MfaPending` where the broker asks again, `CodeNotWanted` where the
-        question was answered already, `UnknownLogin`, `AmbiguousAccount`, `NotReadyInTime` (nothing was sent, or what
-        came of it is not in the store yet), and what an exchange raises. Works in any process that has the store.
+        Args:
+            login_id: the id that the login was added with.
+            code: what the person typed.
+            pending_id: the question, as `MfaNeeded` and `MfaPending` named it; None where only one is open.
+            account_id: the account; None where only one of the login waits for a code.
+            max_wait: how long to wait; None is ``Policy.max_wait``.
+
+        Raises:
+            CodeRefused: the code is wrong. Question and tokens are as before.
+            MfaPending: the broker asks again.
+            CodeNotWanted: the question was answered, or never asked.
+            UnknownLogin, UnknownAccount, AmbiguousAccount, LoginMoved: as `tokens`.
+            NotReadyInTime: nothing was sent, or the result is not in the store yet.
+            MeshRefreshError: what else an exchange raises.
         """
         code = MaskedStr(code.strip()) if isinstance(code, str) else ""
         if not code:
@@ -312,10 +357,10 @@ class Keeper:
     async def restart_mfa(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
     ) -> Account:
-        """Ask the broker for a new code; gives the account, which waits for it now, or needs none any more.
+        """Make the broker send a new MFA code. Returns the account, which waits for it, or needs none any more.
 
         Raises `CodeNotWanted` where no question is open, `ReconnectNeeded` where the tokens are refused for good, and
-        `NotReadyInTime`.
+        else what `tokens` raises.
         """
         check_id("account_id", account_id)
         return await OnDemand(self._runtime()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
@@ -338,10 +383,17 @@ class Keeper:
         after: str | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[Login]:
-        """Logins in the order of their ids: those with an account in `state`, of `broker`, changed since then.
+        """Logins in the order of their ids, read page by page.
 
-        `after` goes on behind a login id. Pages are read as they are needed, and raise the store's `StoreError`. A
-        login that does not open with the keys at hand hides none of the others: it is logged as an error and left out.
+        Args:
+            state: only logins with an account in this state.
+            broker: only logins of this broker.
+            changed_since: only logins that were written then or later.
+            after: only login ids greater than this, by Unicode code points.
+            limit: how many at the most; None is all.
+
+        A login that does not open with the keys at hand is logged as an error and left out. Raises `InvalidRequest`
+        at once, and the store's `StoreError` while it is iterated.
         """
         check_filters(state, broker, changed_since, after, limit)
         page = page_of(
@@ -349,16 +401,24 @@ class Keeper:
         )
         return _pages(self._runtime(), page, limit)
 
-    async def pause(self, broker: str = "*") -> None:
-        """No more exchanges of `broker` (of all), in any process, until `resume`. What is under way ends well."""
+    async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
+        """Begin no more exchanges of `broker` (``"*"``: of all), in any process, until `resume`.
+
+        Exchanges that are under way end and are written. The store keeps `note` (why), `by` (who) and the time beside
+        the pause, unsealed; pausing again replaces all three. Raises `InvalidRequest` for what is no broker or no text,
+        and the store's `StoreError`.
+        """
         check_broker(broker)
-        await self._runtime().store.pause(str(named_broker(broker)))
+        check_id("note", note)
+        check_id("by", by)
+        runtime = self._runtime()
+        await runtime.store.pause(str(named_broker(broker)), note=note, by=by, at=runtime.at())
 
     async def resume(self, broker: str = "*") -> None:
-        """Go on with `broker`. A pause of all is ended only by resuming all.
+        """End the pause of `broker`. A pause of all brokers (``"*"``) is ended by resuming all only.
 
-        Where a breaker holds exchanges back, a probe goes at once: here, and in every process that has the store at its
-        next look (`Policy.poll`).
+        Where a breaker is open, one probe is sent at once: by this keeper, and by each other keeper of the store within
+        ``Policy.poll``. Raises the store's `StoreError`.
         """
         check_broker(broker)
         runtime, name = self._runtime(), str(named_broker(broker))
@@ -367,14 +427,17 @@ class Keeper:
         runtime.wake()
 
     async def summary(self) -> Summary:
-        """Counts by broker and state, how late the latest is, what is in flight."""
+        """Counts of the whole fleet by broker and state, the most overdue login, and what this keeper has in flight.
+
+        The store counts all rows for it. Raises the store's `StoreError`.
+        """
         runtime = self._runtime()
         now = runtime.at()
         return summed_up(
             await runtime.store.counts(now),
             now,
             in_flight=runtime.limiter.in_flight,
-            paused=await runtime.store.paused(),
+            paused=frozenset(await runtime.store.paused()),
             held_back=runtime.limiter.breakers.open,
         )
 

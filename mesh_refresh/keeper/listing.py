@@ -1,8 +1,7 @@
-"""Logins read page by page, also beside rows that do not open."""
+"""Logins read page by page. A row that does not open hides no other one."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import combinations
 
 from attrs import field, frozen
 
@@ -13,19 +12,19 @@ from mesh_refresh.stores.sealing import opened
 
 @frozen
 class UnopenedRow:
-    """A row that no key at hand opens, or whose content cannot be read: what the store shows of it is all there is."""
+    """A row that does not open with the configured keys, or is damaged: only its unencrypted columns are known."""
 
     row: Row
     error: StoreError = field(eq=False)
 
     @property
     def login_id(self) -> str:
-        """Whose it is."""
+        """The login of the row."""
         return self.row.login_id
 
 
 async def read_page(store: Store, page: Page) -> Sequence[Login | UnopenedRow]:
-    """The rows of `page`. One of them that does not open hides none of the others. Raises the store's `StoreError`."""
+    """The logins of `page`, with an `UnopenedRow` for each row that does not open. Raises the store's `StoreError`."""
     return [_read(store, row) for row in await store.rows(page)]
 
 
@@ -38,7 +37,7 @@ def page_of(
     after: str | None = None,
 ) -> Page:
     """What `Keeper.logins` is asked for, as a store is asked for it."""
-    states = None if state is None else _with(AccountState(state))
+    states = None if state is None else frozenset({AccountState(state)})
     return Page(size, after, states, None if broker is None else str(broker), changed_since)
 
 
@@ -47,10 +46,3 @@ def _read(store: Store, row: Row) -> Login | UnopenedRow:
         return opened(store.cipher, row)
     except (WrongKey, StoreDamaged) as error:
         return UnopenedRow(row, error)
-
-
-def _with(state: AccountState) -> frozenset[str]:
-    """Every value of a row's state that has `state` in it."""
-    others = [it for it in AccountState if it is not state]
-    sets = (chosen for size in range(len(others) + 1) for chosen in combinations(others, size))
-    return frozenset("+".join(sorted({state, *chosen})) for chosen in sets)

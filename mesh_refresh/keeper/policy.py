@@ -2,137 +2,146 @@
 
 import math
 from datetime import timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from attrs import fields, frozen
+from attrs import Attribute, field, fields, frozen
+from attrs.validators import optional
 
 from mesh_refresh.errors import InvalidRequest
 
-_MAY_BE_ZERO = {"min_interval", "resend_after", "confirm_after", "max_wait", "refresh_before", "hard_margin", "drain"}
+_FOR_EVER = timedelta(days=36_525)
+"""A hundred years: with a longer time, dates would be out of range."""
+_MOST_SPREAD = 1_000
+
+
+def _time_or_none_at_all(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, timedelta):
+        raise InvalidRequest(f"Policy.{attribute.name} must be a timedelta.")
+    if value < timedelta():
+        raise InvalidRequest(f"Policy.{attribute.name} must not be negative.")
+
+
+def _time(policy: object, attribute: "Attribute[Any]", value: object) -> None:
+    _time_or_none_at_all(policy, attribute, value)
+    if value == timedelta():
+        raise InvalidRequest(f"Policy.{attribute.name} must be longer than nothing.")
+
+
+def _fraction(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise InvalidRequest(f"Policy.{attribute.name} must be a number from 0 to 1.")
+
+
+def _spread(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not _is_number(value) or not 0 <= value <= _MOST_SPREAD:
+        raise InvalidRequest(f"Policy.{attribute.name} must be a number from 0 to {_MOST_SPREAD}.")
+
+
+def _rate(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not _is_number(value) or value <= 0:
+        raise InvalidRequest(f"Policy.{attribute.name} must be a positive number.")
+
+
+def _count(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise InvalidRequest(f"Policy.{attribute.name} must be a whole number above zero.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @frozen
 class Policy:
-    """When a keeper refreshes, how often, how patiently and how much at once. Raises `InvalidRequest` for nonsense.
+    """When a keeper refreshes, how often, how patiently and how much at once.
 
-    Margins are fractions of a token's lifetime with a cap, so that lifetimes of seconds and of days both work.
+    A margin is a fraction of a token's lifetime, with a cap: so lifetimes of seconds and of days both work. Raises
+    `InvalidRequest` for a value that makes no sense, and names the field.
     """
 
-    refresh_before: timedelta = timedelta(minutes=30)
-    """Refresh at the latest so long before the access token ends, or `refresh_fraction` of its lifetime before, where
-    that is less."""
-    refresh_fraction: float = 0.2
-    spread: float = 1.0
-    """Logins fall due up to so many of those margins earlier, each by a chance of its own: a fleet that was added in
-    one second does not fall due in one."""
-    hard_margin: timedelta = timedelta(minutes=1)
-    """An access token that ends within this (or `hard_fraction` of its lifetime, where that is less) is not handed out
-    any more."""
-    hard_fraction: float = 0.05
-    refresh_token_before: timedelta = timedelta(days=7)
-    """Renew a refresh token at the latest so long before its own end (`refresh_fraction` counts here too)."""
-    min_interval: timedelta = timedelta(seconds=10)
-    """Neither the loop nor a rejected token makes two exchanges of a login within this after a success."""
-    keep_alive: timedelta | None = None
-    """Refresh at least so often, also where no lifetime is known. None: only what has an end is refreshed by time."""
-    lease: timedelta = timedelta(minutes=3)
-    """For how long one process has a login to itself. Must be longer than the client's deadline."""
-    resend_after: timedelta = timedelta(minutes=2)
-    """After an exchange with an unknown outcome, the same tokens are not sent again sooner than this."""
-    resend_after_cap: timedelta = timedelta(days=1)
-    """After an unknown outcome, the same tokens are sent again at the latest after this, or after `keep_alive` where
-    that is less, however long the stored access token lives; never sooner than after `resend_after`."""
-    confirm_after: timedelta = timedelta(minutes=2)
-    """After a first refusal, the same tokens are sent once more, to confirm it, at the earliest after this. An account
-    whose sibling waits for a code is looked at again after this."""
-    backoff: timedelta = timedelta(seconds=10)
-    """The pause after the first failure of an account; doubled with each, and shortened by chance by up to half."""
-    backoff_cap: timedelta = timedelta(minutes=15)
-    give_up_after: timedelta = timedelta(days=7)
-    """After failing for so long without a break, an account is tried once a day."""
-    max_wait: timedelta = timedelta(seconds=30)
-    """How long `Keeper.tokens` waits, unless it is told otherwise."""
-    mfa_wait: timedelta = timedelta(minutes=10)
-    """While a code is waited for, for so long at the most, no sibling that would need one too is exchanged."""
-    concurrency: int = 50
+    refresh_before: timedelta = field(default=timedelta(minutes=30), validator=_time_or_none_at_all)
+    """The margin: an access token is refreshed at the latest this long before its end, or `refresh_fraction` of its
+    lifetime before, where that is less."""
+    refresh_fraction: float = field(default=0.2, validator=_fraction)
+    spread: float = field(default=1.0, validator=_spread)
+    """Random jitter: a login falls due up to this many margins earlier. So a fleet that was added in one second does
+    not fall due in one second."""
+    hard_margin: timedelta = field(default=timedelta(minutes=1), validator=_time_or_none_at_all)
+    """`Keeper.tokens` no longer returns an access token that ends within this, or within `hard_fraction` of its
+    lifetime, where that is less."""
+    hard_fraction: float = field(default=0.05, validator=_fraction)
+    refresh_token_before: timedelta = field(default=timedelta(days=7), validator=_time)
+    """The margin of a refresh token that has an end of its own. `refresh_fraction` counts here too."""
+    min_interval: timedelta = field(default=timedelta(seconds=10), validator=_time_or_none_at_all)
+    """The least time from a success to the next exchange of the login, by the loop or for a rejected token."""
+    keep_alive: timedelta | None = field(default=None, validator=optional(_time))
+    """The longest time between two refreshes, also where no lifetime is known. None: only tokens with a known end are
+    refreshed by time."""
+    lease: timedelta = field(default=timedelta(minutes=3), validator=_time)
+    """For how long one process has a login to itself. It must be longer than the client's `RetryPolicy.deadline`."""
+    resend_after: timedelta = field(default=timedelta(minutes=2), validator=_time_or_none_at_all)
+    """The least time from an exchange with an unknown outcome until the same tokens are sent again."""
+    resend_after_cap: timedelta = field(default=timedelta(days=1), validator=_time)
+    """The longest such time, or `keep_alive` where that is less. Between both, the wait lasts for as long as the stored
+    access token is good. It is never shorter than `resend_after`."""
+    confirm_after: timedelta = field(default=timedelta(minutes=2), validator=_time_or_none_at_all)
+    """The time from a first refusal until the same tokens are sent once more, to confirm it. An account whose sibling
+    waits for a code is looked at again after the same time."""
+    backoff: timedelta = field(default=timedelta(seconds=10), validator=_time)
+    """The pause after an account's first failure. Each further failure doubles it; jitter shortens it by up to half."""
+    backoff_cap: timedelta = field(default=timedelta(minutes=15), validator=_time)
+    give_up_after: timedelta = field(default=timedelta(days=7), validator=_time)
+    """An account that has only failed for this long is tried once a day."""
+    max_wait: timedelta = field(default=timedelta(seconds=30), validator=_time_or_none_at_all)
+    """How long `Keeper.tokens` waits for a refresh, unless its caller says."""
+    mfa_wait: timedelta = field(default=timedelta(minutes=10), validator=_time)
+    """For how long an open question for a code holds back siblings that would need a code too."""
+    concurrency: int = field(default=50, validator=_count)
     """Exchanges at once, in this process."""
-    concurrency_each: int | None = None
-    """Exchanges at once for each broker. None: all but the last fifth of `concurrency`, so that a broker that is slow
-    does not hold up the others."""
-    rate: float | None = None
-    """Exchanges begun in a second, in this process; None: as many as there are."""
-    rate_each: float | None = None
+    concurrency_each: int | None = field(default=None, validator=optional(_count))
+    """Exchanges at once for each broker. None: four fifths of `concurrency`, so that a slow broker does not hold up the
+    others."""
+    rate: float | None = field(default=None, validator=optional(_rate))
+    """Exchanges begun in a second, in this process. None: no bound."""
+    rate_each: float | None = field(default=None, validator=optional(_rate))
     """The same for each broker."""
-    cool_down: timedelta = timedelta(seconds=5)
-    """The first pause after a fault that is nobody's; doubled with each probe that fails."""
-    cool_down_cap: timedelta = timedelta(minutes=1)
-    halt_probe: timedelta = timedelta(minutes=1)
-    """How often it is tried whether refused client keys, or a redirect, are a thing of the past."""
-    unknown_run: int = 10
-    """So many unknown outcomes of a broker without a success between cool it down."""
-    unreadable_run: int = 5
-    """Replies to so many logins of a broker that cannot be read, without one between that can, cool it down."""
-    fault_logins: int = 10
-    """Requests of at least so many distinct logins of a broker that are not accepted (403, 404, 451, an odd 400, or a
-    strategy that raises), if they are `refusal_share` of the logins that were answered within `refusal_window`, are the
-    broker's fault, and hold it back. Each of fewer backs off for itself."""
-    refusal_logins: int = 20
-    """Refusals of at least so many distinct logins of a broker..."""
-    refusal_share: float = 0.5
+    cool_down: timedelta = field(default=timedelta(seconds=5), validator=_time)
+    """The first pause after an outage that is no account's fault. Each probe that fails doubles it."""
+    cool_down_cap: timedelta = field(default=timedelta(minutes=1), validator=_time)
+    halt_probe: timedelta = field(default=timedelta(minutes=1), validator=_time)
+    """The time between two probes while client keys are refused, or Mesh redirects."""
+    unknown_run: int = field(default=10, validator=_count)
+    """After this many unknown outcomes in a row, of a broker's logins, its breaker opens."""
+    unreadable_run: int = field(default=5, validator=_count)
+    """After this many logins of a broker in a row whose replies cannot be read, its breaker opens."""
+    fault_logins: int = field(default=10, validator=_count)
+    """After this many logins of a broker whose requests are not accepted (403, 404, 451, an odd 400, or a strategy that
+    raises), its breaker opens, if they are `refusal_share` of the logins that were answered within `refusal_window`.
+    Fewer than these back off, each for itself."""
+    refusal_logins: int = field(default=20, validator=_count)
+    """Refusals of at least this many distinct logins of a broker..."""
+    refusal_share: float = field(default=0.5, validator=_fraction)
     """...which are at least this share of the logins that were answered..."""
-    refusal_window: timedelta = timedelta(minutes=10)
-    """...within this time are the broker's fault, and count against nobody..."""
-    refusal_trust: timedelta = timedelta(hours=1)
-    """...until a login of that broker succeeds, or it has gone on for so long. Then they are believed, for as long
-    again at the most: until none came for `refusal_window`, or a login succeeds whose own tokens had been refused."""
-    poll: timedelta = timedelta(seconds=1)
-    """How often the store is asked what is due, when nothing else happens."""
-    drain: timedelta = timedelta(seconds=30)
-    """At the end, how long a store that fails is tried with what must be written, beside the exchanges' deadline.
-
-    A write that begins later is tried for three seconds all the same.
-    """
-    event_queue: int = 10_000
-    """Events that wait for the handler; when there are more, the oldest are dropped."""
+    refusal_window: timedelta = field(default=timedelta(minutes=10), validator=_time)
+    """...within this time are the broker's fault. They count against no account, and its breaker opens..."""
+    refusal_trust: timedelta = field(default=timedelta(hours=1), validator=_time)
+    """...until a login of that broker succeeds, or the breaker has been open for this long. After that refusals are
+    believed, for the same time at the most. That ends earlier if none comes for `refusal_window`, or if a login
+    succeeds whose own tokens had been refused."""
+    poll: timedelta = field(default=timedelta(seconds=1), validator=_time)
+    """The time between two claims, when nothing else happens."""
+    drain: timedelta = field(default=timedelta(seconds=30), validator=_time_or_none_at_all)
+    """When the keeper is left: how long writes are tried at a store that fails, beside the exchanges' deadline. A write
+    that begins later is tried for three seconds all the same."""
+    event_queue: int = field(default=10_000, validator=_count)
+    """The most events that wait for the handler. Beyond that the oldest are dropped."""
 
     def __attrs_post_init__(self) -> None:
         for attribute in fields(Policy):
             value = getattr(self, attribute.name)
-            _check(attribute.name, value)
             if isinstance(value, timedelta) and value > _FOR_EVER:
                 object.__setattr__(self, attribute.name, _FOR_EVER)
         if self.hard_fraction >= self.refresh_fraction or self.hard_margin > max(self.refresh_before, timedelta(0)):
             raise InvalidRequest("Policy: the hard margin must be less than the margin at which the loop refreshes.")
         if self.refresh_fraction * (1 + self.spread) >= 1:
             raise InvalidRequest("Policy: with this refresh_fraction and spread, new tokens would be due at once.")
-
-
-_FOR_EVER = timedelta(days=36_525)
-"""A hundred years: longer, and dates cannot be told any more."""
-_MOST_SPREAD = 1_000
-_LEAST_LOGINS = ("unknown_run", "unreadable_run", "fault_logins", "refusal_logins")
-_FRACTIONS = ("refresh_fraction", "hard_fraction", "refusal_share")
-
-
-def _check(name: str, value: object) -> None:
-    if value is None and name in ("keep_alive", "concurrency_each", "rate", "rate_each"):
-        return
-    if name in _FRACTIONS:
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise InvalidRequest(f"Policy.{name} must be a number from 0 to 1.")
-    elif name in ("spread", "rate", "rate_each"):
-        if not _is_number(value) or value < 0 or (name != "spread" and value == 0):
-            raise InvalidRequest(f"Policy.{name} must be a positive number.")
-        if name == "spread" and value > _MOST_SPREAD:
-            raise InvalidRequest(f"Policy.spread must be at most {_MOST_SPREAD}.")
-    elif name in ("concurrency", "concurrency_each", "event_queue", *_LEAST_LOGINS):
-        if type(value) is not int or value < 1:
-            raise InvalidRequest(f"Policy.{name} must be a whole number above zero.")
-    elif not isinstance(value, timedelta):
-        raise InvalidRequest(f"Policy.{name} must be a timedelta.")
-    elif value < timedelta() or (value == timedelta() and name not in _MAY_BE_ZERO):
-        raise InvalidRequest(f"Policy.{name} must be longer than nothing.")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

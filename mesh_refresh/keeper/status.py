@@ -1,4 +1,4 @@
-"""What a keeper tells of its fleet, and of itself."""
+"""What a keeper tells of its fleet (`Summary`) and of itself (`Health`)."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ class BrokerSummary:
 
     logins: int
     states: Mapping[AccountState, int]
-    """Logins with an account in that state; one with several accounts may count under several."""
+    """Logins with an account in that state. A login with several accounts may count under several states."""
     expired: int
     """Logins with an access token that has ended."""
     due: int
@@ -26,7 +26,7 @@ class BrokerSummary:
 
 @frozen
 class Summary:
-    """The fleet, as the store has it, and what this process does."""
+    """The fleet as the store has it, and what this process does: see `Keeper.summary`."""
 
     brokers: Mapping[str, BrokerSummary]
     logins: int
@@ -35,17 +35,17 @@ class Summary:
     expired: int
     due: int
     late: timedelta
-    """How long the latest of them has been due."""
+    """For how long the most overdue login has been due."""
     leased: int
-    """Logins that some process is at work on."""
+    """Logins under a lease: a process exchanges them."""
     in_flight: int
-    """Of those, this process."""
+    """Exchanges under way in this process."""
     moving: Mapping[Way, int]
-    """Logins that are in no state here, because they were moved to another store or are on their way from one."""
+    """Logins that were moved to another store, or are arriving from one. They count under no state here."""
     paused: frozenset[str]
-    """Brokers; ``"*"`` is all of them."""
+    """Paused brokers; ``"*"`` is all of them."""
     held_back: Mapping[str | None, BreakerFault]
-    """Open breakers of this process: the broker (None: all), and why."""
+    """The open breakers of this process: the broker (None: all), and the fault."""
 
 
 @frozen
@@ -80,22 +80,22 @@ def summed_up(
     paused: frozenset[str],
     held_back: Mapping[str | None, BreakerFault],
 ) -> Summary:
-    """The summary of what a store counted."""
+    """The summary of a fleet from the `counts` of its store."""
     counts = list(counts)
-    earliest = min((it.earliest_due_at for it in counts if it.earliest_due_at is not None), default=now)
+    earliest = min((count.earliest_due_at for count in counts if count.earliest_due_at is not None), default=now)
     return Summary(
         brokers={
-            broker: _broker([it for it in counts if it.broker == broker])
-            for broker in sorted({it.broker for it in counts})
+            broker: _broker([count for count in counts if count.broker == broker])
+            for broker in sorted({count.broker for count in counts})
         },
-        logins=sum(it.logins for it in counts),
+        logins=sum(count.logins for count in counts),
         states=_states(counts),
-        expired=sum(it.expired for it in counts),
-        due=sum(it.due for it in counts),
+        expired=sum(count.expired for count in counts),
+        due=sum(count.due for count in counts),
         late=max(timedelta(), now - earliest),
-        leased=sum(it.leased for it in counts),
+        leased=sum(count.leased for count in counts),
         in_flight=in_flight,
-        moving={way: sum(it.logins for it in counts if it.state == way) for way in Way},
+        moving={way: sum(count.logins for count in counts if way in count.states) for way in Way},
         paused=paused,
         held_back=dict(held_back),
     )
@@ -103,19 +103,18 @@ def summed_up(
 
 def _broker(counts: list[Count]) -> BrokerSummary:
     return BrokerSummary(
-        sum(it.logins for it in counts),
+        sum(count.logins for count in counts),
         _states(counts),
-        sum(it.expired for it in counts),
-        sum(it.due for it in counts),
+        sum(count.expired for count in counts),
+        sum(count.due for count in counts),
     )
 
 
 def _states(counts: list[Count]) -> dict[AccountState, int]:
     found = dict.fromkeys(AccountState, 0)
     for count in counts:
-        if count.state not in tuple(Way):
-            for state in count.state.split("+"):
-                found[AccountState(state)] += count.logins
+        for state in count.states.difference(Way):
+            found[AccountState(state)] += count.logins
     return {state: number for state, number in found.items() if number}
 
 

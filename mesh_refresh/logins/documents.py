@@ -37,14 +37,16 @@ _ACCOUNT_MOMENTS = (
 
 def login_to_text(login: Login) -> str:
     """What is sealed of `login`: everything but what the row itself shows."""
-    document = MaskedDict(format=_DOCUMENT, version=_VERSION, accounts=[_account(it) for it in login.accounts])
+    document = MaskedDict(
+        format=_DOCUMENT, version=_VERSION, accounts=[_account(account) for account in login.accounts]
+    )
     for name in _MOMENTS:
         value: datetime | None = getattr(login, name)
         if value is not None:
             document[name] = value
     if login.moving is not None:
         moving = login.moving
-        seen = [list(it) for it in moving.seen]
+        seen = [list(pair) for pair in moving.seen]
         document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": seen, "to": moving.to}
     return codec.dumps(document)
 
@@ -118,7 +120,7 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-_SIMPLE = tuple((it.name, it.default) for it in fields(Account) if it.name not in _KEPT_OUTSIDE)
+_SIMPLE = tuple((kept.name, kept.default) for kept in fields(Account) if kept.name not in _KEPT_OUTSIDE)
 _READ: Mapping[str, Callable[[Any], Any]] = {
     **{name: _as_it_is for name, _ in _SIMPLE},
     **dict.fromkeys(_ACCOUNT_MOMENTS, datetime.fromisoformat),

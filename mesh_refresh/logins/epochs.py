@@ -1,4 +1,4 @@
-"""Epochs name the accounts of a login: an attempt is settled by them, so no two accounts of a login have one. Pure."""
+"""An attempt finds its account by the epoch, so no two accounts of a login may have the same. Pure."""
 
 import hashlib
 
@@ -15,8 +15,8 @@ def have_own_epochs(login: Login) -> bool:
 def with_own_epochs(login: Login) -> Login:
     """`login` with an epoch of its own for each account; the first account of an epoch keeps it.
 
-    What is drawn anew is the same each time, so that an attempt at such an account finds it again before and after the
-    first write. Accounts of one epoch are a bug of ours, and still no reason to keep a live pair out of the store.
+    A new epoch is computed from the old one, so an attempt finds its account before and after the first write. Two
+    accounts of one epoch are a bug of this package, and no reason to keep a live pair out of the store.
     """
     if have_own_epochs(login):
         return login

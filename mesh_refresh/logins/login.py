@@ -27,15 +27,15 @@ class Login:
     broker: BrokerType | str
     accounts: tuple[Account, ...]
     round_at: datetime | None = None
-    """When the exchange was sent that began the present round of its accounts."""
+    """When the present round began, in which each account is renewed once: when its first exchange was sent."""
     succeeded_at: datetime | None = None
     """The last success of any of its accounts."""
     moving: Moving | None = None
-    """It is on its way to another store, or from one: nothing of it is exchanged here."""
+    """It moves to another store, or from one: nothing of it is exchanged here."""
     changed_at: datetime | None = None
     """When anything but its lease was last written."""
     epoch: str = ""
-    """Drawn at random when the login is made: one that was removed and made anew has another."""
+    """A random id of the row: a login that was removed and added anew has another."""
     revision: int = field(default=0, eq=False)
     """Raised by every write."""
     attempt: int = field(default=0, eq=False)
@@ -66,7 +66,7 @@ class Login:
         raise UnknownAccount
 
     def having(self, accounts: tuple[Account, ...]) -> "Login":
-        """This login with other accounts; written out, because `attrs.evolve` takes five times as long."""
+        """This login with other accounts. Written out, because `attrs.evolve` takes five times as long."""
         return self._with(accounts, self.round_at, self.succeeded_at)
 
     def succeeding(self, round_at: datetime | None, succeeded_at: datetime | None) -> "Login":
@@ -88,5 +88,5 @@ class Login:
         )
 
     def by_epoch(self, epoch: str) -> Account | None:
-        """The account of that epoch, while nothing new was added for it."""
+        """The account of that epoch; None where it was added anew since, or is not here."""
         return next((account for account in self.accounts if account.epoch == epoch), None)

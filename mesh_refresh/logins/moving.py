@@ -1,4 +1,4 @@
-"""A login that moves from one store to another: nobody exchanges it in either, but where it is at home."""
+"""A login that moves from one store to another. Only the store in which it is at home exchanges it."""
 
 from enum import StrEnum
 
@@ -6,12 +6,12 @@ from attrs import frozen
 
 
 class Way(StrEnum):
-    """Where it is on its way, as the row shows it."""
+    """How a login moves, as its row shows it."""
 
     ARRIVING = "arriving"
-    """It was written here, and is not released yet: the other store may still have newer tokens."""
+    """It was written here, and is not released yet: the store that it comes from may have newer tokens."""
     MOVED = "moved"
-    """It is in another store now. What still comes for it is kept here, until it is taken over."""
+    """It is at home in another store now. Replies that still come for it are kept here, until they are taken over."""
 
 
 @frozen
@@ -20,9 +20,9 @@ class Moving:
 
     way: Way
     revision: int = 0
-    """Of a moved row: as it was when the other store took over what is in it. A later one was written since."""
+    """Of a moved row: its revision when the other store had all that is in it. A higher one was written since."""
     seen: tuple[tuple[str, int], ...] = ()
-    """Then, the epoch of every account, and the number of the attempt that had brought something for it last. Of a row
-    that arrives: of every account that was copied."""
+    """For every account at that time: its epoch, and the number of the attempt that had settled it last. Of a row that
+    arrives: for every account that was copied."""
     to: str = ""
-    """Of a moved row: the id of the store that it went to. Empty where that store has none."""
+    """Of a moved row: the id of the store that it went to. Empty: that store has none."""

@@ -3,7 +3,9 @@
 from mesh_refresh.stores.cipher import Cipher, PlainText
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable, WrongKey
 from mesh_refresh.stores.memory import MemoryStore
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, LoginNames, Page, Resealed, Row
+from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox
+from mesh_refresh.stores.registry import ProcessReport, Registry, StoredFigures
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, LoginNames, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing, row_of
 from mesh_refresh.stores.store import Store
 
@@ -14,8 +16,15 @@ __all__ = [
     "Count",
     "LoginNames",
     "MemoryStore",
+    "NoticeCounts",
+    "NoticePage",
+    "NoticeRow",
+    "Outbox",
     "Page",
+    "BrokerPause",
     "PlainText",
+    "ProcessReport",
+    "Registry",
     "Resealed",
     "Row",
     "Sealing",
@@ -24,6 +33,7 @@ __all__ = [
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
+    "StoredFigures",
     "WrongKey",
     "row_of",
 ]

@@ -1,8 +1,10 @@
 """What no store can keep is refused before it is asked."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.row import Row
 
 
@@ -28,11 +30,22 @@ def check_time(*times: datetime | None) -> None:
 
 def check_row(it: Row) -> None:
     """Raises `InvalidRequest` for a row that cannot be kept."""
-    if not (it.login_id + it.broker + it.state + it.epoch).isascii():  # at once: nearly always they are
-        check_text(it.login_id, it.broker, it.state, it.epoch)
+    if not (it.login_id + it.broker + it.epoch).isascii():  # at once: nearly always they are
+        check_text(it.login_id, it.broker, it.epoch)
     check_time(it.due_at, it.expires_at, it.changed_at)
     if not isinstance(it.sealed, bytes):
         raise InvalidRequest("What is sealed must be bytes.")
+
+
+def check_notices(notices: Iterable[NoticeRow], login_id: str | None = None) -> None:
+    """Raises `InvalidRequest` for a notice that cannot be kept, or is about another login than `login_id`."""
+    for notice in notices:
+        check_text(notice.id, notice.login_id)
+        check_time(notice.due_at, notice.written_at, notice.first_tried_at)
+        if not isinstance(notice.sealed, bytes):
+            raise InvalidRequest("What is sealed must be bytes.")
+        if login_id is not None and notice.login_id != login_id:
+            raise InvalidRequest("A notice must be about the login that it is written with.")
 
 
 def check_cipher(store: str, cipher: object) -> None:

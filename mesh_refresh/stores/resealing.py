@@ -1,44 +1,76 @@
-"""Rotating keys: every row is sealed anew with the cipher's first key, while the store is in use."""
+"""Rotating keys: every login and every notice is sealed anew with the cipher's first key, while the store is in use."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from attrs import evolve
 
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey
+from mesh_refresh.stores.outbox import NoticePage, NoticeRow, Outbox
 from mesh_refresh.stores.row import Page, Resealed, Row
-from mesh_refresh.stores.sealing import context_of
+from mesh_refresh.stores.sealing import Sealing, context_of, sealed_for
 from mesh_refresh.stores.store import Store
 
 _BATCH = 100
 
 
 async def reseal(store: Store) -> Resealed:
-    """Open and seal every row of `store`, in the order of the ids.
+    """Open and seal every row of `store` and of its outbox, in the order of the ids.
 
-    A row that is written meanwhile is read and tried again; leases, holds and times stay. A row that no key at hand
-    opens is named and left as it is. Stopped and begun again, it does no harm.
+    A row that is written meanwhile is read and tried again; leases, holds and times stay. What no key at hand opens is
+    named and left as it is. Stopped and begun again, it does no harm. Raises what the store raises.
     """
     done, after = Resealed(), None
     while rows := await store.rows(Page(_BATCH, after=after)):
-        ends = await asyncio.gather(*(_reseal(store, row) for row in rows), return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        ends = await _all(partial(_reseal, store, row) for row in rows)
         unopened = [row.login_id for row, end in zip(rows, ends, strict=True) if end is None]
-        done = Resealed(done.number + ends.count(True), done.unopened.having(unopened))
+        done = evolve(done, number=done.number + ends.count(True), unopened=done.unopened.having(unopened))
         after = rows[-1].login_id
+    return done if store.outbox is None else await _reseal_notices(store.outbox, store.cipher, done)
+
+
+async def _reseal_notices(outbox: Outbox, cipher: Sealing, done: Resealed) -> Resealed:
+    after = None
+    while notices := await outbox.page(NoticePage(_BATCH, after=after)):
+        ends = await _all(partial(_reseal_notice, outbox, cipher, notice) for notice in notices)
+        unopened = [notice.login_id for notice, end in zip(notices, ends, strict=True) if end is None]
+        done = evolve(done, notices=done.notices + ends.count(True), unopened=done.unopened.having(unopened))
+        after = notices[-1].id
     return done
 
 
-async def _reseal(store: Store, row: Row | None) -> bool | None:
+async def _all(calls: Iterable[Callable[[], Awaitable[bool | None]]]) -> list[bool | None]:
+    """What they give; all are done before one raises."""
+    ends = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return [end for end in ends if not isinstance(end, BaseException)]
+
+
+async def _reseal(store: Store, row: Row) -> bool | None:
     """False where the row is gone, None where no key opens it."""
-    while row is not None:
+    context = context_of(row.login_id)
+
+    def decide(stored: Row | None) -> RowWrite[bool | None] | NoWrite[bool | None]:
+        if stored is None:
+            return NoWrite(result=False)
         try:
-            text = MaskedStr(store.cipher.open(row.sealed, context_of(row.login_id)))
+            text = MaskedStr(store.cipher.open(stored.sealed, context))
         except (WrongKey, StoreDamaged):
-            return None
-        if await store.swap(evolve(row, sealed=store.cipher.seal(text, context_of(row.login_id)))):
-            return True
-        row = await store.read(row.login_id)
-    return False
+            return NoWrite(result=None)
+        return RowWrite(evolve(stored, sealed=store.cipher.seal(text, context)), result=True)
+
+    return await compare_and_swap(store, partial(store.read, row.login_id), decide, seen=row)
+
+
+async def _reseal_notice(outbox: Outbox, cipher: Sealing, notice: NoticeRow) -> bool | None:
+    """The same of a notice, which is sealed once: nothing can come in between."""
+    try:
+        anew = sealed_for(cipher, notice, cipher)
+    except (WrongKey, StoreDamaged):
+        return None
+    return await outbox.reseal(notice.id, anew.sealed)

@@ -9,8 +9,6 @@ from mesh_refresh.masking import masked_size
 
 _NAMED = 100
 _END = datetime.max.replace(tzinfo=UTC)
-QUIET = "~"
-"""How the name of an owner begins who sends nothing: see `Store`."""
 CLOCK_TOLERANCE = timedelta(minutes=2)
 """What was changed further in the future than this was written before the wall clock was put back."""
 
@@ -21,8 +19,10 @@ class Row:
 
     login_id: str
     broker: str
-    state: str
-    """The states of its accounts, sorted, each once, with ``+`` between: ``active``, ``active+mfa_required``."""
+    states: frozenset[str]
+    """The states of its accounts: `AccountState` names them, and ``managed`` is one of tokens that Mesh refreshes. Of a
+    login that is moved to another store, ``moved`` or ``arriving`` alone. To a store they are names of lower-case
+    letters and ``_``."""
     due_at: datetime | None
     """When the loop may claim it; None: never."""
     expires_at: datetime | None
@@ -39,22 +39,17 @@ class Row:
     """Of a row that was just claimed: the lease before it ran out, and its owner may have sent something."""
 
 
-def is_open(owner: str | None) -> bool:
-    """Whether something may have been sent under the lease of `owner`, where it ran out."""
-    return owner is not None and not owner.startswith(QUIET)
-
-
 @frozen
 class Busy:
     """The lease is somebody's, or the row is left alone for a while."""
 
     left: timedelta
-    """For how long, at the most. Zero: it is free, but for those who send nothing, because an attempt is open."""
+    """For how long, at the most. Zero: it is free, but not for an owner that sends nothing: an attempt is open."""
 
 
 @frozen
 class ClaimRequest:
-    """What a claim wants."""
+    """What a claim wants. Its owner may send something for each row that it gets."""
 
     owner: str
     """Who claims: a name that no other process has, and that this process had not before."""
@@ -78,8 +73,12 @@ class ClaimRequest:
     @property
     def ahead(self) -> datetime:
         """A row that was changed after this, and has a due time, is due: the clock was put back since."""
-        wall = self.wall or self.now
-        return wall + min(CLOCK_TOLERANCE, _END - wall)
+        return ahead_of(self.wall or self.now)
+
+
+def ahead_of(wall: datetime) -> datetime:
+    """What was written after this, by the wall clock, was written before that clock was put back to `wall`."""
+    return wall + min(CLOCK_TOLERANCE, _END - wall)
 
 
 @frozen
@@ -90,7 +89,7 @@ class Page:
     after: str | None = None
     """Only login ids greater than this (by Unicode code points)."""
     states: frozenset[str] | None = None
-    """Only rows whose `state` is one of these."""
+    """Only rows with at least one of these states."""
     broker: str | None = None
     changed_since: datetime | None = None
     """Only rows changed then or later."""
@@ -98,10 +97,10 @@ class Page:
 
 @frozen
 class Count:
-    """How many rows of one broker are in one state."""
+    """How many rows of one broker have one set of states."""
 
     broker: str
-    state: str
+    states: frozenset[str]
     logins: int
     expired: int
     """Those of them whose `expires_at` has passed."""
@@ -111,6 +110,20 @@ class Count:
     """The least `due_at` among them."""
     leased: int
     """Those of them under a lease that has not run out."""
+
+
+@frozen
+class BrokerPause:
+    """Exchanges of a broker are paused."""
+
+    broker: str
+    """``"*"`` is all of them."""
+    note: str = ""
+    """Why, in words that a person wrote."""
+    by: str = ""
+    """Who paused it."""
+    at: datetime | None = None
+    """When, by the wall clock. Each pause that a store gives has it."""
 
 
 @frozen
@@ -134,6 +147,8 @@ class Resealed:
     """What came of sealing every row anew."""
 
     number: int = 0
-    """Rows that are sealed with the first key now."""
+    """Logins that are sealed with the first key now."""
     unopened: LoginNames = NO_LOGINS
-    """Logins of rows that no key at hand opens, which were left as they are."""
+    """Logins that no key at hand opens, or a notice of theirs, which were left as they are."""
+    notices: int = 0
+    """Notices that are sealed with the first key now."""

@@ -4,6 +4,8 @@ import logging
 from datetime import datetime
 from typing import Protocol
 
+from attrs import evolve
+
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import (
@@ -15,6 +17,7 @@ from mesh_refresh.logins import (
 )
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.errors import StoreDamaged
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.row import Row
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -37,16 +40,16 @@ class Sealing(Protocol):
 def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
     """The row that keeps `login`, as of `changed_at`. Accounts that have one epoch get others."""
     login = _told_apart(login)
-    accounts, state = login.accounts, "+".join(sorted({account.state for account in login.accounts}))
+    accounts, states = login.accounts, frozenset[str]([account.state for account in login.accounts])
     if login.moving is not None:
         # Not due here, nor expired: it is at home elsewhere.
-        accounts, state = (), login.moving.way.value
+        accounts, states = (), frozenset((login.moving.way.value,))
     due = [account.due_at for account in accounts if account.due_at is not None and account.state in _IN_LOOP]
     ends = [account.tokens.expires_at for account in accounts if account.tokens.expires_at is not None]
     return Row(
         login.login_id,
         str(login.broker),
-        state,
+        states,
         min(due, default=None),
         min(ends, default=None),
         changed_at,
@@ -86,3 +89,14 @@ def _told_apart(login: Login) -> Login:
 def context_of(login_id: str) -> str:
     """What a login is sealed to."""
     return f"login:{login_id}"
+
+
+def context_of_notice(notice: NoticeRow) -> str:
+    """What a notice is sealed to. An id has no colon, and so no two notices have one context."""
+    return f"notice:{notice.id}:{notice.login_id}"
+
+
+def sealed_for(to: Sealing, notice: NoticeRow, cipher: Sealing) -> NoticeRow:
+    """`notice`, which `cipher` sealed, sealed by `to`. Raises `WrongKey` or `StoreDamaged` where it does not open."""
+    context = context_of_notice(notice)
+    return evolve(notice, sealed=to.seal(MaskedStr(cipher.open(notice.sealed, context)), context))

@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
+from mesh_refresh.stores.outbox import NoticeRow, Outbox
+from mesh_refresh.stores.registry import Registry
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
 ALL_BROKERS = "*"
@@ -28,8 +30,9 @@ class Store(Protocol):
     the same owner included; from the very moment of its end on, any claim may. The store's clock must not jump with
     the wall clock, nor stand still while a machine is suspended; processes that share the store share that clock.
 
-    **An attempt is open** where a lease ran out: nobody knows what was sent under it. An owner whose name begins with
-    ``~`` sends nothing, and leaves no open attempt behind: so a copy of a fleet may be killed.
+    **An attempt is open** where a lease ran out under which something may have been sent: what became of that is
+    unknown. `claim_one` with ``sends=False`` takes a lease under which nothing will be sent, and which leaves no open
+    attempt behind: so a copy of a fleet may be killed.
 
     **Rows** are written whole or not at all. `revision` and `attempt` are the store's to raise; `epoch` is written by
     `insert` and kept. Times come back as they went in, to the microsecond, in UTC. Text is any Unicode text.
@@ -40,24 +43,48 @@ class Store(Protocol):
     uses no time-outs that work by cancelling, and no tasks of its own. False is always right."""
     cipher: Sealing
     """Seals and opens `Row.sealed` for those who use the store; the store itself never does."""
-    store_id: str = ""
-    """Drawn at random when the store was made, and known once it is open: what was restored from a backup has the same,
-    and no other store has. A copy writes down where a login went. Empty where the store has none."""
+    store_id: str
+    """Drawn at random when the store was made, and known once it is open: a backup that was restored has the same, and
+    no other store has. A copy writes down where a login went."""
 
-    async def insert(self, row: Row) -> bool:
-        """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken."""
+    @property
+    def outbox(self) -> Outbox | None:
+        """Notices that wait to be told. None: this store has none, and is given none."""
+        return None
+
+    @property
+    def registry(self) -> Registry | None:
+        """What processes tell each other. None: they cannot, by this store."""
+        return None
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken.
+
+        `notices` are written with it, in this order, as by `swap`.
+        """
         ...
 
     async def read(self, login_id: str) -> Row | None:
         """The row as it is; None where there is none."""
         ...
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """Write `row` where the stored one has the same epoch and revision; else False, and nothing changed.
 
         Writes broker, state, due, expiry and change time and `sealed`, and raises the revision. Where `owner` holds the
         lease, it is given back, and no claim gets the row for `hold` from now on. A lease of somebody else stays
         theirs, and so does, without an owner, every lease and every hold.
+
+        `notices`, which are about this login, are written to the outbox in the same transaction, in this order: never
+        tried and not dead, whatever they say. Those whose ids are there are left alone. A store without an outbox is
+        given none.
         """
         ...
 
@@ -75,11 +102,11 @@ class Store(Protocol):
         """
         ...
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row.
 
-        An owner whose name begins with ``~`` does not get a row with an open attempt, which would be forgotten:
-        `Busy` for no time.
+        ``sends=False``: the owner sends nothing under this lease. It does not get a row with an open attempt, which
+        would be forgotten: `Busy` for no time.
         """
         ...
 
@@ -92,7 +119,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, login_id: str) -> bool:
-        """Forget a login, whoever has its lease. False where there is none."""
+        """Forget a login and its notices, whoever has its lease. False where there is none."""
         ...
 
     async def rows(self, page: Page) -> Sequence[Row]:
@@ -100,25 +127,40 @@ class Store(Protocol):
         ...
 
     async def counts(self, now: datetime) -> Sequence[Count]:
-        """For each broker and state that occurs: how many there are."""
+        """How many rows there are, for each broker and each set of states that a row of it has."""
         ...
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
-        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process; or not so any more.
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
+        """From now on, no claim gives rows of `broker` (of any, for ``"*"``), in any process.
 
-        With ``paused=False`` the time is kept, whether or not there was a pause: see `resumed`.
+        `note` says why, `by` who paused it, and `at` since when (None: now); a pause that is there gets the new ones.
+        ``paused=False`` ends the pause. The time of that is kept, whether or not there was a pause: see `resumed`.
         """
         ...
 
-    async def paused(self) -> frozenset[str]:
-        """The brokers that are paused, perhaps with ``"*"`` among them."""
+    async def paused(self) -> Mapping[str, BrokerPause]:
+        """The pauses, by their brokers, perhaps with ``"*"`` among them."""
+        ...
+
+    async def resumed(self) -> Mapping[str, datetime]:
+        """When ``pause(broker, paused=False)`` was called last, for each broker for which it was.
+
+        Keepers with an open breaker ask for this at every `Policy.poll`, and let a probe through where there is a new
+        time: so an operator ends a wait in every process.
+        """
         ...
 
     async def aclose(self) -> None:
         """Let go of everything. Safe to call twice; what was asked for before is done first."""
         ...
 
-    # Provided.
+    # Provided: each is right as it stands here, and may be done better.
+
+    async def ping(self) -> None:
+        """Ask the place where the rows are for something small. Raises as every verb does where it does not answer."""
+        await self.paused()
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """Call `wake`, in this event loop, when another process has made something due; what it gives ends that.
@@ -128,15 +170,6 @@ class Store(Protocol):
         """
         del wake
         return lambda: None
-
-    async def resumed(self) -> Mapping[str, datetime]:
-        """When ``pause(broker, paused=False)`` was called last, for each broker for which it was.
-
-        Keepers with an open breaker ask for this at every `Policy.poll`, and let a probe through where there is a new
-        time: so an operator ends a wait in every process. Where a store keeps no such times, as here, it ends in the
-        process that was told.
-        """
-        return {}
 
     async def get(self, login_id: str) -> Login | None:
         """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""

@@ -2,6 +2,8 @@
 
 from mesh_refresh.testing.clock import ManualClock
 from mesh_refresh.testing.conformance.store import StoreConformance
+from mesh_refresh.testing.conformance.store_outbox import OutboxConformance
+from mesh_refresh.testing.conformance.store_registry import RegistryConformance
 from mesh_refresh.testing.conformance.strategy import StrategyConformance
 from mesh_refresh.testing.conformance.transport import Shortfall, TransportConformance
 from mesh_refresh.testing.fake.delivery import Delivery
@@ -42,6 +44,8 @@ __all__ = [
     "SentRequest",
     "Sharing",
     "Shortfall",
+    "OutboxConformance",
+    "RegistryConformance",
     "StoreConformance",
     "StrategyConformance",
     "TransportConformance",

@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.rules.add import Adding, new_login
+from mesh_refresh.keeper.rules.add import new_login
+from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.stores import Cipher, Row, Store, row_of
 from mesh_refresh.stores.sqlite import SqliteStore
 from tests.benchmarks.cores import apart
@@ -93,7 +94,7 @@ def _rows(store: Store, logins: Iterable[int], *, due: bool) -> list[Row]:
     rows = []
     for number in logins:
         epoch = f"{number:032x}"
-        how = Adding(now, Policy(), partial(str, epoch))
-        login, _ = new_login(name_of(number), epoch, [some_tokens(number, now, due=due)], how)
+        context = Context(now, Policy(), partial(str, epoch))
+        login, _ = new_login(name_of(number), epoch, [some_tokens(number, now, due=due)], context)
         rows.append(row_of(store.cipher, login, now))
     return rows

@@ -47,14 +47,14 @@ FROM (
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) AS due
 WHERE login.login_id = due.login_id
-RETURNING login.login_id, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+RETURNING login.login_id, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 """
 _SETTLE = """
 UPDATE {schema}.login AS login
 SET state = new.state, due_at = new.due_at, expires_at = new.expires_at, changed_at = new.changed_at,
     revision = login.revision + 1, sealed = new.sealed, owner = NULL, until = NULL
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::bigint[],
-    $8::bytea[]) AS new (login_id, state, due_at, expires_at, changed_at, epoch, revision, sealed)
+    $8::bytea[]) AS new (login_id, states, due_at, expires_at, changed_at, epoch, revision, sealed)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision AND login.owner = $9
 """
 
@@ -118,7 +118,7 @@ async def by_hand(connection: Any, store: PostgresStore, rounds: int, exchange: 
             await asyncio.gather(*(exchange() for _ in found))
         now = datetime.now(UTC)
         later = [now + timedelta(days=1)] * len(found)
-        names, states, epochs = ([it[name] for it in found] for name in ("login_id", "state", "epoch"))
+        names, states, epochs = ([it[name] for it in found] for name in ("login_id", "states", "epoch"))
         ends, revisions = ([it[name] for it in found] for name in ("expires_at", "revision"))
         changed, sealed = [now] * len(found), [_SEALED] * len(found)
         await connection.execute(settle, names, states, later, ends, changed, epochs, revisions, sealed, "benchmark")
@@ -157,7 +157,7 @@ async def by_store(store: PostgresStore, rounds: int) -> float:
 
 async def _settle(store: PostgresStore, row: Row, now: datetime, later: datetime) -> bool:
     await nothing()
-    new = Row(row.login_id, row.broker, row.state, later, row.expires_at, now, _SEALED, row.epoch, row.revision)
+    new = Row(row.login_id, row.broker, row.states, later, row.expires_at, now, _SEALED, row.epoch, row.revision)
     return await store.swap(new, owner="benchmark")
 
 
@@ -196,7 +196,7 @@ async def claims_and_settles(url: str, *, many: int, rounds: int, batches: int) 
 def _row(number: int) -> Row:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     due_at = begun + number * timedelta(milliseconds=1)
-    return Row(f"login-{number}", "coinbase", "active", due_at, due_at, begun, _SEALED, f"{number:032x}")
+    return Row(f"login-{number}", "coinbase", frozenset({"active"}), due_at, due_at, begun, _SEALED, f"{number:032x}")
 
 
 async def _keep_server(url: str, *wanted: int) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from mesh_refresh import AccountNotInReply, MeshClient, Refreshed, Tokens
 from mesh_refresh.testing import FakeMesh, Replies, Sharing
-
-UNCLEAR = [(Sharing.PAIR_EACH, Replies.ALL), (Sharing.DIFFERENT_STRINGS, Replies.ALL)]
+from tests.sharing import UNCLEAR
 
 
 class Rows:

@@ -67,11 +67,35 @@ USABLE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", USABLE)
-async def test_reply_of_other_types(fake: FakeMesh, name: str) -> None:
-    """A reply whose parts have other types is a success like any other."""
+def _response(reply: HttpReply, **names: Any) -> Any:
+    """One of another library's, whose `repr` shows nothing."""
+    return SimpleNamespace(headers=reply.headers, **names)
+
+
+class Unread(SimpleNamespace):
+    """One whose body is still to come."""
+
+    content = text = object()
+
+    async def read(self) -> Any:
+        return self.come
+
+
+RESPONSES: dict[str, Callable[[Any], Any]] = {
+    "requests, httpx": lambda it: _response(it, status_code=200, content=it.body, text=it.body.decode()),
+    "a text only": lambda it: _response(it, status=200, text=it.body.decode()),
+    "tornado": lambda it: _response(it, code=200, body=it.body),
+    "without headers": lambda it: SimpleNamespace(status="200 OK", data=bytearray(it.body)),
+    "aiohttp": lambda it: Unread(status=200, headers=it.headers, come=it.body),
+    "http.client": lambda it: SimpleNamespace(status=200, read=lambda: it.body),
+}
+
+
+@pytest.mark.parametrize("make", [*USABLE.values(), *RESPONSES.values()], ids=[*USABLE, *RESPONSES])
+async def test_reply_of_other_types(fake: FakeMesh, make: Callable[[Any], Any]) -> None:
+    """A reply whose parts have other types, or another library's response, is a success: it has spent the token."""
     saved = list[Any]()
-    async with fake.client(transport=Returning(USABLE[name]), on_outcome=saved.append) as mesh:
+    async with fake.client(transport=Returning(make), on_outcome=saved.append) as mesh:
         outcome = await mesh.refresh(fake.login("coinbase").token)
     assert isinstance(outcome, Refreshed)
     assert saved == [outcome]
@@ -111,41 +135,6 @@ async def test_no_reply(fake: FakeMesh, name: str) -> None:
     assert [it.body for it in saved] == [error.body]
     assert b"fake-refresh" in error.body
     assert "fake-refresh" not in str(error)
-
-
-def _response(reply: HttpReply, **names: Any) -> Any:
-    """One of another library's, whose `repr` shows nothing."""
-    return SimpleNamespace(headers=reply.headers, **names)
-
-
-class Unread(SimpleNamespace):
-    """One whose body is still to come."""
-
-    content = text = object()
-
-    async def read(self) -> Any:
-        return self.come
-
-
-RESPONSES: dict[str, Callable[[Any], Any]] = {
-    "requests, httpx": lambda it: _response(it, status_code=200, content=it.body, text=it.body.decode()),
-    "a text only": lambda it: _response(it, status=200, text=it.body.decode()),
-    "tornado": lambda it: _response(it, code=200, body=it.body),
-    "without headers": lambda it: SimpleNamespace(status="200 OK", data=bytearray(it.body)),
-    "aiohttp": lambda it: Unread(status=200, headers=it.headers, come=it.body),
-    "http.client": lambda it: SimpleNamespace(status=200, read=lambda: it.body),
-}
-
-
-@pytest.mark.parametrize("name", RESPONSES)
-async def test_responses_of_http_libraries(fake: FakeMesh, name: str) -> None:
-    """A transport that returns its library's own response has spent the token: that is read as far as it can be."""
-    saved = list[Any]()
-    async with fake.client(transport=Returning(RESPONSES[name]), on_outcome=saved.append) as mesh:
-        outcome = await mesh.refresh(fake.login("coinbase").token)
-    assert isinstance(outcome, Refreshed)
-    assert saved == [outcome]
-    assert fake.lost() == []
 
 
 async def test_a_response_that_cannot_be_read(fake: FakeMesh) -> None:

@@ -7,9 +7,7 @@ from attrs import evolve
 
 from mesh_refresh import MeshClient, MfaRequired, Outcome, Tokens, UnreadableReply
 from mesh_refresh.testing import FakeMesh, Replies, Sharing
-
-MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
-KNOWABLE = [mode for mode in MODES if mode != (Sharing.DIFFERENT_STRINGS, Replies.ASKED)]
+from tests.sharing import KNOWABLE
 
 
 class Database:

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.rules.add import Adding, new_login
+from mesh_refresh.keeper.rules.add import new_login
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ReplyEntry, Success
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Account, Login
@@ -47,14 +47,9 @@ def tokens(refresh: str | None = "r-0", access: str | None = "a-0", account: str
     return Tokens(given.pop("broker", "coinbase"), refresh, access_token=access, account_id=account, **given)
 
 
-def how(seconds: float = 0, policy: Policy = POLICY, **given: Any) -> Adding:
-    """What `add` is told."""
-    return Adding(at(seconds), policy, _EPOCHS, **given)
-
-
 def made(*given: Tokens, seconds: float = 0, policy: Policy = POLICY, login_id: str = "user-7", **more: Any) -> Login:
     """A login with an account for each of the tokens."""
-    return new_login(login_id, _EPOCHS(), given or (tokens(),), how(seconds, policy, **more))[0]
+    return new_login(login_id, _EPOCHS(), given or (tokens(),), context(seconds, policy, **more))[0]
 
 
 def changed(login: Login, index: int = 0, /, **fields: Any) -> Login:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -11,12 +11,12 @@ from attrs import define, field
 
 from mesh_refresh import MeshClient, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
-from mesh_refresh.stores import MemoryStore, Page, Row, Store, StoreError, StoreUnavailable
+from mesh_refresh.stores import Cipher, MemoryStore, NoticeRow, Page, Row, Store, StoreError, StoreUnavailable
 from mesh_refresh.strategies import DefaultStrategy
-from mesh_refresh.testing import FakeMesh, ManualClock
+from mesh_refresh.testing import FakeLogin, FakeMesh, ManualClock
 from tests.belonging import of_others
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NOTHING = timedelta()
 EVER = timedelta(hours=100)
 """To wait so long in a test is to hang: it shows what has to come at once."""
@@ -53,12 +53,20 @@ class Once(DefaultStrategy):
         return False
 
 
-class FaultyStore(MemoryStore):
+class SharedStore(MemoryStore):
+    """The rows and pauses of another store, for a process of its own. With `cipher`, that process has other keys."""
+
+    def __init__(self, of: MemoryStore, cipher: Cipher | None = None) -> None:
+        super().__init__()
+        vars(self).update(vars(of))
+        self.cipher, self.made_up_cipher = cipher or of.cipher, False
+
+
+class FaultyStore(SharedStore):
     """Shares the rows of another one, and raises where it is told to, before or after it has done its work."""
 
     def __init__(self, of: MemoryStore) -> None:
-        super().__init__(cipher=of.cipher, clock=of._clock)
-        self._kept, self._paused, self._resumed = of._kept, of._paused, of._resumed
+        super().__init__(of)
         self.gone: frozenset[str] = frozenset()
         """Verbs that raise, and do nothing."""
         self.mute: list[str] = []
@@ -113,11 +121,18 @@ class HangingStore(FaultyStore):
         self.asked = asyncio.Event()
         """It was asked for a write, and does not answer."""
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         if self.hangs:
             self.asked.set()
             await asyncio.Event().wait()
-        return await super().swap(row, owner=owner, hold=hold)
+        return await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 _VERBS = frozenset(
@@ -225,6 +240,19 @@ class Stage:
         assert not await self.lost()
         assert not self.fake.reuses
         assert not self.fake.sent_twice()
+
+    async def pass_by(self, keeper: Keeper, span: timedelta, *, step: timedelta = MINUTE) -> None:
+        """Let time pass step by step. After each step the keeper refreshes what is due."""
+        for _ in range(span // step):
+            self.clock.advance(step)
+            await keeper.refresh_due()
+
+    async def assert_fresh(self, keeper: Keeper, login: FakeLogin, login_id: str = "a") -> None:
+        """The keeper hands out live tokens for every account."""
+        for account_id in login.account_ids:
+            fresh = await keeper.tokens(login_id, account_id)
+            assert self.fake.is_live(fresh.access_token)
+            assert self.fake.is_live(fresh.refresh_token)
 
     async def abandoned(self, login_id: str = "a", *, lease: timedelta = timedelta(minutes=3)) -> None:
         """Another process takes the login, and dies with its attempt open; its lease runs out."""

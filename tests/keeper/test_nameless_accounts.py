@@ -3,26 +3,12 @@
 import pytest
 from attrs import evolve
 
-from mesh_refresh.keeper import AccountState, Keeper, Reason, ReconnectNeeded, ReconnectRequired
+from mesh_refresh.keeper import AccountState, Reason, ReconnectNeeded, ReconnectRequired
 from mesh_refresh.testing import FakeLogin, Replies, Sharing
 from tests.keeper.stage import HOUR, MINUTE, Stage
+from tests.sharing import CLEAR, MODES, UNCLEAR
 
-MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
-TELLABLE = [
-    (Sharing.ONE_PAIR, Replies.ALL),
-    (Sharing.ONE_PAIR, Replies.ASKED),
-    (Sharing.PAIR_EACH, Replies.ASKED),
-]  # fmt: skip
-"""Modes in which a reply without names leaves no doubt."""
-UNCLEAR = [(Sharing.PAIR_EACH, Replies.ALL), (Sharing.DIFFERENT_STRINGS, Replies.ALL)]
 ROUNDS = 3
-
-
-async def rounds(stage: Stage, keeper: Keeper, count: int = ROUNDS) -> None:
-    """Lifetimes go by, each looked at every five minutes."""
-    for _ in range(int(count * HOUR / (5 * MINUTE))):
-        stage.clock.advance(5 * MINUTE)
-        await keeper.refresh_due()
 
 
 def nameless(stage: Stage, accounts: int, sharing: Sharing, replies: Replies, *, rotates: bool = True) -> FakeLogin:
@@ -40,7 +26,7 @@ def nameless(stage: Stage, accounts: int, sharing: Sharing, replies: Replies, *,
 
 @pytest.mark.parametrize("rotates", [True, False])
 @pytest.mark.parametrize("accounts", [1, 2, 5])
-@pytest.mark.parametrize(("sharing", "replies"), TELLABLE)
+@pytest.mark.parametrize(("sharing", "replies"), CLEAR)
 async def test_what_leaves_no_doubt_is_given_to_its_account(
     stage: Stage, accounts: int, sharing: Sharing, replies: Replies, rotates: bool
 ) -> None:
@@ -49,11 +35,8 @@ async def test_what_leaves_no_doubt_is_given_to_its_account(
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
         for _ in range(ROUNDS):
-            await rounds(stage, keeper, 1)
-            for account_id in login.account_ids:
-                fresh = await keeper.tokens("a", account_id)
-                assert stage.fake.is_live(fresh.access_token)
-                assert stage.fake.is_live(fresh.refresh_token)
+            await stage.pass_by(keeper, HOUR, step=5 * MINUTE)
+            await stage.assert_fresh(keeper, login)
             await stage.assert_whole()
     assert [it.tokens.account_id for it in (await stage.login()).accounts] == list(login.account_ids)
     if (sharing, replies) == (Sharing.ONE_PAIR, Replies.ALL):
@@ -70,9 +53,9 @@ async def test_what_is_unclear_is_kept_once_and_told(
     login = nameless(stage, accounts, sharing, replies, rotates=rotates)
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
-        await rounds(stage, keeper, 1)
+        await stage.pass_by(keeper, HOUR, step=5 * MINUTE)
         after_one = await stage.login()
-        await rounds(stage, keeper, ROUNDS)
+        await stage.pass_by(keeper, ROUNDS * HOUR, step=5 * MINUTE)
         await stage.assert_whole()
         found = await stage.login()
         named = [it for it in found.accounts if it.tokens.account_id]
@@ -100,11 +83,11 @@ async def test_a_new_login_of_the_person_ends_the_doubt(stage: Stage, sharing: S
     login = nameless(stage, 2, sharing, replies)
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
-        await rounds(stage, keeper, 1)
+        await stage.pass_by(keeper, HOUR, step=5 * MINUTE)
         await keeper.add("a", login.again())
         for account_id in login.account_ids:
             assert (await keeper.tokens("a", account_id)).auth_token
-        await rounds(stage, keeper, 2)
+        await stage.pass_by(keeper, 2 * HOUR, step=5 * MINUTE)
         assert len((await stage.login()).accounts) == 4
         assert not await stage.lost()
 
@@ -115,10 +98,10 @@ async def test_a_set_without_names_does_not_grow(stage: Stage, sharing: Sharing,
     login = nameless(stage, 3, sharing, replies)
     async with stage.keeper() as keeper:
         await keeper.add("a", evolve(login.token, account_id=None, mesh_account_id=None))
-        await rounds(stage, keeper, 1)
+        await stage.pass_by(keeper, HOUR, step=5 * MINUTE)
         size = len((await stage.login()).accounts)
         assert size <= 3
-        await rounds(stage, keeper)
+        await stage.pass_by(keeper, ROUNDS * HOUR, step=5 * MINUTE)
         assert len((await stage.login()).accounts) == size
         assert not stage.fake.reuses
         assert stage.sent() <= 4 * (ROUNDS + 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -13,7 +13,7 @@ from mesh_refresh.keeper import BreakerFault as Why
 from mesh_refresh.strategies import DefaultStrategy, VanguardStrategy
 from mesh_refresh.testing import Fault
 from mesh_refresh.testing.model.logins import FakeLogin
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, Stage
 
 HEALTHY, ROUNDS, SECOND = 20, 6, timedelta(seconds=1)
 Fails = Callable[[Stage, FakeLogin], Any]
@@ -266,16 +266,9 @@ async def test_resume_lets_a_probe_through_in_every_process(stage: Stage, what: 
     await stage.assert_whole()
 
 
-class Forgetful(FaultyStore):
-    """A store of the user's that keeps no times of resumes."""
-
-    async def resumed(self) -> dict[str, datetime]:
-        return {}
-
-
-async def test_resume_in_the_process_that_is_told_needs_nothing_of_the_store(stage: Stage) -> None:
-    """Where that keeps no such times; once more is once more."""
-    async with stage.keeper(store=Forgetful(stage.store)) as keeper:
+async def test_a_resume_is_a_probe_each_time(stage: Stage) -> None:
+    """Once more is once more."""
+    async with stage.keeper() as keeper:
         await throttled(stage, keeper)
         stage.fake.fail(Fault.throttle(3600), times=1)
         for _ in range(2):

@@ -10,21 +10,13 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh import HttpRequest, Tokens
-from mesh_refresh.keeper import AccountJoined, AccountState, Keeper, NotReadyInTime, Reason, ReconnectRequired
+from mesh_refresh.keeper import AccountJoined, AccountState, NotReadyInTime, Reason, ReconnectRequired
 from mesh_refresh.testing import Fault, Replies, Sharing
 from tests.keeper.leaping import Scene, Wire, leaping
 from tests.keeper.stage import HOUR, MINUTE, NOTHING, Notes, Stage
+from tests.sharing import KNOWABLE
 
-MODES = [(sharing, replies) for sharing in Sharing for replies in Replies]
-KNOWABLE = [mode for mode in MODES if mode != (Sharing.DIFFERENT_STRINGS, Replies.ASKED)]
 ROUNDS = 4
-
-
-async def rounds(stage: Stage, keeper: Keeper, count: int = ROUNDS) -> None:
-    """Lifetimes go by, each looked at minute by minute."""
-    for _ in range(int(count * HOUR / MINUTE)):
-        stage.clock.advance(MINUTE)
-        await keeper.refresh_due()
 
 
 @pytest.mark.parametrize(("sharing", "replies"), KNOWABLE)
@@ -37,11 +29,8 @@ async def test_nothing_is_lost_however_accounts_share(
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
         for _ in range(ROUNDS):
-            await rounds(stage, keeper, 1)
-            for account_id in login.account_ids:
-                fresh = await keeper.tokens("a", account_id)
-                assert stage.fake.is_live(fresh.access_token)
-                assert stage.fake.is_live(fresh.refresh_token)
+            await stage.pass_by(keeper, HOUR)
+            await stage.assert_fresh(keeper, login)
             await stage.assert_whole()
     assert stage.sent() <= 2 * 3 * ROUNDS
     assert {account.state for account in (await stage.login()).accounts} == {AccountState.ACTIVE}
@@ -71,13 +60,13 @@ async def test_what_no_client_can_know_ends_with_a_stated_reason_and_no_loop(sta
     )
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
-        await rounds(stage, keeper, 6)
+        await stage.pass_by(keeper, 6 * HOUR)
         sent = stage.sent()
         parked = [account for account in (await stage.login()).accounts if account.parked]
         assert len(parked) >= 2
         assert {account.reason for account in parked} <= {Reason.REFUSED_AFTER_SIBLING, Reason.REFUSED}
         assert {account.state for account in parked} == {AccountState.RECONNECT_REQUIRED}
-        await rounds(stage, keeper, 3)
+        await stage.pass_by(keeper, 3 * HOUR)
         assert stage.sent() - sent <= 2 * 3
         assert len(stage.notes.of(ReconnectRequired)) == len(parked)
 
@@ -87,7 +76,7 @@ async def test_a_person_who_logs_in_again_brings_all_of_them_back(stage: Stage) 
     login = stage.fake.login("etoro", accounts=3, sharing=Sharing.DIFFERENT_STRINGS, replies_with=Replies.ASKED)
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
-        await rounds(stage, keeper, 6)
+        await stage.pass_by(keeper, 6 * HOUR)
         added = await keeper.add("a", login.again())
         assert set(added.replaced) == set(login.account_ids)
         assert {account.state for account in (await stage.login()).accounts} == {AccountState.ACTIVE}
@@ -124,7 +113,7 @@ async def test_an_account_that_is_added_with_a_siblings_token(stage: Stage, when
                     await keeper.refresh("a", "acc-2", max_wait=NOTHING)
                 stage.clock.advance(HOUR)
             await keeper.refresh("a", "acc-2")
-        await rounds(stage, keeper, 2)
+        await stage.pass_by(keeper, 2 * HOUR)
     await stage.assert_whole()
 
 

@@ -16,21 +16,23 @@ ODD_STRATEGIES = "odd strategies"
 AGES = "ages"
 RESTARTS = "restarts"
 COPIES = "copies"
+NEIGHBOURS = "neighbours"
 KINDS = (
     "calm", "stormy", "outages", "jumps", "long outages", MIXED_UP,
-    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES,
+    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES, NEIGHBOURS,
 )  # fmt: skip
 """Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. Where replies are
 mixed up, a proxy answers some requests with a reply to somebody else; behind broken edges, replies come damaged, early,
 or with others behind them. Odd strategies keep tokens in forms of their own. In ages, tokens live for years, logins
 have up to five accounts, and clocks jump by years and back. Restarts are many, at any step, beside late replies and
-stores that are slow or hang. Copies move the fleet between two stores, in both directions."""
+stores that are slow or hang. Copies move the fleet between two stores, in both directions. Neighbours are logins, and
+at times a broker, with a fault that lasts, beside healthy ones and in fine weather."""
 
 _BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
 
 
 _WIDE = (ODD_STRATEGIES, AGES, RESTARTS, COPIES)
-"""Worlds in which more happens to each login."""
+"""Worlds in which more happens to each login, and operators do more."""
 _TEN_YEARS = timedelta(days=3650)
 
 
@@ -60,6 +62,8 @@ class Choices:
     callers: int
     restarts: float = 0.7
     copies: float = 0.0
+    operators: float = 1.0
+    """How often each verb of operators is used, about."""
 
     @property
     def retry(self) -> RetryPolicy:
@@ -72,13 +76,18 @@ def drawn(kind: str, chance: Random) -> Choices:
     span = unit * chance.uniform(40, 120)
     found = _drawn(kind, chance, unit, keepers, span)
     if kind in _WIDE:
-        found = evolve(found, logins=min(found.logins, 12), span=min(span, unit * 60))
+        found = evolve(found, logins=min(found.logins, 12), span=min(span, unit * 60), operators=4.0)
     if kind == AGES:
         return evolve(found, policy=evolve(found.policy, keep_alive=seconds(unit * chance.choice((5, 15)))), jumps=True)
     if kind == RESTARTS:
         policy = evolve(found.policy, drain=seconds(unit * chance.choice((0.05, 0.3, 3.0))))
         latency = chance.choice((0.001, unit / 20))
         return evolve(found, policy=policy, restarts=chance.uniform(10, 25), crashes=0.0, latency=latency)
+    if kind == NEIGHBOURS:
+        policy = evolve(
+            found.policy, concurrency=chance.choice((5, 50)), concurrency_each=None, rate=None, rate_each=None
+        )
+        return evolve(found, policy=policy, crashes=0.0, faults=0.0, outages=0.0, restarts=0.0, operators=0.0)
     if kind == COPIES:
         return evolve(found, keepers=2 * keepers, spool=found.spool * 2, copies=chance.uniform(3, 6), outages=0.0)
     return found
@@ -148,9 +157,17 @@ def login_choices(unit: float, chance: Random, kind: str) -> tuple[str, dict[str
         choices["accounts"] = chance.randint(1, 5)
         choices["named"] = choices["named"] if choices["accounts"] == 1 else True
         choices["delayed"] = False
-    if kind in (AGES, RESTARTS) and chance.random() < 0.4:
-        choices |= {"accounts": 2, "named": True, "delayed": False, "rotates": False}
-        choices |= {"sharing": Sharing.PAIR_EACH, "replies_with": Replies.ALL, "top_level": False}
+    if kind == NEIGHBOURS:
+        choices |= {"mfa": False, "refreshable": True, "delayed": False}
+    draw = chance.random()
+    if kind in (AGES, RESTARTS) and draw < 0.4:
+        choices |= {"accounts": 2, "named": True, "delayed": False, "rotates": False, "mfa": False}
+        sharing = Sharing.PAIR_EACH if draw < 0.1 else Sharing.ONE_PAIR
+        choices |= {"sharing": sharing, "replies_with": Replies.ALL, "top_level": False}
+    elif kind == AGES and draw < 0.7:
+        # Each reply brings the others a new refresh token, and no access token.
+        choices |= {"accounts": max(2, choices["accounts"]), "named": True, "rotates": True, "mfa": False}
+        choices |= {"sharing": Sharing.ONE_PAIR, "replies_with": Replies.ASKED, "top_level": False}
     if kind == AGES and chance.random() < 0.5:
         choices["access_lifetime"] = chance.choice((None, _TEN_YEARS))
     return broker, choices

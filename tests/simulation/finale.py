@@ -71,7 +71,7 @@ def _paced(world: "World", login: FakeLogin, since: float) -> None:
         spans.append(options.refresh_lifetime / 2)
     taken = timedelta(seconds=world.loop._now - since)
     turns = max([taken / span for span in spans], default=0.0)
-    asked = sum(at >= since for at in judge.wanted[login.id])
+    asked = judge.pace.asked(login.id, since)
     sent = sum(it.arrived >= since for it in judge.parking.by_login.get(login.id, ()))
     most = len(login.account_ids) * (2 * turns + 3) + 4 + 2 * asked
     if sent > most:

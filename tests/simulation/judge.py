@@ -1,17 +1,15 @@
 """What must hold all along, whatever happens: it looks at every request that arrives and at every write."""
 
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AccountRefreshed, Event
-from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY
 from mesh_refresh.logins import Account, AccountState, Login, Way
 from mesh_refresh.stores import MemoryStore, Row, sealing
 from mesh_refresh.testing import End, FakeMesh
@@ -20,6 +18,7 @@ from tests.belonging import of_others
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
 from tests.simulation.loop import Loop
+from tests.simulation.pace import Pace
 from tests.simulation.parking import Parking
 from tests.simulation.sent import Hindrances, Sent
 from tests.simulation.strategies import is_kept, opened
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from mesh_refresh.testing.fake.traffic import SentRequest
     from tests.simulation.process import Process
 
-_A_SECOND = timedelta(seconds=1)
 TOKEN = re.compile(r"fake-[a-z]+-\d+\|[0-9a-f]{16}/\+#")
 
 
@@ -48,8 +46,6 @@ class Judge:
     parking: Parking
     hindrances: Hindrances
     deadline: float
-    pace: float
-    """The least time between two exchanges of an account that nobody asks for."""
     jumps: bool
     """Whether the wall clock does not tell what came first."""
     policy: Policy
@@ -66,14 +62,14 @@ class Judge:
     """When a login was added anew, or removed, last."""
     touched: dict[str, float] = field(factory=dict)
     """When an account was given another access token, last: it was not refreshed then."""
-    wanted: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(lambda: deque(maxlen=100)))
-    """When callers asked for something of a login."""
     _running: Counter[str] = field(factory=Counter)
     _last: dict[tuple[str, str], Sent] = field(factory=dict)
     """The last request of each process for each login."""
-    _lately: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(deque))
-    """When requests of a login came, within the last deadline's length."""
     _seen: dict[str, tuple[bytes, Login]] = field(factory=dict)
+    pace: Pace = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.pace = Pace(self.loop, self.fake, self.policy, self.deadline, self.violated, self.covered)
 
     @property
     def _cipher(self) -> Any:
@@ -82,8 +78,7 @@ class Judge:
     def kept(self, login: str) -> Any:
         """What the store has in which the login is at home, or any store; None where none has it."""
         found = [memory._kept[login] for memory in self.memories if login in memory._kept]
-        away = [way.value for way in Way]
-        return next((it for it in found if it.row.state not in away), found[0] if found else None)
+        return next((it for it in found if it.row.states.isdisjoint(Way)), found[0] if found else None)
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too."""
@@ -142,7 +137,10 @@ class Judge:
         self._last[host, record.login] = sent
         self.parking.by_token.setdefault(token, []).append(sent)
         self.parking.by_login.setdefault(record.login, []).append(sent)
-        self._paced(record.login)
+        self.pace.arrived(sent, self._claimed(sent))
+        kept = self.kept(record.login)
+        if kept is not None:
+            self.pace.kept_back(self.fake.logins[record.login], kept.row, self.processes[host].clock.now())
         if self._running[token]:
             self.violated(f"{host} sent a token of {record.login} while another exchange with it was under way")
         self._running[token] += 1
@@ -177,21 +175,6 @@ class Judge:
     def _tokens_of(self, login: str) -> list[Issued]:
         return [it for it in self.fake.ledger.tokens.values() if it.login == login and it.kind is TokenKind.REFRESH]
 
-    def _paced(self, login: str) -> None:
-        lately, now = self._lately[login], self.loop._now
-        lately.append(now)
-        while lately[0] < now - self.deadline:
-            lately.popleft()
-        accounts = len(self.fake.logins[login].account_ids)
-        asked = sum(at >= now - 6 * self.deadline for at in self.wanted[login])
-        most = accounts * (2 + self.deadline / self.pace) + 2 * asked
-        self.covered["most requests of a login within a deadline"] = max(
-            self.covered["most requests of a login within a deadline"], len(lately)
-        )
-        if len(lately) > most:
-            self.violated(f"{login} was exchanged {len(lately)} times within {self.deadline} seconds: a loop")
-            lately.clear()
-
     def _holds_lease(self, sent: Sent) -> None:
         process = self.processes.get(sent.host)
         kept = None if process is None else process.store.memory._kept.get(sent.login)
@@ -210,7 +193,7 @@ class Judge:
         """When the row was claimed that this request was made of."""
         core = self.processes[sent.host].core if sent.host in self.processes else None
         unit = None if core is None else core.inflight.exchanges.get(sent.login)
-        return sent.arrived if unit is None else float(unit._claimed_at) - 1000.0
+        return sent.arrived if unit is None else float(unit.claimed_at) - 1000.0
 
     def _changed_since(self, login: str, since: float) -> bool:
         return bool(self.excuses.changing.get(login)) or self.added.get(login, -1e9) >= since
@@ -237,7 +220,7 @@ class Judge:
         login = opened(self._cipher, after)
         self.excuses.stored |= _tokens_in(login)
         self._own_epochs(login)
-        self._bounded(login)
+        self.pace.written(login, next(iter(self.processes.values())).clock.now())
         kept = sealing.opened(self._cipher, after).accounts if self.odd else ()
         if not self.fake.logins[login.login_id].options.mfa and not all(map(is_kept, kept)):
             self.violated(f"{login.login_id} does not keep what its strategy made of a reply")
@@ -253,23 +236,6 @@ class Judge:
         self._seen[login.login_id] = (after.sealed, login)
         for account in old.accounts:
             self._compared(login, account)
-
-    def _bounded(self, login: Login) -> None:
-        """No wait is longer than the policy says, counted from the write that keeps it."""
-        at, policy = login.changed_at, self.policy
-        cap: timedelta | None = getattr(policy, "resend_after_cap", None)
-        held = max(policy.backoff_cap, policy.resend_after, ONCE_A_DAY)
-        for account in login.accounts:
-            if at is None:
-                continue
-            if (
-                cap is not None
-                and account.resend_not_before is not None
-                and account.resend_not_before - at > cap + _A_SECOND
-            ):
-                self.violated(f"{login.login_id} waits until {account.resend_not_before}, from {at}")
-            if account.retry_not_before is not None and account.retry_not_before - at > held + _A_SECOND:
-                self.violated(f"{login.login_id} is held until {account.retry_not_before}, from {at}")
 
     def _own_epochs(self, login: Login) -> None:
         """What is sent for one account must not be taken for another one's."""

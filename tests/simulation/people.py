@@ -1,7 +1,9 @@
 """Who uses the keepers: applications that want tokens, and persons who log in, type codes and go away."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _ANSWERS = (UnknownLogin, AmbiguousAccount, UnknownAccount, MfaPending, ReconnectNeeded, NotReadyInTime, KeeperClosed)
 """What `tokens` and `refresh` raise, and nothing else."""
+_FOR_THE_STORE = 5.0
+"""Seconds: a keeper gives a store one for each verb, whatever its caller waits."""
 
 
 def linked(world: "World", login: FakeLogin, process: Process) -> tuple[Tokens, ...]:
@@ -76,8 +80,8 @@ class People:
             await asyncio.sleep(unit * self.chance.uniform(1, 8))
             for name, login in list(self.members.items()):
                 kept = world.judge.kept(name)
-                state = "" if kept is None else kept.row.state
-                if ("reconnect_required" in state or "unreadable" in state) and self.chance.random() < 0.5:
+                states = frozenset[str]() if kept is None else kept.row.states
+                if states & {"reconnect_required", "unreadable"} and self.chance.random() < 0.5:
                     await self.log_in_again(login)
                     world.judge.covered["logins anew, because they had to"] += 1
 
@@ -128,6 +132,65 @@ class People:
                     break
         world.judge.covered["removed"] += 1
 
+    # Operators.
+
+    async def pause(self, span: timedelta) -> None:
+        """Somebody holds a broker back, or all of them, for that long."""
+        world = self.world
+        broker = self.chance.choice(["*", *sorted({login.broker for login in self.members.values()})])
+        await self._tell_stores(lambda keeper: keeper.pause(broker))
+        world.judge.covered["pauses"] += 1
+        await asyncio.sleep(span.total_seconds())
+        await self._tell_stores(lambda keeper: keeper.resume(broker))
+
+    async def resume(self) -> None:
+        """Somebody who is told that a breaker has opened lets a probe through at once."""
+        world, unit = self.world, self.world.choices.deadline
+        for _ in range(100):
+            found = [(it, it.core.limiter.breakers.open) for it in world.processes if it.usable]
+            held_back = [(process, scope) for process, breakers in found for scope in breakers]
+            if held_back:
+                process, scope = self.chance.choice(held_back)
+                with suppress(StoreError, KeeperClosed, Gone):
+                    await world.within(process, process.keeper.resume(scope or "*"))  # type: ignore[union-attr]
+                    world.judge.covered["resumes while a breaker was open"] += 1
+                return
+            await asyncio.sleep(unit / 5)
+
+    async def ask_anew(self) -> None:
+        """Somebody whose code did not arrive asks for another one."""
+        world, unit = self.world, self.world.choices.deadline
+        for _ in range(100):
+            for name, login in list(self.members.items()):
+                kept = world.judge.kept(name)
+                if kept is None or "mfa_required" not in kept.row.state:
+                    continue
+                accounts = opened(world.memories[0].cipher, kept.row).accounts
+                account = next((it for it in accounts if it.pending is not None), None)
+                if account is None:
+                    continue
+                process = await world.some_process(login)
+                world.judge.pace.wanted[login.id].append(world.loop._now)
+                wait, keeper = seconds(unit * 3), process.keeper
+                _ = process.call(_tried(keeper.restart_mfa(login.id, account.tokens.account_id, max_wait=wait)))  # type: ignore[union-attr]
+                world.judge.covered["questions asked anew"] += 1
+                return
+            await asyncio.sleep(unit / 5)
+
+    async def _tell_stores(self, verb: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        """A keeper on each store does it, for as long as it takes."""
+        world = self.world
+        for memory in world.memories:
+            done = False
+            while not done:
+                process = next((it for it in world.processes if it.usable and it.store.memory is memory), None)
+                with suppress(StoreError, KeeperClosed, Gone):
+                    if process is not None:
+                        await world.within(process, verb(process.keeper))
+                        done = True
+                if not done:
+                    await asyncio.sleep(world.choices.deadline / 4)
+
     async def _added(self, process: Process, login: FakeLogin, tokens: tuple[Tokens, ...]) -> bool:
         world = self.world
         for _ in range(100):
@@ -150,7 +213,7 @@ class People:
             await asyncio.sleep(unit * self.chance.uniform(0.5, 6))
             for name, login in list(self.members.items()):
                 kept = world.judge.kept(name)
-                if kept is None or "mfa_required" not in kept.row.state:
+                if kept is None or "mfa_required" not in kept.row.states:
                     continue
                 stored = opened(world.memories[0].cipher, kept.row)
                 for account in stored.accounts:
@@ -176,7 +239,7 @@ class People:
         else:
             world.judge.covered["codes"] += 1
             call = keeper.submit_mfa(login.id, code, pending_id=pending_id)
-        world.judge.wanted[login.id].append(world.loop._now)
+        world.judge.pace.wanted[login.id].append(world.loop._now)
         task = process.call(_tried(call))
         if chance.random() < 0.2:
             await asyncio.sleep(world.choices.deadline * chance.random() / 4)
@@ -205,7 +268,8 @@ class People:
         assert keeper is not None
         account = self.chance.choice(login.account_ids) if login.options.named else None
         wait = seconds(world.choices.deadline * self.chance.choice((0, 1, 3)))
-        world.judge.wanted[login.id].append(world.loop._now)
+        began = world.loop._now
+        world.judge.pace.wanted[login.id].append(began)
         try:
             if draw < 0.6:
                 found = await keeper.tokens(login.id, account, max_wait=wait)
@@ -220,6 +284,15 @@ class People:
         else:
             world.judge.covered["answer: tokens"] += 1
             world.was_answered(login, found)
+        calls = 2 if draw < 0.25 else 1
+        self._answered_in_time(process, login, calls * (wait.total_seconds() + _FOR_THE_STORE), began)
+
+    def _answered_in_time(self, process: Process, login: FakeLogin, most: float, began: float) -> None:
+        """A caller waits as long as it said, and for the store, but for a process that stands still meanwhile."""
+        world = self.world
+        waited = world.loop._now - began
+        if waited > most and not world.judge.hindrances.stood_still(process.name, began):
+            world.judge.violated(f"a caller of {login.id} waited for {waited:.1f} s, and {most:.1f} would do")
 
 
 class Gone(Exception):

@@ -92,8 +92,8 @@ def an_add_that_fences_off() -> Iterator[None]:
     """`add` draws a new epoch also where the refresh token stays, so that what comes for that one is dropped."""
     right = with_tokens
 
-    def added(login: Any, tokens: Any, how: Any) -> Any:
-        after, done = right(login, tokens, how)
+    def added(login: Any, tokens: Any, context: Any, terms: Any) -> Any:
+        after, done = right(login, tokens, context, terms)
         old = {it.epoch: it for it in login.accounts}
         accounts = tuple(
             evolve(
@@ -101,7 +101,7 @@ def an_add_that_fences_off() -> Iterator[None]:
             )
             if old.get(it.epoch) not in (None, it)
             else it
-            for it, fresh in zip(after.accounts, [how.new_id() for _ in after.accounts], strict=True)
+            for it, fresh in zip(after.accounts, [context.new_id() for _ in after.accounts], strict=True)
         )
         return evolve(after, accounts=accounts), done
 

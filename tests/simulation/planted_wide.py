@@ -10,8 +10,11 @@ from unittest.mock import patch
 from attrs import evolve
 
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.limits import breakers
 from mesh_refresh.keeper.rules import attempt as attempts
-from mesh_refresh.keeper.rules import siblings
+from mesh_refresh.keeper.rules import clock_skew, siblings, success
+from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.runtime import claimer
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import runtime as core
 from mesh_refresh.keeper.runtime import writer as settling
@@ -25,7 +28,7 @@ _EVER = timedelta(days=36_500)
 @contextmanager
 def one_epoch_for_all() -> Iterator[None]:
     """A copy draws one name for all accounts that it takes over, and no write tells them apart (K1)."""
-    right, names = carrying.Carrier._adding, itertools.count(1)
+    right, names = carrying.Carrier._context, itertools.count(1)
 
     def adding(self: Any) -> Any:
         name = f"drawn-once-{next(names)}"
@@ -34,7 +37,7 @@ def one_epoch_for_all() -> Iterator[None]:
         return evolve(how, new_id=one)
 
     with (
-        patch.object(carrying.Carrier, "_adding", adding),
+        patch.object(carrying.Carrier, "_context", adding),
         patch.object(sealing, "_told_apart", lambda login: login, create=True),
     ):
         yield
@@ -57,25 +60,32 @@ def a_drain_that_spills_nothing() -> Iterator[None]:
 
 @contextmanager
 def at_once_again() -> Iterator[None]:
-    """An account for which a reply brings nothing is due at once (K3)."""
-    with patch.object(siblings, "_try_later", lambda login, account, attempt, context: _due(account, context)):
+    """An account that a reply without rotation leaves out stays as it was: due at once (K3)."""
+    right = siblings._try_later
+
+    def unserved(login: Any, account: Any, attempt: Any, now: Any) -> Any:
+        is_spent = now.credential(account.tokens) == attempt.spent
+        return account if is_spent else right(login, account, attempt, now)
+
+    with patch.object(siblings, "_try_later", unserved):
         yield
-
-
-def _due(account: Any, now: Any) -> Any:
-    return evolve(account, due_at=now.at, retry_not_before=None)
 
 
 @contextmanager
 def a_round_in_the_future() -> Iterator[None]:
     """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
-    right = vars(core)["rewind_login"]
+    right = clock_skew.rewind_login
 
     def wrong(login: Any, now: Any) -> Any:
         seen = right(login, now)
         return seen.succeeding(login.round_at, seen.succeeded_at)
 
-    with patch.object(core, "rewind_login", wrong):
+    with (
+        patch.object(core, "rewind_login", wrong),
+        patch.object(settling, "rewind_login", wrong),
+        patch.object(settling, "rewind_result", lambda attempt, kept, _: (attempt, kept)),
+        patch.object(success, "min", lambda round_at, _: round_at, create=True),
+    ):
         yield
 
 
@@ -105,6 +115,55 @@ def the_reply_once_more() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_login_as_it_was_claimed() -> Iterator[None]:
+    """What is written counts no time anew, though the clock was put right since the login was read."""
+    with patch.object(settling, "rewind_login", lambda login, _: login):
+        yield
+
+
+@contextmanager
+def no_least_interval() -> Iterator[None]:
+    """What has just succeeded may be exchanged again."""
+    with (
+        patch.object(planning, "_interval_end", lambda _success, context: context.now),
+        patch.object(success, "respect_min_interval", lambda login, _policy: login),
+    ):
+        yield
+
+
+@contextmanager
+def one_login_is_enough() -> Iterator[None]:
+    """A request of one login that is not accepted opens the breaker of its broker (K5)."""
+    right = Keeper.__aenter__
+
+    async def enter(self: Any) -> Any:
+        self._policy = evolve(self._policy, fault_logins=1, refusal_logins=1, refusal_share=0.0)
+        return await right(self)
+
+    with patch.object(Keeper, "__aenter__", enter):
+        yield
+
+
+@contextmanager
+def one_broker_is_all() -> Iterator[None]:
+    """Where one broker throttles or fails, all are held back (K6)."""
+    with patch.object(breakers, "_FOR_ALL", (*breakers._FOR_ALL, *breakers._SPREADING)):
+        yield
+
+
+@contextmanager
+def patience_for_callers() -> Iterator[None]:
+    """Who asks for tokens waits a hundred times as long as was said."""
+    right = claimer.Deadline.__init__
+
+    def long(self: Any, runtime: Any, wait: Any) -> None:
+        right(self, runtime, 100 * wait)
+
+    with patch.object(claimer.Deadline, "__init__", long):
+        yield
+
+
 WIDE_BUGS: dict[str, Callable[[], Any]] = {
     "K1: one epoch for all accounts of a copy": one_epoch_for_all,
     "K2: a drain that spills nothing": a_drain_that_spills_nothing,
@@ -112,4 +171,9 @@ WIDE_BUGS: dict[str, Callable[[], Any]] = {
     "K4: a round in the future": a_round_in_the_future,
     "K7: a wait without an end": a_wait_without_an_end,
     "P2: the reply is read once more": the_reply_once_more,
+    "K5: one login's fault opens a breaker": one_login_is_enough,
+    "K6: one broker's outage is everybody's": one_broker_is_all,
+    "a login that is written as it was claimed": a_login_as_it_was_claimed,
+    "an exchange within the least interval": no_least_interval,
+    "a caller who waits longer than was said": patience_for_callers,
 }

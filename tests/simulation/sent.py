@@ -51,12 +51,18 @@ class Hindrances:
     """By keeper, whichever of its lives: stops, the time between two lives, and outages of its store."""
 
     spans: dict[str, list[Span]] = field(factory=dict)
+    continued: dict[str, float] = field(factory=dict)
+    """When a process went on that had been stopped."""
 
     def begin(self, keeper: str, now: float) -> Span:
         """It cannot write from now on."""
         span = Span(now)
         self.spans.setdefault(keeper, []).append(span)
         return span
+
+    def stood_still(self, process: str, since: float) -> bool:
+        """Whether that process was stopped for a part of the time since then."""
+        return self.continued.get(process, -1.0) >= since
 
     def reach(self, keeper: str, since: float, now: float) -> float | None:
         """Until when they kept it, one after the other, from writing what it got at `since`; None: not at all."""

@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from mesh_refresh.stores import Busy, ClaimRequest, Count, MemoryStore, Page, Row, Store, StoreUnavailable
+from mesh_refresh.stores import (
+    BrokerPause,
+    Busy,
+    ClaimRequest,
+    Count,
+    MemoryStore,
+    NoticeRow,
+    Page,
+    Row,
+    Store,
+    StoreUnavailable,
+)
 
 _T = TypeVar("_T")
 
@@ -25,7 +36,7 @@ class SimStore(Store):
     """
 
     def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
-        self.cipher = memory.cipher
+        self.cipher, self.store_id = memory.cipher, memory.store_id
         self.memory = self._memory = memory
         self._chance, self._latency, self._watcher = chance, latency, watcher
         self.gone: float = 0.0
@@ -72,9 +83,9 @@ class SimStore(Store):
         kept = self._memory._kept.get(login_id)
         return None if kept is None else kept.row
 
-    async def insert(self, row: Row) -> bool:
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         async def verb() -> bool:
-            done = await self._memory.insert(row)
+            done = await self._memory.insert(row, notices=notices)
             if done:
                 self._watcher.written(None, self._row(row.login_id))
             return done
@@ -84,10 +95,17 @@ class SimStore(Store):
     async def read(self, login_id: str) -> Row | None:
         return await self._call(lambda: self._memory.read(login_id))
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         async def verb() -> bool:
             before = self._row(row.login_id)
-            done = await self._memory.swap(row, owner=owner, hold=hold)
+            done = await self._memory.swap(row, owner=owner, hold=hold, notices=notices)
             if done:
                 self._watcher.written(before, self._row(row.login_id))
             return done
@@ -97,8 +115,8 @@ class SimStore(Store):
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         return await self._call(lambda: self._memory.claim(demand))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease))
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
+        return await self._call(lambda: self._memory.claim_one(login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         return await self._call(lambda: self._memory.release(login_id, owner, hold))
@@ -119,11 +137,16 @@ class SimStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         return await self._call(lambda: self._memory.counts(now))
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
-        return await self._call(lambda: self._memory.pause(broker, paused=paused))
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
+        return await self._call(lambda: self._memory.pause(broker, paused=paused, note=note, by=by, at=at))
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         return await self._call(self._memory.paused)
+
+    async def resumed(self) -> dict[str, datetime]:
+        return await self._call(self._memory.resumed)
 
     async def aclose(self) -> None:
         pass

@@ -3,7 +3,7 @@ minds."""
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ from attrs import evolve
 
 from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.fake.delivery import Sent
-from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire
-from mesh_refresh.testing.model.contract import Answer
-from tests.simulation.choices import AGES, COPIES, MIXED_UP, RESTARTS, fault, seconds
+from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire, faultless
+from mesh_refresh.testing.model.contract import Answer, envelope
+from tests.simulation.choices import AGES, COPIES, MIXED_UP, NEIGHBOURS, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from mesh_refresh.testing.fake.traffic import SentRequest
     from tests.simulation.process import Process
     from tests.simulation.world import World
+
+
+_OF_A_LOGIN = (
+    *(Fault.status(code, envelope("badRequest", f"Code {code}")) for code in (403, 404, 451)),
+    Fault.problem(400),
+    Fault.refuse(),
+)
+"""What may be wrong with one login alone."""
+_OF_A_BROKER = (Fault.throttle(), Fault.unavailable(None), Fault.server_error())
 
 
 class Weather:
@@ -35,7 +44,7 @@ class Weather:
     async def passes(self) -> None:
         """Until it is over, and everything it broke is whole again."""
         world, chance, choices = self.world, self.chance, self.world.choices
-        calm = world.kind == "calm"
+        calm = world.kind in ("calm", NEIGHBOURS)
         planned: list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]] = []
         for expected, happening in (
             (choices.faults, self._fault),
@@ -49,14 +58,17 @@ class Weather:
             (2.0, self._repeat),
             (3.0, self._new_access_token),
             (0.0 if calm else 0.5, self._revoke),
-            (1.0, self._leave),
-            (1.0, self._pause),
+            (choices.operators, self._leave),
+            (choices.operators, self._pause),
+            (choices.operators - 1.0, self._resume),
+            (choices.operators - 1.0, self._ask_anew),
+            (choices.operators - 1.0, self._join),
             (0.0 if calm else 0.7, self._server_gone),
             (0.0 if calm else 0.7, self._stand_still),
             (choices.restarts, self._restart),
             *self._of_kind(),
         ):
-            count = int(expected) + (chance.random() < expected % 1)
+            count = int(max(0.0, expected)) + (chance.random() < expected % 1)
             planned += [(chance.uniform(0, choices.span), happening) for _ in range(count)]
         for moment, happening in sorted(planned, key=lambda item: item[0]):
             await asyncio.sleep(max(0.0, moment - (world.loop._now - 0.0)))
@@ -64,12 +76,16 @@ class Weather:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(max(0.0, choices.span - world.loop._now))
+        world.look_at_neighbours()
         await asyncio.gather(*list(self._tasks))
 
     def _of_kind(self) -> list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]]:
         """What happens in worlds of one kind only."""
         if self.world.kind in (AGES, RESTARTS):
             return [(8.0, self._only_another)]
+        if self.world.kind == NEIGHBOURS:
+            beside = self._sick_broker if self.chance.random() < 0.5 else self._shaky
+            return [(1.5, self._sick), (1.0, beside)]
         return [(self.world.choices.copies, self._copy)] if self.world.kind == COPIES else []
 
     async def _fault(self) -> None:
@@ -108,27 +124,30 @@ class Weather:
         world.fake.fail(Fault("a reply to somebody else", Delivery.UNTOUCHED, shape), login=login)
 
     async def _only_another(self) -> None:
-        """Replies that bring what another account of the login has already, and nothing for the one asked for."""
+        """For a while, replies to a login without rotation leave out the account that was asked for."""
         members = [it for it in self.world.people.members.values() if it.options.accounts > 1]
-        members = [it for it in members if it.options.named and not it.options.rotates]
+        members = [it for it in members if it.options.named and not it.options.rotates and not it.options.mfa]
         if not members:
             return
         login = self.chance.choice(members)
 
-        def shape(_: Answer, sent: Sent) -> Wire:
-            body = json.loads(self._answers.get(login.id, b"{}"))
-            entries = body.get("content", {}).get("brokerAccountTokens") or []
-            token = sent.body.get("refreshToken")
-            others = [it for it in entries if it.get("refreshToken") not in (None, token)]
+        def shape(answer: Answer, sent: Sent) -> Wire:
+            wire = faultless(answer)
+            body = json.loads(wire.body)
+            entries = (body.get("content") or {}).get("brokerAccountTokens") or []
+            token = str(sent.body.get("refreshToken"))
+            asked = [seat.account_id for seat in login.seats.with_refresh(token)]
+            others = [entry for entry in entries if entry["account"]["accountId"] not in asked[:1]]
             if not others:
-                return Wire(502)
-            body["content"]["brokerAccountTokens"] = others[:1]
-            self.world.judge.misled.update(str(it.get("accessToken")) for it in others)
+                return wire
+            if len(asked) > 1:  # the token of all, which stays
+                others = [{"refreshToken": token, **entry} for entry in others]
+            body["content"]["brokerAccountTokens"] = others
             self.world.judge.covered["replies that name another account only"] += 1
-            return Wire(200, json.dumps(body).encode(), {"Content-Type": JSON_TYPE})
+            return evolve(wire, body=json.dumps(body).encode())
 
-        fault = Fault("a reply that names another account only", Delivery.UNTOUCHED, shape)
-        self.world.fake.fail(fault, login=login, times=200)
+        fault = Fault("a reply that names another account only", Delivery.WHOLE, shape)
+        self.world.fake.fail(fault, login=login, times=self.chance.choice((3, 30)))
 
     async def _copy(self) -> None:
         """The fleet moves to the other store, while keepers run on both; some copies are cut off."""
@@ -146,7 +165,7 @@ class Weather:
         """Keep the last reply to each login that names accounts only, for `_mix_up`."""
         body = getattr(answer, "body", None)
         succeeded = request.outcome == "succeeded" and request.fault is None and request.login is not None
-        if self.world.kind in (MIXED_UP, AGES, RESTARTS) and succeeded and isinstance(body, bytes):
+        if self.world.kind == MIXED_UP and succeeded and isinstance(body, bytes):
             content = json.loads(body)["content"]
             entries = content.get("brokerAccountTokens") or [content]
             if all(entry.get("account") for entry in entries):
@@ -275,18 +294,23 @@ class Weather:
             await self._jump_and_back()
             return
         far = chance.choice((unit / 2, 3600.0, 86_400.0))
-        self.world.machine.jump(far if chance.random() < 0.5 else -far)
+        self._set_clock(far if chance.random() < 0.5 else -far)
         self.world.judge.covered["jumps of the clock"] += 1
+
+    def _set_clock(self, by: float) -> None:
+        self.world.machine.jump(by)
+        self.world.judge.pace.jumped = self.world.loop._now
 
     async def _jump_and_back(self) -> None:
         """Somebody sets the clock wrongly, and rightly again a while later."""
         chance, unit = self.chance, self.world.choices.deadline
         far = chance.choice((unit / 2, 3600.0, 86_400.0, 366 * 86_400.0, 3650 * 86_400.0))
         far = far if chance.random() < 0.7 else -far
-        self.world.machine.jump(far)
+        self._set_clock(far)
         self.world.judge.covered["jumps of the clock"] += 1
-        await asyncio.sleep(unit * chance.uniform(0.1, 10))
-        self.world.machine.jump(-far)
+        # Often for a moment only: then accounts of a login are renewed partly before, and partly after.
+        await asyncio.sleep(unit * chance.choice((chance.uniform(0.1, 1), chance.uniform(0.1, 10))))
+        self._set_clock(-far)
         self.world.judge.covered["clocks that were put right"] += 1
 
     async def _join(self) -> None:
@@ -323,14 +347,38 @@ class Weather:
             await self.world.people.leave(self.chance.choice(list(self.world.people.members.values())))
 
     async def _pause(self) -> None:
+        await self.world.people.pause(seconds(self.world.choices.deadline * self.chance.uniform(0, 10)))
+
+    async def _resume(self) -> None:
+        await self.world.people.resume()
+
+    async def _ask_anew(self) -> None:
+        await self.world.people.ask_anew()
+
+    async def _sick(self) -> None:
+        """Until the weather is over, a login is not served, in one of the ways that may be its own fault."""
+        self._fail_one(_OF_A_LOGIN)
+
+    async def _shaky(self) -> None:
+        """The same, in one of the ways in which a broker fails."""
+        self._fail_one(_OF_A_BROKER)
+
+    def _fail_one(self, faults: Sequence[Fault]) -> None:
         world, chance = self.world, self.chance
-        broker = chance.choice(["*", *sorted({login.broker for login in world.people.members.values()})])
-        world.judge.covered["pauses"] += 1
-        for memory in world.memories:
-            await memory.pause(broker)
-        await asyncio.sleep(world.choices.deadline * chance.uniform(0, 10))
-        for memory in world.memories:
-            await memory.pause(broker, paused=False)
+        members = [it for it in world.people.members.values() if world.judge.pace.is_healthy(it)]
+        if members:
+            login = chance.choice(members)
+            world.judge.pace.sick.add(login.id)
+            world.fake.fail(chance.choice(faults), times=None, login=login)
+
+    async def _sick_broker(self) -> None:
+        """The same for a whole broker, which asks for much patience at times."""
+        world, chance, unit = self.world, self.chance, self.world.choices.deadline
+        broker = chance.choice(sorted({login.broker for login in world.people.members.values()}))
+        world.judge.pace.sick.add(broker)
+        patience = chance.choice((None, unit * 20))
+        faults = (Fault.throttle(patience), Fault.unavailable(patience), *_OF_A_BROKER)
+        world.fake.fail(chance.choice(faults), times=None, broker=broker)
 
     async def _server_gone(self) -> None:
         world = self.world
@@ -356,6 +404,7 @@ class Weather:
         await asyncio.sleep(policy.lease.total_seconds() * chance.uniform(0.1, 3))
         span.end = world.loop._now
         process.stopped = False
+        judge.hindrances.continued[process.name] = world.loop._now
         world.loop.continue_process(process.name)
 
     async def _at_any_step(self, process: "Process") -> None:

@@ -94,7 +94,6 @@ class World:
             Parking(self.fake, excuses, choices.jumps, skew),
             hindrances,
             choices.deadline,
-            min(policy.min_interval, policy.backoff / 2, policy.cool_down, policy.resend_after).total_seconds(),
             choices.jumps,
             policy,
             kind == ODD_STRATEGIES,
@@ -193,6 +192,13 @@ class World:
         one, other = (SimStore(it, self.chance, self.choices.latency, self.judge) for it in (source, target))
         with suppress(StoreError):
             await copy_fleet(one, other, policy=self.choices.policy, wait=wait, clock=self.machine)
+
+    def look_at_neighbours(self) -> None:
+        """None of those that are still due has been so for long."""
+        for login in self.people.members.values():
+            kept = self.judge.kept(login.id)
+            if kept is not None:
+                self.judge.pace.kept_back(login, kept.row, self.machine.now())
 
     # What is seen.
 

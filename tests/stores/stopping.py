@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 
 
 class Opened(SqliteStore):

@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.stores import Page, PlainText, StoreError
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.testing.conformance.store_kit import LEASE, a_row, fill, kept, take
 from tests.stores.stopping import Opened, turn
 

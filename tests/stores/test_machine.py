@@ -13,9 +13,10 @@ from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from mesh_refresh.stores import ClaimRequest, MemoryStore, Page, Row, Store
+from mesh_refresh.stores import ClaimRequest, Count, MemoryStore, NoticePage, NoticeRow, Outbox, Page, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
+from mesh_refresh.testing.conformance.store_outbox import outbox_of
 from tests.examples import bounded
 from tests.stores.handles import Handles, SqliteHandles
 from tests.stores.postgres.postgres_handles import PostgresHandles
@@ -25,13 +26,12 @@ pytestmark = pytest.mark.once
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _IDS = ("", "a", "b", "c\0", "\N{GRINNING FACE}")
 _BROKERS = ("one", "two", "*")
-_STATES = ("active", "parked")
+_STATES = ("active", "managed", "mfa_required")
 
 ids = st.sampled_from(_IDS)
 brokers = st.sampled_from(_BROKERS)
-states = st.sampled_from(_STATES)
+states = st.frozensets(st.sampled_from(_STATES))
 owners = st.sampled_from(("first keeper", "second keeper"))
-anybody = owners | st.just("~copy")
 handles = st.integers(0, 1)
 spans = st.sampled_from([timedelta(microseconds=n) for n in (0, 1, 999_999, 1_000_000, 9_999_999, 10_000_000)])
 moments = st.builds(lambda minutes: _START + timedelta(minutes=minutes), st.integers(-5, 5))
@@ -49,10 +49,23 @@ pages = st.builds(
     Page,
     limits,
     st.none() | ids,
-    st.none() | st.frozensets(states),
+    st.none() | states,
     st.none() | brokers,
     st.none() | moments,
 )
+
+
+lateness = st.sampled_from((0, 0, 0, 1, 2, 5))
+notice_ids = st.sampled_from(("1", "2", "3", "4"))
+notice_pages = st.builds(NoticePage, limits, st.none() | notice_ids, st.none() | st.booleans())
+
+
+@st.composite
+def notices_of(draw: st.DrawFn, login_id: str) -> list[NoticeRow]:
+    """A few of them. No two of one id are about different logins, and none is due at the time of another."""
+    ids_ = [it for it in draw(st.lists(notice_ids, max_size=2)) if int(it) % 5 == _IDS.index(login_id)]
+    at = draw(moments)
+    return [NoticeRow(it, login_id, at + timedelta(microseconds=int(it)), draw(moments), b"sealed") for it in ids_]
 
 
 @st.composite
@@ -107,42 +120,53 @@ class StoreMachine(RuleBasedStateMachine):
         assert found == expected
         return found
 
-    @rule(handle=handles, row=rows())
-    def insert(self, handle: int, row: Row) -> None:
-        self._ask(handle, lambda store: store.insert(row))
+    @rule(handle=handles, row=rows(), data=st.data())
+    def insert(self, handle: int, row: Row, data: st.DataObject) -> None:
+        notices = data.draw(notices_of(row.login_id))
+        self._ask(handle, lambda store: store.insert(row, notices=notices))
 
     @rule(handle=handles, login_id=ids)
     def read(self, handle: int, login_id: str) -> None:
         row = self._ask(handle, lambda store: store.read(login_id))
         self._known += [row] if row else []
 
-    @rule(handle=handles, new=rows(), owner=st.none() | anybody, hold=spans, late=st.sampled_from((0, 0, 0, 1, 2, 5)))
-    def swap(self, handle: int, new: Row, *, owner: str | None, hold: timedelta, late: int) -> None:
+    @rule(
+        handle=handles,
+        new=rows(),
+        owner=st.none() | owners,
+        hold=spans,
+        late=st.sampled_from((0, 0, 0, 1, 2, 5)),
+        data=st.data(),
+    )
+    def swap(
+        self, handle: int, new: Row, *, owner: str | None, hold: timedelta, late: int, data: st.DataObject
+    ) -> None:
         if late >= len(self._known):
             return
         old = self._known[-1 - late]
         row = evolve(new, login_id=old.login_id, epoch=old.epoch, revision=old.revision, attempt=late)
         if row.due_at is not None:
             row = evolve(row, due_at=row.due_at.replace(microsecond=_IDS.index(row.login_id)))
-        self._ask(handle, lambda store: store.swap(row, owner=owner, hold=hold))
-        self._ask(handle, lambda store: store.counts(_START))
+        notices = data.draw(notices_of(row.login_id))
+        self._ask(handle, lambda store: store.swap(row, owner=owner, hold=hold, notices=notices))
+        self._ask(handle, _counts)
 
     @rule(handle=handles, demand=demands)
     def claim(self, handle: int, demand: ClaimRequest) -> None:
         self._known += self._ask(handle, lambda store: store.claim(demand))
 
-    @rule(handle=handles, login_id=ids, owner=anybody, lease=spans)
-    def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta) -> None:
-        row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease))
+    @rule(handle=handles, login_id=ids, owner=owners, lease=spans, sends=st.booleans())
+    def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta, sends: bool) -> None:
+        row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease, sends=sends))
         self._known += [row] if isinstance(row, Row) else []
 
     @rule(handle=handles, login_id=ids)
     def delete(self, handle: int, login_id: str) -> None:
         self._ask(handle, lambda store: store.delete(login_id))
 
-    @rule(handle=handles, broker=brokers, paused=st.booleans())
-    def pause(self, handle: int, broker: str, paused: bool) -> None:
-        self._ask(handle, lambda store: store.pause(broker, paused=paused))
+    @rule(handle=handles, broker=brokers, paused=st.booleans(), note=st.sampled_from(("", "why")), at=moments)
+    def pause(self, handle: int, broker: str, paused: bool, note: str, at: datetime) -> None:
+        self._ask(handle, lambda store: store.pause(broker, paused=paused, note=note, by="me", at=at))
         self._ask(1 - handle, lambda store: store.paused())
 
     @rule(handle=handles, page=pages)
@@ -151,11 +175,44 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=handles, now=moments)
     def counts(self, handle: int, now: datetime) -> None:
-        self._ask(handle, lambda store: store.counts(now))
+        self._ask(handle, lambda store: _counts(store, now))
+
+    @rule(handle=handles, owner=owners, lease=spans, now=moments, limit=limits)
+    def claim_notices(self, handle: int, owner: str, lease: timedelta, now: datetime, limit: int) -> None:
+        self._ask(handle, lambda store: outbox_of(store).claim(owner, lease, now=now, limit=limit))
+
+    @rule(handle=handles, notice_id=notice_ids, owner=owners, at=moments, how=st.integers(0, 5))
+    def end_notice(self, handle: int, notice_id: str, owner: str, at: datetime, how: int) -> None:
+        """As the owner of the lease or by hand; none of them is due at the time of another."""
+        at += timedelta(microseconds=int(notice_id))
+        ways: list[Callable[[Outbox], Awaitable[Any]]] = [
+            lambda outbox: outbox.take(notice_id, owner),
+            lambda outbox: outbox.give_back(notice_id, owner, at),
+            lambda outbox: outbox.bury(notice_id, owner),
+            lambda outbox: outbox.resend(notice_id, at),
+            lambda outbox: outbox.drop([notice_id]),
+            lambda outbox: outbox.purge(at),
+        ]
+        self._ask(handle, lambda store: ways[how](outbox_of(store)))
+
+    @rule(
+        handle=handles,
+        login_id=ids,
+        page=st.builds(NoticePage, limits, st.none() | notice_ids, st.none() | st.booleans()),
+    )
+    def notices(self, handle: int, login_id: str, page: NoticePage) -> None:
+        self._ask(handle, lambda store: outbox_of(store).page(page))
+        self._ask(1 - handle, lambda store: outbox_of(store).of(login_id))
+        self._ask(handle, lambda store: outbox_of(store).counts())
 
     @rule(by=spans)
     def pass_time(self, by: timedelta) -> None:
         self._runner.run(self._made.pass_time(by))
+
+
+async def _counts(store: Store, now: datetime = _START) -> list[Count]:
+    """In one order: the contract says none."""
+    return sorted(await store.counts(now), key=lambda it: (it.broker, sorted(it.states)))
 
 
 class SqliteMachine(StoreMachine):

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from mesh_refresh.stores import MemoryStore, Store
-from mesh_refresh.testing import ManualClock, StoreConformance
+from mesh_refresh.testing import ManualClock, OutboxConformance, RegistryConformance, StoreConformance
 from mesh_refresh.testing.conformance.store_kit import a_row, busy, fill, take
 from tests.stores.handles import MemoryHandles
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(StoreConformance, OutboxConformance, RegistryConformance):
     @pytest.fixture(autouse=True)
     def handles(self) -> None:
         self.made = MemoryHandles()

@@ -19,23 +19,11 @@ import pytest
 from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
+from tests.stores.sqlite_files import a_store
 
 pytestmark = pytest.mark.once
 
-_SOON = timedelta(milliseconds=50)
 _NOBODY = 65534
-
-
-def a_store(path: Path) -> SqliteStore:
-    return SqliteStore.open(path, cipher=PlainText(), busy_timeout=_SOON)
-
-
-@pytest.fixture
-async def path(tmp_path: Path) -> Path:
-    """A store with a row, closed."""
-    async with a_store(tmp_path / "fleet.db") as store:
-        await fill(store, a_row(sealed=b"kept"))
-    return tmp_path / "fleet.db"
 
 
 @pytest.fixture
@@ -133,7 +121,7 @@ async def test_a_value_that_would_stop_every_claim_is_refused_where_it_is_writte
 async def test_text_that_is_not_unicode_is_told(path: Path) -> None:
     """`StoreDamaged`."""
     with closing(sqlite3.connect(path)) as hand, hand:
-        hand.execute("UPDATE login SET state = CAST(x'C328' AS TEXT)")
+        hand.execute("UPDATE login SET states = CAST(x'C328' AS TEXT)")
     async with a_store(path) as store:
         with pytest.raises(StoreDamaged, match="holds a text that is not in Unicode"):
             await store.rows(Page(1))
@@ -289,7 +277,7 @@ import pytest
 from pathlib import Path
 from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.testing.conformance.store_kit import a_row
-from tests.stores.test_sqlite_failures import a_store
+from tests.stores.sqlite_files import a_store
 path = Path({str(path)!r})
 async def main():
     # Everything is loaded before the rights are given up: the interpreter may lie in a folder of root's.

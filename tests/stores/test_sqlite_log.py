@@ -15,7 +15,7 @@ import pytest
 
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.testing.conformance.store_kit import a_row, fill
 
 pytestmark = pytest.mark.once
@@ -25,7 +25,7 @@ LONG = 500_000
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("mesh_refresh.stores.sqlite.connecting.LONG_LOG", LONG)
+    monkeypatch.setattr("mesh_refresh.stores.sqlite.connection.connecting.LONG_LOG", LONG)
     return tmp_path / "fleet.db"
 
 
@@ -81,7 +81,7 @@ async def test_a_reader_that_never_ends_is_told(
     """At each doubling; the store goes on, and the log is short once the reader has ended."""
     caplog.set_level(logging.WARNING)
     # Each write tries. With pauses, a try that took long on a busy machine puts the next one off beyond a doubling.
-    monkeypatch.setattr("mesh_refresh.stores.sqlite.session._PAUSES", 0)
+    monkeypatch.setattr("mesh_refresh.stores.sqlite.connection.session._PAUSES", 0)
     async with SqliteStore.open(path, cipher=PlainText(), busy_timeout=timedelta(milliseconds=1)) as store:
         await fill(store, a_row())
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:

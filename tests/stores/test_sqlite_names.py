@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable, mounts
+from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.stores.sqlite.connection import mounts
 from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
+from tests.stores.sqlite_files import a_store
 
 pytestmark = pytest.mark.once
 
@@ -25,18 +26,6 @@ MOUNTS = pytest.mark.skipif(
     reason="NOT RUN: only root may mount, in a mount namespace of its own (unshare -m)",
 )
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: only Linux tells who has a file open")
-
-
-def a_store(path: Path) -> SqliteStore:
-    return SqliteStore.open(path, cipher=PlainText(), busy_timeout=timedelta(milliseconds=50))
-
-
-@pytest.fixture
-async def path(tmp_path: Path) -> Path:
-    """A store with a row, closed."""
-    async with a_store(tmp_path / "fleet.db") as store:
-        await fill(store, a_row())
-    return tmp_path / "fleet.db"
 
 
 async def refused(path: Path, text: str, error: type[Exception] = StoreRefused) -> None:
@@ -55,7 +44,7 @@ async def test_a_file_with_two_names_opens_by_neither(path: Path, tmp_path: Path
         await refused(name, r"has 2 names \(hard links\).* Mount the folder")
     other.unlink()
     async with a_store(path) as store:
-        assert await kept(store) == a_row(revision=1)
+        assert await kept(store) == a_row(sealed=b"kept", revision=1)
 
 
 async def test_a_name_that_is_made_while_it_is_open_opens_nothing(path: Path, tmp_path: Path) -> None:
@@ -221,14 +210,14 @@ async def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.
 async def test_a_local_file_system_is_not(path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     lie(monkeypatch, kind)
     async with a_store(path) as store:
-        assert await kept(store) == a_row(revision=1)
+        assert await kept(store) == a_row(sealed=b"kept", revision=1)
 
 
 async def test_where_the_system_tells_nothing_it_opens(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container without /proc."""
     monkeypatch.setattr(mounts, "_lines", lambda _: [])
     async with a_store(path) as store:
-        assert await kept(store) == a_row(revision=1)
+        assert await kept(store) == a_row(sealed=b"kept", revision=1)
 
 
 @MOUNTS
@@ -291,7 +280,7 @@ from pathlib import Path
 import pytest
 from mesh_refresh.stores import StoreRefused
 from mesh_refresh.testing.conformance.store_kit import a_row, fill
-from tests.stores.test_sqlite_names import a_store
+from tests.stores.sqlite_files import a_store
 async def main():
 """
     code = head + "\n".join(f"    {line}" for line in body.splitlines()) + "\nasyncio.run(main())\n"

@@ -9,16 +9,9 @@ import pytest
 from mesh_refresh.stores import StoreDamaged, StoreUnavailable
 from mesh_refresh.stores.sqlite import migrating
 from mesh_refresh.stores.sqlite.queries import migrations
-from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
-from tests.stores.test_sqlite_failures import a_store, refused
-
-
-@pytest.fixture
-async def path(tmp_path: Path) -> Path:
-    """A store with a row, closed."""
-    async with a_store(tmp_path / "fleet.db") as store:
-        await fill(store, a_row(sealed=b"kept"))
-    return tmp_path / "fleet.db"
+from mesh_refresh.testing.conformance.store_kit import a_row, kept
+from tests.stores.sqlite_files import a_store
+from tests.stores.test_sqlite_failures import refused
 
 
 async def test_a_newer_version_is_left_alone(path: Path) -> None:

@@ -69,9 +69,9 @@ async def test_one_stale_swap_among_many_is_refused_alone(store: Opened, stale: 
     assert found == [True, False, True, True]
 
 
-@pytest.mark.parametrize("changed", [{"state": "mfa_required"}, {"broker": "other"}])
+@pytest.mark.parametrize("changed", [{"states": frozenset({"mfa_required"})}, {"broker": "other"}])
 async def test_one_that_changes_what_it_is_found_by_is_written(store: Opened, changed: dict[str, Any]) -> None:
-    """Its broker or its state; and the revision of each is raised once."""
+    """Its broker or its states; and the revision of each is raised once."""
     rows = [evolve(row, sealed=b"new") for row in await claimed(store, 4)]
     rows[2] = evolve(rows[2], **changed)
     assert await swapped(store, rows) == [True] * 4

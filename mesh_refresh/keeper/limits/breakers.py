@@ -1,10 +1,12 @@
-"""Outages that are not an account's fault: a broker, or all of them, is left alone for a while.
+"""Outages that are not an account's fault: a breaker holds a broker back, or all brokers.
 
-Pure: told the time, in seconds of a clock that never jumps (`now`) and as a date for events (`at`).
+Pure: told the time, in seconds of a clock that never jumps (`now`) and as a date for events (`at`). See
+docs/decisions/breakers.md.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import Factory, define, field, frozen
 
@@ -16,15 +18,17 @@ from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _SLOW = (BreakerFault.CLIENT_REFUSED, BreakerFault.REDIRECTED)
-"""Probed slowly: a person has to mend something."""
+"""Probed slowly: a person has to mend the keys or the base URL."""
 _FOR_ALL = (BreakerFault.CLIENT_REFUSED, BreakerFault.NOT_SENT)
-"""The client keys, and the way to Mesh, are everybody's."""
+"""All brokers need the client keys, and the network to Mesh."""
 _SPREADING = (BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE, BreakerFault.REDIRECTED, BreakerFault.UNREADABLE)
-"""Of one broker, until a second one says the same while the first is held back."""
-_BY_NUMBER = (BreakerFault.REFUSALS, BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED)
-"""Of many logins: that Mesh answers one of them in another way does not show that they are over."""
+"""One broker is held back; all are when a second broker has the same fault meanwhile."""
+_REFUSED = (BreakerFault.REFUSALS,)
+_NOT_ACCEPTED = (BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED)
+_BY_NUMBER = _REFUSED + _NOT_ACCEPTED
+"""Told by the number of logins: one login that Mesh answers in another way does not show that they are over."""
 _TOLD_AGAIN = 3600.0
-"""Seconds."""
+"""Seconds between two events of a halt."""
 
 
 @frozen
@@ -47,27 +51,26 @@ class Breaker:
     until: float
     probing: bool = False
     told: float = field(default=Factory(lambda self: self.opened, takes_self=True))
-    """When it was told last that it is open."""
+    """When the last event of it was told."""
 
 
 Probe = tuple[Breaker, ...]
-"""The open breakers for which an exchange is the probe. What is no probe says nothing of a breaker: it may have been
-under way when that opened."""
+"""The open breakers for which an exchange is the probe. Only probes close a breaker; other exchanges may have started
+before it opened."""
 
 
 @frozen
-class Rejected:
-    """What it means that a request was not accepted."""
+class Verdict:
+    """Whether a refusal, or a rejected request, counts against its account."""
 
     events: list[Event]
     blamed: bool = False
-    """Whether it counts against the account."""
     undo: tuple[BackedOff, ...] = ()
-    """A breaker has opened: these backoffs were not the accounts' fault."""
+    """A breaker has opened: these backoffs were not the accounts' fault, and are to be taken back."""
 
 
 class Breakers:
-    """One for each broker, and one for all."""
+    """One breaker for each broker, and one for all brokers. The runtime tells them what came of each exchange."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -115,22 +118,22 @@ class Breakers:
         return longest
 
     def probe(self, broker: str, now: float) -> Probe:
-        """Something of `broker` is about to be sent: the breakers for which it is the probe."""
+        """An exchange of `broker` begins. Returns the breakers for which it is the probe."""
         breakers = tuple(self._over(broker))
         if not breakers or self.blocked(broker, now) is not None:
             return ()
         for breaker in breakers:
             breaker.probing = True
-        self._probed = [*(it for it in self._probed if it != broker), broker]
+        self._probed = [*(name for name in self._probed if name != broker), broker]
         return breakers
 
     def over(self, probe: Probe) -> None:
-        """That exchange has ended, whatever came of it: another one may be the probe."""
+        """The probe has ended, with any outcome: another exchange may be the next one."""
         for breaker in probe:
             breaker.probing = False
 
     def limits(self, now: float) -> tuple[int | None, dict[str, int]]:
-        """For a claim: how many in all (None: no limit of ours), and how many of each broker."""
+        """For a claim: how many logins in all (None: breakers set no limit), and how many of each broker."""
         limits: dict[str, int] = {}
         for scope, breaker in self._open.items():
             if scope is not None:
@@ -143,17 +146,18 @@ class Breakers:
         return 1, limits
 
     def rotated(self, limits: dict[str, int]) -> dict[str, int]:
-        """`limits` without the brokers that were probed already: each of them gets its turn."""
+        """`limits` without the brokers that were probed already, so that brokers take turns."""
         return {**limits, **dict.fromkeys(self._probed, 0)}
 
     def forget_turns(self) -> None:
-        """All have had theirs."""
+        """Every broker has had its turn: the next round begins."""
         self._probed.clear()
 
     def resumed(self, stamps: Mapping[str, datetime], now: float) -> bool:
-        """These brokers were resumed at these times. Whether a probe may go at once that had to wait.
+        """Let a probe go at once for each broker that was resumed. Returns whether that ends any wait.
 
-        A stamp that is new since the last look counts, unless it is older than the breaker. Clocks of machines differ.
+        `stamps` has the time of each broker's last resume. A stamp counts if it is new since the last look, and not
+        older than the breaker. Clocks of machines differ, so a little older will do.
         """
         new = {name: stamp for name, stamp in stamps.items() if stamp != self._resumed.get(name)}
         self._resumed = dict(stamps)
@@ -172,7 +176,7 @@ class Breakers:
     ) -> Iterator[Event]:
         """Fresh tokens came, or a code was asked for. `account`: as for `refused`."""
         self._heard(broker)
-        for window, faults in ((self._refusals, _BY_NUMBER[:1]), (self._rejections, _BY_NUMBER[1:])):
+        for window, faults in ((self._refusals, _REFUSED), (self._rejections, _NOT_ACCEPTED)):
             wrongly = window.succeeded(broker, login_id, now, at, account or login_id)
             for scope, breaker in self._mine(broker, probe):
                 if breaker.fault in faults:
@@ -183,7 +187,7 @@ class Breakers:
     def answered(
         self, broker: str, now: float, at: datetime, probe: Probe, *, login_id: str | None = None
     ) -> Iterator[Event]:
-        """Mesh answered, and what it said is about one account: Mesh and the way to it are well."""
+        """Mesh answered, about one account: Mesh and the network work."""
         self._heard(broker)
         if login_id is not None:
             self._rejections.answered(broker, login_id, now)
@@ -196,7 +200,7 @@ class Breakers:
             yield from self._close(scope, now, at)
 
     def forgiven_until(self, broker: str) -> datetime | None:
-        """Refusals of `broker` up to then turned out to be nobody's fault."""
+        """Refusals of `broker` up to then turned out not to be the accounts' fault."""
         return self._refusals.forgiven_until(broker)
 
     def refused(
@@ -209,27 +213,23 @@ class Breakers:
         *,
         account: str | None = None,
         expected: bool = False,
-    ) -> tuple[bool, list[Event]]:
-        """The tokens were refused. Whether that counts against the account, and what is to be told.
+    ) -> Verdict:
+        """The tokens were refused.
 
-        `account` names the one that was refused, until the person logs in anew. `expected`: an exchange that nobody
-        knows the end of has likely spent them, so it says nothing of the broker.
+        `account` names the one that was refused, until the person logs in anew. `expected`: an exchange of unknown
+        outcome has likely spent them, so the refusal says nothing of the broker.
         """
         events = [*self.answered(broker, now, at, probe, login_id=login_id)]
         if not expected:
             self._refusals.failed(broker, login_id, now, account or login_id, None)
-        for scope in (broker, None):
-            breaker = self._open.get(scope)
-            if breaker is not None and breaker.fault is BreakerFault.REFUSALS:
-                if now - breaker.opened < self._policy.refusal_trust.total_seconds():
-                    return False, events
-                events += self._close(scope, now, at)
-                self._refusals.begin_anew(scope, now, at, trust=True)
-        if not expected:
-            for scope in self._refusals.too_many(broker, now, except_for=self._open):
-                events += self._instead(scope, BreakerFault.REFUSALS, now, at)
-                return False, events
-        return True, events
+        takes_blame, closed = self._takes_blame(broker, _REFUSED, self._refusals, now, at)
+        events += closed
+        if takes_blame:
+            return Verdict(events)
+        scopes = () if expected else self._refusals.scopes_to_open(broker, now, except_for=self._open)
+        for scope in scopes:
+            events += self._instead(scope, BreakerFault.REFUSALS, now, at)
+        return Verdict(events, blamed=not scopes)
 
     def rejected(
         self,
@@ -242,7 +242,7 @@ class Breakers:
         backed_off: BackedOff | None,
         sent: bool = True,
         display_message: str | None = None,
-    ) -> "Rejected":
+    ) -> Verdict:
         """A request was not accepted (403, 404, 451, an odd 400), or, where nothing was `sent`, could not be made.
 
         `backed_off` is the account's backoff, where it has one for it. None: it was a request with a code, which is odd
@@ -257,28 +257,25 @@ class Breakers:
             elif sent:
                 events += self._close(scope, now, at)
         if backed_off is None:
-            return Rejected(events)
-        for scope in (broker, None):
-            found = self._open.get(scope)
-            if found is not None and found.fault in _BY_NUMBER[1:]:
-                if now - found.opened < self._policy.refusal_trust.total_seconds():
-                    return Rejected(events)
-                events += self._close(scope, now, at)
-                self._rejections.begin_anew(scope, now, at, trust=True)
-        if probe and sent:
-            return Rejected(events)
+            return Verdict(events)
+        takes_blame, closed = self._takes_blame(broker, _NOT_ACCEPTED, self._rejections, now, at)
+        events += closed
+        if takes_blame or (probe and sent):
+            return Verdict(events)
         before = self._rejections.note_of(broker, backed_off.epoch)
         note = backed_off.after(before)
         self._rejections.failed(broker, backed_off.login_id, now, backed_off.epoch, note)
-        for scope in self._rejections.too_many(broker, now, except_for=self._open):
+        undo: tuple[BackedOff, ...] = ()
+        scopes = self._rejections.scopes_to_open(broker, now, except_for=self._open)
+        for scope in scopes:
             events += self._instead(scope, fault, now, at, display_message)
-            # This one is not counted, so that the account has the backoff of the one before, if any.
-            counted = (before if it is note else it for it in self._rejections.notes(scope))
-            return Rejected(events, undo=tuple(it for it in counted if it is not None))
-        return Rejected(events, blamed=True)
+            # The present failure is not counted: its account has the backoff of the one before, if any.
+            noted = (before if found is note else found for found in self._rejections.notes(scope))
+            undo = tuple(found for found in noted if found is not None)
+        return Verdict(events, blamed=not scopes, undo=undo)
 
     def unknown(self, broker: str, login_id: str, now: float, at: datetime, probe: Probe) -> Iterator[Event]:
-        """Nobody knows what came of an exchange."""
+        """The outcome of an exchange is unknown. A run of these opens a breaker."""
         self._unknown_brokers.add(broker)
         for scope in (broker, None):
             breaker = self._open.get(scope)
@@ -309,7 +306,7 @@ class Breakers:
         yield from self._trip(broker, BreakerFault.UNREADABLE, now, at)
         yield from self._spread(BreakerFault.UNREADABLE, now, at)
 
-    def nobodys(
+    def outage(
         self,
         broker: str,
         fault: BreakerFault,
@@ -320,7 +317,7 @@ class Breakers:
         retry_after: timedelta | None = None,
         display_message: str | None = None,
     ) -> Iterator[Event]:
-        """An outage: of Mesh, of the way to it, of the client keys, or of a broker."""
+        """An outage: of Mesh, of the network, of the client keys, or of a broker."""
         scope = None if fault in _FOR_ALL else broker
         for over, breaker in self._mine(broker, probe):
             if (
@@ -328,7 +325,7 @@ class Breakers:
                 and scope is not None
                 and breaker.fault in (BreakerFault.NOT_SENT, BreakerFault.UNKNOWN_OUTCOMES)
             ):
-                yield from self._close(None, now, at)  # Mesh answered: the way to it is well
+                yield from self._close(None, now, at)  # Mesh answered: the network works
             else:
                 self._again(breaker, now, probe, retry_after)
         found = self._open.get(scope)
@@ -341,6 +338,23 @@ class Breakers:
             self._again(found, now, probe, retry_after)
 
     # Opening and closing.
+
+    def _takes_blame(
+        self, broker: str, faults: tuple[BreakerFault, ...], window: FailureWindow[Any], now: float, at: datetime
+    ) -> tuple[bool, list[Event]]:
+        """Whether an open breaker of these faults takes the blame for one more, and events.
+
+        A breaker that has been open for `Policy.refusal_trust` closes instead: from then on, failures are believed.
+        """
+        events: list[Event] = []
+        for scope in (broker, None):
+            breaker = self._open.get(scope)
+            if breaker is not None and breaker.fault in faults:
+                if now - breaker.opened < self._policy.refusal_trust.total_seconds():
+                    return True, events
+                events += self._close(scope, now, at)
+                window.begin_anew(scope, now, at, trust=True)
+        return False, events
 
     def _over(self, broker: str) -> Iterator[Breaker]:
         for scope in (None, broker):
@@ -361,7 +375,7 @@ class Breakers:
         pause = first.total_seconds()
         closed, before = self._last.get(scope, (0.0, 0.0))
         if now - closed < before:
-            # It closed a moment ago: what let one probe pass does not let all of them pass yet.
+            # It closed a moment ago: one probe that passed does not show that a hundred exchanges will.
             pause = max(pause, min(before * 2, self._cap(fault)))
         pause = max(pause, retry_after.total_seconds() if retry_after is not None else 0.0)
         self._open[scope] = Breaker(fault, now, at, pause, now + pause)
@@ -378,7 +392,7 @@ class Breakers:
         retry_after: timedelta | None = None,
         display_message: str | None = None,
     ) -> Iterator[Event]:
-        """A broker has just been held back. Where another one is, for the same fault, it is not theirs: all are."""
+        """After a breaker of one broker has opened: open that of all, if another broker has the same fault."""
         if fault not in _SPREADING or None in self._open:
             return
         if sum(breaker.fault is fault for breaker in self._open.values()) > 1:
@@ -387,7 +401,7 @@ class Breakers:
     def _instead(
         self, scope: Scope, fault: BreakerFault, now: float, at: datetime, display_message: str | None = None
     ) -> Iterator[Event]:
-        """It is this fault by now. Each that was told to be there is told to be over, and its pause is kept to."""
+        """Open the breaker for another fault. The breaker before is closed with an event, and its pause is kept."""
         before = self._open.get(scope)
         yield from self._close(scope, now, at)
         left = timedelta(seconds=max(0.0, before.until - now)) if before is not None else None
@@ -398,7 +412,7 @@ class Breakers:
         return [(scope, self._open[scope]) for scope in (None, broker) if self._open.get(scope) in probe]
 
     def _again(self, breaker: Breaker, now: float, probe: Probe, retry_after: timedelta | None = None) -> None:
-        """It is still there. Only a probe makes the pause longer: what was under way before says nothing new."""
+        """The fault goes on. Only a probe makes the pause longer: other exchanges may have started before it opened."""
         asked = retry_after.total_seconds() if retry_after is not None else 0.0
         if breaker in probe:
             breaker.pause = min(breaker.pause * 2, self._cap(breaker.fault))

@@ -1,13 +1,13 @@
-"""When a process should stop claiming, because its keys open nothing: a worker of yesterday's keys, say. Pure."""
+"""When a process stops claiming because its keys open no logins: it may have been started with old keys. Pure."""
 
 from mesh_refresh.keeper.policy import Policy
 
 IN_A_ROW = 3
-"""So many different logins that do not open, and none that does between them."""
+"""After so many different logins that do not open, and none between them that does, claiming stops."""
 
 
 class KeyMismatch:
-    """Logins that did not open, since one did."""
+    """The logins that did not open, since the last one that did."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -15,7 +15,7 @@ class KeyMismatch:
         self._look_at = float("-inf")
 
     def failed(self, login_id: str, now: float) -> bool:
-        """One did not open. Whether claiming stops with that."""
+        """A login did not open. Returns whether claiming stops with that."""
         before = self.stopped
         if not before:
             self._failed.add(login_id)
@@ -24,18 +24,21 @@ class KeyMismatch:
         return self.stopped and not before
 
     def opened(self) -> bool:
-        """One did: the keys are good. Whether claiming begins again with that."""
+        """A login opened: the keys are good. Returns whether claiming begins again with that."""
         before = self.stopped
         self._failed.clear()
         return before
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing is claimed, but for a few logins now and then."""
+        """Whether claiming has stopped, but for a few logins now and then."""
         return len(self._failed) >= IN_A_ROW
 
     def places(self, free: int, now: float) -> int:
-        """How many of the free places may be used for a claim; `now` and then it is tried whether logins open again."""
+        """How many of the `free` places a claim may use.
+
+        While claiming has stopped, a few logins are tried every `Policy.backoff_cap`.
+        """
         if not self.stopped:
             return free
         if now < self._look_at:

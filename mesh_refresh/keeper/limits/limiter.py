@@ -1,4 +1,4 @@
-"""What may be sent now: free slots, rates and breakers. Told the time."""
+"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps."""
 
 from collections import Counter
 
@@ -8,12 +8,12 @@ from mesh_refresh.keeper.limits.breakers import Breakers, Probe
 from mesh_refresh.keeper.policy import Policy
 
 _FOR_EVER = 1e9
-"""Seconds, about thirty years: a date that is farther away may be one that cannot be told."""
+"""Seconds, about thirty years: a date that is farther away may be out of the range of dates."""
 
 
 @define(eq=False)
 class _Bucket:
-    """So many in a second, with a tenth of a second's worth in advance."""
+    """A token bucket: `rate` exchanges in a second, and those of a tenth of a second in advance."""
 
     rate: float
     level: float
@@ -35,27 +35,27 @@ class Shut:
 
     why: str
     seconds: float | None
-    """When it may be worth asking again; None: when somebody has ended."""
+    """After this time it may be worth asking again; None: when an exchange has ended."""
     crowded: bool = False
-    """All places are taken."""
+    """All slots of this process are taken."""
 
 
 @define(eq=False)
 class Permit:
-    """Somebody's place at the limiter."""
+    """The right of one exchange to send: a slot, of which `Limiter.leave` is told at the end."""
 
     broker: str
     probe: Probe
-    """The breakers that wait for what comes of it."""
+    """The breakers for which the exchange is the probe."""
 
 
 def bulkhead(places: int) -> int:
-    """Of so many places, those that one broker may take: it never takes the last fifth, which a slow one would hold."""
+    """How many of these places one broker may take: all but a fifth, so that a slow broker does not hold up others."""
     return places - places // 5
 
 
 class Limiter:
-    """Counts what is under way, and says how much more may be begun."""
+    """Counts the exchanges under way in this process, and says how many more may begin."""
 
     def __init__(self, policy: Policy) -> None:
         self.breakers = Breakers(policy)
@@ -64,9 +64,9 @@ class Limiter:
         self._busy: Counter[str] = Counter()
         self._buckets: dict[str | None, _Bucket] = {}
         self.asking = 0
-        """Callers who wait for a place. The loop leaves it to them."""
+        """Callers who wait for a place. The loop leaves the next places to them."""
         self.reserved = 0
-        """Places for what a claim that is under way will bring."""
+        """Places for the logins that a claim under way will bring."""
 
     @property
     def in_flight(self) -> int:
@@ -75,11 +75,11 @@ class Limiter:
 
     @property
     def free(self) -> int:
-        """Places that nobody has."""
+        """Places that no exchange and no claim has."""
         return self._policy.concurrency - self.in_flight - self.reserved
 
     def places(self, now: float) -> tuple[int, int, dict[str, int]]:
-        """For a claim: how many in all, how many of each broker, and what else holds for some."""
+        """For a claim: how many logins in all, how many of each broker, and other numbers for some brokers."""
         most, limits = self.breakers.limits(now)
         free = self.free - self.asking
         if self._policy.rate is not None:
@@ -94,7 +94,7 @@ class Limiter:
         return max(0, free if most is None else min(free, most)), each, limits
 
     def rated(self, now: float) -> bool:
-        """Whether a rate is what holds something back."""
+        """Whether a rate holds any exchange back."""
         return any(bucket.fill(now) < 1 for bucket in self._buckets.values())
 
     def shut(self, broker: str, now: float) -> Shut | None:
@@ -108,13 +108,13 @@ class Limiter:
             if rate is not None:
                 level = self._bucket(scope, rate, now).fill(now)
                 if level < 1:
-                    # A float may be next to one: nobody is told to wait for less than the clock can show.
+                    # A level may be as close to one as floats are: a wait is never shorter than a clock can show.
                     seconds = min(_FOR_EVER, max(0.001, (1 - level) / rate))
                     return Shut("the rate of exchanges is bounded", seconds)
         return None
 
     def enter(self, broker: str, now: float) -> Permit:
-        """An exchange takes a place; where a breaker is open and lets one through, it is the probe."""
+        """An exchange takes a place. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1
         for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
             if rate is not None:
@@ -124,7 +124,7 @@ class Limiter:
         return Permit(broker, self.breakers.probe(broker, now))
 
     def leave(self, place: Permit, *, begun: bool = True) -> None:
-        """It gives it back; and, where nothing was begun with it, its share of the rate too."""
+        """The exchange gives its place back. Where nothing was begun with it, its share of the rate goes back too."""
         broker = place.broker
         if not begun:
             for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):

@@ -1,9 +1,10 @@
 """When many failures of one kind are the fault of a broker, or of Mesh, and not of the accounts. Pure.
 
-Refusals are such a kind; requests that are not accepted (403, 404, 451, an odd 400) are another one.
+There are two kinds: refusals, and requests that are not accepted (403, 404, 451, an odd 400). See
+docs/decisions/breakers.md.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -29,7 +30,7 @@ class _Answers(Generic[_Note]):
     """How many of them had failed when they were answered last."""
     failed_last: float = 0.0
     trusted_until: float = 0.0
-    """Failures are believed until then, because one login of many did not fail, or because they have gone on."""
+    """Until then failures are believed: one login of many did not fail, or they have gone on for long."""
     standing: dict[str, _Note] = field(factory=dict)
     """The accounts that failed lately, and have not succeeded since: the latest last."""
     forgiven_until: datetime | None = None
@@ -52,7 +53,7 @@ class _Answers(Generic[_Note]):
 
 
 class FailureWindow(Generic[_Note]):
-    """Counts distinct logins, by how they were answered last. With each failure comes a note of the caller's."""
+    """Counts distinct logins by their last answer, within `Policy.refusal_window`. Each failure carries a note."""
 
     def __init__(self, policy: Policy, logins: int) -> None:
         self._policy, self._least = policy, logins
@@ -62,7 +63,7 @@ class FailureWindow(Generic[_Note]):
         """A login of `broker` failed: the account of that name, which is another once the person logs in anew."""
         answers = self._answered(broker, login_id, now, failed=True)
         if now - answers.failed_last > self._policy.refusal_window.total_seconds():
-            answers.trusted_until = 0.0  # what comes after a pause is another fault
+            answers.trusted_until = 0.0  # a failure after a pause is another fault
             answers.standing.clear()
         answers.failed_last = now
         answers.standing.pop(name, None)
@@ -71,16 +72,16 @@ class FailureWindow(Generic[_Note]):
             del answers.standing[next(iter(answers.standing))]
 
     def note_of(self, broker: str, name: str) -> _Note | None:
-        """What the last failure of that account came with, unless it has succeeded since."""
+        """The note of the account's last failure, unless it has succeeded since."""
         answers = self._brokers.get(broker)
         return None if answers is None else answers.standing.get(name)
 
     def answered(self, broker: str, login_id: str, now: float) -> None:
-        """A login of `broker` was answered, in another way than by a failure of this kind, and did not succeed."""
+        """A login of `broker` was answered: neither a success, nor a failure of this kind."""
         self._answered(broker, login_id, now, failed=False)
 
     def succeeded(self, broker: str, login_id: str, now: float, at: datetime, name: str) -> bool:
-        """A login of `broker` succeeded. Whether its account had failed, so that failures are not to be believed."""
+        """A login of `broker` succeeded. Returns whether its account had failed: then failures are not believed."""
         answers = self._answered(broker, login_id, now, failed=False)
         if name not in answers.standing:
             return False
@@ -89,20 +90,20 @@ class FailureWindow(Generic[_Note]):
             answers.trusted_until, answers.forgiven_until = 0.0, at
         return True
 
-    def too_many(self, broker: str, now: float, *, except_for: Container[Scope]) -> Iterator[Scope]:
-        """Whose fault the failures are, after one of `broker`: the broker's, or (they are of several) everybody's.
+    def scopes_to_open(self, broker: str, now: float, *, except_for: Container[Scope]) -> tuple[Scope, ...]:
+        """The scopes to open after a failure of `broker`: the broker's own or, where several brokers fail, all.
 
-        Those that are held back already count no more. Nothing, where the accounts are to blame.
+        Scopes that are open already, in `except_for`, are skipped. Empty: the accounts themselves are at fault.
         """
         answers = self._brokers[broker]
         if now < answers.trusted_until:
-            return
+            return ()
         if self._enough([answers]):
-            yield broker
-            return
-        others = [it for name, it in self._brokers.items() if name not in except_for]
-        if None not in except_for and sum(1 for it in others if it.failed) > 1 and self._enough(others):
-            yield None
+            return (broker,)
+        others = [found for name, found in self._brokers.items() if name not in except_for]
+        if None not in except_for and sum(1 for found in others if found.failed) > 1 and self._enough(others):
+            return (None,)
+        return ()
 
     def forgiven_until(self, broker: str) -> datetime | None:
         """Failures of `broker` up to then were not the accounts' fault."""
@@ -121,7 +122,7 @@ class FailureWindow(Generic[_Note]):
             answers.failed = 0
 
     def notes(self, scope: Scope) -> tuple[_Note, ...]:
-        """What the failures of this broker (of all) came with, of the accounts that have not succeeded since."""
+        """The notes of this broker's (of all) accounts that have failed and not succeeded since."""
         return tuple(note for answers in self._of(scope) for note in answers.standing.values())
 
     def _of(self, scope: Scope) -> list[_Answers[_Note]]:

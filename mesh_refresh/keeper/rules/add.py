@@ -1,17 +1,21 @@
-"""What `add` makes of a login: tokens that were here before are no news. Pure."""
+"""What `Keeper.add` makes of a login: a new login of the person, or tokens that were here before. Pure.
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+Tokens that an account has or had change nothing. So a start-up that adds the payloads it once stored, a webhook that
+comes twice and a repeated import do no harm. See docs/decisions/the-keeper.md and docs/moving-logins-in.md.
+"""
 
-from attrs import evolve, field, frozen
+from collections.abc import Sequence
+from datetime import timedelta
+
+from attrs import evolve, frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.schedule import chance_of, next_due
-from mesh_refresh.logins import Account, AccountState, Login
-from mesh_refresh.replies.identity import contradicts, has_id, one_lacks_id, same_account, whose
-from mesh_refresh.replies.lineage import Credential, pass_on, refresh_token_of
+from mesh_refresh.keeper.rules.transition import Context, working_state
+from mesh_refresh.logins import Account, AccountState, Login, fingerprints
+from mesh_refresh.replies.identity import contradicts, has_id, one_lacks_id, whose
+from mesh_refresh.replies.lineage import Credential, pass_on
+from mesh_refresh.stores.store import ALL_BROKERS
 from mesh_refresh.tokens import Tokens
 
 
@@ -27,7 +31,7 @@ class Added:
     woken: tuple[str | None, ...] = ()
     """They were parked, and an access token that was never seen says that they are good again."""
     unchanged: tuple[str | None, ...] = ()
-    """These tokens were here before, and are no news: everything stayed as it was."""
+    """These tokens were here before: everything stayed as it was."""
 
     @property
     def changed(self) -> bool:
@@ -36,159 +40,118 @@ class Added:
 
 
 @frozen
-class Adding:
-    """What `add` needs besides the tokens."""
+class Terms:
+    """How logins are added."""
 
-    now: datetime
-    policy: Policy
-    new_id: Callable[[], str] = field(repr=False, eq=False)
-    """Returns an id that was never used, for each account that is new."""
     over: timedelta = timedelta()
-    """What is due at once is spread over this."""
+    """Accounts that are due at once are spread over this time."""
     at_once: bool = False
-    """Due now, whatever the lifetimes say: nobody knows how old the tokens are."""
-    on_demand: bool = False
-    """As after a refresh that needed a code: the loop leaves it alone."""
-    credential: Credential = field(default=refresh_token_of, repr=False, eq=False)
-    """What an exchange of tokens spends. It never raises."""
+    """Accounts are due now, even where their lifetime says later: the age of the tokens is not known."""
+    on_demand: frozenset[str] = frozenset()
+    """Brokers whose logins the loop leaves alone, as after a refresh that needed a code; ``"*"`` is all of them."""
 
 
-def check_login(login_id: object, tokens: Sequence[Tokens], broker: str | None = None) -> None:
-    """Raises `InvalidRequest` for what cannot be one login."""
-    wrong = _wrong(login_id, tokens, broker)
-    if wrong:
-        del tokens, login_id
-        raise InvalidRequest(wrong)
+_NO_TERMS = Terms()
 
 
-def _wrong(login_id: object, tokens: Sequence[object], broker: str | None) -> str | None:
-    if wrong := wrong_login_id(login_id):
-        return wrong
-    given = [it for it in tokens if isinstance(it, Tokens)]
-    if len(given) != len(tokens):
-        return "add takes Tokens, or an iterable of them (Tokens.from_link reads what Link hands over)."
-    if not given:
-        return "There are no tokens to add."
-    brokers = {str(it.broker) for it in given} | ({broker} if broker is not None else set())
-    if len(brokers) > 1:
-        return "A login has one broker: remove it first, if the person has changed to another."
-    if any(it.refresh_token is None and it.auth_token is None for it in given):
-        return "An account without any token cannot be kept."
-    if len(given) > 1:
-        if not all(map(has_id, given)):
-            return "Several accounts of one login need an account_id each, or a mesh_account_id."
-        if any(same_account(one, other) for index, one in enumerate(given) for other in given[:index]):
-            return "Two of the accounts have the same id."
-    return None
-
-
-def wrong_tokens(value: object) -> str | None:
-    """What is wrong with what should be `Tokens`, or None."""
-    return None if value is None or isinstance(value, Tokens) else "rejected takes the Tokens that were refused."
-
-
-def wrong_login_id(login_id: object) -> str | None:
-    """What is wrong with a login id."""
-    if not isinstance(login_id, str) or not login_id:
-        return "A login id must be a non-empty string."
-    try:
-        login_id.encode()
-    except UnicodeEncodeError:
-        return "A login id must be Unicode text."
-    return None
-
-
-def new_login(login_id: str, epoch: str, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
-    """A login that was not known."""
-    accounts = tuple(_new(login_id, it, how.new_id(), how) for it in tokens)
-    login = Login(login_id, tokens[0].broker, accounts, changed_at=how.now, epoch=epoch)
+def new_login(
+    login_id: str, epoch: str, tokens: Sequence[Tokens], context: Context, terms: Terms = _NO_TERMS
+) -> tuple[Login, Added]:
+    """A login that was not known, with an account for each of `tokens`. `epoch` is that of its row."""
+    accounts = tuple(_new_account(login_id, given, context, terms, epoch=context.new_id()) for given in tokens)
+    login = Login(login_id, tokens[0].broker, accounts, changed_at=context.now, epoch=epoch)
     return login, Added(login_id, new=tuple(map(_id, tokens)))
 
 
-def with_tokens(login: Login, tokens: Sequence[Tokens], how: Adding) -> tuple[Login, Added]:
-    """`login` with `tokens` added to it."""
+def with_tokens(
+    login: Login, tokens: Sequence[Tokens], context: Context, terms: Terms = _NO_TERMS
+) -> tuple[Login, Added]:
+    """`login` with `tokens` added to it. Raises `InvalidRequest` where it is not clear which account is meant."""
     accounts = list(login.accounts)
     done: dict[str, list[str | None]] = {"new": [], "replaced": [], "woken": [], "unchanged": []}
-    for fresh in tokens:
-        epoch = how.new_id()
-        index = _index(accounts, fresh, how, alone=len(tokens) == 1)
+    for given in tokens:
+        epoch = context.new_id()
+        index = _find_account(accounts, given, context.credential, alone=len(tokens) == 1)
         if index is None:
-            accounts.append(_with_a_siblings(_new(login.login_id, fresh, epoch, how), accounts, how))
-            done["new"].append(_id(fresh))
+            account = _new_account(login.login_id, given, context, terms, epoch=epoch)
+            accounts.append(_with_siblings_token(account, accounts, context.credential))
+            done["new"].append(_id(given))
             continue
-        what, account = _given(login.login_id, accounts[index], fresh, epoch, how)
+        what, account = _take(login.login_id, accounts[index], given, context, terms, epoch=epoch)
         if account.epoch == epoch:
-            account = _with_a_siblings(account, [*accounts[:index], *accounts[index + 1 :]], how)
+            siblings = [*accounts[:index], *accounts[index + 1 :]]
+            account = _with_siblings_token(account, siblings, context.credential)
         accounts[index] = account
         done[what].append(_id(account.tokens))
-    return evolve(login, accounts=tuple(accounts)), Added(
-        login.login_id, **{what: tuple(ids) for what, ids in done.items()}
-    )
-
-
-def _index(accounts: Sequence[Account], fresh: Tokens, how: Adding, *, alone: bool) -> int | None:
-    named = whose(fresh, [account.tokens for account in accounts])
-    if named is not None:
-        return named
-    mark = fingerprints.identity(fresh, how.credential)
-    for index, account in enumerate(accounts):
-        if not contradicts(account.tokens, fresh) and has_had(account, mark, how.credential):
-            return index
-    if alone and len(accounts) == 1 and one_lacks_id(fresh, accounts[0].tokens):
-        return 0  # one of them has no id: the login's only account is meant
-    if accounts and not has_id(fresh):
-        raise InvalidRequest("The login has several accounts: the tokens need an account_id, or a mesh_account_id.")
-    return None
+    told = {what: tuple(ids) for what, ids in done.items()}
+    return evolve(login, accounts=tuple(accounts)), Added(login.login_id, **told)
 
 
 def has_had(account: Account, mark: str | None, credential: Credential) -> bool:
     """Whether the account has a token of this fingerprint, or had it."""
     own = (account.tokens.refresh_token, account.tokens.auth_token, credential(account.tokens))
-    return fingerprints.was_seen(account.known, mark) or mark in [fingerprints.fingerprint(it) for it in own if it]
+    marks = [fingerprints.fingerprint(token) for token in own if token]
+    return fingerprints.was_seen(account.known, mark) or mark in marks
 
 
-def _given(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) -> tuple[str, Account]:
-    mark = fingerprints.identity(fresh, how.credential)
-    if not has_had(old, mark, how.credential):
-        return "replaced", _renewed(login_id, old, fresh, epoch, how)
-    access = fresh.auth_token
+def _find_account(accounts: Sequence[Account], given: Tokens, credential: Credential, *, alone: bool) -> int | None:
+    """Which account the tokens are of: by name, else by a token that it has or had. None: a new one."""
+    named = whose(given, [account.tokens for account in accounts])
+    if named is not None:
+        return named
+    mark = fingerprints.identity(given, credential)
+    for index, account in enumerate(accounts):
+        if not contradicts(account.tokens, given) and has_had(account, mark, credential):
+            return index
+    if alone and len(accounts) == 1 and one_lacks_id(given, accounts[0].tokens):
+        return 0  # one of them has no id: the login's only account is meant
+    if accounts and not has_id(given):
+        raise InvalidRequest("The login has several accounts: the tokens need an account_id, or a mesh_account_id.")
+    return None
+
+
+def _take(
+    login_id: str, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str
+) -> tuple[str, Account]:
+    """The account after the tokens, and what that is called in `Added`."""
+    if not has_had(old, fingerprints.identity(given, context.credential), context.credential):
+        return "replaced", _replace(login_id, old, given, context, terms, epoch=epoch)
+    access, kept = given.auth_token, old.tokens
     is_new = access is not None and not fingerprints.was_seen(old.known, fingerprints.fingerprint(access))
-    if old.parked and is_new and access != old.tokens.auth_token:
-        if fresh.refresh_token is not None and fresh.refresh_token != old.tokens.refresh_token:
-            # What came after it is stored: that was spent by a refresh of ours, perhaps longer ago than is remembered,
-            # or the person has logged in anew since.
-            kept = old.tokens
-            fresh = evolve(
-                fresh, refresh_token=kept.refresh_token, refresh_token_expires_at=kept.refresh_token_expires_at
-            )
-        return "woken", _renewed(login_id, old, fresh, epoch, how)
-    return "unchanged", old
+    if not old.parked or not is_new or access == kept.auth_token:
+        return "unchanged", old
+    if given.refresh_token is not None and given.refresh_token != kept.refresh_token:
+        # The stored refresh token came after the given one: a refresh of ours has spent that, perhaps longer ago than
+        # marks are kept, or the person has logged in anew since.
+        ends = kept.refresh_token_expires_at
+        given = evolve(given, refresh_token=kept.refresh_token, refresh_token_expires_at=ends)
+    return "woken", _replace(login_id, old, given, context, terms, epoch=epoch)
 
 
-def _renewed(login_id: str, old: Account, fresh: Tokens, epoch: str, how: Adding) -> Account:
-    ends = fresh.refresh_token_expires_at if fresh.refresh_token else old.tokens.refresh_token_expires_at
-    kept = evolve(
-        fresh,
-        # Absent is not erased: a new login that brings none does not end the old one's.
-        refresh_token=fresh.refresh_token or old.tokens.refresh_token,
+def _replace(login_id: str, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str) -> Account:
+    ends = given.refresh_token_expires_at if given.refresh_token else old.tokens.refresh_token_expires_at
+    tokens = evolve(
+        given,
+        # Absent is not erased: a new login that brings no refresh token does not end the old one's.
+        refresh_token=given.refresh_token or old.tokens.refresh_token,
         refresh_token_expires_at=ends,
-        trade_token=fresh.trade_token or old.tokens.trade_token,
-        metadata=old.tokens.metadata if fresh.metadata is None else fresh.metadata,
-        account_id=fresh.account_id or old.tokens.account_id,
-        mesh_account_id=fresh.mesh_account_id or old.tokens.mesh_account_id,
-        ref=old.tokens.ref if fresh.ref is None else fresh.ref,
+        trade_token=given.trade_token or old.tokens.trade_token,
+        metadata=old.tokens.metadata if given.metadata is None else given.metadata,
+        account_id=given.account_id or old.tokens.account_id,
+        mesh_account_id=given.mesh_account_id or old.tokens.mesh_account_id,
+        ref=old.tokens.ref if given.ref is None else given.ref,
     )
-    known = fingerprints.remember_added(old.known, old.tokens, how.credential)
-    account = _new(login_id, kept, epoch, how, known)
-    credential = how.credential(kept)
-    if credential is None or credential != how.credential(old.tokens):
+    known = fingerprints.remember_added(old.known, old.tokens, context.credential)
+    account = _new_account(login_id, tokens, context, terms, epoch=epoch, known=known)
+    credential = context.credential(tokens)
+    if credential is None or credential != context.credential(old.tokens):
         return account
-    # An exchange that is in flight spends this very token, and what comes of it is of this account.
-    return _with_its_past(evolve(account, epoch=old.epoch, body=old.body), old)
+    # An exchange that is in flight spends this very token, and its outcome is of this account.
+    return _with_past(evolve(account, epoch=old.epoch, body=old.body), old)
 
 
-def _with_its_past(account: Account, old: Account) -> Account:
-    """`account`, which has the refresh token of `old`, with all that was sent with it, and what came of that."""
+def _with_past(account: Account, old: Account) -> Account:
+    """`account`, which has the credential of `old`, with all that was sent with it, and what came of that."""
     account = evolve(
         account,
         produced_by=old.produced_by,
@@ -199,7 +162,7 @@ def _with_its_past(account: Account, old: Account) -> Account:
         resend_not_before=old.resend_not_before,
     )
     if not old.parked:
-        # Else it is woken, and asked once more as one that is not known to be refused.
+        # A parked account is woken instead: its tokens are sent once more, as if they had not been refused.
         account = evolve(
             account,
             refused_at=old.refused_at,
@@ -213,45 +176,45 @@ def _with_its_past(account: Account, old: Account) -> Account:
     return evolve(account, due_at=max(moment for moment in moments if moment is not None))
 
 
-def _with_a_siblings(account: Account, accounts: Sequence[Account], how: Adding) -> Account:
-    """`account`, which is news, with the token that came after its own, where a sibling has spent that.
+def _with_siblings_token(account: Account, siblings: Sequence[Account], credential: Credential) -> Account:
+    """`account`, which is new, with the token that came after its own, where a sibling has spent that.
 
-    Accounts of one login may share a token: what a sibling has, or had, it has with all that is known of it.
+    Accounts of one login may share a token. With it comes all that is known of it.
     """
-    token = how.credential(account.tokens)
+    token = credential(account.tokens)
     if token is None:
         return account
     mark = fingerprints.fingerprint(token)
-    having = [it for it in accounts if how.credential(it.tokens) == token]
-    having += [it for it in accounts if how.credential(it.tokens) is not None and fingerprints.was_seen(it.known, mark)]
+    having = [other for other in siblings if credential(other.tokens) == token]
+    had = [other for other in siblings if fingerprints.was_seen(other.known, mark)]
+    having += [other for other in had if credential(other.tokens) is not None]
     if not having:
         return account
-    tokens = pass_on(account.tokens, token, having[0].tokens, how.credential)
-    if tokens is not account.tokens:
-        account = evolve(account, tokens=tokens)
-    return _with_its_past(account, having[0])
+    tokens = pass_on(account.tokens, token, having[0].tokens, credential)
+    return _with_past(account if tokens is account.tokens else evolve(account, tokens=tokens), having[0])
 
 
-def _new(login_id: str, tokens: Tokens, epoch: str, how: Adding, known: str = "") -> Account:
-    now, unknown_age = how.now, tokens.obtained_at is None
-    state = AccountState.ACTIVE if how.credential(tokens) is not None else AccountState.NOT_REFRESHABLE
-    if unknown_age:
-        # Margins are fractions of a lifetime: without a beginning there is none.
-        tokens = evolve(tokens, obtained_at=now)
+def _new_account(
+    login_id: str, tokens: Tokens, context: Context, terms: Terms, *, epoch: str, known: str = ""
+) -> Account:
+    now, state = context.now, working_state(tokens, context.credential)
+    if tokens.obtained_at is None:
+        tokens = evolve(tokens, obtained_at=now)  # margins are fractions of a lifetime, which needs a beginning
+    is_active = state is AccountState.ACTIVE
     account = Account(
         tokens,
         state,
         epoch=epoch,
         renewed_at=tokens.obtained_at if tokens.refresh_token is not None else None,
-        needs_code=how.on_demand and state is AccountState.ACTIVE,
-        known=fingerprints.remember_added(known, tokens, how.credential),
+        needs_code=is_active and not terms.on_demand.isdisjoint((ALL_BROKERS, str(tokens.broker))),
+        known=fingerprints.remember_added(known, tokens, context.credential),
     )
     chance = chance_of(login_id, 0)
-    due = next_due(account, how.policy, chance=chance, now=now)
-    if how.at_once and state is AccountState.ACTIVE and not account.needs_code:
+    due = next_due(account, context.policy, chance=chance, now=now)
+    if terms.at_once and is_active and not account.needs_code:
         due = max(now, tokens.not_before or now)
-    if how.over and due is not None and due <= now:
-        due = now + how.over * chance
+    if terms.over and due is not None and due <= now:
+        due = now + terms.over * chance
     return evolve(account, due_at=due)
 
 

@@ -1,4 +1,4 @@
-"""One attempt, and what came of it, as values that can be written down: what is spooled when a store is gone."""
+"""One attempt, and what came of it, as values. `to_text` and `from_text` are the format of the spool's files. Pure."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -21,18 +21,18 @@ _VERSION = 1
 
 @frozen
 class Attempt:
-    """What was sent, for which account as it was then. Made before the bytes go out."""
+    """What is sent, for which account, and what the login had at that time. Made before the bytes go out."""
 
     login_id: str
     login_epoch: str
     number: int
-    """From the store, growing for ever."""
+    """The store counts it: each claim of the login has a higher one."""
     epoch: str
-    """That of the account which is exchanged."""
+    """The epoch of the account that is exchanged."""
     spent: str | None = field(repr=masked)
     """The credential that is sent: what this exchange spends."""
     seen: tuple[tuple[str, str | None], ...] = field(repr=lambda value: f"<{len(value)}>")
-    """Epoch and credential of every account of the login at that time."""
+    """The epoch and the credential of every account of the login at that time."""
     begun_at: datetime
     with_code: str | None = None
     """The id of the question that is answered, where this is the second request of an MFA."""
@@ -51,7 +51,7 @@ class Attempt:
         credential: Credential = refresh_token_of,
     ) -> "Attempt":
         """The attempt to exchange `account` of `login`, which was just claimed."""
-        seen = tuple((it.epoch, credential(it.tokens)) for it in login.accounts)
+        seen = tuple((known.epoch, credential(known.tokens)) for known in login.accounts)
         return cls(
             login.login_id,
             login.epoch,
@@ -71,7 +71,7 @@ class ReplyEntry:
 
     tokens: Tokens
     brought: frozenset[str]
-    """The fields of `tokens` that are news; the others were carried over."""
+    """The fields of `tokens` that the reply itself had; the others were carried over."""
     asked: bool = False
 
     @property
@@ -95,7 +95,7 @@ class CodeWanted:
 
     entries: tuple[ReplyEntry, ...]
     refresh_token: str | None = field(repr=masked)
-    """The account's refresh token from here on; None where it stays."""
+    """The account's new refresh token. None: the old one stays."""
     refresh_token_expires_at: datetime | None
     document: str = field(repr=masked)
     """The continuation."""
@@ -110,15 +110,15 @@ class Unreadable:
     body: bytes = field(repr=masked_size)
     display_message: str | None = None
     late: bool = False
-    """It came after the exchange of the attempt, which has an outcome of its own."""
+    """It came after the exchange of the attempt, whose own outcome is another one."""
 
 
 ExchangeResult = Success | CodeWanted | Unreadable
-"""What may hold a live token, and so must reach the store or the spool."""
+"""A result that may hold a live token, and so must reach the store or the spool."""
 
 
 def result_of(outcome: Refreshed | MfaRequired | UnreadableReply, names: Callable[[], str]) -> ExchangeResult:
-    """What `outcome` brought. A question gets a name that was never used."""
+    """The result that `outcome` is. `names` gives a question an id that was never used."""
     if isinstance(outcome, UnreadableReply):
         return Unreadable(outcome.body, outcome.display_message)
     entries = _entries(outcome)
@@ -167,7 +167,8 @@ def to_text(attempt: Attempt, kept: ExchangeResult) -> str:
         )
         return codec.dumps(document)
     document["entries"] = [
-        MaskedDict(tokens=it.tokens.to_document(), brought=sorted(it.brought), asked=it.asked) for it in kept.entries
+        MaskedDict(tokens=entry.tokens.to_document(), brought=sorted(entry.brought), asked=entry.asked)
+        for entry in kept.entries
     ]
     if isinstance(kept, Success):
         document["shared"] = kept.shared
@@ -234,8 +235,8 @@ def _kept(document: MaskedDict) -> ExchangeResult:
             body_from_text(unreadable["body"]), unreadable["display_message"], late=unreadable["late"] is True
         )
     entries = tuple(
-        ReplyEntry(Tokens.from_document(it["tokens"]), FIELDS.intersection(it["brought"]), it["asked"])
-        for it in MaskedList(document["entries"])
+        ReplyEntry(Tokens.from_document(entry["tokens"]), FIELDS.intersection(entry["brought"]), entry["asked"])
+        for entry in MaskedList(document["entries"])
     )
     if "code" not in document:
         if (shared := document["shared"]) is not None:

@@ -1,8 +1,8 @@
-"""Times that a wall clock told which was ahead, and was put back since. Pure.
+"""Times of a wall clock that was ahead, and was put back since. Pure. See docs/decisions/rows-changed-in-the-future.md.
 
-How much time has really passed is not known. So everything that such a clock told is moved back by as much as it was
-ahead: lifetimes and waits count from now, as if no time had passed. A time that is left in the future holds up a wait,
-a round of siblings or an expired token until that future comes.
+How much time has really passed is not known. So every such time is moved back by as much as the clock was ahead:
+lifetimes and waits count from now, as if no time had passed. A time that stays in the future would hold up a wait, a
+round of siblings or an expired token until that future comes.
 """
 
 from datetime import datetime, timedelta
@@ -19,20 +19,21 @@ _Moment = TypeVar("_Moment", datetime, datetime | None)
 
 
 def rewind_login(login: Login, now: datetime) -> Login:
-    """`login` as it must be seen where it was written at a time that is still to come.
+    """`login` as it counts now, where it was written at a time that is still to come.
 
-    Everything that the loop refreshes is due.
+    Every account that the loop refreshes is due. The login counts as changed at `now`, so that a second look changes
+    nothing. A login that was written in the past is returned as it is.
     """
     if login.changed_at is None or login.changed_at <= now + CLOCK_TOLERANCE:
         return login
     by = login.changed_at - now
     succeeded_at = None if login.succeeded_at is not None and login.succeeded_at > now else login.succeeded_at
-    login = login.succeeding(_earlier(login.round_at, now, by), succeeded_at)
+    login = evolve(login, changed_at=now).succeeding(_earlier(login.round_at, now, by), succeeded_at)
     return login.having(tuple([_rewound(account, now, by) for account in login.accounts]))
 
 
 def rewind_result(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
-    """Both as they must be seen where the clock was put back while the reply was on its way, or in the spool."""
+    """Both as they count now, where the clock was put back while the reply was under way, or in the spool."""
     if attempt.begun_at <= now + CLOCK_TOLERANCE:
         return attempt, kept
     by = attempt.begun_at - now
@@ -56,7 +57,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         account,
         tokens=tokens,
         pending=pending,
-        due_at=now if account.due_at is not None and account.state is AccountState.ACTIVE else account.due_at,
+        due_at=_due_at(account, tokens, now),
         retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
         resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
         refreshed_at=_earlier(account.refreshed_at, now, by),
@@ -68,6 +69,13 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
     )
 
 
+def _due_at(account: Account, tokens: Tokens, now: datetime) -> datetime | None:
+    """At once where it is refreshed; at the end of `tokens` where it can only expire."""
+    if account.due_at is not None and account.state is AccountState.ACTIVE:
+        return now
+    return tokens.expires_at if account.state is AccountState.NOT_REFRESHABLE else account.due_at
+
+
 def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:
     tokens, ends = _tokens(entry.tokens, now, by), entry.tokens.refresh_token_expires_at
     if ends is not None and "refresh_token_expires_at" in entry.brought:
@@ -76,7 +84,7 @@ def _entry(entry: ReplyEntry, now: datetime, by: timedelta) -> ReplyEntry:
 
 
 def _tokens(tokens: Tokens, now: datetime, by: timedelta) -> Tokens:
-    """What was obtained in the future was obtained now, and its times were counted from then."""
+    """Tokens that were obtained in the future were obtained now, and so count their times."""
     if tokens.obtained_at is None or tokens.obtained_at <= now:
         return tokens
     return evolve(

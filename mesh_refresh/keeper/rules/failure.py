@@ -5,7 +5,7 @@ docs/decisions/the-keeper.md and docs/decisions/retries-and-unknown-outcomes.md.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attrs import evolve, frozen
 
@@ -46,7 +46,6 @@ class Failed:
     error: str
     blamed: bool
     """Whether it counts against the account (locked, say). False: an outage of Mesh, of a broker or of the network."""
-    retry_in: timedelta | None = None
 
 
 Failure = Refused | Unknown | Failed
@@ -200,13 +199,11 @@ def park_expired(login: Login, context: Context) -> Transition:
 def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed, context: Context) -> Transition:
     if not failure.blamed:
         # Due again when its broker is, and behind other logins: probes take turns.
-        again = context.now + (failure.retry_in or context.policy.cool_down)
+        again = context.now + context.policy.cool_down
         return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
     counted = _count(account, failure.error, attempt.number, context)
     chance = chance_of(login.login_id, login.attempt)
     again = backoff_until(counted, context.policy, now=context.now, chance=chance)
-    if failure.retry_in is not None:
-        again = max(again, context.now + failure.retry_in)
     counted = evolve(counted, retry_not_before=again, due_at=_due_at(counted, again))
     event = events.AttemptFailed(*event_head(login, account, context), failure.error, counted.failures, again)
     return Transition(with_account(login, account, counted), (event,))

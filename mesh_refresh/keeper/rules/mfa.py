@@ -14,14 +14,13 @@ from attrs import evolve
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.assignment import assign
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted
 from mesh_refresh.keeper.rules.fencing import is_newer
 from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
 from mesh_refresh.keeper.rules.success import accept_entries
 from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
-from mesh_refresh.logins import Account, AccountState, Login, Pending
+from mesh_refresh.logins import Account, AccountState, Login, Pending, fingerprints
 from mesh_refresh.tokens import Tokens
 
 

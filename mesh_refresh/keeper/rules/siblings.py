@@ -7,12 +7,11 @@ from collections.abc import Collection
 
 from attrs import evolve
 
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
 from mesh_refresh.keeper.rules.fencing import concerns, has_sent_credential
 from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, resend_not_before, retry_not_before
 from mesh_refresh.keeper.rules.transition import Context, clear_failures, with_account
-from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.logins import Account, AccountState, Login, fingerprints
 from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
 from mesh_refresh.tokens import Tokens
@@ -130,8 +129,8 @@ def _wait_for_successor(login: Login, account: Account, attempt: Attempt, contex
     counted = evolve(_count_failure(account, attempt, context), unknown_since=account.unknown_since or context.now)
     chance = chance_of(login.login_id, attempt.number)
     again = retry_not_before(counted, context.policy, now=context.now, chance=chance)
-    wait = max(resend_not_before(account, context.policy, now=context.now), again)
-    due_at = None if account.parked or account.needs_code else wait
+    wait = resend_not_before(account, context.policy, now=context.now)
+    due_at = None if account.parked or account.needs_code else max(wait, again)
     return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 

@@ -12,14 +12,13 @@ from attrs import evolve
 
 from mesh_refresh.keeper import events
 from mesh_refresh.keeper.events import Event
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.assignment import Assigned, assign, park_unclear
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry, Success
 from mesh_refresh.keeper.rules.fencing import concerns, is_newer
 from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, respect_min_interval
 from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
 from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account, working_state
-from mesh_refresh.logins import Account, Login
+from mesh_refresh.logins import Account, Login, fingerprints
 from mesh_refresh.replies.brought import SECRETS, adopt
 from mesh_refresh.replies.lineage import pass_on
 from mesh_refresh.tokens import Tokens

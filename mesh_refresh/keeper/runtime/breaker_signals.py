@@ -1,8 +1,7 @@
 """Tells the breakers of failed exchanges, and takes backoffs back that were no fault of their accounts.
 
-A failure is the account's; or it is that of a broker, of Mesh, of the keys or of the network, and then it counts
-against no account. A request that is not accepted may be either: the account backs off, until so many do that a breaker
-opens. Then those backoffs are undone.
+`mesh_refresh.keeper.rules.classify` says what an error means. A request that is not accepted backs its account off,
+until so many do that a breaker opens. Then those backoffs are undone.
 """
 
 import asyncio
@@ -11,33 +10,18 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 
-from mesh_refresh import errors
-from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown
+from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import BreakerFault
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
-from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, Unknown, undo_backoff
+from mesh_refresh.keeper.rules.classify import Heard, Signal, classify
+from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.logins import Account
-from mesh_refresh.replies.outcomes import CodeRefused, UnreadableReply
 from mesh_refresh.stores import row_of
 
 _log = logging.getLogger("mesh_refresh.keeper")
-
-_FAULTS: dict[type[MeshRefreshError], BreakerFault] = {
-    errors.ClientRefused: BreakerFault.CLIENT_REFUSED,
-    errors.RedirectRefused: BreakerFault.REDIRECTED,
-    errors.Throttled: BreakerFault.THROTTLED,
-    errors.Unavailable: BreakerFault.UNAVAILABLE,
-    errors.NotSent: BreakerFault.NOT_SENT,
-}
-_REJECTIONS: dict[type[MeshRefreshError], BreakerFault] = {
-    errors.PermissionDenied: BreakerFault.NOT_PERMITTED,
-    errors.NotFound: BreakerFault.NOT_PERMITTED,
-    errors.UnavailableForLegalReasons: BreakerFault.NOT_PERMITTED,
-    errors.RequestRejected: BreakerFault.REJECTED,
-}
 
 
 def blame(
@@ -45,37 +29,37 @@ def blame(
 ) -> Failure | None:
     """What `error` means for the account; None for a wrong code, which is no fault. The breakers are told too."""
     breakers, broker, probe, login_id = runtime.limiter.breakers, permit.broker, permit.probe, attempt.login_id
-    now, at, name = runtime.clock.monotonic(), runtime.at(), type(error).__name__
-    if isinstance(error, CodeRefused):
-        runtime.event_queue.tell(breakers.answered(broker, now, at, probe, login_id=login_id))
-        return None
-    if isinstance(error, errors.TokensRefused):
-        expected = account.unknown_since is not None
-        blamed, events = breakers.refused(broker, login_id, now, at, probe, account=account.epoch, expected=expected)
-        runtime.event_queue.tell(events)
-        return Refused(error.display_message, blamed, breakers.forgiven_until(broker))
-    if isinstance(error, UnreadableReply):
-        counted = None if attempt.with_code is not None else login_id
-        runtime.event_queue.tell(breakers.unreadable(broker, counted, now, at, probe))
-        return Unknown(name, runtime.mesh.may_resend(account.tokens))
-    if isinstance(error, OutcomeUnknown):
-        runtime.event_queue.tell(breakers.unknown(broker, login_id, now, at, probe))
-        return Unknown(name, runtime.mesh.may_resend(account.tokens))
-    rejection = _of(_REJECTIONS, error)
-    if rejection is not None:
-        message = error.display_message
-        return _rejected(
-            runtime, name, rejection, account=account, attempt=attempt, permit=permit, display_message=message
-        )
-    fault = _of(_FAULTS, error)
-    if fault is None:
-        if not isinstance(error, InvalidRequest):
-            runtime.event_queue.tell(breakers.answered(broker, now, at, probe, login_id=login_id))
-        return Failed(name, blamed=True)
-    asked: timedelta | None = getattr(error, "retry_after", None)
+    now, at, tell = runtime.clock.monotonic(), runtime.at(), runtime.event_queue.tell
+    failure, signal = classify(error, account.tokens, runtime.mesh.may_resend)
     said = error.display_message
-    runtime.event_queue.tell(breakers.nobodys(broker, fault, now, at, probe, retry_after=asked, display_message=said))
-    return Failed(name, blamed=False)
+    match signal:
+        case Signal(Heard.ANSWERED):
+            tell(breakers.answered(broker, now, at, probe, login_id=login_id))
+        case Signal(Heard.REFUSED):
+            expected = account.unknown_since is not None
+            verdict = breakers.refused(broker, login_id, now, at, probe, account=account.epoch, expected=expected)
+            tell(verdict.events)
+            return Refused(said, verdict.blamed, breakers.forgiven_until(broker))
+        case Signal(Heard.UNREADABLE):
+            tell(breakers.unreadable(broker, None if attempt.with_code is not None else login_id, now, at, probe))
+        case Signal(Heard.UNKNOWN):
+            tell(breakers.unknown(broker, login_id, now, at, probe))
+        case Signal(Heard.REJECTED, BreakerFault() as fault):
+            return _rejected(
+                runtime,
+                type(error).__name__,
+                fault,
+                account=account,
+                attempt=attempt,
+                permit=permit,
+                display_message=said,
+            )
+        case Signal(Heard.OUTAGE, BreakerFault() as fault):
+            asked: timedelta | None = getattr(error, "retry_after", None)
+            tell(breakers.outage(broker, fault, now, at, probe, retry_after=asked, display_message=said))
+        case _:
+            pass  # Heard.NOTHING
+    return failure
 
 
 def blame_user_code(runtime: Runtime, error: Exception, account: Account, attempt: Attempt, permit: Permit) -> Failed:
@@ -111,10 +95,6 @@ def _rejected(
     if found.undo:
         _ = runtime.start(_undo_backoffs(runtime, found.undo))
     return Failed(name, blamed=found.blamed)
-
-
-def _of(faults: dict[type[MeshRefreshError], BreakerFault], error: MeshRefreshError) -> BreakerFault | None:
-    return next((fault for kind, fault in faults.items() if isinstance(error, kind)), None)
 
 
 async def _undo_backoffs(runtime: Runtime, backoffs: Iterable[BackedOff]) -> None:

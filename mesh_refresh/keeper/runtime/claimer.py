@@ -1,6 +1,7 @@
 """How a caller comes to an exchange of one login: read it, wait for a permit, claim it, wait for the end."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from mesh_refresh.errors import MeshRefreshError
@@ -11,7 +12,7 @@ from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
-from mesh_refresh.stores import Busy
+from mesh_refresh.stores import BrokerPause, Busy
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _LOOK_AGAIN = 0.25
@@ -224,6 +225,6 @@ def _store_failed(error: Exception) -> MeshRefreshError:
     return NotReadyInTime(f"the store failed ({type(error).__name__})")
 
 
-def _check_paused(paused: frozenset[str], broker: str) -> None:
-    if paused & {broker, ALL_BROKERS}:
+def _check_paused(paused: Mapping[str, BrokerPause], broker: str) -> None:
+    if broker in paused or ALL_BROKERS in paused:
         raise NotReadyInTime("exchanges of this broker are paused")

@@ -45,16 +45,15 @@ class HeldBack(Exception):
 class LoginExchange:
     """Owns the lease of one claimed row, and one permit that its creator acquired; gives both back when it ends.
 
-    `claimed_at` is of the monotonic clock, before the claim: the lease cannot have begun earlier. `code` is the MFA
-    code that a person typed.
+    `claimed_at` is in seconds of the monotonic clock, before the claim. `code` is the MFA code that a person typed.
     """
 
     def __init__(
         self, runtime: Runtime, row: Row, claimed_at: float, choose: Choice, permit: Permit, *, code: str | None = None
     ) -> None:
         self.runtime = runtime
-        self.handle = ExchangeHandle(row.login_id, row.broker, runtime.loop.create_future())
-        self._row, self._claimed_at, self._choose, self._code = row, claimed_at, choose, code
+        self.handle = ExchangeHandle(row.login_id, row.broker, claimed_at, runtime.loop.create_future())
+        self._row, self._choose, self._code = row, choose, code
         self._permit = permit
 
     def start(self) -> ExchangeHandle:
@@ -141,7 +140,7 @@ class LoginExchange:
 
     def _lease_left(self) -> float:
         """Seconds."""
-        return self.runtime.policy.lease.total_seconds() - (self.runtime.clock.monotonic() - self._claimed_at)
+        return self.runtime.policy.lease.total_seconds() - (self.runtime.clock.monotonic() - self.handle.claimed_at)
 
     def _is_mine(self, attempt: int) -> bool:
         return attempt == self._row.attempt

@@ -24,7 +24,7 @@ async def ping(runtime: Runtime) -> None:
     """Ask the store for something small. What it raises shows in `health` and nowhere else."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            await runtime.store.paused()
+            await runtime.store.ping()
     except Exception:  # noqa: BLE001 - whatever a store raises
         return
     runtime.vitals.store_answered_at = runtime.loop.time()

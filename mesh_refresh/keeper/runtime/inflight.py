@@ -37,6 +37,8 @@ class ExchangeHandle:
 
     login_id: str
     broker: str
+    claimed_at: float
+    """In seconds of the monotonic clock, before the claim: the lease cannot have begun earlier."""
     done: "asyncio.Future[None]"
     """Has a result when the exchange is over, however it ended."""
     sent: bool = False

@@ -103,10 +103,7 @@ class Runtime:
         if of is None and (not breakers.open or now < self._resumes_due):
             return
         self._resumes_due = now + self.policy.poll.total_seconds()
-        stamps = dict(await self.stored(self.store.resumed))
-        if of is not None:
-            stamps.setdefault(of, self.at())  # a store may keep no such times
-        if breakers.resumed(stamps, self.clock.monotonic()):
+        if breakers.resumed(await self.stored(self.store.resumed), self.clock.monotonic()):
             self.wake()
 
     # Waiting.

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.events import Event
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, ExchangeResult, Success, Unreadable
-from mesh_refresh.keeper.rules.clock_skew import rewind_result
+from mesh_refresh.keeper.rules.clock_skew import rewind_login, rewind_result
 from mesh_refresh.keeper.rules.mfa import park_with_question
 from mesh_refresh.keeper.rules.plan import Change
 from mesh_refresh.keeper.rules.success import apply_success, find_stuck_renewals
@@ -69,6 +69,7 @@ async def swap(
     sure = not told
     while True:
         context = runtime.context()
+        login = rewind_login(login, context.now)  # the clock may have been put right since the login was opened
         applied = change(login, context)
         if not told:
             # The first time that there is something to tell. A second look, after a write of which it is not known that

@@ -15,7 +15,7 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.transfer.step import ELSEWHERE, GONE, MOVED, TAKEN_OVER, Carrier, Later
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey
+from mesh_refresh.stores import BrokerPause, LoginNames, Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.tasks import ForeignTask
 from mesh_refresh.tokens import Tokens
@@ -76,17 +76,17 @@ async def copy_fleet(
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
-    if await are_one(source, target):
+    if source.store_id == target.store_id:
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
     carrier = Carrier(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
-    copying = _Copying(carrier, set(await source.paused()))
+    copying = _Copying(carrier, dict(await source.paused()))
     return await copying.run(wait=wait, on_progress=on_progress or (lambda _: None))
 
 
 @define
 class _Copying:
     carrier: Carrier
-    to_pause: set[str]
+    to_pause: dict[str, BrokerPause]
     """Brokers that are paused in the old store, as long as nothing was moved by this run."""
     paused: tuple[str, ...] = ()
 
@@ -121,13 +121,13 @@ class _Copying:
 
     async def _pause_too(self, rows: Sequence[Row]) -> None:
         """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
-        if all(row.state in _AWAY for row in rows):
+        if all(row.states & _AWAY for row in rows):
             return
-        for broker in sorted(self.to_pause):
+        for broker, pause in sorted(self.to_pause.items()):
             if broker not in await self.carrier.target.paused():
-                await self.carrier.target.pause(broker)
+                await self.carrier.target.pause(broker, note=pause.note, by=pause.by, at=pause.at)
                 self.paused = (*self.paused, broker)
-            self.to_pause.discard(broker)
+            del self.to_pause[broker]
 
     async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
         """What came of each, done to its end whoever cancels; and the cancel, where one came.
@@ -151,16 +151,6 @@ class _Copying:
             except asyncio.CancelledError as error:
                 cancelled = error
         return [ends[row.login_id] for row in rows], cancelled
-
-
-async def are_one(source: Store, target: Store) -> bool:
-    """Whether both have one id; or one epoch for the first login, since each store gives it another one."""
-    if source.store_id and source.store_id == target.store_id:
-        return True
-    for row in await source.rows(Page(1)):
-        there = await target.read(row.login_id)
-        return there is not None and there.epoch == row.epoch
-    return False
 
 
 def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> Copied:

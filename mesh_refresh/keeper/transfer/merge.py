@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve
 
-from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.add import Adding, has_had, with_tokens
-from mesh_refresh.keeper.rules.transition import with_account
+from mesh_refresh.keeper.rules.add import has_had, with_tokens
+from mesh_refresh.keeper.rules.transition import Context, with_account
 from mesh_refresh.keeper.rules.unreadable import append_body
-from mesh_refresh.logins import Account, Login, Moving, Way
+from mesh_refresh.logins import Account, Login, Moving, Way, fingerprints
 from mesh_refresh.replies.identity import contradicts, one_lacks_id, same_account
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
@@ -86,7 +85,7 @@ def has_more(source: Login) -> bool:
     return source.moving is not None and source.revision > source.moving.revision
 
 
-def taken_over(source: Login, target: Login, how: Adding) -> Login:
+def taken_over(source: Login, target: Login, context: Context) -> Login:
     """`target` with what came for the moved login since: late replies, and what was added in the old store."""
     seen = dict(source.moving.seen) if source.moving is not None else {}
     for account in source.accounts:
@@ -94,12 +93,11 @@ def taken_over(source: Login, target: Login, how: Adding) -> Login:
         if there is not None:
             body = there.body if account.body is None else append_body(there.body, account.body)
             news = seen.get(account.epoch) != account.settled_by or body != there.body
-            taken = (
-                _rebased((account,), source.attempt)[0] if news and _is_later(account, there, how.credential) else there
-            )
+            is_later = news and _is_later(account, there, context.credential)
+            taken = _rebased((account,), source.attempt)[0] if is_later else there
             target = with_account(target, there, evolve(taken, body=body))
         elif account.epoch not in seen:
-            target, _ = with_tokens(target, (account.tokens,), how)
+            target, _ = with_tokens(target, (account.tokens,), context)
     return target
 
 

@@ -1,24 +1,26 @@
 """Carries one login from one store to another. What is written to which of them, and when, is all there is to it."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field, frozen
 
 from mesh_refresh.clock import Clock
+from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Adding
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_open_attempt
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import Busy, Row, Store, row_of
-from mesh_refresh.stores.row import QUIET
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores import Busy, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.sealing import opened, sealed_for
 from mesh_refresh.tokens import Tokens
+
+_log = logging.getLogger("mesh_refresh.keeper")
 
 MOVED, TAKEN_OVER, GONE, ELSEWHERE, NOTHING = "moved", "taken_over", "gone", "elsewhere", ""
 
@@ -40,7 +42,7 @@ class Carrier:
     clock: Clock
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential = refresh_token_of
-    owner: str = field(factory=lambda: QUIET + new_id())
+    owner: str = field(factory=new_id)
 
     async def carry(self, row: Row) -> str:
         """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
@@ -58,8 +60,8 @@ class Carrier:
 
     def _missing(self, login: Login) -> str:
         """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
-        went_to = login.moving.to if login.moving is not None else ""
-        return GONE if went_to and went_to == self.target.store_id else ELSEWHERE
+        is_here = login.moving is not None and login.moving.to == self.target.store_id
+        return GONE if is_here else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
         """On its way into the old store: if not out of the new one, that other copy must be finished first."""
@@ -103,14 +105,12 @@ class Carrier:
 
     async def _leased(self, store: Store, login_id: str) -> Row | None:
         """A lease that leaves no open attempt behind, if this is killed. None where there is no login any more."""
-        row = await store.claim_one(login_id, self.owner, self.policy.lease)
+        row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy) and not row.left:
             await self._settle_open(store, login_id)
-            row = await store.claim_one(login_id, self.owner, self.policy.lease)
+            row = await store.claim_one(login_id, self.owner, self.policy.lease, sends=False)
         if isinstance(row, Busy):
             raise Later(self.clock.now() + row.left)
-        if row is not None and row.open_attempt:  # in a store of somebody that does not know such owners
-            await self._stamp(store, self._opened(store, row), self.owner)
         return row
 
     async def _settle_open(self, store: Store, login_id: str) -> None:
@@ -125,7 +125,7 @@ class Carrier:
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
         """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
-        context = Context(self.clock.now(), self.policy, new_id, self.credential)
+        context = self._context()
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = stamp_open_attempt(login, login, context, may)
         if stamped.changed and login.moving is None:
@@ -148,6 +148,7 @@ class Carrier:
         """
         while True:
             row = await self.target.read(login.login_id)
+            login = rewind_login(login, self.clock.now())
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
@@ -168,7 +169,7 @@ class Carrier:
         """A login that comes back, with what came for it there while it was away; that is written down here first."""
         if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
             return login
-        with_news = moving.taken_over(there, login, self._adding())
+        with_news = moving.taken_over(there, login, self._context())
         if with_news == login:
             return login
         if not await self._swap(self.source, with_news):
@@ -190,6 +191,7 @@ class Carrier:
 
     async def _release(self, login_id: str) -> bool:
         """False where there is no such login in the new store."""
+        await self._move_notices(login_id)
         while True:
             row = await self.target.read(login_id)
             if row is None:
@@ -199,6 +201,24 @@ class Carrier:
                 return True
             if await self._swap(self.target, moving.released(there)):
                 return True
+
+    async def _move_notices(self, login_id: str) -> None:
+        """Notices that nobody has taken go with their login, dead ones too. Moved twice, they keep their ids.
+
+        One that does not open stays behind: it could be told in neither store.
+        """
+        here, there = self.source.outbox, self.target.outbox
+        notices = () if here is None or there is None else await here.of(login_id)
+        if here is None or there is None or not notices:
+            return
+        moved = []
+        for notice in notices:
+            try:
+                moved.append(sealed_for(self.target.cipher, notice, self.source.cipher))
+            except (WrongKey, StoreDamaged) as error:
+                _log.error("a notice cannot be moved", extra={"login_id": login_id, **without_secrets(error)})
+        await there.put(moved)
+        await here.drop([notice.id for notice in moved])
 
     async def _take_over(self, login: Login) -> bool:
         """What came for a moved login, into the store where it is now; then it is known to be there.
@@ -210,14 +230,14 @@ class Carrier:
             if row is None:
                 return False
             there = self._opened(self.target, row)
-            if await self._swap(self.target, moving.taken_over(login, there, self._adding())):
+            if await self._swap(self.target, moving.taken_over(login, there, self._context())):
                 break
         if not await self._swap(self.source, moving.marked(login, self.target.store_id)):
             raise Later(self.clock.now())
         return True
 
-    def _adding(self) -> Adding:
-        return Adding(self.clock.now(), self.policy, new_id, credential=self.credential)
+    def _context(self) -> Context:
+        return Context(self.clock.now(), self.policy, new_id, self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
         return rewind_login(opened(store.cipher, row), self.clock.now())
@@ -225,4 +245,5 @@ class Carrier:
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
     ) -> bool:
-        return await store.swap(row_of(store.cipher, login, self.clock.now()), owner=owner, hold=hold)
+        now = self.clock.now()
+        return await store.swap(row_of(store.cipher, rewind_login(login, now), now), owner=owner, hold=hold)

@@ -11,9 +11,9 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_taken_back
 from mesh_refresh.keeper.rules.transition import Context
-from mesh_refresh.keeper.transfer.copy_fleet import are_one
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
@@ -58,7 +58,7 @@ async def take_back(
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
-    if target is not None and await are_one(source, target):
+    if target is not None and source.store_id == target.store_id:
         raise InvalidRequest("What is to be taken back from is the store itself, or a copy of its file.")
     taking = _Taking(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     done, page = TakenBack(), Page(_AT_A_TIME, states=_AWAY)
@@ -91,6 +91,7 @@ class _Taking:
             if self.target is not None and await self.target.read(row.login_id) is not None:
                 return "held"
             context = Context(self.clock.now(), self.policy, new_id, self.credential)
+            login = rewind_login(login, context.now)
             may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
             home = stamp_taken_back(evolve(login, moving=None), context, may)
             if await self.source.swap(row_of(self.source.cipher, home, context.now)):

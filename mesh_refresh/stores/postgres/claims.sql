@@ -29,17 +29,17 @@ wanted AS (
 )
 
 -- name: was_open
--- Whether something may have been sent under the lease that ran out: see `is_open` in row.py.
-(owner IS NOT NULL AND left(owner, 1) <> '~') AS was_open
+-- Whether something may have been sent under the lease that ran out.
+(owner IS NOT NULL AND sends) AS was_open
 
 -- name: lease
 -- By way of arrays, because PostgreSQL takes those for short. Of `found` it expects half the table, and would read all.
 UPDATE {schema}.login AS login
 SET revision = login.revision + 1, attempt = login.attempt + 1,
-    owner = $1, open_before = taken.was_open, until = clock_timestamp() + make_interval(secs => $2)
+    owner = $1, sends = TRUE, open_before = taken.was_open, until = clock_timestamp() + make_interval(secs => $2)
 FROM unnest(ARRAY(SELECT login_id FROM found), ARRAY(SELECT was_open FROM found)) AS taken (login_id, was_open)
 WHERE login.login_id = taken.login_id
-RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
+RETURNING login.login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, taken.was_open;
 
 -- name: claim
 -- The longest due first. Where the limit does not hold all that may be taken of each broker, a first look finds which rows
@@ -119,8 +119,8 @@ found AS MATERIALIZED (
 {lease}
 
 -- name: claim_one
--- No row at all where there is no login; without a login id where it is somebody's for a while yet, or has an open attempt
--- and is wanted by somebody who sends nothing.
+-- $4: whether the owner may send something. No row at all where there is no login; without a login id where the login is
+-- under a lease or a hold, or has an open attempt and is wanted by an owner that sends nothing.
 WITH found AS MATERIALIZED (
     SELECT login_id, {was_open}, until, clock_timestamp() AS looked_at
     FROM {schema}.login
@@ -130,11 +130,11 @@ WITH found AS MATERIALIZED (
 leased AS (
     UPDATE {schema}.login AS login
     SET revision = login.revision + 1, attempt = login.attempt + 1,
-        owner = $2, open_before = found.was_open, until = clock_timestamp() + make_interval(secs => $3)
+        owner = $2, sends = $4, open_before = found.was_open, until = clock_timestamp() + make_interval(secs => $3)
     FROM found
     WHERE login.login_id = found.login_id AND (found.until IS NULL OR found.until <= found.looked_at)
-        AND NOT (found.was_open AND left($2, 1) = '~')
-    RETURNING login.login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+        AND ($4 OR NOT found.was_open)
+    RETURNING login.login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 )
 SELECT leased.*, found.was_open, found.until - found.looked_at AS busy_for
 FROM found LEFT JOIN leased ON TRUE;

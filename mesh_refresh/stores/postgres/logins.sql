@@ -1,18 +1,36 @@
--- name: insert
+-- name: insert_new
 -- Those that are there already are left alone.
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until, sealed)
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, 1, 0, NULL, FALSE, NULL, sealed
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    until, sealed)
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, 1, 0, NULL, TRUE, FALSE, NULL, sealed
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bytea[]
-) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed)
+) AS new (login_id, broker, states, due_at, expires_at, changed_at, epoch, sealed)
 ON CONFLICT (login_id) DO NOTHING
-RETURNING login_id;
+RETURNING login_id
+
+-- name: insert
+{insert_new};
+
+-- name: insert_told
+-- With notices of those that are new. $9 ids, $10 login ids, $11 due, $12 written, $13 sealed.
+WITH done AS ({insert_new}),
+told AS (
+    INSERT INTO {schema}.notice (id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, owner, until)
+    SELECT id, login_id, due_at, written_at, sealed, 0, NULL, FALSE, NULL, NULL
+    FROM unnest($9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::bytea[])
+        WITH ORDINALITY AS new (id, login_id, due_at, written_at, sealed, place)
+    WHERE login_id IN (SELECT login_id FROM done)
+    ORDER BY place
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT login_id FROM done;
 
 -- name: read
 -- The array by way of a query, and so in `swap`: PostgreSQL takes it for short then. For 500 rows it would read a table of
 -- less than a million from end to end.
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
 FROM {schema}.login
 WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 
@@ -21,7 +39,7 @@ WHERE login_id = ANY ((SELECT $1::text[])::text[]);
 -- seconds.
 UPDATE {schema}.login AS login
 SET broker = new.broker,
-    state = new.state,
+    states = new.states,
     due_at = new.due_at,
     expires_at = new.expires_at,
     changed_at = new.changed_at,
@@ -32,7 +50,7 @@ SET broker = new.broker,
 FROM unnest(
     (SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::text[]), (SELECT $4::timestamptz[]),
     (SELECT $5::timestamptz[]), (SELECT $6::timestamptz[]), (SELECT $7::text[]), (SELECT $8::bytea[]), (SELECT $9::bigint[])
-) AS new (login_id, broker, state, due_at, expires_at, changed_at, epoch, sealed, revision)
+) AS new (login_id, broker, states, due_at, expires_at, changed_at, epoch, sealed, revision)
 WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revision = new.revision
 
 -- name: swap
@@ -40,9 +58,31 @@ WHERE login.login_id = new.login_id AND login.epoch = new.epoch AND login.revisi
 {set_new}
 RETURNING login.login_id;
 
--- name: swap_free
--- The same for rows that nobody else has locked: of each row that is there, whether it was, and whether it was written.
-WITH free AS MATERIALIZED (
+-- name: told
+-- Notices of what was written, in the order in which they are given. $12 ids, $13 login ids, $14 due, $15 written,
+-- $16 sealed.
+told AS (
+    INSERT INTO {schema}.notice (id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, owner, until)
+    SELECT id, login_id, due_at, written_at, sealed, 0, NULL, FALSE, NULL, NULL
+    FROM unnest($12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[], $16::bytea[])
+        WITH ORDINALITY AS new (id, login_id, due_at, written_at, sealed, place)
+    WHERE login_id IN (SELECT login_id FROM done)
+    ORDER BY place
+    ON CONFLICT (id) DO NOTHING
+)
+
+-- name: swap_told
+-- A swap with notices.
+WITH done AS (
+    {set_new}
+    RETURNING login.login_id
+),
+{told}
+SELECT login_id FROM done;
+
+-- name: free
+-- Rows that nobody else has locked, and which of them were written.
+free AS MATERIALIZED (
     SELECT login_id
     FROM {schema}.login
     WHERE login_id = ANY ((SELECT $1::text[])::text[])
@@ -52,11 +92,25 @@ done AS (
     {set_new} AND login.login_id = ANY (ARRAY(SELECT login_id FROM free))
     RETURNING login.login_id
 )
+
+-- name: which
+-- Of each row that is there, whether it was locked, and whether it was written.
 SELECT login.login_id, free.login_id IS NULL, done.login_id IS NOT NULL
 FROM {schema}.login AS login
 LEFT JOIN free ON free.login_id = login.login_id
 LEFT JOIN done ON done.login_id = login.login_id
-WHERE login.login_id = ANY ((SELECT $1::text[])::text[]);
+WHERE login.login_id = ANY ((SELECT $1::text[])::text[])
+
+-- name: swap_free
+-- The same for rows that nobody else has locked.
+WITH {free}
+{which};
+
+-- name: swap_free_told
+-- And with notices.
+WITH {free},
+{told}
+{which};
 
 -- name: delete
 DELETE FROM {schema}.login
@@ -64,9 +118,9 @@ WHERE login_id = $1
 RETURNING 1;
 
 -- name: pause
-INSERT INTO {schema}.pause (broker)
-VALUES ($1)
-ON CONFLICT (broker) DO NOTHING;
+INSERT INTO {schema}.pause (broker, note, by, at)
+VALUES ($1, $2, $3, coalesce($4, clock_timestamp()))
+ON CONFLICT (broker) DO UPDATE SET note = excluded.note, by = excluded.by, at = excluded.at;
 
 -- name: resume
 -- One statement, so that it is done whole or not at all.
@@ -79,7 +133,7 @@ VALUES ($1, clock_timestamp())
 ON CONFLICT (broker) DO UPDATE SET at = excluded.at;
 
 -- name: paused
-SELECT broker
+SELECT broker, note, by, at
 FROM {schema}.pause;
 
 -- name: resumed

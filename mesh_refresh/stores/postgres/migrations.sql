@@ -25,7 +25,7 @@ SELECT EXISTS (
 
 -- name: our_tables
 -- The names of all.
-'{login,pause,resumed,seal,version}'::name[]
+'{duty,figures,login,notice,pause,report,resumed,seal,version}'::name[]
 
 -- name: no_table
 -- What has the name of a table of ours and is none. A view of somebody else's runs their functions for who reads it.

@@ -14,7 +14,8 @@ class Queries:
     def of(self, file: str) -> dict[str, str]:
         """The statements of `file`, each with those filled in whose names stand in it in braces."""
         found = {name: self.filled(text) for name, text in sql.queries(_PACKAGE, file).items()}
-        for part, text in list(found.items()):
+        for part in list(found):
+            text = found[part]
             found = {name: whole.replace("{" + part + "}", text) for name, whole in found.items()}
         return found
 

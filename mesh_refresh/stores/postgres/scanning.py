@@ -5,6 +5,7 @@ from typing import Any
 from mesh_refresh.stores.checks import check_text, check_time
 from mesh_refresh.stores.postgres.values import written
 from mesh_refresh.stores.row import Page
+from mesh_refresh.stores.states import text_of
 
 _ACTIVE = "active"
 _INFINITE = (1, 9999)
@@ -16,7 +17,8 @@ Asked = tuple[str, list[Any]]
 
 def page_query(queries: dict[str, str], page: Page) -> Asked:
     """The statement for a page, and its parameters. Raises `InvalidRequest` for what is no text or no time."""
-    check_text(page.after, page.broker, *(page.states or ()))
+    check_text(page.after, page.broker)
+    text_of(page.states or frozenset())
     check_time(page.changed_since)
     values: list[Any] = [max(0, page.limit)]
     filters = []
@@ -36,10 +38,10 @@ def page_query(queries: dict[str, str], page: Page) -> Asked:
         filters.append(f"changed_at >= '{page.changed_since.isoformat()}'::timestamptz")
     name = "rows"
     if page.states is not None:
-        states = [written(state) for state in page.states]
+        states = list(page.states)
         if _ACTIVE in page.states:
             # Most rows are: those few that are not are found among the others.
-            also("state = ANY ({}::text[])", states)
+            also("string_to_array(states, '+') && {}::text[]", states)
         else:
             name = "rows_of_states"
             values.append(states)

@@ -1,35 +1,44 @@
 -- {filters} are those that are asked for.
 
 -- name: rows
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
 FROM {schema}.login
 WHERE {filters}
 ORDER BY login_id
 LIMIT $1;
 
 -- name: rows_of_states
--- Of states that few are in, along the index for each: no more are read than fill the page.
+-- Of states that few are in, along the index for each set that has one of them: no more are read than fill the page. The
+-- sets are found by one look into the index for each.
+WITH RECURSIVE each_set (states) AS (
+    SELECT min(states) FROM {schema}.login WHERE states <> 'active'
+    UNION ALL
+    SELECT (SELECT min(states) FROM {schema}.login WHERE login.states <> 'active' AND login.states > each_set.states)
+    FROM each_set
+    WHERE each_set.states IS NOT NULL
+)
 SELECT found.*
-FROM unnest({states}::text[]) AS wanted (state)
+FROM each_set
 CROSS JOIN LATERAL (
-    SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
+    SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, FALSE
     FROM {schema}.login
-    WHERE login.state = wanted.state AND login.state <> 'active' AND {filters}
+    WHERE login.states = each_set.states AND login.states <> 'active' AND {filters}
     ORDER BY login_id
     LIMIT $1
 ) AS found
+WHERE string_to_array(each_set.states, '+') && {states}::text[]
 ORDER BY found.login_id
 LIMIT $1;
 
 -- name: counts
 SELECT
     broker,
-    state,
+    states,
     count(*),
     count(*) FILTER (WHERE expires_at <= $1),
     count(*) FILTER (WHERE due_at <= $1),
     min(due_at),
     count(*) FILTER (WHERE owner IS NOT NULL AND until > clock_timestamp())
 FROM {schema}.login
-GROUP BY broker, state
-ORDER BY broker, state;
+GROUP BY broker, states
+ORDER BY broker, states;

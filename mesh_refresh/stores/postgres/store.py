@@ -8,7 +8,8 @@ from typing import Any, Self
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
-from mesh_refresh.stores.checks import check_cipher, check_row, check_text, check_time
+from mesh_refresh.stores.checks import check_cipher, check_notices, check_row, check_text, check_time
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.postgres import claiming, scanning
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
@@ -17,12 +18,16 @@ from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import VerbRunner
+from mesh_refresh.stores.postgres.outbox import PostgresOutbox, notice_columns
 from mesh_refresh.stores.postgres.queries import Queries
+from mesh_refresh.stores.postgres.registry import PostgresRegistry
 from mesh_refresh.stores.postgres.schema import migrate as migrating
+from mesh_refresh.stores.postgres.statements import Statements
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -32,6 +37,8 @@ _NONE = timedelta()
 
 _How = tuple[str | None, timedelta]
 """Whose lease a swap gives back, and the hold that it leaves."""
+_Write = tuple[Row, tuple[NoticeRow, ...]]
+"""A row, and the notices that are written with it."""
 
 
 class PostgresStore(Store):
@@ -48,16 +55,21 @@ class PostgresStore(Store):
 
     def __init__(self, to: Target, cipher: Sealing, *, connections: int, migrate: bool, partitions: int) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._to = to
         self._connections = connections
         self._migrate, self._partitions = migrate, partitions
         queries = Queries(to.schema)
-        self._sql = queries.of("logins.sql") | queries.of("claims.sql") | queries.of("scans.sql")
+        self._sql: dict[str, str] = {}
+        for file in ("logins.sql", "claims.sql", "scans.sql", "outbox.sql", "registry.sql"):
+            self._sql |= queries.of(file)
         self._jobs: VerbRunner | None = None
         self._ears: NotificationListener | None = None
         self._floors = Floors()
         self._waking = False
         self._closed = False
+        statements = Statements(self._open_jobs, lambda: self._sql)
+        self._outbox, self._registry = PostgresOutbox(statements), PostgresRegistry(statements)
 
     @classmethod
     def open(
@@ -115,11 +127,23 @@ class PostgresStore(Store):
     def __await__(self) -> Generator[Any, None, Self]:
         return self._opened().__await__()
 
-    async def insert(self, row: Row) -> bool:
+    @property
+    def outbox(self) -> PostgresOutbox:
+        """See `Store`."""
+        return self._outbox
+
+    @property
+    def registry(self) -> PostgresRegistry:
+        """See `Store`."""
+        return self._registry
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
+        check_notices(notices, row.login_id)
         self._open_jobs()
-        return await self._inserts.ask(row.login_id, row, None)
+        return await self._inserts.ask(row.login_id, (row, tuple(notices)), None)
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
@@ -128,12 +152,21 @@ class PostgresStore(Store):
         name = written(login_id)
         return await self._reads.ask(name, name, None)
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = _NONE) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = _NONE,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """See `Store`."""
         check_row(row)
+        text_of(row.states)
+        check_notices(notices, row.login_id)
         check_text(owner)
         self._open_jobs()
-        return await self._swaps.ask(row.login_id, row, (owner, hold))
+        return await self._swaps.ask(row.login_id, (row, tuple(notices)), (owner, hold))
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
@@ -158,10 +191,10 @@ class PostgresStore(Store):
 
         return await jobs.whole(both_looks)
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        asked = (written(login_id), written(owner), span(lease))
+        asked = (written(login_id), written(owner), span(lease), sends)
         return await self._open_jobs().write(
             login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
         )
@@ -175,8 +208,16 @@ class PostgresStore(Store):
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)
-        sql, name = self._sql["delete"], written(login_id)
-        return await self._open_jobs().write(login_id, lambda link: link.fetchval(sql, name)) is not None
+        sql, name = self._sql, written(login_id)
+
+        async def work(connection: Any) -> bool:
+            async with connection.transaction():
+                # First the login: who writes notices has its row locked, and has committed them then.
+                is_gone = await connection.fetchval(sql["delete"], name) is not None
+                await connection.execute(sql["forget_notices"], name)
+            return is_gone
+
+        return await self._open_jobs().write(login_id, work)
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -193,29 +234,38 @@ class PostgresStore(Store):
         sql = self._sql["counts"]
         found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
         return [
-            Count(read(broker), read(state), logins, expired, due, moment(earliest), leased)
-            for broker, state, logins, expired, due, earliest, leased in found
+            Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
+            for broker, states, logins, expired, due, earliest, leased in found
         ]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        check_text(broker)
-        sql, name = self._sql["pause" if paused else "resume"], written(broker)
-
-        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, name))
+        check_text(broker, note, by)
+        check_time(at)
+        name, why = written(broker), (written(note), written(by), at)
+        sql, values = (self._sql["pause"], (name, *why)) if paused else (self._sql["resume"], (name,))
+        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, *values))
         if not paused:
             self._floors.start_over(soon=False)
             self._wake()
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["paused"]))
-        return frozenset(read(broker) for (broker,) in found)
+        return {
+            read(broker): BrokerPause(read(broker), read(note), read(by), moment(at)) for broker, note, by, at in found
+        }
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
         found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["resumed"]))
         return {read(broker): moment(at) for broker, at in found}
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy nobody can listen."""
@@ -288,8 +338,9 @@ class PostgresStore(Store):
 
     # Statements for many rows.
 
-    async def _insert(self, connection: Any, rows: Sequence[Row], _: None) -> list[bool]:
-        found = await connection.fetch(self._sql["insert"], *columns(rows))
+    async def _insert(self, connection: Any, items: Sequence[_Write], _: None) -> list[bool]:
+        rows, told = [row for row, _ in items], _told(items)
+        found = await connection.fetch(self._sql["insert_told" if told else "insert"], *columns(rows), *told)
         made = {read(login_id) for (login_id,) in found}
         self._floors.wrote(rows)
         if any(it.login_id in made and _is_due(it) for it in rows):
@@ -300,8 +351,9 @@ class PostgresStore(Store):
         found = {it["login_id"]: row(it) for it in await connection.fetch(self._sql["read"], login_ids)}
         return [found.get(login_id) for login_id in login_ids]
 
-    async def _swap(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool]:
-        found = await connection.fetch(self._sql["swap"], *_swapped(rows, how))
+    async def _swap(self, connection: Any, items: Sequence[_Write], how: _How) -> list[bool]:
+        rows, told = [row for row, _ in items], _told(items)
+        found = await connection.fetch(self._sql["swap_told" if told else "swap"], *_swapped(rows, how), *told)
         self._floors.wrote(rows)
         if len(found) == len(rows) and how[0] is not None:
             return [True] * len(rows)  # nearly always
@@ -309,13 +361,15 @@ class PostgresStore(Store):
         self._wake_for(rows, done, how)
         return [row.login_id in done for row in rows]
 
-    async def _swap_free(self, connection: Any, rows: Sequence[Row], how: _How) -> list[bool | None]:
+    async def _swap_free(self, connection: Any, items: Sequence[_Write], how: _How) -> list[bool | None]:
         """The same, with None for rows that somebody else has locked."""
-        found = await connection.fetch(self._sql["swap_free"], *_swapped(rows, how))
+        rows, told = [row for row, _ in items], _told(items)
+        sql = self._sql["swap_free_told" if told else "swap_free"]
+        found = await connection.fetch(sql, *_swapped(rows, how), *told)
         self._floors.wrote(rows)
-        told = {read(login_id): None if is_locked else done for login_id, is_locked, done in found}
-        self._wake_for(rows, {login_id for login_id, done in told.items() if done}, how)
-        return [told.get(row.login_id, False) for row in rows]
+        ends = {read(login_id): None if is_locked else done for login_id, is_locked, done in found}
+        self._wake_for(rows, {login_id for login_id, done in ends.items() if done}, how)
+        return [ends.get(row.login_id, False) for row in rows]
 
     def _wake_for(self, rows: Sequence[Row], done: set[str], how: _How) -> None:
         """Who gave a lease back looks for itself what is due."""
@@ -352,6 +406,12 @@ def _swapped(rows: Sequence[Row], how: _How) -> tuple[Any, ...]:
         None if owner is None else written(owner),
         span(hold) if hold > _NONE else None,
     )
+
+
+def _told(items: Sequence[_Write]) -> tuple[list[Any], ...]:
+    """The parameters of the notices; none where there are none, as nearly always."""
+    found = [notice for _, notices in items for notice in notices]
+    return notice_columns(found) if found else ()
 
 
 def _is_due(it: Row) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.states import states_of, text_of
 
 _LONGEST = timedelta(days=365_000)
 """PostgreSQL's times end, later than anybody's lease."""
@@ -42,11 +43,11 @@ def span(length: timedelta) -> float:
 
 def row(values: Sequence[Any]) -> Row:
     """The row of the columns that every query names in this order."""
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, was_open = values
+    login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed, was_open = values
     return Row(
         read(login_id),
         read(broker),
-        read(state),
+        states_of(states),
         moment(due_at),
         moment(expires_at),
         moment(changed_at),
@@ -63,7 +64,7 @@ def columns(rows: Sequence[Row]) -> tuple[list[Any], ...]:
     return (
         [written(it.login_id) for it in rows],
         [written(it.broker) for it in rows],
-        [written(it.state) for it in rows],
+        [text_of(it.states) for it in rows],
         [it.due_at for it in rows],
         [it.expires_at for it in rows],
         [it.changed_at for it in rows],

@@ -5,10 +5,10 @@ from typing import Any
 
 from attrs import frozen
 
-from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Row
-from mesh_refresh.stores.sqlite.leases import Lease
+from mesh_refresh.stores.row import Busy, ClaimRequest, Row
+from mesh_refresh.stores.sqlite.connection.leases import Lease
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import SqliteSession
 from mesh_refresh.stores.sqlite.values import row
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -48,7 +48,9 @@ def claim(session: SqliteSession, wanted: Wanted) -> list[Row]:
     return [row(it[2:-1], open_attempt=bool(it[-1])) for it in found]
 
 
-def claim_one(session: SqliteSession, login_id: str, owner: str, length: timedelta) -> Row | Busy | None:
+def claim_one(
+    session: SqliteSession, login_id: str, owner: str, length: timedelta, *, sends: bool
+) -> Row | Busy | None:
     """See `Store.claim_one`."""
     found = session.connection.execute(_SQL["one"], (login_id,)).fetchone()
     if found is None:
@@ -57,9 +59,9 @@ def claim_one(session: SqliteSession, login_id: str, owner: str, length: timedel
     boot, since, until, number, *values, was_open = found
     if until is not None and (left := Lease(boot, since, until).left(session.clock, at)):
         return Busy(left)
-    if was_open and owner.startswith(QUIET):
+    if was_open and not sends:
         return Busy(timedelta())
-    _lease(session, [number], owner, session.clock.lease(length, at))
+    _lease(session, [number], owner, session.clock.lease(length, at), sends=sends)
     return row(values, open_attempt=bool(was_open))
 
 
@@ -83,9 +85,9 @@ def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: l
     return due + session.connection.execute(_SQL["ahead"], asked).fetchall()
 
 
-def _lease(session: SqliteSession, numbers: list[int], owner: str, lease: Lease) -> None:
+def _lease(session: SqliteSession, numbers: list[int], owner: str, lease: Lease, *, sends: bool = True) -> None:
     for start in range(0, len(numbers), MOST):
         some = numbers[start : start + MOST]
         statement = _LEASE[size := size_for(len(some))]
-        values = (owner, lease.boot, lease.since, lease.until, *some, *[None] * (size - len(some)))
+        values = (owner, sends, lease.boot, lease.since, lease.until, *some, *[None] * (size - len(some)))
         session.connection.execute(statement, values)

@@ -20,8 +20,8 @@ WHERE broker IS NOT NULL
 -- The rows as they will be under their lease. The index gives the order: no more are read than are taken, save for those
 -- under a lease.
 SELECT due_at, id,
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
-    owner IS NOT NULL AND owner NOT GLOB '~*'
+    login_id, broker, states, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
+    owner IS NOT NULL AND sends
 FROM login INDEXED BY login_due
 WHERE broker = :broker AND due_at <= :now
     AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
@@ -32,8 +32,8 @@ LIMIT :limit;
 -- Due only because they were changed in the future. Asked for where fewer than the limit are due in the other way, so that
 -- few rows are passed over for `due_at`. The longest due come first among those that are looked at.
 SELECT due_at, id,
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
-    owner IS NOT NULL AND owner NOT GLOB '~*'
+    login_id, broker, states, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
+    owner IS NOT NULL AND sends
 FROM login
 WHERE id IN (
     SELECT id
@@ -49,15 +49,15 @@ LIMIT :limit;
 -- name: one
 -- The same of a row by its name, due or not, after the lease that it is under.
 SELECT boot, since, until, id,
-    login_id, broker, state, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
-    owner IS NOT NULL AND owner NOT GLOB '~*'
+    login_id, broker, states, due_at, expires_at, changed_at, epoch, revision + 1, attempt + 1, sealed,
+    owner IS NOT NULL AND sends
 FROM login
 WHERE login_id = ?;
 
 -- name: lease
 UPDATE login
 SET revision = revision + 1, attempt = attempt + 1,
-    open_before = owner IS NOT NULL AND owner NOT GLOB '~*', owner = ?, boot = ?, since = ?, until = ?
+    open_before = owner IS NOT NULL AND sends, owner = ?, sends = ?, boot = ?, since = ?, until = ?
 WHERE id IN ({numbers});
 
 -- name: release

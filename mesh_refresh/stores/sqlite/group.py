@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.swapping import CAN_DO_MANY, Swap, swap_many
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -40,7 +40,7 @@ def do(session: SqliteSession, jobs: Sequence[Job]) -> bool:
         return False
     try:
         if not _together(session, jobs):
-            # One met another revision, or changes its state: seldom enough to do them all again, each by itself.
+            # One met another revision, or changes its states: seldom enough to do them all again, each by itself.
             session.rollback()
             session.begin()
             for job in jobs:

@@ -1,11 +1,11 @@
 -- name: insert
 -- One that is there already is left alone.
-INSERT INTO login (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
+INSERT INTO login (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
 VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)
 ON CONFLICT (login_id) DO NOTHING;
 
 -- name: read
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM login
 WHERE login_id = ?;
 
@@ -13,17 +13,27 @@ WHERE login_id = ?;
 DELETE FROM login
 WHERE login_id = ?;
 
+-- name: forget_notices
+DELETE FROM notice
+WHERE login_id = ?;
+
+-- name: write_notice
+-- An id that is there is left alone.
+INSERT INTO notice (id, login_id, due_at, written_at, tries, first_tried_at, is_dead, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
 -- name: pause
-INSERT INTO pause (broker)
-VALUES (?)
-ON CONFLICT (broker) DO NOTHING;
+INSERT INTO pause (broker, note, by, at)
+VALUES (?, ?, ?, ?)
+ON CONFLICT (broker) DO UPDATE SET note = excluded.note, by = excluded.by, at = excluded.at;
 
 -- name: resume
 DELETE FROM pause
 WHERE broker = ?;
 
 -- name: paused
-SELECT broker
+SELECT broker, note, by, at
 FROM pause;
 
 -- name: stamp_resumed

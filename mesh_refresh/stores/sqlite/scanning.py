@@ -9,12 +9,12 @@ from typing import Any
 
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.row import Count, Page, Row
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import SqliteSession
-from mesh_refresh.stores.sqlite.values import microseconds, moment, row
+from mesh_refresh.stores.sqlite.values import EVER, microseconds, perhaps_moment, row
+from mesh_refresh.stores.states import states_of, text_of
 
 _SQL = queries("scans.sql")
-_EVER = -(2**63)
 _FEW = 5_000
 """Changes that are put in order; where there were more, enough of them are met in the order of the ids."""
 _STRETCH = 20_000
@@ -24,12 +24,13 @@ Asked = dict[str, Any]
 
 def asked_for(page: Page) -> Asked:
     """A page as parameters. Raises `InvalidRequest` for what is no text or no time."""
-    check_text(page.after, page.broker, *(page.states or ()))
+    check_text(page.after, page.broker)
+    text_of(page.states or frozenset())
     return {
         "start": page.after or "",
         "after": page.after,
         "broker": page.broker,
-        "since": _EVER if page.changed_since is None else microseconds(page.changed_since),
+        "since": EVER if page.changed_since is None else microseconds(page.changed_since),
         "limit": max(0, page.limit),
     }
 
@@ -37,7 +38,8 @@ def asked_for(page: Page) -> Asked:
 def rows(session: SqliteSession, page: Page, asked: Asked) -> list[Row]:
     """See `Store.rows`."""
     if page.states is not None:
-        found = [_rows(session, "by_state", {**asked, "state": state}) for state in page.states]
+        sets = [states for (states,) in session.connection.execute(_SQL["states"]) if states_of(states) & page.states]
+        found = [_rows(session, "by_states", {**asked, "states": states}) for states in sets]
     elif page.changed_since is not None and (few := _with_few_changes(session, asked)) is not None:
         found = [_rows(session, "by_change", {**asked, "broker": broker}) for broker in few]
     else:
@@ -48,26 +50,26 @@ def rows(session: SqliteSession, page: Page, asked: Asked) -> list[Row]:
 def counts(session: SqliteSession, now: datetime) -> list[Count]:
     """See `Store.counts`."""
     asked = {"now": microseconds(now), "at": session.clock.now(), "boot": session.clock.boot}
-    found: dict[tuple[str, str], Count] = {}
+    found: dict[tuple[str, frozenset[str]], Count] = {}
     with session.snapshot() as execute:
         (last,) = execute(_SQL["last"]).fetchone()
         for start in range(0, last or 0, _STRETCH):
             for values in execute(_SQL["counts"], {**asked, "from": start, "to": start + _STRETCH}):
                 count = _count(values)
-                key = count.broker, count.state
+                key = count.broker, count.states
                 found[key] = _sum(found[key], count) if key in found else count
-    return [found[key] for key in sorted(found)]
+    return list(found.values())
 
 
 def _count(values: tuple[Any, ...]) -> Count:
-    broker, state, logins, expired, due, earliest, leased = values
-    return Count(broker, state, logins, expired, due, moment(earliest), leased)
+    broker, states, logins, expired, due, earliest, leased = values
+    return Count(broker, states_of(states), logins, expired, due, perhaps_moment(earliest), leased)
 
 
 def _sum(one: Count, other: Count) -> Count:
     return Count(
         one.broker,
-        one.state,
+        one.states,
         one.logins + other.logins,
         one.expired + other.expired,
         one.due + other.due,

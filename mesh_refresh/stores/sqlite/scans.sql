@@ -1,7 +1,7 @@
 -- Pages begin after an id, or with the first: all from `start` on but `after` itself, which may be none.
 
 -- name: by_key
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM login
 WHERE login_id >= :start AND login_id IS NOT :after
     AND changed_at >= :since
@@ -9,24 +9,25 @@ ORDER BY login_id
 LIMIT :limit;
 
 -- name: by_broker
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM login INDEXED BY login_broker
 WHERE broker = :broker AND login_id >= :start AND login_id IS NOT :after
     AND changed_at >= :since
 ORDER BY login_id
 LIMIT :limit;
 
--- name: by_state
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
-FROM login INDEXED BY login_state
-WHERE state = :state AND login_id >= :start AND login_id IS NOT :after
+-- name: by_states
+-- Of one set of states.
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+FROM login INDEXED BY login_states
+WHERE states = :states AND login_id >= :start AND login_id IS NOT :after
     AND changed_at >= :since AND (:broker IS NULL OR broker = :broker)
 ORDER BY login_id
 LIMIT :limit;
 
 -- name: by_change
 -- For few changes: they are found by time, then put in order.
-SELECT login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
+SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed
 FROM login
 WHERE id IN (
     SELECT id
@@ -53,6 +54,17 @@ WITH RECURSIVE found (broker) AS (
 )
 SELECT broker FROM found WHERE broker IS NOT NULL;
 
+-- name: states
+-- Every set of states, by one look into the index for each.
+WITH RECURSIVE found (states) AS (
+    SELECT min(states) FROM login
+    UNION ALL
+    SELECT (SELECT min(states) FROM login WHERE states > found.states)
+    FROM found
+    WHERE found.states IS NOT NULL
+)
+SELECT states FROM found WHERE states IS NOT NULL;
+
 -- name: last
 SELECT max(id)
 FROM login;
@@ -61,7 +73,7 @@ FROM login;
 -- Of a stretch of the table: SQLite sorts what it groups, and a million rows would fill the memory.
 SELECT
     broker,
-    state,
+    states,
     count(*),
     count(CASE WHEN expires_at <= :now THEN 1 END),
     count(CASE WHEN due_at <= :now THEN 1 END),
@@ -73,4 +85,4 @@ SELECT
     )
 FROM login
 WHERE id > :from AND id <= :to
-GROUP BY broker, state;
+GROUP BY broker, states;

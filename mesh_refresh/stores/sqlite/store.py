@@ -3,22 +3,25 @@
 import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.stores.checks import check_cipher, check_text
+from mesh_refresh.stores.checks import check_cipher, check_notices, check_text
+from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
-from mesh_refresh.stores.sqlite.failures import closed
-from mesh_refresh.stores.sqlite.leases import LeaseClock
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.failures import closed
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.thread import SessionThread
+from mesh_refresh.stores.sqlite.outbox import SqliteOutbox
+from mesh_refresh.stores.sqlite.registry import SqliteRegistry
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.thread import SessionThread
-from mesh_refresh.stores.sqlite.values import microseconds
+from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class SqliteStore(Store):
         self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
     ) -> None:
         self.cipher = cipher
+        self.store_id = ""
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
@@ -49,6 +53,7 @@ class SqliteStore(Store):
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
+        self._outbox, self._registry = SqliteOutbox(self._run), SqliteRegistry(self._run)
 
     @classmethod
     def open(
@@ -84,21 +89,38 @@ class SqliteStore(Store):
     def __await__(self) -> Generator[Any, None, Self]:
         return self._opened().__await__()
 
-    async def insert(self, row: Row) -> bool:
+    @property
+    def outbox(self) -> SqliteOutbox:
         """See `Store`."""
-        times = verbs.checked(row)
-        return await self._write(lambda session: verbs.insert(session, row, times))
+        return self._outbox
+
+    @property
+    def registry(self) -> SqliteRegistry:
+        """See `Store`."""
+        return self._registry
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """See `Store`."""
+        times, told = verbs.checked(row), _as_kept(row, notices)
+        return await self._write(lambda session: verbs.insert(session, row, times, told))
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
         return await self._thread().run(lambda session: verbs.read(session, login_id), writes=False)
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """See `Store`."""
-        times = verbs.checked(row)
+        times, told = verbs.checked(row), _as_kept(row, notices)
         check_text(owner)
-        return await self._write(Swap(row, times, owner, hold))
+        return await self._write(Swap(row, times, owner, hold, told))
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
@@ -106,10 +128,10 @@ class SqliteStore(Store):
         wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease))
+        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
@@ -131,18 +153,28 @@ class SqliteStore(Store):
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        check_text(broker)
-        await self._write(lambda session: verbs.pause(session, broker, paused=paused))
+        check_text(broker, note, by)
+        since = microseconds(at or datetime.now(UTC))
+        if paused:
+            await self._write(lambda session: verbs.pause(session, broker, note, by, since))
+        else:
+            await self._write(lambda session: verbs.resume(session, broker))
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
         return await self._thread().run(verbs.paused_brokers, writes=False)
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
         return await self._thread().run(verbs.resumed_brokers, writes=False)
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._thread().run(verbs.ping, writes=False)
 
     async def reseal(self) -> Resealed:
         """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
@@ -176,6 +208,9 @@ class SqliteStore(Store):
         self._thread()
         return self
 
+    async def _run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
+        return await self._thread().run(verb, writes=writes)
+
     async def _write(self, verb: Callable[[SqliteSession], T]) -> T:
         return await self._thread().run(verb, writes=True)
 
@@ -196,6 +231,11 @@ class SqliteStore(Store):
         # Runs when the store is forgotten, and when the process ends without having closed it.
         weakref.finalize(self, thread.end)
         return thread
+
+
+def _as_kept(row: Row, notices: Sequence[NoticeRow]) -> Notices:
+    check_notices(notices, row.login_id)
+    return notices_as_kept(notices, anew=True)
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:

@@ -9,10 +9,12 @@ from attrs import frozen
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.row import Row
-from mesh_refresh.stores.sqlite.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, for_each_size, queries, size_for
-from mesh_refresh.stores.sqlite.session import SqliteSession
-from mesh_refresh.stores.sqlite.values import Times
+from mesh_refresh.stores.sqlite.values import Notices, Times
+from mesh_refresh.stores.sqlite.verbs import write_notices
+from mesh_refresh.stores.states import text_of
 
 _SQL = queries("swaps.sql")
 _NOBODY = (None, None, None)
@@ -31,18 +33,20 @@ class Swap:
     times: Times
     owner: str | None
     hold: timedelta
+    notices: Notices = ()
 
     def __call__(self, session: SqliteSession) -> bool:
         execute, it = session.connection.execute, self.row
         found = execute(_SQL["find"], (it.login_id,)).fetchone()
         if found is None or found[1:3] != (it.epoch, it.revision):
             return False
-        number, _, _, broker, state, leased_to = found
+        number, _, _, broker, states, leased_to = found
         execute(_SQL["write"], (*self.times, MaskedBytes(it.sealed), number))
-        if (broker, state) != (it.broker, it.state):
-            execute(_SQL["rename"], (it.broker, it.state, number))
+        if (broker, states) != (it.broker, text_of(it.states)):
+            execute(_SQL["rename"], (it.broker, text_of(it.states), number))
         if self.owner is not None and leased_to == self.owner:
             execute(_SQL["give_back"], (*self.kept(session.clock), number))
+        write_notices(session, self.notices)
         return True
 
     def kept(self, clock: LeaseClock) -> tuple[Any, ...]:
@@ -54,7 +58,7 @@ class Swap:
 
 
 def swap_many(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
-    """Do all of `swaps`, none of which changes broker or state. False where fewer rows were written: undo those then.
+    """Do all of `swaps`, none of which changes broker or states. False where fewer rows were written: undo those then.
 
     Of two for one login, no more than one is written.
     """
@@ -66,8 +70,20 @@ def _at_once(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
     values: list[Any] = []
     for swap in swaps:
         it = swap.row
-        values += (it.login_id, it.epoch, it.revision, it.broker, it.state, *swap.times, MaskedBytes(it.sealed))
+        values += (
+            it.login_id,
+            it.epoch,
+            it.revision,
+            it.broker,
+            text_of(it.states),
+            *swap.times,
+            MaskedBytes(it.sealed),
+        )
         values.append(swap.owner)
         values += swap.kept(session.clock)
     values += [None] * (_WIDTH * (size - len(swaps)))
-    return session.connection.execute(_MANY[size], values).rowcount == len(swaps)
+    if session.connection.execute(_MANY[size], values).rowcount != len(swaps):
+        return False
+    for swap in swaps:
+        write_notices(session, swap.notices)
+    return True

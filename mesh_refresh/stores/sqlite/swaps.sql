@@ -1,5 +1,5 @@
 -- name: swap_many
--- Those whose broker and state stay as they are: SQLite writes every index on a column that is set, changed or not. With
+-- Those whose broker and states stay as they are: SQLite writes every index on a column that is set, changed or not. With
 -- the plus signs it looks rows up by nothing but their login ids. The first word has to be UPDATE: Python counts no rows
 -- that are changed by a WITH.
 UPDATE login
@@ -14,7 +14,7 @@ SET due_at = new.due_at,
     until = CASE WHEN login.owner = new.owner THEN new.until ELSE login.until END
 FROM (
     WITH given (
-        login_id, epoch, revision, broker, state, due_at, expires_at, changed_at, sealed, owner, boot, since, until
+        login_id, epoch, revision, broker, states, due_at, expires_at, changed_at, sealed, owner, boot, since, until
     ) AS (VALUES {rows})
     SELECT * FROM given
 ) AS new
@@ -22,11 +22,11 @@ WHERE login.login_id = new.login_id
     AND login.epoch = new.epoch
     AND login.revision = new.revision
     AND +login.broker = new.broker
-    AND +login.state = new.state;
+    AND +login.states = new.states;
 
 -- name: find
 -- What a swap by itself compares and decides by.
-SELECT id, epoch, revision, broker, state, owner
+SELECT id, epoch, revision, broker, states, owner
 FROM login
 WHERE login_id = ?;
 
@@ -37,7 +37,7 @@ WHERE id = ?;
 
 -- name: rename
 UPDATE login
-SET broker = ?, state = ?
+SET broker = ?, states = ?
 WHERE id = ?;
 
 -- name: give_back

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
-from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.row import BrokerPause, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.session import SqliteSession
-from mesh_refresh.stores.sqlite.values import Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
@@ -18,13 +19,17 @@ _READ = _SQL["read"]
 def checked(it: Row) -> Times:
     """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
     check_row(it)
+    text_of(it.states)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
-def insert(session: SqliteSession, it: Row, times: Times) -> bool:
+def insert(session: SqliteSession, it: Row, times: Times, notices: Notices = ()) -> bool:
     """See `Store.insert`."""
-    values = (it.login_id, it.broker, it.state, *times, it.epoch, MaskedBytes(it.sealed))
-    return session.connection.execute(_SQL["insert"], values).rowcount == 1
+    values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
+    is_new = session.connection.execute(_SQL["insert"], values).rowcount == 1
+    if is_new:
+        write_notices(session, notices)
+    return is_new
 
 
 def read(session: SqliteSession, login_id: str) -> Row | None:
@@ -35,25 +40,40 @@ def read(session: SqliteSession, login_id: str) -> Row | None:
 
 def delete(session: SqliteSession, login_id: str) -> bool:
     """See `Store.delete`."""
+    session.connection.execute(_SQL["forget_notices"], (login_id,))
     return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
 
 
-def pause(session: SqliteSession, broker: str, *, paused: bool) -> None:
+def pause(session: SqliteSession, broker: str, note: str, by: str, at: int) -> None:
     """See `Store.pause`."""
-    session.connection.execute(_SQL["pause" if paused else "resume"], (broker,))
-    if not paused:
-        session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
+    session.connection.execute(_SQL["pause"], (broker, note, by, at))
 
 
-def paused_brokers(session: SqliteSession) -> frozenset[str]:
+def resume(session: SqliteSession, broker: str) -> None:
+    """See `Store.pause`."""
+    session.connection.execute(_SQL["resume"], (broker,))
+    session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
+
+
+def paused_brokers(session: SqliteSession) -> dict[str, BrokerPause]:
     """See `Store.paused`."""
-    return frozenset(broker for (broker,) in session.connection.execute(_SQL["paused"]))
+    found = session.connection.execute(_SQL["paused"]).fetchall()
+    return {broker: BrokerPause(broker, note, by, moment(at)) for broker, note, by, at in found}
 
 
 def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
     """See `Store.resumed`."""
-    found = ((broker, moment(at)) for broker, at in session.connection.execute(_SQL["resumed"]))
-    return {broker: at for broker, at in found if at is not None}
+    return {broker: moment(at) for broker, at in session.connection.execute(_SQL["resumed"]).fetchall()}
+
+
+def ping(session: SqliteSession) -> None:
+    """See `Store.ping`."""
+    session.connection.execute(_SQL["seal"]).fetchone()
+
+
+def write_notices(session: SqliteSession, notices: Notices) -> int:
+    """Insert what is not there; how many were new."""
+    return sum(session.connection.execute(_SQL["write_notice"], values).rowcount for values in notices)
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:

@@ -9,6 +9,7 @@ from attrs import evolve
 from mesh_refresh.stores import Busy, Count, Page, Row
 from mesh_refresh.testing.conformance.store_claims import ClaimCases
 from mesh_refresh.testing.conformance.store_kit import (
+    ACTIVE,
     LEASE,
     MICROSECOND,
     NOW,
@@ -23,6 +24,7 @@ from mesh_refresh.testing.conformance.store_kit import (
 from mesh_refresh.testing.conformance.store_leases import LeaseCases
 from mesh_refresh.testing.conformance.store_rows import RowCases
 
+NEW = frozenset({"new"})
 _IN_ORDER = (
     "",
     "\0",
@@ -90,12 +92,9 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             for broker in ("b", "a"):
                 for state in ("y", "x", "z"):
                     for age in range(3):
-                        await fill(
-                            store,
-                            a_row(
-                                f"{broker}{state}{age}", broker=broker, state=state, changed_at=NOW - age * MICROSECOND
-                            ),
-                        )
+                        changed_at = NOW - age * MICROSECOND
+                        row = a_row(f"{broker}{state}{age}", broker=broker, changed_at=changed_at)
+                        await fill(store, evolve(row, states=frozenset({state})))
             every = [f"{broker}{state}{age}" for broker in "ab" for state in "xyz" for age in range(3)]
             since = NOW - MICROSECOND
             assert await paged(store, broker="a") == every[:9]
@@ -109,19 +108,39 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
                 wanted = [it for it in every if it.startswith("b") or "broker" not in filters]
                 assert await paged(store, 4, after="ay2", **filters) == [it for it in wanted if it > "ay2"][:4]
 
-    async def test_rows_are_counted_by_broker_and_state(self) -> None:
+    async def test_a_page_has_rows_with_one_of_the_states(self) -> None:
+        """Alone or beside others; names that are a part of another one are another's."""
+        sets = {"1": "active", "2": "active mfa_required", "3": "mfa_required", "4": "managed unreadable", "5": ""}
+        async with self.opened() as store:
+            for login_id, names in reversed(sets.items()):
+                await fill(store, a_row(login_id, states=frozenset(names.split())))
+            await fill(store, a_row("6", states=frozenset({"active_"})), a_row("7", states=frozenset({"_active"})))
+            for wanted, found in (
+                ("active", ["1", "2"]),
+                ("mfa_required", ["2", "3"]),
+                ("active unreadable", ["1", "2", "4"]),
+                ("managed", ["4"]),
+                ("mfa", []),
+                ("active mfa_required managed none", ["1", "2", "3", "4"]),
+            ):
+                states = frozenset(wanted.split())
+                assert await paged(store, states=states) == found, wanted
+                assert await paged(store, 1, states=states, after="1") == [it for it in found if it > "1"][:1]
+
+    async def test_rows_are_counted_by_broker_and_states(self) -> None:
         """Those that expired and are due, their moments included; the earliest due time; and no others."""
         async with self.opened() as store:
             assert list(await store.counts(NOW)) == []
             await fill(store, a_row("1", due_at=NOW, expires_at=NOW), a_row("2", due_at=NOW - SECOND, expires_at=None))
             await fill(store, a_row("3", due_at=NOW + MICROSECOND, expires_at=NOW + MICROSECOND))
-            await fill(store, a_row("4", state="parked", due_at=None, expires_at=NOW - SECOND))
+            await fill(store, a_row("4", states=frozenset({"parked", "active"}), due_at=None, expires_at=NOW - SECOND))
             await fill(store, a_row("5", broker="other", due_at=None))
-            found = {(count.broker, count.state): count for count in await store.counts(NOW)}
+            found = {(count.broker, count.states): count for count in await store.counts(NOW)}
+            both = frozenset({"active", "parked"})
             assert found == {
-                ("coinbase", "active"): Count("coinbase", "active", 3, 1, 2, NOW - SECOND, 0),
-                ("coinbase", "parked"): Count("coinbase", "parked", 1, 1, 0, None, 0),
-                ("other", "active"): Count("other", "active", 1, 0, 0, None, 0),
+                ("coinbase", ACTIVE): Count("coinbase", ACTIVE, 3, 1, 2, NOW - SECOND, 0),
+                ("coinbase", both): Count("coinbase", both, 1, 1, 0, None, 0),
+                ("other", ACTIVE): Count("other", ACTIVE, 1, 0, 0, None, 0),
             }
 
     async def test_leases_are_counted_while_they_last(self) -> None:
@@ -197,7 +216,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             await fill(store, *(a_row(str(number)) for number in range(30)))
             rows = [await take(store, str(number)) for number in range(30)]
             tasks = [
-                asyncio.ensure_future(store.swap(evolve(row, sealed=b"new", state="new"), owner="me")) for row in rows
+                asyncio.ensure_future(store.swap(evolve(row, sealed=b"new", states=NEW), owner="me")) for row in rows
             ]
             for number, task in enumerate(tasks):
                 if number % 3 == 0:
@@ -206,7 +225,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             await asyncio.gather(*tasks, return_exceptions=True)
             for row in rows:
                 found = await kept(store, row.login_id)
-                assert found in (row, evolve(row, sealed=b"new", state="new", revision=row.revision + 1))
+                assert found in (row, evolve(row, sealed=b"new", states=NEW, revision=row.revision + 1))
                 again = await store.claim_one(row.login_id, "somebody", LEASE)
                 assert isinstance(again, Busy) == (found == row), "the lease was given back without the row"
 
@@ -242,6 +261,14 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             if other is not store:
                 assert len(await paged(other)) == 30
                 assert {(await kept(other, row.login_id)).sealed for row in rows[:10]} == {b"new"}
+
+    async def test_a_store_answers_a_ping_and_has_an_id(self) -> None:
+        """One id for all handles, and another one for another store."""
+        async with self.shared() as (store, other), self.opened() as third:
+            await asyncio.gather(store.ping(), other.ping())
+            assert len(store.store_id) >= 16
+            assert store.store_id == other.store_id
+            assert store.store_id != third.store_id
 
     async def test_the_cipher_seals_and_opens(self) -> None:
         """Those who use the store seal with what it brings."""

@@ -15,6 +15,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
 LEASE = timedelta(seconds=60)
+ACTIVE = frozenset({"active"})
 
 ODD_TEXTS = (
     "",
@@ -74,7 +75,7 @@ class StoreKit:
 
 def a_row(login_id: str = "a", **changes: Any) -> Row:
     """A row that is due."""
-    row = Row(login_id, "coinbase", "active", NOW - SECOND, NOW + SECOND, NOW, b"sealed", f"epoch of {login_id}")
+    row = Row(login_id, "coinbase", ACTIVE, NOW - SECOND, NOW + SECOND, NOW, b"sealed", f"epoch of {login_id}")
     return evolve(row, **changes)
 
 
@@ -99,16 +100,18 @@ async def claimed(store: Store, **changes: Any) -> list[str]:
     return [row.login_id for row in await store.claim(a_demand(**changes))]
 
 
-async def take(store: Store, login_id: str = "a", owner: str = "me", lease: timedelta = LEASE) -> Row:
+async def take(
+    store: Store, login_id: str = "a", owner: str = "me", lease: timedelta = LEASE, *, sends: bool = True
+) -> Row:
     """Lease a row that is free."""
-    row = await store.claim_one(login_id, owner, lease)
+    row = await store.claim_one(login_id, owner, lease, sends=sends)
     assert isinstance(row, Row), f"{login_id!r} was to be free, not {row!r}"
     return row
 
 
-async def busy(store: Store, login_id: str = "a", owner: str = "me") -> timedelta:
+async def busy(store: Store, login_id: str = "a", owner: str = "me", *, sends: bool = True) -> timedelta:
     """For how long a row that is not free is not."""
-    found = await store.claim_one(login_id, owner, LEASE)
+    found = await store.claim_one(login_id, owner, LEASE, sends=sends)
     assert isinstance(found, Busy), f"{login_id!r} was to be Busy, not {found!r}"
     assert await claimed(store, now=NOW + timedelta(days=1_000)) == []
     return found.left

@@ -67,20 +67,20 @@ class LeaseCases(StoreKit):
             assert (row.revision, row.attempt, row.open_attempt) == (3, 2, True)
 
     async def test_who_sends_nothing_leaves_no_open_attempt(self) -> None:
-        """An owner with such a name has a lease like others; where it runs out, nobody is told of an attempt."""
+        """It has a lease like others; where that runs out, the next owner is told of no attempt."""
         async with self.opened() as store:
             await fill(store, a_row("a"), a_row("b"))
             for login_id in ("a", "b"):
-                await take(store, login_id, owner="~copy")
+                await take(store, login_id, owner="copy", sends=False)
             for login_id in ("a", "b"):
                 assert timedelta() < await busy(store, login_id) <= LEASE
-                assert timedelta() < await busy(store, login_id, owner="~other") <= LEASE
+                assert timedelta() < await busy(store, login_id, owner="other", sends=False) <= LEASE
             await self.pass_time(store, LEASE)
-            row = await take(store, "a", owner="~copy")
+            row = await take(store, "a", owner="copy", sends=False)
             assert (row.attempt, row.open_attempt) == (2, False)
             (row,) = await store.claim(a_demand())
             assert (row.login_id, row.attempt, row.open_attempt) == ("b", 2, False)
-            assert await store.swap(await kept(store, "a"), owner="~copy") is True
+            assert await store.swap(await kept(store, "a"), owner="copy") is True
             assert (await take(store, "a")).open_attempt is False
 
     async def test_who_sends_nothing_does_not_get_an_open_attempt(self) -> None:
@@ -89,9 +89,26 @@ class LeaseCases(StoreKit):
             await fill(store, a_row())
             before = await take(store)
             await self.pass_time(store, LEASE + SECOND)
-            assert await store.claim_one("a", "~copy", LEASE) == Busy(timedelta())
+            assert await store.claim_one("a", "copy", LEASE, sends=False) == Busy(timedelta())
             assert await kept(store) == before
             assert (await take(store, owner="somebody")).open_attempt is True
+
+    async def test_a_lease_says_itself_whether_something_is_sent(self) -> None:
+        """Whatever its owner is called, and whatever the same owner did under another lease."""
+        async with self.opened() as store:
+            await fill(store, a_row("a"), a_row("b"))
+            for owner in ("~copy", "me"):
+                await take(store, owner=owner)
+                await self.pass_time(store, LEASE)
+                assert (await take(store, owner=owner)).open_attempt is True
+                assert await store.swap(await kept(store), owner=owner) is True
+                await take(store, owner=owner, sends=False)
+                await self.pass_time(store, LEASE)
+                assert (await take(store, owner=owner)).open_attempt is False
+                assert await store.swap(await kept(store), owner=owner) is True
+            assert await claimed(store, owner="~copy") == ["a", "b"]
+            await self.pass_time(store, LEASE)
+            assert {row.open_attempt for row in await store.claim(a_demand())} == {True}
 
     async def test_the_wall_clock_ends_no_lease(self) -> None:
         """A demand from years ahead, or from before, frees nothing."""
@@ -221,7 +238,7 @@ class LeaseCases(StoreKit):
                 assert await store.release("a", "other", SECOND) is True
                 assert await busy(store) <= SECOND
                 await self.pass_time(store, SECOND)
-                assert await store.claim_one("a", "~copy", LEASE) == Busy(timedelta())
+                assert await store.claim_one("a", "copy", LEASE, sends=False) == Busy(timedelta())
             (row,) = await store.claim(a_demand())
             assert row.open_attempt is True
             assert await store.release("a", "me", timedelta()) is True

@@ -32,7 +32,7 @@ class RowCases(StoreKit):
         async with self.opened() as store:
             await fill(store, a_row())
             leased = await take(store)
-            assert await store.insert(a_row(sealed=b"other", epoch="other", state="other")) is False
+            assert await store.insert(a_row(sealed=b"other", epoch="other", states=frozenset({"other"}))) is False
             assert await kept(store) == leased
             assert await store.swap(leased, owner="me") is True
 
@@ -50,7 +50,7 @@ class RowCases(StoreKit):
     async def test_all_text_comes_back_as_it_went_in(self) -> None:
         """Nothing is trimmed, cut, normalized or taken for a number, and no two ids are taken for one."""
         async with self.opened() as store:
-            rows = [a_row(text, broker=text, state=text, epoch=text, revision=1) for text in ODD_TEXTS]
+            rows = [a_row(text, broker=text, epoch=text, revision=1) for text in ODD_TEXTS]
             await fill(store, *rows)
             for row in rows:
                 assert await store.read(row.login_id) == row
@@ -61,6 +61,19 @@ class RowCases(StoreKit):
                 claimed = await take(store, row.login_id, owner=row.login_id)
                 assert await store.swap(claimed, owner=row.login_id) is True
                 assert await store.delete(row.login_id) is True
+
+    async def test_states_come_back_as_a_set(self) -> None:
+        """Every name of lower-case letters and `_`, several of them, and none; written anew too."""
+        sets = ({"managed"}, {"active", "managed", "mfa_required"}, set[str](), {"a", "ab", "b_"}, {"abcdefghij" * 20})
+        async with self.opened() as store:
+            for number, states in enumerate(map(frozenset[str], sets)):
+                await fill(store, a_row(str(number), states=states))
+                row = await kept(store, str(number))
+                assert row.states == states
+                for other in map(frozenset[str], sets):
+                    assert await store.swap(evolve(row, states=other)) is True
+                    row = await kept(store, str(number))
+                    assert row.states == other
 
     async def test_all_bytes_come_back_as_they_went_in(self) -> None:
         """What is sealed may be empty, of any bytes, and as long as the largest reply; written anew too."""
@@ -114,7 +127,9 @@ class RowCases(StoreKit):
             await fill(store, a_row())
             row = await take(store)
             other = NOW + timedelta(days=1)
-            new = evolve(row, state="new", due_at=other, expires_at=other, changed_at=other, sealed=b"new")
+            new = evolve(
+                row, states=frozenset({"new"}), due_at=other, expires_at=other, changed_at=other, sealed=b"new"
+            )
             assert await store.swap(evolve(new, attempt=99, open_attempt=True)) is True
             assert await kept(store) == evolve(new, revision=row.revision + 1)
 
@@ -124,7 +139,7 @@ class RowCases(StoreKit):
             await fill(store, a_row())
             row = await take(store)
             for revision in (row.revision - 1, row.revision + 1, 0):
-                stale = evolve(row, revision=revision, sealed=b"stale", state="stale", due_at=None)
+                stale = evolve(row, revision=revision, sealed=b"stale", states=frozenset({"stale"}), due_at=None)
                 assert await store.swap(stale, owner="me", hold=LEASE) is False
             assert await kept(store) == row
             assert await store.swap(row, owner="me") is True

@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import evolve
 
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.add import Adding, new_login
+from mesh_refresh.keeper.rules.add import new_login
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted, Success, result_of
 from mesh_refresh.keeper.rules.mfa import park_with_question
 from mesh_refresh.keeper.rules.success import apply_success
@@ -25,15 +25,15 @@ def login_after(
     credential: Credential,
 ) -> Login:
     """A login with these accounts after an `exchange` of the first of them, which was sent `at`."""
-    numbers, policy = itertools.count(1), Policy()
+    numbers = itertools.count(1)
 
-    def epochs() -> str:
+    def new_id() -> str:
         return f"epoch-{next(numbers)}"
 
-    login = evolve(new_login("login", "row", accounts, Adding(at, policy, epochs, credential=credential))[0], attempt=1)
+    context = Context(at, Policy(), new_id, credential)
+    login = evolve(new_login("login", "row", accounts, context)[0], attempt=1)
     asked = login.accounts[0]
     attempt = Attempt.of(login, asked, at, credential=credential)
-    context = Context(at, policy, epochs, credential)
     match result_of(exchange(asked.tokens), context.new_id):
         case Success() as success:
             return apply_success(login, attempt, success, context).login

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from mesh_refresh.cli.fleet.store.copy import _Progress
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import Copied
 from mesh_refresh.stores import Cipher, Page

@@ -108,9 +108,9 @@ class Road:
         if said is Said.FRESH:
             self.events += breakers.succeeded(broker, login, now, at(now), probe)
         elif said is Said.REFUSED:
-            blamed, events = breakers.refused(broker, login, now, at(now), probe)
-            self.blamed += blamed
-            self.events += events
+            verdict = breakers.refused(broker, login, now, at(now), probe)
+            self.blamed += verdict.blamed
+            self.events += verdict.events
         elif said is Said.LOCKED:
             self.events += breakers.answered(broker, now, at(now), probe)
         elif said is Said.UNKNOWN:
@@ -124,7 +124,7 @@ class Road:
             self.undone += len(found.undo)
             self.events += found.events
         elif isinstance(said, BreakerFault):
-            self.events += breakers.nobodys(broker, said, now, at(now), probe, retry_after=self.retry_after)
+            self.events += breakers.outage(broker, said, now, at(now), probe, retry_after=self.retry_after)
 
     # What was seen.
 

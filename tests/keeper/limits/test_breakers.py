@@ -1,4 +1,4 @@
-"""Faults that are nobody's: one event, few probes, no account blamed, and all goes on afterwards."""
+"""Outages that are no account's fault: one event, few probes, no account blamed, and all goes on afterwards."""
 
 import itertools
 from collections.abc import Callable
@@ -259,7 +259,7 @@ def test_events_tell_times() -> None:
     """When the first probe goes, and since when it was open."""
     breakers = Breakers(POLICY)
     said = {"retry_after": timedelta(seconds=90), "display_message": "Slow down."}
-    [opened] = breakers.nobodys("one", BreakerFault.THROTTLED, 7.0, at(7), (), **said)  # type: ignore[arg-type]
+    [opened] = breakers.outage("one", BreakerFault.THROTTLED, 7.0, at(7), (), **said)  # type: ignore[arg-type]
     assert (opened.at, getattr(opened, "retry_at", None)) == (at(7), at(97))
     probe = breakers.probe("one", 98.0)
     [closed] = breakers.succeeded("one", "login", 99.0, at(99), probe)
@@ -280,10 +280,10 @@ def test_a_second_broker_that_says_the_same_holds_all_back(fault: BreakerFault) 
     """While the first one is held back. Another fault of a second broker does not."""
     other = next(it for it in SPREADING if it is not fault)
     breakers = Breakers(POLICY)
-    told = [*breakers.nobodys("one", fault, 1.0, at(1), ()), *breakers.nobodys("two", other, 1.0, at(1), ())]
+    told = [*breakers.outage("one", fault, 1.0, at(1), ()), *breakers.outage("two", other, 1.0, at(1), ())]
     assert breakers.open == {"one": fault, "two": other}
     assert breakers.blocked("four", 1.0) is None
-    told += breakers.nobodys("three", fault, 2.0, at(2), ())
+    told += breakers.outage("three", fault, 2.0, at(2), ())
     assert breakers.open == {"one": fault, "two": other, "three": fault, None: fault}
     assert breakers.blocked("four", 2.0) is not None
     probe = breakers.probe("four", 100.0)
@@ -296,9 +296,9 @@ def test_a_second_broker_that_says_the_same_holds_all_back(fault: BreakerFault) 
 def test_the_second_broker_after_the_first_is_well_again() -> None:
     """It is alone with it."""
     breakers = Breakers(POLICY)
-    list(breakers.nobodys("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
+    list(breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
     list(breakers.succeeded("one", "login", 60.0, at(60), breakers.probe("one", 60.0)))
-    list(breakers.nobodys("two", BreakerFault.THROTTLED, 61.0, at(61), ()))
+    list(breakers.outage("two", BreakerFault.THROTTLED, 61.0, at(61), ()))
     assert breakers.open == {"two": BreakerFault.THROTTLED}
 
 
@@ -316,12 +316,12 @@ def test_refused_keys_halt_whatever_is_open(before: BreakerFault) -> None:
     """At once, and `halted` says so."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
-        list(breakers.nobodys(broker, before, 1.0, at(1), ()))
+        list(breakers.outage(broker, before, 1.0, at(1), ()))
     assert None in breakers.open
-    list(breakers.nobodys("three", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    list(breakers.outage("three", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
     assert breakers.halted is BreakerFault.CLIENT_REFUSED
     one = Breakers(POLICY)
-    list(one.nobodys("one", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    list(one.outage("one", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
     assert one.halted is BreakerFault.CLIENT_REFUSED
 
 
@@ -399,7 +399,7 @@ def test_what_was_not_sent_shows_nothing_of_mesh() -> None:
     """A strategy that raises closes no breaker of another fault; what Mesh says of one request does."""
     for sent in (False, True):
         breakers = Breakers(POLICY)
-        list(breakers.nobodys("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
+        list(breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
         assert rejected(breakers, "login", now=60.0, sent=sent) is not sent, "a probe counts against no account"
         assert breakers.open == ({} if sent else {"one": BreakerFault.THROTTLED})
 
@@ -421,14 +421,14 @@ def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> No
     breakers = Breakers(POLICY)
     assert not breakers.resumed({"one": at(1), "*": at(1)}, 900.0)
     for broker, fault in (("one", BreakerFault.THROTTLED), ("two", BreakerFault.UNAVAILABLE)):
-        list(breakers.nobodys(broker, fault, 1000.0, at(1000), (), retry_after=timedelta(hours=1)))
+        list(breakers.outage(broker, fault, 1000.0, at(1000), (), retry_after=timedelta(hours=1)))
     assert not breakers.resumed({"one": at(1), "*": at(2)}, 1001.0), "that was long before"
     stamps = dict.fromkeys(names, at(1002))
     assert breakers.resumed(stamps, 1003.0) is bool(freed)
     assert [name for name in ("one", "two") if breakers.blocked(name, 1003.0) is None] == freed
     for broker in freed:
         probe = breakers.probe(broker, 1003.0)
-        list(breakers.nobodys(broker, BreakerFault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
+        list(breakers.outage(broker, BreakerFault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
         breakers.over(probe)
         assert not breakers.resumed(stamps, 1005.0), "it has had its probe"
         assert breakers.blocked(broker, 1005.0) is not None
@@ -438,7 +438,7 @@ def test_resuming_one_broker_lets_it_probe_for_all() -> None:
     """Else its own probe would have to wait for another one's."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
-        list(breakers.nobodys(broker, BreakerFault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
+        list(breakers.outage(broker, BreakerFault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
     assert breakers.resumed({"one": at(2)}, 2.0)
     assert breakers.blocked("one", 2.0) is None
     assert len(breakers.probe("one", 2.0)) == 2

@@ -20,7 +20,7 @@ def always(said: Answer) -> Callable[[str], Answer]:
 
 
 def refused(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0, **given: Any) -> bool:
-    return breakers.refused(broker, login, now, at(now), breakers.probe(broker, now), **given)[0]
+    return breakers.refused(broker, login, now, at(now), breakers.probe(broker, now), **given).blamed
 
 
 def fresh(breakers: Breakers, login: str, broker: str = "one", now: float = 1.0, **given: Any) -> None:
@@ -162,9 +162,9 @@ def test_all_brokers_together() -> None:
 def test_refusals_in_the_place_of_another_fault() -> None:
     """What was told to be open is told to be closed, and no probe goes sooner for it."""
     breakers = Breakers(POLICY)
-    told = [*breakers.nobodys("one", BreakerFault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
+    told = [*breakers.outage("one", BreakerFault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
     for number in range(20):
-        told += breakers.refused("one", f"login-{number}", 1.0, at(1), ())[1]
+        told += breakers.refused("one", f"login-{number}", 1.0, at(1), ()).events
     assert breakers.blocked("one", 89.0) is not None
     told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
     assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [

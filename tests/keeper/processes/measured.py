@@ -11,10 +11,10 @@ from attrs import evolve
 
 from mesh_refresh import MeshClient, MfaRequired, Refreshed, Tokens
 from mesh_refresh.messages import HttpReply, HttpRequest
-from mesh_refresh.stores import Cipher, ClaimRequest, Row, Store
+from mesh_refresh.stores import Cipher, ClaimRequest, NoticeRow, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.session import SqliteSession
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.transport import AiohttpTransport
 from tests.keeper.processes.traps import Snare, tell
 
@@ -80,9 +80,9 @@ class Noting(Store):
 
     snare: Snare
 
-    async def insert(self, row: Row) -> bool:
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         self.snare.at("insert")
-        return await super().insert(row)  # type: ignore[safe-super]
+        return await super().insert(row, notices=notices)  # type: ignore[safe-super]
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
         rows = await super().claim(demand)  # type: ignore[safe-super]
@@ -92,17 +92,24 @@ class Noting(Store):
             self.snare.at("claimed")
         return rows
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         global _settling  # noqa: PLW0603 - read by another thread
         noted = _arrived.get()
         if not noted:
-            done = await super().swap(row, owner=owner, hold=hold)  # type: ignore[safe-super]
+            done = await super().swap(row, owner=owner, hold=hold, notices=notices)  # type: ignore[safe-super]
             tell("written", login=row.login_id, done=done)
             return done
         self.snare.at("settle")
         _settling += 1
         try:
-            done = await super().swap(row, owner=owner, hold=hold)  # type: ignore[safe-super]
+            done = await super().swap(row, owner=owner, hold=hold, notices=notices)  # type: ignore[safe-super]
         finally:
             _settling -= 1
         if done:

@@ -1,6 +1,5 @@
 """Adding: a new login of the person replaces; tokens that were here before are no news."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest, Tokens
-from mesh_refresh.keeper.rules import fingerprints
-from mesh_refresh.keeper.rules.add import Added, check_login, new_login, with_tokens
+from mesh_refresh.keeper.arguments import check_login
+from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.rules.failure import Refused, apply_failure
 from mesh_refresh.keeper.rules.success import apply_success
-from mesh_refresh.logins import AccountState, Login, Pending, Reason
+from mesh_refresh.logins import AccountState, Login, Pending, Reason, fingerprints
 from mesh_refresh.replies.lineage import refresh_token_of
 from tests.examples import bounded
-from tests.keeper.making import START, at, attempt, beside, brought, changed, context, how, success, tokens
+from tests.keeper.making import HOUR, START, at, attempt, beside, brought, changed, context, success, tokens
 from tests.keeper.making import made as login_of
 
 PARKED: dict[str, Any] = {
@@ -37,7 +36,7 @@ def rotated(login: Login, times: int) -> Login:
 
 def add(login: Login, *given: Tokens, seconds: float = 100) -> tuple[Login, Added]:
     check_login(login.login_id, given, str(login.broker))
-    return with_tokens(login, given, how(seconds))
+    return with_tokens(login, given, context(seconds))
 
 
 def unchanged(login: Login, *given: Tokens) -> None:
@@ -49,7 +48,7 @@ def unchanged(login: Login, *given: Tokens) -> None:
 
 def test_a_login_that_was_not_known() -> None:
     """Each account has an epoch of its own, and is due by its tokens."""
-    login, done = new_login("user-7", "row", (tokens(account="A"), tokens("r-1", account="B")), how())
+    login, done = new_login("user-7", "row", (tokens(account="A"), tokens("r-1", account="B")), context())
     assert done == Added("user-7", new=("A", "B"))
     assert login.epoch == "row"
     assert len({account.epoch for account in login.accounts} | {"", "row"}) == 4
@@ -274,23 +273,26 @@ def test_a_joined_account_is_known_too() -> None:
 
 def test_what_is_due_at_once_is_spread() -> None:
     """Over the span that was asked for; what is due later stays."""
+    spread = Terms(over=HOUR)
     due = [
-        new_login(f"user-{n}", "row", (tokens(access=None),), how(over=timedelta(hours=1)))[0].accounts[0].due_at
+        new_login(f"user-{n}", "row", (tokens(access=None),), context(), spread)[0].accounts[0].due_at
         for n in range(500)
     ]
     assert all(it is not None and at() <= it < at(3600) for it in due)
     assert len(set(due)) == 500
-    late = new_login("user-7", "row", (tokens(),), how(over=timedelta(hours=1)))[0].accounts[0]
+    late = new_login("user-7", "row", (tokens(),), context(), spread)[0].accounts[0]
     assert late == evolve(login_of().accounts[0], epoch=late.epoch)
+
+
+AT_ONCE = Terms(at_once=True)
 
 
 def test_due_at_once() -> None:
     """Whatever the lifetimes say; but nothing is exchanged before it may be, nor without a refresh token."""
-    at_once: dict[str, Any] = {"at_once": True}
-    assert new_login("u", "row", (tokens(),), how(**at_once))[0].accounts[0].due_at == START
+    assert new_login("u", "row", (tokens(),), context(), AT_ONCE)[0].accounts[0].due_at == START
     delayed = tokens(access=None, not_before=at(500))
-    assert new_login("u", "row", (delayed,), how(**at_once))[0].accounts[0].due_at == at(500)
-    assert new_login("u", "row", (tokens(None),), how(**at_once))[0].accounts[0].due_at == at(3600)
+    assert new_login("u", "row", (delayed,), context(), AT_ONCE)[0].accounts[0].due_at == at(500)
+    assert new_login("u", "row", (tokens(None),), context(), AT_ONCE)[0].accounts[0].due_at == at(3600)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def test_the_clock_went_back() -> None:
     assert seen.succeeded_at is None
     assert one.tokens.expires_at == at(3600), "an hour after it was obtained, as if that had been now"
     assert rewind_login(evolve(login, changed_at=at(220)), at(100)).accounts == login.accounts
+    assert rewind_login(seen, at(100)) == seen
+    assert seen.changed_at == at(100)
 
 
 def test_the_clock_went_back_while_a_code_is_waited_for() -> None:
@@ -162,3 +164,12 @@ def test_a_reply_in_time_is_taken_as_it_came() -> None:
     assert isinstance(came, Success)
     assert not isinstance(came, CodeWanted)
     assert rewind_result(sent, came, at()) == (sent, came)
+
+
+def test_an_account_that_can_only_expire_does_so_at_the_end_of_its_tokens() -> None:
+    """Those were obtained by a clock that was years ahead: the person is told when they end, and not in years."""
+    alone = evolve(tokens(got=0), refresh_token=None, obtained_at=START + YEARS, expires_at=at(3600) + YEARS)
+    account = evolve(made(alone).accounts[0], state=AccountState.NOT_REFRESHABLE, due_at=alone.expires_at)
+    login = evolve(made(alone), accounts=(account,), changed_at=START + YEARS)
+    seen = rewind_login(login, at(100)).accounts[0]
+    assert seen.due_at == seen.tokens.expires_at == at(3700)

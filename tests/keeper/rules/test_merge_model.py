@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mesh_refresh import RefreshOptions, Tokens
-from mesh_refresh.keeper.rules import fingerprints
 from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.attempt import Attempt, Success, result_of
 from mesh_refresh.keeper.rules.failure import Refused, apply_failure
 from mesh_refresh.keeper.runtime.writer import change_for
-from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.logins import Account, AccountState, Login, fingerprints
 from tests.examples import TIMES, bounded
-from tests.keeper.making import attempt, context, how, made, tokens
+from tests.keeper.making import attempt, context, made, tokens
 from tests.keeper.rules.brokers import STRATEGIES, Place, Plain, account_after, placed, replied
 
 pytestmark = pytest.mark.once
@@ -181,7 +180,7 @@ class Merging(RuleBasedStateMachine):
     def log_in_anew(self, index: int, everybody: bool) -> None:
         names = self.names if everybody else (self.names[index % len(self.names)],)
         self.login, done = with_tokens(
-            self.login, self._new_tokens(*names), how(self.seconds, credential=self.strategy.credential)
+            self.login, self._new_tokens(*names), context(self.seconds, credential=self.strategy.credential)
         )
         assert {self.strategy.named(it) for it in done.replaced} == set(names)
 
@@ -189,7 +188,7 @@ class Merging(RuleBasedStateMachine):
     def add_once_more(self, index: int) -> None:
         """A start-up adds what was once added."""
         given = (self.ever[index % len(self.ever)],)
-        after, done = with_tokens(self.login, given, how(self.seconds, credential=self.strategy.credential))
+        after, done = with_tokens(self.login, given, context(self.seconds, credential=self.strategy.credential))
         assert not done.changed
         assert after == self.login
 

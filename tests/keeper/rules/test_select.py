@@ -27,7 +27,6 @@ from tests.keeper.making import START, at, changed, context, made, tokens
 
 pytestmark = pytest.mark.once
 
-NEVER: dict[str, Any] = {"expires_at": None}
 QUESTION = Pending("question-1", "the continuation", START)
 MFA, RECONNECT = AccountState.MFA_REQUIRED, AccountState.RECONNECT_REQUIRED
 UNREADABLE, FIXED = AccountState.UNREADABLE, AccountState.NOT_REFRESHABLE

@@ -1,6 +1,7 @@
 """Accounts of one login that share tokens in each way: none loses its own, and they never renew each other for ever."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from attrs import evolve
@@ -225,3 +226,16 @@ def test_what_is_spent_is_not_sent_again_where_no_successor_is_told() -> None:
     assert len(after.accounts) == 3
     assert choose_due(after, context(119)) is None
     assert after.accounts[0].unknown_since is not None
+
+
+def test_the_cap_of_a_wait_holds_for_who_has_failed_for_long() -> None:
+    """The loop tries it once a day by then; somebody who insists waits for `Policy.resend_after_cap` at the most."""
+    policy = evolve(context().policy, resend_after_cap=timedelta(hours=1))
+    login = changed(made(tokens(account="A")), due_at=START, failures=9, failing_since=at(-30 * 24 * 3600))
+    came = strangers(login, login.accounts[0], 1, 0)
+    account = apply_success(login, attempt(login, 1), came, context(policy=policy)).login.accounts[0]
+    assert account.resend_not_before is not None
+    assert account.resend_not_before <= at(3600)
+    assert account.due_at == account.retry_not_before
+    assert account.retry_not_before is not None
+    assert account.retry_not_before > at(20 * 3600)

@@ -131,17 +131,13 @@ async def test_a_halted_fleet_is_told_again(stage: Stage) -> None:
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).tokens)
         stage.fake.client_secret, right = "another", stage.fake.client_secret
-        for _ in range(3 * 60 + 1):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, (3 * 60 + 1) * MINUTE)
         opened = stage.notes.of(BreakerOpened)
         assert {(it.broker, it.fault) for it in opened} == {(None, BreakerFault.CLIENT_REFUSED)}
         times = [it.at for it in opened]
         assert len(times) >= 3
         assert all(later - earlier >= HOUR for earlier, later in pairwise(times))
         stage.fake.client_secret = right
-        for _ in range(3):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 3 * MINUTE)
         await stage.notes.until(BreakerClosed)
     assert len(stage.notes.of(BreakerClosed)) == 1

@@ -14,7 +14,7 @@ from mesh_refresh.keeper import AccountRefreshed, AccountState, ReconnectSoon
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import ClaimRequest, MemoryStore, Row
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import DAY, EVER, HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage
 
 
 def success(**entry: str) -> Fault:
@@ -127,9 +127,7 @@ async def test_the_loop_makes_no_two_exchanges_within_the_least_interval(stage: 
     """However short the lifetime that a broker tells."""
     async with stage.keeper(min_interval=timedelta(seconds=10)) as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=timedelta(seconds=1)).token)
-        for _ in range(60):
-            stage.clock.advance(1)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 60 * SECOND, step=SECOND)
     times = [request.at for request in stage.fake.requests]
     assert 5 <= len(times) <= 6
     assert all(later - sooner >= timedelta(seconds=10) for sooner, later in pairwise(times))

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from mesh_refresh.keeper import (
 )
 from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS
 from mesh_refresh.keeper.runtime.spool import files
-from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, StoreUnavailable
+from mesh_refresh.stores import Busy, Cipher, MemoryStore, NoticeRow, Row, StoreUnavailable
 from mesh_refresh.testing import Delivery, FakeLogin, Fault, MfaToken
 from tests.belonging import give_own_ids, of_others
 from tests.keeper.stage import HOUR, NOTHING, FaultyStore, HangingStore, Stage
@@ -151,9 +151,16 @@ class Owners(FaultyStore):
         super().__init__(of)
         self.owners: list[str | None] = []
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         self.owners.append(owner)
-        return await super().swap(row, owner=owner, hold=hold)
+        return await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 async def test_a_late_reply_goes_into_the_row(stage: Stage, late: list[Late]) -> None:

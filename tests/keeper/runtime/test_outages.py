@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from mesh_refresh import RefreshRequest, Tokens
+from mesh_refresh import InvalidRequest, RefreshRequest, Tokens
 from mesh_refresh.keeper import AccountState, BreakerClosed, BreakerOpened, Keeper, NotReadyInTime, ReconnectRequired
 from mesh_refresh.keeper import BreakerFault as Why
+from mesh_refresh.stores import BrokerPause
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import EVER, HOUR, MINUTE, Stage
+from tests.keeper.stage import EVER, HOUR, MINUTE, SECOND, Stage
 
 FLEET, AT_ONCE = 120, 10
 BOUND = AT_ONCE + 16
@@ -64,13 +65,6 @@ async def mended(stage: Stage, secret: str, name: str) -> None:
         await stage.fake.start()
 
 
-async def minutes(stage: Stage, keeper: Keeper, count: float) -> None:
-    """Let time pass, and the keeper look at every second."""
-    for _ in range(int(count * 60)):
-        stage.clock.advance(1)
-        await keeper.refresh_due()
-
-
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_that_is_nobodys(stage: Stage, name: str) -> None:
     """For a minute and a half; then everything is as it was, and everybody is fresh."""
@@ -83,7 +77,7 @@ async def test_a_fault_that_is_nobodys(stage: Stage, name: str) -> None:
         if result is not None:
             await result
         await keeper.refresh_due()
-        await minutes(stage, keeper, 1.5)
+        await stage.pass_by(keeper, 1.5 * MINUTE, step=SECOND)
         during = stage.sent()
         assert during <= BOUND + (20 if why is Why.REFUSALS else 10 if why is Why.UNKNOWN_OUTCOMES else 0)
         assert (await keeper.summary()).held_back.get(None if why in _OF_ALL else "coinbase") is why
@@ -91,7 +85,7 @@ async def test_a_fault_that_is_nobodys(stage: Stage, name: str) -> None:
         blamed = [account for account in await stage.accounts() if account.failures]
         assert len(blamed) < {Why.REFUSALS: 20, Why.UNKNOWN_OUTCOMES: during + 1}.get(why, 1)
         await mended(stage, secret, name)
-        await minutes(stage, keeper, 4)
+        await stage.pass_by(keeper, 4 * MINUTE, step=SECOND)
         (closed,) = await stage.notes.until(BreakerClosed)
     (opened,) = stage.notes.of(BreakerOpened)
     assert (opened.fault, closed.fault) == (why, why)
@@ -126,13 +120,13 @@ async def test_a_strategy_that_raises_parks_nobody(stage: Stage) -> None:
         with pytest.raises(NotReadyInTime) as unready:
             await keeper.tokens("coinbase-0", max_wait=timedelta(seconds=1))
         assert unready.value.retry_at is not None
-        await minutes(stage, keeper, 10)
+        await stage.pass_by(keeper, 10 * MINUTE, step=SECOND)
         assert not any(account.failures for account in await stage.accounts())
         assert not any(account.unknown_since for account in await stage.accounts())
         assert (await stage.store.counts(stage.now))[0].leased == 0
         assert [request.broker for request in stage.fake.requests] == ["kraken"]
         strategy.broken = False
-        await minutes(stage, keeper, 20)
+        await stage.pass_by(keeper, 20 * MINUTE, step=SECOND)
         assert None not in {account.refreshed_at for account in await stage.accounts()}
     assert [event.fault for event in stage.notes.of(BreakerOpened)] == [Why.REJECTED]
     assert not stage.notes.of(ReconnectRequired)
@@ -154,7 +148,7 @@ async def test_a_halt_is_probed_slowly_and_seen_in_the_health(stage: Stage, name
         assert stage.sent() == (2 if name == "redirects" else 1)
         health = keeper.health()
         assert (health.ok, health.halted) == (False, FAULTS[name][1])
-        await minutes(stage, keeper, 5)
+        await stage.pass_by(keeper, 5 * MINUTE, step=SECOND)
     assert stage.sent() <= 7
 
 
@@ -190,7 +184,7 @@ async def test_a_broker_that_cools_down_starves_no_other(stage: Stage) -> None:
         assert stage.fake.exchanges["succeeded"] == 20
         await keeper.tokens("kraken-0")
         stage.fake.heal()
-        await minutes(stage, keeper, 1)
+        await stage.pass_by(keeper, MINUTE, step=SECOND)
     assert stage.fake.exchanges["succeeded"] == 80
     await stage.assert_whole()
 
@@ -211,6 +205,17 @@ async def test_callers_of_a_broker_that_cools_down_starve_no_other(stage: Stage)
         for caller in callers:
             caller.cancel()
         await asyncio.wait(callers)
+
+
+async def test_a_pause_keeps_why_and_who(stage: Stage) -> None:
+    """With the keeper's time; what is no text is refused before the store is asked."""
+    async with stage.keeper() as keeper:
+        await keeper.pause("coinbase", note="an outage", by="ann")
+        expected = {"coinbase": BrokerPause("coinbase", "an outage", "ann", stage.clock.now())}
+        for wrong in ({"note": 7}, {"by": b"ann"}):
+            with pytest.raises(InvalidRequest, match="takes a string"):
+                await keeper.pause("kraken", **wrong)
+        assert await stage.store.paused() == expected
 
 
 async def test_a_paused_broker_starves_no_other_and_goes_on_when_it_is_resumed(stage: Stage) -> None:
@@ -281,9 +286,7 @@ async def test_refusals_count_again_once_the_time_of_trust_is_over(stage: Stage)
         await added(stage, keeper, 12)
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.refuse(), times=None)
-        for _ in range(240):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 240 * MINUTE)
     assert {account.state for account in await stage.accounts()} == {AccountState.RECONNECT_REQUIRED}
     (opened,) = stage.notes.of(BreakerOpened)
     assert opened.fault is Why.REFUSALS
@@ -314,10 +317,10 @@ async def test_a_second_time_that_mesh_refuses_everybody_is_nobodys_fault_either
         stage.clock.advance(2 * HOUR)
         stage.fake.fail(Fault.refuse(), times=None)
         for ends in (False, True):
-            await minutes(stage, keeper, 6)
+            await stage.pass_by(keeper, 6 * MINUTE, step=SECOND)
             assert len(stage.notes.of(BreakerOpened)) == 1 + ends
             stage.fake.heal()
-            await minutes(stage, keeper, 3)
+            await stage.pass_by(keeper, 3 * MINUTE, step=SECOND)
             if not ends:
                 stage.clock.advance(pause)
                 stage.fake.fail(Fault.refuse(), times=None)

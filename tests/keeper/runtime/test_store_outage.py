@@ -2,7 +2,7 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ import pytest
 
 from mesh_refresh import MeshClient, NotSaved, Tokens
 from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperClosed, NotReadyInTime
-from mesh_refresh.stores import Cipher, MemoryStore, Row, StoreError, StoreUnavailable
+from mesh_refresh.stores import Cipher, MemoryStore, NoticeRow, Row, StoreError, StoreUnavailable
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeLogin
-from tests.keeper.stage import DAY, HOUR, NOTHING, FaultyStore, HangingStore, Stage
+from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, FaultyStore, HangingStore, Stage
 
 SHORT = timedelta(milliseconds=20)
 COUNT = 8
@@ -319,14 +319,21 @@ class Full(FaultyStore):
 
     has_room = False
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         stored = await self.get(row.login_id)
         brings = opened(self.cipher, row).account().tokens.refresh_token
         if not self.has_room and stored is not None and brings != stored.account().tokens.refresh_token:
             self.failures["new pair"] += 1
             self._more.set()
             raise StoreUnavailable
-        return await super().swap(row, owner=owner, hold=hold)
+        return await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 async def test_a_keeper_does_not_close_its_own_attempt_while_the_pair_is_still_to_come(stage: Stage) -> None:
@@ -403,8 +410,6 @@ async def test_a_claim_that_landed_unseen_is_found_open_and_settled(stage: Stage
         store.mute = ["claim_one"]
         with pytest.raises(NotReadyInTime):
             await keeper.tokens("a")
-        for _ in range(10):
-            stage.clock.advance(timedelta(minutes=1))
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 10 * MINUTE)
     assert stage.sent() == 1
     await stage.assert_whole()

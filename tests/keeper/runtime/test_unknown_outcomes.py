@@ -195,9 +195,7 @@ async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: St
     """Cut after the rotation: sent once more, refused, and parked at once."""
     async with stage.keeper(resend_after=SETTLE) as keeper:
         await unknown(stage, keeper, Fault.cut(after_rotation=True))
-        for _ in range(100):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 100 * MINUTE)
         (event,) = await stage.notes.until(ReconnectRequired)
     account = await stage.account()
     assert (account.state, account.reason) == (AccountState.RECONNECT_REQUIRED, Reason.REFUSED_AFTER_UNKNOWN)
@@ -335,9 +333,7 @@ async def test_one_cut_connection_parks_nobody_else(stage: Stage, replies: Repli
             await keeper.refresh("a", "acc-1", max_wait=MINUTE)
         states = [account.state for account in (await stage.login()).accounts]
         assert states == [AccountState.RECONNECT_REQUIRED, AccountState.ACTIVE, AccountState.ACTIVE]
-        for _ in range(2 * HOUR // MINUTE):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 2 * HOUR)
         for account_id in ("acc-2", "acc-3"):
             assert stage.fake.is_live((await keeper.tokens("a", account_id)).access_token)
     assert not stage.fake.sent_twice()

@@ -9,7 +9,7 @@ from attrs import evolve
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row
-from tests.keeper.stage import MINUTE, Stage
+from tests.keeper.stage import MINUTE, SharedStore, Stage
 
 OLD, NEW = Cipher.generate_key(), Cipher.generate_key()
 TEXT = "this process claims nothing more"
@@ -26,13 +26,6 @@ async def store(stage: Stage) -> MemoryStore:
     return store
 
 
-def with_key(store: MemoryStore, key: str) -> MemoryStore:
-    """The same rows, for a process with another key."""
-    other = MemoryStore(cipher=Cipher([key]), clock=store._clock)
-    other._kept, other._paused = store._kept, store._paused
-    return other
-
-
 async def rows(store: MemoryStore) -> list[Row]:
     """All of them, but for the numbers that every claim raises."""
     return [evolve(row, revision=0, attempt=0) for row in await store.rows(Page(100))]
@@ -44,7 +37,7 @@ async def test_a_worker_with_an_old_key_puts_nothing_off(
     """It stops claiming, and says so once; the row of each is as it was, and the others take them soon after."""
     before = await rows(store)
     with caplog.at_level(logging.ERROR, "mesh_refresh.keeper"):
-        async with stage.keeper(store=with_key(store, OLD), background=True) as keeper:
+        async with stage.keeper(store=SharedStore(store, Cipher([OLD])), background=True) as keeper:
             while keeper.health().ok:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
             assert any("do not open with the keys" in it for it in keeper.health().problems)
@@ -64,7 +57,7 @@ async def test_an_open_attempt_stays_open(stage: Stage, store: MemoryStore) -> N
     """A worker that cannot read the row cannot write down that its fate is unknown: the next one must."""
     assert await store.claim_one("a", "a process that died", MINUTE)
     stage.clock.advance(MINUTE)
-    async with stage.keeper(store=with_key(store, OLD)) as keeper:
+    async with stage.keeper(store=SharedStore(store, Cipher([OLD]))) as keeper:
         await keeper.refresh_due()
     stage.clock.advance(MINUTE)
     row = await store.claim_one("a", "the next", MINUTE)

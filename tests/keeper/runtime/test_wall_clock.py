@@ -1,12 +1,14 @@
 """The wall clock put forward or back: bounds are kept, and everything goes on within a look."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
-from mesh_refresh.keeper import AccountRefreshed, AccountState
-from mesh_refresh.testing import Fault
-from tests.keeper.stage import HOUR, MINUTE, Stage
+from mesh_refresh.keeper import AccountRefreshed, AccountState, copy_fleet
+from mesh_refresh.stores import MemoryStore
+from mesh_refresh.testing import Fault, Replies, Sharing
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage
 
 COUNT = 40
 
@@ -56,9 +58,7 @@ async def test_a_clock_put_back_does_not_shorten_the_wait_after_an_unknown_outco
         stage.clock.advance(2 * MINUTE - timedelta(seconds=1))
         await keeper.refresh_due()
         assert stage.sent() == 1
-        for _ in range(5):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 5 * MINUTE)
     assert stage.sent() == 2
     await stage.assert_whole()
 
@@ -73,14 +73,10 @@ async def test_failures_are_still_paced_after_a_jump(stage: Stage, jump: timedel
         await keeper.refresh_due()
         stage.clock.jump(jump)
         before = stage.sent()
-        for _ in range(300):
-            stage.clock.advance(1)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 300 * SECOND, step=SECOND)
         assert 1 <= stage.sent() - before <= 8
         stage.fake.heal()
-        for _ in range(30):
-            stage.clock.advance(MINUTE)
-            await keeper.refresh_due()
+        await stage.pass_by(keeper, 30 * MINUTE)
     assert (await stage.account()).state is AccountState.ACTIVE
     assert (await stage.account()).failures == 0
     await stage.assert_whole()
@@ -94,3 +90,51 @@ async def test_small_steps_of_the_clock_change_nothing(stage: Stage) -> None:
             stage.clock.advance(1)
             stage.clock.jump(-1)
             assert await keeper.refresh_due() == 0
+
+
+async def test_a_clock_put_right_during_an_exchange_leaves_no_sibling_due_in_years(stage: Stage) -> None:
+    """The login was claimed as a clock saw it that was years ahead; what is written counts all times anew."""
+    login = stage.fake.login("coinbase", accounts=2, sharing=Sharing.PAIR_EACH, replies_with=Replies.ASKED)
+    years = timedelta(days=3650)
+    async with stage.keeper(min_interval=NOTHING) as keeper:
+        await keeper.add("a", login.tokens)
+        stage.clock.jump(years)
+        await keeper.refresh_due()
+        stage.clock.advance(2 * HOUR)
+        async with asyncio.TaskGroup() as group:
+            gate = stage.fake.hold(after_rotation=True)
+            refreshing = group.create_task(keeper.refresh("a", "acc-1"))
+            await gate.entered.wait()
+            stage.clock.jump(-years)
+            gate.release()
+        assert stage.fake.is_live(refreshing.result().access_token)
+        due = [account.due_at for account in (await stage.login()).accounts]
+        assert all(moment is not None and moment <= stage.now + HOUR for moment in due), due
+        sent = stage.sent()
+        assert await keeper.refresh_due() == 1
+        assert stage.sent() == sent + 1
+    await stage.assert_whole()
+
+
+async def test_a_clock_put_right_during_a_copy_leaves_nothing_due_in_years(stage: Stage) -> None:
+    """The login is read by a clock that is years ahead, and written into the new store by one that is right."""
+    years, target = timedelta(days=3650), MemoryStore(clock=stage.clock)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        stage.clock.jump(years)
+        await keeper.refresh_due()
+    source, looks = FaultyStore(stage.store), FaultyStore(target)
+
+    async def put_right() -> None:
+        stage.clock.jump(-years)
+
+    async def once_it_is_claimed() -> None:
+        looks.meanwhile["read"] = put_right
+
+    source.meanwhile["claim_one"] = once_it_is_claimed
+    await copy_fleet(source, looks, clock=stage.clock)
+    assert not source.meanwhile
+    assert not looks.meanwhile
+    moved = await target.get("a")
+    assert moved is not None
+    assert all(it.due_at is not None and it.due_at <= stage.now for it in moved.accounts)

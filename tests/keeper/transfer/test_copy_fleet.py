@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
@@ -21,8 +22,10 @@ from mesh_refresh.keeper import (
     Way,
     copy_fleet,
 )
-from mesh_refresh.stores import Busy, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores.sealing import context_of_notice
 from mesh_refresh.testing import Sharing
+from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, notify, outbox_of
 from tests.keeper.stage import HOUR, FaultyStore, Once, Stage
 
 LEASE = timedelta(minutes=3)
@@ -286,6 +289,50 @@ async def test_pauses_go_over(stage: Stage, target: MemoryStore) -> None:
         assert await other.refresh_due() == 0
 
 
+async def test_notices_go_with_their_login(stage: Stage) -> None:
+    """Sealed for the new store, dead ones too, in their order; one that no key opens stays, and holds up no login."""
+    here, there = Cipher([Cipher.generate_key()]), Cipher([Cipher.generate_key()])
+    source, target = MemoryStore(cipher=here, clock=stage.clock), MemoryStore(cipher=there, clock=stage.clock)
+    async with stage.keeper(store=source) as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+    blank = [a_notice(str(number)) for number in (3, 1, 2)]
+    notices = [evolve(it, sealed=here.seal(f"text {it.id}", context_of_notice(it))) for it in blank]
+    for it in (*notices, a_notice("forged")):
+        await notify(source, it)
+    assert await claim(source) == ["3"]
+    assert await outbox_of(source).bury("3", "me")
+    assert await claim(source) == ["1"]
+    expected = await outbox_of(source).of("a")
+    for moved in (1, 0):
+        assert (await copied(stage, target, source)).moved == moved
+        found = await outbox_of(target).of("a")
+        assert [evolve(it, sealed=b"") for it in found] == [evolve(it, sealed=b"") for it in expected[:3]]
+        assert [there.open(it.sealed, context_of_notice(it)) for it in found] == ["text 3", "text 1", "text 2"]
+        assert [it.id for it in await outbox_of(source).of("a")] == ["forged"]
+
+
+@pytest.mark.parametrize("fails", ["put", "drop"])
+async def test_notices_are_moved_by_the_next_run_where_one_is_killed(
+    stage: Stage, target: MemoryStore, fails: str
+) -> None:
+    """Where one is killed after the old store was marked, or between the two outboxes: none is lost or doubled."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+    notice = a_notice("1")
+    await notify(stage.store, evolve(notice, sealed=stage.store.cipher.seal("text", context_of_notice(notice))))
+    outbox = target._outbox if fails == "put" else stage.store._outbox
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(outbox, fails, Mock(side_effect=Interrupted))
+        with pytest.raises(Interrupted):
+            await copied(stage, target)
+    await copied(stage, target)
+    assert [it.id for it in await outbox_of(target).of("a")] == ["1"]
+    assert list(await outbox_of(stage.store).of("a")) == []
+    login = await target.get("a")
+    assert login is not None
+    assert login.moving is None
+
+
 STEPS = ("insert", "swap", "read", "claim_one", "rows", "paused")
 
 
@@ -321,7 +368,7 @@ async def test_a_copy_that_is_killed_leaves_no_open_attempt(stage: Stage, target
     async with stage.keeper(strategies={"coinbase": Once()}) as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
         with pytest.raises(Interrupted):
-            await copied(stage, target, Steps(4).of(stage.store))
+            await copied(stage, target, Steps(3).of(stage.store))
         assert isinstance(await stage.store.claim_one("a", "somebody", LEASE), Busy)
         stage.clock.advance(LEASE)
         await keeper.refresh("a")
@@ -330,7 +377,7 @@ async def test_a_copy_that_is_killed_leaves_no_open_attempt(stage: Stage, target
 
 async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stage: Stage, target: MemoryStore) -> None:
     """Whatever step it comes to: the exchange of unknown end is waited for."""
-    for at in range(4, 8):
+    for at in range(3, 7):
         login_id = str(at)
         async with stage.keeper() as keeper:
             await keeper.add(login_id, stage.fake.login("coinbase", access_lifetime=HOUR).token)
@@ -343,31 +390,6 @@ async def test_what_is_open_when_a_copy_finds_it_stays_open_if_it_is_killed(stag
             with pytest.raises(NotReadyInTime):
                 await keeper.refresh(login_id, max_wait=timedelta())
     assert stage.sent() == 0
-
-
-async def test_in_a_store_that_knows_no_such_owners_an_open_attempt_is_waited_for(
-    stage: Stage, target: MemoryStore
-) -> None:
-    """One that was written before there were any."""
-    async with stage.keeper() as keeper:
-        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
-        await stage.store.claim_one("a", "killed", LEASE)
-        stage.clock.advance(LEASE)
-        assert (await copied(stage, target, OldStore(stage.store))).left == 1
-        stage.clock.advance(LEASE)
-        with pytest.raises(NotReadyInTime):
-            await keeper.refresh("a", max_wait=timedelta())
-    assert stage.sent() == 0
-
-
-class OldStore(FaultyStore):
-    """Takes all owners for such as send something."""
-
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-        return await super().claim_one(login_id, owner.replace("~", "old "), lease)
-
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
-        return await super().swap(row, owner=owner and owner.replace("~", "old "), hold=hold)
 
 
 class Interrupted(BaseException):

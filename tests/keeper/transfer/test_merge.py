@@ -5,7 +5,7 @@ from attrs import evolve
 from mesh_refresh import BrokerType, Tokens
 from mesh_refresh.keeper import Account, AccountState, Login, Reason
 from mesh_refresh.keeper.transfer.merge import joined, marked, taken_over
-from tests.keeper.making import how
+from tests.keeper.making import context
 
 
 def login(*tokens: str) -> Login:
@@ -33,9 +33,9 @@ def test_a_reply_that_came_late_after_the_move_is_taken_over() -> None:
     """Nothing was exchanged in the new store yet: the account is parked there too, with the bytes."""
     there = login("r-0")
     source = with_late(marked(there, "there"))
-    after = taken_over(source, there, how())
+    after = taken_over(source, there, context())
     assert (after.accounts[0].state, after.accounts[0].body) == (AccountState.UNREADABLE, b"late")
-    assert taken_over(source, after, how()) == after
+    assert taken_over(source, after, context()) == after
 
 
 def test_a_late_reply_beside_what_the_new_store_has_exchanged() -> None:
@@ -44,5 +44,5 @@ def test_a_late_reply_beside_what_the_new_store_has_exchanged() -> None:
     account = evolve(before.accounts[0], tokens=Tokens("coinbase", "r-1"), settled_by=3, produced_by=3)
     for body, both in ((None, b"late"), (b"there", b"there\nlate")):
         there = evolve(before, accounts=(evolve(account, body=body),))
-        after = taken_over(with_late(marked(before, "there")), there, how())
+        after = taken_over(with_late(marked(before, "there")), there, context())
         assert after.accounts == (evolve(account, body=both),)

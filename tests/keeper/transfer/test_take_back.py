@@ -66,14 +66,6 @@ async def test_no_more_than_a_hundred_are_named(stage: Stage, target: MemoryStor
     assert (await copied(stage, MemoryStore(clock=stage.clock))).elsewhere == LoginNames(150, tuple(names[:100]))
 
 
-async def test_a_store_without_an_id_is_told_from_none(stage: Stage, target: MemoryStore) -> None:
-    """One of somebody's own: what it does not have may be anywhere."""
-    target.store_id = ""
-    await moved(stage, target, "a")
-    await target.delete("a")
-    assert await copied(stage, target) == Copied(elsewhere=LoginNames(1, ("a",)))
-
-
 async def test_a_login_that_went_on_from_the_new_store_is_found_where_it_is(stage: Stage, target: MemoryStore) -> None:
     """By its name, whatever store it went to at first; what came for it goes there."""
     await moved(stage, target, "a")
@@ -90,7 +82,6 @@ async def test_a_login_that_went_on_from_the_new_store_is_found_where_it_is(stag
 async def test_two_handles_of_one_store_are_one_store(stage: Stage) -> None:
     """Also where it has no login."""
     other = FaultyStore(stage.store)
-    other.store_id = stage.store.store_id
     with pytest.raises(InvalidRequest, match="one store"):
         await copied(stage, other)
     with pytest.raises(InvalidRequest, match="the store itself"):
@@ -169,7 +160,7 @@ async def test_what_was_on_its_way_out_of_a_lost_store_comes_home_too(stage: Sta
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
     with pytest.raises(Interrupted):
-        await copied(stage, target, Steps(5).of(stage.store))
+        await copied(stage, target, Steps(4).of(stage.store))
     moving = await target.get("a")
     assert moving is not None
     assert moving.moving is not None

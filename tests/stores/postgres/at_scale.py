@@ -25,11 +25,11 @@ from tests.stores.postgres.postgres_handles import new_schema
 DAY, LEASE, LIMIT = timedelta(days=1), timedelta(minutes=2), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until,
-    sealed)
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    until, sealed)
 SELECT
     'login ' || number, 'broker ' || number % 10, 'active', $2::timestamptz + number * $3::interval, NULL, $2, 'epoch',
-    1, 0, NULL, FALSE, NULL, '\\x00'
+    1, 0, NULL, TRUE, FALSE, NULL, '\\x00'
 FROM generate_series(1, $1::int) AS number
 """
 # What the claims and settles of all workers do. A due time leaves the front of the index and comes in at its end; the

@@ -6,13 +6,13 @@ from typing import ClassVar
 import pytest
 
 from mesh_refresh.stores import Store
-from mesh_refresh.testing import StoreConformance
+from mesh_refresh.testing import OutboxConformance, RegistryConformance, StoreConformance
 from tests.stores.postgres.postgres_handles import PartitionedHandles, PostgresHandles
 
 pytestmark = pytest.mark.once
 
 
-class TestPostgresStore(StoreConformance):
+class TestPostgresStore(StoreConformance, OutboxConformance, RegistryConformance):
     kind: ClassVar[type[PostgresHandles]] = PostgresHandles
 
     @pytest.fixture(autouse=True)

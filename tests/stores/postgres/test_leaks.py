@@ -77,13 +77,13 @@ async def test_work_that_goes_well_shows_nothing(empty: Fleet, pooled: bool, mon
 
 async def test_errors_show_nothing(fleet: Fleet) -> None:
     """Of the server's, of the driver's and of our own; with the locals of every frame."""
-    await fleet.sql("ALTER TABLE {schema}.login ADD CONSTRAINT sealed CHECK (state <> 'bad')")
+    await fleet.sql("ALTER TABLE {schema}.login ADD CONSTRAINT sealed CHECK (states <> 'bad')")
     with watching(Witness()) as witness:
         async with fleet.store(url=a_url(fleet), timeout=timedelta(seconds=0.3)) as store:
             await fill(store, a_row(sealed=SEALED))
             row = await kept(store)
-            errors = [await outcome_of(store.insert(a_row("b", state="bad", sealed=SEALED)))]
-            errors += [await outcome_of(store.swap(evolve(row, state="bad", sealed=SEALED)))]
+            errors = [await outcome_of(store.insert(a_row("b", states=frozenset({"bad"}), sealed=SEALED)))]
+            errors += [await outcome_of(store.swap(evolve(row, states=frozenset({"bad"}), sealed=SEALED)))]
             async with fleet.locked():
                 verbs = (store.claim(a_demand()), store.swap(evolve(row, sealed=SEALED)), store.rows(Page(1)))
                 errors += await asyncio.gather(*verbs, return_exceptions=True)

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.once
 ROWS, LIMIT = int(os.environ.get("MESH_REFRESH_PLAN_ROWS", "100000")), 50
 _FILL = """
 INSERT INTO {schema}.login
-    (login_id, broker, state, due_at, expires_at, changed_at, epoch, revision, attempt, owner, open_before, until,
-    sealed)
+    (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, owner, sends, open_before,
+    until, sealed)
 SELECT
     'login ' || number, CASE WHEN number % 10 = 0 THEN 'rare' ELSE 'coinbase' END, 'active',
     '2026-01-01 12:00Z'::timestamptz + number * interval '1 second' - interval '12 hours', NULL,
-    '2026-01-01 00:00Z', 'epoch', 1, 0, NULL, FALSE, NULL, '\\x00'
+    '2026-01-01 00:00Z', 'epoch', 1, 0, NULL, TRUE, FALSE, NULL, '\\x00'
 FROM generate_series(1, $1::int) AS number
 """
 
@@ -152,11 +152,11 @@ async def test_statements_read_what_they_give(
         behind = a_demand(limit=LIMIT, now=NOW - timedelta(days=2))
         await claiming.claim_ahead(explained, store._sql["claim_ahead"], behind)
         explained.assert_reads_few(10_000, rows=3_000)
-        await explained.fetch(store._sql["claim_one"], "login 7", "me", span(LEASE))
+        await explained.fetch(store._sql["claim_one"], "login 7", "me", span(LEASE), True)
         explained.assert_reads_few(100)
         for many in (LIMIT, 500):
             rows = [a_row(f"login {number}") for number in range(many)]
-            await store._swap(explained, rows, ("me", LEASE))
+            await store._swap(explained, [(row, ()) for row in rows], ("me", LEASE))
             explained.assert_reads_few(20 * many)
             await store._read(explained, [row.login_id for row in rows], None)
             explained.assert_reads_few(8 * many)

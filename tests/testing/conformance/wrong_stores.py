@@ -9,8 +9,8 @@ from unicodedata import normalize
 from attrs import evolve, frozen
 
 from mesh_refresh.clock import Clock
-from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, Page, Row
-from mesh_refresh.stores.memory import _Kept
+from mesh_refresh.stores import Busy, ClaimRequest, MemoryStore, NoticeRow, Page, Row
+from mesh_refresh.stores.memory.store import _Kept
 
 MICROSECOND, NOTHING = timedelta(microseconds=1), timedelta()
 
@@ -34,8 +34,8 @@ def having(**verbs: Any) -> Callable[[Clock], MemoryStore]:
 def inserting(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
     """A store that keeps something else than it is given as a new row."""
 
-    async def insert(self: MemoryStore, row: Row) -> bool:
-        return await MemoryStore.insert(self, change(row))
+    async def insert(self: MemoryStore, row: Row, **more: Any) -> bool:
+        return await MemoryStore.insert(self, change(row), **more)
 
     return having(insert=insert)
 
@@ -43,9 +43,11 @@ def inserting(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
 def writing(change: Callable[[Row, _Kept], Row]) -> Callable[[Clock], MemoryStore]:
     """A store that writes something else than it is given."""
 
-    async def swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+    ) -> bool:
         kept = self._kept.get(row.login_id)
-        wrote = await MemoryStore.swap(self, row, owner=owner, hold=hold)
+        wrote = await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
         if wrote and kept is not None:
             kept.row = change(kept.row, kept)
         return wrote
@@ -59,9 +61,11 @@ Swap = tuple[Row, str | None, timedelta]
 def swapping(change: Callable[[Any, Row, str | None, timedelta], Swap]) -> Callable[[Clock], MemoryStore]:
     """A store that takes a swap for another one."""
 
-    async def swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+    ) -> bool:
         row, owner, hold = change(self._kept.get(row.login_id), row, owner, hold)
-        return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+        return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
     return having(swap=swap)
 
@@ -76,8 +80,8 @@ def keeping(name: str) -> Callable[[Clock], MemoryStore]:
 def leasing(by: timedelta) -> Callable[[Clock], MemoryStore]:
     """A store whose leases are longer by so much."""
 
-    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        return MemoryStore._lease(self, kept, owner, lease + by, now)
+    def lease(self: MemoryStore, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        return MemoryStore._lease(self, kept, owner, lease + by, now, sends=sends)
 
     return having(_lease=lease)
 
@@ -144,16 +148,16 @@ def releasing(change: Callable[[_Kept], object]) -> Callable[[Clock], MemoryStor
 # Verbs that are no single step.
 
 
-async def _slow_insert(self: MemoryStore, row: Row) -> bool:
+async def _slow_insert(self: MemoryStore, row: Row, **more: Any) -> bool:
     if row.login_id in self._kept:
         return False
     await asyncio.sleep(0)
     self._kept.pop(row.login_id, None)
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
-async def _half_insert(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, evolve(row, sealed=b""))
+async def _half_insert(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, evolve(row, sealed=b""), **more)
     if made:
         await asyncio.sleep(0)
         kept = self._kept[row.login_id]
@@ -161,21 +165,25 @@ async def _half_insert(self: MemoryStore, row: Row) -> bool:
     return made
 
 
-async def _slow_swap(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _slow_swap(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     fits = kept is not None and (kept.row.epoch, kept.row.revision) == (row.epoch, row.revision)
     await asyncio.sleep(0)
     if not fits or kept is None:
         return False
-    return await MemoryStore.swap(self, evolve(row, revision=kept.row.revision), owner=owner, hold=hold)
+    return await MemoryStore.swap(self, evolve(row, revision=kept.row.revision), owner=owner, hold=hold, **more)
 
 
-async def _lease_first(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _lease_first(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     if kept is not None and owner is not None and kept.owner == owner and kept.row.revision == row.revision:
         kept.owner, kept.until = None, None
         await asyncio.sleep(0)
-    return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+    return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
 
 async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
@@ -186,12 +194,14 @@ async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     return [self._lease(kept, demand.owner, demand.lease, now) for kept in chosen]
 
 
-async def _slow_claim_one(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _slow_claim_one(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept, now = self._kept.get(login_id), self._now()
     if kept is None or kept.is_taken(now):
-        return await MemoryStore.claim_one(self, login_id, owner, lease)
+        return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     await asyncio.sleep(0)
-    return self._lease(kept, owner, lease, now)
+    return self._lease(kept, owner, lease, now, sends=sends)
 
 
 class Leaves(MemoryStore):
@@ -199,10 +209,17 @@ class Leaves(MemoryStore):
 
     closed = False
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return not self.closed and await super().swap(row, owner=owner, hold=hold)
+        return not self.closed and await super().swap(row, owner=owner, hold=hold, notices=notices)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -229,66 +246,84 @@ async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
     claimed: list[Row] = []
     for it in seen:
         broker = it.row.broker
-        is_wanted = self._is_due(it, demand, now) and not {broker, "*"} & self._paused
+        is_wanted = self._is_due(it, demand, now) and not {broker, "*"} & self._paused.keys()
         if is_wanted and len(claimed) < demand.limit and taken.get(broker, 0) < demand.limit_of(broker):
             taken[broker] = taken.get(broker, 0) + 1
             claimed.append(self._lease(it, demand.owner, demand.lease, now))
     return claimed
 
 
-async def _own_again(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _own_again(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and kept.owner == owner:
         kept.until = None
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _only_due(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+async def _only_due(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
     kept = self._kept.get(login_id)
     if kept is not None and (kept.row.due_at is None or self._paused):
         return Busy(NOTHING)
-    return await MemoryStore.claim_one(self, login_id, owner, lease)
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
-async def _forgets_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _forgets_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return evolve(found, open_attempt=False) if isinstance(found, Row) else found
 
 
-async def _quiet_takes_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner.removeprefix("~"), lease)
+async def _quiet_takes_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease)
     if isinstance(found, Row):
-        self._kept[login_id].owner = owner
+        self._kept[login_id].sends = sends
     return found
 
 
-async def _quiet_is_open(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
-    if isinstance(found, Row) and owner.startswith("~"):
-        self._kept[login_id].owner = owner.removeprefix("~")
+async def _quiet_is_open(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
+    if isinstance(found, Row) and not sends:
+        self._kept[login_id].sends = True
     return found
 
 
-async def _busy_for_ever(self: MemoryStore, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
-    found = await MemoryStore.claim_one(self, login_id, owner, lease)
+async def _quiet_by_name(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends and not owner.startswith("~"))
+
+
+async def _busy_for_ever(
+    self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
+) -> Row | Busy | None:
+    found = await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     return Busy(timedelta.max) if isinstance(found, Busy) else found
 
 
 async def _makes_it(self: MemoryStore, login_id: str) -> Row | None:
     return await MemoryStore.read(self, login_id) or Row(
-        login_id, "", "", None, None, datetime.max.replace(tzinfo=UTC), b""
+        login_id, "", frozenset(), None, None, datetime.max.replace(tzinfo=UTC), b""
     )
 
 
-async def _taken_anew(self: MemoryStore, row: Row) -> bool:
+async def _taken_anew(self: MemoryStore, row: Row, **more: Any) -> bool:
     self._kept.pop(row.login_id, None)
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
-async def _normalizes(self: MemoryStore, row: Row) -> bool:
+async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
     if normalize("NFC", row.login_id) in {normalize("NFC", it) for it in self._kept}:
         return False
-    return await MemoryStore.insert(self, row)
+    return await MemoryStore.insert(self, row, **more)
 
 
 async def _deletes_free(self: MemoryStore, login_id: str) -> bool:
@@ -301,8 +336,8 @@ async def _deletes_always(self: MemoryStore, login_id: str) -> bool:
     return True
 
 
-async def _keeps_lease(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, row)
+async def _keeps_lease(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, row, **more)
     graves: dict[str, _Kept] = self.__dict__.setdefault("graves", {})
     if made and row.login_id in graves:
         old = graves[row.login_id]
@@ -316,34 +351,39 @@ async def _to_the_grave(self: MemoryStore, login_id: str) -> bool:
     return await MemoryStore.delete(self, login_id)
 
 
-async def _pauses_all(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused)
+async def _pauses_all(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     if not paused and broker == "*":
         self._paused.clear()
 
 
-async def _pauses_never(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    del self, broker, paused
+async def _pauses_never(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    del self, broker, paused, why
 
 
-async def _pauses_in_turn(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused and broker not in self._paused)
+async def _pauses_in_turn(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused and broker not in self._paused, **why)
 
 
-async def _stamps_once(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+async def _keeps_the_first_pause(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    if not paused or broker not in self._paused:
+        await MemoryStore.pause(self, broker, paused=paused, **why)
+
+
+async def _stamps_once(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
     first = self._resumed.get(broker)
-    await MemoryStore.pause(self, broker, paused=paused)
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     if first is not None:
         self._resumed[broker] = first
 
 
-async def _stamps_what_was_paused(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
+async def _stamps_what_was_paused(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
     if paused or broker in self._paused:
-        await MemoryStore.pause(self, broker, paused=paused)
+        await MemoryStore.pause(self, broker, paused=paused, **why)
 
 
-async def _stamps_pauses(self: MemoryStore, broker: str, *, paused: bool = True) -> None:
-    await MemoryStore.pause(self, broker, paused=paused)
+async def _stamps_pauses(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
+    await MemoryStore.pause(self, broker, paused=paused, **why)
     self._resumed[broker] = self._clock.now()
 
 
@@ -387,6 +427,11 @@ async def _after_too(self: MemoryStore, page: Page) -> Sequence[Row]:
     return [row for row in found if page.after is None or row.login_id >= page.after][: page.limit]
 
 
+async def _all_of_the_states(self: MemoryStore, page: Page) -> Sequence[Row]:
+    found = await MemoryStore.rows(self, evolve(page, limit=1_000_000))
+    return [row for row in found if page.states is None or page.states <= row.states][: page.limit]
+
+
 async def _hides_leased(self: MemoryStore, page: Page) -> Sequence[Row]:
     now = self._now()
     return [row for row in await MemoryStore.rows(self, page) if not self._kept[row.login_id].is_taken(now)]
@@ -397,14 +442,21 @@ class Gathers(MemoryStore):
 
     spoilt = False
 
-    async def insert(self, row: Row) -> bool:
-        made = await super().insert(row)
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        made = await super().insert(row, notices=notices)
         self.spoilt = self.spoilt or not made
         return made
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = NOTHING,
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         await asyncio.sleep(0)
-        return not self.spoilt and await super().swap(row, owner=owner, hold=hold)
+        return not self.spoilt and await super().swap(row, owner=owner, hold=hold, notices=notices)
 
 
 def _stuck(clock: Clock) -> MemoryStore:
@@ -454,8 +506,14 @@ class Shouts(MemoryStore):
         self.cipher = Upper()
 
 
-async def _with_revision(self: MemoryStore, row: Row) -> bool:
-    made = await MemoryStore.insert(self, row)
+def _all_of_one_id(clock: Clock) -> MemoryStore:
+    store = MemoryStore(clock=clock)
+    store.store_id = "the id of each of them"
+    return store
+
+
+async def _with_revision(self: MemoryStore, row: Row, **more: Any) -> bool:
+    made = await MemoryStore.insert(self, row, **more)
     if made:
         self._kept[row.login_id].row = row
     return made
@@ -467,11 +525,13 @@ def _without_hold(row: Row, kept: _Kept) -> Row:
     return row
 
 
-async def _refuses_late(self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING) -> bool:
+async def _refuses_late(
+    self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
+) -> bool:
     kept = self._kept.get(row.login_id)
     if kept is not None and owner is not None and kept.owner == owner and not kept.is_taken(self._now()):
         return False
-    return await MemoryStore.swap(self, row, owner=owner, hold=hold)
+    return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
 
 WRONG: tuple[Wrong, ...] = (
@@ -484,10 +544,12 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("deletes what is not there", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
           having(delete=_deletes_always)),
     Wrong("trims text", "test_all_text_comes_back_as_it_went_in",
-          inserting(lambda it: evolve(it, state=it.state.strip()))),
+          inserting(lambda it: evolve(it, epoch=it.epoch.strip()))),
     Wrong("takes two ids for one", "test_all_text_comes_back_as_it_went_in", having(insert=_normalizes)),
     Wrong("cuts text", "test_all_text_comes_back_as_it_went_in",
           inserting(lambda it: evolve(it, broker=it.broker[:255]))),
+    Wrong("keeps one state", "test_states_come_back_as_a_set",
+          inserting(lambda it: evolve(it, states=frozenset(sorted(it.states)[:1])))),
     Wrong("cuts what is sealed at a million bytes", "test_all_bytes_come_back_as_they_went_in",
           inserting(lambda it: evolve(it, sealed=it.sealed[:1_000_000]))),
     Wrong("cuts what is written at a million bytes", "test_all_bytes_come_back_as_they_went_in",
@@ -497,7 +559,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("keeps an expiry", "test_times_may_be_missing",
           writing(lambda it, kept: evolve(it, expires_at=it.expires_at or kept.row.changed_at))),
     Wrong("does not write the state", "test_a_swap_writes_the_row_and_raises_the_revision",
-          keeping("state")),
+          keeping("states")),
     Wrong("does not write the change time", "test_a_swap_writes_the_row_and_raises_the_revision",
           keeping("changed_at")),
     Wrong("writes the attempt", "test_a_swap_writes_the_row_and_raises_the_revision",
@@ -525,6 +587,8 @@ WRONG: tuple[Wrong, ...] = (
           having(claim_one=_quiet_is_open)),
     Wrong("gives an open attempt to who sends nothing", "test_who_sends_nothing_does_not_get_an_open_attempt",
           having(claim_one=_quiet_takes_open)),
+    Wrong("goes by the owner's name", "test_a_lease_says_itself_whether_something_is_sent",
+          having(claim_one=_quiet_by_name)),
     Wrong("ends leases by the wall clock", "test_the_wall_clock_ends_no_lease", _stuck),
     Wrong("gives no lease back", "test_a_lease_that_was_given_back_is_over",
           swapping(lambda _, row, __, hold: (row, None, hold))),
@@ -577,6 +641,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("stops at 400 leased rows", "test_leased_rows_do_not_hide_those_behind_them", having(claim=_first_400)),
     Wrong("pauses nothing", "test_a_paused_broker_is_left_out", having(pause=_pauses_never)),
     Wrong("pauses in turn", "test_a_paused_broker_is_left_out", having(pause=_pauses_in_turn)),
+    Wrong("keeps the first note", "test_a_pause_says_why_and_since_when", having(pause=_keeps_the_first_pause)),
     Wrong("stamps a broker at its pause", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_pauses)),
     Wrong("stamps a broker once", "test_a_broker_that_is_resumed_is_stamped", having(pause=_stamps_once)),
     Wrong("stamps only what was paused", "test_a_broker_that_is_resumed_is_stamped",
@@ -600,10 +665,11 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("begins a page with its id", "test_a_page_begins_after_an_id", having(rows=_after_too)),
     Wrong("lists no leased rows", "test_rows_come_as_they_are", having(rows=_hides_leased)),
     Wrong("does not filter by state", "test_pages_can_be_filtered", paging(lambda it: evolve(it, states=None))),
+    Wrong("wants all of the states", "test_a_page_has_rows_with_one_of_the_states", having(rows=_all_of_the_states)),
     Wrong("does not filter by broker", "test_pages_can_be_filtered", paging(lambda it: evolve(it, broker=None))),
     Wrong("leaves the very moment out", "test_pages_can_be_filtered",
           paging(lambda it: evolve(it, changed_since=it.changed_since and it.changed_since + MICROSECOND))),
-    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_state", counting(expired=1)),
+    Wrong("counts one too many", "test_rows_are_counted_by_broker_and_states", counting(expired=1)),
     Wrong("counts a hold as a lease", "test_leases_are_counted_while_they_last", counting(leased=1)),
     # Many at once, and endings.
     Wrong("claims in two steps", "test_no_row_is_claimed_twice", having(claim=_slow_claim)),
@@ -620,5 +686,6 @@ WRONG: tuple[Wrong, ...] = (
           lambda clock: Leaves(clock=clock)),
     Wrong("cannot be closed twice", "test_closing_does_first_what_was_asked_for",
           lambda clock: ClosesOnce(clock=clock)),
+    Wrong("has one id for all stores", "test_a_store_answers_a_ping_and_has_an_id", _all_of_one_id),
     Wrong("seals something else", "test_the_cipher_seals_and_opens", lambda clock: Shouts(clock=clock)),
 )  # fmt: skip

@@ -137,12 +137,13 @@ async def _leave_faults(fake: FakeMesh, error: Exception | None = None) -> None:
 
 async def test_a_fault_is_told_once() -> None:
     """The end of the fake tells it, so the end of its test, which forgets all faults, tells nothing."""
+    others = set(QUEUES)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         async with FakeMesh() as fake, Edge(fake) as edge:
             fake.fail(Fault.cut())
             edge.fail(EdgeFault.long_header())
-        for queue in QUEUES:
+        for queue in set(QUEUES) - others:
             queue.forget()
             tell_unused(queue)
     assert sorted(str(warning.message) for warning in told) == [

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh import InvalidRequest, Tokens, codec
 from mesh_refresh.cli.refresh.documents import continuation
-from mesh_refresh.keeper.rules.add import check_login
+from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.masking import concealed
 
 _IDS = ("login", "login_id")

@@ -13,9 +13,9 @@ from attrs import define, field
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
 from mesh_refresh.cli.fleet.logins.import_sources import open_source, read
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.enums import named_broker

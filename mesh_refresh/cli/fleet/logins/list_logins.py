@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, json_option, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import counted, one_line, say
@@ -85,7 +85,7 @@ def _documents(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[dict
 def document_of_unopened(login: UnopenedRow) -> dict[str, Any]:
     """What ``--json`` writes of a login that does not open: what the store shows of it."""
     row = login.row
-    facts = {"login": row.login_id, "broker": row.broker, "state": row.state}
+    facts = {"login": row.login_id, "broker": row.broker, "state": "+".join(sorted(row.states))}
     times = {"expires_at": _iso(row.expires_at), "due_at": _iso(row.due_at), "changed_at": _iso(row.changed_at)}
     return {**facts, "opened": False, "problem": _problem(login), **times}
 
@@ -135,7 +135,9 @@ def _rows(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[tuple[Cel
         return [_row(login, account) for account in _wanted(login, filters)]
     row = login.row
     times = row.expires_at, row.due_at
-    return [(row.login_id, row.broker, None, row.state, _problem(login), *times, None, row.changed_at)]
+    return [
+        (row.login_id, row.broker, None, "+".join(sorted(row.states)), _problem(login), *times, None, row.changed_at)
+    ]
 
 
 def _problem(login: UnopenedRow) -> str:

@@ -6,10 +6,10 @@ import click
 from attrs import define
 
 from mesh_refresh import CodeRefused, MfaPending, MfaRequired
-from mesh_refresh.cli.fleet.support import opened
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support import open_fleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, say
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, CodeSource, code_source
@@ -47,7 +47,7 @@ def mfa(
     if restart and pending:
         raise click.UsageError("--restart makes a new question, so that --pending cannot name it.")
     codes = code_source(from_stdin=code_stdin, prompt=True)
-    with OpenFleet(place, opened.client, spool=spool, spools=True) as fleet:
+    with OpenFleet(place, open_fleet.client, spool=spool, spools=True) as fleet:
         return _Answering(fleet, login, account, pending, codes).run(restart=restart)
 
 

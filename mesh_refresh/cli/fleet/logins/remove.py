@@ -2,10 +2,10 @@
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
-from mesh_refresh.cli.fleet.support.spooled import SpoolContent
+from mesh_refresh.cli.fleet.support.spool_content import SpoolContent
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import counted, one_line, say
 from mesh_refresh.cli.terminal.questions import YES, agree

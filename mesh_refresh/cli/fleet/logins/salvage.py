@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, say, system_reason
 from mesh_refresh.keeper import Account, AccountState, Login

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import json_option, store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import show, span, tell
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import one_line

@@ -7,9 +7,9 @@ from attrs import define, evolve, field
 
 from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.fleet.store.two_stores import TwoStores, name_some
-from mesh_refresh.cli.fleet.support import opened
+from mesh_refresh.cli.fleet.support import open_fleet
 from mesh_refresh.cli.fleet.support.options import duration
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import OF_A_COPY, Exit, exit_for, listed
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say
@@ -84,7 +84,7 @@ def copy(
     )
     if source == target or places[0].is_same_file(places[1]):
         raise click.UsageError("FROM and TO are the same store.")
-    policy, progress = opened.policy(lease=lease, resend_after=resend_after), _Progress(quiet=quiet)
+    policy, progress = open_fleet.policy(lease=lease, resend_after=resend_after), _Progress(quiet=quiet)
     with Loop(on_impatience=lambda: say("still finishing the logins that are under way")) as loop:
         try:
             with TwoStores(*places, loop) as stores:

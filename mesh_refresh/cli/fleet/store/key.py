@@ -3,9 +3,9 @@
 import click
 
 from mesh_refresh.cli.fleet.store.two_stores import name_some
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.keeper.runtime.spool import files

@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, counted, say
 from mesh_refresh.masking import MaskedStr

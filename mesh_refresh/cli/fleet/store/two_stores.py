@@ -1,5 +1,6 @@
 """The two stores of a copy, open for one command, and what will become of their logins: told before it begins."""
 
+from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import Self
 from attrs import define, field
 
 from mesh_refresh import MeshRefreshError
-from mesh_refresh.cli.fleet.support.place import AnyStore, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say
@@ -69,8 +70,8 @@ class TwoStores:
     def plan(self) -> str:
         """What a copy will do."""
         here = self._counts(self.source)
-        moving = sum(number for state, number in here.items() if state not in set(Way))
-        before = here.get(Way.MOVED, 0)
+        moving = here[None]
+        before = here[Way.MOVED]
         there = "is a new file, and is made" if self.target is None else self._has(self.target)
         return (
             f"{counted(moving, 'login')} of FROM go to TO, which {there}"
@@ -81,7 +82,7 @@ class TwoStores:
     def plan_back(self) -> str:
         """What taking back will do."""
         here = self._counts(self.source)
-        away = sum(here.get(way, 0) for way in Way)
+        away = here.total() - here[None]
         if self.target is None:
             there = f"TO cannot be opened ({self._why_lost}), so that all of them are taken back."
         else:
@@ -94,12 +95,13 @@ class TwoStores:
         )
 
     def _has(self, store: Store) -> str:
-        return f"has {counted(sum(self._counts(store).values()), 'login')}"
+        return f"has {counted(self._counts(store).total(), 'login')}"
 
-    def _counts(self, store: Store) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def _counts(self, store: Store) -> Counter[Way | None]:
+        """Logins by how they are moved; None: at home."""
+        found: Counter[Way | None] = Counter()
         for count in self.loop.run(store.counts(datetime.now(UTC))):
-            found[count.state] = found.get(count.state, 0) + count.logins
+            found[next((way for way in Way if way in count.states), None)] += count.logins
         return found
 
     def _went_elsewhere(self) -> bool:

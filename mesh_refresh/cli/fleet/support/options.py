@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mesh_refresh.cli.fleet.support.place import STORE_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import STORE_VARIABLE, StoreLocation
 
 SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
 

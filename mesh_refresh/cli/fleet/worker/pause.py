@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import click
 
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import say
 
@@ -60,7 +60,7 @@ def resume(brokers: tuple[str, ...], place: StoreLocation, *, everything: bool, 
     _check(brokers, everything=everything, each=each)
     with OpenFleet(place) as fleet:
         paused = fleet.run(fleet.store.paused())
-        names = [*([_ALL] if everything else []), *(sorted(paused - {_ALL}) if each else brokers)]
+        names = [*([_ALL] if everything else []), *(sorted(paused.keys() - {_ALL}) if each else brokers)]
         for name in names:
             fleet.run(fleet.keeper.resume(name))
         left = fleet.run(fleet.store.paused())

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from mesh_refresh.cli.fleet.support import opened
+from mesh_refresh.cli.fleet.support import open_fleet
 from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
-from mesh_refresh.cli.fleet.support.opened import OpenFleet
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration, spool_option, store_options
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import WORKER_EXITS, Exit, listed, worst
 from mesh_refresh.cli.terminal.messages import say
@@ -72,11 +72,11 @@ def run(
 ) -> int:
     """Refresh each login of the store before it ends, until SIGTERM or Ctrl-C."""
     wishes["lease"] = _fitting(wishes["lease"], deadline)
-    policy, tally = opened.policy(**wishes), Tally()
+    policy, tally = open_fleet.policy(**wishes), Tally()
     with logging_to_stderr(as_json=log_json, quiet=quiet):
         fleet = OpenFleet(
             place,
-            lambda: opened.client(deadline),
+            lambda: open_fleet.client(deadline),
             policy,
             background=not once,
             spool=spool,
@@ -117,7 +117,7 @@ def _once(fleet: OpenFleet, tally: Tally, tell: Callable[[str], object], *, quie
         before = fleet.run(fleet.store.counts(began))
         claimed = fleet.run(fleet.keeper.refresh_due())
         after = fleet.run(fleet.store.counts(began))
-        paused = fleet.run(fleet.store.paused())
+        paused = frozenset(fleet.run(fleet.store.paused()))
     tally.claimed(claimed)  # by now the keeper has been left, and every event was told
     left = tally.still_due(sum(it.due for it in before), sum(it.due for it in after))
     code = worst([tally.code, Exit.TRY_AGAIN if left else Exit.REFRESHED])

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mesh_refresh.clock import Clock, SystemClock
-from mesh_refresh.stores import mounts
+from mesh_refresh.stores.sqlite.connection import mounts
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _OFFSETS = Path("/proc/self/timens_offsets")

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from attrs import define, field
 
 from mesh_refresh import HttpReply, HttpRequest, InvalidRequest, MeshClient, MeshRefreshError, NotSent, RetryPolicy
-from mesh_refresh.cli.fleet.support.place import KEYS_VARIABLE, AnyStore, StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say

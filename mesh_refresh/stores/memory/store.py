@@ -7,9 +7,14 @@ from datetime import datetime, timedelta
 from attrs import define, evolve
 
 from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.stores.checks import check_notices
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.row import QUIET, Busy, ClaimRequest, Count, Page, Row, is_open
+from mesh_refresh.stores.memory.leases import microseconds_of
+from mesh_refresh.stores.memory.outbox import MemoryOutbox
+from mesh_refresh.stores.memory.registry import MemoryRegistry
+from mesh_refresh.stores.outbox import NoticeRow
+from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.store import ALL_BROKERS, Store
 
@@ -20,10 +25,17 @@ _MICROSECOND = timedelta(microseconds=1)
 class _Kept:
     row: Row
     owner: str | None = None
+    sends: bool = True
+    """Whether the owner of the last lease may send something under it."""
     until: int | None = None
     """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
     open_before: bool = False
     """Whether the last lease found an open attempt."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may have been sent under the lease, which was not given back."""
+        return self.owner is not None and self.sends
 
     def is_taken(self, now: int) -> bool:
         """Whether there is a lease or a hold."""
@@ -42,17 +54,30 @@ class MemoryStore(Store):
         """Nobody said that anything may be in plain text: nothing may leave the memory so."""
         self._clock = clock or SystemClock()
         self._kept: dict[str, _Kept] = {}
-        self._paused: set[str] = set()
+        self._paused: dict[str, BrokerPause] = {}
         self._resumed: dict[str, datetime] = {}
+        self._outbox, self._registry = MemoryOutbox(self._clock), MemoryRegistry(self._clock)
 
     def __repr__(self) -> str:
         return f"<MemoryStore of {len(self._kept)} logins>"
 
-    async def insert(self, row: Row) -> bool:
+    @property
+    def outbox(self) -> MemoryOutbox:
         """See `Store`."""
+        return self._outbox
+
+    @property
+    def registry(self) -> MemoryRegistry:
+        """See `Store`."""
+        return self._registry
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """See `Store`."""
+        check_notices(notices, row.login_id)
         if row.login_id in self._kept:
             return False
         self._kept[row.login_id] = _Kept(evolve(row, revision=1, attempt=0, open_attempt=False))
+        self._outbox.write(notices)
         return True
 
     async def read(self, login_id: str) -> Row | None:
@@ -60,14 +85,23 @@ class MemoryStore(Store):
         kept = self._kept.get(login_id)
         return None if kept is None else kept.row
 
-    async def swap(self, row: Row, *, owner: str | None = None, hold: timedelta = timedelta()) -> bool:
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
         """See `Store`."""
+        check_notices(notices, row.login_id)
         kept = self._kept.get(row.login_id)
         if kept is None or (kept.row.epoch, kept.row.revision) != (row.epoch, row.revision):
             return False
         kept.row = evolve(row, revision=row.revision + 1, attempt=kept.row.attempt, open_attempt=False)
         if owner is not None and kept.owner == owner:
             kept.owner, kept.until = None, self._now() + hold // _MICROSECOND
+        self._outbox.write(notices)
         return True
 
     async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
@@ -86,16 +120,16 @@ class MemoryStore(Store):
                 claimed.append(self._lease(kept, demand.owner, demand.lease, now))
         return claimed
 
-    async def claim_one(self, login_id: str, owner: str, lease: timedelta) -> Row | Busy | None:
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         kept, now = self._kept.get(login_id), self._now()
         if kept is None:
             return None
         if kept.until is not None and now < kept.until:
             return Busy(timedelta(microseconds=kept.until - now))
-        if owner.startswith(QUIET) and is_open(kept.owner):
+        if kept.is_open and not sends:
             return Busy(timedelta())
-        return self._lease(kept, owner, lease, now)
+        return self._lease(kept, owner, lease, now, sends=sends)
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
@@ -108,6 +142,7 @@ class MemoryStore(Store):
 
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
+        self._outbox.forget(login_id)
         return self._kept.pop(login_id, None) is not None
 
     async def rows(self, page: Page) -> Sequence[Row]:
@@ -118,32 +153,36 @@ class MemoryStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`."""
         at = self._now()
-        groups: dict[tuple[str, str], list[_Kept]] = {}
+        groups: dict[tuple[str, frozenset[str]], list[_Kept]] = {}
         for kept in self._kept.values():
-            groups.setdefault((kept.row.broker, kept.row.state), []).append(kept)
+            groups.setdefault((kept.row.broker, kept.row.states), []).append(kept)
         return [
             Count(
                 broker,
-                state,
+                states,
                 len(group),
                 sum(kept.row.expires_at is not None and kept.row.expires_at <= now for kept in group),
                 sum(kept.row.due_at is not None and kept.row.due_at <= now for kept in group),
                 min((kept.row.due_at for kept in group if kept.row.due_at is not None), default=None),
                 sum(kept.owner is not None and kept.is_taken(at) for kept in group),
             )
-            for (broker, state), group in sorted(groups.items())
+            for (broker, states), group in groups.items()
         ]
 
-    async def pause(self, broker: str, *, paused: bool = True) -> None:
+    async def pause(
+        self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
+    ) -> None:
         """See `Store`."""
-        (self._paused.add if paused else self._paused.discard)(broker)
-        if not paused:
+        if paused:
+            self._paused[broker] = BrokerPause(broker, note, by, at or self._clock.now())
+        else:
+            self._paused.pop(broker, None)
             last = self._resumed.get(broker)
             self._resumed[broker] = self._clock.now() if last is None else max(self._clock.now(), last + _MICROSECOND)
 
-    async def paused(self) -> frozenset[str]:
+    async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
-        return frozenset(self._paused)
+        return dict(self._paused)
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
@@ -153,8 +192,7 @@ class MemoryStore(Store):
         """See `Store`. Another user of this object goes on with what is in it."""
 
     def _now(self) -> int:
-        # Whole microseconds: sums of binary fractions miss the very moment at which a lease ends.
-        return round(self._clock.monotonic() * 1_000_000)
+        return microseconds_of(self._clock)
 
     def _is_due(self, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
         row = kept.row
@@ -162,9 +200,10 @@ class MemoryStore(Store):
             return False
         return row.due_at <= demand.now or row.changed_at > demand.ahead
 
-    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int) -> Row:
-        was_open = is_open(kept.owner)
-        kept.owner, kept.until, kept.open_before = owner, now + lease // _MICROSECOND, was_open
+    def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
+        was_open = kept.is_open
+        kept.owner, kept.sends, kept.open_before = owner, sends, was_open
+        kept.until = now + lease // _MICROSECOND
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)
 
@@ -178,7 +217,7 @@ def _order(kept: _Kept) -> tuple[datetime, str]:
 def _wanted(row: Row, page: Page) -> bool:
     return (
         (page.after is None or row.login_id > page.after)
-        and (page.states is None or row.state in page.states)
+        and (page.states is None or not row.states.isdisjoint(page.states))
         and (page.broker is None or row.broker == page.broker)
         and (page.changed_since is None or row.changed_at >= page.changed_since)
     )

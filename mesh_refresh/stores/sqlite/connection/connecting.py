@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from mesh_refresh.fsync import sync_folder
 from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
-from mesh_refresh.stores.sqlite.one_name import check_holders, check_name
+from mesh_refresh.stores.sqlite.connection.one_name import check_holders, check_name
 
 # Closing a file drops the locks that this process has on it through other descriptors (POSIX), SQLite's own included.
 # So no store opens the file while another one is making it.

@@ -7,9 +7,9 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from mesh_refresh.stores.sqlite.failures import closed
+from mesh_refresh.stores.sqlite.connection.failures import closed
+from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.group import Job, do
-from mesh_refresh.stores.sqlite.session import SqliteSession
 
 T = TypeVar("T")
 

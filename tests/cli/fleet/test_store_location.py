@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from mesh_refresh.cli.fleet.support.place import StoreLocation
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.stores import Cipher
 from tests.cli.conftest import mode

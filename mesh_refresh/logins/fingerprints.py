@@ -1,7 +1,7 @@
-"""How it is known that a token was seen before, without keeping it.
+"""Marks of tokens that an account has or had: they tell that a token was seen before, without keeping it. Pure.
 
-`Account.known` is a text of marks, the oldest first, each of one length: how the token was seen, then 8 bytes of its
-SHA-256 in base64. It is one text and no list because every read and write of a login carries it.
+`Account.known` is a text of marks, the oldest first, each of the same length: how the token was seen, then 8 bytes of
+its SHA-256 in base64. It is one text and no list because every read and write of a login carries it.
 """
 
 import base64
@@ -25,18 +25,18 @@ def fingerprint(token: str) -> str:
 
 
 def identity(tokens: Tokens, credential: Credential) -> str | None:
-    """The fingerprint by which tokens are known: of what an exchange spends or, without that, of any token."""
+    """The fingerprint by which tokens are known: that of their credential or, without one, of another token."""
     token = credential(tokens) or tokens.refresh_token or tokens.access_token or tokens.token_id
     return None if token is None else fingerprint(token)
 
 
 def remember_added(known: str, tokens: Tokens, credential: Credential) -> str:
-    """`known`, with every token that was added."""
+    """`known` with marks of every token of `tokens`, as added."""
     return _appended(known, _ADDED, (tokens.refresh_token, tokens.auth_token, credential(tokens)))
 
 
 def remember_rotated(known: str, old: Tokens, new: Tokens, credential: Credential) -> str:
-    """`known`, with what `new` has taken the place of."""
+    """`known` with marks of each token of `old` that `new` has replaced, as rotated away."""
     gone = (
         credential(old) if credential(old) != credential(new) else None,
         old.refresh_token if old.refresh_token != new.refresh_token else None,
@@ -46,12 +46,12 @@ def remember_rotated(known: str, old: Tokens, new: Tokens, credential: Credentia
 
 
 def was_seen(known: str, mark: str | None) -> bool:
-    """Whether a token with this fingerprint was added or rotated away, as far back as marks are kept."""
+    """Whether a token with this fingerprint was added or rotated away, among the marks that are kept."""
     return mark is not None and (_ADDED + mark in known or _ROTATED + mark in known)
 
 
 def was_rotated(known: str, mark: str | None) -> bool:
-    """Whether a token with this fingerprint was spent, as far back as marks are kept."""
+    """Whether a token with this fingerprint was rotated away: it is spent."""
     return mark is not None and _ROTATED + mark in known
 
 

@@ -10,8 +10,8 @@ import stat
 import time
 from datetime import timedelta
 
-from mesh_refresh.stores import mounts
 from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
+from mesh_refresh.stores.sqlite.connection import mounts
 
 SIDES = ("-wal", "-shm")
 """How the names of the files beside it end."""

@@ -9,14 +9,13 @@ from datetime import timedelta
 from typing import Self
 
 from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.stores import mounts
 from mesh_refresh.stores.errors import StoreUnavailable
-from mesh_refresh.stores.sqlite import connecting
-from mesh_refresh.stores.sqlite.connecting import connect, create
-from mesh_refresh.stores.sqlite.failures import closed, failure
-from mesh_refresh.stores.sqlite.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection import connecting, mounts
+from mesh_refresh.stores.sqlite.connection.connecting import connect, create
+from mesh_refresh.stores.sqlite.connection.failures import closed, failure
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
+from mesh_refresh.stores.sqlite.connection.one_name import Identity, has_it_alone, identity, identity_and_size
 from mesh_refresh.stores.sqlite.migrating import migrate
-from mesh_refresh.stores.sqlite.one_name import Identity, has_it_alone, identity, identity_and_size
 
 _log = logging.getLogger("mesh_refresh.stores")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.support.naming import check_name, is_postgres, path_of
+from mesh_refresh.cli.fleet.support.store_names import check_name, is_postgres, path_of
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.stores import Cipher, PlainText
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.one_name import SIDES
+from mesh_refresh.stores.sqlite.connection.one_name import SIDES
 
 STORE_VARIABLE = "MESH_REFRESH_STORE"
 KEYS_VARIABLE = "MESH_REFRESH_KEYS"

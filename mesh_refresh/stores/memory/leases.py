@@ -1,0 +1,34 @@
+"""Leases of MemoryStore, in whole microseconds of its clock."""
+
+from datetime import timedelta
+
+from attrs import define
+
+from mesh_refresh.clock import Clock
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds_of(clock: Clock) -> int:
+    """The monotonic clock. Whole: sums of binary fractions miss the very moment at which a lease ends."""
+    return round(clock.monotonic() * 1_000_000)
+
+
+@define
+class MemoryLease:
+    """Who has something, and until when. Without an owner, nobody gets it before the end: a hold."""
+
+    owner: str | None = None
+    until: int | None = None
+
+    def is_taken(self, now: int) -> bool:
+        """Whether there is a lease or a hold."""
+        return self.until is not None and now < self.until
+
+    def take(self, owner: str, length: timedelta, now: int) -> None:
+        """Give it to `owner`."""
+        self.owner, self.until = owner, now + length // _MICROSECOND
+
+    def end(self) -> None:
+        """It is free."""
+        self.owner = self.until = None

@@ -1,0 +1,106 @@
+-- name: free_notice
+-- Under no lease.
+(until IS NULL OR until <= clock_timestamp())
+
+-- name: notice_columns
+id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
+
+-- name: due_notices
+-- $1 owner, $2 lease in seconds, $3 now, $4 what is written after it is due as well, $5 limit. Of each login the first that
+-- is not dead, where it is due and free. That changes only when it is taken, dies or is purged, which takes its lock; and
+-- what is written later, or sent again, comes behind it: so two claims at once do not hand out two of one login.
+WITH found AS MATERIALIZED (
+    SELECT id
+    FROM {schema}.notice
+    WHERE NOT is_dead AND (due_at <= $3 OR written_at > $4) AND {free_notice}
+        AND NOT EXISTS (
+            SELECT
+            FROM {schema}.notice AS earlier
+            WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+        )
+    ORDER BY due_at, number
+    LIMIT $5
+    FOR UPDATE OF notice SKIP LOCKED
+)
+UPDATE {schema}.notice
+SET owner = $1, until = clock_timestamp() + make_interval(secs => $2), tries = tries + 1,
+    first_tried_at = coalesce(first_tried_at, $3)
+WHERE id = ANY (ARRAY(SELECT id FROM found))
+RETURNING {notice_columns}, number;
+
+-- name: take_notice
+DELETE FROM {schema}.notice
+WHERE id = $1 AND owner = $2
+RETURNING 1;
+
+-- name: give_back_notice
+UPDATE {schema}.notice
+SET due_at = $3, owner = NULL, until = NULL
+WHERE id = $1 AND owner = $2
+RETURNING 1;
+
+-- name: bury_notice
+UPDATE {schema}.notice
+SET is_dead = TRUE, owner = NULL, until = NULL
+WHERE id = $1 AND owner = $2
+RETURNING 1;
+
+-- name: resend_notice
+-- Its new number puts it behind the others.
+UPDATE {schema}.notice
+SET is_dead = FALSE, due_at = $2, tries = 0, first_tried_at = NULL, number = DEFAULT
+WHERE id = $1 AND is_dead
+RETURNING 1;
+
+-- name: page_of_notices
+SELECT {notice_columns}
+FROM {schema}.notice
+WHERE ($2::text IS NULL OR id > $2) AND ($3::boolean IS NULL OR is_dead = $3)
+    AND ($4::timestamptz IS NULL OR written_at >= $4)
+ORDER BY id
+LIMIT $1;
+
+-- name: notices_of
+SELECT {notice_columns}
+FROM {schema}.notice
+WHERE login_id = $1
+ORDER BY number;
+
+-- name: count_notices
+SELECT
+    count(*) FILTER (WHERE NOT is_dead),
+    count(*) FILTER (WHERE is_dead),
+    min(written_at) FILTER (WHERE NOT is_dead)
+FROM {schema}.notice;
+
+-- name: put_notices
+-- Those that are there already are left alone. The numbers are drawn in the order in which they are given.
+INSERT INTO {schema}.notice (id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, owner, until)
+SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, NULL, NULL
+FROM unnest(
+    $1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bytea[], $6::integer[], $7::timestamptz[],
+    $8::boolean[]
+) WITH ORDINALITY AS new ({notice_columns}, place)
+ORDER BY place
+ON CONFLICT (id) DO NOTHING
+RETURNING 1;
+
+-- name: drop_notices
+DELETE FROM {schema}.notice
+WHERE id = ANY ($1::text[])
+RETURNING 1;
+
+-- name: forget_notices
+DELETE FROM {schema}.notice
+WHERE login_id = $1;
+
+-- name: purge_notices
+DELETE FROM {schema}.notice
+WHERE due_at < $1 AND {free_notice}
+RETURNING 1;
+
+-- name: reseal_notice
+UPDATE {schema}.notice
+SET sealed = $2
+WHERE id = $1
+RETURNING 1;

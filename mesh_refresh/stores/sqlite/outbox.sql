@@ -1,0 +1,73 @@
+-- A notice is free as a row is: see claims.sql.
+
+-- name: due
+-- Of each login the first that is not dead, where it is due and free.
+SELECT number, id, login_id, due_at, written_at, sealed, tries + 1, coalesce(first_tried_at, :now), is_dead
+FROM notice
+WHERE NOT is_dead AND (due_at <= :now OR written_at > :ahead)
+    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+    AND NOT EXISTS (
+        SELECT 1
+        FROM notice AS earlier
+        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+    )
+ORDER BY due_at, number
+LIMIT :limit;
+
+-- name: lease
+UPDATE notice
+SET owner = ?, boot = ?, since = ?, until = ?, tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?)
+WHERE number = ?;
+
+-- name: take
+DELETE FROM notice
+WHERE id = ? AND owner = ?;
+
+-- name: give_back
+UPDATE notice
+SET due_at = ?, owner = NULL, boot = NULL, since = NULL, until = NULL
+WHERE id = ? AND owner = ?;
+
+-- name: bury
+UPDATE notice
+SET is_dead = 1, owner = NULL, boot = NULL, since = NULL, until = NULL
+WHERE id = ? AND owner = ?;
+
+-- name: resend
+UPDATE notice
+SET is_dead = 0, due_at = ?, tries = 0, first_tried_at = NULL, number = (SELECT max(number) + 1 FROM notice)
+WHERE id = ? AND is_dead;
+
+-- name: page
+SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
+FROM notice
+WHERE id >= :start AND id IS NOT :after AND (:is_dead IS NULL OR is_dead = :is_dead) AND written_at >= :since
+ORDER BY id
+LIMIT :limit;
+
+-- name: of
+SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
+FROM notice
+WHERE login_id = ?
+ORDER BY number;
+
+-- name: counts
+SELECT
+    count(CASE WHEN NOT is_dead THEN 1 END),
+    count(CASE WHEN is_dead THEN 1 END),
+    min(CASE WHEN NOT is_dead THEN written_at END)
+FROM notice;
+
+-- name: drop
+DELETE FROM notice
+WHERE id = ?;
+
+-- name: purge
+DELETE FROM notice
+WHERE due_at < :before
+    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''));
+
+-- name: reseal
+UPDATE notice
+SET sealed = ?
+WHERE id = ?;
