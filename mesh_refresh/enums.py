@@ -1,6 +1,6 @@
 """The enumerations of the wire contract, all of them open.
 
-Mesh adds values faster than anybody releases a library, so a value that is not listed here stays the string that
+Mesh adds values faster than libraries are released, so a value that is not listed here stays the string that
 Mesh wrote: nothing in this package refuses a reply or a broker for being new.
 
 Source: https://docs.meshconnect.com/api-reference/managed-account-authentication/refresh-auth-token

@@ -220,7 +220,7 @@ class Reply:
     """From ``Retry-After``, as a delay counted from the answer; None too where that cannot be read."""
     body: bytes = field(default=b"", repr=masked_size)
     asked_to_wait: bool = False
-    """Whether there was a ``Retry-After``, in whatever form."""
+    """Whether there was a ``Retry-After`` header, in any form."""
     fault: str | None = None
     """What was wrong with the framing, in words that quote nothing of the reply."""
     salvaged: bool = False

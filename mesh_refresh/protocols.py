@@ -39,7 +39,7 @@ class Transport(Protocol):
 
 
 class Strategy(Protocol):
-    """How tokens of one broker are refreshed. Pure: no I/O, clock or randomness; equal arguments, equal results."""
+    """How tokens of one broker are refreshed. Pure: no I/O, no clock, no randomness. Equal arguments, equal results."""
 
     def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
         """The request that refreshes `tokens`. Raises `InvalidRequest` where something is missing from them."""

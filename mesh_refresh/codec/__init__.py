@@ -1,7 +1,7 @@
-"""Bytes to messages and back, lenient where leniency keeps a token.
+"""Bytes to messages and back. Pure.
 
-A part that does not carry tokens is never worth one: a wrong type there reads as absent. Unknown fields are ignored,
-unknown enum values stay strings.
+Reading is lenient, so that no error in a reply costs its token: a field of a wrong type that carries no token reads as
+absent, unknown fields are ignored, and unknown enum values stay strings.
 """
 
 from mesh_refresh.codec.compression import BODY_LIMIT

@@ -1,4 +1,4 @@
-"""Bodies that came compressed although nobody asked for it, as proxies like to do."""
+"""Decompressing bodies. No request asks for compression, but some proxies compress all the same."""
 
 import zlib
 
@@ -11,7 +11,7 @@ _BLOCK = 4096
 
 
 def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
-    """What `body` was before compression, and whether that is all of it. None where nothing of it can be had.
+    """`body` decompressed, and whether that is all of it. None where no part of it can be decompressed.
 
     `encoding` is the value of ``Content-Encoding``, which may name several codings, the last one applied last.
     """
@@ -24,7 +24,7 @@ def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
     for _ in names:
         for window in (47, -15):  # gzip or zlib by their header, then the raw form that some servers call deflate
             found, whole = _inflated(body, window)
-            # Plain bytes may be taken for the raw form for some bytes' length: what comes of it is not JSON.
+            # The first bytes of plain text can pass for the raw form. The result is not JSON then.
             if found and (whole or window > 0 or found.lstrip()[:1] in (b"{", b"[")):
                 body = found
                 break
@@ -36,7 +36,7 @@ def decompressed(encoding: str, body: bytes) -> tuple[bytes | None, bool]:
 
 
 def inflated(body: bytes) -> bytes | None:
-    """What is in `body`, as far as it goes, where it begins like gzip or zlib, or is JSON in the raw form.
+    """The content of `body`, up to a fault, where `body` begins like gzip or zlib, or is JSON in the raw form.
 
     None where it is none of these.
     """
@@ -47,7 +47,7 @@ def inflated(body: bytes) -> bytes | None:
 
 
 def _inflated(body: bytes, window: int) -> tuple[bytes, bool]:
-    """As much as can be had, and whether the end was reached. A gzip file may have several members."""
+    """The content up to a fault, and whether the end was reached. A gzip file may have several members."""
     found = b""
     while True:
         inflate = zlib.decompressobj(window)
@@ -63,7 +63,7 @@ def _inflated(body: bytes, window: int) -> tuple[bytes, bool]:
 
 
 def _as_far_as_it_goes(body: bytes, window: int, limit: int) -> bytes:
-    """What comes before a fault in `body`, such as a check sum that does not fit: zlib gives none of it in one call."""
+    """The content before a fault in `body`, such as a wrong check sum. In one call, zlib would give none of it."""
     inflate, found, at, size = zlib.decompressobj(window), b"", 0, _BLOCK
     while at < len(body) and len(found) < limit:
         before = inflate.copy()

@@ -1,7 +1,7 @@
-"""Documents: what this package stores, and reads again after a program has stored it.
+"""Writing documents for storage, and reading them again after a program has stored them in its own way.
 
-Nothing here raises, because a frame that raises shows its locals to error trackers, and these are made of secrets: what
-is wrong comes back as None, or as a sentence.
+Nothing here raises: a frame that raises shows its locals to error trackers, and these are secrets. A document that
+cannot be read comes back as None, or as a sentence that says why.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def loads(text: object) -> MaskedDict | None:
 
 
 def read_document(text: object) -> MaskedDict | str:
-    """The JSON object in `text`, or what `text` is instead: the rest of a sentence about it."""
+    """The JSON object in `text`. Else a phrase that says what `text` is, such as "is empty"."""
     if not is_text(text):
         return instead(text, "not JSON text").why
     if isinstance(text, str | bytes | bytearray):
@@ -36,7 +36,7 @@ def read_document(text: object) -> MaskedDict | str:
 
 
 def read_mapping(document: object) -> MaskedDict | str:
-    """The names and values of a mapping of any type, likewise."""
+    """The names and values of a mapping of any type. Else a phrase that says what `document` is."""
     if type(document) is dict and "format" in document:
         return _said(MaskedDict(document))
     if type(document) is MaskedDict:
@@ -58,7 +58,7 @@ def _said(found: MaskedDict | Wrong | None) -> MaskedDict | str:
 
 
 def repeated(document: Mapping[str, Any]) -> str | None:
-    """The name of a key that stood twice in it, with different values: it is in the place of both as a `Wrong`."""
+    """The name of a key that stands twice in the JSON text, with different values; its value here is a `Wrong`."""
     return next((name for name in document if type(document[name]) is Wrong), None)
 
 

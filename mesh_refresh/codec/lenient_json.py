@@ -1,7 +1,7 @@
-"""JSON as servers write it where they break its rules, and what of it can be stored and sent again.
+"""Reading JSON that breaks the rules, and making of it a value that can be stored and sent again. Pure.
 
-What orjson refuses or rounds must not cost the token beside it: NaN, an integer over 64 bits, a control character or
-half a character in a name, bytes of another encoding, a nesting that no parser follows, a key that stands twice.
+A value that orjson refuses or rounds must not cost the token beside it: NaN, an integer over 64 bits, a control
+character or half a character in a name, bytes of another encoding, a nesting too deep for parsers, a repeated key.
 """
 
 import json
@@ -20,29 +20,29 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 """The integers that orjson reads and writes exactly."""
 _AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 _MANY_DIGITS, _MANY_BELOW_ZERO = b"0" * 20, b"-" + b"0" * 19
-"""Every other integer has one of these in it, once its digits are zeros: quicker than an expression."""
+"""The text of every other integer contains one of these, with all digits made zeros. Quicker than an expression."""
 _DIGITS = b"0" * 19
-"""Both have this in them: one look instead of two."""
+"""Both contain this: one search instead of two."""
 _DEEPEST = 100
 """orjson writes 254 levels, and a document of ours puts some around a reply's."""
 _MOST_DOUBLED = 100
-"""An object with more keys that stand twice is nobody's reply, and joining them would take for ever."""
+"""An object with more repeated keys is no reply of Mesh, and joining them would take too long."""
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 Pairs = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
 
 def read_json(body: bytes) -> tuple[Any, bool]:
-    """The JSON value of `body`, and whether it has one. What is in it can be written as JSON.
+    """The JSON value of `body`, and whether it has one. The value can be written as JSON again.
 
-    An integer over 64 bits is its digits as text, exactly; NaN and infinity are None; what lies too deep is None. Of a
-    key that stands twice, objects and lists are joined, and the last value counts that is not null or blank.
+    An integer over 64 bits becomes its digits as text. NaN, infinity and values that lie too deep become None. Of a
+    repeated key, objects and lists are joined; of other values, the last one counts that is not null or blank.
     """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _read_slowly(body)
-    # orjson rounds long integers without a word, and takes the last of a key's values.
+    # orjson silently rounds long integers, and takes the last value of a repeated key.
     zeros = body.translate(_AS_ZEROS)
     if _DIGITS in zeros and (_MANY_DIGITS in zeros or _MANY_BELOW_ZERO in zeros):
         return _read_slowly(body)
@@ -52,12 +52,12 @@ def read_json(body: bytes) -> tuple[Any, bool]:
 
 
 def parse_json(body: bytes, pairs: Pairs | None = None) -> Any:
-    """The JSON value of `body`, leniently, and not mended. Raises ValueError or RecursionError where it has none."""
+    """The JSON value of `body`, with halves of characters left in. Raises ValueError or RecursionError without one."""
     return _parse(_decoded(body), pairs)
 
 
 def _hides_tokens(value: Any, body: bytes) -> bool:
-    """Whether more tokens stand in `body` than in their places in `value`: at others, or under a key that is twice."""
+    """Whether `body` names more tokens than `value` has at their places: at other places, or under a repeated key."""
     written = body.count(b'Token"') + body.count(b'"tokenId"')
     if not written:
         return False
@@ -92,7 +92,7 @@ def _read_slowly(body: bytes) -> tuple[Any, bool]:
 
 
 def _decoded(body: bytes) -> str:
-    """`body` as text. Bytes that are none, such as a name in another encoding, become half characters."""
+    """`body` as text. Bytes of another encoding, such as those of a name, become halves of characters."""
     encoding = json.detect_encoding(body)
     try:
         return body.decode(encoding, "surrogatepass")
@@ -123,7 +123,7 @@ def _float(digits: str) -> float | None:
 
 
 def _nothing(_: str) -> None:
-    """What NaN and the infinities are read as."""
+    """The value of NaN and of the infinities: None."""
 
 
 def _joined(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _joined(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _both(first: Any, last: Any) -> Any:
-    """What a key says that stands twice."""
+    """The value of a repeated key."""
     if type(first) is dict and type(last) is dict:
         return _joined([*first.items(), *last.items()])
     if type(first) is list and type(last) is list:
@@ -147,7 +147,7 @@ def _both(first: Any, last: Any) -> Any:
 
 
 def _is_writable(value: object) -> bool:
-    """Whether it can be stored and sent again: a lone surrogate can be neither."""
+    """Whether `value` can be stored and sent again: half a character (a lone surrogate) cannot."""
     try:
         orjson.dumps(value)
     except (ValueError, TypeError, RecursionError):
@@ -156,9 +156,9 @@ def _is_writable(value: object) -> bool:
 
 
 def _mended(value: Any, name: str = "") -> Any:
-    """`value` with lone surrogates replaced: half a character of somebody's name must not cost a token.
+    """`value` with lone surrogates replaced: half a character in a person's name must not cost a token.
 
-    A token or an id that has one is left as it is, since another one would be no better: such a reply is not read.
+    In a token or an id they stay, because a changed token would be worthless. Such a reply counts as unreadable.
     """
     if type(value) is dict:
         return {_mended(key): _mended(item, key) for key, item in value.items()}
@@ -170,7 +170,7 @@ def _mended(value: Any, name: str = "") -> Any:
 
 
 def _shallow(text: str) -> str:
-    """`text` with null in the place of everything that lies deeper than `_DEEPEST`."""
+    """`text` with null in place of everything that lies deeper than `_DEEPEST`."""
     kept: list[str] = []
     begin = depth = 0
     for found in _STRING_OR_BRACKET.finditer(text):

@@ -1,6 +1,6 @@
-"""What Link hands over, read strictly: every part that has or dates a token is read, or is named in a refusal.
+"""Reading the payload that Link hands over, strictly: a part that has or dates a token is read, or an error names it.
 
-Names may be spelled in other case, with underscores, hyphens or blanks, as databases and serializers rewrite them.
+Names may be in another case, and with underscores, hyphens or blanks, as databases and serializers rewrite them.
 
 Source: https://docs.meshconnect.com/guides/web-sdk
 """
@@ -24,17 +24,17 @@ _ENDS = ("expiresInSeconds", "refreshTokenExpiresInSeconds")
 _OTHER_END = re.compile(
     r"(access|refresh)?(token)?(expires|expiry|expiration)(at|on|in|by|date|time|stamp|utc|m?s|\w*seconds)*"
 )
-"""How a name begins and goes on that dates a token in another way than Link's, or dates one account's."""
+"""A folded name that dates a token in another way than Link does, or the token of one account."""
 _PATH = re.compile(r"[.\[\]/:]+")
-"""What stands between the parts of a name that was flattened."""
+"""What separates the parts of a flattened name."""
 _AROUND = ("brokerType", *_ENDS, "tradeToken")
-"""What a row says beside the payload in it, where the payload does not."""
+"""Names that may stand around the payload, in a row of the caller's, where the payload has them not."""
 _NAMES = {
     name.lower(): name
     for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
 }
 _LINKS = ("brokerName", "brokerBrandInfo")
-"""What Link says of the broker beside the tokens."""
+"""Names of Link that describe the broker, and carry no token."""
 _ALL_NAMES = {**_NAMES, **{name.lower(): name for name in _LINKS}}
 _DEEPEST = 8
 _NO_PAYLOAD = "This is not a Link payload: "
@@ -59,9 +59,10 @@ class _Level:
 
 
 def read_link_payload(payload: object) -> LinkPayload | str:
-    """Link's ``accessTokenPayload`` or ``delayedAuth``, or one flat account, bare or inside what is around it.
+    """Read Link's ``accessTokenPayload`` or ``delayedAuth``, or one flat account, bare or inside a wrapper.
 
-    A sentence says why, where it is none of these, names no broker, has no token, or has a part that cannot be read.
+    Gives a sentence instead, which says why, where `payload` is none of these, names no broker, has no token, or has a
+    part that cannot be read. Never raises.
     """
     try:
         return _read(payload)
@@ -72,16 +73,15 @@ def read_link_payload(payload: object) -> LinkPayload | str:
 
 
 def is_link_payload(document: Mapping[str, Any]) -> bool:
-    """Whether nobody can have meant another document: it has no format, and a name that only Link's payloads have."""
+    """Whether `document` is a Link payload: it has a name that only Link uses, and no "format" as ours have."""
     names = named(document, _NAMES)
     return "format" not in names and any(name in names for name in ("brokerType", "accountTokens", *_WRAPPERS))
 
 
 def unread_keys(payload: object) -> tuple[MaskedDict, ...]:
-    """For each account that `read_link_payload` finds in `payload`: the keys around and beside it that are skipped.
+    """For each account that `read_link_payload` finds in `payload`: the caller's own keys, around and beside it.
 
-    They are the caller's own. What only Link writes, such as the broker's logo, is none of them. A key that stands
-    twice, with different values, has a `Wrong`.
+    Keys that Link writes, such as the broker's logo, are left out. A repeated key with different values has a `Wrong`.
     """
     found = object_of(payload)
     around = MaskedDict()
@@ -92,19 +92,19 @@ def unread_keys(payload: object) -> tuple[MaskedDict, ...]:
     around.update(_others(level, (*_AROUND, *_TOKENS, *_IDS, *_LINKS, "account", "accountTokens")))
     items = list_of(named(level, _NAMES).get("accountTokens"))
     entries = [object_of(item) for item in items or ()] if not isinstance(items, Wrong) else []
-    with_tokens = [it for it in entries if isinstance(it, MaskedDict) and _has_token(named(it, _NAMES))]
-    beside = [_others(it, (*_TOKENS, *_IDS, "account")) for it in with_tokens]
-    return tuple(MaskedDict({**around, **it}) for it in beside) or (around,)
+    with_tokens = [entry for entry in entries if isinstance(entry, MaskedDict) and _has_token(named(entry, _NAMES))]
+    beside = [_others(entry, (*_TOKENS, *_IDS, "account")) for entry in with_tokens]
+    return tuple(MaskedDict({**around, **others}) for others in beside) or (around,)
 
 
 def _inside(level: MaskedDict) -> MaskedDict | None:
-    """What stands in the wrapper of this level; None where it is the payload itself."""
+    """The object in the wrapper of this level; None where this is the payload itself."""
     names = named(level, _NAMES)
     return next((item for name in _WRAPPERS if (item := _wrapped(names, name)) is not None), None)
 
 
 def _others(level: MaskedDict, read: tuple[str, ...]) -> MaskedDict:
-    """Those of its keys that are none of `read`."""
+    """The keys of `level` that are not in `read`, with their values."""
     spelled = {key: next(iter(named({key: None}, _ALL_NAMES))) for key in level}
     return MaskedDict({key: level[key] for key in level if spelled[key] not in read})
 
@@ -141,7 +141,7 @@ def _read(payload: object) -> LinkPayload:
 
 
 def _unwrapped(found: MaskedDict, depth: int = 0, *, delayed: bool = False) -> _Level:
-    """The payload in `found`: that itself, or what stands in a wrapper in it."""
+    """The payload in `found`: `found` itself, or the object in a wrapper in it."""
     _refuse_format(found)
     level = named(found, _NAMES)
     inside = {name: item for name in _WRAPPERS if (item := _wrapped(level, name)) is not None}
@@ -170,19 +170,19 @@ def _wrapped(level: MaskedDict, name: str) -> MaskedDict | None:
         return None
     whole = not is_absent(level.get("brokerType"))
     if name == "accessToken" and whole and is_text(value):
-        return None  # the access token of a flat account, whatever text it is
+        return None  # the access token of a flat account, also where its text is JSON
     item = object_of(value)
     if not isinstance(item, Wrong):
         return item
     if name == "accessToken" and item.why != _LIST:
-        return None  # read as a token, and named as that where it is none
+        return None  # it is read as a token, and an error names it where it is none
     if whole and any(not is_absent(level.get(key)) for key in ("accountTokens", *_TOKENS)):
-        return None  # a column of the caller's own, by chance of that name
+        return None  # a column of the caller's, which has that name by chance
     raise _RefusedError(f"{_NO_PAYLOAD}{name} {item.why}.{_ONE_BY_ONE if item.why == _LIST else ''}")
 
 
 def _refuse_format(found: MaskedDict) -> None:
-    """For the documents of this package's own, which other functions read."""
+    """Refuse the documents of this package, which other functions read."""
     value = found.get("format")
     if is_text(value) and (name := text_of(value)) in _FORMATS:
         raise _RefusedError(f"{_NO_PAYLOAD}it is {_FORMATS[str(name)]}.")
@@ -243,7 +243,7 @@ def _account(entry: MaskedDict, path: str) -> BrokerAccountTokens:
 
 
 def _joined(listed: list[BrokerAccountTokens], top: BrokerAccountTokens) -> tuple[BrokerAccountTokens, ...]:
-    """The accounts with tokens: those of the list, or the flat one. What stands in both places is one."""
+    """The accounts with tokens: those of the list, or the flat one. An account that stands in both places is one."""
     accounts = tuple(entry for entry in listed if entry.has_token)
     beside = _beside(top, accounts)
     if not beside:
@@ -279,7 +279,7 @@ def _beside(top: BrokerAccountTokens, accounts: tuple[BrokerAccountTokens, ...])
 
 
 def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
-    """Whether they can be the same account: nothing that both say differs."""
+    """Whether both can be the same account: no field that both have differs."""
     pairs = [
         (one.access_token, top.access_token),
         (one.refresh_token, top.refresh_token),
@@ -290,7 +290,7 @@ def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
 
 
 def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None:
-    """For an end of tokens that is said in a way that nobody reads, where it is not said in Link's."""
+    """Refuse an end of tokens under a name that is not read, where Link's own name for it is missing."""
     for name in entry:
         plain = folded(name)
         if not _OTHER_END.fullmatch(plain) or (entry is values and name in _ENDS):
@@ -303,7 +303,7 @@ def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None
 
 
 def _refuse_flattened(values: MaskedDict) -> None:
-    """For a token or an id under a name that says where it stood, as tables spell what was nested."""
+    """Refuse a token or an id under a flattened name, as tables write nested fields."""
     for name in values:
         *before, last = filter(None, _PATH.split(name))
         read_as = _NAMES.get(folded(last))

@@ -1,10 +1,10 @@
-"""The door for documents as programs store and re-read them: values of any type in, JSON values out.
+"""Reading documents as programs store and re-read them: values of any type in, plain values out.
 
-A database, a file or a cache gives back what it was handed in types of its own: `Decimal`, mappings that are no `dict`,
-bytes, text in UTF-16, JSON inside of JSON. A reader of this module takes any value. It gives what was asked for, None
-where there is nothing (None, blank text), or a `Wrong`. A value that is there and cannot be read is never None.
+A database, a file or a cache returns values in types of its own: `Decimal`, mappings that are no `dict`, bytes, text in
+UTF-16, JSON inside of JSON. A reader of this module takes any value. It gives the value that was asked for, None where
+there is nothing (None, blank text), or a `Wrong`. A value that is there and cannot be read is never None.
 
-A reader raises only what a caller's own type raises when it is read. Its one caller catches that.
+A reader raises only the errors that a caller's own type raises when it is read. Its caller catches these.
 """
 
 import json
@@ -27,9 +27,9 @@ _BYTES = bytes | bytearray | memoryview
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _BETWEEN_WORDS = str.maketrans("", "", "_- ")
 _NESTED = 4
-"""So many times JSON may be the text of a JSON string: a column of JSON that was encoded twice, and some more."""
+"""How often JSON may be the text of a JSON string: as in a column of JSON that was encoded twice, and some more."""
 _NO_NUMBERS = ("bool", "bool_", "datetime64", "timedelta64")
-"""Types that Python, and numpy, take for integers."""
+"""Types that are no numbers here, though Python or numpy converts them to integers."""
 _DYNAMODB = {"S", "N", "B", "M", "L", "BOOL", "NULL", "SS", "NS", "BS"}
 
 
@@ -38,7 +38,7 @@ class Wrong:
     """A value that cannot be read."""
 
     why: str
-    """The rest of a sentence that begins with the value's name. It quotes nothing of the value."""
+    """A phrase to follow the value's name, such as "is not text". It quotes nothing of the value."""
 
 
 TWICE = Wrong("stands there twice, with different values")
@@ -60,7 +60,7 @@ def text_of(value: object) -> str | Wrong | None:
 
 
 def lifetime_of(value: object) -> timedelta | Wrong | None:
-    """Seconds as a span, from a number, from text that is one, or from a span. None for zero and less: unknown."""
+    """A span, from a number of seconds, text with such a number, or a span. None for zero and less: unknown."""
     value = _decoded(value)
     if value is None or isinstance(value, Wrong):
         return value
@@ -95,7 +95,7 @@ def whole_of(value: object) -> int | None:
 
 
 def object_of(value: object) -> MaskedDict | Wrong | None:
-    """The names and values of a mapping, or of a JSON object as text or bytes. Its values are as they were."""
+    """The names and values of a mapping, or of a JSON object as text or bytes. The values are left as they are."""
     value = json_of(value)
     if value is None:
         return None
@@ -108,7 +108,10 @@ def object_of(value: object) -> MaskedDict | Wrong | None:
 
 
 def json_of(value: object) -> object:
-    """What JSON text or bytes say, however often encoded; None for blank text; what is no text, as it is."""
+    """The value of JSON text or bytes, also where it was encoded several times. None for blank text.
+
+    A value that is neither text nor bytes is given as it is.
+    """
     for _ in range(_NESTED):
         value = _decoded(value)
         if not isinstance(value, str):
@@ -138,7 +141,7 @@ def list_of(value: object) -> list[Any] | Wrong | None:
 
 
 def named(found: Mapping[str, Any], names: Mapping[str, str]) -> MaskedDict:
-    """`found` with the keys of `names` spelled as there, whatever their case, word marks and byte order mark are."""
+    """`found` with its keys spelled as in `names`, which has them by their folded form. Other keys stay."""
     level = MaskedDict()
     for key in found:
         _put(level, names.get(folded(key), key), found[key])
@@ -146,12 +149,12 @@ def named(found: Mapping[str, Any], names: Mapping[str, str]) -> MaskedDict:
 
 
 def folded(name: str) -> str:
-    """`name` without its case, and without what stands between its words or before it."""
+    """`name` in lower case, without separators of words, blanks around it, and a byte order mark."""
     return name.strip("\ufeff \t\r\n").translate(_BETWEEN_WORDS).lower()
 
 
 def is_absent(value: object) -> bool:
-    """Whether there is nothing: None, or text or bytes that are blank."""
+    """Whether `value` is nothing: None, or text or bytes that are blank."""
     value = _decoded(value)
     return value is None or (isinstance(value, str) and is_blank(value))
 
@@ -162,7 +165,7 @@ def is_text(value: object) -> bool:
 
 
 def instead(value: object, wanted: str) -> Wrong:
-    """For a value that is something else than `wanted`: says what it is, never its content."""
+    """The `Wrong` for a value that is not what is `wanted`. It says what the value is, never its content."""
     if _is_mapping(value):
         try:
             form = _other_form(_items(value))
@@ -189,7 +192,7 @@ def _decoded(value: object) -> object:
 
 
 def _paired(text: str) -> str:
-    """`text` with two halves of a character as that: a YAML parser leaves those of JSON apart."""
+    """`text` with halves of a character joined: a YAML parser leaves apart the halves that JSON writes."""
     if text.isascii():
         return text
     try:
@@ -206,7 +209,7 @@ def _joined(pairs: list[tuple[str, Any]]) -> MaskedDict:
 
 
 def _is_mapping(value: object) -> bool:
-    """Whether it has keys, as `dict()` asks: rows of `sqlite3` and asyncpg are no `Mapping`."""
+    """Whether `value` has keys, as `dict()` tells: rows of `sqlite3` and asyncpg are no `Mapping`."""
     return isinstance(value, Mapping) or (hasattr(type(value), "keys") and hasattr(type(value), "__getitem__"))
 
 
@@ -223,7 +226,7 @@ def _items(value: Any) -> MaskedDict:
 
 
 def _put(found: MaskedDict, name: str, item: object) -> None:
-    """Of a key that comes again, what says something counts."""
+    """Set `name`. Of a repeated key, the value counts that is not absent; two different ones are a `Wrong`."""
     if name not in found or is_absent(found[name]):
         found[name] = item
     elif not is_absent(item) and not bool(found[name] == item):
@@ -231,7 +234,7 @@ def _put(found: MaskedDict, name: str, item: object) -> None:
 
 
 def _other_form(found: MaskedDict) -> Wrong | None:
-    """For a value that a database has wrapped in the name of its type."""
+    """The `Wrong` for a value that a database has wrapped in the name of its type; None where it has not."""
     if len(found) != 1:
         return None
     (key,) = found

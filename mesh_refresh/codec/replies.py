@@ -1,4 +1,4 @@
-"""A reply's bytes to the typed envelope."""
+"""Reading the bytes of a reply as the typed envelope."""
 
 import re
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ _NONE: Mapping[str, str] = {}
 
 
 def decode_reply(reply: HttpReply, *, at: datetime) -> Reply:
-    """All that can be made of a reply that came at `at`. It never raises: what it could not read, it says in `kind`."""
+    """The typed envelope of a reply that came at `at`. Never raises: `kind` says where there is no envelope."""
     if not reply.headers:
         return _decoded(reply, "identity", None, asked=False, ids=_NONE)
     found = _known_headers(reply.headers)
     encoding, asked = found.pop(_ENCODING, "identity"), found.pop(_RETRY_AFTER, None)
     wait = None if asked is None else read_retry_after(asked, at)
-    # A header is free text: what does not look like an id is left out.
+    # A header is free text: a value that does not look like an id is left out.
     if not all(map(_ID.fullmatch, found.values())):
         found = {name: value for name, value in found.items() if _ID.fullmatch(value)}
     return _decoded(reply, encoding, wait, asked=asked is not None, ids=found)
 
 
 def _known_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that are read, by the names that they have here."""
+    """The headers that are read, by their names in `_NAMES`."""
     found: dict[str, str] = {}
     for key in headers:
         name = _NAMES.get(key.lower())
@@ -60,8 +60,8 @@ def _decoded(reply: HttpReply, encoding: str, wait: timedelta | None, *, asked: 
 
 
 def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timedelta | None) -> Reply:
-    """What can still be made of a reply that is none as it stands: the one whole envelope in it, or its bytes."""
-    # More than the limit is not looked through.
+    """A reply that cannot be read as it stands: the one whole envelope in its bytes, or the bytes alone."""
+    # A body over the limit is not searched.
     text = None if len(reply.body) > BODY_LIMIT else _envelope_in(reply, body, kind)
     parsed, _ = (None, False) if text is None else read_json(text)
     body = (without_head(reply.raw) if reply.raw else body)[:BODY_LIMIT]
@@ -72,7 +72,10 @@ def _salvaged(reply: HttpReply, body: bytes, kind: BodyKind, retry_after: timede
 
 
 def _envelope_in(reply: HttpReply, body: bytes, kind: BodyKind) -> bytes | None:
-    """The reply's own, or that behind an early one which says nothing; behind any other, it may be somebody else's."""
+    """The envelope of the reply; or that behind an early reply which says nothing.
+
+    An envelope behind any other reply may answer the request of another person.
+    """
     own = find_envelope(body, reply.body) if reply.complete else None
     surplus = reply.surplus if kind is BodyKind.OTHER_JSON else b""
     return own or find_envelope(body, reply.body, raw=reply.raw, surplus=surplus)

@@ -1,7 +1,7 @@
-"""How long a server asks to wait: every form of ``Retry-After`` that is seen, read leniently.
+"""Reading ``Retry-After`` leniently, in every form that servers use. Pure.
 
-RFC 9110, section 10.2.3, has whole seconds and HTTP dates. Servers, proxies and their administrators also write
-fractions, units, quotes, lists, durations, ISO 8601 dates and Unix times. Ignoring one means to send too early.
+RFC 9110, section 10.2.3, has whole seconds and HTTP dates. Servers and proxies also write fractions, units, quotes,
+lists, durations, ISO 8601 dates and Unix times. A form that is not read means that the next request comes too early.
 """
 
 import re
@@ -13,7 +13,7 @@ LONGEST_RETRY_AFTER = timedelta(hours=1)
 """A longer ``Retry-After`` is cut to this: a mistake in a header must not stop refreshing for a year."""
 
 _LONGEST_TEXT = 200
-"""No form is longer; a header of a megabyte is not looked through."""
+"""No form is longer. The rest of a longer header is not read."""
 _FIRST_UNIX_TIME, _FIRST_UNIX_TIME_MS = 1e9, 1e12
 """A number from here on is a time and not a delay: 2001-09-09, as seconds, and as milliseconds since 1970."""
 
@@ -37,7 +37,7 @@ def read_retry_after(value: str, at: datetime) -> timedelta | None:
 
 
 def _waits(text: str, at: datetime) -> Iterator[float]:
-    """Each wait that `text` asks for, in seconds. The longest of a list is right for all who wrote it.
+    """Each wait that `text` asks for, in seconds. The longest of a list is right for every server that wrote into it.
 
     Several headers arrive as one list: a proxy adds its own to that of the server behind it.
     """
@@ -69,7 +69,7 @@ def _exact(text: str, at: datetime) -> float | None:
 
 
 def _spelled(text: str) -> Iterator[float]:
-    """Numbers with units, wherever in `text`: "30 seconds", "1m30s", "PT1M30S", "try again in 1 minute"."""
+    """Numbers with units, anywhere in `text`: "30 seconds", "1m30s", "PT1M30S", "try again in 1 minute"."""
     parts = [max(float(amount), 0.0) * _UNITS[unit.lower()] for amount, unit in _WITH_UNIT.findall(text)]
     if parts:
         yield sum(parts)

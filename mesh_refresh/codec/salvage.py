@@ -1,8 +1,8 @@
-"""Looking for Mesh's envelope in bytes that are no reply as they stand: cut, framed wrongly, coded otherwise than said.
+"""Looking for Mesh's envelope in bytes that are no reply as they stand: cut, or with wrong framing or coding. Pure.
 
-An object that closes is whole, however it was framed: where it brings tokens, or a question, it is the answer. An error
-in such bytes is not believed, since a refusal would cost a login. Only strict JSON counts, and only one envelope: where
-two different ones are found, nothing tells which of them is the answer, and none is taken.
+A JSON object that closes is whole, also where its framing was wrong. Where it brings tokens, or a question for a code,
+it is the answer. An error in such bytes is not believed, because a refusal would cost a login. Only strict JSON counts.
+Of two different envelopes none is taken, because nothing tells which of them is the answer.
 """
 
 import json
@@ -24,15 +24,15 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _CHUNK_LINE = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHUNK_LINE_INSIDE = re.compile(rb"\r?\n[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _ODD_LINE = re.compile(rb"[^\r\n{]{1,40}\r?\n")
-"""A first line that may be meant for the size of a chunk."""
+"""A first line that may be an attempt at the size of a chunk."""
 _MOST_CODINGS = 2
 _MOST_FAILURES = 100
-"""How many opening braces that close nowhere are tried: hostile bytes must not hold up the event loop."""
+"""How many opening braces without an end are tried: hostile bytes must not hold up the event loop."""
 _MOST_EFFORT = 2 * BODY_LIMIT
-"""How many characters are read in vain, in all that one reply may be meant to be: about a second's work."""
+"""How many characters are read in vain, in all readings of one reply together: about a second's work."""
 _EFFORT_OF_AN_OBJECT = 50
 _EFFORT_OF_A_DEPTH = 10_000
-"""As many characters as Python can be nested into, before it gives up."""
+"""The effort of a nesting that Python's parser gives up."""
 
 
 def is_envelope(value: dict[str, Any]) -> bool:
@@ -49,11 +49,11 @@ def holds_envelope(raw: bytes) -> bool:
 
 
 def find_envelope(*bodies: bytes, raw: bytes = b"", surplus: bytes = b"") -> bytes | None:
-    """The text of the one envelope in what may be the body of a reply, or in all that came of it.
+    """The text of the one envelope in `bodies`, which may be the body of a reply, or in `raw`, all bytes of the reply.
 
-    `surplus` is the end of `raw` where that is known to come behind the reply. None where there is no envelope, where
-    there are two different ones, where the one brings nothing, and where it stands in another reply: that begins inside
-    of this one, which is not all there, and may be the answer to somebody else.
+    `surplus` is the end of `raw` that is known to come behind the reply. None where there is no envelope, where there
+    are two different ones, where the one brings nothing, and where it stands in another reply. Such a reply begins
+    inside of this one, which is incomplete, and may be the answer to another person.
     """
     found: dict[str, tuple[dict[str, Any], bytes]] = {}
     effort = _Effort()
@@ -63,7 +63,7 @@ def find_envelope(*bodies: bytes, raw: bytes = b"", surplus: bytes = b"") -> byt
             if is_envelope(value):
                 found.setdefault(json.dumps(value, sort_keys=True), (value, written))
         if len(found) > 1 or not effort.left:
-            return None  # there may be another one in what was not looked at
+            return None  # the rest, which was not searched, may have another envelope
     return next((written for value, written in found.values() if _brings_something(value)), None)
 
 
@@ -73,7 +73,7 @@ def _brings_something(envelope: dict[str, Any]) -> bool:
 
 
 def status_in(raw: bytes) -> int:
-    """The HTTP code in the first line of the reply, behind interim ones; 0 where that has none."""
+    """The HTTP code in the first line of the reply, behind interim replies; 0 where that line has none."""
     begin = _begin(raw)
     end = raw.find(b"\n", begin)
     found = _STATUS_LINE.search(raw, begin, len(raw) if end < 0 else end)
@@ -81,7 +81,7 @@ def status_in(raw: bytes) -> int:
 
 
 def without_head(raw: bytes) -> bytes:
-    """What is behind the head of a reply as it came; all of it where no head is to be seen."""
+    """The bytes behind the head of a reply; all of `raw` where there is no head."""
     begin = _begin(raw)
     end = None if raw.startswith(b"{", begin) else _HEAD_END.search(raw, begin)
     return raw[begin if end is None else end.end() :]
@@ -94,7 +94,7 @@ def _begin(raw: bytes) -> int:
 
 
 def _up_to_another(raw: bytes, begin: int, surplus: bytes) -> bytes:
-    """`raw` up to where one more reply begins, from `begin` on, but for one that is all of `surplus`."""
+    """`raw` up to the next reply that begins at `begin` or later. A reply that is exactly `surplus` does not count."""
     behind = len(raw.rstrip()) - len(surplus)
     for another in _STATUS_LINE.finditer(raw, begin):
         if not surplus or another.start() != behind:
@@ -103,13 +103,13 @@ def _up_to_another(raw: bytes, begin: int, surplus: bytes) -> bytes:
 
 
 def each_reply(raw: bytes) -> Iterator[bytes]:
-    """The replies in what came: one begins at each first line of one."""
+    """The replies in `raw`. One begins at each status line."""
     begins = [0, *(found.start() for found in _STATUS_LINE.finditer(raw)), len(raw)]
     return (raw[begin:end] for begin, end in pairwise(begins) if raw[begin:end].strip())
 
 
 def readings(raw: bytes, *bodies: bytes) -> Iterator[bytes]:
-    """What the bytes may be meant to be. Of a coding that was named and is not there, the plain bytes are one."""
+    """Everything that the bytes may stand for: with and without chunks and compression, named in a header or not."""
     for body in dict.fromkeys((*bodies, without_head(raw))):
         for coded in _unchunked(body):
             text: bytes | None = coded
@@ -143,7 +143,7 @@ def _joined(body: bytes) -> bytes:
 
 
 class _Effort:
-    """What may still be spent on looking for an envelope."""
+    """How much work may still be spent on looking for an envelope."""
 
     __slots__ = ("left",)
 
@@ -155,9 +155,9 @@ class _Effort:
 
 
 def _objects(text: bytes, effort: _Effort) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Every JSON object in `text` that closes, with its own text, but for those inside of another one that closes.
+    """Every JSON object in `text` that closes, with its own text. Objects inside of another one are left out.
 
-    It ends where `effort` does.
+    Stops when `effort` is spent.
     """
     readable = text[: BODY_LIMIT + 1].decode("utf-8", "surrogateescape")
     at, failures = readable.find("{"), 0

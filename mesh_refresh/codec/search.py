@@ -1,4 +1,4 @@
-"""Looking for tokens in a body that is no plain success: they may be the only copy."""
+"""Looking for tokens in a body that is no plain success, because it may have the only copy of one. Pure."""
 
 import re
 from typing import Any
@@ -15,19 +15,19 @@ _TOKEN_NAMES = {"accesstoken", "refreshtoken", "authtoken", "tokenid", "token"}
 # The same names in bytes that are not JSON, with the text that follows, perhaps cut short.
 _TOKEN_FIELD = re.compile(rb'(?i)"(?:access|refresh|auth)?_?token(?:_?id)?"\s*:\s*"([^"]+)')
 _IN_A_REPLY = re.compile(rb'oken(?:Id)?"\s*:\s*"([^"]+)')
-"""The names as Mesh writes them. Asked of every reply, so it begins with plain letters, which is quick to look for."""
+"""The names as Mesh writes them. Searched in every reply, so it begins with plain letters, which is quick."""
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SMALLEST = 20
-"""Bytes of something compressed, its frame and a token in it: fewer hide none."""
+"""The least bytes of a compressed token with its frame. Fewer bytes hide none."""
 _DEEPEST = 50
 _SHORTEST = 12
 
 
 def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
-    """What stands under a token's name anywhere in the body, and whether a part that cannot be read may hide more.
+    """Every value under the name of a token, anywhere in the body, and whether an unreadable part may hide more.
 
-    Errors say which field was wrong, and so name tokens that they do not hold: outside of an error's ``content``, only
-    what looks like a token counts.
+    The text of an error names tokens that are not in it. So outside of an error's ``content``, only a value that looks
+    like a token counts.
     """
     success = 200 <= reply.http_status < 300 or not reply.http_status  # 0: its head could not be read
     if reply.kind is BodyKind.COMPRESSED:
@@ -49,15 +49,15 @@ def token_like(reply: Reply) -> tuple[frozenset[str], bool]:
 
 
 def tokens_behind(raw: bytes) -> tuple[frozenset[str], bool]:
-    """The same of bytes that came behind a reply: often more replies, head and all."""
+    """The same as `token_like`, for bytes that came behind a reply: often further replies with their heads."""
     several = [_tokens_in_one(part) for part in each_reply(raw)]
     return frozenset().union(*(tokens for tokens, _ in several)), any(hides for _, hides in several)
 
 
 def brings_token(body: bytes, encoding: str, sent: bytes) -> bool:
-    """Whether `body`, in the coding `encoding`, names a token that `sent`, its request, has not.
+    """Whether `body`, in the coding `encoding`, has a token that is not in `sent`, the body of its request.
 
-    Anything else under a success may have come in place of the answer, from an edge that does not wait for that.
+    Any other success may have come in place of the answer, from a proxy that does not wait for the server.
     """
     if encoding != "identity":
         body = decompressed(encoding, body)[0] or b""
@@ -71,7 +71,7 @@ def brings_token(body: bytes, encoding: str, sent: bytes) -> bool:
 
 
 def _plain(token: bytes) -> bytes:
-    """`token` as this package writes it: others escape more than they must."""
+    """`token` as this package writes it: other programs escape more characters."""
     try:
         return orjson.dumps(orjson.loads(b'"%b"' % token))[1:-1]
     except orjson.JSONDecodeError:
@@ -79,7 +79,7 @@ def _plain(token: bytes) -> bytes:
 
 
 def _in_bytes(body: bytes, *, success: bool) -> tuple[frozenset[str], bool]:
-    """The same of a body that is no JSON; in a reply that begins inside of it, whatever its own head says."""
+    """The same as `token_like`, for a body that is no JSON. A reply that begins inside of it counts as a success."""
     own, *others = [*each_reply(body)] or [b""]
     texts = [*readings(b"", own)]
     named = frozenset(token for text in texts for token in _named_in(text))
@@ -101,7 +101,7 @@ def _tokens_in_one(raw: bytes) -> tuple[frozenset[str], bool]:
 
 
 def _all_of_them(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, and beside it what stands under a key that comes again: a parser keeps only the last."""
+    """An object, with all values of repeated keys under "twice": a parser keeps only the last of them."""
     value = dict(pairs)
     if len(value) != len(pairs):
         value["twice"] = [{key: item} for key, item in pairs]
@@ -113,7 +113,7 @@ def _looks_like_one(text: str) -> bool:
 
 
 def _is_prose(body: bytes) -> bool:
-    """Whether a body is nothing, text or HTML, and neither the beginning of JSON nor compressed."""
+    """Whether a body is empty, text or HTML, and neither the beginning of JSON nor compressed."""
     start = body.lstrip()[:1]
     if not start or start in b"{[":
         return not start
@@ -126,7 +126,7 @@ def _named_in(text: bytes) -> list[str]:
 
 
 def _collect_tokens(value: Any, found: list[str], *, strict: bool, depth: int = 0) -> bool:
-    """Adds everything that stands under a token's name to `found`; True where not everything could be told."""
+    """Add every value under the name of a token to `found`. Gives whether a part may hide further ones."""
     if depth > _DEEPEST:
         return True
     if type(value) is str:

@@ -1,4 +1,4 @@
-"""Reading one JSON value leniently: what is not what it should be reads as absent."""
+"""Reading one JSON value leniently: a value of a wrong type reads as absent. Pure."""
 
 from datetime import timedelta
 from math import isfinite
@@ -11,19 +11,19 @@ _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
 
 
 def text(value: Any) -> str | None:
-    """Text, of whatever content."""
+    """Any text."""
     return value if type(value) is str else None
 
 
 def identifier(value: Any) -> str | None:
-    """An id or a token: text that is not blank. One written as a number is still one."""
+    """An id or a token: text that is not blank, or a whole number as its digits."""
     if type(value) is str:
         return some(value)
     return str(value) if type(value) is int else None
 
 
 def amount(value: Any) -> float | None:
-    """A number, or text that is one; None for an infinite one, and for what is not a number."""
+    """A number, or text with a number. None for infinity, and for a value that is no number."""
     if type(value) is float:
         return value if isfinite(value) else None
     if type(value) is not str:
@@ -41,7 +41,7 @@ def flag(value: Any) -> bool | None:
 
 
 def lifetime(value: Any) -> timedelta | None:
-    """Seconds as a span; None for zero, negative and absurd ones."""
+    """A number of seconds as a span. None for zero, for negative numbers, and for more than a hundred years."""
     seconds = amount(value)
     if seconds is None or not 0 < seconds <= _LONGEST_LIFETIME:
         return None
@@ -49,5 +49,5 @@ def lifetime(value: Any) -> timedelta | None:
 
 
 def auth_status(value: Any) -> AuthStatus | str | None:
-    """A member of the open enumeration, or the text that is none yet."""
+    """A member of the open enumeration, or a text that is not in it."""
     return known(AuthStatus, value) if type(value) is str else None

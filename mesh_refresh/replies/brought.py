@@ -1,7 +1,8 @@
-"""What a reply brought of each entry's tokens, and what that makes of tokens that are kept. Pure.
+"""Which fields of each entry a reply brought, and what these make of stored tokens. Pure.
 
-`Refreshed.all_tokens` has complete tokens: what the reply left out of an entry was carried over. Only what the reply
-itself brought may replace what is kept. A carried value may belong to another account, or be older than what is kept.
+`Refreshed.all_tokens` has complete tokens: fields that the reply left out of an entry were carried over. Only a field
+that the reply itself brought may replace a stored one. A carried value may belong to another account, or be older than
+the stored one.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from mesh_refresh.replies.identity import same_account
 from mesh_refresh.tokens import Tokens
 
 ACCESS = frozenset({"access_token", "token_id"})
-"""What the next call to Mesh may need as its auth token."""
+"""The fields that may have the auth token for the next call to Mesh."""
 SECRETS = ("refresh_token", "access_token", "token_id")
 """The fields of `Tokens` that an exchange may renew."""
 FIELDS = frozenset(
@@ -40,19 +41,22 @@ class Brought:
     """Names of fields of `Tokens`."""
     tokens: Tokens | None = field(default=None, repr=False)
     """The entry as it was read from the reply. A field that a strategy has changed since counts as brought. None: the
-    strategy made the entry itself, and `fields` is all that there is to know."""
+    strategy made the entry itself, and only `fields` is known."""
 
 
 def brought_fields(
     before: Tokens, all_tokens: Sequence[Tokens], asked: int | None, read: Sequence[Brought]
 ) -> tuple[frozenset[str], ...]:
-    """For each of `all_tokens`, the fields that are news.
+    """For each of `all_tokens`, the names of the fields that the reply or a strategy brought.
 
-    `read` says what the reply had. A strategy may have changed, dropped, added or reordered entries since, so each of
-    `all_tokens` is compared with the reading that it was made of. An entry without a reading is compared with `before`.
+    `read` says which fields the reply had. A strategy may have changed, dropped, added or reordered entries since, so
+    each of `all_tokens` is compared with the reading that it was made of. An entry without a reading is compared with
+    `before`.
     """
-    if len(read) == len(all_tokens) and all(it.tokens is tokens for it, tokens in zip(read, all_tokens, strict=True)):
-        return tuple([it.fields for it in read])  # as the reading made them, which is the rule
+    if len(read) == len(all_tokens) and all(
+        made.tokens is tokens for made, tokens in zip(read, all_tokens, strict=True)
+    ):
+        return tuple([reading.fields for reading in read])  # as `merging` made them, which is the common case
     readings = _readings(all_tokens, read)
     return tuple(
         [
@@ -69,7 +73,7 @@ def _readings(all_tokens: Sequence[Tokens], read: Sequence[Brought]) -> list[Bro
     for sign in _SIGNS:
         for index, tokens in enumerate(all_tokens):
             if found[index] is None:
-                place = next((place for place, it in left.items() if sign(tokens, it.tokens, index == place)), None)
+                place = next((at for at, reading in left.items() if sign(tokens, reading.tokens, index == at)), None)
                 found[index] = None if place is None else left.pop(place)
     return found
 
@@ -91,7 +95,7 @@ _SIGNS: tuple[_Sign, ...] = (
 def _changed(before: Tokens, tokens: Tokens, read: Brought) -> frozenset[str]:
     """The fields that the reply had, and those that a strategy has changed.
 
-    A refresh token of the whole login, which no entry had, stays that in whatever form a strategy gives it.
+    A refresh token of the whole login, which the entry had not, does not become the entry's own by such a change.
     """
     names = read.fields
     if read.tokens is not None:
@@ -111,15 +115,15 @@ def _news(before: Tokens, tokens: Tokens, *, is_asked: bool) -> frozenset[str]:
 
 
 def changed_fields(old: Tokens, new: Tokens) -> frozenset[str]:
-    """The fields of `new` that have another value than those of `old`; what `new` has not is none of them."""
+    """The names of the fields of `new` with another value than in `old`. A field that is None in `new` is left out."""
     return frozenset(name for name in FIELDS if getattr(new, name) not in (None, getattr(old, name)))
 
 
 def adopt(stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool) -> Tokens:
-    """`stored` with the fields of `fresh` that were `brought`; a lifetime stays with its token. Your `ref` stays.
+    """`stored` with the fields of `fresh` that were `brought`. A lifetime stays with its token. Your `ref` stays.
 
-    `own`: `fresh` is of the account asked for, so what it carries is of this account. `stored` takes it where it has
-    nothing itself. Another entry carries no token of its account.
+    `own`: `fresh` is of the account asked for, so the fields carried over are of this account too. `stored` takes those
+    that it lacks. In any other entry, no token carried over is of the entry's account.
     """
     access, token_id, expires_at = _access(stored, fresh, brought, own=own)
     refresh, refresh_ends = _refresh(stored, fresh, brought, own=own)
@@ -141,7 +145,7 @@ def adopt(stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool) 
 
 
 def _newest(name: str, stored: Tokens, fresh: Tokens, brought: frozenset[str]) -> Any:
-    """A field that belongs to the login, or to no token: what is stored, unless there is none or it is news."""
+    """A field that belongs to no token of the account: the stored value, unless there is none or it was brought."""
     old, new = getattr(stored, name), getattr(fresh, name)
     return new if new is not None and (old is None or name in brought) else old
 
@@ -149,7 +153,7 @@ def _newest(name: str, stored: Tokens, fresh: Tokens, brought: frozenset[str]) -
 def _access(
     stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool
 ) -> tuple[str | None, str | None, datetime | None]:
-    """Access token, token id and their end."""
+    """The access token and token id to store, and their end."""
     if not brought & ACCESS and (stored.auth_token is not None or not own):
         moved = "expires_at" in brought and fresh.auth_token == stored.auth_token
         return stored.access_token, stored.token_id, fresh.expires_at if moved else stored.expires_at
@@ -157,7 +161,7 @@ def _access(
     if ends is None and fresh.auth_token == stored.auth_token:
         ends = stored.expires_at
     if "token_id" in brought and "access_token" not in brought:
-        # A new token id stands in the place of an access token: that would be taken for the newer one.
+        # A new token id takes the place of the old access token, which would be taken for the newer one.
         return stored.access_token if fresh.token_id == stored.token_id else None, fresh.token_id, ends
     return fresh.access_token, fresh.token_id if "token_id" in brought else stored.token_id or fresh.token_id, ends
 
@@ -165,7 +169,7 @@ def _access(
 def _refresh(
     stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool
 ) -> tuple[str | None, datetime | None]:
-    """Refresh token and its end."""
+    """The refresh token to store, and its end."""
     if "refresh_token" not in brought and (stored.refresh_token is not None or not own):
         moved = "refresh_token_expires_at" in brought and fresh.refresh_token == stored.refresh_token
         return stored.refresh_token, fresh.refresh_token_expires_at if moved else stored.refresh_token_expires_at

@@ -1,8 +1,8 @@
 """Which account each entry of a reply is of: one rule for the client, the keeper and the CLI. Pure.
 
-An entry is of the account that it names: by account id, and only where that finds none by Mesh's. An entry that names
-none is known by the tokens in it, or because one entry and one account are left. Every other one stays unclear: it is
-of the login, and is given to no account that has an id, because that could be another one.
+An entry is of the account that it names: by account id, and only where that finds no account, by Mesh's id. An entry
+without a name is known by the tokens in it, or because one entry and one account are left. Any other entry stays
+unclear: it is of the login, and is given to no account that has an id, because it could be of another one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ _SECRETS = ("refresh_token", "access_token", "token_id")
 
 
 class Named(Protocol):
-    """What may say which account it is of: `Tokens`, or a `BrokerAccount` of a reply."""
+    """A value that may name its account: `Tokens`, or a `BrokerAccount` of a reply."""
 
     @property
     def account_id(self) -> str | None:
@@ -28,14 +28,17 @@ class Named(Protocol):
 
 
 def same_account(one: Named, other: Named) -> bool:
-    """Whether both are of one account, by their ids; an account id says more than Mesh's."""
+    """Whether both name one account. Where both have an account id, Mesh's id does not count."""
     if one.account_id and other.account_id:
         return one.account_id == other.account_id
     return bool(one.mesh_account_id) and one.mesh_account_id == other.mesh_account_id
 
 
 def whose(fresh: Named, known: Sequence[Named]) -> int | None:
-    """Which of `known` is of the account of `fresh`: by account id, and only where that finds none by Mesh's."""
+    """The index of the one of `known` that is of the account of `fresh`, by its ids; None where there is none.
+
+    By account id, and only where that finds none, by Mesh's id.
+    """
     for index, tokens in enumerate(known):
         if fresh.account_id and tokens.account_id == fresh.account_id:
             return index
@@ -43,14 +46,14 @@ def whose(fresh: Named, known: Sequence[Named]) -> int | None:
 
 
 def contradicts(one: Named, other: Named) -> bool:
-    """Whether both are known by an id of the same kind, and these differ."""
+    """Whether both have an id of the same kind, and these differ. Then they are of different accounts."""
     if one.account_id and other.account_id:
         return one.account_id != other.account_id
     return bool(one.mesh_account_id and other.mesh_account_id and one.mesh_account_id != other.mesh_account_id)
 
 
 def has_id(tokens: Named) -> bool:
-    """Whether it is known which account of its login they are of."""
+    """Whether `tokens` name their account."""
     return bool(tokens.account_id or tokens.mesh_account_id)
 
 
@@ -72,9 +75,9 @@ class Owners:
     """Which account each entry is of."""
 
     of: tuple[int | None, ...]
-    """For each entry the index of its account. None: its name is new, or it is unclear."""
+    """For each entry the index of its account. None: it names a new account, or is unclear."""
     unclear: tuple[int, ...]
-    """The entries without a name which nothing gives to an account."""
+    """The indexes of the entries without a name that are of no account in particular."""
 
 
 def owners(
@@ -86,8 +89,8 @@ def owners(
 ) -> Owners:
     """Which of `accounts` each of `entries` is of.
 
-    `accounts` have the tokens that were stored before the reply. `given` has what is known already: the account asked
-    for. Only `eligible` accounts can be the one that is left; None: all of them.
+    `accounts` have the tokens that were stored before the reply. `given` maps entries to accounts that are known
+    already: the one that was asked for. `eligible` are the accounts that can be the last one left; None: all of them.
     """
     found: list[int | None] = [(given or {}).get(index) for index in range(len(entries))]
     for index, entry in enumerate(entries):
@@ -97,7 +100,7 @@ def owners(
     _find_the_last(entries, accounts, found, range(len(accounts)) if eligible is None else eligible)
     for index, entry in enumerate(entries):
         if found[index] is None and not has_id(entry):
-            # A second copy of a pair that is an account's already is no account of its own.
+            # A second copy of a pair that belongs to an account is no further account.
             copies = (place for other, place in zip(entries, found, strict=True) if is_same_pair(entry, other))
             found[index] = next((place for place in copies if place is not None), None)
     unclear = tuple(index for index, entry in enumerate(entries) if found[index] is None and not has_id(entry))
@@ -105,7 +108,10 @@ def owners(
 
 
 def entry_of(account: Tokens, entries: Sequence[Tokens], *, may_be_last: bool) -> int | None:
-    """Which of `entries` is of `account`: by its name, by its tokens or, where it `may_be_last`, because it is left."""
+    """The index of the one of `entries` that is of `account`; None where there is none.
+
+    By its name, by its tokens or, where it `may_be_last`, because it is the only one left.
+    """
     if (named := whose(account, entries)) is not None:
         return named
     found = owners(entries, [account], eligible=None if may_be_last else ()).of
@@ -113,7 +119,7 @@ def entry_of(account: Tokens, entries: Sequence[Tokens], *, may_be_last: bool) -
 
 
 def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found: list[int | None]) -> None:
-    """An entry that repeats a token stored for one account, which no other entry repeats, is that account's."""
+    """Give an entry to the account whose stored token it repeats, where no other account or entry has that token."""
     repeats: dict[int, list[int]] = {}
     for index, entry in enumerate(entries):
         if found[index] is None:
@@ -132,7 +138,7 @@ def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found:
 def _find_the_last(
     entries: Sequence[Tokens], accounts: Sequence[Tokens], found: list[int | None], eligible: Collection[int]
 ) -> None:
-    """Where exactly one entry and one account are left, and no id speaks against it, they belong together."""
+    """Give the entry to the account where exactly one of both is left, and their ids do not contradict."""
     left = [index for index in eligible if index not in found]
     if len(left) != 1:
         return

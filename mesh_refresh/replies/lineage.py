@@ -1,4 +1,4 @@
-"""Which tokens came after which: lineage goes by what an exchange spends, which a strategy says. Pure."""
+"""Which tokens came after which, by the credential: what an exchange of them spends, as their strategy says. Pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,12 +12,15 @@ Credential = Callable[[Tokens], str | None]
 
 
 def refresh_token_of(tokens: Tokens) -> str | None:
-    """What most brokers spend."""
+    """The credential at most brokers."""
     return tokens.refresh_token
 
 
 def successor(all_tokens: Sequence[Tokens], asked: int | None, credential: Credential) -> Tokens | None:
-    """Whose tokens came after the spent ones: those of the account asked for, or the only ones there are."""
+    """The tokens with the credential that came after the spent one; None where the reply does not tell.
+
+    Those of the account asked for. Where it has none, those of the only credential in the reply.
+    """
     own = next((tokens for index, tokens in enumerate(all_tokens) if index == asked), None)
     if own is not None and credential(own) is not None:
         return own
@@ -26,7 +29,7 @@ def successor(all_tokens: Sequence[Tokens], asked: int | None, credential: Crede
 
 
 def pass_on(stored: Tokens, spent: str | None, new: Tokens | None, credential: Credential) -> Tokens:
-    """`stored` with the token of `new` that came after the `spent` one, where `stored` has that; all else stays."""
+    """`stored` with the credential of `new`, where it has the `spent` one. Its other fields stay."""
     if new is None or spent is None or credential(stored) != spent:
         return stored
     candidates: tuple[dict[str, Any], ...] = (

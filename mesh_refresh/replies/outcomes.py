@@ -1,4 +1,4 @@
-"""What came of an exchange: outcomes that are expected are values, and the errors here carry one."""
+"""Outcomes of an exchange. Expected ones are values; the errors here carry tokens or bytes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -23,75 +23,75 @@ _MOST_BITS = 63
 
 @frozen
 class Refreshed:
-    """The exchange succeeded. Save every one of `all_tokens`, each with `onto`: the old ones may be spent."""
+    """The exchange succeeded. Save each of `all_tokens` with `onto`: the old tokens may be spent."""
 
     before: Tokens
     """What was sent."""
     all_tokens: tuple[Tokens, ...]
-    """Every account that the reply renewed, each with all that it left out carried over."""
+    """The tokens of every account that the reply renewed. Fields that it left out are carried over."""
     reply: Reply
     """The typed envelope, with accounts and balances."""
     asked: int | None = field(default=0, repr=False)
-    """Where in `all_tokens` the account asked for is; None where the reply has it not."""
+    """The index in `all_tokens` of the account asked for; None where the reply does not have it."""
     read: tuple[Brought, ...] = field(default=(), repr=False)
-    """For each of `all_tokens`, which of its fields the reply had. Reading the reply fills it in. See `brought`."""
+    """For each of `all_tokens`, the fields that the reply had. Set where a reply is read; use `brought`."""
     shared: int | None = field(default=None, repr=False)
-    """Where in `all_tokens` a pair is that serves every account of the login: the reply has it several times, and names
-    no account. None: there is no such pair."""
+    """The index in `all_tokens` of a pair that serves every account of the login: the reply has it several times, and
+    names no account. None: there is no such pair."""
 
     @property
     def brought(self) -> tuple[frozenset[str], ...]:
-        """For each of `all_tokens`, the names of its fields that are news; all others were carried over.
+        """For each of `all_tokens`, the names of the fields that the reply had, or that a strategy has changed since.
 
-        News is what the reply had, and what a strategy has changed since.
+        All other fields were carried over from `before`.
         """
         return brought_fields(self.before, self.all_tokens, self.asked, self.read)
 
     def onto(self, stored: Tokens) -> Tokens:
-        """What to save for the account of `stored`, which are the tokens that you keep for it.
+        """What to save for an account of the login. `stored` are the tokens that you keep for it.
 
-        What the reply brought for this account replaces what is stored, and the rest of `stored` stays. A stored
+        Fields that the reply brought for this account replace the stored ones, and the other fields stay. A stored
         refresh token that equals the one just spent becomes the new one, also where the reply left the account out.
-        Where you have nothing of an account yet, give its entry of `all_tokens`: that comes back as it is.
+        For an account that you do not store yet, give its entry of `all_tokens`: it comes back as it is.
         """
         return onto(stored, self.before, self.all_tokens, self.asked, self.brought, shared=self.shared)
 
     @property
     def tokens(self) -> Tokens:
-        """The account asked for. Raises `AccountNotInReply` where the reply renewed only others."""
+        """The tokens of the account asked for. Raises `AccountNotInReply` where the reply renewed only others."""
         if self.asked is None:
             raise AccountNotInReply(self)
         return self.all_tokens[self.asked]
 
     def unwrap(self) -> Self:
-        """This outcome: nothing more is needed."""
+        """Returns this outcome. See `MfaRequired.unwrap`, which raises."""
         return self
 
 
 @frozen
 class MfaRequired:
-    """The broker wants a code. This is the continuation: it holds live tokens, so keep it where tokens are kept.
+    """The broker asks for a code. This is the continuation: it holds live tokens, so keep it where tokens are kept.
 
-    Hand it to `MeshClient.submit_mfa` with the code, in this process or another one (`to_json`, `from_json`).
+    Hand it to `MeshClient.submit_mfa` with the code, in this process or in another one (`to_json`, `from_json`).
     """
 
     before: Tokens
     """What was sent."""
     tokens: Tokens
-    """The old tokens, with whatever the first reply renewed."""
+    """The old tokens, with the fields that the first reply renewed."""
     all_tokens: tuple[Tokens, ...]
-    """Every account that the first reply renewed; often none."""
+    """The tokens of every account that the first reply renewed; often none."""
     reply: Reply
     """The typed envelope."""
     access_token: str | None = field(default=None, repr=masked)
-    """What the second request carries: the access token of the first reply, wherever the reply put it, or the one in
-    force where the reply had none."""
+    """The access token for the second request: that of the first reply, at any place of it, or the old one where the
+    reply had none."""
     read: tuple[Brought, ...] = field(default=(), repr=False)
-    """For each of `all_tokens`, which of its fields the reply had. Reading the reply fills it in. See `brought`."""
+    """For each of `all_tokens`, the fields that the reply had. Set where a reply is read; use `brought`."""
 
     @property
     def asked(self) -> int | None:
-        """Where in `all_tokens` the account asked for is; None where the first reply has it not."""
+        """The index in `all_tokens` of the account asked for; None where the first reply does not have it."""
         for index, tokens in enumerate(self.all_tokens):
             if tokens == self.tokens:
                 return index
@@ -102,24 +102,24 @@ class MfaRequired:
 
     @property
     def brought(self) -> tuple[frozenset[str], ...]:
-        """For each of `all_tokens`, the names of its fields that are news, as in `Refreshed.brought`."""
+        """For each of `all_tokens`, the names of the fields that were brought, as in `Refreshed.brought`."""
         return brought_fields(self.before, self.all_tokens, self.asked, self.read)
 
     def onto(self, stored: Tokens) -> Tokens:
-        """What to save for the account of `stored`, as in `Refreshed.onto`. Often the first reply renews nothing."""
+        """What to save for an account of the login, as in `Refreshed.onto`. Often the first reply renews nothing."""
         return onto(stored, self.before, self.all_tokens, self.asked, self.brought)
 
     @property
     def display_message(self) -> str | None:
-        """What Mesh suggests to show to the person."""
+        """The text that Mesh suggests to show to the person."""
         return self.reply.display_message
 
     def unwrap(self) -> Refreshed:
-        """Raises `MfaPending`: there is nothing to unwrap before the code was given."""
+        """Raises `MfaPending`: there are no fresh tokens before the code."""
         raise MfaPending(self)
 
     def to_json(self) -> str:
-        """The continuation as a JSON document, secrets in plain text. It has the reply's envelope, not its body."""
+        """The continuation as a JSON document, secrets in plain text. It has the reply without its body."""
         reply: Reply | None = self.reply  # none where a strategy of the user's has made this without one
         document = MaskedDict(
             format=_DOCUMENT,
@@ -153,21 +153,21 @@ def _continuation(document: MaskedDict) -> MfaRequired:
     if access_token is not None and not isinstance(access_token, str):
         raise TypeError
     all_tokens = tuple(Tokens.from_document(tokens) for tokens in document["all_tokens"])
-    brought: list[list[str]] = document.get("brought") or []  # documents of before have none
+    brought: list[list[str]] = document["brought"]
     return MfaRequired(
         Tokens.from_document(document["before"]),
         Tokens.from_document(document["tokens"]),
         all_tokens,
         _read_reply(MaskedDict(document["reply"])),
         some(access_token),
-        tuple(Brought(FIELDS.intersection(names), it) for names, it in zip(brought, all_tokens, strict=False)),
+        tuple(Brought(FIELDS.intersection(names), tokens) for names, tokens in zip(brought, all_tokens, strict=True)),
     )
 
 
 def _reply_document(reply: Reply) -> MaskedDict:
-    """What is known of `reply` without its body, which may be of 16 MiB: the envelope again, with what was read of it.
+    """`reply` without its body, which may be of 16 MiB: the envelope, written again from the fields that were read.
 
-    What the envelope says is scrubbed already of the secrets that it quoted.
+    The texts of the envelope have no secrets any more, see `Reply.scrubbed`.
     """
     names = ("status", "message", "display_message", "error_hash", "error_type", "team_code", "content")
     envelope = MaskedDict({_wire_name(name): _wire_value(getattr(reply, name)) for name in names})
@@ -192,7 +192,7 @@ def _read_reply(document: MaskedDict) -> Reply:
 
 
 def _can_be_written(value: object) -> bool:
-    """Whether `value`, which has any shape, is JSON that can be written: what it is beside is worth more."""
+    """Whether `value`, of any shape, can be written as JSON. If not, it is left out, to save the tokens beside it."""
     try:
         codec.dumps({"": value})
     except (TypeError, ValueError, RecursionError):
@@ -201,16 +201,16 @@ def _can_be_written(value: object) -> bool:
 
 
 def _wire_value(value: Any) -> Any:
-    """A message, or a part of one, as Mesh writes it; what is None is left out."""
+    """A message, or a part of one, as Mesh writes it. Fields that are None are left out."""
     if has(type(value)):
-        parts = ((it.name, getattr(value, it.name)) for it in fields(type(value)))
+        parts = ((part.name, getattr(value, part.name)) for part in fields(type(value)))
         return MaskedDict({_wire_name(name): _wire_value(part) for name, part in parts if part is not None})
     if isinstance(value, tuple):
         return [_wire_value(part) for part in value]
     if isinstance(value, timedelta):
         return value.total_seconds()
     if type(value) is int and value.bit_length() > _MOST_BITS:
-        return str(value)  # an amount, which is read from text too
+        return str(value)  # an amount, which can be read from text too
     return value
 
 
@@ -220,11 +220,11 @@ def _wire_name(name: str) -> str:
 
 
 class UnreadableReply(OutcomeUnknown):
-    """An answer came, but not in a form that can be read. Its bytes are kept: they may be the only copy of a token."""
+    """A reply came that cannot be read. Its bytes are kept, because they may be the only copy of a token."""
 
     _carriers: ClassVar[tuple[str, ...]] = ("body", "before")
     all_tokens: ClassVar[tuple[Tokens, ...]] = ()
-    """Empty: none could be read. Like `brought` and `onto`, it is here so that hooks can treat all outcomes alike."""
+    """Empty: no token could be read. Like `brought` and `onto`, it lets a hook treat all outcomes alike."""
     brought: ClassVar[tuple[frozenset[str], ...]] = ()
 
     def __init__(
@@ -239,19 +239,19 @@ class UnreadableReply(OutcomeUnknown):
         advice = "Keep .body where tokens are kept: a new token may be in it." if may_hold_token else ""
         super().__init__(f"{what or 'The reply cannot be read.'} {advice}".rstrip(), facts=facts)
         self.body: bytes = MaskedBytes(body)
-        """What was received, decompressed where possible."""
+        """The bytes that were received, decompressed where possible."""
         self.may_hold_token = may_hold_token
         """Whether `body` may be the only copy of a new token: cut short, broken JSON, a token under an error."""
         self.before: Tokens = before  # type: ignore[assignment]
         """What was sent. (None in a pickle, as all that carries tokens.)"""
 
     def onto(self, stored: Tokens) -> Tokens:
-        """`stored` as they are: no token could be read. What is to be kept is `body`."""
+        """`stored` as they are: no token could be read. Save `body`."""
         return stored
 
 
 class CodeRefused(MeshRefreshError):
-    """The MFA code was wrong or late. The tokens are as they were and `pending` is still good: ask for it again."""
+    """The MFA code was wrong or late. No token is spent, and `pending` is good still: ask the person for a new code."""
 
     _what = "The MFA code was refused."
     _next = (
@@ -263,13 +263,13 @@ class CodeRefused(MeshRefreshError):
         self, what: str | None = None, *, facts: ReplyFacts | None = None, pending: MfaRequired | None = None
     ) -> None:
         super().__init__(what, facts=facts)
-        # A strategy does not know the continuation; the client adds it before anybody sees the error.
+        # A strategy does not know the continuation; the client adds it before a caller gets the error.
         self.pending: MfaRequired = pending  # type: ignore[assignment]
         """The continuation that the code was for. (None in a pickle, as all that carries tokens.)"""
 
 
 class MfaPending(MeshRefreshError):
-    """A code is needed before there are fresh tokens. `pending` is the continuation, where this process has it."""
+    """A code is needed first. `pending` is the continuation, where this process has it."""
 
     _what = "The broker wants an MFA code."
     _next = "Nothing is lost while you keep the continuation. Ask the person for the code and submit it."
@@ -279,7 +279,7 @@ class MfaPending(MeshRefreshError):
         super().__init__(facts=pending.reply.facts if pending else None)
         self.pending = pending
         self.pending_id = pending_id
-        """Which question the code answers, where a keeper asked it."""
+        """The id of the question that the code answers, where a keeper has it."""
 
 
 class AccountNotInReply(MeshRefreshError):
@@ -303,11 +303,11 @@ class AccountNotInReply(MeshRefreshError):
 
 
 Outcome = Refreshed | MfaRequired | UnreadableReply
-"""Everything that may hold a live token, and so everything that `on_outcome` is given."""
+"""Every result that may hold a live token. `on_outcome` is called with these."""
 
 
 class NotSaved(MeshRefreshError):
-    """A live token reached no `on_outcome`: save what `outcomes` hold, now, or the person must log in again."""
+    """A live token reached no `on_outcome`. Save the tokens of `outcomes` now, or the person must log in again."""
 
     token_may_be_spent = True
     _next = (
@@ -319,9 +319,9 @@ class NotSaved(MeshRefreshError):
     def __init__(self, what: str, outcomes: tuple[Outcome, ...]) -> None:
         super().__init__(what)
         self.outcomes: tuple[Outcome, ...] | None = outcomes
-        """Each of them, the oldest first."""
+        """The outcomes with these tokens, the oldest first."""
 
     @property
     def outcome(self) -> Outcome:
-        """The one, or the first, of `outcomes`. (None in a pickle, as all that carries tokens.)"""
+        """The first of `outcomes`, often the only one. (None in a pickle, as all that carries tokens.)"""
         return self.outcomes[0] if self.outcomes else None  # type: ignore[return-value]

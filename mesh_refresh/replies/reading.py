@@ -1,4 +1,7 @@
-"""What a reply means: the HTTP status first, then the envelope's, then the content's. A token outranks a status."""
+"""Which outcome or error a reply is: by the HTTP status, then the envelope's, then the content's. Pure.
+
+A token outranks a status.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -35,9 +38,9 @@ _BY_STATUS: dict[str, type[MeshRefreshError]] = {
 
 
 def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
-    """What `reply` to `request` means for the account of `tokens`; lifetimes count from `at`, when it was sent.
+    """The outcome of `reply` to `request` for the account of `tokens`. Lifetimes count from `at`, when it was sent.
 
-    Raises one of the errors of `mesh_refresh.errors` or `mesh_refresh.replies.outcomes` where it is no success.
+    Raises one of the errors of `mesh_refresh.errors` or `mesh_refresh.replies.outcomes` where the reply is no success.
     """
     if reply.kind is BodyKind.CUT:
         why = reply.fault or "its body breaks off, or is larger than a body can be"
@@ -58,10 +61,10 @@ def read(request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) ->
 
 
 def _renews(request: RefreshRequest, tokens: Tokens, reply: Reply, content: BrokerRefreshTokenResponse) -> bool:
-    """Whether `content` brings a token that was not sent, or says for how long one that was sent is good from now on.
+    """Whether `content` brings a token that was not sent, or a new lifetime of a token that was.
 
-    A proxy or a failing broker can repeat what it was sent. Such an echo is a renewal only under statuses that all
-    say success, and with a lifetime: some brokers prolong a token and give no new one.
+    A proxy or a failing broker can repeat the tokens that it was sent. Such an echo is a renewal only with a lifetime,
+    and under statuses that all say success: some brokers prolong a token and give no new one.
     """
     sent = {None, *request.secrets, *tokens.secrets}
     for entry in content.broker_account_tokens:
@@ -80,12 +83,12 @@ def _renews(request: RefreshRequest, tokens: Tokens, reply: Reply, content: Brok
         return False  # a refresh token at an access token's place would be handed out as one
     if not refresh <= {request.refresh_token, tokens.refresh_token}:
         return False
-    # An end of the refresh token says nothing of an access token that came beside it.
+    # The lifetime of a refresh token does not prolong an access token that came beside it.
     return bool(content.expires_in or (content.refresh_token_expires_in and not access))
 
 
 def _sent(request: RefreshRequest, tokens: Tokens) -> set[str]:
-    """Every secret that Mesh was sent, or that is stored for the account: none of them is news."""
+    """Every secret that Mesh was sent, or that is stored for the account: none of them is a new token."""
     return {*request.secrets, *tokens.secrets}
 
 
@@ -97,7 +100,7 @@ def _continuation(tokens: Tokens, content: BrokerRefreshTokenResponse, reply: Re
 
 
 def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
-    """The error for a 2xx that brought no token to use."""
+    """The error for a 2xx without a token that can be used."""
     if holds_new_token(request, tokens, reply):
         return _unreadable(
             "The reply has a token at a place, or under a status, that is not understood.", request, tokens, reply
@@ -116,7 +119,7 @@ def _no_success(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRe
 
 
 def _refusal(request: RefreshRequest, tokens: Tokens, reply: Reply) -> MeshRefreshError:
-    """The error for anything but a 2xx."""
+    """The error for any status but a 2xx."""
     code = reply.http_status
     if holds_new_token(request, tokens, reply):
         return _unreadable("There is a token in the reply, but under an error.", request, tokens, reply)
@@ -146,8 +149,8 @@ def _made(cls: type[MeshRefreshError], facts: ReplyFacts, reply: Reply) -> MeshR
 
 
 def _refused(request: RefreshRequest, facts: ReplyFacts) -> MeshRefreshError:
-    # Which of the two was wrong, the reply does not say. The code is what a person types, and it can be typed again;
-    # taking the tokens for dead would cost a login.
+    # The reply does not say whether the code or the tokens were refused. A person types the code, and can type it
+    # again. If dead tokens were assumed, the person would have to log in anew.
     return CodeRefused(facts=facts) if request.mfa_code is not None else errors.TokensRefused(facts=facts)
 
 
@@ -162,7 +165,7 @@ def _unreadable(what: str, request: RefreshRequest, tokens: Tokens, reply: Reply
 
 
 def holds_new_token(request: RefreshRequest, tokens: Tokens, reply: Reply) -> bool:
-    """Whether the body has, or may hide, a token that was not sent: an error that echoes the request has none."""
+    """Whether the body has a token that was not sent, or may hide one. An error that echoes the request has none."""
     found, hidden = codec.token_like(reply)
     return hidden or not found <= _sent(request, tokens)
 
@@ -172,7 +175,7 @@ def _facts(request: RefreshRequest, tokens: Tokens, reply: Reply) -> ReplyFacts:
 
 
 def _quiet(request: RefreshRequest, tokens: Tokens, reply: Reply, *, is_error: bool = False) -> Reply:
-    """`reply` without the secrets that its texts may quote: those that were sent, and those that came."""
+    """`reply` without secrets in its texts: neither those that were sent, nor those that came."""
     if not (reply.says_something or is_error):
         return reply
     found, _ = codec.token_like(reply)

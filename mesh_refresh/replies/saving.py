@@ -1,4 +1,4 @@
-"""What to keep for an account after an outcome. Pure."""
+"""What to store for an account after an outcome. Pure."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,10 @@ def onto(
     *,
     shared: int | None = None,
 ) -> Tokens:
-    """`stored`, which are tokens of one account of the login, after an exchange that sent `before`."""
+    """What to store for the account of `stored` after an exchange that sent `before`, of any account of the login.
+
+    The other arguments are those of the outcome, see `Refreshed`.
+    """
     index = _entry_of(stored, before, all_tokens, asked, shared)
     new = successor(all_tokens, asked, refresh_token_of)
     stored = pass_on(stored, before.refresh_token, new, refresh_token_of)
@@ -32,14 +35,14 @@ def onto(
 
 
 def for_any_account(tokens: Tokens) -> Tokens:
-    """A pair that serves every account of the login, without what belongs to the one account that it was read for."""
+    """A pair that serves every account of the login, without the names of the one account that it was read for."""
     return evolve(tokens, account_id=None, mesh_account_id=None, ref=None)
 
 
 def _entry_of(
     stored: Tokens, before: Tokens, all_tokens: Sequence[Tokens], asked: int | None, shared: int | None
 ) -> int | None:
-    """Which entry is of the account of `stored`; None where the reply left it out."""
+    """The index of the entry for the account of `stored`; None where the reply left that out."""
     for index, tokens in enumerate(all_tokens):
         if tokens is stored:
             return index

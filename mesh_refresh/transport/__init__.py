@@ -1,4 +1,4 @@
-"""The one door to HTTP."""
+"""The transport: the only package of the client that does HTTP."""
 
 from mesh_refresh.transport.aiohttp_transport import AiohttpTransport
 

@@ -1,4 +1,7 @@
-"""The one door to HTTP: which way a request takes, and what an error on it means."""
+"""The transport that ships: which way a request takes, and what an error on it means.
+
+Decided in docs/decisions/a-transport-that-keeps-its-bytes.md.
+"""
 
 import asyncio
 import logging
@@ -27,7 +30,7 @@ _KNOWN = ("3.14",)
 """The versions of aiohttp on which the direct way was tried."""
 _TURNS = 3
 _SURPRISES = (Surprise, AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
-"""What connecting raises only where aiohttp is not as it was known."""
+"""Errors that connecting raises only with an aiohttp whose insides differ from the known ones."""
 
 _FRAMING = frozenset(
     ("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
@@ -38,17 +41,20 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class AiohttpTransport:
-    """Requests by aiohttp, on a pool of at most `connections`.
+    """Sends requests by aiohttp, on a pool of at most `connections`.
 
-    TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed and no cookie
+    TLS certificates are verified, by `ssl` (an `ssl.SSLContext`) where given. No redirect is followed, and no cookie is
     kept. A proxy is used where `proxy` names one (``http://user:password@host:port``), or where `trust_env` says to
-    take the environment's. `headers` go with every request, for a gateway that wants some of its own, and replace the
-    client's own of the same name. There are no time-outs in it: the client ends an exchange at its own deadline.
+    take that of the environment. `headers` go with every request, for a gateway that needs its own, and replace the
+    client's headers of the same name. It has no time-outs: the client ends an exchange at its own deadline.
 
-    What a reply brought is kept to the byte until it is understood, and a connection that brought anything else than
-    the reply to its request is not used again; `way` is "direct" then. With an aiohttp that this version does not know,
-    and with `session`, it is "session": requests go by `ClientSession.post`, and less can be promised (see
-    docs/decisions/a-transport-that-keeps-its-bytes.md). A `session` of yours is used as it is, and left open.
+    There are two ways. `way` tells which one requests take:
+
+    - "direct": the bytes of a reply are kept until the reply is understood. A connection that brought anything else
+      than the reply to its request is not used again.
+    - "session": requests go by `ClientSession.post`, which keeps fewer promises (see
+      docs/decisions/a-transport-that-keeps-its-bytes.md). With an aiohttp that this version does not know, and with a
+      `session` of yours, which is used as it is and left open.
 
     Raises `InvalidRequest` for options that cannot be right.
     """
@@ -86,7 +92,7 @@ class AiohttpTransport:
 
     @property
     def way(self) -> Way:
-        """How requests go out: "direct", or "session" where only aiohttp's own session can be relied on."""
+        """Which way requests go out: "direct", or "session" where only aiohttp's own session can be relied on."""
         if self._way is None:
             self._way = "direct"
             if ".".join(aiohttp.__version__.split(".")[:2]) not in _KNOWN:
@@ -109,7 +115,7 @@ class AiohttpTransport:
             raise
         except _SURPRISES as error:
             self._take_the_session(f"is not as it was known ({type(error).__name__})")
-        except Exception as error:  # noqa: BLE001 - whatever was raised, not one byte is out
+        except Exception as error:  # noqa: BLE001 - of any type: not one byte is out
             failure = NotSent(f"The request was not sent: {reason_of(error)}.")
             # Raised out here: aiohttp's errors hold its request, and would come along as the context.
         else:
@@ -125,7 +131,7 @@ class AiohttpTransport:
         cancelled: asyncio.CancelledError | None = None
         try:
             for _ in range(_TURNS):
-                await asyncio.sleep(0)  # what has arrived already is read
+                await asyncio.sleep(0)  # bytes that have arrived are read
         except asyncio.CancelledError as error:
             cancelled = error
         for wire in [*self._retired]:
@@ -149,8 +155,8 @@ class AiohttpTransport:
             connector = aiohttp.TCPConnector(
                 limit=self._connections,
                 ssl=self._ssl or True,
-                # Without aiohttp's DNS cache a name is looked up in our own task. With it, that is done in a helper
-                # task: one that a shutdown cancels before its first step leaves every later look-up waiting for ever.
+                # Without aiohttp's DNS cache, a name is looked up in the exchange's task. With it, a helper task does
+                # that. Where a shutdown cancels the helper before its first step, every later look-up waits for ever.
                 use_dns_cache=False,
                 resolver=SharedResolver(),
                 force_close=self._way == "session",
@@ -177,7 +183,7 @@ class AiohttpTransport:
 
 
 def _wrong_options(session: object, connections: object, ssl: object, trust_env: object) -> str | None:
-    """What is wrong with these, as a sentence, or None."""
+    """What is wrong with these options, as a sentence; None where nothing is."""
     if session is not None and not isinstance(session, aiohttp.ClientSession):
         return "session takes an aiohttp.ClientSession."
     if ssl is not None and not isinstance(ssl, tls.SSLContext):
@@ -192,7 +198,7 @@ def _wrong_options(session: object, connections: object, ssl: object, trust_env:
 
 
 def _wrong_headers(headers: object) -> str | None:
-    """The same of `headers`. It quotes no value."""
+    """What is wrong with `headers`. Quotes no value."""
     if headers is None:
         return None
     if not isinstance(headers, Mapping):
@@ -208,7 +214,7 @@ def _wrong_headers(headers: object) -> str | None:
 
 
 def _wrong_proxy(proxy: object) -> str | None:
-    """The same of `proxy`. It quotes nothing of it."""
+    """What is wrong with `proxy`. Quotes nothing of it."""
     wrong = "proxy takes a URL such as http://proxy.example:3128, as text."
     if proxy is None:
         return None

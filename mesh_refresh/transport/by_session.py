@@ -1,9 +1,9 @@
-"""Requests by `ClientSession.post`, and nothing but what aiohttp promises: for a session of the caller's, and for an
-aiohttp that is not known.
+"""Requests by `ClientSession.post`, with nothing but the public promises of aiohttp.
 
-It cannot be seen here when the first byte goes out, so a request counts as sent from its start, but where the kind of
-the error says that there was no connection. What aiohttp's parser refuses is lost, and what an idle connection brought
-is taken for the answer to the next request: see docs/decisions/a-transport-that-keeps-its-bytes.md.
+For a session of the caller's, and for an aiohttp that is not known. This way cannot see when the first byte goes out:
+a request counts as sent from its start, unless the type of the error says that there was no connection. A reply that
+aiohttp's parser refuses is lost, and bytes on an idle connection are taken for the answer to the next request: see
+docs/decisions/a-transport-that-keeps-its-bytes.md.
 """
 
 import asyncio
@@ -62,14 +62,14 @@ async def post_by(session: aiohttp.ClientSession, request: HttpRequest, proxy: s
 
 
 def reason_of(error: Exception) -> str:
-    """What happened, in words without secrets: what aiohttp writes on connecting, else only the error's name."""
+    """What happened, without secrets: aiohttp's own text of an error in connecting, else the name of the error."""
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerDisconnectedError) and "\n" not in str(error):
         return f"{type(error).__name__}, {error}"
     return type(error).__name__
 
 
 def _unread(content: aiohttp.StreamReader) -> bytes:
-    """What has arrived but cannot be read any more, because the connection's error comes first."""
+    """The bytes that have arrived but that `read` does not return, because it raises the connection's error first."""
     return b"".join(getattr(content, "_buffer", ()))
 
 
@@ -84,13 +84,13 @@ async def _read(response: aiohttp.ClientResponse) -> HttpReply:
         body += _unread(content)
         complete = False
     except asyncio.CancelledError:
-        # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped.
+        # The deadline. The bytes so far may be the only copy of a new token, so they are returned and not dropped.
         body += _unread(content)
         complete = content.is_eof()
         if not body:
             raise
     finally:
-        # Does nothing to a connection that went back to the pool when its reply ended.
+        # Without effect on a connection that went back to the pool at the end of its reply.
         response.close()
     names = KEPT_HEADERS.values()
     headers = {name: ", ".join(found) for name in names if (found := response.headers.getall(name, None)) is not None}

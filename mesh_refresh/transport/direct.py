@@ -1,8 +1,8 @@
-"""Requests on connections of aiohttp's pool, past its session: aiohttp connects, through proxies and TLS, and keeps the
-pool; what goes over a connection is ours (`wire`, `incoming`).
+"""Requests on connections of aiohttp's pool, without its session.
 
-All of aiohttp that this rests on is public, but for two undocumented arguments of `connect`, and all of it comes before
-the first byte: where another aiohttp differs, nothing was sent, and `Surprise` says so.
+aiohttp connects, through proxies and TLS, and keeps the pool. The bytes on a connection are written and read here
+(`wire`, `incoming`). All of aiohttp that this needs is public, but for two undocumented arguments of `connect`, and all
+of it is used before the first byte: with an aiohttp that differs, nothing was sent, and `Surprise` is raised.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _TRIES = 4
 
 
 class Surprise(Exception):
-    """This aiohttp is not as it was known. Nothing was sent."""
+    """The insides of this aiohttp differ from the known ones. Nothing was sent."""
 
 
 class Captured(Exception):
-    """Ends a `post` of aiohttp's as soon as it has made its request."""
+    """Ends a `post` of aiohttp as soon as the request is made."""
 
 
 class Direct:
@@ -50,7 +50,7 @@ class Direct:
 
     @classmethod
     async def to(cls, session: aiohttp.ClientSession, url: str, *, proxy: str | None, retired: Retired) -> "Direct":
-        """Let aiohttp make its request for `url`, with the proxy and all, and keep that as the pattern."""
+        """Let aiohttp make its request for `url`, with the proxy applied, and keep it as the pattern for `connect`."""
         made: list[aiohttp.ClientRequest] = []
 
         async def capture(request: aiohttp.ClientRequest, _: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -64,7 +64,10 @@ class Direct:
         raise Surprise("a session sent what was to be captured")
 
     async def connect(self) -> tuple[aiohttp.connector.Connection, WireProtocol]:
-        """A connection on which nothing but the reply to the next request can come."""
+        """A connection on which the next bytes can only be the reply to the next request.
+
+        Raises `NotSent` where four in a row turn out not to be usable, and everything that connecting raises.
+        """
         for _ in range(_TRIES):
             try:
                 conn = await self._connector.connect(self._pattern, traces=[], timeout=NO_TIMEOUT)
@@ -80,7 +83,7 @@ class Direct:
             except BaseException:
                 conn.close()
                 raise
-            # It was closed, or something came that nobody asked for: the exchange that it served last gets that.
+            # It was closed, or bytes came without a request: the exchange that it served last gets those.
             wire.retire()
             conn.close()
         raise NotSent("The request was not sent: every connection was closed, or spoke before it was asked.")
@@ -98,7 +101,7 @@ class Direct:
         return wire
 
     async def exchange(self, conn: aiohttp.connector.Connection, wire: WireProtocol, request: HttpRequest) -> HttpReply:
-        """Send, and bring the reply, or what came of it. Raises `OutcomeUnknown` where nothing came."""
+        """Send `request`. Gives the reply, or the part of it that came; raises `OutcomeUnknown` where nothing came."""
         sent = reusable = False
         try:
             data, incoming = self._written(request), Incoming(request.body)
@@ -110,8 +113,8 @@ class Direct:
             try:
                 await wire.wait()
             except asyncio.CancelledError:
-                # The deadline. What has come may be the only copy of a new token, so it is handed up and not dropped;
-                # what comes after it, later.
+                # The deadline. The bytes so far may be the only copy of a new token, so they are returned and not
+                # dropped. Bytes that come after them are handed over later.
                 if not wire.has_begun:
                     wire.give_up()
                     raise

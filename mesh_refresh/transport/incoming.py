@@ -1,8 +1,8 @@
-"""One reply while it comes in. No I/O.
+"""Reading one reply while it comes in. No I/O.
 
-llhttp (by httptools) tells where the reply ends and whether its connection may be used again, nothing more. Every byte
-is kept until the reply is understood: what a parser refuses may be the only copy of a token, and the codec looks for
-the envelope in the raw bytes then. `docs/decisions/a-transport-that-keeps-its-bytes.md` has the reasons and what lost.
+llhttp (by httptools) tells where the reply ends and whether its connection may be used again, and nothing more. Every
+byte is kept until the reply is understood. Bytes that the parser refuses may be the only copy of a token, and the codec
+looks for the envelope in them. docs/decisions/a-transport-that-keeps-its-bytes.md has the reasons.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ HEADERS_LIMIT = 1000
 HEAD_LIMIT = 1 << 20
 """All headers together, in bytes."""
 RAW_LIMIT = HEAD_LIMIT + BODY_LIMIT
-"""What is read of one reply at the most, in bytes, where nothing tells its head from its body."""
+"""The largest reply, in bytes, where its head cannot be told from its body."""
 
 QUIET = 0.3
 """Seconds of silence after which a reply that looks whole is taken, though its framing says otherwise."""
@@ -30,11 +30,11 @@ _LONG_HEAD = f"its headers are longer than {HEAD_LIMIT} bytes"
 _LENGTHS = (b"content-length", b"transfer-encoding")
 
 _TAIL = 8
-"""How many segments the end of a reply may come in, for it to be seen."""
+"""In how many of the last segments the end of a reply is looked for."""
 
 
 class Incoming:
-    """Reads one reply; the calls of httptools come to it, too."""
+    """Reads one reply. It is also the object whose methods httptools calls."""
 
     __slots__ = (
         "_body",
@@ -67,7 +67,7 @@ class Incoming:
         self.complete = False
         """Whether the parser has seen the end."""
         self.fault: str | None = None
-        """What was wrong with the framing, in words and without a byte of it."""
+        """What is wrong with the framing, in words that quote no byte of it."""
         self._surplus = False
         self._in_next_message = False
         self._keep_alive = False
@@ -82,7 +82,7 @@ class Incoming:
         self._chunked = self._has_length = self._in_body = False
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Never raises: what the parser says of them is in `complete` and `fault`."""
+        """Take the next bytes. Never raises: `complete` and `fault` have the result."""
         self._segments.append(data)
         self.size += len(data)
         was_complete, was_faulty = self.complete, self.fault is not None
@@ -99,7 +99,7 @@ class Incoming:
                 self.fault = str(error) if isinstance(error, httptools.HttpParserError) else type(error).__name__
             return
         if self.complete:
-            # Without looking for it: what ends the reply must also end the bytes.
+            # The end of the reply is not searched for: the bytes must end as the reply ends.
             end = b"0\r\n\r\n" if self._chunked else self._body[-1] if self._body else b"\r\n\r\n"
             last = data if len(data) >= len(end) else self.raw
             self._surplus = self._surplus or not last.endswith(end)
@@ -107,12 +107,12 @@ class Incoming:
             self.fault = _LONG_HEAD
 
     def next_wait(self, silent: float) -> float | None:
-        """After `silent` seconds in which nothing came: the seconds of further silence after which to ask again.
+        """After `silent` seconds without a byte: for how many more to wait before asking again.
 
-        0.0: what there is, is the reply. None: only the end of the connection, or the caller's deadline, ends it.
+        0.0: the bytes so far are the reply. None: only the end of the connection, or the caller's deadline, ends it.
         """
         if self.complete:
-            # Of what comes behind it, the rest may be on its way: cut in two, a token in there is in neither part.
+            # More bytes behind it may be on their way: cut in two, a token in them would be in neither part.
             return 0.0 if silent or (self._is_sound() and not self._surplus) else QUIET
         if self._body_size > BODY_LIMIT or self.size > RAW_LIMIT:
             return 0.0
@@ -124,15 +124,15 @@ class Incoming:
 
     @property
     def raw(self) -> bytes:
-        """Everything that came."""
+        """All bytes that came."""
         return b"".join(self._segments)
 
     @property
     def reusable(self) -> bool:
-        """Whether the reply to another request may come on the same connection, and nothing else of this one.
+        """Whether the connection may serve another request, because no more bytes of this reply can come.
 
-        Not behind a reply that is no plain success, with a token in it that was not sent: an edge that answers early,
-        or for the server, may send the real reply later, and that would be taken for the next one's.
+        Only after a plain success with a token in it that was not sent. A proxy that answers early, or in place of the
+        server, may pass on the real reply later, and that would be taken for the reply to the next request.
         """
         if not self._keep_alive or self._surplus or not 200 <= self._status < 300:
             return False
@@ -140,7 +140,7 @@ class Incoming:
         return brings_token(self._body[0] if len(self._body) == 1 else b"".join(self._body), encoding, self._sent)
 
     def reply(self, ended: str | None = None) -> HttpReply:
-        """What came, as a reply. `ended` says why no more of it comes; None: its connection was closed in order."""
+        """The bytes that came, as a reply. `ended` says why no more comes; None: the connection was closed in order."""
         status, headers, body = self._status, self._headers, b"".join(self._body)
         if self.complete and not self._surplus:
             return HttpReply(status, headers, body)
@@ -151,14 +151,15 @@ class Incoming:
             return HttpReply(status, headers, body)  # a reply without a length ends with its connection
         status = status or status_in(raw)
         fault = self.fault or ended or "its connection was closed inside of it"
-        # Where its body only breaks off, what the parser made of that is all that counts.
+        # Where the body only breaks off, the parser's reading of it is kept, and the raw bytes are not needed.
         kept = b"" if self._in_body and not self.fault else raw
         return HttpReply(status, headers, body, complete=False, raw=kept, fault=fault)
 
     def _is_sound(self) -> bool:
         """Whether the end that the parser saw is believed at once.
 
-        A length that counts characters, or is too small, ends a success inside its JSON: the rest may be on its way.
+        A length that counts characters, or is too small, ends a success inside of its JSON: then the rest may be on its
+        way.
         """
         if not 200 <= self._status < 300 or "Content-Encoding" in self._headers:
             return True
@@ -171,7 +172,7 @@ class Incoming:
 
     @staticmethod
     def _end(raw: bytes) -> int:
-        """Where in `raw` the reply ends. Seldom asked, so it costs what it costs: the parser does not tell."""
+        """Where in `raw` the reply ends. The parser does not tell, so this tries; it is slow, and seldom needed."""
 
         def completes(length: int) -> bool:
             again = Incoming()
@@ -181,13 +182,13 @@ class Incoming:
         return bisect_left(range(len(raw)), 1, key=completes)
 
     def forget_parser(self) -> None:
-        """Nothing more is fed. The parser and this hold one another: without it, the garbage collector has to come."""
+        """Drop the parser after the last byte. Both refer to each other, and would wait for the garbage collector."""
         del self._parser
 
     # What httptools calls.
 
     def on_message_begin(self) -> None:
-        """Bytes behind a complete reply, or behind one that was refused as too large, look like one more."""
+        """A message begins. Behind a complete reply, and behind one refused as too large, it is no reply."""
         self._surplus = self.complete
         self._in_next_message = self.complete or self.fault is not None
 
@@ -216,7 +217,7 @@ class Incoming:
         return f"it has more than {HEADERS_LIMIT} headers" if self._headers_seen > HEADERS_LIMIT else None
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head has ended."""
         if not self._in_next_message:
             self._status = self._parser.get_status_code()
             self._in_body = True

@@ -1,4 +1,4 @@
-"""Names to addresses, one look-up at a time for each name."""
+"""Looking up the addresses of host names, once at a time for each name."""
 
 import asyncio
 import socket
@@ -7,10 +7,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 class SharedResolver(AbstractResolver):
-    """Shares the look-up of a name among all connections that wait for it, and keeps nothing of it afterwards.
+    """Shares one look-up among all connections that wait for the same name. Caches nothing.
 
-    It runs in the loop's default executor. A caller that is cancelled does not end it for the others, and there is no
-    task in it that a shutdown could cancel: with aiohttp's own cache, such a name is never looked up again.
+    Look-ups run in the loop's default executor. A caller that is cancelled does not end the look-up for the others.
+    There is no task that a shutdown could cancel: after that, aiohttp's own cache never looks up the name again.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class SharedResolver(AbstractResolver):
         return list(await asyncio.shield(running))
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 def _look_up(host: str, port: int, family: int) -> list[ResolveResult]:

@@ -1,7 +1,7 @@
-"""Our protocol on a connection of aiohttp's, for as long as that lives.
+"""The asyncio protocol of a connection, in place of aiohttp's.
 
-A connection serves one exchange at a time. What it brings while it serves none belongs to the exchange that it served
-last: it leaves aiohttp's pool, is read for a while, and what came is handed to that exchange.
+A connection serves one exchange at a time. Bytes that come while it serves none belong to the exchange that it served
+last: the connection leaves aiohttp's pool, is read for a while, and the bytes are handed to that exchange.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from mesh_refresh.transport.incoming import Incoming
 _log = logging.getLogger("mesh_refresh")
 
 LINGER = 5.0
-"""How many seconds a connection that is not used again is read on, for a reply that comes late."""
+"""For how many seconds a connection that is not used again is read on, for a reply that comes late."""
 UNANSWERED = 60.0
-"""The same for a connection whose request has no reply yet when its deadline passes, or its caller gives it up."""
+"""The same for a connection whose request has no reply yet at its deadline, or when its caller gives it up."""
 HAND_OVER = 1.0
-"""Seconds of silence after which what came late is handed over."""
+"""Seconds of silence after which late bytes are handed over."""
 
 BELONGS = 30.0
-"""Seconds after a reply for which what comes on an idle connection goes to its exchange, which is kept for that."""
+"""For how many seconds after a reply bytes on the idle connection go to its exchange, which is kept for that."""
 
 _MOST_LINGERING = 100
-"""How many connections linger at the most, of those that have brought their reply."""
+"""How many retired connections are read on at the most, of those that have brought their reply."""
 _MOST_UNANSWERED = 500
-"""How many are waited on, of those that owe one: for these the reply may bring the only copy of a token."""
+"""The same of those that owe a reply, which may be the only copy of a token. Or as many as the pool has, if more."""
 
 Late = Callable[[HttpReply], None]
-"""Takes what came too late, or behind a reply."""
+"""Takes a late reply, or bytes that came behind a reply."""
 
 
 class Retired(dict["WireProtocol", None]):
@@ -46,7 +46,10 @@ class Retired(dict["WireProtocol", None]):
         self._most_unanswered = max(connections, _MOST_UNANSWERED)
 
     def take_in(self, wire: "WireProtocol") -> None:
-        """Count one in. The oldest of its kind makes room: one that owes a reply goes for no other kind's sake."""
+        """Add `wire`, and close the oldest of its kind where there are too many of that kind.
+
+        The two kinds are connections that owe a reply and those that do not.
+        """
         self[wire] = None
         alike = [other for other in self if other.is_owing == wire.is_owing]
         if len(alike) > (self._most_unanswered if wire.is_owing else _MOST_LINGERING):
@@ -79,7 +82,7 @@ class WireProtocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._pool = pool
-        """aiohttp's protocol, by which its pool knows the connection. It must learn of the end."""
+        """aiohttp's protocol of the connection, by which the pool knows it. It is told of the connection's end."""
         self._retired = retired
         self._poll = _poll_for(transport)
         self.is_lost = False
@@ -90,21 +93,21 @@ class WireProtocol(asyncio.Protocol):
         self._late: Late | None = None
         self._stray: Incoming | None = None
         self._timer: asyncio.TimerHandle | None = None
-        """For a connection that has left the pool: its end."""
+        """Closes a connection that has left the pool."""
         self._looking: asyncio.TimerHandle | None = None
-        """For a reply that may be whole: the next look at it."""
+        """Looks again at a reply that may be whole."""
         self._ended: str | None = None
         self._served_at = 0.0
         self._forgetting: asyncio.TimerHandle | None = None
-        """One for many exchanges: it comes again where the connection has served another one meanwhile."""
+        """Lets go of the exchange served last. One timer for many exchanges: it starts anew after a newer one."""
         transport.set_protocol(self)
 
     # One exchange.
 
     def is_silent(self) -> bool:
-        """Whether nothing has come, in the kernel neither, so that what comes next can only answer the next request.
+        """Whether no byte has come, not even into the kernel: then the next bytes can only answer the next request.
 
-        A TLS connection that is new may have session tickets to read: those are no bytes of a reply.
+        A new TLS connection may have session tickets to read: those are no bytes of a reply.
         """
         if self.is_lost or self in self._retired or self._transport.is_closing():
             return False
@@ -113,7 +116,7 @@ class WireProtocol(asyncio.Protocol):
         return not self._poll()
 
     def send(self, data: bytes, incoming: Incoming, late: Late) -> None:
-        """Write the request in one piece; `incoming` reads the reply, `late` gets what comes behind that."""
+        """Write the request in one piece. `incoming` reads the reply, and `late` takes bytes behind that."""
         self._incoming, self._late = incoming, late
         self._waiter = self._loop.create_future()
         self._has_served, self._ended = True, None
@@ -121,21 +124,24 @@ class WireProtocol(asyncio.Protocol):
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything of the reply has come."""
+        """Whether any byte of the reply has come."""
         return self._incoming is not None and self._incoming.size > 0
 
     @property
     def is_owing(self) -> bool:
-        """Whether a request went out on it whose reply is not taken yet."""
+        """Whether a request went out on it whose reply was not taken."""
         return self._incoming is not None
 
     async def wait(self) -> None:
-        """Until the reply is there, or no more of it will come."""
+        """Wait until the reply is there, or its connection has ended."""
         if self._waiter is not None:
             await self._waiter
 
     def take(self, ended: str | None = None) -> tuple[HttpReply | None, str, bool]:
-        """End the exchange: the reply, or None where no byte came; why no more comes; whether to use it again."""
+        """End the exchange. Gives the reply, why no more comes, and whether the connection may be used again.
+
+        Without any byte, the reply is None.
+        """
         incoming, self._incoming, self._waiter = self._incoming, None, None
         self._stop_timer()
         self._served_at = self._loop.time()
@@ -149,14 +155,14 @@ class WireProtocol(asyncio.Protocol):
         return incoming.reply(ended or self._ended), why, incoming.reusable and not self.is_lost
 
     def give_up(self) -> None:
-        """The exchange has ended, and nothing of the reply has come: it is read on for, and handed over late."""
+        """The exchange has ended without a byte of the reply: read on, and hand the reply over when it comes."""
         self._waiter = None
         self._retire(UNANSWERED)
 
     # What comes in.
 
     def data_received(self, data: bytes) -> None:
-        """Of the exchange under way, or stray."""
+        """Take bytes of the reply under way, or stray bytes."""
         incoming = self._incoming
         if incoming is None:
             self._take_stray(data)
@@ -165,7 +171,7 @@ class WireProtocol(asyncio.Protocol):
         self._look(0.0)
 
     def _look(self, silent: float) -> None:
-        """Is that all? After `silent` seconds without a byte."""
+        """Wake the exchange where the reply is whole, or look again later. `silent`: seconds without a byte so far."""
         if self._looking is not None:
             self._stop_looking()
         if self._incoming is None:
@@ -177,7 +183,7 @@ class WireProtocol(asyncio.Protocol):
             self._looking = self._loop.call_later(wait, self._look, silent + wait)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end of it, in order or not."""
+        """The connection has ended, in order or not."""
         has_left = self.is_lost or self in self._retired
         self.is_lost = True
         self._ended = None if exc is None else f"its connection was lost ({type(exc).__name__})"
@@ -191,14 +197,14 @@ class WireProtocol(asyncio.Protocol):
 
     def _wake(self) -> None:
         if self._waiter is None:
-            self.close()  # nobody waits for it any more
+            self.close()  # no exchange waits for it
         elif not self._waiter.done():
             self._waiter.set_result(None)
 
     # After the last exchange.
 
     def retire(self) -> None:
-        """Leave aiohttp's pool. What still comes is read for some seconds, and handed over."""
+        """Leave aiohttp's pool. Bytes that come within `LINGER` seconds are handed over."""
         self._retire(LINGER)
 
     def _retire(self, seconds: float) -> None:
@@ -210,7 +216,7 @@ class WireProtocol(asyncio.Protocol):
         self._timer = self._loop.call_later(seconds, self.close)
 
     def close(self) -> None:
-        """Hand over what came, and close."""
+        """Hand over the bytes that came, and close the connection."""
         self._stop_timer()
         self._hand_over()
         self._retired.pop(self, None)
@@ -218,7 +224,7 @@ class WireProtocol(asyncio.Protocol):
         self._transport.abort()
 
     def _forget(self) -> None:
-        """Let go of the exchange that was served last, and of its tokens."""
+        """Let go of the exchange served last, and of its tokens, unless its time is not over."""
         left = self._served_at + BELONGS - self._loop.time()
         self._forgetting = None
         if not self.is_lost and (self._incoming is not None or left > 0):
@@ -234,13 +240,13 @@ class WireProtocol(asyncio.Protocol):
         if self._stray.size > BODY_LIMIT:
             self.close()
         elif not self.is_lost:
-            if self._stray.next_wait(0.0) == 0.0:  # a whole reply: the sooner it is known, the fewer come to harm
+            if self._stray.next_wait(0.0) == 0.0:  # a whole reply: its exchange needs it as soon as possible
                 self._hand_over_stray()
             self._stop_timer()
             self._timer = self._loop.call_later(HAND_OVER, self.close)
 
     def _hand_over(self) -> None:
-        """What came to whom it belongs to. The connection is over."""
+        """Hand the bytes that came to the exchange that they belong to. The connection is over."""
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
@@ -255,7 +261,7 @@ class WireProtocol(asyncio.Protocol):
         self._late = None
 
     def _hand_over_stray(self) -> None:
-        """What came behind the reply. More may come: that is handed over by itself."""
+        """Hand over the bytes that came behind the reply. Further bytes are handed over apart from these."""
         stray, self._stray = self._stray, None
         if stray is None:
             return
@@ -279,7 +285,7 @@ class WireProtocol(asyncio.Protocol):
 
 
 def _poll_for(transport: asyncio.BaseTransport) -> Callable[[], Any]:
-    """A look whether there is anything to read from a connection, its end included. It takes half a microsecond."""
+    """A function that tells whether a connection has bytes to read, or its end. A call takes half a microsecond."""
     fd = transport.get_extra_info("socket").fileno()
     if not hasattr(select, "poll"):  # Windows
         return lambda: select.select([fd], [], [], 0)[0]

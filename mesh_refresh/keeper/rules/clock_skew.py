@@ -35,16 +35,21 @@ def rewind_login(login: Login, now: datetime) -> Login:
 
 
 def rewind_result(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
-    """Both as they count now, where the clock was put back while the reply was under way, or in the spool."""
-    if attempt.begun_at <= now + CLOCK_TOLERANCE:
+    """Both as they count now, where the clock was put back while the reply was under way, or in the spool.
+
+    The attempt may be later than the reply: the client answers with what it has received for half a minute.
+    """
+    entries = kept.entries if isinstance(kept, Success | CodeWanted) else ()
+    obtained = [entry.tokens.obtained_at for entry in entries if entry.tokens.obtained_at is not None]
+    by = max(attempt.begun_at, *obtained) - now if obtained else attempt.begun_at - now
+    if by <= CLOCK_TOLERANCE:
         return attempt, kept
-    by = attempt.begun_at - now
-    attempt = evolve(attempt, begun_at=now)
+    attempt = evolve(attempt, begun_at=min(attempt.begun_at, now))
     if not isinstance(kept, Success | CodeWanted):
         return attempt, kept
-    entries = tuple([_entry(entry, now, by) for entry in kept.entries])
+    entries = tuple([_entry(entry, now, by) for entry in entries])
     if isinstance(kept, Success):
-        return attempt, Success(entries)
+        return attempt, evolve(kept, entries=entries)
     ends = kept.refresh_token_expires_at
     return attempt, evolve(kept, entries=entries, refresh_token_expires_at=None if ends is None else ends - by)
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -22,6 +21,7 @@ from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.logins import Login
 from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -58,34 +58,36 @@ async def swap(
 ) -> Settled:
     """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
 
-    This process may have claimed the login again since: a write that is repeated, because nobody saw that it was done,
-    must not give back that later lease. Where `change` says that something must be waited for, nobody gets the login
-    for `hold` after that.
+    This process may have claimed the login again since: a write that is repeated, because its acknowledgement was lost,
+    must not give back that later lease. Where the transition holds the login, no claim gets it for `hold`.
 
-    Raises what the store raises. Doing it twice does no harm: `change` knows its own work. `told` keeps what is to be
-    told of it from one try to the next.
+    Repeating the call does no harm: `change` finds what it has done. `told` keeps the events from one try to the next,
+    because a second try finds nothing to tell any more. Raises what the store raises.
     """
     told = [] if told is None else told
-    sure = not told
-    while True:
+    is_first_try = not told
+
+    async def read() -> Login | None:
+        row = await runtime.rows.read(login.login_id)
+        return None if row is None or row.epoch != login.epoch else runtime.opened(row)
+
+    def decide(stored: Login | None) -> RowWrite[Settled] | NoWrite[Settled]:
+        if stored is None:
+            return NoWrite(Settled(None))
         context = runtime.context()
-        login = rewind_login(login, context.now)  # the clock may have been put right since the login was opened
-        applied = change(login, context)
+        stored = rewind_login(stored, context.now)  # the clock may have been put right since the login was opened
+        applied = change(stored, context)
+        if is_first_try:
+            told.clear()  # no try before this one has written: what is stored now may lead to other events
         if not told:
-            # The first time that there is something to tell. A second look, after a write of which it is not known that
-            # it was done, finds it done.
-            told += (*applied.events, *find_stuck_renewals(login, applied.login, context))
-        row, wait = row_of(runtime.store.cipher, applied.login, context.now), hold if applied.hold else timedelta()
-        owner = runtime.owner if mine is not None and mine(login.attempt) else None
-        if await runtime.stored(partial(runtime.store.swap, row, owner=owner, hold=wait)):
-            written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
-            return Settled(written, tuple(told))
-        if sure:
-            told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
-        found = await runtime.stored(partial(runtime.store.read, login.login_id))
-        if found is None or found.epoch != login.epoch:
-            return Settled(None)
-        login = runtime.opened(found)
+            told.extend((*applied.events, *find_stuck_renewals(stored, applied.login, context)))
+        row = row_of(runtime.store.cipher, applied.login, context.now)
+        written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
+        owner = runtime.owner if mine is not None and mine(stored.attempt) else None
+        wait = hold if applied.hold else timedelta()
+        return RowWrite(row, Settled(written, tuple(told)), owner=owner, hold=wait)
+
+    return await compare_and_swap(runtime.rows, read, decide, seen=login)
 
 
 def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
@@ -205,7 +207,7 @@ class PendingWrite:
         return {"login_id": self.attempt.login_id, **({} if error is None else without_secrets(error))}
 
     async def _read(self) -> Login | None:
-        row = await self.runtime.stored(lambda: self.runtime.store.read(self.attempt.login_id))
+        row = await self.runtime.rows.read(self.attempt.login_id)
         if row is None or row.epoch != self.attempt.login_epoch:
             return None
         return self.runtime.opened(row)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -17,6 +18,7 @@ from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
@@ -78,26 +80,28 @@ class _Taking:
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential
 
-    async def take(self, row: Row | None) -> str:
+    async def take(self, row: Row) -> str:
         """What came of the login of `row`, as a field of `TakenBack` names it; empty where it is at home, or gone."""
-        while row is not None:
-            try:
-                login = opened(self.source.cipher, row)
-            except (StoreDamaged, WrongKey) as error:
-                _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
-                return "unreadable"
-            if login.moving is None:
-                return ""
-            if self.target is not None and await self.target.read(row.login_id) is not None:
-                return "held"
-            context = Context(self.clock.now(), self.policy, new_id, self.credential)
-            login = rewind_login(login, context.now)
-            may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-            home = stamp_taken_back(evolve(login, moving=None), context, may)
-            if await self.source.swap(row_of(self.source.cipher, home, context.now)):
-                return "taken"
-            row = await self.source.read(row.login_id)
-        return ""
+        try:
+            login = opened(self.source.cipher, row)
+        except (StoreDamaged, WrongKey) as error:
+            _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
+            return "unreadable"
+        if login.moving is None:
+            return ""
+        if self.target is not None and await self.target.read(row.login_id) is not None:
+            return "held"
+        return await compare_and_swap(self.source, partial(self.source.read, row.login_id), self._decide, seen=row)
+
+    def _decide(self, row: Row | None) -> RowWrite[str] | NoWrite[str]:
+        login = None if row is None else opened(self.source.cipher, row)
+        if login is None or login.moving is None:
+            return NoWrite("")
+        context = Context(self.clock.now(), self.policy, new_id, self.credential)
+        login = rewind_login(login, context.now)
+        may = {account.epoch: self.may_resend is None or self.may_resend(account.tokens) for account in login.accounts}
+        home = stamp_taken_back(evolve(login, moving=None), context, may)
+        return RowWrite(row_of(self.source.cipher, home, context.now), "taken")
 
 
 def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> TakenBack:

@@ -1,6 +1,8 @@
 """A fleet in PostgreSQL, which coordinates the workers of many machines."""
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -9,12 +11,13 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_row, check_text, check_time
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.postgres import claiming, scanning
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
 from mesh_refresh.stores.postgres.connection.listener import NotificationListener, channel_of
-from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, in_transaction
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import VerbRunner
@@ -33,6 +36,8 @@ from mesh_refresh.stores.store import Store
 _log = logging.getLogger("mesh_refresh.stores")
 
 _NONE = timedelta()
+_LONG = 3600
+"""Seconds for what reads a whole table."""
 
 
 _How = tuple[str | None, timedelta]
@@ -145,6 +150,14 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._inserts.ask(row.login_id, (row, tuple(notices)), None)
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """See `Store`. What waits at the same time is one statement."""
+        ends = await asyncio.gather(*map(self.insert, rows), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return [end is True for end in ends]
+
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
@@ -168,19 +181,19 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._swaps.ask(row.login_id, (row, tuple(notices)), (owner, hold))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        check_time(demand.now, demand.wall)
-        if demand.limit <= 0:
+        check_text(request.owner)
+        check_time(request.now, request.wall)
+        if request.limit <= 0:
             return []
-        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(demand.now)
+        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(request.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand, since))
-            left = claiming.rest(demand, rows)
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], request, since))
+            left = claiming.rest(request, rows)
             self._floors.claimed(rows, left)
-            if len(rows) >= demand.limit:
+            if len(rows) >= request.limit:
                 return rows
             try:
                 return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
@@ -211,13 +224,12 @@ class PostgresStore(Store):
         sql, name = self._sql, written(login_id)
 
         async def work(connection: Any) -> bool:
-            async with connection.transaction():
-                # First the login: who writes notices has its row locked, and has committed them then.
-                is_gone = await connection.fetchval(sql["delete"], name) is not None
-                await connection.execute(sql["forget_notices"], name)
+            # First the login: a swap that writes notices has its row locked until they are committed.
+            is_gone = await connection.fetchval(sql["delete"], name) is not None
+            await connection.execute(sql["forget_notices"], name)
             return is_gone
 
-        return await self._open_jobs().write(login_id, work)
+        return await self._open_jobs().write(login_id, lambda connection: in_transaction(connection, work))
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -232,11 +244,19 @@ class PostgresStore(Store):
         """See `Store`. It reads the whole table, for as long as that takes."""
         check_time(now)
         sql = self._sql["counts"]
-        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=_LONG), long=True)
         return [
             Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
             for broker, states, logins, expired, due, earliest, leased in found
         ]
+
+    async def key_usage(self) -> dict[str, int]:
+        """See `Store`. It reads both tables from end to end."""
+        sql, usage = self._sql["key_usage"], Counter[str]()
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, KEY_PREFIX, timeout=_LONG), long=True)
+        for head, number in found:
+            usage[key_id_of(head)] += number
+        return dict(usage)
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None

@@ -1,5 +1,6 @@
 """Pages and counts, on a connection of their own: a long one holds up no write."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import merge
@@ -8,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from mesh_refresh.stores.checks import check_text
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
@@ -59,6 +61,14 @@ def counts(session: SqliteSession, now: datetime) -> list[Count]:
                 key = count.broker, count.states
                 found[key] = _sum(found[key], count) if key in found else count
     return list(found.values())
+
+
+def key_usage(session: SqliteSession) -> dict[str, int]:
+    """See `Store.key_usage`."""
+    found: Counter[str] = Counter()
+    for head, number in session.connection.execute(_SQL["key_usage"], {"prefix": KEY_PREFIX}):
+        found[key_id_of(head or b"")] += number  # SQLite takes no bytes for none
+    return dict(found)
 
 
 def _count(values: tuple[Any, ...]) -> Count:

@@ -4,6 +4,7 @@ import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
@@ -27,6 +28,8 @@ from mesh_refresh.stores.store import Store
 T = TypeVar("T")
 
 _BUSY = timedelta(seconds=5)
+_AT_ONCE = 1_024
+"""Rows of one `insert_many` in one transaction: more would hold up what else is written."""
 
 
 class SqliteStore(Store):
@@ -104,6 +107,14 @@ class SqliteStore(Store):
         times, told = verbs.checked(row), _as_kept(row, notices)
         return await self._write(lambda session: verbs.insert(session, row, times, told))
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """See `Store`."""
+        given = [(row, verbs.checked(row)) for row in rows]
+        found: list[bool] = []
+        for start in range(0, len(given), _AT_ONCE):
+            found += await self._write(partial(verbs.insert_many, given=given[start : start + _AT_ONCE]))
+        return found
+
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
@@ -122,10 +133,10 @@ class SqliteStore(Store):
         check_text(owner)
         return await self._write(Swap(row, times, owner, hold, told))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
+        check_text(request.owner)
+        wanted = claiming.Wanted(request, microseconds(request.now), microseconds(request.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
@@ -152,6 +163,10 @@ class SqliteStore(Store):
         """See `Store`."""
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
+
+    async def key_usage(self) -> dict[str, int]:
+        """See `Store`."""
+        return await self._scan(scanning.key_usage)
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None

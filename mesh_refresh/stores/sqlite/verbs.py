@@ -1,6 +1,8 @@
 """The store's verbs on one row, each within a transaction that somebody else begins and commits."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
@@ -8,12 +10,16 @@ from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import BrokerPause, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
-from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.queries import MOST, queries
 from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, moment, perhaps_microseconds, row
 from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
+_PLACES = "(?, ?, ?, ?, ?, ?, ?, 1, 0, ?)"
+_INSERT = _SQL["insert"].format(rows=_PLACES)
+_INSERT_MOST = _SQL["insert"].format(rows=", ".join([_PLACES] * MOST))
+_TAKEN = _SQL["taken"].format(ids=", ".join("?" * MOST))
 
 
 def checked(it: Row) -> Times:
@@ -23,13 +29,31 @@ def checked(it: Row) -> Times:
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
+def _values(it: Row, times: Times) -> tuple[Any, ...]:
+    """The columns of a new row."""
+    return it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed)
+
+
 def insert(session: SqliteSession, it: Row, times: Times, notices: Notices = ()) -> bool:
     """See `Store.insert`."""
-    values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
-    is_new = session.connection.execute(_SQL["insert"], values).rowcount == 1
+    is_new = session.connection.execute(_INSERT, _values(it, times)).rowcount == 1
     if is_new:
         write_notices(session, notices)
     return is_new
+
+
+def insert_many(session: SqliteSession, given: Sequence[tuple[Row, Times]]) -> list[bool]:
+    """See `Store.insert_many`. Those that are all new, as nearly always, are written by few statements."""
+    found: list[bool] = []
+    for start in range(0, len(given), MOST):
+        some = given[start : start + MOST]
+        ids = [row.login_id for row, _ in some]
+        if len(set(ids)) < MOST or session.connection.execute(_TAKEN, ids).fetchone():
+            found += [insert(session, row, times) for row, times in some]
+        else:
+            session.connection.execute(_INSERT_MOST, [value for row, times in some for value in _values(row, times)])
+            found += [True] * MOST
+    return found
 
 
 def read(session: SqliteSession, login_id: str) -> Row | None:

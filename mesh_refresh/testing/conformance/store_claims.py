@@ -14,7 +14,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     ODD_TEXTS,
     SECOND,
     StoreKit,
-    a_demand,
+    a_request,
     a_row,
     claimed,
     fill,
@@ -42,11 +42,11 @@ class ClaimCases(StoreKit):
         """Revision and attempt raised, all else as it was, the due time too."""
         async with self.opened() as store:
             await fill(store, a_row())
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row == a_row(revision=2, attempt=1)
             assert await kept(store) == row
             assert await store.swap(evolve(row, sealed=b"new"), owner="me") is True
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row == a_row(revision=4, attempt=2, sealed=b"new")
 
     async def test_the_longest_due_come_first(self) -> None:
@@ -62,7 +62,7 @@ class ClaimCases(StoreKit):
     async def test_a_claim_takes_no_more_than_its_limit(self) -> None:
         """None at all for a limit of none; and nothing is claimed where nothing is."""
         async with self.opened() as store:
-            assert list(await store.claim(a_demand())) == []
+            assert list(await store.claim(a_request())) == []
             await fill(store, *(a_row(str(number)) for number in range(5)))
             assert await claimed(store, limit=0) == []
             assert len(await claimed(store, limit=3)) == 3
@@ -221,4 +221,4 @@ class ClaimCases(StoreKit):
 
 async def brokers(store: Store, **changes: Any) -> Counter[str]:
     """How many rows of each broker a claim gives."""
-    return Counter(row.broker for row in await store.claim(a_demand(**changes)))
+    return Counter(row.broker for row in await store.claim(a_request(**changes)))

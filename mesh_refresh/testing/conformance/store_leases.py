@@ -11,7 +11,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     NOW,
     SECOND,
     StoreKit,
-    a_demand,
+    a_request,
     a_row,
     busy,
     claimed,
@@ -35,7 +35,7 @@ class LeaseCases(StoreKit):
                     assert await claimed(handle, owner=owner) == []
 
     async def test_a_claim_leases_as_claim_one_does(self) -> None:
-        """For as long as the demand says."""
+        """For as long as the request says."""
         async with self.opened() as store:
             await fill(store, a_row())
             assert await claimed(store, lease=5 * SECOND) == ["a"]
@@ -63,7 +63,7 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, LEASE - MICROSECOND)
             assert await claimed(store) == []
             await self.pass_time(store, MICROSECOND)
-            (row,) = await store.claim(demand_of("somebody"))
+            (row,) = await store.claim(request_of("somebody"))
             assert (row.revision, row.attempt, row.open_attempt) == (3, 2, True)
 
     async def test_who_sends_nothing_leaves_no_open_attempt(self) -> None:
@@ -78,7 +78,7 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, LEASE)
             row = await take(store, "a", owner="copy", sends=False)
             assert (row.attempt, row.open_attempt) == (2, False)
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert (row.login_id, row.attempt, row.open_attempt) == ("b", 2, False)
             assert await store.swap(await kept(store, "a"), owner="copy") is True
             assert (await take(store, "a")).open_attempt is False
@@ -108,10 +108,10 @@ class LeaseCases(StoreKit):
                 assert await store.swap(await kept(store), owner=owner) is True
             assert await claimed(store, owner="~copy") == ["a", "b"]
             await self.pass_time(store, LEASE)
-            assert {row.open_attempt for row in await store.claim(a_demand())} == {True}
+            assert {row.open_attempt for row in await store.claim(a_request())} == {True}
 
     async def test_the_wall_clock_ends_no_lease(self) -> None:
-        """A demand from years ahead, or from before, frees nothing."""
+        """A claim request from years ahead, or from before, frees nothing."""
         async with self.opened() as store:
             await fill(store, a_row(due_at=NOW - timedelta(days=10_000)))
             await take(store)
@@ -135,7 +135,7 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, 10 * SECOND - MICROSECOND)
             assert await busy(store) == MICROSECOND
             await self.pass_time(store, MICROSECOND)
-            (row,) = await store.claim(demand_of("me"))
+            (row,) = await store.claim(request_of("me"))
             assert (row.attempt, row.open_attempt) == (2, False)
 
     async def test_a_hold_begins_when_the_lease_is_given_back(self) -> None:
@@ -239,7 +239,7 @@ class LeaseCases(StoreKit):
                 assert await busy(store) <= SECOND
                 await self.pass_time(store, SECOND)
                 assert await store.claim_one("a", "copy", LEASE, sends=False) == Busy(timedelta())
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row.open_attempt is True
             assert await store.release("a", "me", timedelta()) is True
             assert await store.swap(await take(store), owner="me") is True
@@ -299,6 +299,6 @@ class LeaseCases(StoreKit):
             assert await busy(store, "b") == SECOND
 
 
-def demand_of(owner: str) -> ClaimRequest:
-    """A demand for everything that is due."""
-    return a_demand(owner=owner)
+def request_of(owner: str) -> ClaimRequest:
+    """A claim request for everything that is due."""
+    return a_request(owner=owner)

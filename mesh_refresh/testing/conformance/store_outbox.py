@@ -275,6 +275,12 @@ class OutboxConformance(StoreKit):
             assert await outbox_of(store).purge(NOW - _DAY) == 1
             assert [it.id for it in await listed(store)] == ["3", "4"]
 
+    async def test_notices_are_counted_by_their_keys(self) -> None:
+        """Beside the logins."""
+        async with self.opened() as store:
+            await notify(store, *(a_notice(str(number), sealed=b"\x01abc%d" % (number % 2)) for number in range(3)))
+            assert dict(await store.key_usage()) == {"": 1, "61626330": 2, "61626331": 1}
+
     async def test_a_notice_can_be_sealed_anew(self) -> None:
         """Nothing else is changed by that, the lease and the order neither."""
         async with self.opened() as store:

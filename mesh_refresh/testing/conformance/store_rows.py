@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from attrs import evolve
 
+from mesh_refresh.stores import Page
 from mesh_refresh.testing.conformance.store_kit import (
     LARGEST,
     LEASE,
@@ -35,6 +36,28 @@ class RowCases(StoreKit):
             assert await store.insert(a_row(sealed=b"other", epoch="other", states=frozenset({"other"}))) is False
             assert await kept(store) == leased
             assert await store.swap(leased, owner="me") is True
+
+    async def test_many_rows_are_inserted_as_one_by_one(self) -> None:
+        """Which were new, in their order: not those that are there, nor the second of one id."""
+        async with self.shared() as (store, other):
+            assert list(await store.insert_many([])) == []
+            await fill(store, a_row("there"), a_row("300"))
+            some = [a_row("there", sealed=b"other"), a_row("1"), a_row("2"), a_row("1", sealed=b"other")]
+            assert list(await store.insert_many(some)) == [False, True, True, False]
+            assert (await kept(store, "1")).sealed == (await kept(store, "there")).sealed == b"sealed"
+            many = [a_row(str(number), sealed=b"%d" % number) for number in range(3, 1_500)]
+            assert list(await other.insert_many(many)) == [row.login_id != "300" for row in many]
+            assert await kept(store, "1499") == evolve(many[-1], revision=1)
+            assert (await take(store, "3")).attempt == 1
+            assert len(await store.rows(Page(2_000))) == 1_500
+
+    async def test_sealed_values_are_counted_by_their_keys(self) -> None:
+        """By what is at their beginning; one that is too short has no key."""
+        heads = (b"\x01abcd", b"\x01abcd more", b"\x01abce\0", b"plain\0text", b"plain", b"\x02abcd", b"", b"\x01ab")
+        async with self.opened() as store:
+            assert dict(await store.key_usage()) == {}
+            await store.insert_many([a_row(str(number), sealed=head) for number, head in enumerate(heads)])
+            assert dict(await store.key_usage()) == {"61626364": 2, "61626365": 1, "plain": 2, "": 3}
 
     async def test_there_is_nothing_to_do_with_a_login_that_is_not_there(self) -> None:
         """None to read and to claim, False to write and to delete; and nothing is made by it."""

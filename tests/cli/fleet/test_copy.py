@@ -157,7 +157,7 @@ def test_what_the_new_store_holds_is_left_there(three: OpenFleet) -> None:
     ran = three("copy", "--take-back", "--yes", "fleet.db", "other.db")
     assert ran.code == Exit.STORE
     assert "1 login taken back" in ran.err
-    assert "2 logins in TO, and not taken back: `mesh-refresh copy TO FROM` moves it:" in ran.err
+    assert "2 logins in TO, and not taken back (`mesh-refresh copy TO FROM` moves logins back):" in ran.err
     assert moving(three) == {"user-0": "moved", "user-1": None, "user-2": "moved"}
 
 

@@ -166,6 +166,15 @@ def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: OpenFleet) -> No
     assert fleet.account("user-vanguard").due_at is None
     assert fleet.account("user-vanguard").needs_code
     assert fleet.account("user-coinbase").due_at is not None
+
+
+def test_all_brokers_can_be_left_to_callers(fleet: OpenFleet) -> None:
+    """As with `Keeper.add_many`, the star means every broker, and is no misspelt name."""
+    line = fleet.line("user-7", fleet.fake.login("coinbase"))
+    ran = fleet("import", "-", "--on-demand", "*", stdin=line)
+    assert (ran.code, ran.err) == (0, "mesh-refresh: 1 login read: 1 added, 0 already known.\n")
+    assert fleet.once().code == 0
+    assert not fleet.fake.requests
     assert fleet("import", "-", "--on-demand", " ", stdin="").code == Exit.INVALID
 
 

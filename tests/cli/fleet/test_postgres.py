@@ -68,7 +68,7 @@ def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
         ran = fleet(*command, *([] if command[0] == "copy" else ["--store"]), store.geturl())
         assert ran.code == Exit.STORE
         assert text in ran.err
-        assert "somebody has to mend this" in ran.err
+        assert "An operator has to fix this" in ran.err
         assert "planted-secret" not in ran.err
 
 

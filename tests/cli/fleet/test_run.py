@@ -32,6 +32,7 @@ def test_once_refreshes_what_is_due(fleet: OpenFleet) -> None:
     assert ran.err.endswith("mesh-refresh: 60 accounts refreshed.\n")
     assert not fleet.lost()
     assert fleet.once("-q").err == ""
+    assert fleet.once().err.endswith("mesh-refresh: nothing was left to refresh.\n")
     assert len(fleet.fake.requests) == 60
 
 
@@ -168,7 +169,7 @@ def test_a_lease_is_made_to_fit_a_long_deadline(fleet: OpenFleet) -> None:
     assert fleet.once("--deadline", "10m").code == 0
     ran = fleet.once("--deadline", "10s", "--lease", "5s")
     assert ran.code == Exit.INVALID
-    assert "lease" in ran.err
+    assert "--lease must be longer than the client's --deadline" in ran.err
 
 
 # Signals.

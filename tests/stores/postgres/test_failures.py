@@ -19,7 +19,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
-from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, fill, kept, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet, a_role
 
@@ -176,13 +176,13 @@ async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
         fleet.store(url=url) as store,
     ):
         assert not await store.paused()
-        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_demand()), store.swap(await kept(store))]
+        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_request()), store.swap(await kept(store))]
         for verb in [*verbs, store.claim_one("a", "me", LEASE), store.delete("a"), store.pause("x")]:
             with pytest.raises(StoreUnavailable, match="is read-only: is it a standby"):
                 await verb
         await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
         await fill(store, a_row("b"))
-        assert await store.claim(a_demand(limit=1))
+        assert await store.claim(a_request(limit=1))
 
 
 async def test_what_only_a_person_can_mend_is_told_apart(fleet: Fleet) -> None:

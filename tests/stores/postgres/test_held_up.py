@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Page, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
 from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
@@ -163,6 +163,6 @@ async def test_logins_that_somebody_has_locked_leave_connections_to_the_others(f
             await fleet.waiting()
             row = await take(store, "8")
             assert await store.swap(row, owner="me")
-            assert [it.login_id for it in await store.claim(a_demand())] == ["8"]
+            assert [it.login_id for it in await store.claim(a_request())] == ["8"]
             assert not any(task.done() for task in asked)
         assert all(isinstance(it, Row) for it in await asyncio.gather(*asked))

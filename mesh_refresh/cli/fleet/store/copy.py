@@ -131,8 +131,9 @@ def _return_logins(stores: TwoStores, policy: Policy, *, yes: bool, quiet: bool)
     except MeshRefreshError as error:
         raise Failure(f"{error} {_TAKEN}", exit_for(error)) from None
     if not quiet or done.held.number or done.unreadable.number:
-        say(f"{format_count(done.taken, 'login')} taken back, each as after an exchange with an unknown outcome.")
-    name_some(done.held, "in TO, and not taken back: `mesh-refresh copy TO FROM` moves it")
+        unknown = ", as after an exchange with an unknown outcome" if done.taken else ""
+        say(f"{format_count(done.taken, 'login')} taken back{unknown}.")
+    name_some(done.held, "in TO, and not taken back (`mesh-refresh copy TO FROM` moves logins back)")
     name_some(done.unreadable, "cannot be read with these keys, and not changed")
     return Exit.STORE if done.held.number or done.unreadable.number else Exit.REFRESHED
 

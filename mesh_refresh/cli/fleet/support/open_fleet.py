@@ -1,5 +1,6 @@
 """Opens a store and its keeper for one command, and turns their errors into one line and an exit code."""
 
+import re
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -17,6 +18,8 @@ from mesh_refresh.keeper import Event, Keeper, Policy
 from mesh_refresh.stores import WrongKey
 
 _T = TypeVar("_T")
+
+_FIELD = re.compile(r"\b(?:Retry)?Policy\.(\w+)")
 
 _WRONG_KEY = {
     True: f"The store is sealed. Nothing was changed. Leave out --plaintext, and put its key into {KEYS_VARIABLE}.",
@@ -57,7 +60,12 @@ def make_policy(**options: timedelta | float | None) -> Policy:
     try:
         return Policy(**given)
     except InvalidRequest as error:
-        raise Failure(str(error)) from None
+        raise Failure(_name_options(error)) from None
+
+
+def _name_options(error: MeshRefreshError) -> str:
+    """The text of `error`, with the options of the command in place of fields: ``--lease`` for ``Policy.lease``."""
+    return _FIELD.sub(lambda field: f"--{field[1].replace('_', '-')}", str(error))
 
 
 @define
@@ -148,6 +156,6 @@ class OpenFleet:
                 f"A login cannot be opened with these keys: {self.location.other_key()}", Exit.STORE
             ) from None
         if isinstance(error, MeshRefreshError):
-            raise Failure(str(error), exit_for(error)) from None
+            raise Failure(_name_options(error), exit_for(error)) from None
         if isinstance(error, KeyboardInterrupt) and self.loop.exit_code is not Exit.INTERRUPTED:
             raise Failure("interrupted.", self.loop.exit_code) from None

@@ -118,6 +118,8 @@ class Tally:
 
     def sum_up(self, left: int) -> str:
         """The closing sentence of the run, which leaves `left` logins due."""
+        if not (self.told or self.silent or self.faults or left):
+            return "nothing was left to refresh."
         refreshed = self.events[AccountRefreshed]
         parts = [f"{format_count(refreshed, 'account')} refreshed"]
         numbers = {kind: self.events[kind] for kind in _EXITS}

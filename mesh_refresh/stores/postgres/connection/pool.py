@@ -125,17 +125,12 @@ class ConnectionPool:
 
     async def _within(self, connection: Any, work: Work[_T]) -> _T:
         """In a transaction: what is prepared, and what is executed, must meet the same server."""
-        transaction = connection.transaction(isolation="read_committed")
-        await transaction.start()
-        try:
+
+        async def with_settings(connection: Any) -> _T:
             await connection.execute(TRANSACTION)
-            result = await work(connection)
-        except Exception as error:
-            if keeps_the_connection(error):
-                await transaction.rollback()
-            raise
-        await transaction.commit()
-        return result
+            return await work(connection)
+
+        return await in_transaction(connection, with_settings)
 
     async def _taken(self) -> Any:
         while self._idle:
@@ -149,6 +144,20 @@ class ConnectionPool:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+
+
+async def in_transaction(connection: Any, work: Work[_T]) -> _T:
+    """What `work` gives, in several statements that are done together or not at all."""
+    transaction = connection.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        result = await work(connection)
+    except Exception as error:
+        if keeps_the_connection(error):
+            await transaction.rollback()
+        raise
+    await transaction.commit()
+    return result
 
 
 async def _close(connection: Any) -> None:
