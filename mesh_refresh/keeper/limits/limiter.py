@@ -1,4 +1,7 @@
-"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps."""
+"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps.
+
+See docs/decisions/breakers.md.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
