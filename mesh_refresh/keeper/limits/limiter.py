@@ -1,4 +1,7 @@
-"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps."""
+"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps.
+
+See docs/decisions/breakers.md.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -50,9 +53,9 @@ class Permit:
     """The breakers for which the exchange is the probe."""
 
 
-def bulkhead(places: int) -> int:
-    """How many of these places one broker may take: all but a fifth, so that a slow broker does not hold up others."""
-    return places - places // 5
+def bulkhead(slots: int) -> int:
+    """How many of these slots one broker may take: all but a fifth, so that a slow broker does not hold up others."""
+    return slots - slots // 5
 
 
 class Limiter:
@@ -65,9 +68,9 @@ class Limiter:
         self._busy: Counter[str] = Counter()
         self._buckets: dict[str | None, _Bucket] = {}
         self.asking = 0
-        """Callers who wait for a place. The loop leaves the next places to them."""
+        """Callers that wait for a permit. The loop leaves the next slots to them."""
         self.reserved = 0
-        """Places for the logins that a claim under way will bring."""
+        """Slots for the logins that a claim under way will bring."""
 
     @property
     def in_flight(self) -> int:
@@ -76,10 +79,10 @@ class Limiter:
 
     @property
     def free(self) -> int:
-        """Places that no exchange and no claim has."""
+        """Slots that no exchange and no claim has."""
         return self._policy.concurrency - self.in_flight - self.reserved
 
-    def places(self, now: float) -> tuple[int, int, dict[str, int]]:
+    def slots(self, now: float) -> tuple[int, int, dict[str, int]]:
         """For a claim: how many logins in all, how many of each broker, and other numbers for some brokers."""
         most, limits = self.breakers.limits(now)
         free = self.free - self.asking
@@ -114,20 +117,20 @@ class Limiter:
         return None
 
     def enter(self, broker: str, now: float) -> Permit:
-        """An exchange takes a place. Where an open breaker lets one exchange through, this is the probe."""
+        """An exchange takes a slot. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1
         for bucket in self._over(broker, now):
             bucket.fill(now)
             bucket.level -= 1
         return Permit(broker, self.breakers.probe(broker, now))
 
-    def leave(self, place: Permit, *, begun: bool = True) -> None:
-        """The exchange gives its place back. Where nothing was begun with it, its share of the rate goes back too."""
-        broker = place.broker
+    def leave(self, permit: Permit, *, begun: bool = True) -> None:
+        """The exchange gives its slot back. Where nothing was begun with it, its share of the rate goes back too."""
+        broker = permit.broker
         if not begun:
             for bucket in filter(None, map(self._buckets.get, (None, broker))):
                 bucket.level += 1
-        self.breakers.over(place.probe)
+        self.breakers.over(permit.probe)
         self._busy[broker] -= 1
         if self._busy[broker] <= 0:
             del self._busy[broker]

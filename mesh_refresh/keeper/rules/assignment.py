@@ -2,7 +2,8 @@
 
 `mesh_refresh.replies.identity` has the rule. An entry that stays unclear goes to an account without an id, or joins as
 one: a login has one set of these, which each such reply renews. An account with an id that was left, and that may be of
-any of these entries, is parked: its own token may be spent, and no entry may be given to the wrong account.
+any of these entries, is parked: its own token may be spent, and no entry may be given to the wrong account. See
+docs/decisions/one-row-a-login.md.
 """
 
 from attrs import evolve, frozen

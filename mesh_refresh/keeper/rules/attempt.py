@@ -1,4 +1,7 @@
-"""One attempt, and what came of it, as values. `to_text` and `from_text` are the format of the spool's files. Pure."""
+"""One attempt, and what came of it, as values. Pure. See docs/decisions/the-keeper.md.
+
+`to_text` and `from_text` are the format of the spool's files.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -111,9 +111,9 @@ class ClaimLoop:
         runtime.remind()
         await self._notice_resumes()
         now = runtime.clock.monotonic()
-        places, each, limits = runtime.limiter.places(now)
+        places, each, limits = runtime.limiter.slots(now)
         if places > 0:
-            places = runtime.key_mismatch.places(places, now)
+            places = runtime.key_mismatch.slots(places, now)
         if places <= 0:
             return
         probing = None in runtime.limiter.breakers.open

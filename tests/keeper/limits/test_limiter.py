@@ -53,7 +53,7 @@ def test_one_brokers_bounds_are_not_the_others() -> None:
         limiter.enter("one", 0.0)
     assert limiter.shut("one", 0.0) is not None
     assert limiter.shut("two", 0.0) is None
-    places, each, limits = limiter.places(0.0)
+    places, each, limits = limiter.slots(0.0)
     assert (places, each, limits) == (7, 3, {"one": 0})
 
 
@@ -62,10 +62,10 @@ def test_the_loop_leaves_places_to_callers() -> None:
     limiter = Limiter(Policy(concurrency=2))
     place = limiter.enter("one", 0.0)
     limiter.asking = 1
-    assert limiter.places(0.0)[0] == 0
+    assert limiter.slots(0.0)[0] == 0
     assert limiter.shut("one", 0.0) is None
     limiter.leave(place)
-    assert limiter.places(0.0)[0] == 1
+    assert limiter.slots(0.0)[0] == 1
 
 
 def test_places_that_a_claim_has_reserved() -> None:

@@ -90,11 +90,11 @@ def test_it_looks_now_and_then_whether_logins_open_again() -> None:
     pause = policy.backoff_cap.total_seconds()
     unopened = KeyMismatch(policy)
     assert [unopened.failed(name, 7.0) for name in "aabb"] == [False] * 4
-    assert unopened.places(50, 7.0) == 50
+    assert unopened.slots(50, 7.0) == 50
     assert unopened.failed("c", 7.0) is True
-    assert [unopened.places(50, at) for at in (7.0, 6.9 + pause, 7.0 + pause, 7.1 + pause)] == [0, 0, 4, 0]
+    assert [unopened.slots(50, at) for at in (7.0, 6.9 + pause, 7.0 + pause, 7.1 + pause)] == [0, 0, 4, 0]
     assert unopened.failed("d", 7.1 + pause) is False
-    assert unopened.places(50, 7.0 + 2 * pause) == 0
+    assert unopened.slots(50, 7.0 + 2 * pause) == 0
     assert unopened.opened() is True
     assert unopened.opened() is False
-    assert unopened.places(50, 8.0 + pause) == 50
+    assert unopened.slots(50, 8.0 + pause) == 50
