@@ -121,7 +121,7 @@ async def test_a_row_that_stays_locked_is_told_alone(fleet: Fleet) -> None:
             found = await asyncio.gather(*asked, return_exceptions=True)
         assert found[1:] == [True, False]
         assert isinstance(found[0], StoreUnavailable)
-        assert "has the rows locked by somebody else. (SQLSTATE 55P03)" in str(found[0])
+        assert "has the rows locked by another program. (SQLSTATE 55P03)" in str(found[0])
         assert await kept(store, "a") == rows[0]
         assert await asyncio.gather(*swaps(store, rows[:1])) == [True]
 
