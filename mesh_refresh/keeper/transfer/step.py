@@ -207,7 +207,7 @@ class Carrier:
                 return True
 
     async def _move_notices(self, login_id: str) -> None:
-        """Notices that nobody has taken go with their login, dead ones too. Moved twice, they keep their ids.
+        """Notices that no handler has taken go with their login, dead ones too. They keep their ids.
 
         One that does not open stays behind: it could be told in neither store.
         """

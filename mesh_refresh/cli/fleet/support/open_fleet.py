@@ -134,7 +134,7 @@ class OpenFleet:
 
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, WrongKey) and self._is_open:
-            # The store has one of these keys, and a login in it has another: somebody writes with keys of their own.
+            # The store has one of these keys, and a login in it has another: another program writes with its own keys.
             raise Failure(
                 f"A login cannot be opened with these keys: {self.location.other_key()}", Exit.STORE
             ) from None
