@@ -61,9 +61,8 @@ class ClaimLoop:
         while not runtime.closing:
             # A look while others took all the places has seen nothing, though they may be gone when it is over.
             busy, seen = bool(runtime.inflight.exchanges), runtime.wakeups.changes
-            rated = runtime.limiter.rated(
-                runtime.clock.monotonic()
-            )  # before the look: meanwhile one more may be allowed
+            # Asked before the look: meanwhile the rate may allow one more.
+            rated = runtime.limiter.held_by_rate(runtime.clock.monotonic()) is not None
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -86,10 +85,10 @@ class ClaimLoop:
         return any(count.due for count in counts)
 
     def _pause(self) -> float:
-        """How long to do nothing where nothing happens. With a bounded rate, no longer than until the next may go."""
+        """Seconds until the next look, if nothing happens before: where a rate holds back, until it allows one more."""
         policy = self._runtime.policy
-        rates = [rate for rate in (policy.rate, policy.rate_each) if rate is not None]
-        usual = min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+        rated = self._runtime.limiter.held_by_rate(self._runtime.clock.monotonic())
+        usual = min(policy.poll.total_seconds(), 60.0 if rated is None else max(_WORTH_A_CLAIM, rated), 60.0)
         if self._failures < 2:
             return usual
         longest = max(usual, _LONGEST_PAUSE)
