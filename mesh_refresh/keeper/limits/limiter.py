@@ -14,6 +14,9 @@ from mesh_refresh.keeper.policy import Policy
 _FOR_EVER = 1e9
 """Seconds, about thirty years: a date that is farther away may be out of the range of dates."""
 
+_SHORTEST_WAIT = 0.001
+"""Seconds. A level may be as close to one as floats are: a wait is never shorter than a clock can show."""
+
 
 @define(eq=False)
 class _Bucket:
@@ -97,9 +100,10 @@ class Limiter:
             each = min(each, full)
         return max(0, free if most is None else min(free, most)), each, limits
 
-    def rated(self, now: float) -> bool:
-        """Whether a rate holds any exchange back."""
-        return any(bucket.fill(now) < 1 for bucket in self._buckets.values())
+    def held_by_rate(self, now: float) -> float | None:
+        """Seconds until a rate lets one exchange more begin. None: no rate holds any exchange back."""
+        waits = [(1 - bucket.level) / bucket.rate for bucket in self._buckets.values() if bucket.fill(now) < 1]
+        return max(_SHORTEST_WAIT, min(waits)) if waits else None
 
     def shut(self, broker: str, now: float) -> Shut | None:
         """Why a caller's exchange of `broker` may not begin now; None where it may."""
@@ -111,8 +115,7 @@ class Limiter:
         for bucket in self._over(broker, now):
             level = bucket.fill(now)
             if level < 1:
-                # A level may be as close to one as floats are: a wait is never shorter than a clock can show.
-                seconds = min(_FOR_EVER, max(0.001, (1 - level) / bucket.rate))
+                seconds = min(_FOR_EVER, max(_SHORTEST_WAIT, (1 - level) / bucket.rate))
                 return Shut("the rate of exchanges is bounded", seconds)
         return None
 

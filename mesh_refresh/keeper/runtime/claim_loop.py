@@ -62,9 +62,8 @@ class ClaimLoop:
         while not runtime.closing:
             # A claim without a free permit finds nothing, though permits may be free when it returns.
             busy, seen = bool(runtime.inflight.exchanges), runtime.wakeups.changes
-            rated = runtime.limiter.rated(
-                runtime.clock.monotonic()
-            )  # before the look: meanwhile one more may be allowed
+            # Asked before the look: meanwhile the rate may allow one more.
+            rated = runtime.limiter.held_by_rate(runtime.clock.monotonic()) is not None
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -87,10 +86,10 @@ class ClaimLoop:
         return any(count.due for count in counts)
 
     def _pause(self) -> float:
-        """Seconds to wait for a change. With a bounded rate, no longer than until the next exchange may begin."""
+        """Seconds to wait for a change. With a bounded rate, no longer than until the rate allows one more."""
         policy = self._runtime.policy
-        rates = [rate for rate in (policy.rate, policy.rate_each) if rate is not None]
-        usual = min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+        rated = self._runtime.limiter.held_by_rate(self._runtime.clock.monotonic())
+        usual = min(policy.poll.total_seconds(), 60.0 if rated is None else max(_WORTH_A_CLAIM, rated), 60.0)
         if self._failures < 2:
             return usual
         longest = max(usual, _LONGEST_PAUSE)
