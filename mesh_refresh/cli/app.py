@@ -5,12 +5,13 @@ import sys
 
 import click
 
+from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
 from mesh_refresh.cli.terminal.closed_output import refuse_closed_output
-from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, describe_bug, is_of_output, say, system_reason
 from mesh_refresh.version import VERSION
 
@@ -75,6 +76,9 @@ def _run() -> int:
     except Failure as failure:
         say(str(failure))
         return failure.code
+    except MeshRefreshError as error:
+        say(_name_options(error))
+        return exit_for(error)
     except click.ClickException as error:
         _without_arguments(error).show()
         return error.exit_code
@@ -88,6 +92,11 @@ def _run() -> int:
         say(describe_bug(error))
         return Exit.FAILED
     return int(code or 0)
+
+
+def _name_options(error: MeshRefreshError) -> str:
+    """The text of `error`, with the options of a command in place of fields: ``--lease`` for ``Policy.lease``."""
+    return re.sub(r"\b(?:Retry)?Policy\.(\w+)", lambda field: f"--{field[1].replace('_', '-')}", str(error))
 
 
 def _without_arguments(error: click.ClickException) -> click.ClickException:

@@ -85,9 +85,9 @@ class Store(Protocol):
         lease, the lease is given back, and no claim gets the row for `hold` from now on. A lease of another owner
         stays. Without `owner`, every lease and every hold stays.
 
-        `notices`, which are about this login, are written to the outbox in the same transaction, in this order: never
-        tried and not dead, whatever they say. Those whose ids are there are left alone. A store without an outbox is
-        given none.
+        `notices`, which are about this login, are written to the outbox in the same transaction, in this order, never
+        tried and not dead, even where they say otherwise. Those whose ids are there are left alone. A store without an
+        outbox is given none.
         """
         ...
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +16,8 @@ from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.session import RefreshRun
-from mesh_refresh.cli.refresh.source import Source, is_standard_input, read_standard_input
-from mesh_refresh.cli.terminal.closed_output import is_closed
+from mesh_refresh.cli.refresh.source import STANDARD_INPUT, Source, read_standard_input
+from mesh_refresh.cli.terminal.closed_output import ClosedOutput
 from mesh_refresh.cli.terminal.exit_codes import REFRESH, list_exits
 from mesh_refresh.cli.terminal.messages import Failure, system_reason
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, code_source
@@ -99,7 +100,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
     moment = _parse_time(obtained_at)
     url = _choose_url(base_url, sandbox=sandbox)
     codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
-    if path is None and is_closed(sys.stdout):
+    if path is None and isinstance(sys.stdout, ClosedOutput):
         raise Failure("Standard output is closed. Nothing was sent. Give --output: else the new tokens would be lost.")
 
     logging.getLogger("mesh_refresh").addHandler(logging.NullHandler())  # the messages of the command say it all
@@ -129,7 +130,7 @@ def _source_name(files: tuple[str, ...], *, code_stdin: bool) -> str | None:
     """The input file; None for standard input."""
     if len(files) > 1:
         raise click.UsageError("Name one FILE.")  # the arguments are not repeated: one may be a token
-    if files and not is_standard_input(files[0]):
+    if files and files[0] not in STANDARD_INPUT:
         return files[0]
     if code_stdin:
         raise click.UsageError("--code-stdin needs a FILE: standard input cannot hold both.")
@@ -173,9 +174,8 @@ def _parse_time(text: str | None) -> datetime | None:
 
 
 def _make_client(base_url: str | None, retry: RetryPolicy, out: Output) -> MeshClient:
+    options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
     try:
-        if base_url is not None:
-            return MeshClient.from_env(retry=retry, on_outcome=out.keep, base_url=base_url)
-        return MeshClient.from_env(retry=retry, on_outcome=out.keep)
+        return MeshClient.from_env(retry=retry, on_outcome=out.keep, **options)
     except InvalidRequest as error:
         raise Failure(f"{error} Nothing was sent.") from None

@@ -41,16 +41,6 @@ def read_accounts(text: bytes, obtained_at: datetime) -> Accounts:
     return accounts
 
 
-def documents_of(entries: Sequence[AccountEntry]) -> list[dict[str, Any]]:
-    """A document for each account: its tokens, or its continuation while it waits for a code."""
-    return list(map(_document, entries))
-
-
-def document_at(accounts: Accounts, place: int) -> dict[str, Any]:
-    """The document of the account with this number."""
-    return _document(accounts.entries[place])
-
-
 def text_of(documents: Sequence[Mapping[str, Any]]) -> bytes:
     """`documents` as a JSON array, which `read_accounts` reads."""
     return json.dumps(documents, indent=2).encode() + b"\n"
@@ -116,7 +106,8 @@ def _label(value: object) -> str | int | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def _document(entry: AccountEntry) -> dict[str, Any]:
+def document_of(entry: AccountEntry) -> dict[str, Any]:
+    """The document of an account: its tokens, or its continuation while it waits for a code."""
     if entry.pending is None:
         document = evolve(entry.tokens, ref=entry.ref).to_document()
     else:

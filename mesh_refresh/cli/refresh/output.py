@@ -5,10 +5,11 @@ import base64
 import errno
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mesh_refresh import MfaRequired, Outcome, Refreshed, UnreadableReply
 from mesh_refresh.cli.refresh.accounts import Accounts
-from mesh_refresh.cli.refresh.documents import document_at, documents_of, text_of
+from mesh_refresh.cli.refresh.documents import document_of, text_of
 from mesh_refresh.cli.refresh.journal import Journal
 from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.rescue import keep_in_a_file, keep_on_a_stream, print_out, silence_stdout
@@ -44,7 +45,7 @@ class Output:
         if self.file is None:
             return
         try:
-            documents = documents_of(self.accounts.entries)
+            documents = self._all_documents()
             self._journal = Journal.begin(self.file.path, self.file.content(), documents, self.file.owner)
         except OSError as error:
             raise Failure(
@@ -115,12 +116,15 @@ class Output:
             self._unwritten |= places
             raise
 
+    def _all_documents(self) -> list[dict[str, Any]]:
+        return list(map(document_of, self.accounts.entries))
+
     def _documents(self, places: set[int]) -> list[tuple[int, dict[str, object] | None]]:
-        return [(place, document_at(self.accounts, place)) for place in sorted(places)]
+        return [(place, document_of(self.accounts.entries[place])) for place in sorted(places)]
 
     def _write(self) -> str | None:
         """Write the accounts to the output. Returns the reason if that fails."""
-        text = text_of(documents_of(self.accounts.entries))
+        text = text_of(self._all_documents())
         try:
             print_out(text) if self.file is None else self.file.replace(text)
         except Exception as error:  # noqa: BLE001 - after any error, the tokens go elsewhere
@@ -154,7 +158,7 @@ class Output:
         bodies = [
             {"format": "mesh_refresh.unreadable", "body": base64.b64encode(body).decode()} for body in self._bodies
         ]
-        text = text_of([*documents_of(self.accounts.entries), *bodies])
+        text = text_of([*self._all_documents(), *bodies])
         kept = self._keep_in_a_file(text, "mesh-refresh-rescued-", ".json")
         place = keep_on_a_stream(text, stdout=self.file is not None) if kept is None else str(kept)
         if kept is not None:

@@ -35,6 +35,8 @@ class OutputFile:
         """The owner of its replacements: a file that root refreshes stays with its user."""
         self.in_place = in_place
         """Whether it is also the input."""
+        self._temporary = f".{path.name}.", ".new"
+        """How the names of its temporary files begin and end."""
         self._was_made = was_made
         self._handle = handle
         self._stamp = _stamp(handle)
@@ -125,11 +127,6 @@ class OutputFile:
             files.discard(self._handle, self.path)
         else:
             files.close(self._handle)
-
-    @property
-    def _temporary(self) -> tuple[str, str]:
-        """The beginning and the end of the names of its temporary files."""
-        return f".{self.path.name}.", ".new"
 
     def _swap(self, data: bytes, like: os.stat_result | None = None) -> None:
         temporary, handle = files.make_named(self.path.parent, *self._temporary, self.owner)

@@ -11,12 +11,7 @@ from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 from mesh_refresh.masking import MaskedBytes
 
-_STANDARD_INPUT = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
-
-
-def is_standard_input(name: str) -> bool:
-    """Whether `name` stands for standard input."""
-    return name in _STANDARD_INPUT
+STANDARD_INPUT = frozenset({"-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 
 
 class Source:

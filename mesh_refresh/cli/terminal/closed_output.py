@@ -50,8 +50,3 @@ def _fill_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-
-
-def is_closed(stream: object) -> bool:
-    """Whether `stream` stands for a closed standard output."""
-    return isinstance(stream, ClosedOutput)

@@ -1,4 +1,7 @@
-"""Writing down what came of an exchange: read, merge, compare and swap, and never give up on a live token."""
+"""Writes results of exchanges: merge, compare and swap, and never give up on a live token.
+
+See docs/decisions/the-keeper.md. A result that the store does not take at once goes into the spool too.
+"""
 
 import asyncio
 import logging
@@ -28,14 +31,14 @@ _log = logging.getLogger("mesh_refresh.keeper")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _SPILLING = 30.0
-"""Seconds that the disk of the spool may take, once nothing else is left to try."""
+"""Seconds that the spool's disk may take at the end of a keeper, when the store has been given up."""
 
 Mine = Callable[[int], bool]
-"""Whether the lease of the claim with this number is to be given back."""
+"""Whether a write gives back the lease of the claim with this number."""
 
 
 class GivenUp(Exception):
-    """The store did not take it while it was tried."""
+    """The store did not take a result before the keeper was left."""
 
 
 @define
@@ -43,7 +46,7 @@ class Settled:
     """What is in the store now."""
 
     login: Login | None
-    """As it was written (its revision is of before, where the lease went back); None: it was removed."""
+    """As it was written (with the revision of before, where the lease was given back); None: it was removed."""
     told: tuple[Event, ...] = ()
 
 
@@ -91,7 +94,7 @@ async def swap(
 
 
 def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
-    """What an outcome that brought something makes of a login."""
+    """The change that a result with tokens, a question or an unreadable body makes."""
 
     def change(login: Login, context: Context) -> Transition:
         sent, came = rewind_result(attempt, result, context.now)
@@ -106,21 +109,21 @@ def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
 
 @define(eq=False)
 class PendingWrite:
-    """One outcome on its way into the store."""
+    """One result on its way into the store: tried until it is durable, and spooled meanwhile where that takes long."""
 
     runtime: Runtime
     attempt: Attempt
     result: ExchangeResult
     hold: timedelta = timedelta()
     path: Path | None = None
-    """Where it is spooled."""
+    """The file of the spool that holds it; None while no file does."""
     earlier: bool = False
-    """It is of an earlier life, and was found in the spool."""
+    """It was found in the spool, where an earlier process left it."""
     after: "asyncio.Future[None] | None" = None
-    """What must be over before it is written: the exchange of which it is a late reply, or an older file of the spool.
-    It is spooled meanwhile where that takes long."""
+    """What must be over before it is written: the exchange that it is a late reply to, or the write of an older file of
+    the spool."""
     _patient_until: float = field(default=0.0, init=False)
-    """Until when it is tried, also where the time to drain is over."""
+    """Until when it is tried even if the drain is over, on the event loop's clock."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
     _has_failed: bool = field(default=False, init=False)
     _told: list[Event] = field(factory=list, init=False)
@@ -128,14 +131,14 @@ class PendingWrite:
     _spilling: ExchangeTask | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """From here on, what the store has of this login is known to be out of date."""
+        """From here on, the store is known to be out of date for this login."""
         self.runtime.inflight.begin_write(self.attempt.login_id)
         self.runtime.inflight.spool_pending += self.earlier
 
     async def save(self, login: Login | None) -> Settled:
-        """Write it, for as long as it takes. Raises `GivenUp` when the keeper is left and the store still fails.
+        """Write it, for as long as it takes. Without a `login`, the login is read first.
 
-        Without a `login`, that is read first.
+        Raises `GivenUp` when the keeper is being left, its time to drain is over and the store still fails.
         """
         runtime, inflight = self.runtime, self.runtime.inflight
         # A store may also never answer.
@@ -168,37 +171,37 @@ class PendingWrite:
                     continue
                 _log.error("a file stays in the spool: its login cannot be read", extra=self._known(error))
                 raise GivenUp from error
-            except Exception as error:  # noqa: BLE001 - whatever a store raises: these may be the only live tokens
+            except Exception as error:  # noqa: BLE001 - a store may raise anything: these may be the only live tokens
                 await self._failed(error)
             else:
                 await self._landed(there=settled.login is not None)
                 return settled
 
     def _is_mine(self, number: int) -> bool:
-        """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
+        """Whether the lease is this attempt's, or a later claim's that waits for this write. Late replies have none."""
         if number == self.runtime.inflight.parked_leases.get(self.attempt.login_id):
             return True
         return number == self.attempt.number and not self.is_late
 
     @property
     def is_late(self) -> bool:
-        """Whether it came after the exchange of its attempt, whose own outcome is written first."""
+        """Whether it came after its exchange, whose own result is written first."""
         return isinstance(self.result, Unreadable) and self.result.late
 
     def spill_meanwhile(self) -> None:
-        """The store takes long: into the spool with it, beside."""
+        """The store takes long: copy the result into the spool too."""
         if self.path is None and self.runtime.spool is not None:
             _log.warning("the store takes long with new tokens", extra=self._known(None))
             self._start_spilling()
 
     async def spilled(self) -> None:
-        """It goes into the spool, where there is one and the disk takes it; `path` tells. This waits for it."""
+        """Copy it into the spool, and wait for that. `path` tells whether the spool has it."""
         self._start_spilling()
         if self._spilling is not None:
             await asyncio.wait((self._spilling,), timeout=_SPILLING)
 
     def _start_spilling(self) -> None:
-        """Once at a time: else there would be two files of it."""
+        """One task at a time: two would write two files."""
         spool, running = self.runtime.spool, self._spilling is not None and not self._spilling.done()
         if spool is not None and self.path is None and not running:
             self._spilling = self.runtime.start(self._spill(spool))

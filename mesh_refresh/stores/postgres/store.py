@@ -1,4 +1,4 @@
-"""A fleet in PostgreSQL, which coordinates the workers of many machines."""
+"""PostgresStore: a fleet in PostgreSQL, which coordinates the workers of many machines."""
 
 import asyncio
 import logging
@@ -96,7 +96,7 @@ class PostgresStore(Store):
         logins into so many when it is made, and is refused where it is there with others. `connections` are the most
         that are opened, beside one that listens. `timeout` is how long a connection or an answer may take.
         `transaction_pooling` (or, in the URL, ``?transaction_pooling=yes``) is for a proxy that gives each transaction
-        another connection, such as PgBouncer: nothing is prepared, and nobody listens.
+        another connection, such as PgBouncer: then no statement is prepared, and no notification is heard.
 
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
         the server cannot be reached, `StoreRefused` where it refuses the login, is too old, or has no tables, and
@@ -288,7 +288,7 @@ class PostgresStore(Store):
         await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
-        """See `Store`. Behind a transaction-pooling proxy nobody can listen."""
+        """See `Store`. Behind a transaction-pooling proxy no notification can be heard."""
         self._open_jobs()
         if self._ears is None:
             return super().watch(wake)
@@ -300,10 +300,10 @@ class PostgresStore(Store):
         return self._ears.add(heard)
 
     async def reseal(self) -> Resealed:
-        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
+        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
 
-        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then the new one before the old.
+        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then put the new one before the old.
         """
         done = await reseal(self)
         sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
@@ -382,7 +382,7 @@ class PostgresStore(Store):
         return [row.login_id in done for row in rows]
 
     async def _swap_free(self, connection: Any, items: Sequence[_Write], how: _How) -> list[bool | None]:
-        """The same, with None for rows that somebody else has locked."""
+        """The same, with None for rows that another program has locked."""
         rows, told = [row for row, _ in items], _told(items)
         sql = self._sql["swap_free_told" if told else "swap_free"]
         found = await connection.fetch(sql, *_swapped(rows, how), *told)
@@ -392,12 +392,12 @@ class PostgresStore(Store):
         return [ends.get(row.login_id, False) for row in rows]
 
     def _wake_for(self, rows: Sequence[Row], done: set[str], how: _How) -> None:
-        """Who gave a lease back looks for itself what is due."""
+        """Wake keepers for rows that became due. A caller that gave a lease back looks for itself."""
         if how[0] is None and any(row.login_id in done and _is_due(row) for row in rows):
             self._wake()
 
     def _wake(self) -> None:
-        """Tell the keepers that listen, in this process too. Nobody waits for that, and once will do for many."""
+        """Wake the keepers that listen, in this process too. No caller waits for that, and one wake stands for many."""
         if self._jobs is not None and not self._waking:
             self._waking = True
             self._jobs.start(self._tell(self._jobs))
@@ -429,7 +429,7 @@ def _swapped(rows: Sequence[Row], how: _How) -> tuple[Any, ...]:
 
 
 def _told(items: Sequence[_Write]) -> tuple[list[Any], ...]:
-    """The parameters of the notices; none where there are none, as nearly always."""
+    """The parameters for the notices; empty where there are none, as nearly always."""
     found = [notice for _, notices in items for notice in notices]
     return notice_columns(found) if found else ()
 

@@ -1,4 +1,4 @@
-"""Claims: what is due is found along an index, broker by broker, whatever else there is."""
+"""Claims: due rows are found along an index, broker by broker, so that other rows cost nothing."""
 
 from datetime import timedelta
 from typing import Any
@@ -44,8 +44,8 @@ def claim(session: SqliteSession, wanted: Wanted) -> list[Row]:
         if (limit := request.limit_of(broker)) > 0:
             due = _due(session, wanted, {**asked, "broker": broker, "limit": limit}, found)
             found = sorted([*found, *due])[: request.limit]
-    _lease(session, [it[1] for it in found], request.owner, session.clock.lease(request.lease, at))
-    return [row(it[2:-1], open_attempt=bool(it[-1])) for it in found]
+    _lease(session, [found_row[1] for found_row in found], request.owner, session.clock.lease(request.lease, at))
+    return [row(found_row[2:-1], open_attempt=bool(found_row[-1])) for found_row in found]
 
 
 def claim_one(
@@ -73,7 +73,7 @@ def release(session: SqliteSession, login_id: str, owner: str, hold: timedelta) 
 
 
 def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
-    """The rows of one broker that are due, the longest due first; no more than could be among the first of all."""
+    """The due rows of one broker, the longest due first. No more than may still be among the first of all brokers."""
     full = len(found) >= wanted.request.limit
     latest = found[-1][0] if full else wanted.now
     limit = asked["limit"]

@@ -1,4 +1,4 @@
-"""A fleet in one file: the store that a service begins with."""
+"""SqliteStore: a fleet in one file, the store that a service begins with."""
 
 import os
 import weakref
@@ -39,7 +39,7 @@ class SqliteStore(Store):
 
     A verb returns when what it wrote is on the disk; verbs that wait at the same time share one transaction. The file
     must lie on a local disk, and has ``-wal`` and ``-shm`` files beside it that belong to it: move or back it up only
-    when nobody has it open, or with SQLite's own tools. Use one store from one event loop at a time.
+    while no process has it open, or with SQLite's own tools. Use one store from one event loop at a time.
     """
 
     cancellation_safe = True
@@ -192,10 +192,10 @@ class SqliteStore(Store):
         await self._thread().run(verbs.ping, writes=False)
 
     async def reseal(self) -> Resealed:
-        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
+        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
 
-        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then the new one before the old.
+        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then put the new one before the old.
         """
         cipher, store_id = self.cipher, self.store_id
         done = await reseal(self)
@@ -243,7 +243,7 @@ class SqliteStore(Store):
 
     def _new_thread(self, session: SqliteSession, name: str) -> SessionThread:
         thread = SessionThread(session, name)
-        # Runs when the store is forgotten, and when the process ends without having closed it.
+        # Runs when the store is garbage-collected, and when the process ends without having closed it.
         weakref.finalize(self, thread.end)
         return thread
 
@@ -254,7 +254,7 @@ def _as_kept(row: Row, notices: Sequence[NoticeRow]) -> Notices:
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:
-    """ConnectionPool followed: SQLite names the files beside it after what they lead to."""
+    """The path with links followed: SQLite names the files beside the store after the file that a link leads to."""
     found = os.fspath(path)
     if not isinstance(found, str) or not found or "\0" in found:
         raise InvalidRequest("The path of a store must be a non-empty string, or a Path.")

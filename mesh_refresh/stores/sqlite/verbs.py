@@ -1,4 +1,4 @@
-"""The store's verbs on one row, each within a transaction that somebody else begins and commits."""
+"""The store's verbs on rows. Their caller begins and commits the transaction."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _TAKEN = _SQL["taken"].format(ids=", ".join("?" * MOST))
 
 
 def checked(it: Row) -> Times:
-    """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
+    """The times of a row as they are kept. Raises `InvalidRequest` for a row that cannot be kept."""
     check_row(it)
     text_of(it.states)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
@@ -43,7 +43,7 @@ def insert(session: SqliteSession, it: Row, times: Times, notices: Notices = ())
 
 
 def insert_many(session: SqliteSession, given: Sequence[tuple[Row, Times]]) -> list[bool]:
-    """See `Store.insert_many`. Those that are all new, as nearly always, are written by few statements."""
+    """See `Store.insert_many`. Rows that are all new, as they nearly always are, take one statement for `MOST`."""
     found: list[bool] = []
     for start in range(0, len(given), MOST):
         some = given[start : start + MOST]
@@ -101,7 +101,10 @@ def write_notices(session: SqliteSession, notices: Notices) -> int:
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:
-    """The store's id. Raises `WrongKey` where it was written with another key. The first who comes writes both down."""
+    """The store's id, which the first process to open the store draws and writes down in the key check.
+
+    Raises `WrongKey` where the store was written with another key.
+    """
     found = session.connection.execute(_SQL["seal"]).fetchone()
     if found is not None:
         return check(cipher, found[0])
@@ -110,5 +113,5 @@ def check_key(session: SqliteSession, cipher: Sealing) -> str:
 
 
 def put_key_check(session: SqliteSession, cipher: Sealing, store_id: str) -> None:
-    """From now on, a key that opens this is a key of this store."""
+    """Write the key check anew: from now on the store opens with the keys that open this."""
     session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))

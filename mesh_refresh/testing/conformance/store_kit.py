@@ -35,7 +35,7 @@ ODD_TEXTS = (
     "NULL",
     "long" * 2_000,
 )
-"""Text that stores have been seen to change, to cut off or to confuse."""
+"""Texts that some stores change, cut off or confuse."""
 MANY = 1_500
 """Rows that stand before the one that is wanted: more than a store may look through in one step."""
 LARGEST = 17 << 20

@@ -131,7 +131,7 @@ class OutboxConformance(StoreKit):
                 assert await outbox.give_back("1", "me", now) is True
 
     async def test_one_notice_of_a_login_is_out_at_a_time(self) -> None:
-        """In the order in which they were written, whatever their due times; those of other logins beside it."""
+        """In the order in which they were written, and not by their due times; those of other logins beside it."""
         async with self.shared() as (store, other):
             await notify(store, a_notice("z"), a_notice("y", due_at=NOW - _DAY), a_notice("x", due_at=NOW - SECOND))
             await notify(store, a_notice("w", "b", due_at=NOW - SECOND))

@@ -1,4 +1,4 @@
-"""What every store must do with rows: keep them whole, and change them only for who knows the last revision."""
+"""What every store must do with rows: keep them whole, and change them only with the last revision."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -23,7 +23,7 @@ class RowCases(StoreKit):
     """Tests of `insert`, `read`, `swap` and `delete`."""
 
     async def test_a_new_row_begins_with_revision_one_and_no_attempt(self) -> None:
-        """Whatever numbers it came with; all else is kept as it came."""
+        """Any other numbers that it came with are dropped; all else is kept."""
         async with self.opened() as store:
             await fill(store, a_row(revision=7, attempt=9, open_attempt=True))
             assert await kept(store) == a_row(revision=1)
@@ -145,7 +145,7 @@ class RowCases(StoreKit):
             assert (row.due_at, row.expires_at) == (None, None)
 
     async def test_a_swap_writes_the_row_and_raises_the_revision(self) -> None:
-        """The attempt is the store's, whatever the row says; `open_attempt` is not written."""
+        """The store keeps its own attempt, and writes no `open_attempt`."""
         async with self.opened() as store:
             await fill(store, a_row())
             row = await take(store)
@@ -190,11 +190,11 @@ class RowCases(StoreKit):
             assert await store.swap(old, owner="me") is False
             assert await kept(store) == again
 
-    async def test_a_login_is_forgotten_whoever_has_its_lease(self) -> None:
-        """Deleting asks nobody, and is no news the second time."""
+    async def test_a_login_is_forgotten_under_a_lease_too(self) -> None:
+        """Deleting needs no lease; the second time it gives False."""
         async with self.opened() as store:
             await fill(store, a_row(), a_row("b"))
-            await take(store, owner="somebody")
+            await take(store, owner="other")
             assert await store.delete("a") is True
             assert await store.delete("a") is False
             assert await store.read("a") is None

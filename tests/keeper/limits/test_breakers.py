@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import BreakerFault
+from mesh_refresh.keeper.events import BreakerClosed, BreakerFault
 from mesh_refresh.keeper.limits.breakers import Breakers
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
@@ -384,6 +384,26 @@ def replace_account() -> Account:
 
 def attempt_of(account: Account, number: int) -> Attempt:
     return attempt(evolve(made(), accounts=(account,)), number)
+
+
+def test_a_probe_is_not_blocked_by_its_own_breaker() -> None:
+    """All other requests are, as long as it is under way."""
+    breakers = Breakers(POLICY)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    probe = breakers.probe("one", 100.0)
+    assert breakers.blocked("one", 100.0, probe) is None
+    assert breakers.blocked("one", 100.0) is not None
+
+
+def test_a_rejection_of_a_probe_tells_that_the_breaker_is_closed() -> None:
+    """The request was accepted, so the fault that held its broker back is over."""
+    breakers = Breakers(POLICY)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    probe = breakers.probe("one", 100.0)
+    found = breakers.rejected("one", BreakerFault.REJECTED, 100.0, at(100), probe, backed_off=None)
+    (closed,) = found.events
+    assert isinstance(closed, BreakerClosed)
+    assert closed.fault is BreakerFault.THROTTLED
 
 
 @pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])

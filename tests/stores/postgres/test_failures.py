@@ -156,11 +156,11 @@ def test_where_the_way_to_a_server_ends_is_told_in_words() -> None:
     other = f"[Errno {errno.ENETUNREACH}] Connect call failed"
     cases: dict[str, OSError] = {
         ": the name of its host is not known here.": socket.gaierror(socket.EAI_NONAME, "not known"),
-        ": nobody listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        ": no server listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
         ": there is no socket of a server at its path and port.": FileNotFoundError(errno.ENOENT, "no such file"),
         " (OSError).": OSError(f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {other} ('127.0.0.1', 9)"),
     }
-    cases[": nobody listens at its address and port. "] = OSError(
+    cases[": no server listens at its address and port. "] = OSError(
         f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {refused} ('127.0.0.1', 9)"
     )
     for words, error in cases.items():
@@ -283,7 +283,7 @@ async def test_a_lock_that_is_waited_for_too_long_is_told(fleet: Fleet) -> None:
         fleet.store(url=url) as store,
     ):
         async with fleet.locked():
-            with pytest.raises(StoreUnavailable, match="locked by somebody else"):
+            with pytest.raises(StoreUnavailable, match="locked by another program"):
                 await store.swap(a_row())
         assert await store.swap(a_row()) is False
 

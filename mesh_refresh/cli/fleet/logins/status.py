@@ -44,28 +44,18 @@ def status(location: StoreLocation, *, as_json: bool) -> int:
 def document_of(summary: Summary) -> dict[str, Any]:
     """What ``--json`` writes: numbers, seconds, and names of brokers."""
     return {
-        "logins": summary.logins,
-        "states": _states(summary),
-        "expired": summary.expired,
-        "due": summary.due,
+        **_count(summary),
         "late_seconds": round(summary.late.total_seconds(), 3),
         "leased": summary.leased,
         "moving": {way.value: number for way, number in summary.moving.items()},
         "paused": sorted(summary.paused),
-        "brokers": {
-            name: {
-                "logins": broker.logins,
-                "states": _states(broker),
-                "expired": broker.expired,
-                "due": broker.due,
-            }
-            for name, broker in summary.brokers.items()
-        },
+        "brokers": {name: _count(broker) for name, broker in summary.brokers.items()},
     }
 
 
-def _states(counts: Summary | BrokerSummary) -> dict[str, int]:
-    return {state.value: counts.states.get(state, 0) for state in AccountState}
+def _count(counts: Summary | BrokerSummary) -> dict[str, Any]:
+    states = {state.value: counts.states.get(state, 0) for state in AccountState}
+    return {"logins": counts.logins, "states": states, "expired": counts.expired, "due": counts.due}
 
 
 def _print(summary: Summary) -> None:
@@ -85,8 +75,8 @@ def _print(summary: Summary) -> None:
 
 
 def _row(name: str, counts: Summary | BrokerSummary) -> list[str | int]:
-    states = (counts.states.get(state, 0) for state in AccountState)
-    return [name, counts.logins, *states, counts.expired, counts.due]
+    found = _count(counts)
+    return [name, found["logins"], *found["states"].values(), found["expired"], found["due"]]
 
 
 def _lines(summary: Summary) -> list[str]:

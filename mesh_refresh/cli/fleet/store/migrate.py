@@ -4,12 +4,11 @@ import asyncio
 
 import click
 
-from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
-from mesh_refresh.cli.terminal.messages import Failure, format_count, say
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import format_count, say
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
 
@@ -35,10 +34,7 @@ def migrate(location: StoreLocation, partitions: int | None) -> int:
         with OpenFleet(location, create=True):
             say("the store was made." if is_new else "the store exists, and has this version.")
         return Exit.REFRESHED
-    try:
-        done = asyncio.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
-    except MeshRefreshError as error:
-        raise Failure(str(error), exit_for(error)) from None
+    done = asyncio.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
     say(_describe(done, partitions))
     return Exit.REFRESHED
 

@@ -1,6 +1,5 @@
-"""Opens a store and its keeper for one command, and turns their errors into one line and an exit code."""
+"""Opens a store and its keeper for one command."""
 
-import re
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -9,9 +8,9 @@ from typing import Any, Self, TypeVar
 
 from attrs import define, field
 
-from mesh_refresh import HttpReply, HttpRequest, InvalidRequest, MeshClient, MeshRefreshError, NotSent, RetryPolicy
+from mesh_refresh import HttpReply, HttpRequest, MeshClient, NotSent, RetryPolicy
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, AnyStore, StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say
 from mesh_refresh.keeper import Event, Keeper, Policy
@@ -19,7 +18,6 @@ from mesh_refresh.stores import WrongKey
 
 _T = TypeVar("_T")
 
-_FIELD = re.compile(r"\b(?:Retry)?Policy\.(\w+)")
 
 _WRONG_KEY = {
     True: f"The store is sealed. Nothing was changed. Leave out --plaintext, and put its key into {KEYS_VARIABLE}.",
@@ -46,31 +44,19 @@ def make_idle_client() -> MeshClient:
 
 
 def make_client(deadline: timedelta | None = None) -> MeshClient:
-    """A client with the keys from the environment. Raises `Failure` if they are missing or malformed."""
-    try:
-        retry = RetryPolicy() if deadline is None else RetryPolicy(deadline=deadline)
-        return MeshClient.from_env(retry=retry)
-    except InvalidRequest as error:
-        raise Failure(str(error)) from None
+    """A client with the keys from the environment. Raises `InvalidRequest` if they are missing or malformed."""
+    return MeshClient.from_env(retry=RetryPolicy() if deadline is None else RetryPolicy(deadline=deadline))
 
 
 def make_policy(**options: timedelta | float | None) -> Policy:
-    """A policy with these fields; None leaves a field at its default. Raises `Failure` for values that do not fit."""
+    """A policy with these fields; None leaves a field at its default. Raises `InvalidRequest` for a wrong value."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    try:
-        return Policy(**given)
-    except InvalidRequest as error:
-        raise Failure(_name_options(error)) from None
-
-
-def _name_options(error: MeshRefreshError) -> str:
-    """The text of `error`, with the options of the command in place of fields: ``--lease`` for ``Policy.lease``."""
-    return _FIELD.sub(lambda field: f"--{field[1].replace('_', '-')}", str(error))
+    return Policy(**given)
 
 
 @define
 class OpenFleet:
-    """A context manager: entering opens the store, leaving closes it. Errors become `Failure`, with their exit code.
+    """A context manager: entering opens the store, leaving closes it.
 
     The event loop runs only inside `run`. In between a command can ask a person something, and Ctrl-C works there.
     """
@@ -119,10 +105,7 @@ class OpenFleet:
     ) -> None:
         if isinstance(error, KeyboardInterrupt) and self.keeper.health().in_flight:
             self.tell("interrupted: nothing more is sent; the results of what was sent are written first")
-        try:
-            self._leave()
-        except MeshRefreshError as left:
-            self._translate(left)
+        self._leave()
         if error is not None:
             self._translate(error)
 
@@ -151,11 +134,9 @@ class OpenFleet:
 
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, WrongKey) and self._is_open:
-            # The store has one of these keys, and a login in it has another: somebody writes with keys of their own.
+            # The store has one of these keys, and a login in it has another: another program writes with its own keys.
             raise Failure(
                 f"A login cannot be opened with these keys: {self.location.other_key()}", Exit.STORE
             ) from None
-        if isinstance(error, MeshRefreshError):
-            raise Failure(_name_options(error), exit_for(error)) from None
         if isinstance(error, KeyboardInterrupt) and self.loop.exit_code is not Exit.INTERRUPTED:
             raise Failure("interrupted.", self.loop.exit_code) from None

@@ -46,14 +46,14 @@ class StoreLocation:
         return is_postgres(self.url())
 
     def open_store(self, *, create: bool) -> AnyStore:
-        """The store, to be entered. Raises `Failure` if none was named, or if there is none and `create` is false."""
+        """The store, to be entered. Raises `Failure` if none was named, or if there is none and `create` is false.
+
+        Raises `InvalidRequest` for a wrong URL.
+        """
         cipher = self.cipher()
         if not self.in_postgres:
             return SqliteStore.open(self._path(create=create), cipher=cipher, create=create)
-        try:
-            return PostgresStore.open(self.url(), cipher=cipher)
-        except InvalidRequest as error:
-            raise Failure(str(error)) from None
+        return PostgresStore.open(self.url(), cipher=cipher)
 
     def url(self) -> str:
         """The path or the URL. Raises `Failure` if none was given."""
