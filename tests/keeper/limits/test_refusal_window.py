@@ -166,6 +166,7 @@ def test_refusals_in_the_place_of_another_fault() -> None:
     for number in range(20):
         told += breakers.refused("one", f"login-{number}", 1.0, at(1), ()).events
     assert breakers.blocked("one", 89.0) is not None
+    assert breakers.blocked("one", 91.0) is None, "the pause is that of the fault before, and not begun anew"
     told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
     assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [
         (BreakerOpened, BreakerFault.NOT_PERMITTED),
