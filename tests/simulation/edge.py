@@ -48,7 +48,7 @@ class EdgeTransport:
     def _refused(self, request: HttpRequest, reply: HttpReply, sent: str, login: str) -> HttpReply:
         """The parser refuses the head; the envelope is whole."""
         self._judge.covered["edge: a head that is refused"] += 1
-        if b'"status":"failed"' in reply.body:
+        if b'"status":"succeeded"' not in reply.body:
             self._expect(sent, reply.body)  # in such bytes, only what brings something is believed
         return evolve(reply, body=b"", complete=False, raw=_HEAD + reply.body, fault="it has an odd header")
 

@@ -70,11 +70,19 @@ class Excuses:
         if sent.crashed and not self.spooled(missing):
             return CRASHED
         if Withheld.HUNG_UP in withheld:
-            return None  # a client that lives waits until its deadline
+            # A client that lives waits until its deadline.
+            return next((why for it in sent.repeats if (why := self._why_hung_up(it)) is not None), None)
         if self.handed.intersection(missing):
             return HANDED_OVER
         reached = self.hindrances.reach(keeper_of(sent.host), ended, now)
         return TOO_LONG if reached is not None and reached >= sent.lease_end + self.settle else None
+
+    def _why_hung_up(self, sent: Sent) -> str | None:
+        if sent.ended is not None and sent.ended > sent.arrived + self.deadline - self.slack:
+            return AT_THE_DEADLINE
+        if sent.crashed:
+            return CRASHED
+        return STOPPED if sent.stopped else None
 
     def of_token(self, token: str | None) -> str | None:
         """Why the token is no good any more; None where it is good, or there is no excuse."""

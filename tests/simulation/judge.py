@@ -65,6 +65,8 @@ class Judge:
     _running: Counter[str] = field(factory=Counter)
     _last: dict[tuple[str, str], Sent] = field(factory=dict)
     """The last request of each process for each login."""
+    until: str | None = None
+    """Words of a violation with which the world ends."""
     _seen: dict[str, tuple[bytes, Login]] = field(factory=dict)
     pace: Pace = field(init=False)
 
@@ -81,8 +83,9 @@ class Judge:
         return next((it for it in found if it.row.states.isdisjoint(Way)), found[0] if found else None)
 
     def violated(self, what: str) -> None:
-        """Note it; the world goes on, so that what follows can be seen too."""
-        if len(self.broken) < 20:
+        """Note it; the world goes on, so that what follows can be seen too, unless this is what it is there for."""
+        self.loop.enough = self.until is not None and self.until in what
+        if len(self.broken) < 20 or self.loop.enough:
             self.broken.append(f"t={self.loop._now:.3f} step {self.loop.steps}: {what}")
 
     # What excuses the exchanges that are under way, or whose pair is not in the store yet, and no others.
@@ -159,6 +162,8 @@ class Judge:
             for other in self._tokens_of(sent.login):
                 if other.end is End.SIBLING and other.ended_at == record.ended_at:
                     excuses.spent_by[other.value] = sent
+        if request.outcome == "repeated" and sent.token in excuses.spent_by:
+            excuses.spent_by[sent.token].repeats.append(sent)
         if request.outcome == "reuse":
             for other in self._tokens_of(sent.login):
                 if other.end is End.REUSE:

@@ -20,6 +20,10 @@ _STEP = 1e-6
 """Seconds that a step takes. A clock that stands still while somebody computes is one that no machine has."""
 
 
+class Enough(Exception):
+    """A world has shown what it is there for."""
+
+
 class Stuck(Exception):
     """A world took more steps than any sound one does: something in it goes round and round."""
 
@@ -71,6 +75,8 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
         self._most_steps = most_steps
         self._futures = 0
         self.steps = 0
+        self.enough = False
+        """The world ends before its next step."""
         self.dead: set[str] = set()
         self.stopped: dict[str, list[Any]] = {}
         self.complaints: list[str] = []
@@ -85,6 +91,8 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
     def _step(self) -> None:
         self.steps += 1
         self._now += _STEP
+        if self.enough:
+            raise Enough
         if self.steps > self._most_steps:
             raise Stuck(f"more than {self._most_steps} steps")
         while self._later and self._later[0][0] <= self.steps:

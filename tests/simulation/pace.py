@@ -34,6 +34,8 @@ class Pace:
     """When callers asked for something of a login."""
     sick: set[str] = field(factory=set)
     """Logins and brokers that have a fault of their own for as long as the weather lasts."""
+    given: set[datetime | None] = field(factory=set)
+    """When applications say that they obtained tokens, which no keeper knows better."""
     jumped: float = -1e9
     """When the wall clock jumped last: what succeeded before may be exchanged once more."""
     _lately: "defaultdict[str, deque[float]]" = field(factory=lambda: defaultdict(deque))
@@ -112,7 +114,7 @@ class Pace:
         for account in login.accounts:
             self._waits_no_longer(name, at, account)
             for what, moment in (
-                ("tokens", account.tokens.obtained_at),
+                ("tokens", None if account.tokens.obtained_at in self.given else account.tokens.obtained_at),
                 ("refresh", account.refreshed_at),
                 ("renewal", account.renewed_at),
                 ("first failure", account.failing_since),

@@ -1,5 +1,6 @@
 """Why an account is parked: what really happened in its world must say so too."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from attrs import define, field
@@ -61,16 +62,22 @@ class Parking:
         if not held:
             # The one with the body has been renewed, or logged into anew: then at least there was such a reply.
             return UNREADABLE_REPLY if self._was_unreadable(login.login_id) else None
+        # A body stays after a success, until it is taken out: it may have come for an earlier token.
         known = any(
             it.body is not None and (sent.startswith(it.body) or sent in it.body)
             for it in held
-            for sent in self.unreadable.get(it.tokens.refresh_token or "", ())
+            for sent in self._unreadable_of(login.login_id)
         )
         return UNREADABLE_REPLY if known else None
 
     def _was_unreadable(self, name: str) -> bool:
+        return any(self._unreadable_of(name))
+
+    def _unreadable_of(self, name: str) -> Iterator[bytes]:
         tokens = self.fake.ledger.tokens
-        return any(tokens[value].login == name for value in self.unreadable)
+        for value, replies in self.unreadable.items():
+            if value in tokens and tokens[value].login == name:
+                yield from replies
 
     def _reconnect(self, account: Account, *, refreshable: bool) -> str | None:
         if account.reason is None:

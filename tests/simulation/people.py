@@ -163,7 +163,7 @@ class People:
         for _ in range(100):
             for name, login in list(self.members.items()):
                 kept = world.judge.kept(name)
-                if kept is None or "mfa_required" not in kept.row.state:
+                if kept is None or "mfa_required" not in kept.row.states:
                     continue
                 accounts = opened(world.memories[0].cipher, kept.row).accounts
                 account = next((it for it in accounts if it.pending is not None), None)
@@ -193,6 +193,7 @@ class People:
 
     async def _added(self, process: Process, login: FakeLogin, tokens: tuple[Tokens, ...]) -> bool:
         world = self.world
+        world.judge.pace.given.update(it.obtained_at for it in tokens)
         for _ in range(100):
             try:
                 await world.within(process, process.keeper.add(login.id, tokens))  # type: ignore[union-attr]

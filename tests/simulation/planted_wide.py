@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -12,8 +12,7 @@ from attrs import evolve
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.limits import breakers
 from mesh_refresh.keeper.rules import attempt as attempts
-from mesh_refresh.keeper.rules import clock_skew, siblings, success
-from mesh_refresh.keeper.rules import select as planning
+from mesh_refresh.keeper.rules import clock_skew, select, siblings, success
 from mesh_refresh.keeper.runtime import claimer
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import runtime as core
@@ -23,6 +22,7 @@ from mesh_refresh.stores import sealing
 from tests.simulation.strategies import bare
 
 _EVER = timedelta(days=36_500)
+_IN_THE_END = datetime.max.replace(tzinfo=UTC)
 
 
 @contextmanager
@@ -74,17 +74,20 @@ def at_once_again() -> Iterator[None]:
 @contextmanager
 def a_round_in_the_future() -> Iterator[None]:
     """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
-    right = clock_skew.rewind_login
+    right, began = clock_skew.rewind_login, success._round_at
 
     def wrong(login: Any, now: Any) -> Any:
         seen = right(login, now)
         return seen.succeeding(login.round_at, seen.succeeded_at)
 
+    def round_at(login: Any, attempt: Any, context: Any) -> datetime:
+        return began(login, attempt, evolve(context, now=_IN_THE_END))
+
     with (
         patch.object(core, "rewind_login", wrong),
         patch.object(settling, "rewind_login", wrong),
         patch.object(settling, "rewind_result", lambda attempt, kept, _: (attempt, kept)),
-        patch.object(success, "min", lambda round_at, _: round_at, create=True),
+        patch.object(success, "_round_at", round_at),
     ):
         yield
 
@@ -126,7 +129,7 @@ def a_login_as_it_was_claimed() -> Iterator[None]:
 def no_least_interval() -> Iterator[None]:
     """What has just succeeded may be exchanged again."""
     with (
-        patch.object(planning, "_interval_end", lambda _success, context: context.now),
+        patch.object(select, "_interval_end", lambda _success, context: context.now),
         patch.object(success, "respect_min_interval", lambda login, _policy: login),
     ):
         yield

@@ -25,6 +25,8 @@ class Sent:
     ended: float | None = None
     record: "SentRequest | None" = None
     successors: tuple[str, ...] = ()
+    repeats: "list[Sent]" = field(factory=list)
+    """Requests with the same token, which the broker answered once more with what came for this one."""
     why: str | None = None
     """Where it carries a spent token: why nobody has what came for that."""
     changed: bool = False

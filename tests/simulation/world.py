@@ -32,7 +32,7 @@ from tests.simulation.edge import EdgeTransport
 from tests.simulation.excuses import Excuses
 from tests.simulation.finale import finale
 from tests.simulation.judge import Judge, sender
-from tests.simulation.loop import SERVER, Loop, Stuck
+from tests.simulation.loop import SERVER, Enough, Loop, Stuck
 from tests.simulation.parking import Parking
 from tests.simulation.people import Gone, People
 from tests.simulation.process import Process
@@ -275,16 +275,19 @@ def _replayable(seed: int) -> Iterator[None]:
         tempfile._name_sequence = names  # type: ignore[attr-defined]
 
 
-def run(seed: int, kind: str | None = None) -> Report:
-    """Make a world, and see what becomes of it."""
+def run(seed: int, kind: str | None = None, until: str | None = None) -> Report:
+    """Make a world, and see what becomes of it. It ends early with a violation that is told by the words of `until`."""
     kind = kind or KINDS[seed % len(KINDS)]
     with tempfile.TemporaryDirectory(dir=_fast()) as folder, _replayable(seed):
         loop = Loop(seed, MOST_STEPS)
         world = World(loop, kind, seed, Path(folder))
         judge = world.judge
+        judge.until = until
         try:
             with patch.object(carrying, "new_id", world._name):
                 loop.run_until_complete(world.live())
+        except Enough:
+            pass
         except Stuck as error:
             judge.violated(f"stuck: {error}")
         except Exception as error:  # noqa: BLE001 - a bug of the simulation itself must name its seed too
