@@ -58,7 +58,8 @@ def more(row: Row | None) -> RowWrite[str] | NoWrite[str]:
         return RowWrite(a_row(sealed=b"new"), "inserted", is_new=True, notices=[a_notice("1")])
     if row.sealed.endswith(b"!"):
         return NoWrite("there already")
-    return RowWrite(evolve(row, sealed=row.sealed + b"!"), "swapped", owner="me", hold=2 * LEASE, notices=[a_notice("2")])
+    new = evolve(row, sealed=row.sealed + b"!")
+    return RowWrite(new, "swapped", owner="me", hold=2 * LEASE, notices=[a_notice("2")])
 
 
 async def test_it_decides_anew_on_what_was_written_in_between() -> None:
