@@ -58,7 +58,8 @@ def more(row: Row | None) -> RowWrite[str] | NoWrite[str]:
         return RowWrite(a_row(sealed=b"new"), "inserted", is_new=True, notices=[a_notice("1")])
     if row.sealed.endswith(b"!"):
         return NoWrite("there already")
-    return RowWrite(evolve(row, sealed=row.sealed + b"!"), "swapped", owner="me", hold=LEASE, notices=[a_notice("2")])
+    new = evolve(row, sealed=row.sealed + b"!")
+    return RowWrite(new, "swapped", owner="me", hold=2 * LEASE, notices=[a_notice("2")])
 
 
 async def test_it_decides_anew_on_what_was_written_in_between() -> None:
@@ -89,7 +90,7 @@ async def test_what_was_read_before_is_not_read_again() -> None:
     row = await take(store)
     assert await compare_and_swap(store, lambda: store.read("a"), more, seen=row) == "swapped"
     assert store.reads == 0
-    assert timedelta() < await busy(store, owner="other") <= LEASE
+    assert LEASE < await busy(store, owner="other") <= 2 * LEASE
     store.others = [b"x"]
     assert await compare_and_swap(store, lambda: store.read("a"), more, seen=evolve(row, revision=3)) == "swapped"
     assert store.reads == 1
