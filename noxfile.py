@@ -135,7 +135,7 @@ def tests(session: nox.Session) -> None:
 def _these(python: object) -> list[str]:
     if python == PYTHONS[0]:
         return ["tests"] if python in SIMULATING else ["tests", "--ignore", "tests/simulation"]
-    folders = ["cli", "codec", "keeper", "leaks", "replies", "strategies"] if python == PYTHONS[-1] else []
+    folders = ["cli", "codec", "keeper", "leaks", "mutants", "replies", "strategies"] if python == PYTHONS[-1] else []
     more = [f"tests/{folder}" for folder in folders]
     simulated = ["tests/simulation"] if python in SIMULATING else []
     return ["-m", "not once", "tests/client", "tests/transport", *more, *simulated]
@@ -192,6 +192,16 @@ def simulate(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     quiet = ("-W", "ignore::RuntimeWarning")  # who crashes leaves coroutines behind that nobody awaits
     session.run("python", *quiet, "-m", "tests.simulation", "--exchanges", "1000000", *session.posargs)
+
+
+@nox.session(python=SIMULATING)
+def mutants(session: nox.Session) -> None:
+    """Mutation testing of the codec, the replies, the limits and the rules: unit tests must kill 95 of 100 mutants.
+
+    Some hours on two cores. ``-- --every 20`` for a first look, ``-- limits`` for one part.
+    """
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.mutants", "--jobs", str(os.cpu_count() or 1), *session.posargs)
 
 
 @nox.session

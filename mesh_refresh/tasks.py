@@ -187,7 +187,7 @@ async def _is_done(task: ForeignTask, loop: asyncio.AbstractEventLoop, timeout: 
         await waiter
     except asyncio.CancelledError:
         task.end()
-        task.add_done_callback(_error_of)
+        task.add_done_callback(error_of)
         raise
     finally:
         if isinstance(timeout, Deadlines):
@@ -202,13 +202,13 @@ async def _end_late(task: ForeignTask, loop: asyncio.AbstractEventLoop) -> NoRet
     task.end()
     late = TimeoutError()
     if not await _is_done(task, loop, _CLEANING_UP):
-        task.add_done_callback(_error_of)
-    elif (error := _error_of(task)) is not None:
+        task.add_done_callback(error_of)
+    elif (error := error_of(task)) is not None:
         late.add_note(f"Ended at its time-out, it raised {type(error).__name__}.")
     raise late
 
 
-def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
+def error_of(task: "asyncio.Task[None]") -> BaseException | None:
     """The error that it raised. Retrieved here, because asyncio logs an error that is never retrieved."""
     return None if task.cancelled() else task.exception()
 

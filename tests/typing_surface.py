@@ -660,10 +660,10 @@ class OwnStore(Store):
         assert_type((row.epoch, row.revision, row.attempt), tuple[str, int, int])
         return False
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """What is due."""
-        assert_type(demand.limit_of("coinbase"), int)
-        assert_type(demand.ahead, datetime)
+        assert_type(request.limit_of("coinbase"), int)
+        assert_type(request.ahead, datetime)
         return []
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:

@@ -1,44 +1,44 @@
-"""The command group, and what holds for all of its commands."""
+"""The command group: it runs a command, and turns every error into one line and an exit code."""
 
 import re
 import sys
 
 import click
 
+from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.demo import demo
 from mesh_refresh.cli.fleet import COMMANDS as FLEET
 from mesh_refresh.cli.refresh import refresh
 from mesh_refresh.cli.sandbox import sandbox
-from mesh_refresh.cli.terminal.closed_output import writable_or_told
-from mesh_refresh.cli.terminal.exit_codes import Exit
-from mesh_refresh.cli.terminal.messages import Failure, bug, is_of_output, say, system_reason
+from mesh_refresh.cli.terminal.closed_output import refuse_closed_output
+from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
+from mesh_refresh.cli.terminal.messages import Failure, describe_bug, is_of_output, say, system_reason
 from mesh_refresh.version import VERSION
 
 _EPILOG = """\b
 Start here:
-  mesh-refresh demo                        see it work; needs no keys and no network
-  mesh-refresh refresh --help              how to refresh your own tokens
-  mesh-refresh sandbox --port 8080         a fake Mesh, for a program in any language
+  mesh-refresh demo                 see it work; needs no keys and no network
+  mesh-refresh refresh --help       how to refresh your own tokens
+  mesh-refresh sandbox              a fake Mesh, for a program in any language
 
 \b
 A fleet in a store, kept fresh by a worker:
-  mesh-refresh key generate                a key that seals the store
-  mesh-refresh import logins.jsonl         put logins into it
-  mesh-refresh run                         the worker
-  mesh-refresh status                      how they are
+  mesh-refresh key generate         make a key that seals the store
+  mesh-refresh import logins.jsonl  put logins into the store
+  mesh-refresh run                  run a worker
+  mesh-refresh status               count the logins by state
 
-\b
-Tokens, MFA codes and the client secret are never given on the command line.
-Tokens and keys are never shown, except where "refresh" writes the new tokens, "key
-generate" a new key, and "salvage" a reply that could not be read.
+No command takes tokens, MFA codes or the client secret as arguments. Only three
+commands print secrets: "refresh" the new tokens, "key generate" a new key, and
+"salvage" an unreadable reply.
 """
 
-_TOLD = (
+_QUOTING = (
     (re.compile(r"(unexpected extra arguments?) \(.*\)", re.DOTALL), r"\1"),
     (re.compile(r"No such command '(?![\w-]{1,20}').*'", re.DOTALL), "No such command"),
 )
-"""As click says it, and what is left of that: it repeats what was typed, and that may be the password of a connection
-string without quotes, an MFA code, or a URL in the place of a command."""
+"""Messages of click that quote what was typed, and what is left of them. What was typed may be a secret: a part of a
+connection string without quotes, an MFA code, or a URL in place of a command."""
 
 
 @click.group(
@@ -49,7 +49,7 @@ string without quotes, an MFA code, or a URL in the place of a command."""
 @click.version_option(VERSION, "-V", "--version", message="mesh-refresh %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Refresh brokerage and crypto tokens at Mesh, and lose none of them."""
+    """Refresh brokerage and crypto tokens through Mesh, and lose none of them."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -59,54 +59,62 @@ for _command in (demo, refresh, sandbox, *FLEET):
 
 
 def run() -> int:
-    """Run the command line, and give its exit code. Each failure is one line, without a traceback."""
+    """Run the command line. Returns its exit code. Each failure is one line, without a traceback."""
     code = _run()
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
     except (OSError, ValueError):
-        sys.stderr = None  # the terminal is gone: Python would flush it at its exit, fail, and end with 120
+        sys.stderr = None  # the terminal is gone: Python would flush the stream at exit, fail, and exit with 120
     return code
 
 
 def _run() -> int:
     try:
-        with writable_or_told():
+        with refuse_closed_output():
             code = cli.main(prog_name="mesh-refresh", standalone_mode=False)
     except Failure as failure:
         say(str(failure))
         return failure.code
+    except MeshRefreshError as error:
+        say(_name_options(error))
+        return exit_for(error)
     except click.ClickException as error:
         _without_arguments(error).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        return _closed_pipe()
-    except Exception as error:  # noqa: BLE001 - a traceback helps a developer; this line has what a report needs of it
+        return _end_pipe()
+    except Exception as error:  # noqa: BLE001 - one line has what a report needs, and quotes no token
         if is_of_output(error):
-            return _unwritten(error)
-        say(bug(error))
+            return _report_output(error)
+        say(describe_bug(error))
         return Exit.FAILED
     return int(code or 0)
 
 
+def _name_options(error: MeshRefreshError) -> str:
+    """The text of `error`, with the options of a command in place of fields: ``--lease`` for ``Policy.lease``."""
+    return re.sub(r"\b(?:Retry)?Policy\.(\w+)", lambda field: f"--{field[1].replace('_', '-')}", str(error))
+
+
 def _without_arguments(error: click.ClickException) -> click.ClickException:
-    """`error`, repeating none that have no place."""
+    """`error` without a quotation of what was typed."""
     text = error.message
-    for told, left in _TOLD:
-        text = told.sub(left, text)
+    for message, left in _QUOTING:
+        text = message.sub(left, text)
     return error if text == error.message else click.UsageError(text, getattr(error, "ctx", None))
 
 
-def _closed_pipe() -> int:
-    """The reader of our output (``head``, say) has gone."""
+def _end_pipe() -> int:
+    """The reader of standard output (``head``, for example) has gone."""
     sys.stdout = None
     return Exit.FAILED
 
 
-def _unwritten(error: OSError) -> int:
-    """Standard output is closed, say, or a file on a full disk. What writes to other files tells of them itself."""
-    sys.stdout = None  # Python would try it once more at its exit, and complain
-    say(f"The output could not be written: {system_reason(error)}. Nothing else failed: what was done stays done.")
+def _report_output(error: OSError) -> int:
+    """Standard output is closed, or a file on a full disk. Commands report errors of other files themselves."""
+    sys.stdout = None  # Python would write once more at exit, and complain
+    say(f"Standard output cannot be written: {system_reason(error)}. What the command has done stays done.")
     return Exit.FAILED

@@ -13,27 +13,28 @@ from mesh_refresh.testing.clock import MovableClock
 from mesh_refresh.testing.fake.serve import serve
 
 _BEAT = 0.001
-"""Of an edge: the client is another process, and does not read by the turns of this one's event loop."""
+"""Seconds between the pieces of a damaged reply: the client is another process, with an event loop of its own."""
 
-_EPILOG = """\b
+_EPILOG = """
 Its keys are fake-client-id and fake-client-secret, and its tokens are fake. It
-knows nothing after it ends. It listens on loopback only.
+listens on loopback only, and forgets everything when it ends.
 
 \b
 Beside the refresh endpoint it has:
-  POST   /sandbox/logins        a login: {"broker": "weBull", "accounts": 2, "mfa": true...}
-  GET    /sandbox/logins/ID     its MFA code, and how many of its tokens are good
-  DELETE /sandbox/logins/ID     the person revokes it
-  GET    /sandbox/faults        what can go wrong
-  POST   /sandbox/faults        let it go wrong: {"fault": "throttle", "times": 2}
-  GET    /sandbox/ledger        what happened: reuses, losses, outcomes
-  POST   /sandbox/clock         {"advance": 3600}: so many seconds pass at once
-  POST   /sandbox/lost          {"tokens": [{"refreshToken": ...}]}: what is lost if you hold these
+  POST   /sandbox/logins     make a login: {"broker": "weBull", "accounts": 2}
+  GET    /sandbox/logins/ID  its MFA code, and the number of its valid tokens
+  DELETE /sandbox/logins/ID  revoke the login, as its owner can
+  GET    /sandbox/faults     list the faults that it can play
+  POST   /sandbox/faults     play one: {"fault": "throttle", "times": 2}
+  GET    /sandbox/ledger     what happened: outcomes, reuses, losses
+  POST   /sandbox/clock      move its clock, in seconds: {"advance": 3600}
+  POST   /sandbox/lost       what is lost if you hold only these tokens:
+                             {"tokens": [{"refreshToken": ...}]}
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
+@click.command(epilog=_EPILOG, short_help="Run a fake Mesh, for a program in any language.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens.")
 @click.option(
@@ -41,31 +42,32 @@ Beside the refresh endpoint it has:
     "edges",
     metavar="FAULT",
     multiple=True,
-    help="Damage replies on the way, as a broken proxy does. Several take turns; 'A + B' is both at once; "
-    "'list' prints the names of all.",
+    help="Damage replies on their way, as a broken proxy does. Several take turns; 'A + B' is both at once; "
+    "'list' prints all names.",
 )
 def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> int:
-    """Serve a fake Mesh with its brokers, for a program in any language, until Ctrl-C."""
+    """Run a fake Mesh with its brokers until Ctrl-C, for a program in any language."""
     if "list" in edges:
         for name, fault in EdgeFault.all().items():
             click.echo(f"{name:56} {fault.reach.name.lower()}")
         return Exit.REFRESHED
     if not _is_loopback(host):
-        raise Failure("The sandbox listens on loopback only: --host 127.0.0.1 or localhost.")
-    faults = _named(edges)
+        raise Failure("The sandbox listens on loopback only. Use --host 127.0.0.1 or localhost.")
+    faults = _find_faults(edges)
     fake = FakeMesh(clock=MovableClock(), host=host, port=0 if faults else port, seed=seed)
     edge = Edge(fake, *faults, host=host, port=port, beat=_BEAT) if faults else None
     try:
         with Loop() as loop:
             loop.run(serve(fake, edge=edge, on_ready=lambda _: _greet(fake, (edge or fake).base_url)))
     except KeyboardInterrupt:
-        # The way in which it is meant to end, by Ctrl-C or SIGTERM.
+        # The ordinary end, by Ctrl-C or SIGTERM.
         with contextlib.suppress(OSError):
             click.echo(f"Stopped after {len(fake.requests)} requests.", err=True)
     except OSError as error:
         if is_of_output(error):
-            raise  # it listens, and could not say so
-        raise Failure(f"Cannot listen on {host}, port {port}: {system_reason(error)}.", Exit.FAILED) from None
+            raise  # the sandbox listens, and cannot say so
+        why = f"Cannot listen on {host}, port {port}: {system_reason(error)}."
+        raise Failure(f"{why} Choose another --port; 0 takes a free one.", Exit.FAILED) from None
     return Exit.REFRESHED
 
 
@@ -76,11 +78,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _named(edges: tuple[str, ...]) -> list[EdgeFault]:
+def _find_faults(edges: tuple[str, ...]) -> list[EdgeFault]:
     try:
         return [EdgeFault.named(name) for name in edges]
     except ValueError as error:
-        raise Failure(f"{error} `mesh-refresh sandbox --edge list` prints all of them.") from None
+        raise Failure(f"{error} `mesh-refresh sandbox --edge list` prints all names.") from None
 
 
 def _greet(fake: FakeMesh, url: str) -> None:
@@ -90,10 +92,10 @@ def _greet(fake: FakeMesh, url: str) -> None:
   MESH_CLIENT_ID={fake.client_id}
   MESH_CLIENT_SECRET={fake.client_secret}
 
-Make a login; the answer is what Link would hand over:
+Make a login; the reply is the payload that Link would give:
   curl -s {url}/sandbox/logins -d '{{"broker": "coinbase"}}' > payload.json
 
-Refresh it, with the three variables above in the environment:
+Refresh it, with these three variables in the environment:
   mesh-refresh refresh payload.json --output tokens.json
 
 The same by hand:

@@ -1,4 +1,4 @@
-"""What no store can keep is refused before it is asked."""
+"""Refuses, before any I/O, what no store can keep."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,7 +9,7 @@ from mesh_refresh.stores.row import Row
 
 
 def check_text(*texts: str | None) -> None:
-    """Raises `InvalidRequest` for what no database can keep, without showing it."""
+    """Raises `InvalidRequest` for text that no database can keep. The error does not show it."""
     for text in texts:
         try:
             if text is not None and not text.isascii():
@@ -28,12 +28,12 @@ def check_time(*times: datetime | None) -> None:
             raise InvalidRequest("A store needs aware times, such as datetime.now(UTC).")
 
 
-def check_row(it: Row) -> None:
+def check_row(row: Row) -> None:
     """Raises `InvalidRequest` for a row that cannot be kept."""
-    if not (it.login_id + it.broker + it.epoch).isascii():  # at once: nearly always they are
-        check_text(it.login_id, it.broker, it.epoch)
-    check_time(it.due_at, it.expires_at, it.changed_at)
-    if not isinstance(it.sealed, bytes):
+    if not (row.login_id + row.broker + row.epoch).isascii():  # one look at all of them: nearly every row passes it
+        check_text(row.login_id, row.broker, row.epoch)
+    check_time(row.due_at, row.expires_at, row.changed_at)
+    if not isinstance(row.sealed, bytes):
         raise InvalidRequest("What is sealed must be bytes.")
 
 
@@ -49,6 +49,6 @@ def check_notices(notices: Iterable[NoticeRow], login_id: str | None = None) -> 
 
 
 def check_cipher(store: str, cipher: object) -> None:
-    """Raises `InvalidRequest` for what cannot seal."""
+    """Raises `InvalidRequest` for an object that cannot seal and open."""
     if not callable(getattr(cipher, "seal", None)) or not callable(getattr(cipher, "open", None)):
         raise InvalidRequest(f"{store} needs cipher=Cipher([key]), or PlainText() to seal nothing.")

@@ -1,4 +1,4 @@
-"""Seals what must not be read in a database, a backup or a file: AES-256-GCM, with keys that can be rotated."""
+"""Seals values that must not be read in a database, a backup or a file, by AES-256-GCM. Keys can be rotated."""
 
 import base64
 import binascii
@@ -12,14 +12,14 @@ from typing import Any
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
+from mesh_refresh.stores.key_ids import ID, KEY_PREFIX, PLAIN, VERSION
 
-_VERSION = b"\x01"
 _SALT, _NONCE, _KEY, _RANDOM = 16, 12, 32, 32
 _PURPOSE = b"mesh_refresh seal 1"
 _UNIQUE = b"mesh_refresh salt and nonce 1"
+_KEY_ID = b"mesh_refresh key id 1"
 _AT_ONCE = 2_047
-"""Of more bytes, hashlib lets other threads run meanwhile."""
-_PLAIN = b"plain\0"
+"""Bytes. For more of them at once, hashlib lets other threads run meanwhile."""
 
 
 class Cipher:
@@ -44,11 +44,16 @@ class Cipher:
         del keys  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        self._keys = tuple(hmac.new(key, _PURPOSE, "sha256") for key in found)
+        self._keys = tuple((_id_of(key), hmac.new(key, _PURPOSE, "sha256")) for key in found)
         self._unique = hmac.new(found[0], _UNIQUE, "sha256")
 
     def __repr__(self) -> str:
         return f"<Cipher with {len(getattr(self, '_keys', ()))} key(s)>"  # one that was refused has none
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the keys, in their order: `Store.key_usage` counts by them. They say nothing of the keys."""
+        return tuple(key_id.hex() for key_id, _ in self._keys)
 
     @staticmethod
     def generate_key() -> str:
@@ -60,29 +65,30 @@ class Cipher:
         text = MaskedStr(text)
         plain, bound = _encoded(text), _encoded(context)
         unique = self._drawn(plain, bound)
-        return _VERSION + unique + self._apply("encrypt", self._keys[0], unique, plain, bound)
+        key_id, key = self._keys[0]
+        return VERSION + key_id + unique + self._apply("encrypt", key, unique, plain, bound)
 
     def open(self, sealed: bytes, context: str = "") -> str:
         """The text. Raises `WrongKey` where no key opens it, or it was sealed in another context."""
         sealed, bound = MaskedBytes(sealed), _encoded(context)
-        random, body = sealed[1 : 1 + _SALT + _NONCE], sealed[1 + _SALT + _NONCE :]
-        if sealed[:1] == _VERSION:
+        random, body = sealed[KEY_PREFIX : KEY_PREFIX + _SALT + _NONCE], sealed[KEY_PREFIX + _SALT + _NONCE :]
+        if sealed[: len(VERSION)] == VERSION:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
 
-            for key in self._keys:
+            for key in [key for key_id, key in self._keys if key_id == sealed[len(VERSION) : KEY_PREFIX]]:
                 try:
                     return MaskedBytes(self._apply("decrypt", key, random, body, bound)).decode()
                 except (InvalidTag, ValueError):
                     continue
-        if sealed.startswith(_PLAIN):
+        if sealed.startswith(PLAIN):
             raise WrongKey("This is not sealed but plain text: open it with PlainText().")
         raise WrongKey
 
     def _drawn(self, text: bytes, context: bytes) -> bytes:
-        """A salt and a nonce, of fresh random bytes and of what is sealed.
+        """A salt and a nonce, made of fresh random bytes, the context and the text.
 
         The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
-        not get the same ones, which would open both.
+        not get the same salt and nonce, with which an attacker could open both.
         """
         mixed = self._unique.copy()
         mixed.update(_random() + len(context).to_bytes(8, "big") + context)
@@ -100,9 +106,9 @@ class Cipher:
 
 
 def _random() -> bytes:
-    """Bytes that were never drawn before, from the system. None are drawn ahead.
+    """Random bytes from the system. None are drawn ahead.
 
-    A machine that was cloned from a snapshot has the same memory, and would seal with the same ones.
+    A machine that was cloned from a snapshot has the same memory, and would seal with the same bytes.
     """
     if sys.platform == "linux":
         # Unlike `os.urandom`, it lets no other thread run meanwhile: a busy one gives the turn back late.
@@ -112,7 +118,10 @@ def _random() -> bytes:
 
 
 class PlainText:
-    """Seals nothing: for tests, and for stores that are sealed in another way. Everybody who sees a row sees tokens."""
+    """Seals nothing: for tests, and for stores that are sealed in another way. A reader of a row reads its tokens."""
+
+    key_ids = ("plain",)
+    """As of `Cipher`."""
 
     def __repr__(self) -> str:
         return "<PlainText>"
@@ -120,18 +129,22 @@ class PlainText:
     def seal(self, text: str, context: str = "") -> bytes:  # noqa: ARG002 - as `Cipher.seal`
         """`text`, as bytes."""
         text = MaskedStr(text)
-        return _PLAIN + _encoded(text)
+        return PLAIN + _encoded(text)
 
     def open(self, sealed: bytes, context: str = "") -> str:  # noqa: ARG002 - as `Cipher.open`
         """The text. Raises `WrongKey` where it is sealed."""
         sealed = MaskedBytes(sealed)
-        if not sealed.startswith(_PLAIN):
+        if not sealed.startswith(PLAIN):
             raise WrongKey("This is sealed: open it with the Cipher that sealed it.")
         try:
-            return sealed[len(_PLAIN) :].decode()
+            return sealed[len(PLAIN) :].decode()
         except UnicodeDecodeError:
             sealed = b""  # a traceback may be rendered with its locals
         raise StoreDamaged("A plain value in the store is not text.")
+
+
+def _id_of(key: bytes) -> bytes:
+    return hmac.digest(key, _KEY_ID, "sha256")[:ID]
 
 
 def _encoded(text: str) -> bytes:

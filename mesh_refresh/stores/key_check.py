@@ -1,6 +1,6 @@
-"""A short text that a store keeps, sealed with the key of its rows: with another key it is not opened at all.
+"""The key check: a short text that a store keeps, sealed with the key of its rows. Opening it is opening the store.
 
-It holds the store's id, so that an id cannot be made up by a writer of the database.
+It holds the store's id: so a writer of the database cannot make up an id.
 """
 
 import secrets
@@ -12,15 +12,15 @@ _CONTEXT = "key check"
 
 
 def new_store_id() -> str:
-    """A name that no other store has."""
+    """An id that no other store has, drawn at random."""
     return secrets.token_hex(8)
 
 
 def sealed_check(cipher: Sealing, store_id: str) -> bytes:
-    """What a store keeps."""
+    """The key check of the store with this id, to be kept in it."""
     return cipher.seal(f"{_TEXT} {store_id}", _CONTEXT)
 
 
 def check(cipher: Sealing, sealed: bytes) -> str:
-    """The id of the store. Raises `WrongKey` where `cipher` has not the key that the store was written with."""
+    """The id of the store. Raises `WrongKey` where `cipher` lacks the key that the store was written with."""
     return cipher.open(sealed, _CONTEXT).partition(" ")[2]

@@ -56,7 +56,7 @@ class Registry(Protocol):
     async def claim_duty(self, name: str, owner: str, lease: timedelta) -> bool:
         """Whether `owner` has the duty `name` for `lease` from now on, by the store's clock.
 
-        It has where nobody else has a lease of it: its own is renewed. One ends at its very moment.
+        It has where no other owner has a lease of it; its own lease is renewed. A lease ends at its very moment.
         """
         ...
 

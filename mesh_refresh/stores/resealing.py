@@ -1,4 +1,4 @@
-"""Rotating keys: every login and every notice is sealed anew with the cipher's first key, while the store is in use."""
+"""Rotates keys: seals every login and every notice anew with the cipher's first key, while the store is in use."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,8 +20,8 @@ _BATCH = 100
 async def reseal(store: Store) -> Resealed:
     """Open and seal every row of `store` and of its outbox, in the order of the ids.
 
-    A row that is written meanwhile is read and tried again; leases, holds and times stay. What no key at hand opens is
-    named and left as it is. Stopped and begun again, it does no harm. Raises what the store raises.
+    A row that is written meanwhile is read and sealed again. Leases, holds and times stay. A value that no key of the
+    cipher opens is named and left as it is. Reseal may be stopped and begun again. Raises what the store raises.
     """
     done, after = Resealed(), None
     while rows := await store.rows(Page(_BATCH, after=after)):
@@ -43,7 +43,7 @@ async def _reseal_notices(outbox: Outbox, cipher: Sealing, done: Resealed) -> Re
 
 
 async def _all(calls: Iterable[Callable[[], Awaitable[bool | None]]]) -> list[bool | None]:
-    """What they give; all are done before one raises."""
+    """The results of `calls`. Where one raises, the others are finished first."""
     ends = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
@@ -52,7 +52,7 @@ async def _all(calls: Iterable[Callable[[], Awaitable[bool | None]]]) -> list[bo
 
 
 async def _reseal(store: Store, row: Row) -> bool | None:
-    """False where the row is gone, None where no key opens it."""
+    """Seal a row. False where it is gone, None where no key opens it."""
     context = context_of(row.login_id)
 
     def decide(stored: Row | None) -> RowWrite[bool | None] | NoWrite[bool | None]:
@@ -68,7 +68,7 @@ async def _reseal(store: Store, row: Row) -> bool | None:
 
 
 async def _reseal_notice(outbox: Outbox, cipher: Sealing, notice: NoticeRow) -> bool | None:
-    """The same of a notice, which is sealed once: nothing can come in between."""
+    """Seal a notice. Its sealed part never changes otherwise, so there is nothing to compare."""
     try:
         anew = sealed_for(cipher, notice, cipher)
     except (WrongKey, StoreDamaged):

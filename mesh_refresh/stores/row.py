@@ -1,4 +1,4 @@
-"""A login as a store sees it, and what a store is asked for. Values only."""
+"""Logins as a store sees them, and what a store is asked for. Values only."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from mesh_refresh.masking import masked_size
 _NAMED = 100
 _END = datetime.max.replace(tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(minutes=2)
-"""What was changed further in the future than this was written before the wall clock was put back."""
+"""A row that was changed further in the future than this was written before the wall clock was put back."""
 
 
 @frozen(slots=False)  # faster to make
@@ -36,12 +36,12 @@ class Row:
     attempt: int = 0
     """Raised by one with every claim, and never lowered. The store does it."""
     open_attempt: bool = False
-    """Of a row that was just claimed: the lease before it ran out, and its owner may have sent something."""
+    """Of a row that was just claimed: the lease before this one ran out, and its owner may have sent something."""
 
 
 @frozen
 class Busy:
-    """The lease is somebody's, or the row is left alone for a while."""
+    """The row is under a lease or a hold."""
 
     left: timedelta
     """For how long, at the most. Zero: it is free, but not for an owner that sends nothing: an attempt is open."""
@@ -57,16 +57,16 @@ class ClaimRequest:
     now: datetime
     """To what `Row.due_at` is compared: the wall clock. Leases are told by the store's own clock."""
     limit: int
-    """Rows at the most."""
+    """The most rows to claim."""
     limit_each: int | None = None
-    """Rows at the most for each broker that is not in `limits`."""
+    """The most rows to claim of each broker that is not in `limits`."""
     limits: Mapping[str, int] = field(factory=dict)
-    """Rows at the most for these brokers. Zero: none."""
+    """The most rows to claim of these brokers. Zero: none."""
     wall: datetime | None = None
-    """The wall clock, where `now` is an earlier moment: what was due then is wanted, and nothing that came since."""
+    """The wall clock, where `now` is an earlier moment: only rows that were due then are wanted."""
 
     def limit_of(self, broker: str) -> int:
-        """Rows at the most for `broker`."""
+        """The most rows to claim of `broker`."""
         limit = self.limits.get(broker, self.limit_each)
         return self.limit if limit is None else min(limit, self.limit)
 
@@ -83,7 +83,7 @@ def ahead_of(wall: datetime) -> datetime:
 
 @frozen
 class Page:
-    """What part of the rows is wanted, in the order of their login ids."""
+    """Which rows are wanted, in the order of their login ids."""
 
     limit: int
     after: str | None = None
@@ -128,14 +128,14 @@ class BrokerPause:
 
 @frozen
 class LoginNames:
-    """Some logins: how many, and which."""
+    """How many logins there are of a kind, and the ids of some."""
 
     number: int = 0
     first: tuple[str, ...] = ()
     """The ids of the first hundred."""
 
     def having(self, login_ids: Sequence[str]) -> "LoginNames":
-        """These and more."""
+        """These names, and those of `login_ids`."""
         return LoginNames(self.number + len(login_ids), (*self.first, *login_ids)[:_NAMED])
 
 
@@ -144,7 +144,7 @@ NO_LOGINS = LoginNames()
 
 @frozen
 class Resealed:
-    """What came of sealing every row anew."""
+    """The result of sealing every row anew."""
 
     number: int = 0
     """Logins that are sealed with the first key now."""

@@ -1,4 +1,4 @@
-"""A login becomes a row, and a row a login: in between, all that is secret is sealed to the login's id."""
+"""Turns a login into a row and back. Everything secret is sealed to the login's id in between."""
 
 import logging
 from datetime import datetime
@@ -26,7 +26,7 @@ _IN_LOOP = (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE)
 
 
 class Sealing(Protocol):
-    """What `Cipher` and `PlainText` are."""
+    """Seals and opens text. `Cipher` and `PlainText` do."""
 
     def seal(self, text: str, context: str = "") -> bytes:
         """`text`, to be opened only with the same `context`."""
@@ -38,11 +38,11 @@ class Sealing(Protocol):
 
 
 def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
-    """The row that keeps `login`, as of `changed_at`. Accounts that have one epoch get others."""
+    """The row that keeps `login`, as changed at `changed_at`. Accounts that share an epoch get new ones."""
     login = _told_apart(login)
     accounts, states = login.accounts, frozenset[str]([account.state for account in login.accounts])
     if login.moving is not None:
-        # Not due here, nor expired: it is at home elsewhere.
+        # Its home is another store: here it is never due and never counts as expired.
         accounts, states = (), frozenset((login.moving.way.value,))
     due = [account.due_at for account in accounts if account.due_at is not None and account.state in _IN_LOOP]
     ends = [account.tokens.expires_at for account in accounts if account.tokens.expires_at is not None]
@@ -79,7 +79,9 @@ def opened(cipher: Sealing, row: Row) -> Login:
 
 
 def _told_apart(login: Login) -> Login:
-    """`login` with an epoch of its own for each account: else a reply for one is written over another one's tokens."""
+    """`login` with an epoch of its own for each account. Where two accounts share one, a reply for the first would be
+    written over the tokens of the second.
+    """
     apart = with_own_epochs(login)
     if apart is not login:
         _log.error("accounts of a login have one epoch, and get others", extra={"login_id": login.login_id})
@@ -87,12 +89,12 @@ def _told_apart(login: Login) -> Login:
 
 
 def context_of(login_id: str) -> str:
-    """What a login is sealed to."""
+    """The context in which a login is sealed."""
     return f"login:{login_id}"
 
 
 def context_of_notice(notice: NoticeRow) -> str:
-    """What a notice is sealed to. An id has no colon, and so no two notices have one context."""
+    """The context in which a notice is sealed. An id has no colon: so no two notices have one context."""
     return f"notice:{notice.id}:{notice.login_id}"
 
 

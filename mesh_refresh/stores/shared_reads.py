@@ -37,7 +37,7 @@ class SharedReads(Generic[_T]):
             found = await self._read(login_id)
         except Exception as error:
             running.set_exception(error)
-            running.exception()  # the others may be gone: then nobody fetches it
+            running.exception()  # the other callers may be gone: asyncio must not complain
             raise
         except BaseException:
             running.cancel()

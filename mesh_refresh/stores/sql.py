@@ -1,4 +1,4 @@
-"""SQL that lies in files beside the code: named statements, and the steps that make a schema."""
+"""Reads the SQL files beside the code: named statements, and the steps that make a schema."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,7 +13,7 @@ def queries(package: str, file: str) -> dict[str, str]:
 
 
 def migrations(package: str) -> dict[int, str]:
-    """What makes each version of the schema out of the one before, by version."""
+    """The scripts that make each version of the schema out of the one before, by version."""
     scripts = (path for path in files(package).joinpath("migrations").iterdir() if path.name.endswith(".sql"))
     return dict(sorted((int(path.name.split("_")[0]), path.read_text("utf-8")) for path in scripts))
 

@@ -1,34 +1,37 @@
-"""The contract of a store."""
+"""The contract of a store. Why it is as it is: docs/decisions/the-contract-of-stores.md."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
-from mesh_refresh.stores.outbox import NoticeRow, Outbox
+from mesh_refresh.stores.key_ids import key_id_of
+from mesh_refresh.stores.outbox import NoticePage, NoticeRow, Outbox
 from mesh_refresh.stores.registry import Registry
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing, opened
 
+_BATCH = 500
 ALL_BROKERS = "*"
-"""Paused, it pauses every broker."""
+"""A pause of this broker pauses every broker."""
 
 
 class Store(Protocol):
-    """Keeps a row for each login, and hands out leases. It sees no token, and so decides nothing about one.
+    """Keeps a row for each login, and hands out leases. It sees no token, and so takes no decision about one.
 
     Derive from this class for a store of your own, and run `mesh_refresh.testing.StoreConformance` on it.
 
-    **Every verb is one atomic step**, also beside other processes, and durable when it returns: what a power cut after
-    that can undo, is a lost token. A verb that raises has done nothing, or (where the connection broke off) may have
-    done all of it: every caller copes with both. Raise `StoreUnavailable` for what may pass, and `StoreDamaged` for
-    what will not.
+    **Every verb is one atomic step**, also beside other processes, and durable when it returns: a write that a power
+    cut can undo is a lost token. A verb that raises has done nothing, or (where the connection broke off) may have done
+    all of it: every caller copes with both. Raise `StoreUnavailable` for a fault that may pass, and `StoreDamaged` for
+    one that will not.
 
     **A lease** belongs to the `owner` that a claim named, from that claim until it is given back (by `swap` or
-    `release` with that owner) or the store's clock has passed its end. Until then no claim gives that row to anybody,
-    the same owner included; from the very moment of its end on, any claim may. The store's clock must not jump with
-    the wall clock, nor stand still while a machine is suspended; processes that share the store share that clock.
+    `release` with that owner) or the store's clock has passed its end. Until then no claim gives that row to an owner,
+    the same one included; from the very moment of its end on, any claim may. The store's clock must not jump with the
+    wall clock, nor stand still while a machine is suspended; processes that share the store share that clock.
 
     **An attempt is open** where a lease ran out under which something may have been sent: what became of that is
     unknown. `claim_one` with ``sends=False`` takes a lease under which nothing will be sent, and which leaves no open
@@ -39,10 +42,10 @@ class Store(Protocol):
     """
 
     cancellation_safe: ClassVar[bool] = False
-    """Whether every verb comes to its end in a task that refuses cancels, also while `asyncio.run` shuts down: where it
-    uses no time-outs that work by cancelling, and no tasks of its own. False is always right."""
+    """Whether every verb comes to its end in a task that refuses cancels, also while `asyncio.run` shuts down. That is
+    so where the verbs use no time-outs that work by cancelling, and no tasks of their own. False is always right."""
     cipher: Sealing
-    """Seals and opens `Row.sealed` for those who use the store; the store itself never does."""
+    """Seals and opens `Row.sealed` for the users of the store. The store itself never does."""
     store_id: str
     """Drawn at random when the store was made, and known once it is open: a backup that was restored has the same, and
     no other store has. A copy writes down where a login went."""
@@ -78,27 +81,27 @@ class Store(Protocol):
     ) -> bool:
         """Write `row` where the stored one has the same epoch and revision; else False, and nothing changed.
 
-        Writes broker, state, due, expiry and change time and `sealed`, and raises the revision. Where `owner` holds the
-        lease, it is given back, and no claim gets the row for `hold` from now on. A lease of somebody else stays
-        theirs, and so does, without an owner, every lease and every hold.
+        It writes the broker, the states, the three times and `sealed`, and raises the revision. Where `owner` has the
+        lease, the lease is given back, and no claim gets the row for `hold` from now on. A lease of another owner
+        stays. Without `owner`, every lease and every hold stays.
 
-        `notices`, which are about this login, are written to the outbox in the same transaction, in this order: never
-        tried and not dead, whatever they say. Those whose ids are there are left alone. A store without an outbox is
-        given none.
+        `notices`, which are about this login, are written to the outbox in the same transaction, in this order, never
+        tried and not dead, even where they say otherwise. Those whose ids are there are left alone. A store without an
+        outbox is given none.
         """
         ...
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
-        """Lease due rows to ``demand.owner``, the longest due first.
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
+        """Lease due rows to ``request.owner``, the longest due first.
 
-        Due is a row whose `due_at` is not later than ``demand.now``, and one that has a `due_at` and was changed after
-        ``demand.ahead``. Rows under a lease or a hold, and rows of paused brokers, are left out. At most
-        ``demand.limit`` in all and ``demand.limit_of(broker)`` for each broker; a broker that is left out must not
+        Due is a row whose `due_at` is not later than ``request.now``, and one that has a `due_at` and was changed after
+        ``request.ahead``. Rows under a lease or a hold, and rows of paused brokers, are left out. At most
+        ``request.limit`` in all and ``request.limit_of(broker)`` for each broker; a broker that is left out must not
         keep the others from being found. Each row comes back as it is after the claim: revision and attempt raised,
         and `open_attempt` where a lease had run out without being given back. `due_at` stays.
 
-        For a minute and no longer, it may miss a row that another process wrote with a due time which is past what was
-        claimed since, or that was under a lease or a hold when it was passed over.
+        A claim may miss a row for a minute and no longer, in two cases: another process wrote the row with a due time
+        before that of rows which were claimed since; or the row was under a lease or a hold when a claim passed it.
         """
         ...
 
@@ -119,7 +122,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, login_id: str) -> bool:
-        """Forget a login and its notices, whoever has its lease. False where there is none."""
+        """Forget a login and its notices, whether the login is under a lease or not. False where there is none."""
         ...
 
     async def rows(self, page: Page) -> Sequence[Row]:
@@ -153,7 +156,7 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of everything. Safe to call twice; what was asked for before is done first."""
+        """Finish the verbs that were called before, then let go of everything. Calling it twice is safe."""
         ...
 
     # Provided: each is right as it stands here, and may be done better.
@@ -163,16 +166,36 @@ class Store(Protocol):
         await self.paused()
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
-        """Call `wake`, in this event loop, when another process has made something due; what it gives ends that.
+        """Call `wake`, in this event loop, when another process has made a row due. Gives a function that ends that.
 
-        A store that cannot tell does nothing here: keepers ask what is due at every `Policy.poll` in any case. It may
-        be called without need.
+        The store may call `wake` without need. A store that cannot tell does nothing here: keepers ask what is due at
+        every `Policy.poll` in any case.
         """
         del wake
         return lambda: None
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """`insert` for each of `rows`, in this order; gives for each whether it was new.
+
+        Each is as safe as by itself, and no more: where it raises, some of them may have been inserted.
+        """
+        return [await self.insert(row) for row in rows]
+
+    async def key_usage(self) -> Mapping[str, int]:
+        """How many logins and notices each key seals, by the ids of the keys: see `key_id_of`. It reads all of them."""
+        found: Counter[str] = Counter()
+        after = None
+        while rows := await self.rows(Page(_BATCH, after)):
+            found.update(key_id_of(row.sealed) for row in rows)
+            after = rows[-1].login_id
+        after = None
+        while self.outbox is not None and (notices := await self.outbox.page(NoticePage(_BATCH, after))):
+            found.update(key_id_of(notice.sealed) for notice in notices)
+            after = notices[-1].id
+        return dict(found)
+
     async def get(self, login_id: str) -> Login | None:
-        """The login, opened; None where there is none. Raises `WrongKey` where no key at hand opens it."""
+        """The login, opened; None where there is none. Raises `WrongKey` where no key of the cipher opens it."""
         row = await self.read(login_id)
         return None if row is None else opened(self.cipher, row)
 

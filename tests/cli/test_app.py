@@ -6,8 +6,10 @@ import signal
 import socket
 import sys
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
 
 import mesh_refresh.cli.app
@@ -24,11 +26,22 @@ def test_alone_it_prints_its_help(cli: Cli) -> None:
         assert f"mesh-refresh {command}" in ran.out
 
 
-@pytest.mark.parametrize("command", [(), ("demo",), ("refresh",), ("sandbox",)])
-def test_help_fits_a_terminal(cli: Cli, command: tuple[str, ...]) -> None:
-    ran = cli(*command, "-h")
+def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+    """The names of `command` and of every command below it, as they are typed."""
+    yield names
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, *names, name)
+
+
+@pytest.mark.parametrize("names", list(commands(mesh_refresh.cli.app.cli)), ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(cli: Cli, names: tuple[str, ...]) -> None:
+    """No line is wider, and no summary of a command is cut."""
+    cli.monkeypatch.setenv("COLUMNS", "80")
+    ran = cli(*names, "-h")
     assert ran.code == 0
-    assert max(map(len, ran.out.splitlines())) <= 110
+    lines = ran.out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines[1:] if line.endswith("...")] == []
 
 
 def test_the_version(cli: Cli) -> None:
@@ -39,7 +52,7 @@ def test_a_bug_is_one_line_without_the_text_of_the_exception(cli: Cli) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("fake-refresh-1")
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.command.read_book", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.command.read_accounts", broken)
     ran = cli("refresh", "-", stdin="{}")
     assert ran.code == Exit.FAILED
     assert ran.err.startswith("mesh-refresh: RuntimeError at test_app.py:")
@@ -51,7 +64,7 @@ def test_a_bug_after_an_exchange_does_not_cost_its_tokens(cli: Cli) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.session.Session._came", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.session.RefreshRun._came", broken)
     ran = cli("refresh", cli.payload(cli.served.fake.login("coinbase")))
     assert ran.code == Exit.FAILED
     assert not cli.served.fake.lost(held(ran.documents))
@@ -61,7 +74,7 @@ def test_an_outcome_that_the_book_cannot_place_is_not_lost(cli: Cli) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError
 
-    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.accounts.Book.record", broken)
+    cli.monkeypatch.setattr("mesh_refresh.cli.refresh.accounts.Accounts.record", broken)
     ran = cli("refresh", cli.payload(cli.served.fake.login("coinbase")))
     assert ran.code == Exit.NOT_SAVED
     assert not cli.served.fake.lost(held(ran.documents))

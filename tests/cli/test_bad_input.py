@@ -31,7 +31,7 @@ def refused(cli: Cli, *arguments: str | Path, stdin: str | bytes = b"", says: st
         (b"\xff\xfe\x00", "The input is not JSON"),
         ("[" * 100_000, "The input is not JSON"),
         ("17", "it is not a JSON object"),
-        ("[]", "The input holds no account"),
+        ("[]", "The input is an empty array"),
         ("[17]", "(number 1 of the array)"),
         ("{}", "brokerType is missing"),
         ('{"brokerType": "coinbase"}', "holds no token"),
@@ -85,7 +85,7 @@ def test_a_sandbox_secret_does_not_go_to_production(cli: Cli) -> None:
         (".", "is a directory"),
         ("full.json", "only copy of live tokens"),
         ("full.json/out.json", "Not a directory"),
-        ("/dev/null", "not an ordinary file"),
+        ("/dev/null", "no ordinary file"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_found_first(cli: Cli, output: str, says: str) -> None:
@@ -134,4 +134,4 @@ def test_others_who_can_read_the_input_are_told_of(cli: Cli, command: str) -> No
     payload = cli.payload(cli.served.fake.login("coinbase"))
     payload.chmod(0o644)
     assert "chmod 600" in cli(command, "-q", payload).err
-    assert "Say only what went wrong, and warnings." in cli(command, "--help").out
+    assert "Print errors and warnings only." in cli(command, "--help").out

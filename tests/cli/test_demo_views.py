@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
-from mesh_refresh.cli.demo.fleet import SMALLEST, build
-from mesh_refresh.cli.demo.pace import pace_of
+from mesh_refresh.cli.demo.fleet import SMALLEST, build_fleet
+from mesh_refresh.cli.demo.pace import choose_pace
 from mesh_refresh.cli.demo.rows import Board, Mood, Scene
 from mesh_refresh.cli.demo.views import DemoTerminal
 from mesh_refresh.keeper import Account, AccountState, Login
@@ -21,7 +21,7 @@ NOW = datetime.now(UTC)
 def board_of(accounts: int = SMALLEST) -> Board:
     """A fleet as it is right after it was added, and a few scenes."""
     fake = FakeMesh()
-    fleet = build(fake, accounts, 0, pace_of(fast=False))
+    fleet = build_fleet(fake, accounts, 0, choose_pace(fast=False))
     logins = {it.login_id: Login(it.login_id, it.broker, (Account(it.login.token),)) for it in fleet.members}
     scenes = [Scene(number, f"user-{number}: something has happened that takes words", Mood.DIM) for number in range(9)]
     return Board(fake, fleet, logins, scenes=scenes, pid=4711)
@@ -63,14 +63,14 @@ def test_each_state_of_a_login_has_its_words() -> None:
     vanguard, plain = fleet.vanguard.login_id, fleet.plain[0].login_id
     cases: dict[str, tuple[str, dict[str, Any]]] = {
         "fresh": (plain, {}),
-        "wants a code": (vanguard, {"state": AccountState.MFA_REQUIRED}),
-        "fresh; on demand from here": (vanguard, {"needs_code": True}),
+        "wants an MFA code": (vanguard, {"state": AccountState.MFA_REQUIRED}),
+        "fresh; now on demand only": (vanguard, {"needs_code": True}),
         "the person must log in again": (plain, {"state": AccountState.RECONNECT_REQUIRED}),
-        "its fate is unknown: settles": (plain, {"resend_not_before": soon}),
-        "refused: settles, asks again": (plain, {"refused_at": NOW}),
-        "due, held back like all": (plain, {"due_at": NOW - timedelta(minutes=1)}),
+        "unknown outcome: waiting": (plain, {"resend_not_before": soon}),
+        "refused once: confirming": (plain, {"refused_at": NOW}),
+        "due; the broker is held back": (plain, {"due_at": NOW - timedelta(minutes=1)}),
     }
-    board.held_back = True
+    board.held_back = {fleet.plain[0].broker}
     for words, (login_id, changes) in cases.items():
         before = board.logins[login_id]
         board.logins[login_id] = evolve(before, accounts=(evolve(before.accounts[0], **changes),))
@@ -85,7 +85,7 @@ def test_a_login_that_a_killed_worker_left_says_so_until_somebody_writes_it() ->
     board.orphans = {left: 7}
     assert board.rows(1)[0].state == "fresh"
     board.logins[left] = evolve(board.logins[left], revision=7)
-    assert board.rows(1)[0].state == "orphaned: its lease runs out"
+    assert board.rows(1)[0].state == "leased by the killed worker"
 
 
 def test_it_says_whether_a_worker_runs() -> None:
@@ -94,4 +94,4 @@ def test_it_says_whether_a_worker_runs() -> None:
     board.pid = None
     assert "no worker" in "".join(seen(board))
     board.over = True
-    assert "the worker has ended" in "".join(seen(board))
+    assert "the worker has stopped" in "".join(seen(board))

@@ -68,7 +68,7 @@ def test_a_kill_loses_no_account_that_was_answered(cli: Cli) -> None:
     assert mode(Path("out.json.journal")) == 0o600
     ran = cli("refresh", "payload.json", "-o", "out.json")
     assert ran.code == Exit.INVALID
-    assert f"an earlier run was cut off; what it had renewed is now in {cli.folder / 'out.json'}" in ran.err
+    assert f"an earlier run was interrupted; its new tokens are now in {cli.folder / 'out.json'}" in ran.err
     assert len(fake.requests) == 2, "the input is spent"
     assert not Path("out.json.journal").exists()
     first = held(json.loads(Path("out.json").read_text()))[0]
@@ -107,7 +107,7 @@ def test_a_closed_standard_output_is_found_before_anything_is_sent(cli: Cli) -> 
     cli.monkeypatch.setattr(sys, "stdout", None)
     ran = cli("refresh", payload)
     assert ran.code == Exit.INVALID
-    assert "the tokens would be lost" in ran.err
+    assert "the new tokens would be lost" in ran.err
     assert not cli.served.fake.requests
     assert cli("refresh", payload, "-o", "out.json").code == Exit.REFRESHED
     assert not cli.served.lost(cli.folder / "out.json")

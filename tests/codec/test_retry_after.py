@@ -42,6 +42,14 @@ def test_delays(header: str, seconds: float) -> None:
     assert asked_to_wait(header) == timedelta(seconds=seconds)
 
 
+def test_where_times_begin() -> None:
+    """A billion and more is a Unix time, which has passed: less is a delay, and a long one."""
+    assert asked_to_wait("999999999") == timedelta(seconds=HOUR)
+    assert asked_to_wait("1000000000") == timedelta()
+    assert asked_to_wait("999999999999") == timedelta(seconds=HOUR), "in the year 33658"
+    assert asked_to_wait("1000000000000") == timedelta(), "in 2001, in milliseconds"
+
+
 FORMS: dict[str, Callable[[datetime], str]] = {
     "RFC 1123": lambda moment: format_datetime(moment, usegmt=True),
     "another zone": lambda moment: format_datetime(moment.astimezone(timezone(timedelta(hours=-5)))),

@@ -1,5 +1,6 @@
 """The page for people who change this package names files, folders and functions that exist."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def test_every_folder_of_the_package_is_on_the_map() -> None:
     folders += [path.parent for path in ROOT.glob("mesh_refresh/keeper/*/__init__.py")]
     missing = {f"{path.relative_to(ROOT / 'mesh_refresh')}/" for path in folders}.difference(PATHS)
     assert not missing
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("mesh_refresh/keeper/rules/*.py")), ids=lambda path: path.stem)
+def test_every_rule_names_its_page(path: Path) -> None:
+    """A reader of a rule finds why it is so."""
+    assert "docs/" in (ast.get_docstring(ast.parse(path.read_text())) or "")
 
 
 def test_the_rules_name_pages_that_exist() -> None:

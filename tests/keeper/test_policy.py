@@ -126,5 +126,5 @@ def test_a_gate_of_any_accepted_rate() -> None:
     for rate in (1e-6, 0.3, 1, 1e9):
         gate = Limiter(Policy(rate=rate, rate_each=rate))
         gate.enter("coinbase", 0.0)
-        gate.places(1.0)
+        gate.slots(1.0)
         gate.shut("coinbase", 1.0)

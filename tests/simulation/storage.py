@@ -112,8 +112,8 @@ class SimStore(Store):
 
         return await self._call(verb, swap=True)
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
-        return await self._call(lambda: self._memory.claim(demand))
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
+        return await self._call(lambda: self._memory.claim(request))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         return await self._call(lambda: self._memory.claim_one(login_id, owner, lease, sends=sends))

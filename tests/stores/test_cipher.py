@@ -13,6 +13,7 @@ from hypothesis import given
 from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
 from mesh_refresh.stores import cipher as cipher_module
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from tests.examples import bounded
 from tests.leaks.witness import Witness, planted
 from tests.tokens_strategies import UNICODE
@@ -69,7 +70,7 @@ def test_no_two_seals_are_alike() -> None:
     cipher = Cipher([OLD])
     seals = {cipher.seal(SECRET) for _ in range(100)}
     assert len(seals) == 100
-    assert len({sealed[1:29] for sealed in seals}) == 100
+    assert len({sealed[5:33] for sealed in seals}) == 100
     assert not any(SECRET.encode() in sealed for sealed in seals)
 
 
@@ -191,7 +192,7 @@ def test_a_clone_of_the_whole_machine_opens_nothing(monkeypatch: pytest.MonkeyPa
     texts = ["", "a", "b", "x" * 5_000, "x" * 4_999 + "y"]
     sealed = [cipher.seal(text, context) for text in texts for context in ("", "a", "b", "aa")]
     sealed.append(other.seal("a", "a"))
-    assert len({value[:29] for value in sealed}) == len(sealed)
+    assert len({value[:33] for value in sealed}) == len(sealed)
     assert all(Cipher([NEW, OLD]).open(value, "") == text for value, text in zip(sealed[:-1:4], texts, strict=True))
 
 
@@ -216,4 +217,30 @@ def test_each_seal_asks_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_two_seals_have_the_same_randomness() -> None:
     cipher = Cipher([Cipher.generate_key()])
-    assert len({cipher.seal("text")[:29] for _ in range(1_000)}) == 1_000
+    assert len({cipher.seal("text")[:33] for _ in range(1_000)}) == 1_000
+
+
+def test_a_sealed_value_says_which_key_sealed_it() -> None:
+    """By an id that both ends have, and that has nothing of the key in it."""
+    old, both = Cipher([OLD]), Cipher([NEW, OLD])
+    assert both.key_ids[1:] == old.key_ids == Cipher([OLD.encode()]).key_ids
+    assert len(set(both.key_ids)) == 2
+    for cipher in (old, both, PlainText()):
+        for text in ("", "text" * 100):
+            sealed = cipher.seal(text, "context")
+            assert key_id_of(sealed) == key_id_of(sealed[:KEY_PREFIX]) == cipher.key_ids[0]
+    raw = base64.urlsafe_b64decode(OLD)
+    assert bytes.fromhex(old.key_ids[0]) not in raw
+
+
+def test_a_value_of_a_key_that_is_not_at_hand_is_tried_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with each that has its id: four bytes may be those of two keys."""
+    monkeypatch.setattr(cipher_module, "_id_of", lambda _: b"same")
+    sealed = [Cipher([key]).seal("text") for key in (OLD, NEW)]
+    assert [Cipher([NEW, OLD]).open(it) for it in sealed] == ["text", "text"]
+    monkeypatch.undo()
+    both = Cipher([NEW, OLD])
+    monkeypatch.setattr(both, "_apply", None)
+    for it in sealed:
+        with pytest.raises(WrongKey):
+            both.open(it)

@@ -36,7 +36,7 @@ handles = st.integers(0, 1)
 spans = st.sampled_from([timedelta(microseconds=n) for n in (0, 1, 999_999, 1_000_000, 9_999_999, 10_000_000)])
 moments = st.builds(lambda minutes: _START + timedelta(minutes=minutes), st.integers(-5, 5))
 limits = st.integers(0, 4)
-demands = st.builds(
+requests = st.builds(
     ClaimRequest,
     owners,
     spans,
@@ -151,9 +151,9 @@ class StoreMachine(RuleBasedStateMachine):
         self._ask(handle, lambda store: store.swap(row, owner=owner, hold=hold, notices=notices))
         self._ask(handle, _counts)
 
-    @rule(handle=handles, demand=demands)
-    def claim(self, handle: int, demand: ClaimRequest) -> None:
-        self._known += self._ask(handle, lambda store: store.claim(demand))
+    @rule(handle=handles, request=requests)
+    def claim(self, handle: int, request: ClaimRequest) -> None:
+        self._known += self._ask(handle, lambda store: store.claim(request))
 
     @rule(handle=handles, login_id=ids, owner=owners, lease=spans, sends=st.booleans())
     def claim_one(self, handle: int, login_id: str, owner: str, lease: timedelta, sends: bool) -> None:

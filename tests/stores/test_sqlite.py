@@ -23,7 +23,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     LEASE,
     NOW,
     SECOND,
-    a_demand,
+    a_request,
     a_row,
     busy,
     claimed,
@@ -127,7 +127,7 @@ async def test_what_is_no_text_is_refused_before_any_io(tmp_path: Path, name: st
             store.delete(bad),
             store.claim_one(bad, "me", LEASE),
             store.claim_one("a", bad, LEASE),
-            store.claim(a_demand(owner=bad)),
+            store.claim(a_request(owner=bad)),
             store.swap(a_row(), owner=bad),
             store.pause(bad),
             store.rows(Page(1, after=bad)),
@@ -145,7 +145,7 @@ async def test_times_without_a_zone_are_refused(tmp_path: Path) -> None:
             store.insert(a_row(due_at=naive)),
             store.insert(a_row(changed_at=naive)),
             store.swap(a_row(expires_at=naive)),
-            store.claim(a_demand(now=naive)),
+            store.claim(a_request(now=naive)),
             store.rows(Page(1, changed_since=naive)),
             store.counts(naive),
         ):
@@ -176,7 +176,7 @@ async def test_a_lease_of_another_boot_has_run_out(tmp_path: Path) -> None:
         assert await store.swap(await take(store, "held"), owner="me", hold=LEASE) is True
         await busy(store)
         assert [count.leased for count in await rebooted.counts(NOW)] == [0]
-        found = {row.login_id: row.open_attempt for row in await rebooted.claim(a_demand())}
+        found = {row.login_id: row.open_attempt for row in await rebooted.claim(a_request())}
         assert found == {"a": True, "held": False}
         assert [count.leased for count in await rebooted.counts(NOW)] == [2]
 
@@ -187,7 +187,7 @@ async def test_without_a_name_for_the_boot_a_lease_that_begins_later_has_run_out
     clock, restarted = ManualClock(monotonic=1_000.0), ManualClock(monotonic=900.0)
 
     async def free(store: SqliteStore) -> bool:
-        found = await store.claim(a_demand()) if verb == "claim" else [await store.claim_one("a", "me", LEASE)]
+        found = await store.claim(a_request()) if verb == "claim" else [await store.claim_one("a", "me", LEASE)]
         return found != [] and not isinstance(found[0], Busy)
 
     async with a_store(tmp_path, clock) as store, a_store(tmp_path, restarted) as rebooted:

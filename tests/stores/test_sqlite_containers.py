@@ -9,7 +9,7 @@ import pytest
 
 from mesh_refresh.stores import Busy, PlainText, Row
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.conformance.store_kit import a_demand, a_row, fill
+from mesh_refresh.testing.conformance.store_kit import a_request, a_row, fill
 from tests.stores.test_sqlite_names import MOUNTS
 
 pytestmark = [pytest.mark.once, MOUNTS]
@@ -45,7 +45,7 @@ async with SqliteStore.open({str(path)!r}, cipher=PlainText()) as store:
     for login_id in "ab":
         busy = await store.claim_one(login_id, "there", LEASE)
         assert isinstance(busy, Busy) and LEASE - timedelta(minutes=5) < busy.left <= LEASE, busy
-    claimed = await store.claim(a_demand(limit=1, lease=LEASE, owner="there"))
+    claimed = await store.claim(a_request(limit=1, lease=LEASE, owner="there"))
     assert [row.login_id for row in claimed] == ["c"]
     assert [count.leased for count in await store.counts(NOW)] == [2]
 """,
@@ -54,7 +54,7 @@ async with SqliteStore.open({str(path)!r}, cipher=PlainText()) as store:
         busy = await store.claim_one("c", "here", LEASE)
         assert isinstance(busy, Busy)
         assert LEASE - timedelta(minutes=5) < busy.left <= LEASE
-        assert [row.login_id for row in await store.claim(a_demand())] == ["d"]
+        assert [row.login_id for row in await store.claim(a_request())] == ["d"]
 
 
 def contained(command: str, body: str, folder: Path) -> None:
@@ -64,7 +64,7 @@ import asyncio
 from datetime import timedelta
 from mesh_refresh.stores import Busy, PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing.conformance.store_kit import NOW, a_demand
+from mesh_refresh.testing.conformance.store_kit import NOW, a_request
 LEASE = timedelta(hours=10)
 async def main():
 """

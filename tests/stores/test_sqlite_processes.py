@@ -33,7 +33,7 @@ _KEEPER = """
 async def main():
     claims = []
     async with SqliteStore.open(path, cipher=PlainText()) as store:
-        while rows := await store.claim(a_demand(owner=me, limit=7)):
+        while rows := await store.claim(a_request(owner=me, limit=7)):
             claims += [row.login_id for row in rows]
             settled = (store.swap(evolve(row, due_at=None, sealed=me.encode()), owner=me) for row in rows)
             assert all(await asyncio.gather(*settled))

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Busy, PlainText, Row
 from mesh_refresh.stores.sqlite import SqliteStore, group
-from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, fill, kept, take
 from tests.stores.stopping import Opened
 
 HOLD = timedelta(seconds=30)
@@ -26,7 +26,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Opened]:
 
 async def claimed(store: SqliteStore, many: int) -> list[Row]:
     await asyncio.gather(*(store.insert(a_row(f"{number:04}")) for number in range(many)))
-    return list(await store.claim(a_demand(limit=many)))
+    return list(await store.claim(a_request(limit=many)))
 
 
 async def swapped(store: Opened, rows: Sequence[Row], owner: str | None = "me", hold: timedelta = HOLD) -> list[bool]:
@@ -124,7 +124,7 @@ async def test_what_stands_between_swaps_sees_those_before_it(store: Opened) -> 
     async with store.stopped():
         first = [asyncio.ensure_future(store.swap(row, owner="me")) for row in rows[:2]]
         reads = [asyncio.ensure_future(store.read(row.login_id)) for row in (rows[0], rows[2])]
-        again = asyncio.ensure_future(store.claim(a_demand(owner="other")))
+        again = asyncio.ensure_future(store.claim(a_request(owner="other")))
         last = [asyncio.ensure_future(store.swap(row, owner="me")) for row in rows[2:]]
     assert await asyncio.gather(*first, *last) == [True] * 4
     before, after = await asyncio.gather(*reads)

@@ -1,4 +1,4 @@
-"""``mesh-refresh demo``: a keeper at work on a mixed fleet, against a fake Mesh on loopback."""
+"""``mesh-refresh demo``: a keeper refreshes a mixed fleet at a fake Mesh on loopback."""
 
 from mesh_refresh.cli.demo.command import demo
 

@@ -1,9 +1,10 @@
-"""The command itself."""
+"""``mesh-refresh demo``: the command."""
 
 import asyncio
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,45 +13,45 @@ from tempfile import TemporaryDirectory
 import click
 
 from mesh_refresh import MeshClient
-from mesh_refresh.cli.demo.fleet import SMALLEST, build
-from mesh_refresh.cli.demo.pace import FILE, KEY, Pace, pace_of
+from mesh_refresh.cli.demo.fleet import SMALLEST, build_fleet
+from mesh_refresh.cli.demo.pace import FILE, KEY, Pace, choose_pace
 from mesh_refresh.cli.demo.play import Play
 from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.proof import Proof, prove
 from mesh_refresh.cli.demo.rows import Board
-from mesh_refresh.cli.demo.views import DemoTerminal, Plain, View
+from mesh_refresh.cli.demo.views import DemoTerminal, PlainLines, View
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.testing import FakeMesh
+from mesh_refresh.testing import FakeMesh, UnusedFault
 
-_EPILOG = """\b
-On a terminal it is a live table; else plain lines. NO_COLOR is honoured.
-It exits with 1 if a token was lost, or a spent one sent again.
+_EPILOG = """
+On a terminal the demo draws a live table, without colours if NO_COLOR is set; elsewhere it prints plain lines. It exits
+with 1 if a token was lost, or if a spent token was sent again.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="See a keeper at work: no keys, no network.")
 @click.option(
     "--accounts",
     type=click.IntRange(SMALLEST, 1000),
     default=SMALLEST,
     show_default=True,
-    help="More than the default are plain ones.",
+    help="Accounts in the fleet.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens and delays.")
-@click.option("--fast", is_flag=True, help="No pauses for the eye, and shorter lives.")
+@click.option("--fast", is_flag=True, help="Shorter lifetimes, and no pauses for the eye: ten seconds.")
 def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click passes by name
-    """Keep a mixed fleet fresh at a fake Mesh on this machine, kill the worker, and prove that nothing is lost.
+    """Keep a fleet of logins fresh, kill the worker half-way, and prove that no token is lost.
 
-    Takes half a minute. Needs no keys and no network: the keeper is the real one, on a SQLite file in a temporary
-    folder, and speaks HTTP to a server on loopback.
+    It takes half a minute, and needs no keys and no network. Client, keeper and store are the real ones: the store is
+    an SQLite file in a temporary folder, and a fake Mesh on loopback plays the brokers.
     """
     interactive = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    view: View = DemoTerminal() if interactive else Plain()
+    view: View = DemoTerminal() if interactive else PlainLines()
     with TemporaryDirectory(prefix="mesh-refresh-demo-") as folder, _quiet(), Loop() as loop:
         try:
             proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast))
@@ -62,21 +63,21 @@ def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click p
 
 
 async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool) -> Proof:
-    pace, key = pace_of(fast=fast), Cipher.generate_key()
+    pace, key = choose_pace(fast=fast), Cipher.generate_key()
     async with (
         FakeMesh(seed=seed) as fake,
         MeshClient(fake.client_id, fake.client_secret, base_url=fake.base_url, retry=pace.retry) as mesh,
         SqliteStore.open(folder / FILE, cipher=Cipher([key])) as store,
         Keeper(mesh, store, policy=pace.policy, background=False) as keeper,
     ):
-        fleet = build(fake, accounts, seed, pace)
+        fleet = build_fleet(fake, accounts, seed, pace)
         board = Board(fake, fleet)
         async with Worker(folder, _environment(fake, key), fast=fast) as worker:
             play = Play(fake, fleet, pace, board, keeper, worker, view.show)
             with view.live(board):
                 await _in_time(play, pace)
         proof = prove(play)
-        view.closing(board, proof)
+        view.conclude(board, proof)
         return proof
 
 
@@ -95,22 +96,24 @@ async def _in_time(play: Play, pace: Pace) -> None:
             await play.run()
     except TimeoutError:
         last = play.board.scenes[-1].text if play.board.scenes else "nothing"
-        raise Failure(f"The demo hangs; the last that happened: {last}. Please report it.", Exit.FAILED) from None
+        raise Failure(f"The demo hangs. The last event was: {last}. Please report this line.", Exit.FAILED) from None
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """What the keeper logs, a view shows: without a handler it would go to standard error, across the picture."""
+    """Inside, nothing but a view writes to the terminal: neither logs, nor warnings of delays that no request met."""
     logger, handler = logging.getLogger("mesh_refresh"), logging.NullHandler()
     logger.addHandler(handler)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnusedFault)
+            yield
     finally:
         logger.removeHandler(handler)
 
 
 def _first(error: BaseException) -> BaseException:
-    """What went wrong first, where several scenes end together."""
+    """The first error, if several scenes end together."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

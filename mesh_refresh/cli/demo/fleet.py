@@ -1,4 +1,4 @@
-"""Who is in the demo's fleet, and what will happen to whom."""
+"""The fleet of the demo, and the logins to which something happens."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,9 +21,9 @@ _EXTRA = (
     BrokerType.KU_COIN,
 )
 SMALLEST = 14
-"""The accounts that show something; more are plain ones."""
+"""The accounts that take part in the story; further ones are plain."""
 _MANY = 150
-"""Logins that one machine refreshes every few seconds without breaking into a sweat; more live longer."""
+"""Logins that one machine refreshes every few seconds without effort. In a larger fleet tokens live longer."""
 _ON_DEMAND = timedelta(hours=1)
 
 
@@ -36,27 +36,27 @@ class Member:
     note: str
     """What is special about it."""
     delay: float = 0
-    """Seconds that its broker takes to answer."""
+    """Seconds until its broker answers."""
 
     @property
     def broker(self) -> str:
-        """Where it is."""
+        """The name of its broker."""
         return str(self.login.broker)
 
 
 @define(eq=False)
 class DemoFleet:
-    """All of them, and by name those to whom something happens."""
+    """All logins, and by name those to which something happens."""
 
     members: list[Member]
     vanguard: Member
     revoked: Member
     cut: Member
     plain: list[Member] = field(factory=list)
-    """Those that callers ask for."""
+    """The logins whose tokens callers ask for."""
     by_id: dict[str, Member] = field(init=False)
     by_fake: dict[str, Member] = field(init=False)
-    """By the fake's name for the login."""
+    """By the id of the login at the fake Mesh."""
 
     def __attrs_post_init__(self) -> None:
         self.by_id = {member.login_id: member for member in self.members}
@@ -64,21 +64,21 @@ class DemoFleet:
 
     @property
     def accounts(self) -> int:
-        """How many there are in all logins."""
+        """The number of accounts in all logins."""
         return sum(len(member.login.tokens) for member in self.members)
 
 
 @define
 class _Registry:
-    """Makes members one after the other."""
+    """Makes the logins one after the other."""
 
     fake: FakeMesh
     pace: Pace
     random: Random
     made: int = 0
 
-    def member(self, broker: BrokerType, note: str, **choices: Unpack[LoginChoices]) -> Member:
-        """A login with tokens that live for seconds."""
+    def make(self, broker: BrokerType, note: str, **choices: Unpack[LoginChoices]) -> Member:
+        """Make a login whose tokens live for seconds."""
         self.made += 1
         choices["access_lifetime"] = timedelta(seconds=self.random.randint(*self.pace.lifetimes))
         login = self.fake.login(broker, ref=f"user-{self.made}", **choices)
@@ -86,19 +86,19 @@ class _Registry:
         return Member(f"user-{self.made}", login, note, delay)
 
 
-def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> DemoFleet:
-    """`accounts` of them, at least `SMALLEST`."""
+def build_fleet(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> DemoFleet:
+    """Make a fleet of `accounts`, which are at least `SMALLEST`."""
     registry = _Registry(fake, pace, Random(seed))  # noqa: S311 - it paces a demonstration
     plain = list(_plain(registry))
-    vanguard = registry.member(BrokerType.VANGUARD, "wants an MFA code", mfa=True)
-    # Nobody is to be asked for a code again and again, so it is refreshed on demand from then on, and lives longer.
+    vanguard = registry.make(BrokerType.VANGUARD, "wants an MFA code", mfa=True)
+    # After its code the login is refreshed on demand only. Its next tokens live longer than the demo.
     vanguard.login.options = evolve(vanguard.login.options, access_lifetime=_ON_DEMAND)
-    family = registry.member(BrokerType.ETORO, "one login, 3 accounts", accounts=3, revokes_on_reuse=True)
-    revoked = registry.member(BrokerType.GEMINI, "revoked by its owner")
+    family = registry.make(BrokerType.ETORO, "one login, 3 accounts", accounts=3, revokes_on_reuse=True)
+    revoked = registry.make(BrokerType.GEMINI, "revoked by its owner")
     revoked.login.revoke()
-    cut = registry.member(BrokerType.CEX_IO, "a connection is cut", revokes_on_reuse=True)
+    cut = registry.make(BrokerType.CEX_IO, "a connection is cut", revokes_on_reuse=True)
     specials = [vanguard, family, revoked, cut]
-    extra = [registry.member(_EXTRA[n % len(_EXTRA)], "plain") for n in range(accounts - SMALLEST)]
+    extra = [registry.make(_EXTRA[n % len(_EXTRA)], "plain") for n in range(accounts - SMALLEST)]
     slower = len(extra) / _MANY
     for member in extra if slower > 1 else ():
         lifetime = (member.login.options.access_lifetime or timedelta()) * slower
@@ -108,11 +108,11 @@ def build(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> DemoFleet:
 
 
 def _plain(registry: _Registry) -> Iterator[Member]:
-    yield registry.member(BrokerType.COINBASE, "rotates its tokens")
-    yield registry.member(BrokerType.ROBINHOOD, "revokes on reuse", revokes_on_reuse=True)
-    yield registry.member(BrokerType.TD_AMERITRADE, "keeps its refresh token")
-    yield registry.member(BrokerType.KRAKEN, "answers at the top level", top_level=True)
-    yield registry.member(BrokerType.WE_BULL, "access and trade token")
-    yield registry.member(BrokerType.BINANCE_US, "revokes on reuse", revokes_on_reuse=True)
-    yield registry.member(BrokerType.CRYPTO_COM, "has a token id", token_ids=True)
-    yield registry.member(BrokerType.PAXOS, "revokes on reuse", revokes_on_reuse=True)
+    yield registry.make(BrokerType.COINBASE, "rotates its tokens")
+    yield registry.make(BrokerType.ROBINHOOD, "revokes on reuse", revokes_on_reuse=True)
+    yield registry.make(BrokerType.TD_AMERITRADE, "keeps its refresh token")
+    yield registry.make(BrokerType.KRAKEN, "answers at the top level", top_level=True)
+    yield registry.make(BrokerType.WE_BULL, "access and trade token")
+    yield registry.make(BrokerType.BINANCE_US, "revokes on reuse", revokes_on_reuse=True)
+    yield registry.make(BrokerType.CRYPTO_COM, "has a token id", token_ids=True)
+    yield registry.make(BrokerType.PAXOS, "revokes on reuse", revokes_on_reuse=True)

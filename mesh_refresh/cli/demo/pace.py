@@ -1,4 +1,4 @@
-"""What the demo and its worker must agree on: a file, a key, and times of seconds that are minutes in earnest."""
+"""What the demo and its worker have to share: a file, a key, and times of seconds in place of minutes."""
 
 from datetime import timedelta
 
@@ -8,49 +8,49 @@ from mesh_refresh import RetryPolicy
 from mesh_refresh.keeper import Policy
 
 FILE = "fleet.db"
-"""In a folder that is made for the run, and removed at its end."""
+"""The store, in a temporary folder of the run."""
 KEY = "MESH_REFRESH_DEMO_KEY"
-"""The environment variable in which the worker finds the key that seals the file."""
+"""The environment variable with the key of the store, for the worker."""
 
 
 @frozen
 class Pace:
-    """The times of one run. The demo and its worker have the same."""
+    """The times of one run, the same in the demo and in its worker."""
 
     policy: Policy
     retry: RetryPolicy
     lifetimes: tuple[int, int]
-    """Seconds that access tokens live, from and to."""
+    """The shortest and the longest lifetime of an access token, in seconds."""
     gather: float
-    """Seconds in which several requests come together at a gate; less than the deadline of the first of them."""
+    """Seconds for which requests gather at a gate; less than the deadline of the first of them."""
     throttled: int
-    """Seconds of Mesh's Retry-After."""
+    """Seconds of the Retry-After header."""
     asks: float
     """Seconds between two callers."""
     eye: float
-    """Seconds of pauses that are there for the eye; 0 for none."""
+    """Seconds of the pauses for a person who watches; 0: none."""
     limit: float = 120.0
-    """Seconds after which the demo must have come to its end."""
+    """Seconds after which the demo counts as hanging."""
 
 
-def pace_of(*, fast: bool) -> Pace:
-    """For somebody who watches, or not."""
+def choose_pace(*, fast: bool) -> Pace:
+    """The pace for a person who watches, or a faster one."""
     if fast:
         return Pace(_policy(3, 0.5, 0.5), _retry(2.5), (5, 6), gather=0.7, throttled=0, asks=0.1, eye=0)
     return Pace(_policy(5, 1, 2), _retry(4), (10, 15), gather=1.5, throttled=2, asks=0.35, eye=0.5)
 
 
-def _policy(lease: float, settle: float, cool_down: float) -> Policy:
+def _policy(lease: float, resend_after: float, cool_down: float) -> Policy:
     seconds = timedelta(seconds=1)
     return Policy(
-        # Refreshed when half of its life is over: what is left outlasts a lease and the settling.
+        # Refreshed after half of its lifetime: the rest outlasts a lease and the wait of an unknown outcome.
         refresh_fraction=0.5,
         spread=0.3,
         min_interval=0.5 * seconds,
         lease=lease * seconds,
-        resend_after=settle * seconds,
-        confirm_after=settle * seconds,
-        backoff=settle * seconds,
+        resend_after=resend_after * seconds,
+        confirm_after=resend_after * seconds,
+        backoff=resend_after * seconds,
         cool_down=cool_down * seconds,
         poll=0.1 * seconds,
         drain=5 * seconds,

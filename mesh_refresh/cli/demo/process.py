@@ -1,4 +1,4 @@
-"""The worker's process, as the demo sees it."""
+"""Starts, watches, kills and stops the process of the worker."""
 
 import asyncio
 import json
@@ -15,19 +15,19 @@ from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict
 
-Told = Callable[[Mapping[str, Any]], None]
+OnEvent = Callable[[Mapping[str, Any]], None]
 
 _LOG = "worker.log"
 _MODULE = "mesh_refresh.cli.demo.worker"
-"""Not imported here: a module that is there already cannot be run without a warning."""
+"""Not imported here: running a module that has been imported gives a warning."""
 
 
 class Worker:
-    """Starts one after the other; at most one runs. Whatever happens, none is left behind."""
+    """Starts one process after the other; at most one runs. Leaving it kills the process that is left."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], *, fast: bool) -> None:
         self._folder, self._fast = folder, fast
-        # The import path of this process, whatever made it: the worker runs in another folder.
+        # The worker needs the import path of this process, because it runs in another folder.
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         self._environment = MaskedDict({**os.environ, **environment, "PYTHONPATH": path})
         self._process: Process | None = None
@@ -40,19 +40,19 @@ class Worker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()  # a fake's tokens are nothing to wait for
+        self.kill()  # there is no real token to wait for
         if self._process is not None:
-            await self._over(self._process)
+            await self._wait_for(self._process)
 
     @property
     def pid(self) -> int | None:
-        """The process that runs; None where there is none."""
+        """The id of the running process; None if none runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def start(self, told: Told) -> int:
-        """A new process, whose events `told` is given; gives its id once its keeper is at work."""
+    async def start(self, on_event: OnEvent) -> int:
+        """Start a process, and pass its events to `on_event`. Returns its id once its keeper works."""
         with (self._folder / _LOG).open("ab") as log:
-            # A session of its own: Ctrl-C is for the demo alone.
+            # A session of its own, so that Ctrl-C reaches the demo only.
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", _MODULE, *(["--fast"] if self._fast else []),
                 stdin=PIPE, stdout=PIPE, stderr=log,
@@ -60,7 +60,7 @@ class Worker:
             )  # fmt: skip
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._process, self._ends = process, False
-        self._reading = asyncio.create_task(self._read(process, told, ready))
+        self._reading = asyncio.create_task(self._read(process, on_event, ready))
         await asyncio.wait((ready, self._reading), return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await process.wait()
@@ -73,26 +73,26 @@ class Worker:
         if self.pid is not None and self._process is not None:
             self._process.kill()
 
-    async def killed(self) -> bool:
-        """`kill`, and wait until the system has taken everything from it. Whether it was that which ended it."""
+    async def kill_and_wait(self) -> bool:
+        """Kill the process, and wait until it is gone. Whether the kill is what ended it."""
         self.kill()
         if self._process is None:
             return False
-        await self._over(self._process)
+        await self._wait_for(self._process)
         return self._process.returncode == -signal.SIGKILL
 
-    async def drained(self) -> None:
-        """SIGTERM: it finishes what is under way. Raises `Failure` where it did not end well."""
+    async def stop(self) -> None:
+        """Send SIGTERM: the worker finishes its exchanges. Raises `Failure` if it fails."""
         self._ends = True
         process = self._process
         if process is not None:
             if process.returncode is None:
                 process.terminate()
-            await self._over(process)
+            await self._wait_for(process)
             self._check(process)
 
     async def watch(self) -> None:
-        """For ever; raises `Failure` when a process ends that was not told to."""
+        """Run for ever. Raises `Failure` when a process ends without a kill or a stop."""
         while True:
             process, reading = self._process, self._reading
             if reading is None or process is None or reading.done():
@@ -103,26 +103,26 @@ class Worker:
             await process.wait()
             if not self._ends:
                 self._check(process)
-                raise Failure("The demo's worker ended by itself.", Exit.FAILED)
+                raise Failure("The worker of the demo ended by itself. Please report this line.", Exit.FAILED)
 
     def _check(self, process: Process) -> None:
         code = process.returncode
         if code:
             lines = (self._folder / _LOG).read_text(errors="replace").splitlines()
             why = lines[-1] if lines and code > 0 else f"it ended with {code}"
-            raise Failure(f"The demo's worker failed: {why}", Exit.FAILED)
+            raise Failure(f"The worker of the demo failed: {why}", Exit.FAILED)
 
-    async def _over(self, process: Process) -> None:
+    async def _wait_for(self, process: Process) -> None:
         await process.wait()
         if self._reading is not None:
             await asyncio.wait((self._reading,))
 
-    async def _read(self, process: Process, told: Told, ready: "asyncio.Future[None]") -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
+    async def _read(self, process: Process, on_event: OnEvent, ready: "asyncio.Future[None]") -> None:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
         async for line in process.stdout:
             if not line.endswith(b"\n"):
                 return  # cut by the kill
             if not ready.done():
                 ready.set_result(None)
             else:
-                told(json.loads(line))
+                on_event(json.loads(line))

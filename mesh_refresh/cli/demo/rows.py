@@ -1,4 +1,4 @@
-"""The logins of the demo, as a view shows them: what the store has, and what the fake Mesh sees."""
+"""What a view shows: the logins as the store has them, and the requests that the fake Mesh sees."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ from mesh_refresh.testing import FakeMesh
 
 
 class Mood(Enum):
-    """How something looks."""
+    """The colour of a text."""
 
     DIM = "dim"
     BUSY = "cyan"
@@ -25,7 +25,7 @@ class Mood(Enum):
 
 @frozen
 class Scene:
-    """Something that has happened."""
+    """A line of the story."""
 
     after: float
     """Seconds since the start."""
@@ -35,7 +35,7 @@ class Scene:
 
 @frozen
 class FleetRow:
-    """What to show of one login."""
+    """A row of the table: one login."""
 
     login_id: str
     broker: str
@@ -44,39 +44,39 @@ class FleetRow:
     mood: Mood
     refreshed: int
     left: timedelta | None
-    """For how long its access token is good; None where that is not known."""
+    """How long its access token is valid; None if that is not known."""
     lifetime: timedelta | None
 
 
 @define(eq=False)
 class Board:
-    """All that a view shows."""
+    """Everything that a view shows."""
 
     fake: FakeMesh
     fleet: DemoFleet
     logins: dict[str, Login] = field(factory=dict)
-    """As the store had them a moment ago."""
+    """The logins as the store had them a moment ago."""
     typed: str = ""
-    """What of the code the person has typed."""
-    held_back: bool = False
-    """The worker's breaker is open."""
+    """The characters of the code that the person has typed, hidden."""
+    held_back: set[str | None] = field(factory=set)
+    """The brokers whose breaker is open in the worker; None: all brokers."""
     orphans: dict[str, int] = field(factory=dict)
-    """Logins that a killed worker has left with their requests out, and the revisions in which it left them."""
+    """Logins that the killed worker had in an exchange, with their revisions at that time."""
     pid: int | None = None
-    """The worker's process."""
+    """The process of the worker."""
     over: bool = False
     served: int = 0
-    """Callers who were given good tokens."""
+    """Callers that got valid tokens."""
     scenes: list[Scene] = field(factory=list)
     began: float = field(factory=time.monotonic)
 
     @property
     def refreshes(self) -> int:
-        """Exchanges that brought fresh tokens, by the fake's own count."""
+        """Exchanges with new tokens, as the fake Mesh counts them."""
         return self.fake.exchanges["succeeded"]
 
     def rows(self, most: int) -> list[FleetRow]:
-        """The first ones."""
+        """The first rows, `most` of them."""
         members = self.fleet.members[:most]
         done: Counter[str | None] = Counter()
         busy: set[str | None] = set()
@@ -90,10 +90,10 @@ class Board:
 
     def _row(self, member: Member, done: Mapping[str | None, int], now: datetime, *, busy: bool) -> FleetRow:
         login, left, lifetime = self.logins.get(member.login_id), None, None
-        state, mood = "waiting", Mood.DIM
+        state, mood = "due", Mood.DIM
         if login is not None:
             state, mood = self._state(member, login, now, busy=busy)
-            tokens = min((it.tokens for it in login.accounts), key=lambda it: it.expires_at or now)
+            tokens = min((account.tokens for account in login.accounts), key=lambda tokens: tokens.expires_at or now)
             if tokens.expires_at is not None and tokens.obtained_at is not None:
                 left, lifetime = max(timedelta(), tokens.expires_at - now), tokens.expires_at - tokens.obtained_at
         return FleetRow(
@@ -101,24 +101,24 @@ class Board:
         )
 
     def _state(self, member: Member, login: Login, now: datetime, *, busy: bool) -> tuple[str, Mood]:
-        account = min(login.accounts, key=lambda it: it.due_at or now)
+        account = min(login.accounts, key=lambda account: account.due_at or now)
         if login.state is AccountState.MFA_REQUIRED and member is self.fleet.vanguard:
-            return (f"the person types it: {self.typed}" if self.typed else "wants a code"), Mood.WARNING
+            return (f"a person types: {self.typed}" if self.typed else "wants an MFA code"), Mood.WARNING
         if login.state is AccountState.RECONNECT_REQUIRED:
             return "the person must log in again", Mood.BAD
         if self.orphans.get(member.login_id) == login.revision:
-            return "orphaned: its lease runs out", Mood.WARNING
+            return "leased by the killed worker", Mood.WARNING
         if busy:
-            return "sent, waits for the reply", Mood.BUSY
-        return self._at_rest(account, now)
+            return "sent, waiting for the reply", Mood.BUSY
+        return self._idle_state(account, member, now)
 
-    def _at_rest(self, account: Account, now: datetime) -> tuple[str, Mood]:
+    def _idle_state(self, account: Account, member: Member, now: datetime) -> tuple[str, Mood]:
         if account.resend_not_before is not None:
-            return "its fate is unknown: settles", Mood.WARNING
+            return "unknown outcome: waiting", Mood.WARNING
         if account.refused_at is not None:
-            return "refused: settles, asks again", Mood.WARNING
+            return "refused once: confirming", Mood.WARNING
         if account.needs_code:
-            return "fresh; on demand from here", Mood.GOOD
-        if account.due_at is not None and account.due_at <= now and self.held_back:
-            return "due, held back like all", Mood.WARNING
+            return "fresh; now on demand only", Mood.GOOD
+        if account.due_at is not None and account.due_at <= now and self.held_back & {None, member.broker}:
+            return "due; the broker is held back", Mood.WARNING
         return "fresh", Mood.GOOD

@@ -1,4 +1,4 @@
-"""The demo on a terminal, live; and as plain lines, where nobody watches."""
+"""Shows the demo: as a live table on a terminal, elsewhere as plain lines."""
 
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -14,34 +14,35 @@ from mesh_refresh.cli.demo.proof import Proof
 from mesh_refresh.cli.demo.rows import Board, FleetRow, Scene
 
 _WIDE, _MIDDLE, _NARROW = 104, 76, 60
-"""A narrower window shows less of each login, rather than cut words."""
+"""Widths of a window. A narrower one shows fewer columns, and cuts no words."""
 _SCENES = 5
 _AROUND = 6
-"""Lines around the rows and the scenes: headlines, header, counts, blanks."""
+"""Lines above, between and below the rows and the story."""
+_PROOF = "Proof, from the ledger of the fake Mesh and the store:"
 _NEXT = (
-    "Next, a fleet of your own:         mesh-refresh run --help",
-    "A fake Mesh for your own program:  mesh-refresh sandbox --help",
+    "Next, a fleet of your own:          mesh-refresh run --help",
+    "A fake Mesh for your own program:   mesh-refresh sandbox --help",
 )
 
 
 class View(Protocol):
-    """Shows a board while it changes, then what was proved."""
+    """Shows a board while it changes, then the proof."""
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
-        """Shows it until the end of the block."""
+        """Show the board until the end of the block."""
         ...
 
     def show(self, scene: Scene) -> None:
-        """Something has happened."""
+        """Show a new line of the story."""
         ...
 
-    def closing(self, board: Board, proof: Proof, /) -> None:
-        """The end."""
+    def conclude(self, board: Board, proof: Proof, /) -> None:
+        """Show the proof, and what to do next."""
         ...
 
 
 class DemoTerminal:
-    """Tables, and colours unless NO_COLOR is set."""
+    """A live table, with colours unless NO_COLOR is set."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
@@ -57,10 +58,10 @@ class DemoTerminal:
         )
 
     def show(self, scene: Scene) -> None:
-        """The live picture has it."""
+        """Nothing: the live table shows the story."""
 
-    def closing(self, _board: Board, proof: Proof, /) -> None:
-        """What was proved, and what to do next."""
+    def conclude(self, _board: Board, proof: Proof, /) -> None:
+        """The proof, and what to do next."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(justify="right")
@@ -69,14 +70,15 @@ class DemoTerminal:
             count = Text(str(line.count), style="bold green" if line.good else "bold red")
             table.add_row(line.what, count, line.remark)
         self._console.print()
-        self._console.print(Text("Proved, by the fake Mesh's own ledger", style="bold"))
+        self._console.print(Text(_PROOF, style="bold"))
         self._console.print(table)
+        self._console.print(Text(proof.verdict, style="bold green" if proof.holds else "bold red"))
         self._console.print()
         for text in _NEXT:
             self._console.print(text)
 
     def picture(self, board: Board) -> RenderableType:
-        """All of it, as it is at this moment."""
+        """The rows, the counts and the last lines of the story, as they are now."""
         height = self._console.height - _AROUND
         lines = max(2 if self._console.width >= _MIDDLE else 4, min(_SCENES, height - len(board.fleet.members)))
         rows = board.rows(max(3, height - lines))
@@ -88,7 +90,7 @@ class DemoTerminal:
         return Group(*parts)
 
     def _scenes(self, board: Board, lines: int) -> list[Text]:
-        """The last ones, as many as fit into so many lines."""
+        """The last lines of the story that fit into `lines` lines of the window."""
         found: list[Text] = []
         for scene in reversed(board.scenes):
             text = Text.assemble((f"{scene.after:5.1f} s  ", "dim"), (scene.text, scene.mood.value))
@@ -100,7 +102,7 @@ class DemoTerminal:
 
     def _table(self, rows: list[FleetRow]) -> Table:
         width = self._console.width
-        # The scenes name logins, so that every window shows them where there is any room.
+        # The story names logins, so their names go last.
         named, gap = width >= _NARROW, 2 if width >= _MIDDLE else 1
         table = Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
         table.add_column("broker", no_wrap=True)
@@ -129,42 +131,43 @@ class DemoTerminal:
         return table
 
 
-class Plain:
-    """Lines of text without any control code."""
+class PlainLines:
+    """Lines of text without control codes."""
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
-        """Nothing moves."""
+        """Print the headline. Plain lines do not change."""
         print(_headline(board), flush=True)
         return nullcontext()
 
     def show(self, scene: Scene) -> None:
-        """One line."""
+        """Print the line."""
         print(f"{scene.after:5.1f} s  {scene.text}", flush=True)
 
-    def closing(self, board: Board, proof: Proof, /) -> None:
-        """A line for each login, one for each finding."""
+    def conclude(self, board: Board, proof: Proof, /) -> None:
+        """Print a line for each login and for each finding."""
         print()
         for row in board.rows(len(board.fleet.members)):
             print(f"{row.broker:<13} {row.login_id:<8} {row.note:<25} {row.refreshed:>3}  {row.state}")
-        print()
+        print(f"\n{_PROOF}")
         for line in proof.lines:
-            print(f"{line.what:<24} {line.count:>3}  {line.remark}")
+            print(f"{line.what:<24} {line.count:>3}  {line.remark}{'' if line.good else '  (wrong)'}")
+        print(proof.verdict)
         print()
         print("\n".join(_NEXT))
 
 
 def _headline(board: Board) -> str:
     fleet = board.fleet
-    return f"{fleet.accounts} accounts of {len(fleet.members)} logins, and a fake Mesh on {board.fake.base_url}"
+    return f"{fleet.accounts} accounts of {len(fleet.members)} logins at a fake Mesh, {board.fake.base_url}"
 
 
 def _counts(board: Board) -> Text:
     worker = (f"worker {board.pid}", "cyan")
     if board.pid is None:
-        worker = ("the worker has ended", "dim") if board.over else ("no worker", "bold red")
+        worker = ("the worker has stopped", "dim") if board.over else ("no worker", "bold red")
     text = Text.assemble(
-        worker, (f"   refreshes {board.refreshes}", "bold"), f"   requests out {board.fake.in_flight}",
-        f"   callers served {board.served}",
+        worker, (f"   refreshes: {board.refreshes}", "bold"), f"   requests under way: {board.fake.in_flight}",
+        f"   callers served: {board.served}",
     )  # fmt: skip
     text.no_wrap, text.overflow = True, "ellipsis"
     return text

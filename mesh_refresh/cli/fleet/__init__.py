@@ -1,7 +1,7 @@
 """The commands that work on a store."""
 
 from mesh_refresh.cli.fleet.logins.import_logins import import_logins
-from mesh_refresh.cli.fleet.logins.list_logins import logins
+from mesh_refresh.cli.fleet.logins.list_logins import list_logins
 from mesh_refresh.cli.fleet.logins.mfa import mfa
 from mesh_refresh.cli.fleet.logins.remove import remove
 from mesh_refresh.cli.fleet.logins.salvage import salvage
@@ -12,6 +12,6 @@ from mesh_refresh.cli.fleet.store.migrate import migrate
 from mesh_refresh.cli.fleet.worker.pause import pause, resume
 from mesh_refresh.cli.fleet.worker.run import run
 
-COMMANDS = (import_logins, run, status, logins, mfa, pause, resume, salvage, remove, key, migrate, copy)
+COMMANDS = (import_logins, run, status, list_logins, mfa, pause, resume, salvage, remove, key, migrate, copy)
 
 __all__ = ["COMMANDS"]

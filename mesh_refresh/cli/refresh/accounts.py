@@ -1,4 +1,9 @@
-"""The accounts of one run: what the input held, and what came of each. Pure."""
+"""The accounts of one run: which documents form a login, and to which account each token of a reply belongs. Pure.
+
+The input is all that a run knows: it has no store, and numbers no attempts. So an account whose tokens may be spent is
+held back for the rest of the run, and the output says so. `mesh_refresh.keeper.rules.siblings` decides for a store when
+an account that a reply leaves out may be sent again.
+"""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,36 +28,36 @@ class AccountEntry:
     """One account."""
 
     number: int
-    """Its place, by which outcomes are known: it is sent through the client as the `ref`."""
+    """Its place in the output. The client gets it as the `ref`, and so an outcome names the account."""
     tokens: Tokens
     ref: str | int | None
-    """The user's own key, which `tokens.ref` gives way to when it is written."""
+    """The user's own `ref`, which the output has in place of the number."""
     login: int
-    """Accounts of one login have the same number here."""
+    """The number of the login: its accounts have the same."""
     label: str | int | None = None
-    """What the documents call the login, where it has several accounts."""
+    """The name of the login in the documents, if it has several accounts."""
     own: Mapping[str, Any] = field(factory=MaskedDict, repr=False)
-    """Keys of the user's own in the document."""
+    """The user's own keys in the document."""
     pending: MfaRequired | None = None
     renewed: bool = False
-    """In this run."""
+    """Whether this run has refreshed it."""
     told: bool = False
-    """The person knows of it."""
+    """Whether a message has named it as refreshed."""
     unclear: str | None = None
-    """The name that it had until a reply had several pairs and named none: it stands for one of them since."""
+    """Its former name. A reply had several pairs and named no account: this entry holds one of the pairs."""
     held_back: str | None = None
-    """Why it is not to be sent in this run."""
+    """Why this run does not send it."""
     code: Exit | None = None
-    """None until something has come of it."""
+    """Its exit code; None as long as it has no outcome."""
 
     @property
     def name(self) -> str:
-        """For messages: broker and account, nothing secret."""
+        """Broker and account, for messages. Nothing secret."""
         account = self.tokens.account_id or self.tokens.mesh_account_id
         return " ".join(str(part) for part in (self.tokens.broker, account or self.ref) if part is not None)
 
     def take(self, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> None:
-        """Put what was `brought` of `fresh` in place of the tokens. The rest is kept: absent is not erased."""
+        """Replace the tokens by what a reply `brought` in `fresh`. Absent fields are kept, not erased."""
         spent = outcome.before.refresh_token
         new = successor(outcome.all_tokens, outcome.asked, refresh_token_of)
         stored = pass_on(self.tokens, spent, new, refresh_token_of)
@@ -61,9 +66,9 @@ class AccountEntry:
             self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
 
     def stand_for(self, fresh: Tokens) -> None:
-        """Hold `fresh`, one of several pairs without a name, in place of the own tokens, which may be spent.
+        """Hold `fresh`, one of several pairs without a name, in place of the entry's tokens, which may be spent.
 
-        Nothing says that it is of this account, so this has no name from here on.
+        The entry has no name from then on, because the pair may belong to another account of the login.
         """
         self.unclear = self.name if has_id(self.tokens) else None
         self.code = Exit.REFRESHED if self.unclear is None else Exit.NOT_IN_REPLY
@@ -72,7 +77,7 @@ class AccountEntry:
 
 @define(eq=False)
 class Accounts:
-    """All of them, in the order of the input; accounts that a reply adds come last."""
+    """All accounts, in the order of the input. Accounts that a reply adds come last."""
 
     entries: list[AccountEntry] = field(factory=list)
     _members: dict[int, list[AccountEntry]] = field(factory=dict)
@@ -80,7 +85,7 @@ class Accounts:
     _logins: dict[tuple[str, str, str], int] = field(factory=dict)
     """The login of each label, and of each refresh token of the input, by broker."""
     _mesh_ids: dict[tuple[str, str], AccountEntry] = field(factory=dict)
-    """By broker and Mesh's id."""
+    """The account of each Mesh id, by broker."""
     _untold: list[AccountEntry] = field(factory=list)
 
     def add(
@@ -90,9 +95,9 @@ class Accounts:
         pending: MfaRequired | None = None,
         own: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Accounts of one login: those with its `label`, or with a refresh token of its, join it.
+        """Add accounts of one login. Documents with the same `label`, or with the same refresh token, are one login.
 
-        `own` are the user's own keys beside each.
+        `own` are the user's own keys beside each account.
         """
         login = len(self.entries)
         for index, tokens in enumerate(accounts):
@@ -108,17 +113,17 @@ class Accounts:
         return list(self._members.values())
 
     def untold(self) -> list[AccountEntry]:
-        """Those that were renewed since the last call."""
+        """The accounts that were refreshed since the last call."""
         found, self._untold = self._untold, []
         return found
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything new to write."""
+        """Whether the output would differ from the input."""
         return any(entry.renewed or entry.pending is not None for entry in self.entries)
 
     def record(self, outcome: Refreshed | MfaRequired) -> set[int]:
-        """Put every token of `outcome` where it belongs. Gives the places of all accounts that have changed."""
+        """Give every token of `outcome` to its account. Returns the numbers of the accounts that changed."""
         entry = self.entry_of(outcome.before)
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
@@ -148,21 +153,21 @@ class Accounts:
         return {it.number for it in (*taken, *changed)}
 
     def forget_continuations(self) -> None:
-        """Begin anew where a code was asked for."""
+        """Drop the open questions: the broker is asked for a new code."""
         for entry in self.entries:
             entry.pending = None
 
     def entry_of(self, sent: Tokens) -> AccountEntry:
-        """The account that was sent."""
+        """The account to which the tokens of a request belong."""
         number = sent.ref
         if not isinstance(number, int) or not 0 <= number < len(self.entries):
-            raise InvalidRequest("These tokens are not of this run.")
+            raise InvalidRequest("These tokens do not belong to this run.")
         return self.entries[number]
 
     def keep(self, accounts: Iterable[Tokens], before: Tokens) -> set[int]:
-        """The last resort: put down, as accounts of their own, those of `accounts` that are not in the book.
+        """The last resort after an error in `record`: add tokens that no entry holds as accounts of their own.
 
-        Gives their places, and those of the accounts of their login: `record` may have broken off half-way.
+        Returns the numbers of these and of all accounts of the login: `record` may have stopped half-way.
         """
         kept = {it.number for it in self._members[self.entry_of(before).login]}
         held = {secret for entry in self.entries for secret in entry.tokens.secrets}
@@ -174,7 +179,7 @@ class Accounts:
         return kept
 
     def _joined(self, login: int, tokens: Tokens, label: str | int | None) -> int:
-        """The login that these are of: `login`, or one with the same label or refresh token."""
+        """The login of these tokens: `login`, or one with the same label or refresh token."""
         named = (("label", label), ("token", tokens.refresh_token))
         marks = [(str(tokens.broker), kind, str(it)) for kind, it in named if it is not None]
         for mark in marks:
@@ -206,10 +211,10 @@ class Accounts:
     def _assigned(
         self, asked: AccountEntry, members: list[AccountEntry], outcome: Refreshed | MfaRequired
     ) -> tuple[dict[int, AccountEntry], list[AccountEntry]]:
-        """Which account each entry of the reply is of. Second: the accounts that the entries without a name stand for.
+        """The account of each entry of the reply, by index; and the accounts that take the entries without a name.
 
-        Those are all that the reply left, where it is unclear which pair is whose: their own tokens may be spent, so
-        none of them is sent again.
+        Entries without a name, whose account is unclear, go to accounts that the reply does not name. The tokens of
+        these may be spent, so the run sends none of them again.
         """
         fresh = outcome.all_tokens
         given = {index: members.index(asked) for index, it in enumerate(fresh) if it.ref == asked.number}
@@ -223,18 +228,18 @@ class Accounts:
         owned = set(assigned.values())
         left = sorted([it for it in members if it not in owned], key=lambda it: it is not asked)
         if len(found.unclear) < len(left):
-            # Some of them were not renewed, and what they hold may be good.
+            # Some of these accounts were not renewed, and their tokens may be valid.
             for member in left:
                 member.held_back = None if member is asked else _DOUBTFUL
             left = [it for it in left if it is asked or not has_id(it.tokens)]
         return assigned, left
 
     def _elsewhere(self, fresh: Tokens) -> AccountEntry | None:
-        """The account of another login that Mesh's id names: the input may have one login under two labels."""
+        """The account of another login with this Mesh id: the input may have one login under two labels."""
         return self._mesh_ids.get((str(fresh.broker), fresh.mesh_account_id or ""))
 
     def _share(self, outcome: Refreshed | MfaRequired, members: list[AccountEntry], taken: set[AccountEntry]) -> None:
-        """A pair that serves every account of the login goes to those without an entry of their own."""
+        """Give a pair that serves every account of the login to the accounts without an entry of their own."""
         if isinstance(outcome, Refreshed) and outcome.shared is not None:
             pair, brought = outcome.all_tokens[outcome.shared], outcome.brought[outcome.shared]
             for entry in members:
@@ -253,7 +258,7 @@ class Accounts:
         return entry
 
     def _pass_on(self, asked: AccountEntry, outcome: Refreshed | MfaRequired, taken: set[AccountEntry]) -> None:
-        """Accounts that shared the refresh token which was spent, and that the reply left out, take its successor."""
+        """Give the successor of the spent refresh token to accounts that shared it and that the reply does not name."""
         spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
         for entry in self._members[asked.login]:
             if entry not in taken and entry.tokens.broker == asked.tokens.broker:
@@ -261,7 +266,7 @@ class Accounts:
 
     @staticmethod
     def _drop_spent(outcome: Refreshed | MfaRequired, members: list[AccountEntry]) -> None:
-        """The token that was sent goes where a new one came for it, be it not known for which account."""
+        """Erase the spent refresh token where it is left, if a new one came for an account that is not known."""
         spent = outcome.before.refresh_token
         given = {it.refresh_token for it, names in zip(outcome.all_tokens, outcome.brought, strict=True) if names}
         news = any("refresh_token" in names for names in outcome.brought)
@@ -273,7 +278,7 @@ class Accounts:
                 entry.held_back = _SPENT
 
     def _label(self, login: int) -> None:
-        """A name for a login of several accounts: drawn at random, so that files can be put together."""
+        """Give a login of several accounts a random label: its documents may be joined with those of other files."""
         members = self._members[login]
         if len(members) > 1:
             label = next((entry.label for entry in members if entry.label), None) or uuid.uuid4().hex
@@ -282,7 +287,7 @@ class Accounts:
 
 
 def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:
-    """`pending` with the user's own key in place of the number that was sent, or the other way round."""
+    """`pending` with `ref` in place of the former one: the user's own for the output, the number for the client."""
     asked = pending.tokens.ref
     return evolve(
         pending,

@@ -6,79 +6,80 @@ import sys
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
-from mesh_refresh.cli.refresh.documents import read_book
+from mesh_refresh.cli.refresh.documents import read_accounts
 from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.refresh.output_file import OutputFile
 from mesh_refresh.cli.refresh.session import RefreshRun
-from mesh_refresh.cli.refresh.source import Source, is_standard_input, read_standard_input
-from mesh_refresh.cli.terminal.closed_output import is_closed
-from mesh_refresh.cli.terminal.exit_codes import MEANINGS, listed
+from mesh_refresh.cli.refresh.source import STANDARD_INPUT, Source, read_standard_input
+from mesh_refresh.cli.terminal.closed_output import ClosedOutput
+from mesh_refresh.cli.terminal.exit_codes import REFRESH, list_exits
 from mesh_refresh.cli.terminal.messages import Failure, system_reason
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, code_source
 from mesh_refresh.masking import MaskedBytes
 
 _EPILOG = f"""\b
 Examples:
-  mesh-refresh refresh payload.json --output tokens.json     what Link handed over
-  mesh-refresh refresh tokens.json --output tokens.json      in place, again and again
+  mesh-refresh refresh payload.json -o tokens.json   a payload of Link
+  mesh-refresh refresh tokens.json -o tokens.json    in place, again and again
   vault read tokens | mesh-refresh refresh - | vault write tokens
 
-\b
-The output is a JSON array with a document for each account, and can be the next
-input: refreshed accounts are renewed in it, the others are as they were. Where
-nothing was renewed, nothing is written. A file is replaced at the end, whole or not at
-all, with mode 0600; until then a journal beside it has what was renewed, and the
-next run finishes it after a crash. Standard output gets all of it at the end.
+The output is a JSON array with a document for each account. It can be the next
+input: it has new tokens for the refreshed accounts, and the others unchanged.
+Without new tokens nothing is written. A file is replaced at the end, as a whole and
+with mode 0600. Until then a journal beside it has the new tokens, and after a crash
+the next run finishes the output. Standard output gets everything at the end.
 
 \b
 Environment:
   MESH_CLIENT_ID       your client id
   MESH_CLIENT_SECRET   your client secret
-  MESH_BASE_URL        where Mesh is; production where it is not set
-  {CODE_VARIABLE}        an MFA code, for where there is no terminal to ask at
+  MESH_BASE_URL        the URL of Mesh; production if it is not set
+  {CODE_VARIABLE}        an MFA code, in place of the prompt
+
+Exit codes. With several accounts the highest of 2 to 11 counts, which is about one account. Others may have been
+refreshed: go on with the output, which has them.
 
 \b
-Exit codes; with several accounts, the highest of 2 to 11 counts, and is about that
-account. Others may have been refreshed: go on with the output, which has them.
-""" + listed(MEANINGS)
+""" + list_exits(REFRESH)
 
 
-@click.command(epilog=_EPILOG, short_help="Refresh tokens at Mesh, with your own keys.")
+@click.command(epilog=_EPILOG, short_help="Refresh tokens through Mesh, with your own keys.")
 @click.argument("files", metavar="[FILE|-]", nargs=-1)
-@click.option("-o", "--output", metavar="FILE", help="Write the tokens here, not to standard output.")
-@click.option("--overwrite", is_flag=True, help="Let --output replace a file other than the input.")
+@click.option("-o", "--output", metavar="FILE", help="Write the tokens to FILE, not to standard output.")
+@click.option("--overwrite", is_flag=True, help="Let --output replace a file that is not the input.")
 @click.option(
     "--new-refresh-token",
     is_flag=True,
-    help="Ask for a new refresh token too (TD Ameritrade; before the old one ends).",
+    help="Also ask for a new refresh token (TD Ameritrade: before the old one expires).",
 )
-@click.option("--new-code", is_flag=True, help="Drop the input's continuations: let the broker ask for a new code.")
+@click.option("--new-code", is_flag=True, help="Drop the continuations of the input: the broker asks for a new code.")
 @click.option("--code-stdin", is_flag=True, help="Read MFA codes from standard input, one line for each question.")
-@click.option("--no-prompt", is_flag=True, help="Never ask at the terminal.")
-@click.option("--sandbox", is_flag=True, help="Refresh at Mesh's sandbox, not in production.")
-@click.option("--base-url", metavar="URL", help="Refresh there; goes before MESH_BASE_URL.")
+@click.option("--no-prompt", is_flag=True, help="Never prompt for a code.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox of Mesh, not production.")
+@click.option("--base-url", metavar="URL", help="The URL of Mesh, in place of MESH_BASE_URL.")
 @click.option(
     "--obtained-at",
     metavar="TIME",
-    help="When Link handed its payload over (ISO 8601, with an offset). Lifetimes count from then. "
-    "Where not said: when FILE was last written, or now.",
+    help="When Link gave the payload (ISO 8601, with an offset): lifetimes count from then.  [default: when FILE was "
+    "last written, or now]",
 )
 @click.option(
     "--max-requests",
     type=click.IntRange(1, 20),
     default=3,
     show_default=True,
-    help="Requests for an account at the most.",
+    help="At most this many requests for an account.",
 )
 @click.option(
     "--deadline", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds for all of them together."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
 def refresh(  # noqa: PLR0917 - click passes by name
     files: tuple[str, ...],
     output: str | None,
@@ -89,22 +90,22 @@ def refresh(  # noqa: PLR0917 - click passes by name
     deadline: int,
     **flags: bool,
 ) -> int:
-    """Refresh tokens at Mesh: a Link payload, what this command wrote before, or an array of such documents.
+    """Refresh tokens through Mesh: those in a Link payload, in the output of this command, or in an array of these.
 
-    It is read from FILE, or from standard input. Where the broker wants an MFA code, you are asked for it.
+    It reads FILE or standard input. If the broker wants an MFA code, the command asks for it.
     """
     name = _source_name(files, code_stdin=flags["code_stdin"])
     path = None if output in (None, "-") else _path(str(output))
     retry = RetryPolicy(max_requests=max_requests, deadline=timedelta(seconds=deadline))
-    moment = _moment(obtained_at)
-    url = _base_url(base_url, sandbox=sandbox)
+    moment = _parse_time(obtained_at)
+    url = _choose_url(base_url, sandbox=sandbox)
     codes = code_source(from_stdin=flags["code_stdin"], prompt=not flags["no_prompt"])
-    if path is None and is_closed(sys.stdout):
-        raise Failure("Standard output is closed, and there is no --output: the tokens would be lost.")
+    if path is None and isinstance(sys.stdout, ClosedOutput):
+        raise Failure("Standard output is closed. Nothing was sent. Give --output: else the new tokens would be lost.")
 
-    logging.getLogger("mesh_refresh").addHandler(logging.NullHandler())  # the command tells of all that is logged
+    logging.getLogger("mesh_refresh").addHandler(logging.NullHandler())  # the messages of the command say it all
 
-    # Everything that could be wrong is found before anything is sent.
+    # Every error that can be found in advance is found before anything is sent.
     with ExitStack() as stack:
         try:
             source = None if name is None else stack.enter_context(closing(Source.open(name)))
@@ -114,25 +115,25 @@ def refresh(  # noqa: PLR0917 - click passes by name
             if source is not None and source.is_ordinary and (file is None or not file.in_place):
                 refuse_unfinished(source.path)
             text, written_at = _read(source, file)
-            book = read_book(text, moment or written_at)
+            accounts = read_accounts(text, moment or written_at)
             if flags["new_code"]:
-                book.forget_continuations()
-            saver = stack.enter_context(closing(Output(book, file)))
-            client = _client(url, retry, saver)
-            saver.begin()
+                accounts.forget_continuations()
+            out = stack.enter_context(closing(Output(accounts, file)))
+            client = _make_client(url, retry, out)
+            out.begin()
         except OSError as error:
-            raise Failure(f"The files cannot be used: {system_reason(error)}. Nothing was sent.") from None
-        return RefreshRun(client, book, saver, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
+            raise Failure(f"The input or --output cannot be used: {system_reason(error)}. Nothing was sent.") from None
+        return RefreshRun(client, accounts, out, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
 
 
 def _source_name(files: tuple[str, ...], *, code_stdin: bool) -> str | None:
     """The input file; None for standard input."""
     if len(files) > 1:
-        raise click.UsageError("One FILE at the most.")  # which ones is not repeated: it may be a token
-    if files and not is_standard_input(files[0]):
+        raise click.UsageError("Name one FILE.")  # the arguments are not repeated: one may be a token
+    if files and files[0] not in STANDARD_INPUT:
         return files[0]
     if code_stdin:
-        raise click.UsageError("--code-stdin needs a FILE: standard input cannot be both.")
+        raise click.UsageError("--code-stdin needs a FILE: standard input cannot hold both.")
     if not files and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("Name a FILE, or - for standard input.")
     return None
@@ -142,25 +143,25 @@ def _path(name: str) -> Path:
     try:
         return Path(os.path.realpath(name))
     except (OSError, ValueError):
-        raise Failure("--output is no path.") from None
+        raise Failure("--output is no path. Nothing was sent.") from None
 
 
 def _read(source: Source | None, file: OutputFile | None) -> tuple[MaskedBytes, datetime]:
-    """The input and when it was written."""
+    """The input, and when it was written."""
     if source is None:
         return read_standard_input()
     text, written_at = source.read()
-    # In place, an earlier run may just have been finished there.
+    # In place, `prepare` may have finished an earlier run there.
     return (MaskedBytes(file.content()), written_at) if file is not None and file.in_place else (text, written_at)
 
 
-def _base_url(base_url: str | None, *, sandbox: bool) -> str | None:
+def _choose_url(base_url: str | None, *, sandbox: bool) -> str | None:
     if base_url and sandbox:
-        raise click.UsageError("--sandbox and --base-url exclude each other.")
+        raise click.UsageError("Give --sandbox or --base-url, not both.")
     return SANDBOX_URL if sandbox else base_url
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
@@ -172,10 +173,9 @@ def _moment(text: str | None) -> datetime | None:
     return moment
 
 
-def _client(base_url: str | None, retry: RetryPolicy, saver: Output) -> MeshClient:
+def _make_client(base_url: str | None, retry: RetryPolicy, out: Output) -> MeshClient:
+    options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
     try:
-        if base_url is not None:
-            return MeshClient.from_env(retry=retry, on_outcome=saver.keep, base_url=base_url)
-        return MeshClient.from_env(retry=retry, on_outcome=saver.keep)
+        return MeshClient.from_env(retry=retry, on_outcome=out.keep, **options)
     except InvalidRequest as error:
-        raise Failure(str(error)) from None
+        raise Failure(f"{error} Nothing was sent.") from None

@@ -1,7 +1,8 @@
-"""The documents that ``mesh-refresh refresh`` reads and writes."""
+"""Reads and writes the documents of ``mesh-refresh refresh``."""
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,58 +14,48 @@ from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict, MaskedStr, concealed
 
 _LOGIN = "login"
-"""The key by which accounts of one login are known to belong together, beside the fields of a tokens document."""
+"""The key with the label of a login, beside the fields of a tokens document: its accounts have the same."""
 _OWN = "mesh_refresh.own"
-"""Where keys of the user's own are whose names are taken in these documents."""
+"""The key with those of the user's own keys whose names these documents use themselves."""
 _OF_A_CONTINUATION = ("before", "tokens", "all_tokens", "reply", "access_token", "brought")
 _OF_TOKENS = tuple(it.name for it in fields(Tokens))
 _RESERVED = frozenset({"format", "version", _LOGIN, *_OF_A_CONTINUATION, *_OF_TOKENS})
 
 
-def read_book(text: bytes, obtained_at: datetime) -> Accounts:
-    """The accounts in `text`: a Link payload, a tokens document, a continuation, or an array of these.
+def read_accounts(text: bytes, obtained_at: datetime) -> Accounts:
+    """Read the accounts in `text`: a Link payload, a tokens document, a continuation, or an array of these.
 
-    Lifetimes in a Link payload count from `obtained_at`. Raises `Failure`, which shows nothing of the text.
+    Lifetimes in a Link payload count from `obtained_at`. Raises `Failure`, which quotes nothing of the text.
     """
-    value = concealed(_parsed(text))
+    value = concealed(_parse(text))
     documents = value if isinstance(value, list) else [value]
-    book = Accounts()
+    accounts = Accounts()
     for number, document in enumerate(documents, 1):
         where = f" (number {number} of the array)" if isinstance(value, list) else ""
         try:
-            _add(book, document, obtained_at)
+            _add(accounts, document, obtained_at)
         except InvalidRequest as error:
-            raise Failure(f"The input{where} cannot be used: {error}") from None
-    if not book.entries:
-        raise Failure("The input holds no account: it is an empty array.")
-    return book
-
-
-def documents_of(entries: Sequence[AccountEntry]) -> list[dict[str, Any]]:
-    """A document for each account: its tokens, or the continuation that waits for a code."""
-    return list(map(_document, entries))
-
-
-def document_at(book: Accounts, place: int) -> dict[str, Any]:
-    """The document of one account."""
-    return _document(book.entries[place])
+            raise Failure(f"The input{where} cannot be used: {error} Nothing was sent.") from None
+    if not accounts.entries:
+        raise Failure("The input is an empty array. Nothing was sent.")
+    return accounts
 
 
 def text_of(documents: Sequence[Mapping[str, Any]]) -> bytes:
-    """`documents` as a JSON array, which `read_book` reads."""
+    """`documents` as a JSON array, which `read_accounts` reads."""
     return json.dumps(documents, indent=2).encode() + b"\n"
 
 
-def _parsed(text: bytes) -> Any:
+def _parse(text: bytes) -> Any:
     value = codec.json_of(text)
     if value is None:
-        raise Failure("The input is empty: it should be a Link payload or a tokens document, as JSON.")
+        raise Failure("The input is empty. Nothing was sent. Give a Link payload or a tokens document, as JSON.")
     if isinstance(value, codec.Wrong):
-        raise Failure("The input is not JSON: it should be a Link payload or a tokens document.")
+        raise Failure("The input is not JSON. Nothing was sent. Give a Link payload or a tokens document.")
     return value
 
 
-def _add(book: Accounts, document: Any, obtained_at: datetime) -> None:
+def _add(accounts: Accounts, document: Any, obtained_at: datetime) -> None:
     found = codec.read_document(document) if isinstance(document, str) else document
     if not isinstance(found, dict):
         raise InvalidRequest("it is not a JSON object.")
@@ -72,19 +63,19 @@ def _add(book: Accounts, document: Any, obtained_at: datetime) -> None:
     kind = found.get("format")
     if kind == "mesh_refresh.mfa_required":
         pending = continuation(found)
-        book.add([pending.tokens], label, pending, own=[_own(found, label, _OF_A_CONTINUATION)])
+        accounts.add([pending.tokens], label, pending, own=[_own(found, label, _OF_A_CONTINUATION)])
     elif kind is not None or ("refresh_token" in found and not codec.is_link_payload(found)):
-        book.add([Tokens.from_document(found)], label, own=[_own(found, label, _OF_TOKENS)])
+        accounts.add([Tokens.from_document(found)], label, own=[_own(found, label, _OF_TOKENS)])
     else:
-        # A sandbox wraps the payload and calls the login by its id, which is a label as good as any.
-        accounts = Tokens.from_link(found, obtained_at=obtained_at, ref=_label(found.get("ref")))
-        book.add(accounts, label, own=[_own(it, label) for it in codec.unread_keys(found)])
+        # The sandbox wraps the payload, and names the login by its id there.
+        found_tokens = Tokens.from_link(found, obtained_at=obtained_at, ref=_label(found.get("ref")))
+        accounts.add(found_tokens, label, own=[_own(it, label) for it in codec.unread_keys(found)])
 
 
 def _own(found: Mapping[str, Any], label: str | int | None, read: Sequence[str] | None = None) -> MaskedDict:
-    """The keys of `found` that are the user's own. They are written again, so that none is lost in place.
+    """The keys of `found` that are the user's own. The output has them again, so that a refresh in place loses none.
 
-    `read` are the keys that a document of ours has. None: `found` is what a Link payload leaves.
+    `read` are the keys of our own documents. None: `found` is what is left of a Link payload.
     """
     known = {_LOGIN} if label is not None else set[str]()
     if read is not None:
@@ -95,33 +86,28 @@ def _own(found: Mapping[str, Any], label: str | int | None, read: Sequence[str] 
     inside = found.get(_OWN)
     if isinstance(inside, Mapping) and read is not None:
         own.update({key: inside[key] for key in inside})
-    try:
-        json.dumps(own)
-    except TypeError:
-        text = None
-    else:
-        text = ""
-    if text is None:
-        raise InvalidRequest("a key stands there twice, with different values.")
+    _json_of(own)
     return own
 
 
 def continuation(document: dict[str, Any]) -> MfaRequired:
-    """What `MfaRequired.to_json` wrote, and something has parsed. Raises `InvalidRequest`."""
-    try:
-        text = MaskedStr(json.dumps(document))
-    except TypeError:
-        text = None
-    if text is None:
-        raise InvalidRequest("This continuation cannot be read: a key stands there twice, with different values.")
-    return MfaRequired.from_json(text)
+    """Read a document of `MfaRequired.to_json` that has been parsed. Raises `InvalidRequest`."""
+    return MfaRequired.from_json(_json_of(document))
+
+
+def _json_of(document: Mapping[str, Any]) -> MaskedStr:
+    """The text of `document`. Raises `InvalidRequest` for a key that stands there twice with different values."""
+    with suppress(TypeError):  # the error is raised outside: it must not carry the document as its context
+        return MaskedStr(json.dumps(document))
+    raise InvalidRequest("a key stands there twice, with different values.")
 
 
 def _label(value: object) -> str | int | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def _document(entry: AccountEntry) -> dict[str, Any]:
+def document_of(entry: AccountEntry) -> dict[str, Any]:
+    """The document of an account: its tokens, or its continuation while it waits for a code."""
     if entry.pending is None:
         document = evolve(entry.tokens, ref=entry.ref).to_document()
     else:

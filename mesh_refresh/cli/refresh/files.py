@@ -1,12 +1,13 @@
-"""Files with tokens in them: for their owner only, whole or not there at all, and for one process at a time.
+"""Files that hold tokens: only their owner can read them, they appear whole, and one process at a time uses them.
 
-All that this command does to the file system goes through ``os`` as this folder's modules see it, so that a test can
-put a hostile one in its place.
+The modules of this folder reach the file system through ``os`` only, so that a test can put a hostile one in its place.
 """
 
 import os
+import re
 import secrets
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,19 +22,21 @@ try:
 except ImportError:  # Windows has no advisory locks of this kind
     fcntl = None  # type: ignore[assignment]
 
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
+_DRAWN = 4
+"""Random bytes in a name that no other run draws."""
 
 
 @frozen
 class Owner:
-    """To whom a file belongs."""
+    """The user and the group that own a file."""
 
     user: int
     group: int
 
     def take(self, handle: int) -> None:
-        """Give the file to its owner. Raises `OSError` where the system will not: it may not become another user's."""
+        """Give the file to this owner. Raises `OSError` if the system refuses: it must not belong to another user."""
         if os.name != "posix":
             return
         if self.user != os.geteuid():
@@ -42,7 +45,7 @@ class Owner:
             try:
                 os.fchown(handle, -1, self.group)
             except OSError:
-                return  # a group that we are not in; with mode 0600 it has no rights anyway
+                return  # this process is not in the group, which has no rights with mode 0600
 
 
 def owner_of(status: os.stat_result) -> Owner:
@@ -50,9 +53,14 @@ def owner_of(status: os.stat_result) -> Owner:
     return Owner(status.st_uid, status.st_gid)
 
 
+def open_to_read(path: Path | str) -> int:
+    """Open `path`, without a lock. Raises the error of the system."""
+    return os.open(path, os.O_RDONLY | _BINARY)
+
+
 def make(path: Path, owner: Owner | None = None) -> int:
-    """`path`, which was not there, empty, open and locked, with mode 0600."""
-    handle = os.open(path, _NEW, 0o600)
+    """Make the file `path` with mode 0600, open it and lock it. Raises `FileExistsError` if it exists."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
     try:
         if hasattr(os, "fchmod"):
             os.fchmod(handle, 0o600)  # the umask may take more
@@ -66,13 +74,19 @@ def make(path: Path, owner: Owner | None = None) -> int:
 
 
 def make_named(folder: Path, prefix: str, suffix: str, owner: Owner | None = None) -> tuple[Path, int]:
-    """A new file in `folder`, likewise, whose name no other run draws."""
-    path = folder / f"{prefix}{secrets.token_hex(4)}{suffix}"
+    """Make a file in `folder` as `make` does, under a random name. Returns its path too."""
+    path = folder / f"{prefix}{secrets.token_hex(_DRAWN)}{suffix}"
     return path, make(path, owner)
 
 
+def find_named(folder: Path, prefix: str, suffix: str) -> Iterator[Path]:
+    """The files in `folder` whose names `make_named` can draw. Raises the error of the system."""
+    drawn = re.compile(rf"{re.escape(prefix)}[0-9a-f]{{{2 * _DRAWN}}}{re.escape(suffix)}")
+    return (folder / name for name in filter(drawn.fullmatch, os.listdir(folder)))
+
+
 def write_new(folder: Path, prefix: str, suffix: str, data: bytes, owner: Owner | None = None) -> Path:
-    """A new file in `folder` with `data`, mode 0600."""
+    """Write `data` into a new file in `folder`, with mode 0600. Returns its path."""
     path, handle = make_named(folder, prefix, suffix, owner)
     try:
         write(handle, data)
@@ -85,7 +99,7 @@ def write_new(folder: Path, prefix: str, suffix: str, data: bytes, owner: Owner 
 
 
 def write(handle: int, data: bytes, at: int = 0) -> None:
-    """Write `data` at the offset `at`, and make it outlive a power cut."""
+    """Write `data` at the offset `at`, and sync it: it survives a power cut."""
     view = memoryview(data)
     os.lseek(handle, at, os.SEEK_SET)
     while view:
@@ -94,7 +108,7 @@ def write(handle: int, data: bytes, at: int = 0) -> None:
 
 
 def read(handle: int) -> bytes:
-    """All that is in the file."""
+    """The content of the file."""
     os.lseek(handle, 0, os.SEEK_SET)
     found = bytearray()
     while chunk := os.read(handle, _CHUNK):
@@ -103,14 +117,14 @@ def read(handle: int) -> bytes:
 
 
 def discard(handle: int, path: Path) -> None:
-    """Close and remove a file that is not needed. What cannot be removed is left."""
+    """Close and remove a file. One that cannot be removed is left."""
     close(handle)
     with suppress(OSError):
         os.unlink(path)
 
 
 def close(handle: int) -> None:
-    """Close a file. What was written is synced already, so no error of this says anything of it."""
+    """Close a file, and ignore errors: its content has been synced."""
     with suppress(OSError):
         os.close(handle)
 
@@ -124,12 +138,12 @@ def is_at(handle: int, path: Path) -> bool:
 
 
 def lock(handle: int) -> None:
-    """Keep other runs away from this file until it is closed. Two runs would spend the same refresh token twice."""
+    """Lock the file until it is closed: two runs would spend the same token. Raises `Failure` if it is locked."""
     if fcntl is None or not stat.S_ISREG(os.fstat(handle).st_mode):
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Failure("Another mesh-refresh is at work on this file; nothing was sent.", Exit.TRY_AGAIN) from None
+        raise Failure("Another mesh-refresh works on this file. Nothing was sent.", Exit.TRY_AGAIN) from None
     except OSError:
         return  # a file system without locks

@@ -1,10 +1,10 @@
-"""What a run has renewed so far, in a file beside ``--output``, synced before the run goes on.
+"""The journal beside ``--output``: new tokens are appended to it, and synced, before the run goes on.
 
-To write all of the output after each outcome would take an hour for ten thousand accounts. A journal is appended to, is
-replaced by the output at the end, and is all that the next run needs to finish the output of a run that was cut off.
+Writing the whole output after each outcome would take an hour for ten thousand accounts. The output replaces the
+journal at the end of the run. After an interrupted run, the next one finishes the output from its journal.
 
-Its first line has the documents that the run began with, and what the output held then. Each further line has the
-documents of accounts that an outcome changed, by their places. A last line that is not whole is none.
+The first line has the documents of the input, and the digest of the output at that time. Each further line has the
+documents of accounts that an outcome changed, by number. An incomplete last line does not count.
 """
 
 import errno
@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import Owner
-from mesh_refresh.cli.terminal.messages import Failure, shown, system_reason
+from mesh_refresh.cli.terminal.messages import Failure, format_path, system_reason
 from mesh_refresh.fsync import sync_folder
 from mesh_refresh.masking import MaskedBytes, masked, masked_size
 
@@ -34,7 +34,7 @@ Document = Mapping[str, Any]
 
 
 def journal_path(output: Path) -> Path:
-    """Where the journal of this output is."""
+    """The path of the journal of this output."""
     return output.with_name(f"{output.name}.journal")
 
 
@@ -47,11 +47,11 @@ class Journal:
         self._output = _digest(content)
         self._end = 0
         self._lock = Lock()
-        """One that was given up may still write."""
+        """An abandoned write may still run in its thread."""
 
     @classmethod
     def begin(cls, output: Path, content: bytes, documents: list[Any], owner: Owner) -> Self:
-        """A new one, for an output that has `content`. Raises `OSError`, also where there is no room for all of it."""
+        """Begin the journal of an output that has `content`. Raises `OSError`, also if there is no room for it."""
         path = journal_path(output)
         journal = cls(path, files.make(path, owner), content)
         try:
@@ -65,13 +65,13 @@ class Journal:
         return journal
 
     def append(self, changed: Iterable[tuple[int, Document | None]]) -> None:
-        """Write down the documents of these places; None: there is no such account any more. Raises `OSError`."""
+        """Append the documents of accounts, by number; None: the account no longer exists. Raises `OSError`."""
         line = _line({"changed": [[place, document] for place, document in changed]})
         with self._lock:
             self._append(line)
 
     def refer_to(self, place: str) -> None:
-        """Say that all of it was put there, because neither the output nor the journal took it. Raises `OSError`."""
+        """Note that all tokens are in `place`, because output and journal took none. Raises `OSError`."""
         line = self._head(documents=[], place=place)
         with self._lock:
             files.write(self._handle, line)
@@ -79,11 +79,11 @@ class Journal:
             os.fsync(self._handle)
 
     def remove(self) -> None:
-        """The output has it all."""
+        """Remove the journal: the output has everything."""
         files.discard(self._handle, self.path)
 
     def leave(self) -> None:
-        """Let the next run at it."""
+        """Leave the journal to the next run."""
         files.close(self._handle)
 
     def _head(self, **facts: Any) -> bytes:
@@ -93,13 +93,13 @@ class Journal:
         try:
             files.write(self._handle, line, self._end)
         except BaseException:
-            # What is there of it would be taken for whole lines behind a shorter one.
+            # A torn line must go: behind a shorter line, its rest would look like whole lines.
             os.ftruncate(self._handle, self._end)
             raise
         self._end += len(line)
 
     def _reserve(self, size: int) -> None:
-        """A disk that is full is found before anything is sent. Not every file system can promise room."""
+        """Find a full disk before anything is sent. File systems that cannot reserve room are used too."""
         if not hasattr(os, "posix_fallocate"):
             return
         try:
@@ -111,27 +111,27 @@ class Journal:
 
 @frozen
 class Leftover:
-    """The journal of a run that was cut off. It is locked, as the output is."""
+    """The journal of an interrupted run. It is locked, as the output is."""
 
     path: Path
     handle: int
     documents: tuple[Any, ...] = field(repr=masked)
-    """What its output should hold."""
+    """The documents that its output should hold."""
     has_news: bool
-    """Whether the run had renewed anything."""
+    """Whether the run had received new tokens."""
     output: str
-    """The digest of what the output held when the run began."""
+    """The digest of the output when the run began."""
     place: str | None
-    """Where the run has put what it renewed, where that is not here: the path of a file, or the name of a stream."""
+    """Where the new tokens are, if not here: the path of a file, or the name of a stream."""
     rest: bytes = field(repr=masked_size)
-    """What cannot be read of it: perhaps a part of a token."""
+    """The part that cannot be read: it may hold a part of a token."""
 
     def belongs_to(self, content: bytes) -> bool:
-        """Whether the output is as the run found it."""
+        """Whether the output is still as the run found it."""
         return _digest(content) == self.output
 
     def remove(self) -> Path | None:
-        """The output has all of it. What cannot be read is set aside, in the file that comes back."""
+        """Remove the journal: the output has everything. Returns the file that gets the unreadable part, or None."""
         torn = None
         if self.rest.strip():
             torn = files.write_new(self.path.parent, f"{self.path.name}-torn-", ".bytes", self.rest)
@@ -139,33 +139,35 @@ class Leftover:
         return torn
 
     def close(self) -> None:
-        """Leave it where it is."""
+        """Leave the journal where it is."""
         files.close(self.handle)
 
 
 def read_leftover(output: Path) -> Leftover | None:
-    """The journal beside `output`, where a run has left one. Raises `Failure` while that run is at work."""
+    """The journal beside `output`, or None. Raises `Failure` if its run still works, or if it cannot be read."""
     path = journal_path(output)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        handle = files.open_to_read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Failure(f"An earlier run has left {shown(path)}, which cannot be read: {system_reason(error)}.") from None
+        raise Failure(
+            f"An earlier run has left {format_path(path)}, which cannot be read: {system_reason(error)}."
+        ) from None
     try:
         files.lock(handle)
         data = MaskedBytes(files.read(handle).rstrip(b"\0"))
         if not (data.startswith(_BEGIN) or _BEGIN.startswith(data)):
             raise Failure(
-                f"{shown(path)} is in the way: it is no journal of this command, or of another version of it."
+                f"{format_path(path)} is in the way: it is no journal of this version. Nothing was sent. Move it away."
             )
-        return _parsed(path, handle, data)
+        return _parse(path, handle, data)
     except BaseException:
         files.close(handle)
         raise
 
 
-def _parsed(path: Path, handle: int, data: bytes) -> Leftover:
+def _parse(path: Path, handle: int, data: bytes) -> Leftover:
     lines, begin = list[dict[str, Any]](), 0
     while (end := data.find(b"\n", begin)) >= 0 and (
         line := _read_line(data[begin:end], "changed" if lines else "documents")
@@ -174,7 +176,7 @@ def _parsed(path: Path, handle: int, data: bytes) -> Leftover:
         begin = end + 1
     rest = data[begin:]
     if not lines:
-        # Nothing is sent before there is one.
+        # A run sends nothing before the first line is written.
         return Leftover(path, handle, (), has_news=False, output="", place=None, rest=b"")
     documents = dict(enumerate(lines[0]["documents"]))
     for line in lines[1:]:
@@ -186,7 +188,7 @@ def _parsed(path: Path, handle: int, data: bytes) -> Leftover:
 
 
 def _read_line(line: bytes, key: str) -> dict[str, Any] | None:
-    """The line, which has a list under `key`; None for any other, and for a part of one."""
+    """The object in `line`, if it has a list under `key`; None for any other line, and for a part of one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Where tokens go that cannot be written where they should be: any place that takes them."""
+"""Saves tokens that the output does not take: in any folder, or on a stream."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ _FOLDERS: tuple[Callable[[], Path], ...] = (
     lambda: Path("/var/tmp"),  # noqa: S108 - the file is made for its owner only, under a random name
     lambda: Path("/dev/shm"),  # noqa: S108 - as above; it lasts until the next start of the machine
 )
-"""Each may be missing, and asking for it may fail in any way."""
+"""Each may be missing, and finding it may raise any error."""
 
 
 def keep_in_a_file(
     data: bytes, first: Path | None = None, *, prefix: str, suffix: str, owner: Owner | None = None
 ) -> Path | None:
-    """The file that has `data` now, in the folder `first` or another; None where no folder takes it."""
+    """Write `data` into a new file, in the folder `first` or another. Returns its path; None if every folder fails."""
     folders = _FOLDERS if first is None else (lambda: first, *_FOLDERS)
     for folder in folders:
         try:
@@ -32,7 +32,7 @@ def keep_in_a_file(
 
 
 def keep_on_a_stream(text: bytes, *, stdout: bool) -> str | None:
-    """The name of the stream that has taken `text`: standard output, or the terminal of standard error."""
+    """Print `text` on standard output or on the terminal of standard error. Returns the name of the stream, or None."""
     takers: Sequence[tuple[str, Callable[[bytes], None]]] = (
         *((("standard output", print_out),) if stdout else ()),
         ("the terminal", _print_on_terminal),
@@ -47,7 +47,7 @@ def keep_on_a_stream(text: bytes, *, stdout: bool) -> str | None:
 
 
 def print_out(text: bytes) -> None:
-    """Write to standard output, all of it. Raises what the system raises."""
+    """Write all of `text` to standard output. Raises the error of the system."""
     stream = sys.stdout.buffer
     _set_blocking(stream)
     stream.write(text)
@@ -55,7 +55,7 @@ def print_out(text: bytes) -> None:
 
 
 def silence_stdout() -> None:
-    """Python flushes it once more at its exit, and would complain there."""
+    """Let Python flush standard output into the null device at exit: else it would complain there."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -72,7 +72,7 @@ def _print_on_terminal(text: bytes) -> None:
 
 
 def _set_blocking(stream: object) -> None:
-    """Another process may have made the pipe refuse what it has no room for at once."""
+    """Wait for room in a pipe: another process may have made it non-blocking."""
     try:
         os.set_blocking(stream.fileno(), True)  # type: ignore[attr-defined]
     except (OSError, ValueError, AttributeError):

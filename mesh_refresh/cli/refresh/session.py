@@ -1,4 +1,4 @@
-"""One run of ``mesh-refresh refresh``: every login once, codes asked for, everything written."""
+"""One run of ``mesh-refresh refresh``: it refreshes every login, asks for codes, and writes everything."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,64 +23,64 @@ from mesh_refresh.cli.refresh.accounts import AccountEntry, Accounts
 from mesh_refresh.cli.refresh.output import Output
 from mesh_refresh.cli.terminal.exit_codes import Exit, code_of_run, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
-from mesh_refresh.cli.terminal.messages import bug, say, shown
+from mesh_refresh.cli.terminal.messages import describe_bug, format_path, say
 from mesh_refresh.cli.terminal.mfa_codes import CodeSource
 
 _AT_ONCE = 20
 _TRIES = 3
-_UNCLEAR = "They are written without a name; look at each before you use it."
+_UNCLEAR = "They are written without a name: find out the account of each before you use it."
 
 
 @define
 class RefreshRun:
-    """Everything that a run needs."""
+    """A run: its client, accounts, output and source of codes."""
 
     client: MeshClient
-    book: Accounts
+    accounts: Accounts
     output: Output
     codes: CodeSource
     new_refresh_token: bool | None = None
     quiet: bool = False
     _halt: Exit | None = None
-    """Why nothing more is sent."""
+    """The exit code of what stopped the run; None while it goes on."""
     _any_sent: bool = False
-    """Whether a request may have gone out."""
+    """Whether a request may have been sent."""
 
     def run(self) -> Exit:
-        """Refresh all, and give the exit code. What was renewed is written in any case."""
+        """Refresh every account. Returns the exit code. New tokens are written in any case."""
         with Loop(on_impatience=_still_waiting) as loop:
             end = self._end_of(loop, self._refresh_all)
             loop.closing()
             if loop.received is not None:
-                say("interrupted: nothing more is sent, and what was sent is finished and written first.")
+                say("interrupted: nothing more is sent; the results of what was sent are written first.")
             end = self._end_of(loop, self._close) or end
             saved = self.output.finish()
             self._sum_up(saved=saved, interrupted=loop.received is not None)
         if not saved:
             return Exit.NOT_SAVED
-        codes = [entry.code for entry in self.book.entries if entry.code is not None]
+        codes = [entry.code for entry in self.accounts.entries if entry.code is not None]
         return end or code_of_run(codes, any_sent=self._any_sent)
 
     def _end_of(self, loop: Loop, step: Callable[[Loop], object]) -> Exit | None:
-        """Take a step. What the exit code is where it did not come to its end; what was renewed is written first."""
+        """Take a step. Returns the exit code if a signal or a bug stopped it, else None."""
         try:
             step(loop)
         except KeyboardInterrupt:
             return loop.exit_code
         except Exception as error:  # noqa: BLE001 - a bug must not cost a token
-            say(bug(error))
+            say(describe_bug(error))
             return Exit.FAILED
         return None
 
     def _refresh_all(self, loop: Loop) -> None:
         loop.run(self._refresh_logins())
-        for login in self.book.logins():
-            # Codes are asked for outside the loop, one after the other, so that Ctrl-C works at the question too.
-            while self._halt is None and (entry := _waiting(login)) is not None and self._answered(loop, entry):
+        for login in self.accounts.logins():
+            # Codes are asked for outside the loop, one after the other: Ctrl-C works at the prompt too.
+            while self._halt is None and (entry := _waiting(login)) is not None and self._ask_for_code(loop, entry):
                 loop.run(self._refresh_login(login))
 
     def _close(self, loop: Loop) -> None:
-        """Wait for what was sent. The client's own deadline ends that wait, and nothing else may."""
+        """Wait for the replies to what was sent. Only the deadline of the client ends that wait."""
         try:
             loop.run(self.client.aclose())
         except NotSaved as error:
@@ -96,11 +96,11 @@ class RefreshRun:
                 await self._refresh_login(login)
 
         async with asyncio.TaskGroup() as group:
-            for login in self.book.logins():
+            for login in self.accounts.logins():
                 group.create_task(one(login))
 
     async def _refresh_login(self, login: list[AccountEntry]) -> None:
-        """Its accounts one after the other: each reply may renew others of them, or spend the token they share."""
+        """Refresh the accounts of a login one after the other: a reply may renew several, or spend a shared token."""
         unknown = False
         refused: set[str | None] = set()
         for entry in login:
@@ -113,9 +113,13 @@ class RefreshRun:
             elif entry.held_back is not None:
                 self._end(entry, Exit.NOT_IN_REPLY, entry.held_back)
             elif unknown:
-                self._end(entry, Exit.UNKNOWN, "not sent: it is not known what became of another account of its login.")
+                self._end(entry, Exit.UNKNOWN, "not sent: another account of its login has an unknown outcome.")
             elif entry.tokens.refresh_token in refused:
-                self._end(entry, Exit.RECONNECT, "it shares the refresh token that was refused.")
+                self._end(
+                    entry,
+                    Exit.RECONNECT,
+                    "not sent: its refresh token was refused for another account of its login.",
+                )
             else:
                 error = await self._refresh(entry)
                 unknown = isinstance(error, OutcomeUnknown)
@@ -133,20 +137,24 @@ class RefreshRun:
 
     # Codes.
 
-    def _answered(self, loop: Loop, entry: AccountEntry) -> bool:
-        """Whether the account's question is done with, one way or the other."""
+    def _ask_for_code(self, loop: Loop, entry: AccountEntry) -> bool:
+        """Ask for codes and submit them. Whether the login can go on: the question is answered, or has failed."""
         for left in reversed(range(_TRIES)):
-            if entry.pending is None or (code := self.codes.ask(entry.name, entry.pending)) is None:
+            if entry.pending is None or (code := self.codes.ask(entry.name, entry.pending.display_message)) is None:
                 break
             refused = loop.run(self._submit(entry, entry.pending, code))
             if refused is None:
                 return entry.code is None or entry.renewed
             say(f"{entry.name}: the code was refused{'; try again.' if left else '.'}")
-        self._end(entry, Exit.CODE_NEEDED, "an MFA code is needed; the output holds what a later run needs to go on.")
+        self._end(
+            entry,
+            Exit.CODE_NEEDED,
+            "an MFA code is needed. The output holds the continuation: run the command on it, with the code.",
+        )
         return False
 
     async def _submit(self, entry: AccountEntry, pending: MfaRequired, code: str) -> CodeRefused | None:
-        # The loop stood still while the person typed: let it notice connections that were closed meanwhile.
+        # The loop stood still while the person typed: it has to notice connections that were closed meanwhile.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         try:
@@ -160,18 +168,20 @@ class RefreshRun:
             self._came(entry, outcome)
         return None
 
-    # What came of it.
+    # Outcomes.
 
     def _came(self, entry: AccountEntry, outcome: Refreshed | MfaRequired) -> None:
         self._any_sent = True
         if isinstance(outcome, MfaRequired):
             return
         if outcome.asked is None and not entry.renewed:
-            self._end(entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login; those are saved.")
+            self._end(
+                entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login, which are written."
+            )
             return
-        for other in self.book.untold():  # those that came with the same reply, too
+        for other in self.accounts.untold():  # also the others that the reply renewed
             if other.unclear is not None:
-                say(f"{other.unclear}: renewed, but the reply has several pairs and names no account. {_UNCLEAR}")
+                say(f"{other.unclear}: refreshed, but the reply has several pairs and names no account. {_UNCLEAR}")
             elif not self.quiet:
                 say(f"{other.name}: refreshed.")
 
@@ -191,7 +201,7 @@ class RefreshRun:
         self._end(entry, code, str(error))
 
     def _not_saved(self, error: NotSaved) -> None:
-        """Send nothing more: what cannot be written must not be spent. `Output.finish` finds another place."""
+        """Stop the run: tokens must not be spent if new ones cannot be written. `Output.finish` finds another place."""
         for outcome in error.outcomes or ():
             self.output.recover(outcome)
         self._halt = Exit.NOT_SAVED
@@ -201,9 +211,9 @@ class RefreshRun:
         say(f"{entry.name}: {text}")
 
     def _sum_up(self, *, saved: bool, interrupted: bool) -> None:
-        entries, file = self.book.entries, self.output.file
+        entries, file = self.accounts.entries, self.output.file
         renewed = sum(entry.renewed for entry in entries)
-        where = f", written to {shown(file.path)}" if file and saved and self.book.changed else ""
+        where = f", written to {format_path(file.path)}" if file and saved and self.accounts.changed else ""
         if interrupted or (not self.quiet and (len(entries) > 1 or where)):
             say(f"{renewed} of {len(entries)} accounts refreshed{where}.")
         for line in self.output.last_words():
@@ -211,9 +221,9 @@ class RefreshRun:
 
 
 def _still_waiting() -> None:
-    say("still waiting for what was sent; that can take a minute.")
+    say("still waiting for replies; that can take a minute.")
 
 
 def _waiting(login: list[AccountEntry]) -> AccountEntry | None:
-    """The account of the login whose code is to be asked for."""
+    """The account of the login that waits for a code, or None."""
     return next((entry for entry in login if entry.pending is not None and entry.code is None), None)

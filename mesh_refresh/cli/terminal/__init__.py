@@ -1,1 +1,1 @@
-"""What every command shares: messages, questions, exit codes, signals and MFA codes."""
+"""What the commands share: messages, questions, exit codes, signals and MFA codes."""

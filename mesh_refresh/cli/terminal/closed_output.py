@@ -1,4 +1,4 @@
-"""Standard output that was closed before the command began (``>&-``): Python has None in its place."""
+"""Makes a closed standard output (``>&-``) an error. Python has None in its place, and click writes nothing then."""
 
 import errno
 import io
@@ -10,11 +10,7 @@ from typing import Any, NoReturn
 
 
 class ClosedOutput(io.TextIOBase):
-    """Refuses what is written to it, as a full disk does.
-
-    With None there, click writes nothing and says nothing: the only copy of a new key would be gone. What writes
-    nothing to standard output goes on working.
-    """
+    """A stream that refuses every write, as a full disk does. The only copy of a new key must not vanish in silence."""
 
     encoding = "utf-8"
     errors = "strict"
@@ -25,15 +21,16 @@ class ClosedOutput(io.TextIOBase):
 
     @property
     def buffer(self) -> "ClosedOutput":
-        """For bytes."""
+        """The stream for bytes, which refuses too."""
         return self
 
 
 @contextmanager
-def writable_or_told() -> Generator[None]:
-    """In here, what writes to a standard output that is closed is told so.
+def refuse_closed_output() -> Generator[None]:
+    """Inside, a write to a closed standard output raises `OSError`.
 
-    No file that is opened takes the number of a closed stream: to that, Python itself may write.
+    It also opens the null device for each closed standard stream. Else the next opened file would get its number, and
+    Python may write to that.
     """
     _fill_standard_streams()
     if sys.stdout is not None:
@@ -52,9 +49,4 @@ def _fill_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
-
-
-def is_closed(stream: object) -> bool:
-    """Whether nothing can be written to it."""
-    return isinstance(stream, ClosedOutput)
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number

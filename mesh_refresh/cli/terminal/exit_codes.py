@@ -1,6 +1,10 @@
-"""What the exit codes mean. Of 2 to 11 a higher one is worse: where several fit, it counts."""
+"""The exit codes, their meanings, and the code for each error.
+
+Of 2 to 11 a higher code is worse: where several apply, a command ends with the highest.
+"""
 
 from enum import IntEnum
+from textwrap import fill
 
 from mesh_refresh import (
     AccountNotInReply,
@@ -17,9 +21,12 @@ from mesh_refresh import (
 )
 from mesh_refresh.stores.errors import StoreError, StoreRefused
 
+_WIDTH = 76
+"""Of a line of a help page, which click indents."""
+
 
 class Exit(IntEnum):
-    """The codes of 2 to 11 are outcomes, in the order of how bad they are."""
+    """How a command ended. 2 to 11 are outcomes, from the least to the most serious."""
 
     REFRESHED = 0
     FAILED = 1
@@ -39,56 +46,64 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-_OF_BOTH: dict[Exit, str] = {
-    Exit.FAILED: "a bug in mesh-refresh; what was renewed is written all the same",
-    Exit.KEYS_REFUSED: "Mesh refuses the keys, or they lack a permission",
-    Exit.REJECTED: "the request was rejected as such: look at the base URL, a proxy, or update mesh-refresh",
-}
+REFRESH, RUN, COPY = "refresh", "run", "copy"
+"""The commands whose help pages list the exit codes."""
 
-MEANINGS: dict[Exit, str] = {
-    **_OF_BOTH,
-    Exit.REFRESHED: "refreshed, all of them",
-    Exit.INVALID: "nothing was sent: the command line, the input, the keys or --output cannot be used",
-    Exit.TRY_AGAIN: "throttled, unavailable, locked or not connected; its tokens are not spent, run it again later",
-    Exit.REJECTED: "it cannot be sent, or the request was rejected as such: look at the base URL, a proxy, or update",
-    Exit.CODE_NEEDED: "an MFA code is needed; the output holds the continuation, run it again with that",
-    Exit.RECONNECT: "the tokens were refused: the person must log in at the broker again",
-    Exit.UNKNOWN: "sent, and what came of it is not known: wait a minute, then run it once more",
-    Exit.NOT_IN_REPLY: "the reply renewed other accounts of the login, not the one asked for, or names none of several",
-    Exit.UNREADABLE: "the reply cannot be read and may hold a token: its body is in a file of its own",
-    Exit.NOT_SAVED: "the new tokens could not be written to --output; the message says where they are",
-    Exit.INTERRUPTED: "Ctrl-C (129: the terminal went away; 143: SIGTERM); what was under way is finished and written",
-}
-"""Of ``refresh``."""
-
-WORKER_EXITS: dict[Exit, str] = {
-    **_OF_BOTH,
-    Exit.REFRESHED: "ended in order; with --once: all that was due is refreshed",
-    Exit.INVALID: "nothing was done: the command line, the keys or the name of the store will not do",
-    Exit.TRY_AGAIN: "something is still due, or the store cannot be used now: run it again later",
-    Exit.CODE_NEEDED: "a broker wants a code: mesh-refresh mfa LOGIN",
-    Exit.RECONNECT: "tokens were refused for good: the person must log in again",
-    Exit.UNREADABLE: "a reply cannot be read, and may hold a token: mesh-refresh salvage LOGIN",
-    Exit.NOT_SAVED: "the store did not take new tokens: they are in the spool, which the next start takes up",
-    Exit.STORE: "the store cannot be opened or read: look at its key, password, rights and tables",
-    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM) with --once, or at the opening; what was sent is written",
-}
-"""Of ``run``."""
-
-OF_A_COPY: dict[Exit, str] = {
-    Exit.REFRESHED: "nothing is left to move; what is in TO no more is named",
-    Exit.FAILED: _OF_BOTH[Exit.FAILED],
-    Exit.INVALID: "nothing was done: the command line, a key or the name of a store will not do",
-    Exit.TRY_AGAIN: "something is left (--no-wait), or a store cannot be used now: run it again later",
-    Exit.STORE: (
-        "a store cannot be opened, or a login in it cannot be read: look at keys, password, rights and tables;\n"
-        "       or logins went to another store than TO before; with --take-back: TO holds logins, which it keeps"
+MEANINGS: dict[Exit, dict[str, str]] = {
+    Exit.REFRESHED: {
+        REFRESH: "every account was refreshed",
+        RUN: "the worker was stopped in order; with --once: all that was due was refreshed",
+        COPY: "nothing is left to move",
+    },
+    Exit.FAILED: dict.fromkeys((REFRESH, RUN, COPY), "a bug in mesh-refresh; new tokens are written all the same"),
+    Exit.INVALID: {
+        REFRESH: "nothing was sent: the command line, the input, the keys or --output cannot be used",
+        RUN: "nothing was sent: the command line, the keys or the name of the store cannot be used",
+        COPY: "nothing was moved: the command line, a key or the name of a store cannot be used",
+    },
+    Exit.TRY_AGAIN: {
+        REFRESH: "throttled, unavailable, locked or not connected; no token was spent: run it again later",
+        RUN: "something is still due, or the store is not available: run it again later",
+        COPY: "something is left to move (--no-wait), or a store is not available: run it again later",
+    },
+    Exit.CODE_NEEDED: {
+        REFRESH: "an MFA code is needed; the output holds the continuation: run it again with that",
+        RUN: "a broker wants an MFA code: mesh-refresh mfa LOGIN",
+    },
+    Exit.KEYS_REFUSED: dict.fromkeys(
+        (REFRESH, RUN), "Mesh refuses the client id and secret, or they lack a permission"
     ),
-    Exit.INTERRUPTED: "Ctrl-C (129: SIGHUP; 143: SIGTERM), or the answer was no; what was begun is moved, run it again",
+    Exit.REJECTED: {
+        REFRESH: "an account cannot be sent, or Mesh rejects the request: check the base URL and proxies, or update",
+        RUN: "Mesh rejects the request: check the base URL and proxies, or update mesh-refresh",
+    },
+    Exit.RECONNECT: dict.fromkeys((REFRESH, RUN), "tokens were refused for good: the person must log in again"),
+    Exit.UNKNOWN: {REFRESH: "sent, with an unknown outcome: wait a minute, then run it once more"},
+    Exit.NOT_IN_REPLY: {REFRESH: "the reply renewed other accounts of the login, not the one asked for, or names none"},
+    Exit.UNREADABLE: {
+        REFRESH: "the reply cannot be read and may hold a token: its body is in a file of its own",
+        RUN: "a reply cannot be read and may hold a token: mesh-refresh salvage LOGIN",
+    },
+    Exit.NOT_SAVED: {
+        REFRESH: "--output does not take the new tokens; the last message says where they are",
+        RUN: "the store does not take the new tokens; they are in the spool, and the next start stores them",
+    },
+    Exit.STORE: {
+        RUN: "the store cannot be opened or read: check its key, password, permissions and tables",
+        COPY: (
+            "a store cannot be opened, or a login cannot be read: check keys, password, permissions and tables; "
+            "or logins went to another store than TO before; with --take-back: TO holds logins, which stay there"
+        ),
+    },
+    Exit.INTERRUPTED: {
+        REFRESH: "Ctrl-C (129: SIGHUP; 143: SIGTERM); the results of what was sent are written",
+        RUN: "Ctrl-C (129: SIGHUP; 143: SIGTERM) with --once or while the store was opened; results are written",
+        COPY: "Ctrl-C (129: SIGHUP; 143: SIGTERM), or the answer was no; logins already begun are moved",
+    },
 }
-"""Of ``copy``."""
+"""What each code means, by command. ``docs/command-line.md`` has the same table in more words."""
 
-# The first that fits: subclasses stand before their bases.
+# The first that matches counts: subclasses stand before their bases.
 _BY_ERROR: tuple[tuple[type[MeshRefreshError], Exit], ...] = (
     (InvalidRequest, Exit.INVALID),
     (NotSaved, Exit.NOT_SAVED),
@@ -103,7 +118,7 @@ _BY_ERROR: tuple[tuple[type[MeshRefreshError], Exit], ...] = (
 
 
 def exit_for(error: MeshRefreshError) -> Exit:
-    """The exit code that tells of `error`."""
+    """The exit code for `error`."""
     if isinstance(error, UnreadableReply) and error.may_hold_token:
         return Exit.UNREADABLE
     for kind, code in _BY_ERROR:
@@ -112,25 +127,26 @@ def exit_for(error: MeshRefreshError) -> Exit:
     if error.needs_reconnect:
         return Exit.RECONNECT
     if isinstance(error, LookupError):
-        return Exit.INVALID  # there is no such login, or it was not said which of its accounts is meant
+        return Exit.INVALID  # an unknown login, or one of several accounts has to be named
     if isinstance(error, StoreRefused) or (isinstance(error, StoreError) and not error.retryable):
-        return Exit.STORE  # only somebody who looks at it can help
+        return Exit.STORE  # repeating the command does not help: an operator has to look
     return Exit.TRY_AGAIN if error.retryable else Exit.REJECTED
 
 
-def listed(meanings: dict[Exit, str]) -> str:
-    """As a help page has them, a line each."""
-    return "".join(f"  {code:>3}  {meanings[code]}\n" for code in sorted(meanings))
+def list_exits(command: str) -> str:
+    """The exit codes of `command` with their meanings, one a line, for its help page."""
+    lines = (f"  {code:>3}  {MEANINGS[code][command]}" for code in MEANINGS if command in MEANINGS[code])
+    return "".join(fill(line, _WIDTH, subsequent_indent=" " * 7) + "\n" for line in lines)
 
 
 def worst(codes: list[Exit]) -> Exit:
-    """The one to end with."""
+    """The highest of `codes`, with which a command ends; 0 for none."""
     return max(codes, default=Exit.REFRESHED)
 
 
 def code_of_run(codes: list[Exit], *, any_sent: bool) -> Exit:
-    """The exit code of ``refresh``, whose accounts have these.
+    """The exit code of ``refresh`` for accounts with these codes.
 
-    2 says that nothing was sent. Where an account was sent, one that cannot be counts as rejected.
+    2 says that nothing was sent. Once a request was sent, an account that cannot be sent counts as rejected (6).
     """
     return worst([Exit.REJECTED if any_sent and code is Exit.INVALID else code for code in codes])

@@ -1,4 +1,4 @@
-"""An event loop that ends in order at every signal that asks for an end."""
+"""An event loop that stops in order at every signal that asks the process to end."""
 
 import asyncio
 import signal
@@ -24,17 +24,17 @@ _EXITS = {"SIGINT": Exit.INTERRUPTED, "SIGHUP": Exit.HUNG_UP}
 
 
 class Loop:
-    """Runs one coroutine after the other in the same loop; in between, a person can be asked something.
+    """Runs one coroutine after the other in the same event loop. In between, a command can ask a person something.
 
-    The first signal that asks for an end raises `KeyboardInterrupt`, in `run` after its coroutine was cancelled. These
-    are Ctrl-C, SIGTERM, SIGHUP, and every other signal that would kill the process: SIGQUIT, say. A signal that was
-    ignored at the start stays ignored. Further signals, and any after `closing`, only call `on_impatience`: nothing
-    breaks off what must be finished.
+    The first signal that asks the process to end raises `KeyboardInterrupt`; inside `run`, after the coroutine was
+    cancelled. Such signals are Ctrl-C, SIGTERM, SIGHUP, and every other that would kill the process, as SIGQUIT. A
+    signal that was ignored at the start stays ignored. Further signals, and all after `closing`, only call
+    `on_impatience`: they do not interrupt what must be finished.
     """
 
     def __init__(self, on_impatience: Callable[[], object] = lambda: None) -> None:
         self.received: signal.Signals | None = None
-        """The first signal that came."""
+        """The first signal that arrived."""
         self._closing = False
         self._on_impatience = on_impatience
         self._runner = asyncio.Runner()
@@ -59,15 +59,15 @@ class Loop:
 
     @property
     def exit_code(self) -> Exit:
-        """The exit code that tells of the signal which came, or of Ctrl-C."""
+        """The exit code for the signal that arrived, else for Ctrl-C."""
         return Exit.INTERRUPTED if self.received is None else _EXITS.get(self.received.name, Exit.TERMINATED)
 
     def closing(self) -> None:
-        """From here on, no signal ends anything."""
+        """Let no further signal interrupt `run`."""
         self._closing = True
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """What `coroutine` returns. Raises `KeyboardInterrupt` where a signal came."""
+        """Run `coroutine`, and return its result. Raises `KeyboardInterrupt` if a signal arrived."""
         before = self.received
 
         async def main() -> _T:
@@ -88,14 +88,14 @@ class Loop:
         finally:
             self._is_running = False
         if self._was_interrupted_since(before):
-            raise KeyboardInterrupt  # it came when there was nothing left to cancel
+            raise KeyboardInterrupt  # the signal arrived when nothing was left to cancel
         return result
 
     def _was_interrupted_since(self, before: signal.Signals | None) -> bool:
         return self.received is not before and not self._closing
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # Through the loop, as asyncio does it for Ctrl-C: it may be asleep, or in the middle of something.
+        # Through the loop, as asyncio does for Ctrl-C: the loop may be asleep, or in the middle of a step.
         loop, task = self._runner.get_loop(), self._task
         if self.received is not None or self._closing:
             loop.call_soon_threadsafe(self._on_impatience)
@@ -105,14 +105,14 @@ class Loop:
             loop.call_soon_threadsafe(task.cancel)
         elif not self._is_running:
             raise KeyboardInterrupt
-        # Else the loop is on its way in or out, where an exception could end any task: `run` raises it.
+        # Else the loop is starting or stopping, where an exception could end any task: `run` raises it.
 
 
 def _asks_for_an_end(number: int) -> bool:
-    """Whether this signal would end the process now, without a fault of the process's own."""
+    """Whether this signal asks the process to end, and is not ignored."""
     name, handler = _named(number).name, signal.getsignal(number)
     if name in _REPLACED:
-        # A shell may have started us in the background, where Ctrl-C is not for us; `nohup` ignores SIGHUP.
+        # A shell starts background processes with Ctrl-C ignored; `nohup` ignores SIGHUP.
         return handler is not signal.SIG_IGN
     return name not in _NO_REQUESTS and handler is signal.SIG_DFL
 

@@ -1,4 +1,4 @@
-"""What a person reads: one line each, on standard error, with nothing in it that could steer a terminal."""
+"""Messages on standard error: one line each, without characters that could steer a terminal."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from mesh_refresh.cli.terminal.exit_codes import Exit
 
 
 class Failure(Exception):
-    """Ends the command with one line and an exit code."""
+    """Ends the command with one line and an exit code. The line says what to do."""
 
     def __init__(self, message: str, code: Exit = Exit.INVALID) -> None:
         super().__init__(message)
@@ -20,15 +20,15 @@ class Failure(Exception):
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and control characters: parts of it come from a server."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    """`text` without line breaks and control characters: parts of it may come from a server."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def say(text: str) -> None:
-    """Tell the person. A terminal that has gone away must not cost a token, so this never fails."""
+    """Print a line on standard error. It never fails: a terminal that has gone away must not cost a token."""
     secret = os.environ.get("MESH_CLIENT_SECRET")
     if secret:
-        # Parts of a message are a server's, and servers echo what they were sent.
+        # Parts of a message may come from a server, and servers echo what they were sent.
         text = text.replace(secret, "***")
     try:
         click.echo(f"mesh-refresh: {one_line(text)}", err=True)
@@ -36,31 +36,31 @@ def say(text: str) -> None:
         return
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """``1 login``, ``2 logins``."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def shown(path: Path) -> str:
-    """A path that can be told from the words around it, and copied."""
+def format_path(path: Path) -> str:
+    """`path`, in quotes if it has characters that a message cannot show: it can be copied."""
     text = str(path)
-    return text if text.isprintable() and one_line(text) == text else repr(text)
+    return text if one_line(text) == text else repr(text)
 
 
-def bug(error: BaseException) -> str:
-    """What was raised and where; not its text, which may quote a token."""
+def describe_bug(error: BaseException) -> str:
+    """A line about an unexpected error: its type and place. Its text is left out, which may quote a token."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-    return f"{where}. This is a bug in mesh-refresh; please report it."
+    return f"{where}. This is a bug in mesh-refresh. Please report this line."
 
 
 def is_of_output(error: BaseException) -> TypeGuard[OSError]:
-    """Whether it says that there is no room for what is written, or that nothing can be written there at all."""
+    """Whether `error` is about writing: there is no room, or the stream is closed."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 
 def system_reason(error: OSError) -> str:
-    """Why the system would not, without the path: what was typed there may have been a token."""
+    """The reason that the system gives, without the path: a token may stand there by mistake."""
     return error.strerror or type(error).__name__

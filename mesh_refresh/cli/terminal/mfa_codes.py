@@ -1,4 +1,4 @@
-"""Where MFA codes come from: a terminal, standard input or the environment, never the command line."""
+"""Reads MFA codes from a terminal, standard input or the environment; never from the command line."""
 
 import getpass
 import os
@@ -6,28 +6,26 @@ import sys
 import warnings
 from typing import Protocol
 
-from mesh_refresh import MfaRequired
 from mesh_refresh.cli.terminal.messages import Failure, one_line
 
 CODE_VARIABLE = "MESH_MFA_CODE"
 
 
 class CodeSource(Protocol):
-    """Asks for codes."""
+    """Where codes come from."""
 
-    def ask(self, account: str, pending: MfaRequired, /) -> str | None:
-        """A code for the account of this name, whose broker asked for it; None where there is none to be had."""
+    def ask(self, account: str, message: str | None, /) -> str | None:
+        """A code for the named account; None if there is none. `message` is the hint of the broker, if any."""
         ...
 
 
 class Terminal:
-    """A person who types it, unseen."""
+    """A person types the code. It is not shown."""
 
-    def ask(self, account: str, pending: MfaRequired, /) -> str | None:
-        """What was typed; None for nothing, or where the terminal would show it."""
-        said = pending.display_message
-        if said:
-            print(f"mesh-refresh: {one_line(said)}", file=sys.stderr)
+    def ask(self, account: str, message: str | None, /) -> str | None:
+        """What was typed; None for nothing, or if the terminal would show it."""
+        if message:
+            print(f"mesh-refresh: {one_line(message)}", file=sys.stderr)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", getpass.GetPassWarning)
@@ -37,10 +35,10 @@ class Terminal:
 
 
 class StandardInput:
-    """One line for each question."""
+    """Standard input has one line for each question."""
 
-    def ask(self, _account: str, _pending: MfaRequired, /) -> str | None:
-        """The next line that is not empty; None where there is none, or where it cannot be read."""
+    def ask(self, _account: str, _message: str | None, /) -> str | None:
+        """The next line that is not empty; None at the end, or if it cannot be read."""
         try:
             return next((line.strip() for line in sys.stdin if line.strip()), None)
         except (OSError, ValueError):
@@ -48,37 +46,37 @@ class StandardInput:
 
 
 class Environment:
-    """One code, for one question."""
+    """The environment has one code, for one question."""
 
     def __init__(self) -> None:
         self._code = os.environ.get(CODE_VARIABLE, "").strip() or None
 
-    def ask(self, _account: str, _pending: MfaRequired, /) -> str | None:
-        """The code; None the second time."""
+    def ask(self, _account: str, _message: str | None, /) -> str | None:
+        """The code; None from the second time on."""
         code, self._code = self._code, None
         return code
 
 
-class Nobody:
-    """There is no code."""
+class NoCode:
+    """There is no source of codes."""
 
-    def ask(self, _account: str, _pending: MfaRequired, /) -> str | None:
+    def ask(self, _account: str, _message: str | None, /) -> str | None:
         """None."""
         return None
 
 
 def code_source(*, from_stdin: bool, prompt: bool) -> CodeSource:
-    """Standard input where asked for, else the environment where it has a code, else a terminal where there is one.
+    """Standard input with `from_stdin`; else the environment if it has a code; else, with `prompt`, a terminal.
 
-    Raises `Failure` where standard input is asked for, and is closed.
+    Raises `Failure` if standard input is closed and has to be read.
     """
     if from_stdin:
         if sys.stdin is None:
-            raise Failure("--code-stdin, and standard input is closed. Nothing was sent.")
+            raise Failure("--code-stdin was given, and standard input is closed. Nothing was sent.")
         return StandardInput()
     if os.environ.get(CODE_VARIABLE, "").strip():
         return Environment()
-    return Terminal() if prompt and (_is_terminal(sys.stdin) or _is_terminal(sys.stderr)) else Nobody()
+    return Terminal() if prompt and (_is_terminal(sys.stdin) or _is_terminal(sys.stderr)) else NoCode()
 
 
 def _is_terminal(stream: object) -> bool:

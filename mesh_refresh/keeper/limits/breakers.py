@@ -21,6 +21,8 @@ _SLOW = (BreakerFault.CLIENT_REFUSED, BreakerFault.REDIRECTED)
 """Probed slowly: a person has to mend the keys or the base URL."""
 _FOR_ALL = (BreakerFault.CLIENT_REFUSED, BreakerFault.NOT_SENT)
 """All brokers need the client keys, and the network to Mesh."""
+_OF_THE_NETWORK = (BreakerFault.NOT_SENT, BreakerFault.UNKNOWN_OUTCOMES)
+"""Over as soon as Mesh answers anything."""
 _SPREADING = (BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE, BreakerFault.REDIRECTED, BreakerFault.UNREADABLE)
 """One broker is held back; all are when a second broker has the same fault meanwhile."""
 _REFUSED = (BreakerFault.REFUSALS,)
@@ -304,7 +306,6 @@ class Breakers:
         if len(run) < self._policy.unreadable_run:
             return
         yield from self._trip(broker, BreakerFault.UNREADABLE, now, at)
-        yield from self._spread(BreakerFault.UNREADABLE, now, at)
 
     def outage(
         self,
@@ -320,11 +321,7 @@ class Breakers:
         """An outage: of Mesh, of the network, of the client keys, or of a broker."""
         scope = None if fault in _FOR_ALL else broker
         for over, breaker in self._mine(broker, probe):
-            if (
-                over is None
-                and scope is not None
-                and breaker.fault in (BreakerFault.NOT_SENT, BreakerFault.UNKNOWN_OUTCOMES)
-            ):
+            if over is None and scope is not None and breaker.fault in _OF_THE_NETWORK:
                 yield from self._close(None, now, at)  # Mesh answered: the network works
             else:
                 self._again(breaker, now, probe, retry_after)
@@ -333,7 +330,6 @@ class Breakers:
             yield from self._instead(scope, fault, now, at, display_message)
         elif found is None:
             yield from self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
-            yield from self._spread(fault, now, at, retry_after=retry_after, display_message=display_message)
         elif found not in probe:
             self._again(found, now, probe, retry_after)
 
@@ -371,6 +367,7 @@ class Breakers:
         retry_after: timedelta | None = None,
         display_message: str | None = None,
     ) -> Iterator[Event]:
+        """Open the breaker of this scope; and that of all, where a second broker has one of the `_SPREADING` faults."""
         first = self._policy.halt_probe if fault in _SLOW else self._policy.cool_down
         pause = first.total_seconds()
         closed, before = self._last.get(scope, (0.0, 0.0))
@@ -382,20 +379,8 @@ class Breakers:
         self._unknown.pop(scope, None)
         self._unreadable.pop(scope or "", None)
         yield BreakerOpened(scope, fault, at, at + timedelta(seconds=pause), display_message)
-
-    def _spread(
-        self,
-        fault: BreakerFault,
-        now: float,
-        at: datetime,
-        *,
-        retry_after: timedelta | None = None,
-        display_message: str | None = None,
-    ) -> Iterator[Event]:
-        """After a breaker of one broker has opened: open that of all, if another broker has the same fault."""
-        if fault not in _SPREADING or None in self._open:
-            return
-        if sum(breaker.fault is fault for breaker in self._open.values()) > 1:
+        same = sum(breaker.fault is fault for breaker in self._open.values())
+        if fault in _SPREADING and None not in self._open and same > 1:
             yield from self._trip(None, fault, now, at, retry_after=retry_after, display_message=display_message)
 
     def _instead(

@@ -34,8 +34,8 @@ class KeyMismatch:
         """Whether claiming has stopped, but for a few logins now and then."""
         return len(self._failed) >= IN_A_ROW
 
-    def places(self, free: int, now: float) -> int:
-        """How many of the `free` places a claim may use.
+    def slots(self, free: int, now: float) -> int:
+        """How many of the `free` slots a claim may use.
 
         While claiming has stopped, a few logins are tried every `Policy.backoff_cap`.
         """

@@ -1,6 +1,10 @@
-"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps."""
+"""What may be sent now: free slots, rates and breakers. Pure: told the time, in seconds of a clock that never jumps.
+
+See docs/decisions/breakers.md.
+"""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from attrs import define
 
@@ -9,6 +13,9 @@ from mesh_refresh.keeper.policy import Policy
 
 _FOR_EVER = 1e9
 """Seconds, about thirty years: a date that is farther away may be out of the range of dates."""
+
+_SHORTEST_WAIT = 0.001
+"""Seconds. A level may be as close to one as floats are: a wait is never shorter than a clock can show."""
 
 
 @define(eq=False)
@@ -49,9 +56,9 @@ class Permit:
     """The breakers for which the exchange is the probe."""
 
 
-def bulkhead(places: int) -> int:
-    """How many of these places one broker may take: all but a fifth, so that a slow broker does not hold up others."""
-    return places - places // 5
+def bulkhead(slots: int) -> int:
+    """How many of these slots one broker may take: all but a fifth, so that a slow broker does not hold up others."""
+    return slots - slots // 5
 
 
 class Limiter:
@@ -64,9 +71,9 @@ class Limiter:
         self._busy: Counter[str] = Counter()
         self._buckets: dict[str | None, _Bucket] = {}
         self.asking = 0
-        """Callers who wait for a place. The loop leaves the next places to them."""
+        """Callers that wait for a permit. The loop leaves the next slots to them."""
         self.reserved = 0
-        """Places for the logins that a claim under way will bring."""
+        """Slots for the logins that a claim under way will bring."""
 
     @property
     def in_flight(self) -> int:
@@ -75,10 +82,10 @@ class Limiter:
 
     @property
     def free(self) -> int:
-        """Places that no exchange and no claim has."""
+        """Slots that no exchange and no claim has."""
         return self._policy.concurrency - self.in_flight - self.reserved
 
-    def places(self, now: float) -> tuple[int, int, dict[str, int]]:
+    def slots(self, now: float) -> tuple[int, int, dict[str, int]]:
         """For a claim: how many logins in all, how many of each broker, and other numbers for some brokers."""
         most, limits = self.breakers.limits(now)
         free = self.free - self.asking
@@ -93,50 +100,49 @@ class Limiter:
             each = min(each, full)
         return max(0, free if most is None else min(free, most)), each, limits
 
-    def rated(self, now: float) -> bool:
-        """Whether a rate holds any exchange back."""
-        return any(bucket.fill(now) < 1 for bucket in self._buckets.values())
+    def held_by_rate(self, now: float) -> float | None:
+        """Seconds until a rate lets one exchange more begin. None: no rate holds any exchange back."""
+        waits = [(1 - bucket.level) / bucket.rate for bucket in self._buckets.values() if bucket.fill(now) < 1]
+        return max(_SHORTEST_WAIT, min(waits)) if waits else None
 
     def shut(self, broker: str, now: float) -> Shut | None:
         """Why a caller's exchange of `broker` may not begin now; None where it may."""
         blocked = self.breakers.blocked(broker, now)
         if blocked is not None:
             return Shut(f"exchanges are held back ({blocked.fault})", blocked.seconds or None)
-        if self.free <= 0 or self._full(broker):
+        if self.free <= 0 or self._busy[broker] >= self._each:
             return Shut("too many exchanges are under way", None, crowded=self.free <= 0)
-        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-            if rate is not None:
-                level = self._bucket(scope, rate, now).fill(now)
-                if level < 1:
-                    # A level may be as close to one as floats are: a wait is never shorter than a clock can show.
-                    seconds = min(_FOR_EVER, max(0.001, (1 - level) / rate))
-                    return Shut("the rate of exchanges is bounded", seconds)
+        for bucket in self._over(broker, now):
+            level = bucket.fill(now)
+            if level < 1:
+                seconds = min(_FOR_EVER, max(_SHORTEST_WAIT, (1 - level) / bucket.rate))
+                return Shut("the rate of exchanges is bounded", seconds)
         return None
 
     def enter(self, broker: str, now: float) -> Permit:
-        """An exchange takes a place. Where an open breaker lets one exchange through, this is the probe."""
+        """An exchange takes a slot. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1
-        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-            if rate is not None:
-                bucket = self._bucket(scope, rate, now)
-                bucket.fill(now)
-                bucket.level -= 1
+        for bucket in self._over(broker, now):
+            bucket.fill(now)
+            bucket.level -= 1
         return Permit(broker, self.breakers.probe(broker, now))
 
-    def leave(self, place: Permit, *, begun: bool = True) -> None:
-        """The exchange gives its place back. Where nothing was begun with it, its share of the rate goes back too."""
-        broker = place.broker
+    def leave(self, permit: Permit, *, begun: bool = True) -> None:
+        """The exchange gives its slot back. Where nothing was begun with it, its share of the rate goes back too."""
+        broker = permit.broker
         if not begun:
-            for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
-                if rate is not None:
-                    self._buckets[scope].level += 1
-        self.breakers.over(place.probe)
+            for bucket in filter(None, map(self._buckets.get, (None, broker))):
+                bucket.level += 1
+        self.breakers.over(permit.probe)
         self._busy[broker] -= 1
         if self._busy[broker] <= 0:
             del self._busy[broker]
 
-    def _full(self, broker: str) -> bool:
-        return self._busy[broker] >= self._each
+    def _over(self, broker: str, now: float) -> Iterator[_Bucket]:
+        """The buckets of all brokers and of this one, where a rate is bounded."""
+        for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
+            if rate is not None:
+                yield self._bucket(scope, rate, now)
 
     def _left(self, broker: str, now: float) -> int:
         left = self._each - self._busy[broker]

@@ -91,6 +91,23 @@ time passed                   `failure.park_expired`: also a strategy that has c
 add                           `add.with_tokens`: the person has logged in anew.
 
 
+Where it is decided
+-------------------
+
+attempt, transition   Values: an attempt and the results it can have; what a rule is told, and what it returns.
+plan                  What to do with a login that was just claimed: nothing, write it back, or send.
+select                Which account is exchanged, and what a caller is answered: one ordered list of guards.
+schedule              When an account is due, and every wait: margins, backoff, after an unknown outcome.
+fencing               Whether an outcome counts for an account.
+assignment, success   Whose each entry of a reply is; what it makes of its account.
+siblings              What a reply means for the accounts that it leaves out.
+mfa                   Everything about a question for a code.
+failure, classify     What a failure makes of an account; what an error means for it, and for the breakers.
+unreadable            Replies that cannot be taken, and are kept.
+add                   What `Keeper.add` makes of a login.
+clock_skew            Times of a wall clock that was ahead.
+
+
 The order of writes
 -------------------
 

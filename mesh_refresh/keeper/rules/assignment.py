@@ -2,13 +2,13 @@
 
 `mesh_refresh.replies.identity` has the rule. An entry that stays unclear goes to an account without an id, or joins as
 one: a login has one set of these, which each such reply renews. An account with an id that was left, and that may be of
-any of these entries, is parked: its own token may be spent, and no entry may be given to the wrong account.
+any of these entries, is parked: its own token may be spent, and no entry may be given to the wrong account. See
+docs/decisions/one-row-a-login.md.
 """
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper import events
-from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.events import Event, ReconnectRequired
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
 from mesh_refresh.keeper.rules.fencing import concerns
 from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
@@ -85,7 +85,7 @@ def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assign
 
     `before` is the login as it was before the reply: an account that had newer tokens then stays as it is.
     """
-    told: list[Event] = []
+    events: list[Event] = []
     for old in before.accounts:
         account = login.by_epoch(old.epoch)
         if account is None or old.epoch not in assigned.unclear or old.state in _STAY:
@@ -102,5 +102,5 @@ def park_unclear(login: Login, before: Login, attempt: Attempt, assigned: Assign
             settled_by=max(account.settled_by, attempt.number),
         )
         login = with_account(login, account, parked)
-        told.append(events.ReconnectRequired(*event_head(login, parked, context), Reason.AMBIGUOUS, None))
-    return Transition(login, tuple(told), changed=bool(told))
+        events.append(ReconnectRequired(*event_head(login, parked, context), Reason.AMBIGUOUS, None))
+    return Transition(login, tuple(events), changed=bool(events))

@@ -1,9 +1,12 @@
-"""One attempt, and what came of it, as values. `to_text` and `from_text` are the format of the spool's files. Pure."""
+"""One attempt, and what came of it, as values. Pure. See docs/decisions/the-keeper.md.
+
+`to_text` and `from_text` are the format of the spool's files.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
 
-from attrs import field, frozen
+from attrs import AttrsInstance, field, fields, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
@@ -146,41 +149,21 @@ def _entries(outcome: Refreshed | MfaRequired) -> tuple[ReplyEntry, ...]:
 # As text, for the spool.
 
 
-def to_text(attempt: Attempt, kept: ExchangeResult) -> str:
+def to_text(attempt: Attempt, result: ExchangeResult) -> str:
     """Both as a JSON document, secrets in plain text."""
-    document = MaskedDict(
-        format=_DOCUMENT,
-        version=_VERSION,
-        login_id=attempt.login_id,
-        login_epoch=attempt.login_epoch,
-        number=attempt.number,
-        epoch=attempt.epoch,
-        spent=attempt.spent,
-        seen=[list(pair) for pair in attempt.seen],
-        begun_at=attempt.begun_at.isoformat(),
-        with_code=attempt.with_code,
-        new_refresh_token=attempt.new_refresh_token,
-    )
-    if isinstance(kept, Unreadable):
-        document["unreadable"] = MaskedDict(
-            body=body_to_text(kept.body), display_message=kept.display_message, late=kept.late
-        )
+    document = MaskedDict(format=_DOCUMENT, version=_VERSION, **_values(attempt))
+    if isinstance(result, Unreadable):
+        document["unreadable"] = MaskedDict(_values(result), body=body_to_text(result.body))
         return codec.dumps(document)
     document["entries"] = [
         MaskedDict(tokens=entry.tokens.to_document(), brought=sorted(entry.brought), asked=entry.asked)
-        for entry in kept.entries
+        for entry in result.entries
     ]
-    if isinstance(kept, Success):
-        document["shared"] = kept.shared
+    if isinstance(result, Success):
+        document["shared"] = result.shared
     else:
-        ends = kept.refresh_token_expires_at
-        document["code"] = MaskedDict(
-            refresh_token=kept.refresh_token,
-            refresh_token_expires_at=None if ends is None else ends.isoformat(),
-            document=kept.document,
-            pending_id=kept.pending_id,
-            display_message=kept.display_message,
-        )
+        document["code"] = MaskedDict(_values(result))
+        del document["code"]["entries"]
     return codec.dumps(document)
 
 
@@ -199,10 +182,14 @@ def from_text(text: str) -> tuple[Attempt, ExchangeResult]:
         raise NewerVersion("It was written by a newer version of mesh_refresh.")
     check_format(document, _DOCUMENT, _VERSION)
     try:
-        return _attempt(document), _kept(document)
+        return _attempt(document), _result(document)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
+
+
+def _values(value: AttrsInstance) -> MaskedDict:
+    return MaskedDict({field.name: getattr(value, field.name) for field in fields(type(value))})
 
 
 def _is_newer(document: MaskedDict) -> bool:
@@ -211,24 +198,17 @@ def _is_newer(document: MaskedDict) -> bool:
 
 
 def _attempt(document: MaskedDict) -> Attempt:
-    if not all(isinstance(document[name], str) for name in ("login_id", "login_epoch", "epoch", "begun_at")):
+    values = MaskedDict({field.name: document[field.name] for field in fields(Attempt)})
+    if not all(isinstance(values[name], str) for name in ("login_id", "login_epoch", "epoch", "begun_at")):
         raise TypeError
-    if type(document["number"]) is not int:
+    if type(values["number"]) is not int:
         raise TypeError
-    return Attempt(
-        document["login_id"],
-        document["login_epoch"],
-        document["number"],
-        document["epoch"],
-        document["spent"],
-        tuple((epoch, token) for epoch, token in document["seen"]),
-        datetime.fromisoformat(document["begun_at"]),
-        document["with_code"],
-        document["new_refresh_token"],
-    )
+    values["seen"] = tuple((epoch, token) for epoch, token in values["seen"])
+    values["begun_at"] = datetime.fromisoformat(values["begun_at"])
+    return Attempt(**values)
 
 
-def _kept(document: MaskedDict) -> ExchangeResult:
+def _result(document: MaskedDict) -> ExchangeResult:
     if "unreadable" in document:
         unreadable = MaskedDict(document["unreadable"])
         return Unreadable(

@@ -50,7 +50,7 @@ _OUTAGES: dict[type[MeshRefreshError], BreakerFault] = {
     errors.Unavailable: BreakerFault.UNAVAILABLE,
     errors.NotSent: BreakerFault.NOT_SENT,
 }
-_REJECTIONS: dict[type[MeshRefreshError], BreakerFault] = {
+REJECTIONS: dict[type[MeshRefreshError], BreakerFault] = {
     errors.PermissionDenied: BreakerFault.NOT_PERMITTED,
     errors.NotFound: BreakerFault.NOT_PERMITTED,
     errors.UnavailableForLegalReasons: BreakerFault.NOT_PERMITTED,
@@ -74,7 +74,7 @@ def classify(
     if isinstance(error, errors.OutcomeUnknown):
         heard = Heard.UNREADABLE if isinstance(error, UnreadableReply) else Heard.UNKNOWN
         return Unknown(name, may_resend(tokens)), Signal(heard)
-    if fault := _fault_of(error, _REJECTIONS):
+    if fault := _fault_of(error, REJECTIONS):
         return Failed(name, blamed=True), Signal(Heard.REJECTED, fault)
     if fault := _fault_of(error, _OUTAGES):
         return Failed(name, blamed=False), Signal(Heard.OUTAGE, fault)

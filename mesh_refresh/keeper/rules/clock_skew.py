@@ -16,6 +16,8 @@ from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
 _Moment = TypeVar("_Moment", datetime, datetime | None)
+_PASTS = ("refreshed_at", "renewed_at", "failing_since", "parked_at", "refused_at", "unknown_since")
+"""Times of an account that are never to come: one that is was told by a clock that was ahead."""
 
 
 def rewind_login(login: Login, now: datetime) -> Login:
@@ -33,16 +35,21 @@ def rewind_login(login: Login, now: datetime) -> Login:
 
 
 def rewind_result(attempt: Attempt, kept: ExchangeResult, now: datetime) -> tuple[Attempt, ExchangeResult]:
-    """Both as they count now, where the clock was put back while the reply was under way, or in the spool."""
-    if attempt.begun_at <= now + CLOCK_TOLERANCE:
+    """Both as they count now, where the clock was put back while the reply was under way, or in the spool.
+
+    The attempt may be later than the reply: the client answers with what it has received for half a minute.
+    """
+    entries = kept.entries if isinstance(kept, Success | CodeWanted) else ()
+    obtained = [entry.tokens.obtained_at for entry in entries if entry.tokens.obtained_at is not None]
+    by = max(attempt.begun_at, *obtained) - now if obtained else attempt.begun_at - now
+    if by <= CLOCK_TOLERANCE:
         return attempt, kept
-    by = attempt.begun_at - now
-    attempt = evolve(attempt, begun_at=now)
+    attempt = evolve(attempt, begun_at=min(attempt.begun_at, now))
     if not isinstance(kept, Success | CodeWanted):
         return attempt, kept
-    entries = tuple([_entry(entry, now, by) for entry in kept.entries])
+    entries = tuple([_entry(entry, now, by) for entry in entries])
     if isinstance(kept, Success):
-        return attempt, Success(entries)
+        return attempt, evolve(kept, entries=entries)
     ends = kept.refresh_token_expires_at
     return attempt, evolve(kept, entries=entries, refresh_token_expires_at=None if ends is None else ends - by)
 
@@ -60,12 +67,7 @@ def _rewound(account: Account, now: datetime, by: timedelta) -> Account:
         due_at=_due_at(account, tokens, now),
         retry_not_before=None if account.retry_not_before is None else account.retry_not_before - by,
         resend_not_before=None if account.resend_not_before is None else account.resend_not_before - by,
-        refreshed_at=_earlier(account.refreshed_at, now, by),
-        renewed_at=_earlier(account.renewed_at, now, by),
-        failing_since=_earlier(account.failing_since, now, by),
-        parked_at=_earlier(account.parked_at, now, by),
-        refused_at=_earlier(account.refused_at, now, by),
-        unknown_since=_earlier(account.unknown_since, now, by),
+        **{name: _earlier(getattr(account, name), now, by) for name in _PASTS},
     )
 
 

@@ -9,8 +9,7 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper import events
-from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.events import AttemptFailed, Event, ReconnectRequired
 from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.fencing import find_affected, has_sent_credential
 from mesh_refresh.keeper.rules.mfa import reopen_question, wait_after_code
@@ -129,7 +128,7 @@ def stamp_open_attempt(
     (without an entry: yes). Nothing changes where the owner of the lease has written its outcome after all.
     """
     claimed = {account.epoch: account for account in found.accounts}
-    told: list[Event] = []
+    events: list[Event] = []
     changed = False
     for account in login.accounts:
         if not _may_have_been_sent(account, claimed.get(account.epoch), found.attempt, context):
@@ -137,9 +136,9 @@ def stamp_open_attempt(
         allowed = (may_resend or {}).get(account.epoch, True)
         stamped = _stamp(login, account, ("lease ran out", found.attempt), context, may_resend=allowed)
         login = with_account(login, account, stamped)
-        told += _events_of_unknown(login, account, stamped, context)
+        events += _events_of_unknown(login, account, stamped, context)
         changed = True
-    return Transition(login, tuple(told), hold=changed, changed=changed)
+    return Transition(login, tuple(events), hold=changed, changed=changed)
 
 
 def stamp_taken_back(login: Login, context: Context, may_resend: Mapping[str, bool]) -> Login:
@@ -177,7 +176,7 @@ def park_expired(login: Login, context: Context) -> Transition:
 
     An account that a changed strategy can refresh since becomes active, and due.
     """
-    told: list[Event] = []
+    events: list[Event] = []
     before = login
     for account in login.accounts:
         ends = account.tokens.expires_at
@@ -189,8 +188,8 @@ def park_expired(login: Login, context: Context) -> Transition:
         elif ends is not None and ends <= context.now:
             parked = _park(account, Reason.EXPIRED, None, context)
             login = with_account(login, account, parked)
-            told += _events_of_parking(login, account, parked, context)
-    return Transition(login, tuple(told), changed=login is not before)
+            events += _events_of_parking(login, account, parked, context)
+    return Transition(login, tuple(events), changed=login is not before)
 
 
 # Nothing is spent.
@@ -205,7 +204,7 @@ def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed,
     chance = chance_of(login.login_id, login.attempt)
     again = backoff_until(counted, context.policy, now=context.now, chance=chance)
     counted = evolve(counted, retry_not_before=again, due_at=_due_at(counted, again))
-    event = events.AttemptFailed(*event_head(login, account, context), failure.error, counted.failures, again)
+    event = AttemptFailed(*event_head(login, account, context), failure.error, counted.failures, again)
     return Transition(with_account(login, account, counted), (event,))
 
 
@@ -225,7 +224,7 @@ def _may_have_been_sent(account: Account, claimed: Account | None, number: int, 
 
 
 def _wait_for_outcome(login: Login, attempt: Attempt, failure: Unknown, context: Context) -> Transition:
-    told: list[Event] = []
+    events: list[Event] = []
     for account in find_affected(login, attempt, context):
         is_asked = account.epoch == attempt.epoch
         if is_asked and attempt.with_code is not None:
@@ -241,8 +240,8 @@ def _wait_for_outcome(login: Login, attempt: Attempt, failure: Unknown, context:
             stamped = evolve(stamped, unknown_since=account.unknown_since, sibling_renewed=True)
         login = with_account(login, account, stamped)
         if stamped.parked or is_asked:
-            told += _events_of_unknown(login, account, stamped, context)
-    return Transition(login, tuple(told), hold=True)
+            events += _events_of_unknown(login, account, stamped, context)
+    return Transition(login, tuple(events), hold=True)
 
 
 def _stamp(login: Login, account: Account, what: tuple[str, int], context: Context, *, may_resend: bool) -> Account:
@@ -269,7 +268,7 @@ def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, 
     again = context.now + context.policy.confirm_after
     if not failure.blamed:
         return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
-    told: list[Event] = []
+    events: list[Event] = []
     for refused in login.accounts:
         if refused is not account and not has_sent_credential(refused, attempt, context):
             continue
@@ -281,8 +280,8 @@ def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, 
         else:
             after = evolve(after, refused_at=context.now, retry_not_before=again, due_at=_due_at(after, again))
         login = with_account(login, refused, after)
-        told += _events_of_parking(login, refused, after, context)
-    return Transition(login, tuple(told))
+        events += _events_of_parking(login, refused, after, context)
+    return Transition(login, tuple(events))
 
 
 def _why_final(account: Account, forgiven_until: datetime | None) -> Reason | None:
@@ -339,7 +338,7 @@ def _events_of_parking(login: Login, before: Account, account: Account, context:
     if (before.state, before.reason) == (account.state, account.reason):
         return []
     head = event_head(login, account, context)
-    return [events.ReconnectRequired(*head, account.reason, account.display_message)]
+    return [ReconnectRequired(*head, account.reason, account.display_message)]
 
 
 def _events_of_unknown(login: Login, before: Account, account: Account, context: Context) -> list[Event]:
@@ -347,4 +346,4 @@ def _events_of_unknown(login: Login, before: Account, account: Account, context:
         return _events_of_parking(login, before, account, context)
     retry_at = max(account.resend_not_before or context.now, account.retry_not_before or context.now)
     what = account.last_error or "", account.failures, retry_at
-    return [events.AttemptFailed(*event_head(login, account, context), *what)]
+    return [AttemptFailed(*event_head(login, account, context), *what)]

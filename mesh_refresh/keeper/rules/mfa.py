@@ -1,6 +1,7 @@
 """The question for a code, from the reply that asks it to the answer. Pure. See docs/mfa-through-a-web-form.md.
 
 - A reply asks: `park_with_question` parks the account with the continuation, which only the broker's strategy reads.
+- A person answers: `find_question` tells which account waits for the code, and `select.choose_question` when it may go.
 - Before a code is sent, `mark_answered` is written. So a crash sends no second code for one question.
 - The code was wrong, or was not sent: `reopen_question`. Question and tokens are as before.
 - The outcome of the code is unknown: `wait_after_code`. It is used up, or not, so the question stays answered, and the
@@ -12,7 +13,8 @@ from datetime import datetime
 
 from attrs import evolve
 
-from mesh_refresh.keeper import events
+from mesh_refresh.keeper.errors import CodeNotWanted
+from mesh_refresh.keeper.events import MfaNeeded
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.assignment import assign
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted
@@ -20,7 +22,7 @@ from mesh_refresh.keeper.rules.fencing import is_newer
 from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
 from mesh_refresh.keeper.rules.success import accept_entries
 from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
-from mesh_refresh.logins import Account, AccountState, Login, Pending, fingerprints
+from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Pending, fingerprints
 from mesh_refresh.tokens import Tokens
 
 
@@ -41,8 +43,28 @@ def park_with_question(login: Login, attempt: Attempt, wanted: CodeWanted, conte
     if account is None or tokens is None or not is_newer(account, attempt, context.credential(tokens), context):
         return Transition(after, accepted.events, changed=after is not login)
     parked = _park(account, tokens, attempt, wanted, context)
-    asked = events.MfaNeeded(*event_head(after, parked, context), wanted.pending_id, wanted.display_message)
+    asked = MfaNeeded(*event_head(after, parked, context), wanted.pending_id, wanted.display_message)
     return Transition(with_account(after, account, parked), (*accepted.events, asked))
+
+
+def find_question(login: Login, question_id: str | None = None, account_id: str | None = None) -> tuple[Account, str]:
+    """The account that waits for a code, and the id of its question.
+
+    Raises `CodeNotWanted` where no such question is open, and `AmbiguousAccount` where several are.
+    """
+    accounts = login.accounts if account_id is None else (login.account(account_id),)
+    found = [
+        (account, account.pending.id)
+        for account in accounts
+        if account.pending is not None
+        and not account.pending.answered
+        and (question_id is None or account.pending.id == question_id)
+    ]
+    if not found:
+        raise CodeNotWanted
+    if len(found) > 1:
+        raise AmbiguousAccount("Several accounts of this login wait for a code: say which, by pending_id.")
+    return found[0]
 
 
 def mark_answered(login: Login, account: Account) -> Login:

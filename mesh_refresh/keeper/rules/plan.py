@@ -1,4 +1,4 @@
-"""What a keeper does with a login that it has just claimed. Pure."""
+"""What a keeper does with a login that it has just claimed. Pure. See docs/decisions/the-keeper.md."""
 
 from collections.abc import Callable
 from datetime import timedelta

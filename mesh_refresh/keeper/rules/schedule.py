@@ -1,4 +1,4 @@
-"""When an account is due, and until when its tokens are good. Pure. `Policy` has the numbers."""
+"""When an account is due, and until when its tokens are good. Pure. `Policy` has the numbers: see docs/keeper.md."""
 
 import hashlib
 from datetime import datetime, timedelta

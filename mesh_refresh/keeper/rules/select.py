@@ -9,10 +9,11 @@ from datetime import datetime
 
 from attrs import evolve, frozen
 
-from mesh_refresh.keeper.rules.mfa import sibling_asks_until
+from mesh_refresh.keeper.errors import CodeNotWanted
+from mesh_refresh.keeper.rules.mfa import find_question, sibling_asks_until
 from mesh_refresh.keeper.rules.schedule import is_good, wants_new_refresh_token
 from mesh_refresh.keeper.rules.transition import Context
-from mesh_refresh.logins import Account, AccountState, Login, Reason
+from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Reason
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
@@ -209,6 +210,15 @@ def choose_due(login: Login, context: Context) -> Send | None:
         and _first_answer(ASKED_BY_LOOP, Asked(login, account, context)) is None
     ]
     return _send(min(due, key=lambda account: account.due_at or now), context) if due else None
+
+
+def choose_question(question_id: str, login: Login, context: Context) -> Send | None:
+    """The account that waits for the answer to this question, unless its tokens must not be sent yet."""
+    try:
+        account, _ = find_question(login, question_id)
+    except (CodeNotWanted, AmbiguousAccount):
+        return None
+    return Send(account) if outcome_unknown(Asked(login, account, context)) is None else None
 
 
 def postpone(login: Login, context: Context) -> Login:

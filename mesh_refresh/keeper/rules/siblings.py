@@ -1,6 +1,7 @@
 """Accounts of a login that a reply leaves out, though it may have spent their tokens. Pure.
 
 Accounts of one login can share a token upstream. So a reply for one of them may end, or renew, the tokens of another.
+See docs/decisions/one-row-a-login.md.
 """
 
 from collections.abc import Collection

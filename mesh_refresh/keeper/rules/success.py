@@ -10,8 +10,7 @@ from functools import partial
 
 from attrs import evolve
 
-from mesh_refresh.keeper import events
-from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.events import AccountJoined, AccountRefreshed, Event, ReconnectSoon
 from mesh_refresh.keeper.rules.assignment import Assigned, assign, park_unclear
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry, Success
 from mesh_refresh.keeper.rules.fencing import concerns, is_newer
@@ -59,7 +58,7 @@ def accept_entries(
     `asks`: the reply asks for a code. Such a reply does not show that any account can do without one. An account that
     it only lists as it is keeps its own question: else two accounts that both need a code are asked in turns, for ever.
     """
-    told: list[Event] = []
+    events: list[Event] = []
     for entry, index in assigned.entries:
         if index is not None:
             account = login.accounts[index]
@@ -71,13 +70,13 @@ def accept_entries(
                 needs_code = asks and account.needs_code
                 fresh = _refresh(login, account, complete, attempt, context, needs_code=needs_code)
                 ended = account.failures, account.state, fresh.tokens.expires_at
-                told.append(events.AccountRefreshed(*event_head(login, fresh, context), *ended))
+                events.append(AccountRefreshed(*event_head(login, fresh, context), *ended))
                 login = with_account(login, account, fresh)
         elif not _is_known_without_name(login, entry, context):
             joined = _join(login, entry, attempt, context, needs_code=asks)
-            told.append(events.AccountJoined(*event_head(login, joined, context)))
+            events.append(AccountJoined(*event_head(login, joined, context)))
             login = evolve(login, accounts=(*login.accounts, joined))
-    return Transition(login, tuple(told), changed=bool(told))
+    return Transition(login, tuple(events), changed=bool(events))
 
 
 def find_stuck_renewals(before: Login, after: Login, context: Context) -> Iterator[Event]:
@@ -86,7 +85,7 @@ def find_stuck_renewals(before: Login, after: Login, context: Context) -> Iterat
     for account in after.accounts:
         old, ends = was.get(account.epoch), account.tokens.refresh_token_expires_at
         if account.renewal_stuck and ends is not None and old is not None and not old.renewal_stuck:
-            yield events.ReconnectSoon(*event_head(after, account, context), ends)
+            yield ReconnectSoon(*event_head(after, account, context), ends)
 
 
 def _round_at(login: Login, attempt: Attempt, context: Context) -> datetime:

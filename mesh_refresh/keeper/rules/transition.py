@@ -1,4 +1,4 @@
-"""What a rule is told besides the login, and what it returns. Pure."""
+"""What a rule is told besides the login, and what it returns. Pure. See docs/decisions/the-keeper.md."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from mesh_refresh.errors import ReplyFacts
-from mesh_refresh.keeper import events
-from mesh_refresh.keeper.events import Event
+from mesh_refresh.keeper.events import AccountUnreadable, Event
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
 from mesh_refresh.keeper.rules.fencing import find_affected, is_newer
 from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account
@@ -81,14 +80,14 @@ def keep_unreadable(login: Login, attempt: Attempt, reply: Unreadable, context: 
         return Transition(login, changed=False)
     if reply.late:
         return _keep_late(login, attempt, reply, context)
-    told: list[Event] = []
+    events: list[Event] = []
     for account in find_affected(login, attempt, context):
         if is_newer(account, attempt, context.credential(account.tokens), context):
             parked = _park(account, attempt, reply, context)
             parked = evolve(parked, settled_by=max(account.settled_by, attempt.number))
             login = with_account(login, account, parked)
-            told.append(events.AccountUnreadable(*event_head(login, parked, context)))
-    return Transition(login, tuple(told), changed=bool(told))
+            events.append(AccountUnreadable(*event_head(login, parked, context)))
+    return Transition(login, tuple(events), changed=bool(events))
 
 
 def append_body(old: bytes | None, new: bytes) -> bytes:
@@ -113,7 +112,7 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, context: Conte
     asked = login.by_epoch(attempt.epoch)
     if asked is None or append_body(asked.body, reply.body) == asked.body:
         return Transition(login, changed=False)
-    told: list[Event] = []
+    events: list[Event] = []
     for account in find_affected(login, attempt, context):
         kept = account
         if not _has_asked_since(account, attempt) and not _has_succeeded_since(account, attempt):
@@ -122,8 +121,8 @@ def _keep_late(login: Login, attempt: Attempt, reply: Unreadable, context: Conte
             kept = evolve(account, body=append_body(account.body, reply.body))
         if kept is not account:
             login = with_account(login, account, kept)
-            told.append(events.AccountUnreadable(*event_head(login, kept, context)))
-    return Transition(login, tuple(told))
+            events.append(AccountUnreadable(*event_head(login, kept, context)))
+    return Transition(login, tuple(events))
 
 
 def _has_asked_since(account: Account, attempt: Attempt) -> bool:

@@ -1,26 +1,30 @@
-"""Adding logins: read, decide, insert or swap, until no other write came between."""
+"""Adding a login to the store: inserted, or swapped with what the store has."""
+
+from functools import partial
 
 from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.stores import row_of
+from mesh_refresh.stores import Row, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tokens import Tokens
 
 
 async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...], terms: Terms) -> Added:
     """See `Keeper.add` and `Keeper.add_many`."""
     check_login(login_id, tokens)
-    while True:
-        context, cipher = runtime.context(), runtime.store.cipher
-        row = await runtime.store.read(login_id)
+    store = runtime.store
+
+    def decide(row: Row | None) -> RowWrite[Added] | NoWrite[Added]:
+        context = runtime.context()
         if row is None:
-            login, done = new_login(login_id, context.new_id(), tokens, context, terms)
-            written = await runtime.store.insert(row_of(cipher, login, context.now))
-        else:
-            stored = runtime.opened(row)
-            check_login(login_id, tokens, str(stored.broker))
-            login, done = with_tokens(stored, tokens, context, terms)
-            written = not done.changed or await runtime.store.swap(row_of(cipher, login, context.now))
-        if written:
-            runtime.wake(login_id)
-            return done
+            login, added = new_login(login_id, context.new_id(), tokens, context, terms)
+            return RowWrite(row_of(store.cipher, login, context.now), added, is_new=True)
+        stored = runtime.opened(row)
+        check_login(login_id, tokens, str(stored.broker))
+        login, added = with_tokens(stored, tokens, context, terms)
+        return RowWrite(row_of(store.cipher, login, context.now), added) if added.changed else NoWrite(added)
+
+    added = await compare_and_swap(store, partial(store.read, login_id), decide)
+    runtime.wake(login_id)
+    return added

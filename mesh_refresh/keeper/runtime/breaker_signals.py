@@ -19,7 +19,8 @@ from mesh_refresh.keeper.rules.classify import Heard, Signal, classify
 from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.logins import Account
-from mesh_refresh.stores import row_of
+from mesh_refresh.stores import Row, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -115,13 +116,11 @@ async def _undo_backoffs(runtime: Runtime, backoffs: Iterable[BackedOff]) -> Non
 
 
 async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
-    written = False
-    while not written:
-        row = await runtime.stored(partial(runtime.store.read, backed_off.login_id))
+    def decide(row: Row | None) -> RowWrite[None] | NoWrite[None]:
         if row is None:
-            return
+            return NoWrite(None)
         login, context = runtime.opened(row), runtime.context()
         after = undo_backoff(login, backed_off, context)
-        written = after is login or await runtime.stored(
-            partial(runtime.store.swap, row_of(runtime.store.cipher, after, context.now))
-        )
+        return NoWrite(None) if after is login else RowWrite(row_of(runtime.store.cipher, after, context.now), None)
+
+    await compare_and_swap(runtime.rows, partial(runtime.rows.read, backed_off.login_id), decide)

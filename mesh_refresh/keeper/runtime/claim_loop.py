@@ -1,4 +1,4 @@
-"""The loop: claims what is due, no more than there are places for."""
+"""The loop of a keeper: claims due logins, no more than it has permits for, and starts their exchanges."""
 
 import logging
 from collections import Counter
@@ -14,10 +14,11 @@ from mesh_refresh.stores import ClaimRequest
 _log = logging.getLogger("mesh_refresh.keeper")
 
 _LONGEST_PAUSE = 10.0
-"""Seconds between two claims at a store that fails. All workers of a fleet ask it, and it may be just starting."""
+"""Seconds between two claims at a failing store, at the most. All workers of a fleet ask it, and it may be just
+starting."""
 
 _WORTH_A_CLAIM = 0.005
-"""Seconds to wait for more places than one: a claim costs the same for one row as for many."""
+"""Seconds to wait for more permits than one: a claim costs the same for one row as for many."""
 
 
 class ClaimLoop:
@@ -26,23 +27,23 @@ class ClaimLoop:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._due_by: datetime | None = None
-        """None: what is due when it is claimed."""
+        """Claim what is due at this time; None: at the time of the claim."""
         self._places = 0
         self._claimed = 0
         self._is_full = False
-        """A broker took all the places that it may."""
+        """One broker has all the permits that it may have."""
         self._failed: Exception | None = None
         self._failures = 0
-        """Claims that failed, without one between that did not."""
+        """Claims that failed in a row."""
 
     async def run(self) -> None:
-        """Until the keeper is left, or this is cancelled."""
+        """Claim until the keeper is left, or this is cancelled."""
         runtime = self._runtime
         while not runtime.closing:
             seen = runtime.wakeups.changes
             try:
                 await self._once()
-            except Exception as error:  # noqa: BLE001 - a store or a clock of the user's: the fleet must not stand still
+            except Exception as error:  # noqa: BLE001 - a store or a clock of the caller may raise anything, and the fleet must go on
                 _log.error("a claim failed in an unexpected way", extra=without_secrets(error))
                 self._places = self._claimed = 0
                 self._failures += 1
@@ -55,15 +56,14 @@ class ClaimLoop:
                 await runtime.change(_WORTH_A_CLAIM)
 
     async def all_due(self) -> int:
-        """Send what is due at this moment, and give how many logins there were."""
+        """Exchange what is due at this moment. Gives the number of claimed logins. Raises what the store raises."""
         runtime, total, counted = self._runtime, 0, False
         self._due_by = runtime.at()
         while not runtime.closing:
-            # A look while others took all the places has seen nothing, though they may be gone when it is over.
+            # A claim without a free permit finds nothing, though permits may be free when it returns.
             busy, seen = bool(runtime.inflight.exchanges), runtime.wakeups.changes
-            rated = runtime.limiter.rated(
-                runtime.clock.monotonic()
-            )  # before the look: meanwhile one more may be allowed
+            # Asked before the look: meanwhile the rate may allow one more.
+            rated = runtime.limiter.held_by_rate(runtime.clock.monotonic()) is not None
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -81,15 +81,15 @@ class ClaimLoop:
         return total
 
     async def _is_any_due(self) -> bool:
-        """Whether it is worth to wait for the rate: a claim without places does not tell what is due."""
+        """Whether to wait for the rate: a claim without permits does not tell what is due."""
         counts = await self._runtime.store.counts(self._due_by or self._runtime.at())
         return any(count.due for count in counts)
 
     def _pause(self) -> float:
-        """How long to do nothing where nothing happens. With a bounded rate, no longer than until the next may go."""
+        """Seconds to wait for a change. With a bounded rate, no longer than until the rate allows one more."""
         policy = self._runtime.policy
-        rates = [rate for rate in (policy.rate, policy.rate_each) if rate is not None]
-        usual = min(policy.poll.total_seconds(), *(max(0.01, 1 / rate) for rate in rates), 60.0)
+        rated = self._runtime.limiter.held_by_rate(self._runtime.clock.monotonic())
+        usual = min(policy.poll.total_seconds(), 60.0 if rated is None else max(_WORTH_A_CLAIM, rated), 60.0)
         if self._failures < 2:
             return usual
         longest = max(usual, _LONGEST_PAUSE)
@@ -98,11 +98,11 @@ class ClaimLoop:
         return max(usual, backed_off * (1 - chance_of(self._runtime.owner, self._failures) / 2))
 
     async def _once(self) -> None:
-        """Claim as many as there are places for, and start what was claimed."""
+        """Claim as many logins as there are permits for, and start their exchanges."""
         runtime = self._runtime
         self._claimed, self._places, self._is_full = 0, 0, False
         if not runtime.closing and not runtime.inflight.spool_pending:
-            # Between the store's word that rows are ours and their units there must be nothing that a shutdown can cut.
+            # A shutdown must not cut in between the claim of a row and the start of its exchange.
             await runtime.protect(self._claim())
 
     async def _claim(self) -> None:
@@ -110,9 +110,9 @@ class ClaimLoop:
         runtime.remind()
         await self._notice_resumes()
         now = runtime.clock.monotonic()
-        places, each, limits = runtime.limiter.places(now)
+        places, each, limits = runtime.limiter.slots(now)
         if places > 0:
-            places = runtime.key_mismatch.places(places, now)
+            places = runtime.key_mismatch.slots(places, now)
         if places <= 0:
             return
         probing = None in runtime.limiter.breakers.open
@@ -127,19 +127,19 @@ class ClaimLoop:
         runtime = self._runtime
         try:
             await runtime.notice_resumes()
-        except Exception as error:  # noqa: BLE001 - a store may raise anything; the claim tells it
+        except Exception as error:  # noqa: BLE001 - a store may raise anything; the claim that follows logs it
             _log.debug("the store did not tell who was resumed", extra=without_secrets(error))
 
     async def _rows(self, places: int, each: int, limits: dict[str, int]) -> int:
         runtime = self._runtime
         at = runtime.at()
         demand = ClaimRequest(runtime.owner, runtime.policy.lease, self._due_by or at, places, each, limits, at)
-        claimed_at = runtime.clock.monotonic()  # before the claim: the lease cannot have begun earlier
+        claimed_at = runtime.clock.monotonic()  # before the claim: the lease begins later
         runtime.limiter.reserved += places
         runtime.vitals.claim_since = runtime.loop.time()
         try:
             rows = list(await runtime.stored(lambda: runtime.store.claim(demand)))
-        except Exception as error:  # noqa: BLE001 - whatever a store raises: it is asked again
+        except Exception as error:  # noqa: BLE001 - a store may raise anything: it is asked again
             if self._failed is None:
                 _log.error("the store failed at a claim; it is asked again", extra=without_secrets(error))
             self._failed = error
@@ -149,9 +149,9 @@ class ClaimLoop:
             runtime.vitals.claim_since = None
             runtime.limiter.reserved -= places
             if runtime.limiter.asking:
-                runtime.wakeups.wake_waiting()  # callers found those places taken, and most of them may be free again
+                runtime.wakeups.wake_waiting()  # callers found these permits taken, and most of them may be free again
         if self._failed is not None:
-            _log.warning("the store works again")  # as loud as what is over
+            _log.warning("the store works again")  # at the level of the error that is over
         self._failed, self._failures = None, 0
         due = min((row.due_at for row in rows if row.due_at is not None), default=at)
         runtime.vitals.note_overdue(at - due, runtime.loop.time())

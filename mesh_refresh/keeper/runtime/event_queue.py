@@ -1,4 +1,4 @@
-"""Events go to their handler from a bounded queue, by a task of its own: it may call the keeper, and may fail."""
+"""Calls `on_event` from a bounded queue, in a task of its own: the handler may call the keeper, and may fail."""
 
 import asyncio
 import inspect
@@ -17,7 +17,7 @@ Handler = Callable[[Event], Awaitable[object] | object]
 
 
 class EventQueue:
-    """Tells one handler after the other event, in order. Without a handler, events are only logged."""
+    """Calls one handler with each event, in order. Without a handler, events are logged only."""
 
     def __init__(self, handler: Handler | None, size: int) -> None:
         self._handler = handler
@@ -28,15 +28,15 @@ class EventQueue:
         self._idle = asyncio.Event()
         self._idle.set()
         self.dropped = 0
-        """How many were lost because the handler is too slow."""
+        """Events that were dropped because the handler is too slow."""
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start the task that calls the handler."""
         if self._handler is not None:
             self._task = asyncio.get_running_loop().create_task(self._serve(self._handler), name="mesh_refresh events")
 
     def tell(self, events: Iterable[Event]) -> None:
-        """Put them into the queue."""
+        """Log `events` and put them into the queue. The oldest event is dropped where it is full."""
         for event in events:
             level = _level(event)
             if isinstance(event, BreakerClosed | BreakerOpened) or _log.isEnabledFor(level):
@@ -52,7 +52,7 @@ class EventQueue:
             self._more.set()
 
     async def finish(self, within: timedelta) -> None:
-        """Serve what is in the queue, for at most so long, and end."""
+        """Handle what is in the queue, for at most `within`, and end the task."""
         if self._task is None:
             return
         try:
@@ -82,16 +82,16 @@ async def _told(handler: Handler, event: Event) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        # Something that the handler awaited was cancelled, and not the handler.
+        # The handler was not cancelled: something that it awaited was.
         _log.warning("the handler of events was cancelled from within", extra={"event": type(event).__name__})
     except Exception:  # noqa: BLE001 - a handler may raise anything
-        # With its traceback: it is the handler's own, and there is no secret in an event.
+        # With the traceback, which is the handler's own: an event holds no secret.
         _log.exception("the handler of events raised", extra={"event": type(event).__name__})
 
 
 def _level(event: Event) -> int:
     if isinstance(event, AccountUnreadable):
-        return logging.ERROR  # the only live token may be in what is kept, and only a person can get it out
+        return logging.ERROR  # the only live token may be in the kept body, and only a person can bring it out
     return logging.WARNING if isinstance(event, BreakerOpened | ReconnectRequired) else logging.INFO
 
 
@@ -105,6 +105,6 @@ def _sentence(event: Event) -> str:
 
 def _facts(event: Event) -> dict[str, object]:
     facts = asdict(event)
-    # A server may write anything into what is meant for the person; logs get what we know ourselves.
+    # The broker's text may hold anything, so it stays out of the logs.
     facts.pop("display_message", None)
     return facts

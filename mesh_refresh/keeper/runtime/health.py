@@ -21,17 +21,17 @@ NOT_RUNNING = Health(alive=False, ready=False, ok=False, problems=("the keeper i
 
 
 async def ping(runtime: Runtime) -> None:
-    """Ask the store for something small. What it raises shows in `health` and nowhere else."""
+    """Ask the store for something small. An error shows in `Keeper.health` only."""
     try:
         async with asyncio.timeout(_PATIENCE):
             await runtime.store.ping()
-    except Exception:  # noqa: BLE001 - whatever a store raises
+    except Exception:  # noqa: BLE001 - a store may raise anything
         return
     runtime.vitals.store_answered_at = runtime.loop.time()
 
 
 async def keep_pinging(runtime: Runtime) -> None:
-    """Ping a store that has not answered anything else for a while, until this is cancelled."""
+    """Ping the store whenever it has answered nothing else for a while, until this is cancelled."""
     while True:
         await asyncio.sleep(_EVERY)
         if runtime.loop.time() - runtime.vitals.store_answered_at >= _EVERY:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from attrs import define
 
 from mesh_refresh.keeper.errors import CodeNotWanted, NotReadyInTime, ReconnectNeeded
+from mesh_refresh.keeper.rules.mfa import find_question
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
@@ -19,13 +20,14 @@ from mesh_refresh.keeper.rules.select import (
     answer_refresh,
     answer_restart,
     answer_tokens,
+    choose_question,
 )
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
 from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
-from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, LoginMoved, Way
+from mesh_refresh.logins import Account, AccountState, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.replies.outcomes import MfaPending
 from mesh_refresh.tokens import Tokens
@@ -112,7 +114,7 @@ class OnDemand:
             await claimer.wait_for_writes(followed, deadline)
             seen = followed.changes
             login = await claimer.read(followed.login_id, deadline)
-            account, question = _check_at_home(login, _open_question(login, pending_id, account_id))
+            account, question = _check_at_home(login, find_question(login, pending_id, account_id))
             pending_id = question  # the code answers this question, and none that is asked meanwhile
             if account.resend_not_before is not None and self._runtime.at() < account.resend_not_before:
                 why = "the outcome of the last exchange is not known yet"
@@ -120,7 +122,7 @@ class OnDemand:
                 continue
             if not_sent is not None and not deadline.left:
                 raise not_sent
-            exchange = await claimer.claimed(login, partial(_choose_question, question), deadline, code)
+            exchange = await claimer.claimed(login, partial(choose_question, question), deadline, code)
             if exchange is None:
                 continue
             await claimer.wait_for_end(exchange, deadline)
@@ -185,33 +187,6 @@ def _is_fresher(account: Account, before: Account) -> bool:
         return True
     came = (account.refreshed_at, account.tokens.auth_token) != (before.refreshed_at, before.tokens.auth_token)
     return came and account.settled_by != before.settled_by
-
-
-def _open_question(login: Login, pending_id: str | None, account_id: str | None) -> tuple[Account, str]:
-    """The account that waits for a code, and the id of its question. Raises `CodeNotWanted` or `AmbiguousAccount`."""
-    accounts = login.accounts if account_id is None else (login.account(account_id),)
-    found = [
-        (account, account.pending.id)
-        for account in accounts
-        if account.pending is not None
-        and not account.pending.answered
-        and (pending_id is None or account.pending.id == pending_id)
-    ]
-    if not found:
-        raise CodeNotWanted
-    if len(found) > 1:
-        raise AmbiguousAccount("Several accounts of this login wait for a code: say which, by pending_id.")
-    return found[0]
-
-
-def _choose_question(pending_id: str, login: Login, context: Context) -> Send | None:
-    """The account that waits for the answer to this question, unless its tokens must not be sent yet."""
-    try:
-        account, _ = _open_question(login, pending_id, None)
-    except (CodeNotWanted, AmbiguousAccount):
-        return None
-    must_wait = account.resend_not_before is not None and context.now < account.resend_not_before
-    return None if must_wait else Send(account)
 
 
 def _after_code(exchange: ExchangeHandle, account: Account, pending_id: str) -> Tokens:

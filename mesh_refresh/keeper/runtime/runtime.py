@@ -1,8 +1,9 @@
 """What the parts of one running keeper share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from mesh_refresh.client import MeshClient
@@ -18,12 +19,40 @@ from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
-from mesh_refresh.stores import Row, Store
+from mesh_refresh.stores import NoticeRow, Row, Store
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.stores.shared_reads import SharedReads
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _T = TypeVar("_T")
+
+
+class Rows:
+    """The rows of a keeper's store, for tasks that no shutdown stops: each verb is called by `Runtime.stored`."""
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+
+    async def read(self, login_id: str) -> Row | None:
+        """See `Store`."""
+        return await self._runtime.stored(partial(self._runtime.store.read, login_id))
+
+    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
+        """See `Store`."""
+        return await self._runtime.stored(partial(self._runtime.store.insert, row, notices=notices))
+
+    async def swap(
+        self,
+        row: Row,
+        *,
+        owner: str | None = None,
+        hold: timedelta = timedelta(),
+        notices: Sequence[NoticeRow] = (),
+    ) -> bool:
+        """See `Store`."""
+        return await self._runtime.stored(
+            partial(self._runtime.store.swap, row, owner=owner, hold=hold, notices=notices)
+        )
 
 
 class Runtime:
@@ -45,6 +74,7 @@ class Runtime:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
+        self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
         self.owner = names()
         """The owner of this keeper's leases. Drawn at each start: leases of an earlier life are another owner's."""

@@ -1,4 +1,7 @@
-"""Where new tokens wait, sealed, while the store is gone: a folder of files that the next start reads again."""
+"""A folder of files where new tokens wait, sealed, while the store fails. The next start reads them.
+
+A file has a magic line, a checksum, and a sealed document of an attempt and its result.
+"""
 
 import asyncio
 import functools
@@ -45,7 +48,7 @@ class SpoolFile:
 
 
 def files(folder: Path) -> list[Path]:
-    """What is in a spool: also what was set aside, and what a crash left under its first name."""
+    """The files of a spool, with those that were set aside and those that a crash left under their first name."""
     if not folder.is_dir():
         return []
     kept = (_SUFFIX, _ORPHAN, _DAMAGED)
@@ -79,22 +82,20 @@ class Spool:
         return f"<Spool {self._folder}>"
 
     async def write(self, attempt: Attempt, result: ExchangeResult) -> Path:
-        """A new file, on the disk when this returns. Raises `StoreUnavailable` where it cannot be."""
+        """Write a new file, durable when this returns. Gives its path. Raises `StoreUnavailable`."""
         sealed = MaskedBytes(self._cipher.seal(MaskedStr(to_text(attempt, result)), _CONTEXT))
         content = MaskedBytes(_HEAD + hashlib.sha256(sealed).digest() + sealed)
         return await self._in_thread(lambda: self._write(content))
 
     async def prepare(self) -> None:
-        """Make the folder, and try it. Raises `InvalidRequest` or `StoreRefused`, with its path."""
+        """Make the folder, and test it with a file. Raises `InvalidRequest` or `StoreRefused`, which name the path."""
         await asyncio.get_running_loop().run_in_executor(None, _prepare, self._folder)
 
     async def read(self) -> list[SpoolFile]:
-        """Everything that is in it, the oldest first, and late replies last.
+        """The readable files, the oldest first, late replies last; also files that were set aside or left by a crash.
 
-        Raises `WrongKey` or `StoreOfNewerVersion` where a file waits for its key or for another version of this
-        package: there may be newer tokens in it than in the store. A file that cannot be read at all is set aside.
-
-        That is also what was set aside, and what a crash left under its first name, as far as these can be read.
+        Raises `WrongKey` or `StoreOfNewerVersion` where a file needs another key or a newer version of this package:
+        its tokens may be newer than the store's. A damaged file is renamed to ``.damaged``, with an error in the log.
         """
         spooled, damaged = [], []
         for path, content in await self._in_thread(self._read):
@@ -120,14 +121,13 @@ class Spool:
         return sorted(spooled, key=lambda file: isinstance(file.result, Unreadable) and file.result.late)
 
     async def forget(self, path: Path) -> None:
-        """It is in the store now."""
+        """Delete a file: its result is in the store."""
         await self._in_thread(lambda: path.unlink(missing_ok=True))
 
     async def set_aside(self, path: Path) -> None:
-        """It is of a login that the store does not have: removed, or of another store that has the same spool.
+        """Rename a file to ``.orphan``: the store does not have its login, which was removed or is of another store.
 
-        Another name tells that to somebody who looks at the folder. The row's epoch, which no other store has, tells
-        whose it is: every start reads it again.
+        Each start reads it again: the row's epoch, which no other store has, tells whether the login is there.
         """
         await self._in_thread(lambda: path.rename(path.with_suffix(_ORPHAN)))
 
@@ -144,14 +144,14 @@ class Spool:
         return final
 
     def _read(self) -> list[tuple[Path, MaskedBytes | None]]:
-        """Each path with what is in it, the oldest first; None: it is no file, and to read a pipe would hang."""
+        """Each path with its content, the oldest first; None: no regular file, and reading a pipe would hang."""
         found = []
         for path in files(self._folder):
             try:
                 known = path.lstat()
                 content = MaskedBytes(path.read_bytes()) if stat.S_ISREG(known.st_mode) else None
             except FileNotFoundError:
-                continue  # another process has written it into the store meanwhile
+                continue  # another process has brought it into the store
             found.append((known.st_mtime_ns, path, content))
         return [(path, content) for _, path, content in sorted(found, key=lambda it: it[:2])]
 
@@ -192,7 +192,7 @@ def _make(folder: Path) -> None:
 
 
 def _wrong(folder: Path) -> str | None:
-    """Why `folder` must not hold tokens, or None."""
+    """Why `folder` must not hold tokens; None: it may."""
     if os.name != "posix":
         return None
     found = folder.stat()

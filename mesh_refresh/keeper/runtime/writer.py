@@ -1,10 +1,12 @@
-"""Writing down what came of an exchange: read, merge, compare and swap, and never give up on a live token."""
+"""Writes results of exchanges: merge, compare and swap, and never give up on a live token.
+
+See docs/decisions/the-keeper.md. A result that the store does not take at once goes into the spool too.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -22,20 +24,21 @@ from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.logins import Login
 from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _SPILLING = 30.0
-"""Seconds that the disk of the spool may take, once nothing else is left to try."""
+"""Seconds that the spool's disk may take at the end of a keeper, when the store has been given up."""
 
 Mine = Callable[[int], bool]
-"""Whether the lease of the claim with this number is to be given back."""
+"""Whether a write gives back the lease of the claim with this number."""
 
 
 class GivenUp(Exception):
-    """The store did not take it while it was tried."""
+    """The store did not take a result before the keeper was left."""
 
 
 @define
@@ -43,7 +46,7 @@ class Settled:
     """What is in the store now."""
 
     login: Login | None
-    """As it was written (its revision is of before, where the lease went back); None: it was removed."""
+    """As it was written (with the revision of before, where the lease was given back); None: it was removed."""
     told: tuple[Event, ...] = ()
 
 
@@ -58,38 +61,40 @@ async def swap(
 ) -> Settled:
     """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
 
-    This process may have claimed the login again since: a write that is repeated, because nobody saw that it was done,
-    must not give back that later lease. Where `change` says that something must be waited for, nobody gets the login
-    for `hold` after that.
+    This process may have claimed the login again since: a write that is repeated, because its acknowledgement was lost,
+    must not give back that later lease. Where the transition holds the login, no claim gets it for `hold`.
 
-    Raises what the store raises. Doing it twice does no harm: `change` knows its own work. `told` keeps what is to be
-    told of it from one try to the next.
+    Repeating the call does no harm: `change` finds what it has done. `told` keeps the events from one try to the next,
+    because a second try finds nothing to tell any more. Raises what the store raises.
     """
     told = [] if told is None else told
-    sure = not told
-    while True:
+    is_first_try = not told
+
+    async def read() -> Login | None:
+        row = await runtime.rows.read(login.login_id)
+        return None if row is None or row.epoch != login.epoch else runtime.opened(row)
+
+    def decide(stored: Login | None) -> RowWrite[Settled] | NoWrite[Settled]:
+        if stored is None:
+            return NoWrite(Settled(None))
         context = runtime.context()
-        login = rewind_login(login, context.now)  # the clock may have been put right since the login was opened
-        applied = change(login, context)
+        stored = rewind_login(stored, context.now)  # the clock may have been put right since the login was opened
+        applied = change(stored, context)
+        if is_first_try:
+            told.clear()  # no try before this one has written: what is stored now may lead to other events
         if not told:
-            # The first time that there is something to tell. A second look, after a write of which it is not known that
-            # it was done, finds it done.
-            told += (*applied.events, *find_stuck_renewals(login, applied.login, context))
-        row, wait = row_of(runtime.store.cipher, applied.login, context.now), hold if applied.hold else timedelta()
-        owner = runtime.owner if mine is not None and mine(login.attempt) else None
-        if await runtime.stored(partial(runtime.store.swap, row, owner=owner, hold=wait)):
-            written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
-            return Settled(written, tuple(told))
-        if sure:
-            told.clear()  # nothing was written, now or by a try before: what is there by now may be another story
-        found = await runtime.stored(partial(runtime.store.read, login.login_id))
-        if found is None or found.epoch != login.epoch:
-            return Settled(None)
-        login = runtime.opened(found)
+            told.extend((*applied.events, *find_stuck_renewals(stored, applied.login, context)))
+        row = row_of(runtime.store.cipher, applied.login, context.now)
+        written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
+        owner = runtime.owner if mine is not None and mine(stored.attempt) else None
+        wait = hold if applied.hold else timedelta()
+        return RowWrite(row, Settled(written, tuple(told)), owner=owner, hold=wait)
+
+    return await compare_and_swap(runtime.rows, read, decide, seen=login)
 
 
 def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
-    """What an outcome that brought something makes of a login."""
+    """The change that a result with tokens, a question or an unreadable body makes."""
 
     def change(login: Login, context: Context) -> Transition:
         sent, came = rewind_result(attempt, result, context.now)
@@ -104,21 +109,21 @@ def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
 
 @define(eq=False)
 class PendingWrite:
-    """One outcome on its way into the store."""
+    """One result on its way into the store: tried until it is durable, and spooled meanwhile where that takes long."""
 
     runtime: Runtime
     attempt: Attempt
     result: ExchangeResult
     hold: timedelta = timedelta()
     path: Path | None = None
-    """Where it is spooled."""
+    """The file of the spool that holds it; None while no file does."""
     earlier: bool = False
-    """It is of an earlier life, and was found in the spool."""
+    """It was found in the spool, where an earlier process left it."""
     after: "asyncio.Future[None] | None" = None
-    """What must be over before it is written: the exchange of which it is a late reply, or an older file of the spool.
-    It is spooled meanwhile where that takes long."""
+    """What must be over before it is written: the exchange that it is a late reply to, or the write of an older file of
+    the spool."""
     _patient_until: float = field(default=0.0, init=False)
-    """Until when it is tried, also where the time to drain is over."""
+    """Until when it is tried even if the drain is over, on the event loop's clock."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
     _has_failed: bool = field(default=False, init=False)
     _told: list[Event] = field(factory=list, init=False)
@@ -126,14 +131,14 @@ class PendingWrite:
     _spilling: ExchangeTask | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """From here on, what the store has of this login is known to be out of date."""
+        """From here on, the store is known to be out of date for this login."""
         self.runtime.inflight.begin_write(self.attempt.login_id)
         self.runtime.inflight.spool_pending += self.earlier
 
     async def save(self, login: Login | None) -> Settled:
-        """Write it, for as long as it takes. Raises `GivenUp` when the keeper is left and the store still fails.
+        """Write it, for as long as it takes. Without a `login`, the login is read first.
 
-        Without a `login`, that is read first.
+        Raises `GivenUp` when the keeper is being left, its time to drain is over and the store still fails.
         """
         runtime, inflight = self.runtime, self.runtime.inflight
         # A store may also never answer.
@@ -166,37 +171,37 @@ class PendingWrite:
                     continue
                 _log.error("a file stays in the spool: its login cannot be read", extra=self._known(error))
                 raise GivenUp from error
-            except Exception as error:  # noqa: BLE001 - whatever a store raises: these may be the only live tokens
+            except Exception as error:  # noqa: BLE001 - a store may raise anything: these may be the only live tokens
                 await self._failed(error)
             else:
                 await self._landed(there=settled.login is not None)
                 return settled
 
     def _is_mine(self, number: int) -> bool:
-        """Of this attempt, or of a claim that waits for what this one brought. A late reply has no lease of its own."""
+        """Whether the lease is this attempt's, or a later claim's that waits for this write. Late replies have none."""
         if number == self.runtime.inflight.parked_leases.get(self.attempt.login_id):
             return True
         return number == self.attempt.number and not self.is_late
 
     @property
     def is_late(self) -> bool:
-        """Whether it came after the exchange of its attempt, whose own outcome is written first."""
+        """Whether it came after its exchange, whose own result is written first."""
         return isinstance(self.result, Unreadable) and self.result.late
 
     def spill_meanwhile(self) -> None:
-        """The store takes long: into the spool with it, beside."""
+        """The store takes long: copy the result into the spool too."""
         if self.path is None and self.runtime.spool is not None:
             _log.warning("the store takes long with new tokens", extra=self._known(None))
             self._start_spilling()
 
     async def spilled(self) -> None:
-        """It goes into the spool, where there is one and the disk takes it; `path` tells. This waits for it."""
+        """Copy it into the spool, and wait for that. `path` tells whether the spool has it."""
         self._start_spilling()
         if self._spilling is not None:
             await asyncio.wait((self._spilling,), timeout=_SPILLING)
 
     def _start_spilling(self) -> None:
-        """Once at a time: else there would be two files of it."""
+        """One task at a time: two would write two files."""
         spool, running = self.runtime.spool, self._spilling is not None and not self._spilling.done()
         if spool is not None and self.path is None and not running:
             self._spilling = self.runtime.start(self._spill(spool))
@@ -205,7 +210,7 @@ class PendingWrite:
         return {"login_id": self.attempt.login_id, **({} if error is None else without_secrets(error))}
 
     async def _read(self) -> Login | None:
-        row = await self.runtime.stored(lambda: self.runtime.store.read(self.attempt.login_id))
+        row = await self.runtime.rows.read(self.attempt.login_id)
         if row is None or row.epoch != self.attempt.login_epoch:
             return None
         return self.runtime.opened(row)

@@ -1,4 +1,4 @@
-"""Moves a fleet from one store to another, login by login, while keepers run on both."""
+"""Moves a whole fleet from one store to another, login by login, while keepers run on both."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger("mesh_refresh.keeper")
 _AT_A_TIME = 100
 _LONGEST_PAUSE = timedelta(seconds=5)
 _AWAY = {way.value for way in Way}
-"""The states of rows whose logins are not at home there."""
+"""The states of rows whose login is moving, or has moved."""
 
 
 @frozen
@@ -35,15 +35,15 @@ class Copied:
     moved: int = 0
     """Logins that this run has moved."""
     taken_over: int = 0
-    """Logins that were moved before, for which something had come in the old store since."""
+    """Logins that were moved before, and for which the old store had something new."""
     left: int = 0
-    """Logins that cannot be moved yet: somebody is at work on them, or nobody knows yet what became of an exchange."""
+    """Logins that cannot be moved yet: a keeper has their lease, or the outcome of an exchange is unknown."""
     until: datetime | None = None
     """When the last of these can be, as far as that is known."""
     unreadable: tuple[str, ...] = ()
-    """Logins that stay where they are: what is kept of them cannot be read, or contradicts what the other store has."""
+    """Logins that stay: their row cannot be read, or contradicts the other store's."""
     waits: bool = False
-    """Whether it only waits now, for those that are `left`; they are looked at again every few seconds."""
+    """Whether the run only waits for those that are `left`, which it tries again every few seconds."""
     paused: tuple[str, ...] = ()
     """Brokers (``"*"``: all) that this run has paused in the new store, because they are in the old one."""
     gone: LoginNames = NO_LOGINS
@@ -64,17 +64,25 @@ async def copy_fleet(
     credential: Credential = refresh_token_of,
     clock: Clock | None = None,
 ) -> Copied:
-    """Move every login of `source` to `target`, while keepers run on both. Stop it and begin it again as you like.
+    """Move every login of `source` to `target`, while keepers run on both. It may be stopped and begun again.
 
-    A login is exchanged in one of the stores at the most at each moment. It is moved when nobody is at work on it and
-    nothing is unknown of it, which with `wait` is waited for; else what is `left` is told. What comes for a moved login
-    in the old store afterwards is kept there, and taken over by the next run; with `wait`, a run ends when there is
-    nothing of that kind. A broker that is paused in the old store is paused in the new one, before the first login
-    is moved by this run; somebody must resume it there. `policy`, `may_resend` (`MeshClient.may_resend`) and
-    `credential` (`MeshClient.credential`) should be those of the keepers. A cancel comes through when the hundred
-    logins that are under way are done, a second or so later.
+    At each moment, one of the stores at most exchanges a login. A login is moved when no keeper has its lease and no
+    outcome of it is unknown. Late replies and added tokens for a moved login stay in the old store until the next run
+    brings them over. Brokers that are paused in the old store are paused in the new one before the first login moves;
+    an operator must resume them there.
 
-    Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
+    Args:
+        source: the old store, open.
+        target: the new store, open.
+        policy: the keepers' policy: leases and waits are taken from it.
+        wait: wait for logins that cannot be moved yet, until none is left; False: leave them.
+        on_progress: is called with how far it has come, after each hundred logins.
+        may_resend: `MeshClient.may_resend` of the keepers; None: every strategy allows resending.
+        credential: `MeshClient.credential` of the keepers.
+        clock: the source of time, for tests.
+
+    Returns how far it has come. A cancel takes effect after the hundred logins that are under way. Raises
+    `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
     if source.store_id == target.store_id:
         raise InvalidRequest("What is to be copied from and to is one store, or one is a copy of the other's file.")
@@ -87,7 +95,7 @@ async def copy_fleet(
 class _Copying:
     carrier: Carrier
     to_pause: dict[str, BrokerPause]
-    """Brokers that are paused in the old store, as long as nothing was moved by this run."""
+    """Brokers to pause in the new store before this run moves its first login."""
     paused: tuple[str, ...] = ()
 
     async def run(self, *, wait: bool, on_progress: Callable[[Copied], object]) -> Copied:
@@ -107,7 +115,7 @@ class _Copying:
         return min(max(left, timedelta(milliseconds=50)), _LONGEST_PAUSE)
 
     async def _pass(self, moved: int, taken: int, on_progress: Callable[[Copied], object]) -> Copied:
-        """One look at every login."""
+        """Try every login once."""
         done, page = Copied(moved, taken, paused=self.paused), Page(_AT_A_TIME)
         while rows := await self.carrier.source.rows(page):
             await self._pause_too(rows)
@@ -120,7 +128,7 @@ class _Copying:
         return done
 
     async def _pause_too(self, rows: Sequence[Row]) -> None:
-        """Nothing that is paused begins to be refreshed by the move. What somebody resumes afterwards stays resumed."""
+        """Pause brokers in the new store that are paused in the old one, once: a later `resume` there stays."""
         if all(row.states & _AWAY for row in rows):
             return
         for broker, pause in sorted(self.to_pause.items()):
@@ -130,9 +138,9 @@ class _Copying:
             del self.to_pause[broker]
 
     async def _all(self, rows: Sequence[Row]) -> tuple[list[str | BaseException], asyncio.CancelledError | None]:
-        """What came of each, done to its end whoever cancels; and the cancel, where one came.
+        """What came of each row, and the cancel that came meanwhile: no cancel breaks off a step.
 
-        A lease that is left behind would hold up its login until it runs out.
+        A lease that is left behind would hold up its login until it ends.
         """
         ends: dict[str, str | BaseException] = {}
 
@@ -154,7 +162,7 @@ class _Copying:
 
 
 def _counted(done: Copied, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> Copied:
-    """`done`, and what came of some more logins. Raises what is no matter of one login."""
+    """`done` with the results of some more logins. Raises an error that is not about a single login."""
     number, until, unreadable = Counter(end for end in ends if isinstance(end, str)), done.until, list(done.unreadable)
     left = done.left
     for row, end in zip(rows, ends, strict=True):

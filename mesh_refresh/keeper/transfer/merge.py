@@ -1,9 +1,11 @@
-"""How a login goes from one store to another while keepers run on both. Pure.
+"""What is written of a login that moves from one store to another while keepers run on both. Pure.
 
-It is written to the new store as arriving, marked as moved in the old one, and then released in the new one. At each of
-these moments it is exchanged in one of them at the most. The numbers of attempts are each store's own: those of the old
-one become numbers that are lower than any of the new one's, in the same order. Where the new store has exchanged the
-login before, they become higher than those: a late reply to one of them is older than what comes back.
+Order of writes: the login is inserted into the new store as arriving, marked as moved in the old one, then released in
+the new one. Keepers exchange neither an arriving nor a moved login, so at each moment one store at most exchanges it.
+
+Each store numbers its own attempts. The old store's numbers become lower than all of the new store's, in the same
+order. If the new store has exchanged the login before, they become higher: a late reply to one of its attempts is older
+than the login that comes back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +21,9 @@ from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
 def arriving(source: Login, target: Login | None, epoch: str, credential: Credential = refresh_token_of) -> Login:
-    """What is written to the new store, which has `target`; `epoch` is the row's there where it has none.
+    """The login to write to the new store, which has `target` now, or nothing. `epoch` is for a new row.
 
-    A target that has had attempts has had `room` for those of the source since.
+    If `target` has had attempts, its store has spent as many attempts as `room` says, so there are free numbers.
     """
     if target is None:
         accounts = _rebased(source.accounts, source.attempt)
@@ -39,10 +41,10 @@ def arriving(source: Login, target: Login | None, epoch: str, credential: Creden
 
 
 def _own(source: Login, target: Login) -> list[Account]:
-    """What was added there since a copy has begun: it is the person's latest login.
+    """Accounts that were added at the new store since a copy began: the person's latest login.
 
-    What a copy has written there is the source's, or was: the person may have logged in anew at the source since. Of a
-    login that comes back, all that was added meanwhile is in the source already.
+    Accounts that a copy has written there are the source's, or were: the person may have logged in anew at the source
+    since. Of a login that comes back, the source has everything already.
     """
     moving = target.moving
     if moving is None or moving.way is Way.MOVED:
@@ -56,37 +58,37 @@ def _on_its_way(copied: Iterable[Account]) -> Moving:
 
 
 def room(source: Login) -> int:
-    """How many attempts in which nothing was sent a store must have had, to have numbers for those of `source`."""
+    """How many empty attempts give the target's store enough free numbers for the attempts of `source`."""
     return len(_numbers(source.accounts))
 
 
 def joined(source: Login, target: Login, credential: Credential = refresh_token_of) -> Login:
-    """`target`, a login that the new store got by itself, with the accounts that only the old one has.
+    """`target`, which is at home in the new store, with the accounts that only the old store has.
 
-    Or it was moved there already, while who comes now was held up for longer than the lease.
+    The person logged in at both stores; or another copy moved the login after this one's lease had ended.
     """
     new, own = _sorted_out(_rebased(source.accounts, source.attempt), target.accounts, credential)
     return evolve(target, accounts=(*own, *new))
 
 
 def marked(source: Login, to: str) -> Login:
-    """What is written to the old store: it is in the store with the id `to`, and so far all that is known of it."""
+    """The login to write to the old store: moved to the store with the id `to`, which has all that is known so far."""
     seen = tuple((account.epoch, account.settled_by) for account in source.accounts)
     return evolve(source, moving=Moving(Way.MOVED, source.revision + 1, seen, to))
 
 
 def released(target: Login) -> Login:
-    """It is at home in the new store from here on."""
+    """`target`, at home in the new store: keepers exchange it there."""
     return evolve(target, moving=None)
 
 
 def has_more(source: Login) -> bool:
-    """Whether anything was written of a moved login since it was taken over."""
+    """Whether the old store's row was written since the move, by a late reply or an `add`."""
     return source.moving is not None and source.revision > source.moving.revision
 
 
 def taken_over(source: Login, target: Login, context: Context) -> Login:
-    """`target` with what came for the moved login since: late replies, and what was added in the old store."""
+    """`target` with what the old store got for the moved login since: late replies and added tokens."""
     seen = dict(source.moving.seen) if source.moving is not None else {}
     for account in source.accounts:
         there = target.by_epoch(account.epoch)
@@ -102,8 +104,8 @@ def taken_over(source: Login, target: Login, context: Context) -> Login:
 
 
 def _is_later(account: Account, there: Account, credential: Credential) -> bool:
-    """Whether what came for it in the old store is later than what the new one has."""
-    nothing_came = there.settled_by <= 0  # of any exchange there
+    """Whether the old store's tokens of the account are later than the new store's."""
+    nothing_came = there.settled_by <= 0  # no exchange of the new store has written it
     return nothing_came or _was_spent(there, account, credential)
 
 
@@ -116,9 +118,10 @@ def _was_spent(one: Account, by: Account, credential: Credential) -> bool:
 def _sorted_out(
     old: Sequence[Account], own: Sequence[Account], credential: Credential
 ) -> tuple[list[Account], list[Account]]:
-    """Of accounts that are in both stores, what stays: the new store's own, but where the old one has spent its token.
+    """The old and the new store's accounts, each account once.
 
-    As for tokens that are added, the only account of a login is meant where one of both has no id.
+    Of an account that is in both, the new store's stays, unless the old store has spent its token. As for added tokens,
+    the only account of a login is meant where one of both has no id.
     """
     lone = len(old) == len(own) == 1
 

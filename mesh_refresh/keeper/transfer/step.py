@@ -27,14 +27,14 @@ MOVED, TAKEN_OVER, GONE, ELSEWHERE, NOTHING = "moved", "taken_over", "gone", "el
 
 @define
 class Later(Exception):
-    """This one cannot be moved yet."""
+    """The login cannot be moved yet: it is being exchanged, or an outcome is unknown."""
 
     until: datetime | None = None
 
 
 @frozen
 class Carrier:
-    """Between these two stores, for who runs a copy."""
+    """Moves single logins from `source` to `target`, under leases of `owner` for which nothing is sent."""
 
     source: Store
     target: Store
@@ -45,7 +45,10 @@ class Carrier:
     owner: str = field(factory=new_id)
 
     async def carry(self, row: Row) -> str:
-        """What was done for the login of `row`, which is in the old store. Raises `Later`, and what stores raise."""
+        """Move the login of `row`, which is in the old store, one step or all of them. Gives what was done.
+
+        Raises `Later`, and what the stores raise.
+        """
         login = self._opened(self.source, row)
         if login.moving is None:
             return await self._move(login.login_id)
@@ -59,12 +62,12 @@ class Carrier:
         return TAKEN_OVER if more else NOTHING
 
     def _missing(self, login: Login) -> str:
-        """A moved login that the new store does not have: removed there, or lost; or it went to another store."""
+        """Why the new store does not have a moved login: removed there or lost, or the login went to another store."""
         is_here = login.moving is not None and login.moving.to == self.target.store_id
         return GONE if is_here else ELSEWHERE
 
     async def _leave(self, login_id: str) -> str:
-        """On its way into the old store: if not out of the new one, that other copy must be finished first."""
+        """A login that is arriving in the old store: the copy that brings it must be finished first."""
         row = await self.target.read(login_id)
         if row is None or self._opened(self.target, row).moving is not None:
             raise Later
@@ -83,7 +86,7 @@ class Carrier:
             await self._give_back(self.source, login)
             raise
         if not await self._swap(self.source, moving.marked(login, self.target.store_id), owner=self.owner):
-            # Written meanwhile, by somebody without a lease: it is looked at anew.
+            # Written meanwhile without a lease, by a late reply or an `add`: start again with that.
             await self._give_back(self.source, login)
             raise Later(self.clock.now())
         await self._release(login_id)
@@ -114,7 +117,7 @@ class Carrier:
         return row
 
     async def _settle_open(self, store: Store, login_id: str) -> None:
-        """Write down that nobody knows what came of it. Until then it is an open attempt, also if this is killed."""
+        """Stamp an open attempt as unknown. Until that is written it stays open, even if this process is killed."""
         owner = new_id()
         row = await store.claim_one(login_id, owner, self.policy.lease)
         if isinstance(row, Row):
@@ -124,7 +127,7 @@ class Carrier:
             await self._give_back(store, login, owner)
 
     async def _stamp(self, store: Store, login: Login, owner: str) -> None:
-        """An attempt was open when its lease ran out: nobody knows what became of it, and it must be waited for."""
+        """Write that the outcome of an attempt is unknown, and raise `Later`: its result may still come."""
         context = self._context()
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = stamp_open_attempt(login, login, context, may)
@@ -142,9 +145,10 @@ class Carrier:
     # What is written to the new store.
 
     async def _arrive(self, login: Login, ends_at: float) -> Login:
-        """Into the new store, where nobody exchanges it yet; gives the login as the old one has it by now.
+        """Write the login to the new store as arriving. Gives the login as the old store has it by then.
 
-        Not after the end of the lease: another copy may have moved it since, and somebody removed it there.
+        Raises `Later` once the lease has ended: another copy may have moved the login since, and an operator may have
+        removed it there.
         """
         while True:
             row = await self.target.read(login.login_id)
@@ -166,7 +170,7 @@ class Carrier:
                 return login
 
     async def _with_news(self, login: Login, there: Login) -> Login:
-        """A login that comes back, with what came for it there while it was away; that is written down here first."""
+        """A login that comes back, with what the new store got for it; the old store's row takes that over first."""
         if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
             return login
         with_news = moving.taken_over(there, login, self._context())
@@ -177,7 +181,7 @@ class Carrier:
         return evolve(with_news, revision=login.revision + 1)
 
     async def _with_room(self, there: Login, many: int) -> Login:
-        """`there`, after so many attempts more, in which nothing was sent: see `moving.arriving`."""
+        """`there`, after so many empty attempts: see `merge.arriving`."""
         for _ in range(many if there.attempt else 0):
             row = await self._leased(self.target, there.login_id)
             if row is None:
@@ -203,7 +207,7 @@ class Carrier:
                 return True
 
     async def _move_notices(self, login_id: str) -> None:
-        """Notices that nobody has taken go with their login, dead ones too. Moved twice, they keep their ids.
+        """Notices that no handler has taken go with their login, dead ones too. They keep their ids.
 
         One that does not open stays behind: it could be told in neither store.
         """
@@ -221,9 +225,9 @@ class Carrier:
         await here.drop([notice.id for notice in moved])
 
     async def _take_over(self, login: Login) -> bool:
-        """What came for a moved login, into the store where it is now; then it is known to be there.
+        """Bring what the old store got for a moved login to the new store, and mark it as brought.
 
-        False where it is not: what came is kept where it is.
+        False where the new store does not have the login: then it stays where it is.
         """
         while True:
             row = await self.target.read(login.login_id)

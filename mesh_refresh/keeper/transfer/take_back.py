@@ -1,8 +1,9 @@
-"""Brings logins back from a store that is lost to the store that they were moved from."""
+"""Brings logins back to the store that they were moved from, because the other store is lost."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -17,6 +18,7 @@ from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.tokens import Tokens
@@ -29,14 +31,14 @@ _AWAY = frozenset(way.value for way in Way)
 
 @frozen
 class TakenBack:
-    """What came of the logins that were on their way, or elsewhere."""
+    """What was done with the logins that were moving, or had moved."""
 
     taken: int = 0
-    """Logins that are at home in the old store again, each account as one of unknown fate."""
+    """Logins that are at home in the old store again, each account with an unknown outcome."""
     held: LoginNames = NO_LOGINS
-    """Logins that the other store holds: they were left as they are."""
+    """Logins that the other store has: left as they are."""
     unreadable: LoginNames = NO_LOGINS
-    """Logins that were left as they are, because what is kept of them cannot be read."""
+    """Logins whose rows cannot be read: left as they are."""
 
 
 async def take_back(
@@ -48,13 +50,20 @@ async def take_back(
     credential: Credential = refresh_token_of,
     clock: Clock | None = None,
 ) -> TakenBack:
-    """Make logins of `source` at home there again that `copy_fleet` moved to a store which is lost.
+    """Bring logins of `source` home that `copy_fleet` moved to a store which is lost since.
 
-    A login that `target` holds is left as it is; None is a store that cannot be opened, and then every login is taken.
-    Each account comes back as after an exchange of which nobody knows the end: the tokens are those of before the move,
-    and the lost store may have spent them since. So no keeper may run on the lost store any more, not even one that was
-    restored. `policy`, `may_resend` (`MeshClient.may_resend`) and `credential` (`MeshClient.credential`) should be
-    those of the keepers. It may be interrupted and begun again at any point.
+    The tokens are those of before the move, and the lost store may have spent them: so each account comes back as after
+    an exchange with an unknown outcome. No keeper may run on the lost store any more, not even on a restored one. The
+    call may be interrupted and repeated at any point.
+
+    Args:
+        source: the store that the logins were moved from, open.
+        target: the store that they were moved to. Logins that it has are left as they are. None: it cannot be opened,
+            and every login is taken back.
+        policy: the keepers' policy.
+        may_resend: `MeshClient.may_resend` of the keepers; None: every strategy allows resending.
+        credential: `MeshClient.credential` of the keepers.
+        clock: the source of time, for tests.
 
     Raises `InvalidRequest` where both are one store, and the stores' `StoreError`, `WrongKey` among them.
     """
@@ -78,30 +87,32 @@ class _Taking:
     may_resend: Callable[[Tokens], bool] | None
     credential: Credential
 
-    async def take(self, row: Row | None) -> str:
-        """What came of the login of `row`, as a field of `TakenBack` names it; empty where it is at home, or gone."""
-        while row is not None:
-            try:
-                login = opened(self.source.cipher, row)
-            except (StoreDamaged, WrongKey) as error:
-                _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
-                return "unreadable"
-            if login.moving is None:
-                return ""
-            if self.target is not None and await self.target.read(row.login_id) is not None:
-                return "held"
-            context = Context(self.clock.now(), self.policy, new_id, self.credential)
-            login = rewind_login(login, context.now)
-            may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
-            home = stamp_taken_back(evolve(login, moving=None), context, may)
-            if await self.source.swap(row_of(self.source.cipher, home, context.now)):
-                return "taken"
-            row = await self.source.read(row.login_id)
-        return ""
+    async def take(self, row: Row) -> str:
+        """Take the login of `row` back. Gives the field of `TakenBack` that counts it; empty where it is at home."""
+        try:
+            login = opened(self.source.cipher, row)
+        except (StoreDamaged, WrongKey) as error:
+            _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
+            return "unreadable"
+        if login.moving is None:
+            return ""
+        if self.target is not None and await self.target.read(row.login_id) is not None:
+            return "held"
+        return await compare_and_swap(self.source, partial(self.source.read, row.login_id), self._decide, seen=row)
+
+    def _decide(self, row: Row | None) -> RowWrite[str] | NoWrite[str]:
+        login = None if row is None else opened(self.source.cipher, row)
+        if login is None or login.moving is None:
+            return NoWrite("")
+        context = Context(self.clock.now(), self.policy, new_id, self.credential)
+        login = rewind_login(login, context.now)
+        may = {account.epoch: self.may_resend is None or self.may_resend(account.tokens) for account in login.accounts}
+        home = stamp_taken_back(evolve(login, moving=None), context, may)
+        return RowWrite(row_of(self.source.cipher, home, context.now), "taken")
 
 
 def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> TakenBack:
-    """`done`, and what came of some more logins. Raises what is no matter of one login."""
+    """`done` with the results of some more logins. Raises an error that is not about a single login."""
     for end in ends:
         if isinstance(end, BaseException):
             raise end

@@ -16,7 +16,7 @@ def microseconds_of(clock: Clock) -> int:
 
 @define
 class MemoryLease:
-    """Who has something, and until when. Without an owner, nobody gets it before the end: a hold."""
+    """Who has something, and until when. Without an owner it is a hold: no claim gets it before the end."""
 
     owner: str | None = None
     until: int | None = None

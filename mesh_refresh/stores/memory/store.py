@@ -1,4 +1,4 @@
-"""The store that forgets: for tests, and to read what a store does."""
+"""MemoryStore: the shortest store that keeps the whole contract."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class MemoryStore(Store):
         self.cipher = cipher or PlainText()
         self.store_id = new_store_id()
         self.made_up_cipher = cipher is None
-        """Nobody said that anything may be in plain text: nothing may leave the memory so."""
+        """The caller did not say that tokens may be in plain text: so no spool may write them to a disk."""
         self._clock = clock or SystemClock()
         self._kept: dict[str, _Kept] = {}
         self._paused: dict[str, BrokerPause] = {}
@@ -104,20 +104,20 @@ class MemoryStore(Store):
         self._outbox.write(notices)
         return True
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         if ALL_BROKERS in self._paused:
             return []
         now = self._now()
-        due = sorted((kept for kept in self._kept.values() if self._is_due(kept, demand, now)), key=_order)
+        due = sorted((kept for kept in self._kept.values() if self._is_due(kept, request, now)), key=_order)
         taken: Counter[str] = Counter()
         claimed: list[Row] = []
         for kept in due:
-            if len(claimed) == demand.limit:
+            if len(claimed) == request.limit:
                 break
-            if taken[kept.row.broker] < demand.limit_of(kept.row.broker):
+            if taken[kept.row.broker] < request.limit_of(kept.row.broker):
                 taken[kept.row.broker] += 1
-                claimed.append(self._lease(kept, demand.owner, demand.lease, now))
+                claimed.append(self._lease(kept, request.owner, request.lease, now))
         return claimed
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
@@ -194,11 +194,11 @@ class MemoryStore(Store):
     def _now(self) -> int:
         return microseconds_of(self._clock)
 
-    def _is_due(self, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
+    def _is_due(self, kept: _Kept, request: ClaimRequest, now: int) -> bool:
         row = kept.row
         if row.due_at is None or kept.is_taken(now) or row.broker in self._paused:
             return False
-        return row.due_at <= demand.now or row.changed_at > demand.ahead
+        return row.due_at <= request.now or row.changed_at > request.ahead
 
     def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
         was_open = kept.is_open

@@ -1,4 +1,4 @@
-"""Claims: statements in which PostgreSQL itself keeps two workers from the same row."""
+"""Claims: statements in which PostgreSQL itself keeps two workers from getting the same row."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,40 +20,40 @@ Since = tuple[list[str], list[datetime]]
 """Brokers, and from when on their rows are looked at: see floors.py."""
 
 
-async def claim(connection: Any, sql: str, demand: ClaimRequest, since: Since = ([], [])) -> list[Row]:
-    """What is due by its time."""
+async def claim(connection: Any, sql: str, request: ClaimRequest, since: Since = ([], [])) -> list[Row]:
+    """Claim rows that are due by their time."""
     # From the start, it may have to walk over what millions of settles have left behind.
     more_time = {} if since[0] else {"timeout": _LONG}
-    return await _claimed(connection, sql, *_values(demand), *since, **more_time)
+    return await _claimed(connection, sql, *_values(request), *since, **more_time)
 
 
-async def claim_ahead(connection: Any, sql: str, demand: ClaimRequest) -> list[Row]:
-    """What is due only because the clock was put back."""
-    return await _claimed(connection, sql, *_values(demand), [], [], demand.ahead, max(_LOOK, demand.limit))
+async def claim_ahead(connection: Any, sql: str, request: ClaimRequest) -> list[Row]:
+    """Claim rows that are due only because the clock was put back."""
+    return await _claimed(connection, sql, *_values(request), [], [], request.ahead, max(_LOOK, request.limit))
 
 
-def rest(demand: ClaimRequest, claimed: Sequence[Row]) -> ClaimRequest:
-    """What is wanted still."""
-    taken = Counter(it.broker for it in claimed)
-    left = {broker: demand.limit_of(broker) - many for broker, many in taken.items()}
-    return evolve(demand, limit=demand.limit - len(claimed), limits={**demand.limits, **left})
+def rest(request: ClaimRequest, claimed: Sequence[Row]) -> ClaimRequest:
+    """The request for what is still wanted after `claimed`."""
+    taken = Counter(row.broker for row in claimed)
+    left = {broker: request.limit_of(broker) - many for broker, many in taken.items()}
+    return evolve(request, limit=request.limit - len(claimed), limits={**request.limits, **left})
 
 
-def _values(demand: ClaimRequest) -> tuple[Any, ...]:
+def _values(request: ClaimRequest) -> tuple[Any, ...]:
     return (
-        written(demand.owner),
-        span(demand.lease),
-        demand.now,
-        demand.limit,
-        None if demand.limit_each is None else max(0, demand.limit_each),
-        [written(broker) for broker in demand.limits],
-        [max(0, limit) for limit in demand.limits.values()],
+        written(request.owner),
+        span(request.lease),
+        request.now,
+        request.limit,
+        None if request.limit_each is None else max(0, request.limit_each),
+        [written(broker) for broker in request.limits],
+        [max(0, limit) for limit in request.limits.values()],
     )
 
 
 async def _claimed(connection: Any, sql: str, *values: Any, **options: Any) -> list[Row]:
-    rows = [row(it) for it in await connection.fetch(sql, *values, **options)]
-    rows.sort(key=lambda it: (it.due_at, it.login_id))
+    rows = [row(found) for found in await connection.fetch(sql, *values, **options)]
+    rows.sort(key=lambda row: (row.due_at, row.login_id))
     return rows
 
 

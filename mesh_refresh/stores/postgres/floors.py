@@ -1,4 +1,4 @@
-"""Where a claim begins to look, so that what lies before costs nothing."""
+"""Where a claim begins to look in the index, so that the entries before cost nothing."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -19,10 +19,10 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 class Floors:
     """For each broker, a time before which no free row was due when it was last claimed from.
 
-    Each settle leaves a dead entry in the index at the old due time, and while somebody's snapshot is held (pg_dump, a
-    replication slot that is stuck) no vacuum takes any away: a claim that begins at the index's start walks over all of
-    them. What was due before the floor and is free since (written overdue by another process, or under a lease or a
-    hold that has ended) is found by the claim that begins at the start again, once a minute.
+    Each settle leaves a dead entry in the index at the old due time. While a snapshot is held (by pg_dump, or by a
+    replication slot that is stuck), no vacuum removes any: a claim that begins at the index's start walks over all of
+    them. A row that was due before the floor and has become free since (written overdue by another process, or after a
+    lease or a hold) is found by the claim that begins at the start again, once a minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,9 +32,9 @@ class Floors:
         self._next = float("-inf")
 
     def begin(self, now: datetime) -> tuple[list[str], list[datetime]]:
-        """For a claim of what is due `now`: the brokers that have one, and theirs. None: it is to begin at the start.
+        """Brokers and their floors, for a claim of rows that are due `now`. None of them: begin at the index's start.
 
-        One that is later than `now` is of a wall clock that has been put back.
+        A floor that is later than `now` is of a wall clock that has been put back: it is left out.
         """
         at = self._clock()
         if at >= self._next:
@@ -44,13 +44,13 @@ class Floors:
         return list(good), list(good.values())
 
     def start_over(self, *, soon: bool = True) -> None:
-        """The next claim begins at the start; `soon`: the next but some, because others may write all the time."""
+        """Let the next claim begin at the start, or `soon` one of the next: other processes may write all the time."""
         self._next = min(self._next, self._walked + _AT_THE_LEAST) if soon else float("-inf")
 
     def claimed(self, rows: Iterable[Row], left: ClaimRequest) -> None:
-        """What was met is the new floor: all that was free before it is taken. `left` is what is wanted still.
+        """Rows were claimed: the first of each broker is its new floor, since everything free before it is taken.
 
-        Where more would have been taken of a broker, nothing else is due, whatever other processes settle meanwhile.
+        `left` is what the claim still wanted. Where it wanted more of a broker, no other row of that is due.
         """
         met: dict[str, datetime] = {}
         for row in rows:
@@ -64,7 +64,7 @@ class Floors:
                 self._since[broker] = max(since, left.now - _BEHIND)
 
     def wrote(self, rows: Iterable[Row]) -> None:
-        """This process wrote `rows`: it need not wait for a walk from the start to find them."""
+        """This process wrote `rows`: lower the floors, so that its next claim finds them."""
         for row in rows:
             since = self._since.get(row.broker)
             if since is not None and row.due_at is not None and row.due_at < since:

@@ -1,4 +1,4 @@
-"""Verbs that wait at the same time, as one statement. A row that somebody has locked holds up itself alone."""
+"""Does verbs that wait at the same time as one statement. A row that another program has locked delays no other row."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,17 +22,17 @@ _LOCKED_IN_A_ROW = 2
 
 @define(eq=False)
 class _Asked(Generic[_In, _How, _T]):
-    """What is asked of one login."""
+    """One call, about one login."""
 
     login_id: str
     it: _In
     how: _How
     future: "asyncio.Future[_T]"
-    """What its caller waits for."""
+    """The result, for its caller."""
     end: "asyncio.Future[None] | None" = None
-    """Where it was begun: done once it is over, also for a caller who is gone."""
+    """Set when the call is begun, and done when it is over, also where its caller was cancelled."""
     until: float = 0.0
-    """How long a lock of somebody else's is waited for."""
+    """Until when a lock of another program is waited for, on the loop's clock."""
 
 
 _Work = Callable[[Any, Sequence[_In], _How], Coroutine[Any, Any, Sequence[_T]]]
@@ -42,9 +42,9 @@ _PassingWork = Callable[[Any, Sequence[_In], _How], Coroutine[Any, Any, "Sequenc
 class Group(Generic[_In, _How, _T]):
     """Calls of one verb: those that wait at the same time are one statement and one commit.
 
-    While one statement is under way the next one gathers, so that a lonely call waits for nobody. `passing` is `work`
-    that passes over rows which are locked, and gives None for them. Those are put aside, and asked for again and again
-    beside the others, without a connection in between.
+    While one statement is under way the next one gathers, so that a single call does not wait for others. `passing` is
+    `work` that passes over locked rows and gives None for them. Those are put aside and tried again beside the others;
+    they hold no connection in between.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Group(Generic[_In, _How, _T]):
         self._passing = passing
         self._waiting: list[_Asked[_In, _How, _T]] = []
         self._aside: dict[str, _Asked[_In, _How, _T]] = {}
-        """What waits for a lock of somebody else's, by login."""
+        """Calls that wait for a lock of another program, by login."""
         self._again_at = self._pauses = 0.0
-        """When that is asked for again, and how long it was waited before."""
+        """When those are tried again, and how long the last pause was."""
         self._more: asyncio.Future[None] | None = None
-        """Done when something is asked for in a pause."""
+        """Done when a call comes during a pause."""
         self._running = False
 
     async def ask(self, login_id: str, it: _In, how: _How) -> _T:
-        """What comes of `it`. What is asked for in different ways is not in one statement."""
+        """The result for `it`. Calls with different `how` are not in one statement."""
         if login_id in self._jobs.orphans:
             await self._jobs.settled(login_id)
         asked: _Asked[_In, _How, _T] = _Asked(login_id, it, how, self._jobs.future())
@@ -97,16 +97,16 @@ class Group(Generic[_In, _How, _T]):
             self._running = False
 
     async def _pause(self) -> None:
-        """Until something else is asked for, or until it is time for what was put aside."""
+        """Wait until another call comes, or until it is time for those that were put aside."""
         loop = asyncio.get_running_loop()
         self._more = loop.create_future()
         await asyncio.wait((self._more,), timeout=self._again_at - loop.time())
         self._more = None
 
     def _next(self) -> "list[_Asked[_In, _How, _T]]":
-        """In the order of their ids, so that two groups that meet do not lock up; no two for one login.
+        """The calls of the next statement, in the order of their ids, so that two groups that meet do not deadlock.
 
-        What is asked of a login is done in the order in which it was asked.
+        No two are about one login: calls about a login are done in the order in which they came.
         """
         chosen: dict[str, _Asked[_In, _How, _T]] = {}
         left = []
@@ -115,7 +115,7 @@ class Group(Generic[_In, _How, _T]):
         for asked in self._waiting:
             login_id = asked.login_id
             if asked.future.done():
-                continue  # its caller was cancelled before it was begun
+                continue  # the caller was cancelled before the call was begun
             if login_id in chosen or login_id in passed or (chosen and asked.how != first) or len(chosen) == _MOST:
                 left.append(asked)
                 passed.add(login_id)
@@ -129,7 +129,7 @@ class Group(Generic[_In, _How, _T]):
     async def _tell(
         self, asked: "Sequence[_Asked[_In, _How, _T]]", work: "_PassingWork[_In, _How, _T]"
     ) -> BaseException | None:
-        """Answer them all, or put them aside; gives what went wrong with all of them."""
+        """Answer all of `asked`, or put them aside. Gives the error, where one hit all of them."""
         self._mark(asked)
         error = await self._tried(asked, work)
         if error is not None and is_locked(error) and self._passing is not None and work is not self._passing:
@@ -183,10 +183,10 @@ class Group(Generic[_In, _How, _T]):
         if one.end is not None and not one.end.done():
             one.end.set_result(None)
 
-    # Rows that somebody else has locked.
+    # Rows that another program has locked.
 
     def _put_aside(self, one: "_Asked[_In, _How, _T]") -> None:
-        """It is waited for as long as for an answer, and what is asked of the same login waits behind it."""
+        """Try it again for as long as an answer may take. Later calls about the same login wait behind it."""
         if asyncio.get_running_loop().time() >= one.until:
             self._jobs.failed(one.future, locked(self._jobs.shown))
             self._over(one)
@@ -196,7 +196,7 @@ class Group(Generic[_In, _How, _T]):
         self._aside[one.login_id] = one
 
     async def _ask_again(self) -> None:
-        """For what was put aside: rows that are locked still are passed over."""
+        """Try the calls that were put aside. Rows that are still locked are passed over."""
         asked = [self._aside[login_id] for login_id in sorted(self._aside)]
         for how in dict.fromkeys(one.how for one in asked):
             these = [one for one in asked if one.how == how]

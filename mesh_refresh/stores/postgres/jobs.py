@@ -1,4 +1,4 @@
-"""What the store was asked for is done to its end, whatever becomes of the caller."""
+"""Runs the store's verbs to their end, also where the caller is cancelled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class VerbRunner:
-    """Tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
+    """Runs verbs in tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
 
     def __init__(self, links: ConnectionPool, shown: str) -> None:
         self._links = links
@@ -22,22 +22,22 @@ class VerbRunner:
         """How long an answer may take, in seconds."""
         self._tasks: set[ForeignTask] = set()
         self.orphans: dict[Hashable, set[asyncio.Future[None]]] = {}
-        """What cancelled callers asked for, and is under way: by the login, or what else is written."""
+        """Writes of cancelled callers that are under way, by their keys."""
         self.closed = False
 
     async def write(self, key: Hashable, work: Work[_T]) -> _T:
-        """What `work` gives, which writes `key`. Raises what the store's verbs raise.
+        """The result of `work`, which writes `key`. Raises what the store's verbs raise.
 
-        It is done to its end, whatever becomes of its caller; what is written of the same key later waits for that.
+        It is done to its end, also where the caller is cancelled. Later writes of the same key wait for that.
         """
         return await self.whole(lambda: self._links.run(work), key)
 
     async def do(self, work: Work[_T]) -> _T:
-        """The same for what is no one's in particular: nobody waits for it but its caller."""
+        """The same without a key: only the caller waits for it."""
         return await self.whole(lambda: self._links.run(work))
 
     async def whole(self, story: Callable[[], Awaitable[_T]], key: Hashable = None) -> _T:
-        """The same for what is done in several steps, each of them by `run`."""
+        """The same for several steps, each of them by `run`."""
         await self.settled(key)
         future: asyncio.Future[_T] = self.future()
         end = self.future()
@@ -49,9 +49,9 @@ class VerbRunner:
             raise
 
     async def look(self, work: Work[_T], *, long: bool = False) -> _T:
-        """What `work` reads. Where its caller is cancelled, the server is told to leave it.
+        """The result of `work`, which reads. Where the caller is cancelled, the server cancels the statement.
 
-        What is `long` leaves half of the connections to others.
+        Work that is `long` leaves half of the connections to others.
         """
         future: asyncio.Future[_T] = self.future()
         end = self.future()
@@ -64,15 +64,15 @@ class VerbRunner:
             raise
 
     async def settled(self, key: Hashable) -> None:
-        """Until what a cancelled caller wrote of `key` is done: what comes after sees it, or finds it not done.
+        """Wait until the writes of `key` by cancelled callers are done, so that later verbs see them done or not done.
 
-        Nothing else is ordered: other keys, claims and readers wait for nobody.
+        Nothing else is ordered: other keys, claims and readers do not wait.
         """
         while pending := self.orphans.get(key):
             await asyncio.wait(set(pending))
 
     def orphan(self, key: Hashable, end: "asyncio.Future[None] | None") -> None:
-        """A caller was cancelled, and what they wrote of `key` is under way until `end`."""
+        """A caller was cancelled whose write of `key` is under way until `end`."""
         if key is None or end is None or end.done():
             return
         self.orphans.setdefault(key, set()).add(end)
@@ -86,33 +86,33 @@ class VerbRunner:
         end.add_done_callback(over)
 
     async def run(self, work: Work[_T], *, patient: bool = True) -> _T:
-        """What `work` gives, for a task of these. Unless `patient`, a lock is not waited for long."""
+        """The result of `work`, for a task of this class. Unless `patient`, it does not wait long for a lock."""
         return await self._links.run(work, patient=patient)
 
     async def leave(self) -> None:
-        """What is to be done once the callers were told."""
+        """Work that is left for after the callers were told."""
         await self._links.leave()
 
     def future(self) -> "asyncio.Future[Any]":
-        """For what a caller waits for. Raises `StoreUnavailable` where it is too late."""
+        """A future for a caller to wait for. Raises `StoreUnavailable` once the store is closed."""
         if self.closed:
             raise closed(self.shown)
         return asyncio.get_running_loop().create_future()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
-        """Run it to its end; what is given back breaks it off."""
+        """Run `coroutine` to its end. Gives a function that breaks it off."""
         task = ForeignTask(coroutine, loop=asyncio.get_running_loop(), name="mesh_refresh store")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task.end
 
     def failed(self, future: "asyncio.Future[Any]", error: BaseException) -> None:
-        """Tell a caller who still waits."""
+        """Give `error` to the caller, where it still waits."""
         if not future.done():
             future.set_exception(failure(error, self.shown))
 
     async def aclose(self) -> None:
-        """Until all that was asked for is done."""
+        """Wait until every verb that was called is done, and close the connections."""
         self.closed = True
         while self._tasks:
             await asyncio.wait(set(self._tasks))
@@ -133,6 +133,6 @@ class VerbRunner:
 
 
 def give(future: "asyncio.Future[_T]", result: _T) -> None:
-    """To a caller who still waits."""
+    """Give `result` to the caller, where it still waits."""
     if not future.done():
         future.set_result(result)

@@ -31,5 +31,5 @@ def migrations() -> dict[int, str]:
 
 
 def quoted(name: str) -> str:
-    """`name` as an identifier, whatever is in it."""
+    """`name` as an identifier; it may hold any characters."""
     return '"' + name.replace('"', '""') + '"'

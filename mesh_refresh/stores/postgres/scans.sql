@@ -30,6 +30,11 @@ WHERE string_to_array(each_set.states, '+') && {states}::text[]
 ORDER BY found.login_id
 LIMIT $1;
 
+-- name: key_usage
+SELECT substring(sealed FROM 1 FOR $1) AS head, count(*) FROM {schema}.login GROUP BY head
+UNION ALL
+SELECT substring(sealed FROM 1 FOR $1) AS head, count(*) FROM {schema}.notice GROUP BY head;
+
 -- name: counts
 SELECT
     broker,

@@ -1,6 +1,8 @@
-"""A fleet in PostgreSQL, which coordinates the workers of many machines."""
+"""PostgresStore: a fleet in PostgreSQL, which coordinates the workers of many machines."""
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -9,12 +11,13 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_row, check_text, check_time
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.postgres import claiming, scanning
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
 from mesh_refresh.stores.postgres.connection.listener import NotificationListener, channel_of
-from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
+from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, in_transaction
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import VerbRunner
@@ -33,6 +36,8 @@ from mesh_refresh.stores.store import Store
 _log = logging.getLogger("mesh_refresh.stores")
 
 _NONE = timedelta()
+_LONG = 3600
+"""Seconds for what reads a whole table."""
 
 
 _How = tuple[str | None, timedelta]
@@ -91,7 +96,7 @@ class PostgresStore(Store):
         logins into so many when it is made, and is refused where it is there with others. `connections` are the most
         that are opened, beside one that listens. `timeout` is how long a connection or an answer may take.
         `transaction_pooling` (or, in the URL, ``?transaction_pooling=yes``) is for a proxy that gives each transaction
-        another connection, such as PgBouncer: nothing is prepared, and nobody listens.
+        another connection, such as PgBouncer: then no statement is prepared, and no notification is heard.
 
         Opening raises `WrongKey` where the store was written with a key that `cipher` has not, `StoreUnavailable` where
         the server cannot be reached, `StoreRefused` where it refuses the login, is too old, or has no tables, and
@@ -145,6 +150,14 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._inserts.ask(row.login_id, (row, tuple(notices)), None)
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """See `Store`. What waits at the same time is one statement."""
+        ends = await asyncio.gather(*map(self.insert, rows), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return [end is True for end in ends]
+
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
@@ -168,19 +181,19 @@ class PostgresStore(Store):
         self._open_jobs()
         return await self._swaps.ask(row.login_id, (row, tuple(notices)), (owner, hold))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        check_time(demand.now, demand.wall)
-        if demand.limit <= 0:
+        check_text(request.owner)
+        check_time(request.now, request.wall)
+        if request.limit <= 0:
             return []
-        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(demand.now)
+        jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(request.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], demand, since))
-            left = claiming.rest(demand, rows)
+            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], request, since))
+            left = claiming.rest(request, rows)
             self._floors.claimed(rows, left)
-            if len(rows) >= demand.limit:
+            if len(rows) >= request.limit:
                 return rows
             try:
                 return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
@@ -211,13 +224,12 @@ class PostgresStore(Store):
         sql, name = self._sql, written(login_id)
 
         async def work(connection: Any) -> bool:
-            async with connection.transaction():
-                # First the login: who writes notices has its row locked, and has committed them then.
-                is_gone = await connection.fetchval(sql["delete"], name) is not None
-                await connection.execute(sql["forget_notices"], name)
+            # First the login: a swap that writes notices has its row locked until they are committed.
+            is_gone = await connection.fetchval(sql["delete"], name) is not None
+            await connection.execute(sql["forget_notices"], name)
             return is_gone
 
-        return await self._open_jobs().write(login_id, work)
+        return await self._open_jobs().write(login_id, lambda connection: in_transaction(connection, work))
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -232,11 +244,19 @@ class PostgresStore(Store):
         """See `Store`. It reads the whole table, for as long as that takes."""
         check_time(now)
         sql = self._sql["counts"]
-        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=3600), long=True)
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=_LONG), long=True)
         return [
             Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
             for broker, states, logins, expired, due, earliest, leased in found
         ]
+
+    async def key_usage(self) -> dict[str, int]:
+        """See `Store`. It reads both tables from end to end."""
+        sql, usage = self._sql["key_usage"], Counter[str]()
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, KEY_PREFIX, timeout=_LONG), long=True)
+        for head, number in found:
+            usage[key_id_of(head)] += number
+        return dict(usage)
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
@@ -268,7 +288,7 @@ class PostgresStore(Store):
         await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
-        """See `Store`. Behind a transaction-pooling proxy nobody can listen."""
+        """See `Store`. Behind a transaction-pooling proxy no notification can be heard."""
         self._open_jobs()
         if self._ears is None:
             return super().watch(wake)
@@ -280,10 +300,10 @@ class PostgresStore(Store):
         return self._ears.add(heard)
 
     async def reseal(self) -> Resealed:
-        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
+        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
 
-        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then the new one before the old.
+        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then put the new one before the old.
         """
         done = await reseal(self)
         sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
@@ -362,7 +382,7 @@ class PostgresStore(Store):
         return [row.login_id in done for row in rows]
 
     async def _swap_free(self, connection: Any, items: Sequence[_Write], how: _How) -> list[bool | None]:
-        """The same, with None for rows that somebody else has locked."""
+        """The same, with None for rows that another program has locked."""
         rows, told = [row for row, _ in items], _told(items)
         sql = self._sql["swap_free_told" if told else "swap_free"]
         found = await connection.fetch(sql, *_swapped(rows, how), *told)
@@ -372,12 +392,12 @@ class PostgresStore(Store):
         return [ends.get(row.login_id, False) for row in rows]
 
     def _wake_for(self, rows: Sequence[Row], done: set[str], how: _How) -> None:
-        """Who gave a lease back looks for itself what is due."""
+        """Wake keepers for rows that became due. A caller that gave a lease back looks for itself."""
         if how[0] is None and any(row.login_id in done and _is_due(row) for row in rows):
             self._wake()
 
     def _wake(self) -> None:
-        """Tell the keepers that listen, in this process too. Nobody waits for that, and once will do for many."""
+        """Wake the keepers that listen, in this process too. No caller waits for that, and one wake stands for many."""
         if self._jobs is not None and not self._waking:
             self._waking = True
             self._jobs.start(self._tell(self._jobs))
@@ -409,7 +429,7 @@ def _swapped(rows: Sequence[Row], how: _How) -> tuple[Any, ...]:
 
 
 def _told(items: Sequence[_Write]) -> tuple[list[Any], ...]:
-    """The parameters of the notices; none where there are none, as nearly always."""
+    """The parameters for the notices; empty where there are none, as nearly always."""
     found = [notice for _, notices in items for notice in notices]
     return notice_columns(found) if found else ()
 

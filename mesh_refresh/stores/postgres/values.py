@@ -1,4 +1,4 @@
-"""A row as PostgreSQL's values, and back."""
+"""Turns rows into PostgreSQL's values, and back."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.states import states_of, text_of
 
 _LONGEST = timedelta(days=365_000)
-"""PostgreSQL's times end, later than anybody's lease."""
+"""PostgreSQL's times end after this; no lease is so long."""
 
 # PostgreSQL's text cannot hold the character zero. It and the next one are written as two characters each, in a way
 # that two texts compare as they did.

@@ -1,4 +1,4 @@
-"""Claims: what is due is found along an index, broker by broker, whatever else there is."""
+"""Claims: due rows are found along an index, broker by broker, so that other rows cost nothing."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,26 +26,26 @@ Found = tuple[Any, ...]
 
 @frozen
 class Wanted:
-    """A demand whose times are numbers."""
+    """A claim request whose times are numbers."""
 
-    demand: ClaimRequest
+    request: ClaimRequest
     now: int
     ahead: int
 
 
 def claim(session: SqliteSession, wanted: Wanted) -> list[Row]:
     """See `Store.claim`."""
-    demand, at = wanted.demand, session.clock.now()
-    if demand.limit <= 0:
+    request, at = wanted.request, session.clock.now()
+    if request.limit <= 0:
         return []
     asked = {"at": at, "boot": session.clock.boot, "ahead": wanted.ahead}
     found: list[Found] = []
     for (broker,) in session.connection.execute(_SQL["brokers"], {"all": ALL_BROKERS}).fetchall():
-        if (limit := demand.limit_of(broker)) > 0:
+        if (limit := request.limit_of(broker)) > 0:
             due = _due(session, wanted, {**asked, "broker": broker, "limit": limit}, found)
-            found = sorted([*found, *due])[: demand.limit]
-    _lease(session, [it[1] for it in found], demand.owner, session.clock.lease(demand.lease, at))
-    return [row(it[2:-1], open_attempt=bool(it[-1])) for it in found]
+            found = sorted([*found, *due])[: request.limit]
+    _lease(session, [found_row[1] for found_row in found], request.owner, session.clock.lease(request.lease, at))
+    return [row(found_row[2:-1], open_attempt=bool(found_row[-1])) for found_row in found]
 
 
 def claim_one(
@@ -73,8 +73,8 @@ def release(session: SqliteSession, login_id: str, owner: str, hold: timedelta) 
 
 
 def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
-    """The rows of one broker that are due, the longest due first; no more than could be among the first of all."""
-    full = len(found) >= wanted.demand.limit
+    """The due rows of one broker, the longest due first. No more than may still be among the first of all brokers."""
+    full = len(found) >= wanted.request.limit
     latest = found[-1][0] if full else wanted.now
     limit = asked["limit"]
     asked["now"] = min(latest, wanted.now)

@@ -13,7 +13,7 @@ _log = logging.getLogger("mesh_refresh.stores")
 
 
 class Job:
-    """A verb that waits, and what came of it."""
+    """A verb that waits to be done, and its result."""
 
     __slots__ = ("error", "future", "result", "verb", "writes")
 
@@ -40,7 +40,7 @@ def do(session: SqliteSession, jobs: Sequence[Job]) -> bool:
         return False
     try:
         if not _together(session, jobs):
-            # One met another revision, or changes its states: seldom enough to do them all again, each by itself.
+            # A swap met another revision, or changes broker or states. That is rare: do all of them again, one by one.
             session.rollback()
             session.begin()
             for job in jobs:
@@ -56,7 +56,10 @@ def do(session: SqliteSession, jobs: Sequence[Job]) -> bool:
 
 
 def _together(session: SqliteSession, jobs: Sequence[Job]) -> bool:
-    """Do `jobs`, swaps that follow one another as one. False where those cannot be: undo everything then."""
+    """Do `jobs`, with swaps that follow one another as one statement.
+
+    False where that is not possible for some of them: then everything is to be undone.
+    """
     for _, run in groupby(jobs, lambda job: isinstance(job.verb, Swap)):
         alike = list(run)
         swaps = [job.verb for job in alike if isinstance(job.verb, Swap)]
@@ -80,7 +83,7 @@ def _read(session: SqliteSession, jobs: Sequence[Job]) -> None:
 
 
 def _refuse(session: SqliteSession, jobs: Sequence[Job], error: Exception) -> None:
-    """Writes fail where nobody can write; reads go on."""
+    """The write lock cannot be had: writes fail with `error`, reads are done."""
     for job in jobs:
         if job.writes:
             job.error = session.failure(error)
@@ -88,11 +91,11 @@ def _refuse(session: SqliteSession, jobs: Sequence[Job], error: Exception) -> No
 
 
 def _apart(session: SqliteSession, jobs: Sequence[Job]) -> None:
-    """One of them failed, and SQLite may have undone them all: each by itself, so that one harms no other."""
+    """One of `jobs` failed, and SQLite may have undone all of them: do each by itself, so that one harms no other."""
     _log.debug("One of %d writes in a transaction failed; each is done by itself.", len(jobs))
     for number, job in enumerate(jobs):
         if not do(session, [job]):
-            # Nor would the next one: each would wait for the lock as long.
+            # The next one would wait for the lock as long, and fail too.
             _refuse_like(session, job, jobs[number + 1 :])
             return
 

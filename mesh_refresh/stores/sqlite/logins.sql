@@ -1,8 +1,15 @@
 -- name: insert
 -- One that is there already is left alone.
 INSERT INTO login (login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed)
-VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)
+VALUES {rows}
 ON CONFLICT (login_id) DO NOTHING;
+
+-- name: taken
+-- Whether one of these is there.
+SELECT 1
+FROM login
+WHERE login_id IN ({ids})
+LIMIT 1;
 
 -- name: read
 SELECT login_id, broker, states, due_at, expires_at, changed_at, epoch, revision, attempt, sealed

@@ -1,4 +1,4 @@
-"""Brings a file to the schema of this version, or says why it cannot be."""
+"""Brings a file to the schema of this version, or says why that cannot be done."""
 
 import sqlite3
 import time
@@ -18,7 +18,7 @@ def migrate(connection: sqlite3.Connection, path: str, patience: timedelta) -> N
     """Make the tables, or change them to the newest version, in one transaction. Another process may do so too."""
     steps = migrations()
     newest = max(steps)
-    # Before anything is changed: what is not ours stays as it is.
+    # Before anything is changed: a file of another program stays as it is.
     connection.execute("BEGIN")
     try:
         _check(connection, path, newest)
@@ -41,7 +41,7 @@ def migrate(connection: sqlite3.Connection, path: str, patience: timedelta) -> N
 
 
 def _check(connection: sqlite3.Connection, path: str, newest: int) -> int:
-    """The version of the file. Raises `StoreDamaged` for one that is not for us."""
+    """The version of the file. Raises `StoreDamaged` for another program's file, and for a newer version."""
     (ours,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -72,7 +72,7 @@ def _keep_a_log(connection: sqlite3.Connection, path: str, patience: timedelta) 
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One by one: `executescript` would commit first."""
+    """The statements of `script`, one by one: `executescript` would commit first."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -17,16 +17,16 @@ def migrations() -> dict[int, str]:
     return sql.migrations(_PACKAGE)
 
 
-# Every statement hands Python's lock over and back, and while the event loop is busy that costs both threads more than
-# SQLite's own work does: what can be done to many rows is done by one statement. There is one for each power of two, so
-# that few are compiled; the places that are left over are filled with NULL, which no row equals.
+# Every statement hands Python's lock over and back. While the event loop is busy, that costs both threads more than
+# SQLite's own work does. So one statement changes many rows. There is one for each power of two, so that few are
+# compiled; places that are left over are filled with NULL, which no row equals.
 
 MOST = 128
 """Rows for one statement."""
 
 
 def for_each_size(statement: Callable[[int], str]) -> dict[int, str]:
-    """The `statement` for so many rows, by each size that there is."""
+    """`statement`, made for each size that there is."""
     return {size: statement(size) for size in (1 << power for power in range(MOST.bit_length()))}
 
 

@@ -1,5 +1,6 @@
-"""Pages and counts, on a connection of their own: a long one holds up no write."""
+"""Pages and counts. They have a connection of their own, so that a long one delays no write."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import merge
@@ -8,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from mesh_refresh.stores.checks import check_text
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
@@ -16,14 +18,14 @@ from mesh_refresh.stores.states import states_of, text_of
 
 _SQL = queries("scans.sql")
 _FEW = 5_000
-"""Changes that are put in order; where there were more, enough of them are met in the order of the ids."""
+"""So many changes are sorted by id. Where there are more, walking along the ids soon meets enough of them."""
 _STRETCH = 20_000
 
 Asked = dict[str, Any]
 
 
 def asked_for(page: Page) -> Asked:
-    """A page as parameters. Raises `InvalidRequest` for what is no text or no time."""
+    """A page as parameters. Raises `InvalidRequest` for text or a time that no store can keep."""
     check_text(page.after, page.broker)
     text_of(page.states or frozenset())
     return {
@@ -61,6 +63,14 @@ def counts(session: SqliteSession, now: datetime) -> list[Count]:
     return list(found.values())
 
 
+def key_usage(session: SqliteSession) -> dict[str, int]:
+    """See `Store.key_usage`."""
+    found: Counter[str] = Counter()
+    for head, number in session.connection.execute(_SQL["key_usage"], {"prefix": KEY_PREFIX}):
+        found[key_id_of(head or b"")] += number  # SQLite gives NULL for the beginning of an empty value
+    return dict(found)
+
+
 def _count(values: tuple[Any, ...]) -> Count:
     broker, states, logins, expired, due, earliest, leased = values
     return Count(broker, states_of(states), logins, expired, due, perhaps_moment(earliest), leased)
@@ -83,7 +93,7 @@ def _rows(session: SqliteSession, query: str, asked: Asked) -> Iterator[Row]:
 
 
 def _with_few_changes(session: SqliteSession, asked: Asked) -> list[str] | None:
-    """The brokers to look at, or None where so much was changed that a walk along the ids is shorter."""
+    """The brokers with changes, or None where so much was changed that a walk along the ids is shorter."""
     found, left = [], _FEW
     for broker in _brokers(session, asked["broker"]):
         (changes,) = session.connection.execute(

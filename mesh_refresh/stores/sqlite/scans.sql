@@ -65,6 +65,11 @@ WITH RECURSIVE found (states) AS (
 )
 SELECT states FROM found WHERE states IS NOT NULL;
 
+-- name: key_usage
+SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM login GROUP BY head
+UNION ALL
+SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM notice GROUP BY head;
+
 -- name: last
 SELECT max(id)
 FROM login;

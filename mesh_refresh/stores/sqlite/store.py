@@ -1,9 +1,10 @@
-"""A fleet in one file: the store that a service begins with."""
+"""SqliteStore: a fleet in one file, the store that a service begins with."""
 
 import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from mesh_refresh.clock import Clock
@@ -27,6 +28,8 @@ from mesh_refresh.stores.store import Store
 T = TypeVar("T")
 
 _BUSY = timedelta(seconds=5)
+_AT_ONCE = 1_024
+"""Rows of one `insert_many` in one transaction: more would hold up what else is written."""
 
 
 class SqliteStore(Store):
@@ -36,7 +39,7 @@ class SqliteStore(Store):
 
     A verb returns when what it wrote is on the disk; verbs that wait at the same time share one transaction. The file
     must lie on a local disk, and has ``-wal`` and ``-shm`` files beside it that belong to it: move or back it up only
-    when nobody has it open, or with SQLite's own tools. Use one store from one event loop at a time.
+    while no process has it open, or with SQLite's own tools. Use one store from one event loop at a time.
     """
 
     cancellation_safe = True
@@ -104,6 +107,14 @@ class SqliteStore(Store):
         times, told = verbs.checked(row), _as_kept(row, notices)
         return await self._write(lambda session: verbs.insert(session, row, times, told))
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        """See `Store`."""
+        given = [(row, verbs.checked(row)) for row in rows]
+        found: list[bool] = []
+        for start in range(0, len(given), _AT_ONCE):
+            found += await self._write(partial(verbs.insert_many, given=given[start : start + _AT_ONCE]))
+        return found
+
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
@@ -122,10 +133,10 @@ class SqliteStore(Store):
         check_text(owner)
         return await self._write(Swap(row, times, owner, hold, told))
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
-        check_text(demand.owner)
-        wanted = claiming.Wanted(demand, microseconds(demand.now), microseconds(demand.ahead))
+        check_text(request.owner)
+        wanted = claiming.Wanted(request, microseconds(request.now), microseconds(request.ahead))
         return await self._write(lambda session: claiming.claim(session, wanted))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
@@ -153,6 +164,10 @@ class SqliteStore(Store):
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
 
+    async def key_usage(self) -> dict[str, int]:
+        """See `Store`."""
+        return await self._scan(scanning.key_usage)
+
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
     ) -> None:
@@ -177,10 +192,10 @@ class SqliteStore(Store):
         await self._thread().run(verbs.ping, writes=False)
 
     async def reseal(self) -> Resealed:
-        """Seal every row anew with the cipher's first key, while the store is in use; gives how many there were.
+        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
 
-        Afterwards the store opens with that key alone. A row that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then the new one before the old.
+        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
+        is. Give every process both keys first, and only then put the new one before the old.
         """
         cipher, store_id = self.cipher, self.store_id
         done = await reseal(self)
@@ -228,7 +243,7 @@ class SqliteStore(Store):
 
     def _new_thread(self, session: SqliteSession, name: str) -> SessionThread:
         thread = SessionThread(session, name)
-        # Runs when the store is forgotten, and when the process ends without having closed it.
+        # Runs when the store is garbage-collected, and when the process ends without having closed it.
         weakref.finalize(self, thread.end)
         return thread
 
@@ -239,7 +254,7 @@ def _as_kept(row: Row, notices: Sequence[NoticeRow]) -> Notices:
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:
-    """ConnectionPool followed: SQLite names the files beside it after what they lead to."""
+    """The path with links followed: SQLite names the files beside the store after the file that a link leads to."""
     found = os.fspath(path)
     if not isinstance(found, str) or not found or "\0" in found:
         raise InvalidRequest("The path of a store must be a non-empty string, or a Path.")

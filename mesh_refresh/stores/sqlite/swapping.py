@@ -1,4 +1,4 @@
-"""Swaps: those of a group that are asked for one after the other are written by one statement."""
+"""Swaps. Those that follow one another in a group are written by one statement."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from mesh_refresh.stores.sqlite.verbs import write_notices
 from mesh_refresh.stores.states import text_of
 
 _SQL = queries("swaps.sql")
-_NOBODY = (None, None, None)
+_FREE = (None, None, None)
 
 _WIDTH = 13
 _MANY = for_each_size(lambda size: _SQL["swap_many"].format(rows=", ".join([f"({', '.join('?' * _WIDTH)})"] * size)))
@@ -27,7 +27,7 @@ CAN_DO_MANY = sqlite3.sqlite_version_info >= (3, 33)
 
 @frozen
 class Swap:
-    """One swap; called, it is done by itself. See `Store.swap`."""
+    """One swap. Calling it does it by itself. See `Store.swap`."""
 
     row: Row
     times: Times
@@ -50,9 +50,9 @@ class Swap:
         return True
 
     def kept(self, clock: LeaseClock) -> tuple[Any, ...]:
-        """What stays of the lease: a hold, or nothing."""
+        """The columns of a lease that is given back: a hold, or nothing."""
         if self.hold <= timedelta():
-            return _NOBODY
+            return _FREE
         held = clock.lease(self.hold, clock.now())
         return held.boot, held.since, held.until
 

@@ -1,4 +1,4 @@
-"""A row as SQLite's values, and back."""
+"""Turns rows and notices into SQLite's values, and back."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,6 +1,8 @@
-"""The store's verbs on one row, each within a transaction that somebody else begins and commits."""
+"""The store's verbs on rows. Their caller begins and commits the transaction."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
@@ -8,28 +10,50 @@ from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
 from mesh_refresh.stores.row import BrokerPause, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
-from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.queries import MOST, queries
 from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, moment, perhaps_microseconds, row
 from mesh_refresh.stores.states import text_of
 
 _SQL = queries("logins.sql")
 _READ = _SQL["read"]
+_PLACES = "(?, ?, ?, ?, ?, ?, ?, 1, 0, ?)"
+_INSERT = _SQL["insert"].format(rows=_PLACES)
+_INSERT_MOST = _SQL["insert"].format(rows=", ".join([_PLACES] * MOST))
+_TAKEN = _SQL["taken"].format(ids=", ".join("?" * MOST))
 
 
 def checked(it: Row) -> Times:
-    """Its times as they are kept. Raises `InvalidRequest` for a row that cannot be."""
+    """The times of a row as they are kept. Raises `InvalidRequest` for a row that cannot be kept."""
     check_row(it)
     text_of(it.states)
     return perhaps_microseconds(it.due_at), perhaps_microseconds(it.expires_at), microseconds(it.changed_at)
 
 
+def _values(it: Row, times: Times) -> tuple[Any, ...]:
+    """The columns of a new row."""
+    return it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed)
+
+
 def insert(session: SqliteSession, it: Row, times: Times, notices: Notices = ()) -> bool:
     """See `Store.insert`."""
-    values = (it.login_id, it.broker, text_of(it.states), *times, it.epoch, MaskedBytes(it.sealed))
-    is_new = session.connection.execute(_SQL["insert"], values).rowcount == 1
+    is_new = session.connection.execute(_INSERT, _values(it, times)).rowcount == 1
     if is_new:
         write_notices(session, notices)
     return is_new
+
+
+def insert_many(session: SqliteSession, given: Sequence[tuple[Row, Times]]) -> list[bool]:
+    """See `Store.insert_many`. Rows that are all new, as they nearly always are, take one statement for `MOST`."""
+    found: list[bool] = []
+    for start in range(0, len(given), MOST):
+        some = given[start : start + MOST]
+        ids = [row.login_id for row, _ in some]
+        if len(set(ids)) < MOST or session.connection.execute(_TAKEN, ids).fetchone():
+            found += [insert(session, row, times) for row, times in some]
+        else:
+            session.connection.execute(_INSERT_MOST, [value for row, times in some for value in _values(row, times)])
+            found += [True] * MOST
+    return found
 
 
 def read(session: SqliteSession, login_id: str) -> Row | None:
@@ -77,7 +101,10 @@ def write_notices(session: SqliteSession, notices: Notices) -> int:
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:
-    """The store's id. Raises `WrongKey` where it was written with another key. The first who comes writes both down."""
+    """The store's id, which the first process to open the store draws and writes down in the key check.
+
+    Raises `WrongKey` where the store was written with another key.
+    """
     found = session.connection.execute(_SQL["seal"]).fetchone()
     if found is not None:
         return check(cipher, found[0])
@@ -86,5 +113,5 @@ def check_key(session: SqliteSession, cipher: Sealing) -> str:
 
 
 def put_key_check(session: SqliteSession, cipher: Sealing, store_id: str) -> None:
-    """From now on, a key that opens this is a key of this store."""
+    """Write the key check anew: from now on the store opens with the keys that open this."""
     session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))

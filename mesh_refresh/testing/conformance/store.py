@@ -186,7 +186,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             assert wrote.count(True) == 1
             assert await kept(store) == evolve(row, sealed=b"new %d" % wrote.index(True), revision=2)
 
-    async def test_what_fails_harms_nothing_beside_it(self) -> None:
+    async def test_a_verb_that_fails_harms_none_beside_it(self) -> None:
         """Of verbs that come at once, those that give False, None or Busy leave the others whole."""
         async with self.opened() as store:
             await fill(store, *(a_row(str(number)) for number in range(10)))
@@ -226,7 +226,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
             for row in rows:
                 found = await kept(store, row.login_id)
                 assert found in (row, evolve(row, sealed=b"new", states=NEW, revision=row.revision + 1))
-                again = await store.claim_one(row.login_id, "somebody", LEASE)
+                again = await store.claim_one(row.login_id, "other", LEASE)
                 assert isinstance(again, Busy) == (found == row), "the lease was given back without the row"
 
     async def test_a_cancelled_insert_is_whole_or_nothing(self) -> None:
@@ -243,7 +243,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
                 await store.delete(row.login_id)
                 assert await store.insert(row) is True
 
-    async def test_closing_does_first_what_was_asked_for(self) -> None:
+    async def test_closing_finishes_the_verbs_before_it(self) -> None:
         """New rows, changes of rows, leases and deletions; and closing twice is as once."""
         store = await self.make_store()
         async with await self.another(store) as other:

@@ -1,4 +1,4 @@
-"""What every store must do with claims: what is due, the longest due first, within limits, starving nobody."""
+"""What every store must do with claims: what is due, the longest due first, within limits, and no broker starved."""
 
 from collections import Counter
 from datetime import timedelta
@@ -14,7 +14,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     ODD_TEXTS,
     SECOND,
     StoreKit,
-    a_demand,
+    a_request,
     a_row,
     claimed,
     fill,
@@ -42,15 +42,15 @@ class ClaimCases(StoreKit):
         """Revision and attempt raised, all else as it was, the due time too."""
         async with self.opened() as store:
             await fill(store, a_row())
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row == a_row(revision=2, attempt=1)
             assert await kept(store) == row
             assert await store.swap(evolve(row, sealed=b"new"), owner="me") is True
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row == a_row(revision=4, attempt=2, sealed=b"new")
 
     async def test_the_longest_due_come_first(self) -> None:
-        """Whatever their brokers and the order in which they came."""
+        """Of all brokers together, and not in the order in which they came."""
         async with self.opened() as store:
             order = (3, 1, 4, 0, 5, 2)
             for late in order:
@@ -62,7 +62,7 @@ class ClaimCases(StoreKit):
     async def test_a_claim_takes_no_more_than_its_limit(self) -> None:
         """None at all for a limit of none; and nothing is claimed where nothing is."""
         async with self.opened() as store:
-            assert list(await store.claim(a_demand())) == []
+            assert list(await store.claim(a_request())) == []
             await fill(store, *(a_row(str(number)) for number in range(5)))
             assert await claimed(store, limit=0) == []
             assert len(await claimed(store, limit=3)) == 3
@@ -159,7 +159,7 @@ class ClaimCases(StoreKit):
             assert set(await store.paused()) == {"one"}
             assert sorted(await claimed(store)) == ["b", "c"]
 
-    async def test_what_was_changed_in_the_future_is_due(self) -> None:
+    async def test_a_row_changed_in_the_future_is_due(self) -> None:
         """The wall clock was put back since. At the tolerance's very moment it is not, and without a due time never."""
         later = NOW + timedelta(days=1)
         async with self.opened() as store:
@@ -170,7 +170,7 @@ class ClaimCases(StoreKit):
             assert await claimed(store) == []
 
     async def test_the_limit_holds_what_is_due_and_what_was_changed_in_the_future_together(self) -> None:
-        """Of however many brokers; what somebody has a lease of takes no place."""
+        """Over any number of brokers. A row under a lease takes no place."""
         later, ahead = NOW + timedelta(days=1), AHEAD + SECOND
         async with self.opened() as store:
             await fill(store, a_row("due", broker="one"))
@@ -221,4 +221,4 @@ class ClaimCases(StoreKit):
 
 async def brokers(store: Store, **changes: Any) -> Counter[str]:
     """How many rows of each broker a claim gives."""
-    return Counter(row.broker for row in await store.claim(a_demand(**changes)))
+    return Counter(row.broker for row in await store.claim(a_request(**changes)))

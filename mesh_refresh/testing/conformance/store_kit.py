@@ -35,7 +35,7 @@ ODD_TEXTS = (
     "NULL",
     "long" * 2_000,
 )
-"""Text that stores have been seen to change, to cut off or to confuse."""
+"""Texts that some stores change, cut off or confuse."""
 MANY = 1_500
 """Rows that stand before the one that is wanted: more than a store may look through in one step."""
 LARGEST = 17 << 20
@@ -79,8 +79,8 @@ def a_row(login_id: str = "a", **changes: Any) -> Row:
     return evolve(row, **changes)
 
 
-def a_demand(**changes: Any) -> ClaimRequest:
-    """A demand for everything that is due."""
+def a_request(**changes: Any) -> ClaimRequest:
+    """A claim request for everything that is due."""
     return evolve(ClaimRequest("me", LEASE, NOW, 1_000), **changes)
 
 
@@ -97,7 +97,7 @@ async def fill_at_once(store: Store, *rows: Row) -> None:
 
 async def claimed(store: Store, **changes: Any) -> list[str]:
     """The ids of what a claim gives, in order."""
-    return [row.login_id for row in await store.claim(a_demand(**changes))]
+    return [row.login_id for row in await store.claim(a_request(**changes))]
 
 
 async def take(

@@ -11,7 +11,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     NOW,
     SECOND,
     StoreKit,
-    a_demand,
+    a_request,
     a_row,
     busy,
     claimed,
@@ -24,18 +24,18 @@ from mesh_refresh.testing.conformance.store_kit import (
 class LeaseCases(StoreKit):
     """Tests of leases and holds."""
 
-    async def test_a_lease_keeps_everybody_off(self) -> None:
+    async def test_a_lease_keeps_every_owner_off(self) -> None:
         """Other owners, the same owner and other handles, by `claim` and by `claim_one`; it tells how long."""
         async with self.shared() as (store, other):
             await fill(store, a_row())
             await take(store)
             for handle in (store, other):
-                for owner in ("me", "somebody"):
+                for owner in ("me", "other"):
                     assert timedelta() < await busy(handle, owner=owner) <= LEASE
                     assert await claimed(handle, owner=owner) == []
 
     async def test_a_claim_leases_as_claim_one_does(self) -> None:
-        """For as long as the demand says."""
+        """For as long as the request says."""
         async with self.opened() as store:
             await fill(store, a_row())
             assert await claimed(store, lease=5 * SECOND) == ["a"]
@@ -44,7 +44,7 @@ class LeaseCases(StoreKit):
             assert await claimed(store) == ["a"]
 
     async def test_a_lease_ends_at_its_very_moment(self) -> None:
-        """A microsecond before, nobody gets the row; at the moment itself, `claim_one` does."""
+        """A microsecond before, no owner gets the row; at the moment itself, `claim_one` does."""
         async with self.shared() as (store, other):
             await fill(store, a_row())
             await take(store)
@@ -52,7 +52,7 @@ class LeaseCases(StoreKit):
             assert await busy(store) == MICROSECOND
             assert await busy(other) == MICROSECOND
             await self.pass_time(store, MICROSECOND)
-            row = await take(other, owner="somebody")
+            row = await take(other, owner="other")
             assert (row.revision, row.attempt, row.open_attempt) == (3, 2, True)
 
     async def test_a_claim_may_take_a_row_at_the_very_end_of_its_lease(self) -> None:
@@ -63,10 +63,10 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, LEASE - MICROSECOND)
             assert await claimed(store) == []
             await self.pass_time(store, MICROSECOND)
-            (row,) = await store.claim(demand_of("somebody"))
+            (row,) = await store.claim(request_of("other"))
             assert (row.revision, row.attempt, row.open_attempt) == (3, 2, True)
 
-    async def test_who_sends_nothing_leaves_no_open_attempt(self) -> None:
+    async def test_an_owner_that_sends_nothing_leaves_no_open_attempt(self) -> None:
         """It has a lease like others; where that runs out, the next owner is told of no attempt."""
         async with self.opened() as store:
             await fill(store, a_row("a"), a_row("b"))
@@ -78,23 +78,23 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, LEASE)
             row = await take(store, "a", owner="copy", sends=False)
             assert (row.attempt, row.open_attempt) == (2, False)
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert (row.login_id, row.attempt, row.open_attempt) == ("b", 2, False)
             assert await store.swap(await kept(store, "a"), owner="copy") is True
             assert (await take(store, "a")).open_attempt is False
 
-    async def test_who_sends_nothing_does_not_get_an_open_attempt(self) -> None:
-        """It stays open for the next who may send something, and the row stays as it was."""
+    async def test_an_owner_that_sends_nothing_gets_no_open_attempt(self) -> None:
+        """It stays open for the next owner that may send something, and the row stays as it was."""
         async with self.opened() as store:
             await fill(store, a_row())
             before = await take(store)
             await self.pass_time(store, LEASE + SECOND)
             assert await store.claim_one("a", "copy", LEASE, sends=False) == Busy(timedelta())
             assert await kept(store) == before
-            assert (await take(store, owner="somebody")).open_attempt is True
+            assert (await take(store, owner="other")).open_attempt is True
 
     async def test_a_lease_says_itself_whether_something_is_sent(self) -> None:
-        """Whatever its owner is called, and whatever the same owner did under another lease."""
+        """Neither the name of its owner decides, nor an earlier lease of the same owner."""
         async with self.opened() as store:
             await fill(store, a_row("a"), a_row("b"))
             for owner in ("~copy", "me"):
@@ -108,10 +108,10 @@ class LeaseCases(StoreKit):
                 assert await store.swap(await kept(store), owner=owner) is True
             assert await claimed(store, owner="~copy") == ["a", "b"]
             await self.pass_time(store, LEASE)
-            assert {row.open_attempt for row in await store.claim(a_demand())} == {True}
+            assert {row.open_attempt for row in await store.claim(a_request())} == {True}
 
     async def test_the_wall_clock_ends_no_lease(self) -> None:
-        """A demand from years ahead, or from before, frees nothing."""
+        """A claim request from years ahead, or from before, frees nothing."""
         async with self.opened() as store:
             await fill(store, a_row(due_at=NOW - timedelta(days=10_000)))
             await take(store)
@@ -123,11 +123,11 @@ class LeaseCases(StoreKit):
         async with self.opened() as store:
             await fill(store, a_row())
             assert await store.swap(await take(store), owner="me") is True
-            row = await take(store, owner="somebody")
+            row = await take(store, owner="other")
             assert (row.revision, row.attempt, row.open_attempt) == (4, 2, False)
 
     async def test_a_lease_can_be_given_back_with_a_hold(self) -> None:
-        """Nobody gets the row until the hold's very end; then no attempt is open."""
+        """No owner gets the row until the hold's very end; then no attempt is open."""
         async with self.opened() as store:
             await fill(store, a_row())
             assert await store.swap(await take(store), owner="me", hold=10 * SECOND) is True
@@ -135,7 +135,7 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, 10 * SECOND - MICROSECOND)
             assert await busy(store) == MICROSECOND
             await self.pass_time(store, MICROSECOND)
-            (row,) = await store.claim(demand_of("me"))
+            (row,) = await store.claim(request_of("me"))
             assert (row.attempt, row.open_attempt) == (2, False)
 
     async def test_a_hold_begins_when_the_lease_is_given_back(self) -> None:
@@ -175,22 +175,22 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, MICROSECOND)
             assert (await take(store)).open_attempt is False
 
-    async def test_somebody_elses_lease_stays_theirs(self) -> None:
+    async def test_the_lease_of_another_owner_stays(self) -> None:
         """The row is written; the lease is neither ended nor followed by a hold."""
         async with self.opened() as store:
             await fill(store, a_row())
-            row = await take(store, owner="somebody")
-            for owner in ("me", "", "Somebody", "somebody "):
+            row = await take(store, owner="other")
+            for owner in ("me", "", "Other", "other "):
                 row = evolve(row, sealed=owner.encode())
                 assert await store.swap(row, owner=owner, hold=3 * LEASE) is True
                 row = await kept(store)
                 assert row.sealed == owner.encode()
                 await busy(store)
-            assert await store.swap(row, owner="somebody") is True
+            assert await store.swap(row, owner="other") is True
             assert (await take(store)).open_attempt is False
 
-    async def test_who_comes_late_still_gives_back(self) -> None:
-        """A lease that ran out, and that nobody took, is given back with its hold: no attempt is open then."""
+    async def test_a_late_owner_still_gives_back(self) -> None:
+        """A lease that ran out, and was not taken since, is given back with its hold: then no attempt is open."""
         async with self.opened() as store:
             await fill(store, a_row())
             row = await take(store)
@@ -200,13 +200,13 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, SECOND)
             assert (await take(store)).open_attempt is False
 
-    async def test_who_comes_late_does_not_end_the_next_lease(self) -> None:
-        """The row that they knew is not the last one any more; and with the last one, the lease is not theirs."""
+    async def test_a_late_owner_does_not_end_the_next_lease(self) -> None:
+        """Its row is not the last revision any more; and with the last revision, the lease is not its own."""
         async with self.opened() as store:
             await fill(store, a_row())
             late = await take(store)
             await self.pass_time(store, LEASE)
-            await take(store, owner="somebody")
+            await take(store, owner="other")
             assert await store.swap(late, owner="me") is False
             assert await store.swap(await kept(store), owner="me") is True
             await busy(store)
@@ -221,9 +221,9 @@ class LeaseCases(StoreKit):
             await self.pass_time(store, 10 * SECOND - MICROSECOND)
             assert await busy(store) == MICROSECOND
             await self.pass_time(store, MICROSECOND)
-            again = await take(store, owner="somebody")
+            again = await take(store, owner="other")
             assert again == evolve(row, revision=row.revision + 1, attempt=2)
-            assert await store.release("a", "somebody", timedelta()) is True
+            assert await store.release("a", "other", timedelta()) is True
             assert await claimed(store) == ["a"]
 
     async def test_what_is_released_keeps_an_open_attempt_open(self) -> None:
@@ -239,7 +239,7 @@ class LeaseCases(StoreKit):
                 assert await busy(store) <= SECOND
                 await self.pass_time(store, SECOND)
                 assert await store.claim_one("a", "copy", LEASE, sends=False) == Busy(timedelta())
-            (row,) = await store.claim(a_demand())
+            (row,) = await store.claim(a_request())
             assert row.open_attempt is True
             assert await store.release("a", "me", timedelta()) is True
             assert await store.swap(await take(store), owner="me") is True
@@ -249,17 +249,17 @@ class LeaseCases(StoreKit):
             assert (await take(store)).open_attempt is False
 
     async def test_only_its_owner_releases_a_lease(self) -> None:
-        """Nobody else, nor who had it once; of a login that is not there nothing is."""
+        """No other owner, nor a former one; and no lease of a login that is not there."""
         async with self.opened() as store:
             await fill(store, a_row())
             assert await store.release("a", "me", timedelta()) is False
             assert await store.release("none", "me", timedelta()) is False
             await take(store)
-            for owner in ("", "Me", "somebody"):
+            for owner in ("", "Me", "other"):
                 assert await store.release("a", owner, timedelta()) is False
             await busy(store)
             await self.pass_time(store, LEASE)
-            await take(store, owner="somebody")
+            await take(store, owner="other")
             assert await store.release("a", "me", timedelta()) is False
             await busy(store)
 
@@ -299,6 +299,6 @@ class LeaseCases(StoreKit):
             assert await busy(store, "b") == SECOND
 
 
-def demand_of(owner: str) -> ClaimRequest:
-    """A demand for everything that is due."""
-    return a_demand(owner=owner)
+def request_of(owner: str) -> ClaimRequest:
+    """A claim request for everything that is due."""
+    return a_request(owner=owner)

@@ -131,7 +131,7 @@ class OutboxConformance(StoreKit):
                 assert await outbox.give_back("1", "me", now) is True
 
     async def test_one_notice_of_a_login_is_out_at_a_time(self) -> None:
-        """In the order in which they were written, whatever their due times; those of other logins beside it."""
+        """In the order in which they were written, and not by their due times; those of other logins beside it."""
         async with self.shared() as (store, other):
             await notify(store, a_notice("z"), a_notice("y", due_at=NOW - _DAY), a_notice("x", due_at=NOW - SECOND))
             await notify(store, a_notice("w", "b", due_at=NOW - SECOND))
@@ -274,6 +274,12 @@ class OutboxConformance(StoreKit):
             await self.pass_time(store, LEASE)
             assert await outbox_of(store).purge(NOW - _DAY) == 1
             assert [it.id for it in await listed(store)] == ["3", "4"]
+
+    async def test_notices_are_counted_by_their_keys(self) -> None:
+        """Beside the logins."""
+        async with self.opened() as store:
+            await notify(store, *(a_notice(str(number), sealed=b"\x01abc%d" % (number % 2)) for number in range(3)))
+            assert dict(await store.key_usage()) == {"": 1, "61626330": 2, "61626331": 1}
 
     async def test_a_notice_can_be_sealed_anew(self) -> None:
         """Nothing else is changed by that, the lease and the order neither."""

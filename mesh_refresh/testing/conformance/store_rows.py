@@ -1,9 +1,10 @@
-"""What every store must do with rows: keep them whole, and change them only for who knows the last revision."""
+"""What every store must do with rows: keep them whole, and change them only with the last revision."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 from attrs import evolve
 
+from mesh_refresh.stores import Page
 from mesh_refresh.testing.conformance.store_kit import (
     LARGEST,
     LEASE,
@@ -22,7 +23,7 @@ class RowCases(StoreKit):
     """Tests of `insert`, `read`, `swap` and `delete`."""
 
     async def test_a_new_row_begins_with_revision_one_and_no_attempt(self) -> None:
-        """Whatever numbers it came with; all else is kept as it came."""
+        """Any other numbers that it came with are dropped; all else is kept."""
         async with self.opened() as store:
             await fill(store, a_row(revision=7, attempt=9, open_attempt=True))
             assert await kept(store) == a_row(revision=1)
@@ -35,6 +36,28 @@ class RowCases(StoreKit):
             assert await store.insert(a_row(sealed=b"other", epoch="other", states=frozenset({"other"}))) is False
             assert await kept(store) == leased
             assert await store.swap(leased, owner="me") is True
+
+    async def test_many_rows_are_inserted_as_one_by_one(self) -> None:
+        """Which were new, in their order: not those that are there, nor the second of one id."""
+        async with self.shared() as (store, other):
+            assert list(await store.insert_many([])) == []
+            await fill(store, a_row("there"), a_row("300"))
+            some = [a_row("there", sealed=b"other"), a_row("1"), a_row("2"), a_row("1", sealed=b"other")]
+            assert list(await store.insert_many(some)) == [False, True, True, False]
+            assert (await kept(store, "1")).sealed == (await kept(store, "there")).sealed == b"sealed"
+            many = [a_row(str(number), sealed=b"%d" % number) for number in range(3, 1_500)]
+            assert list(await other.insert_many(many)) == [row.login_id != "300" for row in many]
+            assert await kept(store, "1499") == evolve(many[-1], revision=1)
+            assert (await take(store, "3")).attempt == 1
+            assert len(await store.rows(Page(2_000))) == 1_500
+
+    async def test_sealed_values_are_counted_by_their_keys(self) -> None:
+        """By what is at their beginning; one that is too short has no key."""
+        heads = (b"\x01abcd", b"\x01abcd more", b"\x01abce\0", b"plain\0text", b"plain", b"\x02abcd", b"", b"\x01ab")
+        async with self.opened() as store:
+            assert dict(await store.key_usage()) == {}
+            await store.insert_many([a_row(str(number), sealed=head) for number, head in enumerate(heads)])
+            assert dict(await store.key_usage()) == {"61626364": 2, "61626365": 1, "plain": 2, "": 3}
 
     async def test_there_is_nothing_to_do_with_a_login_that_is_not_there(self) -> None:
         """None to read and to claim, False to write and to delete; and nothing is made by it."""
@@ -122,7 +145,7 @@ class RowCases(StoreKit):
             assert (row.due_at, row.expires_at) == (None, None)
 
     async def test_a_swap_writes_the_row_and_raises_the_revision(self) -> None:
-        """The attempt is the store's, whatever the row says; `open_attempt` is not written."""
+        """The store keeps its own attempt, and writes no `open_attempt`."""
         async with self.opened() as store:
             await fill(store, a_row())
             row = await take(store)
@@ -167,11 +190,11 @@ class RowCases(StoreKit):
             assert await store.swap(old, owner="me") is False
             assert await kept(store) == again
 
-    async def test_a_login_is_forgotten_whoever_has_its_lease(self) -> None:
-        """Deleting asks nobody, and is no news the second time."""
+    async def test_a_login_is_forgotten_under_a_lease_too(self) -> None:
+        """Deleting needs no lease; the second time it gives False."""
         async with self.opened() as store:
             await fill(store, a_row(), a_row("b"))
-            await take(store, owner="somebody")
+            await take(store, owner="other")
             assert await store.delete("a") is True
             assert await store.delete("a") is False
             assert await store.read("a") is None

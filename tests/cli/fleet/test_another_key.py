@@ -33,7 +33,7 @@ def test_the_others_are_listed_beside_it(mixed: OpenFleet) -> None:
         [("user-1", "coinbase", "active"), ("user-2", "vanguard", "active"), ("user-3", "coinbase", "active")]
     )
     assert PROBLEM in ran.out.splitlines()[2]
-    assert f"1 login {PROBLEM}: put the key that sealed it into MESH_REFRESH_KEYS too" in ran.err
+    assert f"1 login {PROBLEM}: add the key that sealed it at the end of MESH_REFRESH_KEYS" in ran.err
     assert "Nothing was changed" not in ran.err
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_at_all_is_no_matter_of_keys(fleet: OpenFleet) -> No
     ran = fleet("logins")
     assert ran.code == Exit.STORE
     assert "user-2" in ran.out
-    assert "1 login cannot be read, and was left as it is" in ran.err
+    assert "1 login cannot be read. The store is unchanged" in ran.err
     assert "key" not in ran.err
 
 
@@ -93,7 +93,7 @@ def test_it_can_be_removed(mixed: OpenFleet) -> None:
 
 def test_a_person_is_told_before_it_is_removed(mixed: OpenFleet) -> None:
     with person(mixed.cli, "remove", "user-2") as somebody:
-        somebody.sees(rf"Forget user-2 \(vanguard\) and its tokens, which {PROBLEM}\?")
+        somebody.sees(rf"Delete user-2 \(vanguard\) and its tokens, which {PROBLEM}\?")
         somebody.types("y")
         somebody.leaves()
         assert somebody.process.returncode == 0
@@ -104,7 +104,7 @@ def test_a_person_is_told_before_it_is_removed(mixed: OpenFleet) -> None:
 def test_commands_that_need_what_is_in_it_say_what_is_missing(mixed: OpenFleet, command: tuple[str, ...]) -> None:
     ran = mixed(*command)
     assert ran.code == Exit.STORE
-    assert f"A login {PROBLEM}: put the key that sealed it into MESH_REFRESH_KEYS too" in ran.err
+    assert f"A login {PROBLEM}: add the key that sealed it at the end of MESH_REFRESH_KEYS" in ran.err
     assert "Nothing was changed" not in ran.err
 
 
@@ -112,8 +112,8 @@ def test_an_import_goes_on_beside_it(mixed: OpenFleet) -> None:
     lines = [mixed.line(f"user-{number}", mixed.fake.login("vanguard")) for number in (2, 4)]
     ran = mixed("import", "-", stdin="".join(lines))
     assert ran.code == Exit.STORE
-    assert f"line 1: what the store has of this login {PROBLEM}" in ran.err
-    assert "1 added, 0 known before, 1 bad" in ran.err
+    assert f"line 1: the store has this login, and it {PROBLEM}" in ran.err
+    assert "1 added, 0 already known, 1 bad" in ran.err
 
 
 def test_a_file_of_the_spool_with_another_key_is_named(fleet: OpenFleet) -> None:
@@ -135,8 +135,8 @@ def test_the_others_are_sealed_anew_beside_it(mixed: OpenFleet) -> None:
     ran = mixed("key", "reseal")
     assert ran.code == Exit.STORE
     assert "2 logins are sealed with the first key." in ran.err
-    assert "1 login cannot be opened with these keys, and left as it is:\nmesh-refresh: user-2\n" in ran.err
-    assert "put the key that sealed it into MESH_REFRESH_KEYS too, behind the others" in ran.err
+    assert "1 login cannot be opened with these keys, and not changed:\nmesh-refresh: user-2\n" in ran.err
+    assert "add the key that sealed it at the end of MESH_REFRESH_KEYS" in ran.err
     mixed.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", new)
     assert {it["login"] for it in map(json.loads, mixed("logins", "--json").out.splitlines()) if it["opened"]} == {
         "user-1",

@@ -40,19 +40,22 @@ def test_it_says_what_it_will_do_and_does_nothing_unasked(three: OpenFleet) -> N
     """Without a terminal it must be said; neither store is touched, and TO is not made."""
     ran = three("copy", "fleet.db", "other.db", stdin="y\n")
     assert ran.code == Exit.INVALID
-    assert "nothing was moved. There is no terminal to ask at: say --yes." in ran.err
-    assert "3 logins of FROM go to TO, which is a new file, and is made." in ran.err
+    assert "nothing was moved. There is no terminal to ask at: give --yes." in ran.err
+    assert "3 logins of FROM will move to TO, which is a new file." in ran.err
     assert not Path("other.db").exists()
     assert moving(three) == dict.fromkeys(("user-0", "user-1", "user-2"))
     assert three("copy", "--yes", "fleet.db", "other.db").err == "mesh-refresh: 3 logins moved.\n"
-    assert "0 logins of FROM go to TO, which has 3 logins; 3 went before." in three("copy", "fleet.db", "other.db").err
+    assert (
+        "0 logins of FROM will move to TO, which has 3 logins; 3 moved before."
+        in three("copy", "fleet.db", "other.db").err
+    )
 
 
 @pytest.mark.parametrize(("said", "code", "state"), [("y", 0, Way.MOVED), ("n", 130, None), ("", 130, None)])
 def test_a_person_is_asked(fleet: OpenFleet, said: str, code: int, state: Way | None) -> None:
     fleet.add("user-7")
     with person(fleet.cli, "copy", "fleet.db", "other.db") as somebody:
-        somebody.sees("1 login of FROM go")
+        somebody.sees("1 login of FROM will move")
         somebody.sees(r"Go on\? \[y/N\]")
         somebody.types(said)
         somebody.leaves()
@@ -87,7 +90,7 @@ def test_what_was_removed_in_the_new_store_is_named(three: OpenFleet) -> None:
     remove_from("other.db", three, "user-0", "user-2")
     ran = three("copy", "--yes", "fleet.db", "other.db")
     assert ran.code == 0
-    assert "2 logins moved to TO before, and not in it: removed there, or TO was restored" in ran.err
+    assert "2 logins moved to TO before, and no longer in TO: removed there, or TO was restored" in ran.err
     assert re.findall(r"^mesh-refresh: (user-\d)$", ran.err, re.MULTILINE) == ["user-0", "user-2"]
     assert "nothing to move" not in ran.err
 
@@ -98,7 +101,7 @@ def test_a_new_store_in_the_place_of_a_lost_one_is_told(three: OpenFleet) -> Non
     Path("other.db").unlink()
     ran = three("copy", "--yes", "-q", "fleet.db", "other.db")
     assert ran.code == Exit.STORE
-    assert "3 logins moved to another store before, which is not TO, and TO does not have it" in ran.err
+    assert "3 logins moved to a third store before, and not in TO" in ran.err
     assert "mesh-refresh: user-0" in ran.err
     assert "--take-back" in ran.err
 
@@ -135,7 +138,7 @@ def test_a_fleet_comes_back_from_a_lost_file(three: OpenFleet) -> None:
     assert ran.code == Exit.INVALID
     assert "nothing was taken back. There is no terminal" in ran.err
     assert "3 logins of FROM were moved, or are on their way. TO cannot be opened (there is no such file)" in ran.err
-    assert "end the workers on the lost store first" in ran.err
+    assert "Stop the workers on TO first" in ran.err
     assert set(moving(three).values()) == {"moved"}
     ran = three("copy", "--take-back", "--yes", "--resend-after", "0s", "fleet.db", "other.db")
     assert ran.code == 0
@@ -150,11 +153,11 @@ def test_what_the_new_store_holds_is_left_there(three: OpenFleet) -> None:
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     remove_from("other.db", three, "user-1")
     ran = three("copy", "--take-back", "fleet.db", "other.db")
-    assert "TO has 2 logins: what it holds stays there, and the others are taken back. FROM has" in ran.err
+    assert "TO has 2 logins: logins in TO stay there; the others will be taken back. FROM has" in ran.err
     ran = three("copy", "--take-back", "--yes", "fleet.db", "other.db")
     assert ran.code == Exit.STORE
     assert "1 login taken back" in ran.err
-    assert "2 logins in TO, and left there: `mesh-refresh copy TO FROM` moves it:" in ran.err
+    assert "2 logins in TO, and not taken back (`mesh-refresh copy TO FROM` moves logins back):" in ran.err
     assert moving(three) == {"user-0": "moved", "user-1": None, "user-2": "moved"}
 
 
@@ -163,7 +166,7 @@ def test_another_store_than_the_one_that_they_went_to_is_told(three: OpenFleet) 
     assert three("copy", "--yes", "fleet.db", "other.db").code == 0
     assert three("import", "--store", "third.db", "-", stdin="").code == 0
     assert (
-        "It is another store than the one that they went to."
+        "TO is another store than the one that they moved to."
         in three("copy", "--take-back", "fleet.db", "third.db").err
     )
 

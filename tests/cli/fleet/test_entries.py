@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, entries
-from mesh_refresh.cli.fleet.logins.import_sources import read
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, read_entries
+from mesh_refresh.cli.fleet.logins.import_sources import read_lines
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.testing import FakeMesh
 
@@ -33,7 +33,7 @@ DOCUMENTS = [it.to_document() for it in ACCOUNTS]
 
 
 def one(document: Any) -> InputLine:
-    (found,) = entries(3, document, NOW)
+    (found,) = read_entries(3, document, NOW)
     assert isinstance(found, InputLine), found
     return found
 
@@ -104,7 +104,7 @@ async def test_a_continuation_gives_its_tokens() -> None:
 
 
 def test_an_array_is_several_lines_of_the_same_number() -> None:
-    found = entries(3, [{"login": "a", "payload": LINK}, {"login": "b", "payload": LINK}, SECRET], NOW)
+    found = read_entries(3, [{"login": "a", "payload": LINK}, {"login": "b", "payload": LINK}, SECRET], NOW)
     assert [type(it) for it in found] == [InputLine, InputLine, BadLine]
     assert {it.number for it in found} == {3}
 
@@ -137,7 +137,7 @@ def test_an_array_is_several_lines_of_the_same_number() -> None:
     ],
 )
 def test_what_cannot_be_used_is_told_without_its_content(document: Any, why: str) -> None:
-    (found,) = entries(3, document, NOW)
+    (found,) = read_entries(3, document, NOW)
     assert isinstance(found, BadLine)
     assert why in found.why
     assert "planted" not in found.why
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_told_without_its_content(document: Any, why: str
 
 
 def read_all(text: str | bytes, first: int = 1) -> list[InputLine | BadLine]:
-    return list(read(io.BytesIO(text.encode() if isinstance(text, str) else text), NOW, first=first))
+    return list(read_lines(io.BytesIO(text.encode() if isinstance(text, str) else text), NOW, first=first))
 
 
 def line_of(login_id: str) -> str:
@@ -201,6 +201,6 @@ def test_lines_are_read_as_they_are_needed() -> None:
             return line_of(f"user-{self.asked}").encode()
 
     file = Endless()
-    found = list(itertools.islice(read(file, NOW), 5))  # type: ignore[arg-type]
+    found = list(itertools.islice(read_lines(file, NOW), 5))  # type: ignore[arg-type]
     assert len(found) == 5
     assert file.asked == 5

@@ -24,7 +24,7 @@ def test_links_payloads_become_logins_that_a_worker_refreshes(fleet: OpenFleet) 
     )
     ran = fleet("import", "-", stdin=text)
     assert ran.code == 0
-    assert ran.err == "mesh-refresh: 5 logins read: 5 added, 0 known before.\n"
+    assert ran.err == "mesh-refresh: 5 logins read: 5 added, 0 already known.\n"
     assert ran.out == ""
     assert fleet.once("-q").code == 0
     assert not fleet.lost()
@@ -40,7 +40,7 @@ def test_importing_again_changes_nothing(fleet: OpenFleet) -> None:
     before = fleet.login("user-7")
     ran = fleet("import", "-", stdin=text)
     assert ran.code == 0
-    assert "0 added, 1 known before" in ran.err
+    assert "0 added, 1 already known" in ran.err
     assert fleet.login("user-7") == before
     assert not fleet.lost()
 
@@ -55,7 +55,7 @@ def test_a_bad_line_is_told_with_its_number_and_stops_nothing(fleet: OpenFleet) 
     told = re.findall(r"line (\d)", ran.err)
     assert told == ["2", "3", "4"]
     assert "planted-secret" not in ran.err
-    assert "2 added, 0 known before, 3 bad" in ran.err
+    assert "2 added, 0 already known, 3 bad" in ran.err
     assert set(fleet.states()) == {"user-1", "user-2", "user-3"}
 
 
@@ -112,7 +112,7 @@ def test_several_files_and_their_names_in_numbers(fleet: OpenFleet) -> None:
         assert f"{which} cannot be read: No such file" in ran.err
         assert "planted-secret" not in ran.err
     two.chmod(0o644)
-    assert "others can read input file 2" in fleet("import", one, two).err
+    assert "other users can read input file 2" in fleet("import", one, two).err
 
 
 def test_all_files_are_opened_before_anything_is_added(fleet: OpenFleet) -> None:
@@ -161,11 +161,20 @@ def test_logins_of_a_broker_can_wait_until_somebody_asks(fleet: OpenFleet) -> No
     lines = [fleet.line(f"user-{name}", fleet.fake.login(name)) for name in ("vanguard", "coinbase")]
     ran = fleet("import", "-", "--on-demand", "Vanguard", "--on-demand", "vangard", stdin="".join(lines))
     assert ran.code == 0
-    assert "note: no login of vangard was read." in ran.err
+    assert "note: --on-demand vangard: no login of this broker was read." in ran.err
     assert "Vanguard" not in ran.err
     assert fleet.account("user-vanguard").due_at is None
     assert fleet.account("user-vanguard").needs_code
     assert fleet.account("user-coinbase").due_at is not None
+
+
+def test_all_brokers_can_be_left_to_callers(fleet: OpenFleet) -> None:
+    """As with `Keeper.add_many`, the star means every broker, and is no misspelt name."""
+    line = fleet.line("user-7", fleet.fake.login("coinbase"))
+    ran = fleet("import", "-", "--on-demand", "*", stdin=line)
+    assert (ran.code, ran.err) == (0, "mesh-refresh: 1 login read: 1 added, 0 already known.\n")
+    assert fleet.once().code == 0
+    assert not fleet.fake.requests
     assert fleet("import", "-", "--on-demand", " ", stdin="").code == Exit.INVALID
 
 
@@ -213,7 +222,7 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: OpenFleet) -> None:
         told = read_until(process, "logins read")
         process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED
-    assert "interrupted after line 500: import it again, or go on with --from-line 501" in told
+    assert "interrupted after line 500; the store has them so far. Import again, or go on with --from-line 501" in told
     assert "Traceback" not in told
     file = fleet.cli.write("all.jsonl", lines + more)
     ran = fleet("import", file, "--from-line", "501")
@@ -222,7 +231,7 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: OpenFleet) -> None:
     assert fleet("import", file, "--from-line", "502").code == 0, "where an interruption came after the last line"
     ran = fleet("import", file, "--from-line", "503")
     assert ran.code == Exit.INVALID
-    assert "The input has only 501 lines: --from-line 503 is past its end." in ran.err
+    assert "--from-line 503 is past the end of the input, which has 501 lines." in ran.err
 
 
 def test_progress_is_told_by_line(fleet: OpenFleet) -> None:

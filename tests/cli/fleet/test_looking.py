@@ -45,8 +45,8 @@ def test_counts_by_broker_and_state(mixed: OpenFleet) -> None:
     assert table["etoro"][:6] == ["3", "3", "0", "0", "0", "0"]
     assert table["vanguard"][:6] == ["1", "0", "1", "0", "0", "0"]
     assert table["all"][:6] == ["6", "3", "1", "0", "1", "1"]
-    assert "In need of a code: 1. mesh-refresh mfa LOGIN" in ran.out
-    assert "With a reply that cannot be read: 1. mesh-refresh salvage LOGIN" in ran.out
+    assert "Waiting for an MFA code: 1. Next: mesh-refresh mfa LOGIN" in ran.out
+    assert "With an unreadable reply: 1. Next: mesh-refresh salvage LOGIN" in ran.out
 
 
 def test_status_in_json(mixed: OpenFleet) -> None:
@@ -60,12 +60,12 @@ def test_status_in_json(mixed: OpenFleet) -> None:
 
 
 def test_status_tells_what_is_late_and_paused(fleet: OpenFleet) -> None:
-    assert "no logins yet" in fleet("import", "-", stdin="").out + fleet("status").out
+    assert "no logins" in fleet("import", "-", stdin="").out + fleet("status").out
     fleet.add("user-7")
     fleet("pause", "coinbase")
     ran = fleet("status")
     assert "Paused: coinbase." in ran.out
-    assert "The latest has been due for" in ran.out
+    assert "Most overdue:" in ran.out
     document = json.loads(fleet("status", "--json").out)
     assert document["due"] == 1
     assert document["expired"] == 1
@@ -88,8 +88,8 @@ def test_an_output_that_is_full_is_no_bug(fleet: OpenFleet, command: tuple[str, 
         _, err = process.communicate(timeout=30)
     assert process.returncode == Exit.FAILED
     assert err == (
-        "mesh-refresh: The output could not be written: No space left on device. "
-        "Nothing else failed: what was done stays done.\n"
+        "mesh-refresh: Standard output cannot be written: No space left on device. "
+        "What the command has done stays done.\n"
     )
 
 
@@ -126,8 +126,8 @@ def test_an_output_that_is_closed_is_told(fleet: OpenFleet, command: tuple[str, 
     assert closed_output(*command) == (
         Exit.FAILED,
         (
-            "mesh-refresh: The output could not be written: standard output is closed. "
-            "Nothing else failed: what was done stays done.\n"
+            "mesh-refresh: Standard output cannot be written: standard output is closed. "
+            "What the command has done stays done.\n"
         ),
     )
 
@@ -138,7 +138,7 @@ def test_a_body_that_nobody_gets_is_no_success(mixed: OpenFleet) -> None:
         closed.setattr(sys, "stdout", None)
         ran = mixed("salvage", "odd", "--show")
     assert ran.code == Exit.FAILED
-    assert "The output could not be written: standard output is closed." in ran.err
+    assert "Standard output cannot be written: standard output is closed." in ran.err
     assert mixed("salvage", "odd", "--show", secret=True).out
 
 
@@ -159,7 +159,7 @@ def test_an_output_that_is_only_read_is_told(fleet: OpenFleet) -> None:
     with Path(os.devnull).open() as unwritable, fleet.cli.start("status", stdout=unwritable) as process:
         _, err = process.communicate(timeout=30)
     assert process.returncode == Exit.FAILED
-    assert "The output could not be written: Bad file descriptor." in err
+    assert "Standard output cannot be written: Bad file descriptor." in err
 
 
 def test_a_line_for_each_account(mixed: OpenFleet) -> None:
@@ -212,7 +212,7 @@ def test_a_table_that_is_cut_says_how_to_go_on(mixed: OpenFleet) -> None:
     assert len(ran.out.splitlines()) == 3
     assert "there are more: --after odd" in ran.err
     assert mixed("logins", "--limit", "6").err == ""
-    assert "no login fits" in mixed("logins", "--after", "z").err
+    assert "no login matches" in mixed("logins", "--after", "z").err
 
 
 def test_a_terminal_gets_whole_ids_however_narrow_it_is(

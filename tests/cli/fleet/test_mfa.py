@@ -54,7 +54,7 @@ def test_nobody_to_ask_leaves_it_open_too(fleet: OpenFleet, login: FakeLogin) ->
     sent = len(fleet.fake.requests)
     ran = fleet("mfa", "user-7")
     assert ran.code == Exit.CODE_NEEDED
-    assert "no code was given; the question stays open" in ran.err
+    assert "no code was given, and none was sent; the question stays open" in ran.err
     assert len(fleet.fake.requests) == sent
 
 
@@ -86,7 +86,7 @@ def test_an_account_that_waits_for_nothing_can_be_made_to_ask(fleet: OpenFleet, 
     fleet.add("user-8")
     ran = fleet("mfa", "user-8", "--restart")
     assert ran.code == 0
-    assert "user-8: refreshed, without a code." in ran.err
+    assert "user-8: refreshed; the broker wanted no code." in ran.err
     assert not fleet.lost()
 
 

@@ -47,7 +47,7 @@ def test_tables_must_be_made_first(fleet: OpenFleet, url: str) -> None:
         ran = fleet(*command, "--store", url)
         assert ran.code == Exit.STORE
         assert "mesh-refresh migrate" in ran.err
-    for said in ("were made, of version 1.", "are there, and are of version 1: there was nothing to do."):
+    for said in ("were made, with version 1.", "exist, and have version 1: there was nothing to do."):
         ran = fleet("migrate", "--store", url)
         assert (ran.code, ran.err) == (0, f"mesh-refresh: the tables {said}\n")
     assert json.loads(fleet("status", "--json", "--store", url).out)["logins"] == 0
@@ -68,7 +68,7 @@ def test_what_only_a_person_can_mend_is_no_reason_to_run_it_again(
         ran = fleet(*command, *([] if command[0] == "copy" else ["--store"]), store.geturl())
         assert ran.code == Exit.STORE
         assert text in ran.err
-        assert "somebody has to mend this" in ran.err
+        assert "An operator has to fix this" in ran.err
         assert "planted-secret" not in ran.err
 
 
@@ -115,7 +115,7 @@ def test_it_is_said_which_version_the_tables_had(fleet: OpenFleet, url: str) -> 
     more = {**migrations(), 2: "CREATE TABLE {schema}.more (n int);"}
     fleet.cli.monkeypatch.setattr("mesh_refresh.stores.postgres.schema.migrate.migrations", lambda: more)
     ran = fleet("migrate", "--store", url)
-    assert (ran.code, ran.err) == (0, "mesh-refresh: the tables were brought from version 1 to version 2.\n")
+    assert (ran.code, ran.err) == (0, "mesh-refresh: the tables were upgraded from version 1 to version 2.\n")
 
 
 @pytest.mark.parametrize(("made", "found"), [((), "no"), (("--partitions", "3"), "3")])
@@ -124,7 +124,7 @@ def test_other_partitions_than_there_are_cannot_be_had(
 ) -> None:
     """They were passed over in silence. As many as there are, or not said how many, is as before."""
     ran = fleet("migrate", "--store", url, *made)
-    assert ("with 3 partitions" in ran.err) is bool(made)
+    assert ("and 3 partitions" in ran.err) is bool(made)
     ran = fleet("migrate", "--store", url, "--partitions", "5")
     assert ran.code == Exit.INVALID
     assert f"has {found} partitions, and 5 were asked for." in ran.err
@@ -133,8 +133,8 @@ def test_other_partitions_than_there_are_cannot_be_had(
 
 
 def test_a_file_is_made_or_there(fleet: OpenFleet) -> None:
-    for said in ("was made.", "is there, and is of this version."):
-        assert fleet("migrate").err == f"mesh-refresh: the file {said}\n"
+    for said in ("was made.", "exists, and has this version."):
+        assert fleet("migrate").err == f"mesh-refresh: the store {said}\n"
 
 
 def test_a_file_has_no_partitions(fleet: OpenFleet) -> None:
@@ -175,7 +175,7 @@ def test_a_fleet_is_moved_from_a_file_to_a_database_and_back(fleet: OpenFleet, u
     key = Cipher.generate_key()
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_TO_KEYS", key)
     assert fleet("migrate", "--store", url).code == 0
-    paused = "mesh-refresh: paused in TO as in FROM: robinhood. `mesh-refresh resume` ends that.\n"
+    paused = "mesh-refresh: paused in TO as in FROM: robinhood. `mesh-refresh resume` ends a pause.\n"
     for said in (f"5 logins moved.\n{paused}", "there was nothing to move.\n"):
         ran = fleet("copy", "--yes", "fleet.db", url)
         assert (ran.code, ran.err) == (0, f"mesh-refresh: {said}")
@@ -223,7 +223,7 @@ def test_a_wait_is_told_once_and_for_what(fleet: OpenFleet) -> None:
     told = fleet("copy", "--yes", "--resend-after", "0s", "fleet.db", "other.db").err.splitlines()
     assert len(told) == 2
     assert re.fullmatch(
-        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: a worker has them.*", told[0]
+        r"\S+ 0 logins moved, 1 cannot be moved yet, the last .*Z\. Waiting: a worker holds .*", told[0]
     )
     assert told[1] == "mesh-refresh: 1 login moved."
 
@@ -279,7 +279,7 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: OpenFleet, url: str, 
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
-    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. What was moved is moved; run it again for the rest\.\n"
+    sign = r"mesh-refresh: interrupted\. (\d+) logins moved\. Moved logins stay in TO. Run it again for the rest\.\n"
     found = re.fullmatch(sign, told)
     assert found, told
     left = 1_000 - int(found[1])

@@ -42,7 +42,7 @@ def test_a_pause_of_all_is_ended_by_resuming_all_and_by_nothing_else(fleet: Open
     fleet.add("user-7")
     assert fleet("pause", "--all").code == 0
     ran = fleet("resume", "coinbase")
-    assert "stay so until `mesh-refresh resume --all`" in ran.err
+    assert "stay paused together until `mesh-refresh resume --all`" in ran.err
     fleet.once("-q")
     assert not fleet.fake.requests
     assert fleet("resume", "--all").err == "mesh-refresh: resumed: all brokers.\n"
@@ -59,12 +59,12 @@ def test_the_pauses_of_single_brokers_outlive_that_of_all(fleet: OpenFleet) -> N
     ran = fleet("resume", "--all")
     assert ran.code == 0
     assert "resumed: all brokers." in ran.err
-    assert "still paused, by name: etoro, kraken." in ran.err
+    assert "still paused by name: etoro, kraken." in ran.err
     assert paused(fleet) == ["etoro", "kraken"]
     fleet.once("-q")
     assert {it["login"] for it in fleet.listed() if it["refreshed_at"]} == {"user-7"}
     ran = fleet("resume", "etoro")
-    assert "still paused, by name: kraken." in ran.err
+    assert "still paused by name: kraken." in ran.err
     assert "still paused" not in fleet("resume", "kraken").err
 
 
@@ -86,12 +86,12 @@ def test_a_fleet_is_let_go_broker_by_broker(fleet: OpenFleet) -> None:
 
 def test_every_pause_can_be_ended_at_once(fleet: OpenFleet) -> None:
     fleet.add("user-7")
-    assert "no broker was paused by its name" in fleet("resume", "--each").err
+    assert "no broker was paused by name" in fleet("resume", "--each").err
     fleet("pause", "--all", "--each")
     fleet("pause", "etoro")
     ran = fleet("resume", "--each")
     assert "resumed: coinbase, etoro." in ran.err
-    assert "all brokers are paused together" in ran.err
+    assert "all brokers stay paused together" in ran.err
     assert paused(fleet) == ["*"]
     fleet("pause", "--each")
     assert fleet("resume", "--all", "--each").err == "mesh-refresh: resumed: all brokers, coinbase.\n"
@@ -134,8 +134,8 @@ def test_without_a_terminal_it_must_be_said(fleet: OpenFleet) -> None:
     for answer in ("", "y\n"):
         ran = fleet("remove", "user-7", stdin=answer)
         assert ran.code == Exit.INVALID
-        assert "nothing was removed. There is no terminal to ask at: say --yes." in ran.err
-        assert "Forget user-7 (coinbase) and its tokens?" in ran.err
+        assert "nothing was removed. There is no terminal to ask at: give --yes." in ran.err
+        assert "Delete user-7 (coinbase) and its tokens?" in ran.err
     with fleet.cli.start("remove", "user-7") as process:
         process.communicate(timeout=60)
         assert process.returncode == Exit.INVALID
@@ -146,7 +146,7 @@ def test_without_a_terminal_it_must_be_said(fleet: OpenFleet) -> None:
 def test_a_person_is_asked_first(fleet: OpenFleet, said: str, left: set[str]) -> None:
     fleet.add("user-7")
     with person(fleet.cli, "remove", "user-7") as somebody:
-        somebody.sees(r"Forget user-7 \(coinbase\) and its tokens\?")
+        somebody.sees(r"Delete user-7 \(coinbase\) and its tokens\?")
         somebody.types(said)
         somebody.leaves()
         assert (somebody.process.returncode == 0) is (said == "y")
@@ -183,7 +183,7 @@ def test_the_body_goes_to_a_file_of_its_own(fleet: OpenFleet, odd: FakeLogin) ->
     live = odd.live[0].refresh_token
     assert live is not None
     assert live.encode() in body
-    assert "how what you find goes back" in ran.err
+    assert "to import a token from it" in ran.err
 
 
 def test_what_is_found_goes_back_by_an_import(fleet: OpenFleet, odd: FakeLogin) -> None:
@@ -226,7 +226,7 @@ def test_a_reply_that_is_another_persons_says_so(fleet: OpenFleet) -> None:
     assert fleet.once("-q").code == Exit.UNREADABLE
     ran = fleet("salvage", "user-7")
     assert "names only accounts that this login does not have" in ran.err
-    assert "by now" not in ran.err
+    assert "is active now" not in ran.err
     assert fleet("salvage", "user-7", "--show", secret=True).out.encode() == body
 
 
@@ -238,7 +238,7 @@ def test_what_is_kept_of_an_account_that_goes_on(fleet: OpenFleet) -> None:
     old = fleet.account("user-7").tokens
     woken = evolve(old, access_token="fake-from-elsewhere").to_document()
     assert fleet("import", "-q", "-", stdin=json.dumps({"login": "user-7", "tokens": [woken]})).code == 0
-    assert "the account is active by now" in fleet("salvage", "user-7").err
+    assert "the account is active now" in fleet("salvage", "user-7").err
 
 
 def test_no_file_is_replaced(fleet: OpenFleet, odd: FakeLogin) -> None:
@@ -325,7 +325,7 @@ def test_what_waits_in_the_spool_needs_its_key_still(fleet: OpenFleet) -> None:
     assert "spool" not in fleet("key", "reseal").err
     Path("fleet.db.spool").mkdir()
     Path("fleet.db.spool/one.orphan").touch()  # set aside, and the last copy of something
-    assert "1 outcome waits in the spool" in fleet("key", "reseal").err
+    assert "1 file in the spool may be sealed with an older key" in fleet("key", "reseal").err
 
 
 def test_plain_text_cannot_be_sealed_anew(fleet: OpenFleet) -> None:

@@ -32,6 +32,7 @@ def test_once_refreshes_what_is_due(fleet: OpenFleet) -> None:
     assert ran.err.endswith("mesh-refresh: 60 accounts refreshed.\n")
     assert not fleet.lost()
     assert fleet.once("-q").err == ""
+    assert fleet.once().err.endswith("mesh-refresh: nothing was left to refresh.\n")
     assert len(fleet.fake.requests) == 60
 
 
@@ -47,13 +48,13 @@ def test_once_finishes_under_a_bounded_rate(fleet: OpenFleet) -> None:
     ("fault", "code", "told"),
     [
         (Fault.throttle(), Exit.TRY_AGAIN, "exchanges held back (throttled)"),
-        (Fault.server_error(), Exit.TRY_AGAIN, "1 to be tried again"),
-        (Fault.refuse(), Exit.TRY_AGAIN, "1 to be tried again"),
+        (Fault.server_error(), Exit.TRY_AGAIN, "1 to be retried"),
+        (Fault.refuse(), Exit.TRY_AGAIN, "1 to be retried"),
         (Fault.client_refused(), Exit.KEYS_REFUSED, "exchanges held back (client_refused)"),
-        (Fault.all()["status 403"], Exit.KEYS_REFUSED, "1 to be tried again"),
+        (Fault.all()["status 403"], Exit.KEYS_REFUSED, "1 to be retried"),
         (Fault.all()["redirect 302"], Exit.REJECTED, "exchanges held back (redirected)"),
-        (Fault.all()["problem 400"], Exit.REJECTED, "1 to be tried again"),
-        (Fault.all()["broken json"], Exit.UNREADABLE, "1 with a reply that cannot be read"),
+        (Fault.all()["problem 400"], Exit.REJECTED, "1 to be retried"),
+        (Fault.all()["broken json"], Exit.UNREADABLE, "1 with an unreadable reply"),
     ],
 )
 def test_what_once_left_is_an_exit_code(fleet: OpenFleet, fault: Fault, code: Exit, told: str) -> None:
@@ -67,9 +68,15 @@ def test_what_once_left_is_an_exit_code(fleet: OpenFleet, fault: Fault, code: Ex
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        (Fault.client_refused(), "client_refused: Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET."),
-        (Fault.all()["redirect 302"], "redirected: what answers points elsewhere. Check MESH_BASE_URL."),
-        (Fault.all()["status 403"], "ask Mesh what the keys may do"),
+        (
+            Fault.client_refused(),
+            "client_refused: Mesh refuses the keys. No token was spent.",
+        ),
+        (
+            Fault.all()["redirect 302"],
+            "redirected: the server redirects to another address. No token was spent.",
+        ),
+        (Fault.all()["status 403"], "ask Mesh which permissions the keys have"),
         (Fault.all()["problem 400"], "Check MESH_BASE_URL and proxies"),
         (Fault.throttle(), "Run it again later, perhaps with --rate"),
     ],
@@ -104,17 +111,17 @@ def test_the_help_has_every_code_that_it_ends_with(fleet: OpenFleet) -> None:
 
 def test_every_fault_has_its_advice() -> None:
     tally = Tally(faults=set(Faults))
-    assert [line.partition(":")[0] for line in tally.advice()] == [fault.value for fault in Faults]
+    assert [line.partition(":")[0] for line in tally.advise()] == [fault.value for fault in Faults]
 
 
 def test_what_is_still_due_is_not_counted_twice() -> None:
     """A login that was claimed and given back untouched is due as it was."""
     tally = Tally(faults={Faults.THROTTLED}, told={"user-0", "user-1"})
-    tally.claimed(5)
-    assert tally.still_due(before=10, left=5) == 8
-    assert tally.still_due(before=10, left=8) == 8
-    assert tally.still_due(before=2, left=0) == 0, "somebody else has refreshed them meanwhile"
-    assert Tally().still_due(before=10, left=3) == 3
+    tally.count_claimed(5)
+    assert tally.count_still_due(before=10, left=5) == 8
+    assert tally.count_still_due(before=10, left=8) == 8
+    assert tally.count_still_due(before=2, left=0) == 0, "somebody else has refreshed them meanwhile"
+    assert Tally().count_still_due(before=10, left=3) == 3
 
 
 def test_a_code_that_is_needed_is_an_exit_code(fleet: OpenFleet) -> None:
@@ -122,7 +129,7 @@ def test_a_code_that_is_needed_is_an_exit_code(fleet: OpenFleet) -> None:
     fleet.add("user-8")
     ran = fleet.once()
     assert ran.code == Exit.CODE_NEEDED
-    assert "1 account refreshed, 1 in need of a code" in ran.err
+    assert "1 account refreshed, 1 waiting for a code" in ran.err
     assert fleet.once().code == 0, "it is told once: now nothing is due"
 
 
@@ -138,9 +145,9 @@ def test_tokens_that_are_refused_for_good_are_an_exit_code(fleet: OpenFleet) -> 
     fleet.store(refused_once)
     ran = fleet.once()
     assert ran.code == Exit.RECONNECT
-    assert "1 in need of a new login" in ran.err
+    assert "1 to be logged in again by the person" in ran.err
     assert fleet.listed()[0]["reason"] == "refused"
-    assert "In need of the person logging in again: 1." in fleet("status").out
+    assert "To be logged in again by the person: 1." in fleet("status").out
 
 
 def test_what_is_paused_is_left(fleet: OpenFleet) -> None:
@@ -162,7 +169,7 @@ def test_a_lease_is_made_to_fit_a_long_deadline(fleet: OpenFleet) -> None:
     assert fleet.once("--deadline", "10m").code == 0
     ran = fleet.once("--deadline", "10s", "--lease", "5s")
     assert ran.code == Exit.INVALID
-    assert "lease" in ran.err
+    assert "--lease must be longer than the client's --deadline" in ran.err
 
 
 # Signals.
@@ -181,7 +188,7 @@ def test_a_signal_drains_a_worker(fleet: OpenFleet, number: int) -> None:
         fleet.cli.served.release(gate)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "the worker has ended, and everything is in the store" in err
+    assert "the worker has stopped; all results are in the store" in err
     assert not fleet.lost()
 
 
@@ -202,7 +209,7 @@ def test_once_tells_a_signal_in_its_exit_code(fleet: OpenFleet) -> None:
 def test_a_worker_takes_up_what_is_imported_beside_it(fleet: OpenFleet) -> None:
     assert fleet("migrate").code == 0
     with fleet.start() as process:
-        read_until(process, "the worker has begun")
+        read_until(process, "the worker has started")
         fleet.add("user-7")
         read_until(process, "AccountRefreshed of login user-7")
         process.send_signal(signal.SIGTERM)
@@ -308,7 +315,7 @@ def test_what_was_set_aside_can_be_removed_later(fleet: OpenFleet) -> None:
     assert in_spool() == [".orphan"]
     assert fleet("remove", "user-8", "--yes").code == Exit.INVALID
     with person(fleet.cli, "remove", "user-7") as somebody:
-        somebody.sees(r"Forget user-7 \(in the spool alone\) and its tokens\?")
+        somebody.sees(r"Delete user-7 \(in the spool only\) and its tokens\?")
         somebody.types("y")
         somebody.leaves()
         assert somebody.process.returncode == 0
@@ -356,7 +363,7 @@ def test_the_log_in_json(fleet: OpenFleet) -> None:
     assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
     told = {(line["event"], line["login_id"], line["broker"]) for line in lines if "event" in line}
     assert told == {("AccountRefreshed", "user-7", "coinbase"), ("MfaNeeded", "user-8", "vanguard")}
-    assert lines[-1]["message"] == "1 account refreshed, 1 in need of a code."
+    assert lines[-1]["message"] == "1 account refreshed, 1 waiting for a code."
 
 
 def test_the_log_for_a_person_is_a_line_an_event(fleet: OpenFleet) -> None:

@@ -67,8 +67,8 @@ def test_only_import_and_migrate_make_a_store(fleet: OpenFleet, command: tuple[s
     assert (fleet.file.exists() and fleet.file.stat().st_size > 0) is (command[0] in MAKERS)
     if command[0] not in MAKERS:
         assert ran.code == Exit.INVALID
-        assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}:" in ran.err
-        assert "`mesh-refresh import` makes one, and so does `migrate`" in ran.err
+        assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}." in ran.err
+        assert "`mesh-refresh import` and `migrate` make a new store" in ran.err
     assert not Path("fleet.db.spool").exists()
 
 
@@ -87,7 +87,7 @@ def test_what_may_be_no_path_is_not_shown(fleet: OpenFleet, name: str) -> None:
     """A token that got into the wrong variable, say."""
     ran = fleet("status", "--store", name)
     assert ran.code == Exit.INVALID
-    assert "There is no store at the path in --store, which is not shown, since it may be a key:" in ran.err
+    assert "There is no store at the path in --store, which is not shown because it may be a key." in ran.err
     assert name not in ran.err
 
 
@@ -99,7 +99,7 @@ def test_a_path_that_is_not_there_is_shown(fleet: OpenFleet, name: str) -> None:
     for given in (name, f"sqlite:///{name}", Path(name).absolute()):
         ran = fleet("status", "--store", given)
         assert ran.code == Exit.INVALID
-        assert f"There is no store at the path in --store, {Path(name).absolute()}:" in ran.err
+        assert f"There is no store at the path in --store, {Path(name).absolute()}." in ran.err
 
 
 NO_STORES = [
@@ -139,16 +139,16 @@ def test_what_is_no_path_and_no_url_is_refused_and_makes_no_file(fleet: OpenFlee
     for command in COMMANDS:
         ran = fleet(*command, f"--store={name}")
         assert ran.code == Exit.INVALID
-        assert re.fullmatch(r"\S+ What --store names looks like .*\./NAME.*postgresql://USER@HOST.*\n", ran.err)
+        assert re.fullmatch(r"\S+ The name in --store looks like .*\./NAME.*postgresql://USER@HOST.*\n", ran.err)
         assert "planted-secret" not in ran.err + ran.out
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_STORE", name)
     ran = fleet("run", "--once")
     assert ran.code == Exit.INVALID
-    assert "What MESH_REFRESH_STORE names looks like" in ran.err
+    assert "The name in MESH_REFRESH_STORE looks like" in ran.err
     for stores, which in (((name, "other.db"), "FROM"), (("fleet.db", name), "TO")):
         ran = fleet("copy", "--", *stores)
         assert ran.code == Exit.INVALID
-        assert f"What {which} names looks like" in ran.err
+        assert f"The name in {which} looks like" in ran.err
         assert "planted-secret" not in ran.err
     assert not list(fleet.cli.folder.iterdir())
 
@@ -254,12 +254,12 @@ def test_a_file_that_everybody_can_read_is_remarked_on(fleet: OpenFleet) -> None
         fleet.file.chmod(bits)
         ran = fleet("status")
         assert ran.code == 0
-        assert (f"others can read the store's files; chmod 600 {fleet.file}" in ran.err) is told
+        assert (f"other users can read the store's files: chmod 600 {fleet.file}" in ran.err) is told
         assert mode(fleet.file) == bits
 
 
 def test_what_lies_beside_the_file_is_remarked_on_too(fleet: OpenFleet) -> None:
-    """A log that was made when others could read the file stays so; and a folder that others can write to."""
+    """A log that was made when others could read the file stays so; and a folder that other users can write to."""
     fleet.add("user-7")
     with closing(sqlite3.connect(fleet.file)) as other:
         with other:
@@ -268,7 +268,7 @@ def test_what_lies_beside_the_file_is_remarked_on_too(fleet: OpenFleet) -> None:
         assert f"chmod 600 {fleet.file}-wal\n" in fleet("status").err
     assert fleet("status").err == ""
     fleet.cli.folder.chmod(0o777)
-    assert f"others can write to {fleet.cli.folder}, and put another file in the place" in fleet("status").err
+    assert f"other users can write to {fleet.cli.folder}, and replace the store or its log" in fleet("status").err
     fleet.cli.folder.chmod(0o700)
 
 
@@ -288,7 +288,7 @@ def test_plain_text_must_be_said(fleet: OpenFleet) -> None:
     fleet.cli.monkeypatch.setenv("MESH_REFRESH_KEYS", fleet.key)
     ran = fleet("status")
     assert ran.code == Exit.STORE
-    assert "plain text" in ran.err
+    assert "--plaintext" in ran.err
 
 
 def test_plain_text_does_not_open_what_is_sealed(fleet: OpenFleet) -> None:

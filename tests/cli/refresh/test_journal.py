@@ -57,7 +57,7 @@ def test_what_could_not_be_written_whole_is_not_read(tmp_path: Path, monkeypatch
 
 def test_a_journal_that_is_at_work_is_nobody_elses(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    with pytest.raises(Failure, match="at work on this file"):
+    with pytest.raises(Failure, match="works on this file"):
         read_leftover(tmp_path / "out.json")
     journal.remove()
     assert read_leftover(tmp_path / "out.json") is None
@@ -67,7 +67,7 @@ def test_an_output_is_claimed_once(tmp_path: Path) -> None:
     """Before there is a journal, too; and made for nothing, it is gone."""
     first = OutputFile.claim(tmp_path / "out.json", None)
     for _ in range(2):
-        with pytest.raises(Failure, match="at work on this file"):
+        with pytest.raises(Failure, match="works on this file"):
             OutputFile.claim(tmp_path / "out.json", None)
         first.try_out()
     first.close()
@@ -79,8 +79,8 @@ def test_a_closed_stream_leaves_no_number_to_a_file() -> None:
 import os
 for number in range(3):
     os.close(number)
-from mesh_refresh.cli.terminal.closed_output import writable_or_told
-with writable_or_told():
+from mesh_refresh.cli.terminal.closed_output import refuse_closed_output
+with refuse_closed_output():
     os._exit(os.open(os.devnull, os.O_RDONLY))
 """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -27,7 +27,7 @@ def test_rounds_in_place(cli: Cli, accounts: int, sharing: Sharing, replies: Rep
         is_told = is_unclear and number == 0
         ran = cli("refresh", source, "-o", source)
         assert ran.code == (Exit.NOT_IN_REPLY if is_told else Exit.REFRESHED), ran.err
-        assert [f"etoro {name}: renewed, but" in ran.err for name in login.account_ids] == [is_told] * accounts
+        assert [f"etoro {name}: refreshed, but" in ran.err for name in login.account_ids] == [is_told] * accounts
         documents = json.loads(source.read_text())
         assert [(it.get("tokens") or it).get("account_id") is None for it in documents] == [is_unclear] * accounts
         assert not fake.reuses

@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_the_journal_and_the_next_run_finishes_it(cli: Cli) -
     assert not fake.lost()
     ran = cli("refresh", source, "-o", source)
     assert ran.code == Exit.REFRESHED
-    assert "an earlier run was cut off" in ran.err
+    assert "an earlier run was interrupted" in ran.err
     assert not fake.reuses
     assert not cli.served.lost(source)
     assert [path.name for path in cli.folder.iterdir()] == [source.name]
@@ -67,7 +67,7 @@ def test_where_neither_output_nor_journal_takes_them_another_file_does(cli: Cli)
     ran = cli("refresh", payload, "-o", "out.json")
     assert ran.code == Exit.NOT_SAVED
     (kept,) = (cli.folder / "spare").iterdir()
-    assert f"They are in {kept} (mode 0600): take them there." in last_line(ran.err)
+    assert f"They are in {kept} (mode 0600). Take them from there." in last_line(ran.err)
     assert mode(kept) == 0o600
     assert not cli.served.lost(kept)
     assert sorted(path.name for path in cli.folder.iterdir()) == ["out.json.journal", "payload.json", "spare"]
@@ -169,7 +169,7 @@ def test_two_runs_into_one_output(cli: Cli) -> None:
         payload = cli.write("other.json", second.link_payload())
         ran = cli("refresh", payload, "-o", "out.json", "--overwrite")
         assert ran.code == Exit.TRY_AGAIN
-        assert "Another mesh-refresh is at work on this file" in ran.err
+        assert "Another mesh-refresh works on this file" in ran.err
         cli.served.release(gate)
         process.communicate(timeout=30)
     assert process.returncode == Exit.REFRESHED
@@ -195,7 +195,7 @@ def test_a_mount_point(cli: Cli) -> None:
     payload = cli.payload(cli.served.fake.login("coinbase"))
     mount = cli.write("mount.json", "")
     with mounted("--bind", cli.write("host.json", ""), mount):
-        refused(cli, payload, "-o", mount, says="it is a mount point: mount its folder")
+        refused(cli, payload, "-o", mount, says="it is a mount point; mount its folder")
 
 
 @pytest.mark.once
@@ -323,7 +323,7 @@ def test_a_file_that_could_not_stay_its_owners_is_refused(cli: Cli) -> None:
     cli.monkeypatch.setattr("mesh_refresh.cli.refresh.files.os.geteuid", lambda: 12345)
     source = cli.payload(cli.served.fake.login("coinbase"))
     install(meet, put=cli.monkeypatch.setattr)
-    refused(cli, source, "-o", source, says="not with a file of its owner's")
+    refused(cli, source, "-o", source, says="only with a file of another owner")
 
 
 # What an earlier run has left.
@@ -357,7 +357,7 @@ def test_an_output_that_has_changed_since_is_not_replaced(cli: Cli) -> None:
     source.write_text("of another program")
     ran = cli("refresh", source, "-o", source)
     assert ran.code == Exit.INVALID
-    assert f"{source}.journal has what that run renewed" in ran.err
+    assert f"The new tokens of that run are in {source}.journal" in ran.err
     assert source.read_text() == "of another program"
     assert Path(f"{source}.journal").exists()
 

@@ -57,7 +57,7 @@ class Road:
 
     def claim(self) -> None:
         """What the loop does: as many as there are places for, in the order of the brokers, turn by turn."""
-        places, each, limits = self.limiter.places(self.now)
+        places, each, limits = self.limiter.slots(self.now)
         probing = None in self.limiter.breakers.open
         turn = self.limiter.breakers.rotated(limits) if probing else limits
         if not self._claimed(places, each, turn) and probing:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.events import BreakerFault
+from mesh_refresh.keeper.events import BreakerClosed, BreakerFault, BreakerOpened
 from mesh_refresh.keeper.limits.breakers import Breakers
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
@@ -384,6 +384,84 @@ def replace_account() -> Account:
 
 def attempt_of(account: Account, number: int) -> Attempt:
     return attempt(evolve(made(), accounts=(account,)), number)
+
+
+def test_a_probe_is_not_blocked_by_its_own_breaker() -> None:
+    """All other requests are, as long as it is under way."""
+    breakers = Breakers(POLICY)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    probe = breakers.probe("one", 100.0)
+    assert breakers.blocked("one", 100.0, probe) is None
+    assert breakers.blocked("one", 100.0) is not None
+
+
+def test_a_rejection_of_a_probe_tells_that_the_breaker_is_closed() -> None:
+    """The request was accepted, so the fault that held its broker back is over."""
+    breakers = Breakers(POLICY)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    probe = breakers.probe("one", 100.0)
+    found = breakers.rejected("one", BreakerFault.REJECTED, 100.0, at(100), probe, backed_off=None)
+    (closed,) = found.events
+    assert isinstance(closed, BreakerClosed)
+    assert closed.fault is BreakerFault.THROTTLED
+
+
+def opened(fault: BreakerFault, broker: str = "one") -> Breakers:
+    """Breakers of which one was opened at zero seconds."""
+    breakers = Breakers(POLICY)
+    assert [type(event) for event in breakers.outage(broker, fault, 0.0, at(), ())] == [BreakerOpened]
+    return breakers
+
+
+def test_a_halt_is_told_again_each_hour() -> None:
+    """It stands still until a person acts. Other breakers are told once."""
+    breakers = opened(BreakerFault.CLIENT_REFUSED)
+    assert list(breakers.reminders(3599.0, at(3599))) == []
+    (told,) = breakers.reminders(3600.0, at(3600))
+    assert isinstance(told, BreakerOpened)
+    assert (told.broker, told.fault, told.at) == (None, BreakerFault.CLIENT_REFUSED, at(3600))
+    assert list(breakers.reminders(3601.0, at(3601))) == []
+    assert list(opened(BreakerFault.NOT_SENT).reminders(3600.0, at(3600))) == []
+
+
+def test_the_very_moment_at_which_a_probe_may_go() -> None:
+    """Not before the pause is over, and then one: for a request, for a claim, and after a resume."""
+    breakers = opened(BreakerFault.THROTTLED)
+    blocked = breakers.blocked("one", 0.0)
+    assert blocked is not None
+    assert breakers.probe("one", blocked.seconds - 0.001) == ()
+    assert breakers.limits(blocked.seconds - 0.001) == (None, {"one": 0})
+    assert breakers.limits(blocked.seconds) == (None, {"one": 1})
+    assert not breakers.resumed({"one": at(1)}, blocked.seconds), "it may go already"
+    assert len(breakers.probe("one", blocked.seconds)) == 1
+    assert breakers.limits(blocked.seconds) == (None, {"one": 0})
+
+
+def test_each_broker_is_probed_in_its_turn() -> None:
+    """Those that were, wait until all were."""
+    breakers = opened(BreakerFault.NOT_SENT)
+    for broker in ("one", "two", "one"):
+        breakers.over(breakers.probe(broker, 100.0))
+    assert breakers.rotated({"one": 3, "two": 4, "three": 5}) == {"one": 0, "two": 0, "three": 5}
+
+
+def test_a_fault_of_one_broker_shows_that_the_way_to_mesh_is_well() -> None:
+    """The probe of all was answered, though with a fault of its broker."""
+    breakers = opened(BreakerFault.NOT_SENT)
+    events = list(breakers.outage("one", BreakerFault.THROTTLED, 100.0, at(100), breakers.probe("one", 100.0)))
+    assert [type(event) for event in events] == [BreakerClosed, BreakerOpened]
+    assert breakers.open == {"one": BreakerFault.THROTTLED}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(BreakerFault.CLIENT_REFUSED, BreakerFault.NOT_SENT), (BreakerFault.THROTTLED, BreakerFault.UNAVAILABLE)],
+)
+def test_the_first_fault_gives_a_breaker_its_name(first: BreakerFault, second: BreakerFault) -> None:
+    """Only refused keys take the place of another fault."""
+    breakers = opened(first)
+    assert list(breakers.outage("one", second, 1.0, at(1), ())) == []
+    assert set(breakers.open.values()) == {first}
 
 
 @pytest.mark.parametrize("said", [Said.FRESH, Said.REFUSED, Said.LOCKED])

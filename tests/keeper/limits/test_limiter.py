@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import BreakerFault
-from mesh_refresh.keeper.limits.limiter import Limiter, bulkhead
+from mesh_refresh.keeper.limits.limiter import Limiter, Shut, bulkhead
 from tests.examples import bounded
 from tests.keeper.limits.road import Answer, Road, Said
 
@@ -53,7 +53,7 @@ def test_one_brokers_bounds_are_not_the_others() -> None:
         limiter.enter("one", 0.0)
     assert limiter.shut("one", 0.0) is not None
     assert limiter.shut("two", 0.0) is None
-    places, each, limits = limiter.places(0.0)
+    places, each, limits = limiter.slots(0.0)
     assert (places, each, limits) == (7, 3, {"one": 0})
 
 
@@ -62,10 +62,10 @@ def test_the_loop_leaves_places_to_callers() -> None:
     limiter = Limiter(Policy(concurrency=2))
     place = limiter.enter("one", 0.0)
     limiter.asking = 1
-    assert limiter.places(0.0)[0] == 0
+    assert limiter.slots(0.0)[0] == 0
     assert limiter.shut("one", 0.0) is None
     limiter.leave(place)
-    assert limiter.places(0.0)[0] == 1
+    assert limiter.slots(0.0)[0] == 1
 
 
 def test_places_that_a_claim_has_reserved() -> None:
@@ -98,6 +98,26 @@ def test_a_breaker_is_not_a_crowd() -> None:
     assert shut is not None
     assert not shut.crowded
     assert shut.seconds is None or shut.seconds > 0
+
+
+def test_how_long_a_rate_holds_back() -> None:
+    """Until the next share is there, in seconds. Time that has passed counts at each exchange."""
+    limiter = Limiter(Policy(rate=4))
+    limiter.enter("one", 0.0)
+    assert limiter.shut("one", 0.0) == Shut("the rate of exchanges is bounded", 0.25)
+    limiter.enter("one", 10.0)
+    assert limiter.shut("one", 10.0) == Shut("the rate of exchanges is bounded", 0.25)
+
+
+def test_a_burst_is_a_tenth_of_a_second_rate() -> None:
+    """And what was not begun gives back one share of it and one place, whatever else is under way."""
+    limiter = Limiter(Policy(rate=50, concurrency=100, concurrency_each=100))
+    assert limiter.slots(0.0)[0] == 5
+    first, *_ = [limiter.enter("one", 0.0) for _ in range(5)]
+    assert limiter.slots(0.0)[0] == 0
+    limiter.leave(first, begun=False)
+    assert limiter.slots(0.0)[0] == 1
+    assert limiter.in_flight == 4
 
 
 def test_memory_follows_what_is_in_flight() -> None:

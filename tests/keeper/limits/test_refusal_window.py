@@ -150,12 +150,12 @@ def test_as_many_logins_as_the_policy_wants(logins: int) -> None:
     assert blamed == [True] * (logins - 1) + [False]
 
 
-def test_all_brokers_together() -> None:
-    """Where every broker refuses a few, Mesh is at fault, and everything is held back."""
+@pytest.mark.parametrize("brokers", [2, 10])
+def test_all_brokers_together(brokers: int) -> None:
+    """Where several brokers refuse a few, Mesh is at fault, and everything is held back."""
     breakers = Breakers(POLICY)
-    brokers = [f"broker-{number}" for number in range(10)]
     for number in range(20):
-        refused(breakers, f"login-{number}", brokers[number % 10])
+        refused(breakers, f"login-{number}", f"broker-{number % brokers}")
     assert breakers.open == {None: BreakerFault.REFUSALS}
 
 
@@ -166,6 +166,7 @@ def test_refusals_in_the_place_of_another_fault() -> None:
     for number in range(20):
         told += breakers.refused("one", f"login-{number}", 1.0, at(1), ()).events
     assert breakers.blocked("one", 89.0) is not None
+    assert breakers.blocked("one", 91.0) is None, "the pause is that of the fault before, and not begun anew"
     told += breakers.succeeded("one", "another", 100.0, at(100), breakers.probe("one", 100.0))
     assert [(type(it), it.fault) for it in told if isinstance(it, BreakerEvent)] == [
         (BreakerOpened, BreakerFault.NOT_PERMITTED),

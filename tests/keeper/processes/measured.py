@@ -84,8 +84,8 @@ class Noting(Store):
         self.snare.at("insert")
         return await super().insert(row, notices=notices)  # type: ignore[safe-super]
 
-    async def claim(self, demand: ClaimRequest) -> Sequence[Row]:
-        rows = await super().claim(demand)  # type: ignore[safe-super]
+    async def claim(self, request: ClaimRequest) -> Sequence[Row]:
+        rows = await super().claim(request)  # type: ignore[safe-super]
         if rows:
             open_ones = [row.login_id for row in rows if row.open_attempt]
             tell("claimed", logins=[row.login_id for row in rows], open=open_ones)

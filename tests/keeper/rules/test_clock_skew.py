@@ -173,3 +173,15 @@ def test_an_account_that_can_only_expire_does_so_at_the_end_of_its_tokens() -> N
     login = evolve(made(alone), accounts=(account,), changed_at=START + YEARS)
     seen = rewind_login(login, at(100)).accounts[0]
     assert seen.due_at == seen.tokens.expires_at == at(3700)
+
+
+def test_a_reply_of_before_that_the_client_remembers_is_rewound_too() -> None:
+    """The clock was put back between that reply and the attempt that is answered with it."""
+    login = made(tokens())
+    came = Success((brought(tokens("r-1", "a-1", got=HOUR.total_seconds())),), 0)
+    sent, seen = rewind_result(attempt(login, 1, seconds=10), came, at(11))
+    assert sent.begun_at == at(10)
+    assert isinstance(seen, Success)
+    assert seen.shared == 0
+    assert seen.entries[0].tokens.obtained_at == at(11)
+    assert seen.entries[0].tokens.expires_at == at(11) + HOUR

@@ -1,13 +1,16 @@
 """A question of the broker: kept with the account, answered once, and never in the way of what is newer."""
 
+import pytest
 from attrs import evolve
 
+from mesh_refresh.keeper.errors import CodeNotWanted
 from mesh_refresh.keeper.events import MfaNeeded
 from mesh_refresh.keeper.rules.attempt import CodeWanted
 from mesh_refresh.keeper.rules.failure import Failed, Refused, Unknown, apply_failure, stamp_open_attempt
-from mesh_refresh.keeper.rules.mfa import mark_answered, park_with_question, reopen_question
+from mesh_refresh.keeper.rules.mfa import find_question, mark_answered, park_with_question, reopen_question
+from mesh_refresh.keeper.rules.select import Send, choose_question
 from mesh_refresh.keeper.rules.success import apply_success
-from mesh_refresh.logins import Account, AccountState, Login, Reason
+from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Reason
 from tests.keeper.making import at, attempt, beside, brought, changed, context, made, question, success, tokens
 
 MFA = AccountState.MFA_REQUIRED
@@ -214,3 +217,29 @@ def test_a_first_reply_puts_no_account_back_into_the_loop() -> None:
     after = asked(login, 1, question("question-1", "r-0", beside(tokens("s-1", "b-1", account="B"))))
     sibling = after.accounts[1]
     assert (sibling.tokens.access_token, sibling.needs_code, sibling.due_at) == ("b-1", True, None)
+
+
+def test_which_account_a_code_is_for() -> None:
+    """The one with an open question: by its id, or by the account; two of them are told apart by nothing else."""
+    login = asked(made(tokens(account="A"), tokens("r-b", account="B"), tokens("r-c", account="C")))
+    assert find_question(login) == find_question(login, "question-1") == (login.accounts[0], "question-1")
+    for question_id, account_id in (("another", None), (None, "B"), ("question-1", "B")):
+        with pytest.raises(CodeNotWanted):
+            find_question(login, question_id, account_id)
+    both = asked(login, 2, question("question-2", "r-b"), 1)
+    with pytest.raises(AmbiguousAccount):
+        find_question(both)
+    assert find_question(both, "question-2") == find_question(both, None, "B") == (both.accounts[1], "question-2")
+    with pytest.raises(CodeNotWanted):
+        find_question(mark_answered(login, one(login)))
+
+
+def test_a_code_waits_for_what_may_be_spent() -> None:
+    """It goes with the tokens of its question, so not before these may be sent again, and never for another one."""
+    login = asked()
+    waiting = changed(login, resend_not_before=at(50))
+    assert choose_question("question-1", login, context(20)) == Send(one(login))
+    assert choose_question("question-1", waiting, context(49)) is None
+    assert choose_question("question-1", waiting, context(50)) == Send(one(waiting))
+    assert choose_question("question-2", login, context(20)) is None
+    assert choose_question("question-1", mark_answered(login, one(login)), context(20)) is None

@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 
 from mesh_refresh.keeper.rules.plan import nothing_to_send
 from mesh_refresh.keeper.rules.select import (
+    ASKED_BY_LOOP,
+    ASKED_BY_RESTART,
+    DROPPED_BY_REFRESH,
+    GUARDS,
     Answer,
     CodeFirst,
     Good,
@@ -19,6 +23,9 @@ from mesh_refresh.keeper.rules.select import (
     answer_tokens,
     choose_due,
     postpone,
+)
+from mesh_refresh.keeper.rules.select import (
+    PARKED as PARKED_GUARDS,
 )
 from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
@@ -245,3 +252,46 @@ def test_a_success_of_before_the_clock_went_back_holds_up_nothing() -> None:
     assert postpone(login, context(99)).accounts[0].due_at == at(100)
     near = evolve(login, succeeded_at=at(101))  # machines differ by so much
     assert choose_due(near, context(100)) is None
+
+
+def test_reasons_are_told_in_the_order_of_the_guards() -> None:
+    """Of an account with every reason, the next one is told when the one before is gone."""
+    login = made(tokens(account="A"), tokens("r-1", account="B"))
+    login = changed(login, 1, state=MFA, pending=evolve(QUESTION, asked_at=at(3600)), needs_code=True)
+    reasons: list[dict[str, Any]] = [
+        {"state": MFA, "pending": QUESTION},
+        {"state": UNREADABLE, "reason": Reason.UNREADABLE},
+        {"state": RECONNECT, "reason": Reason.REFUSED},
+        {"tokens": tokens(None, account="A", not_before=at(3605))},
+        {"tokens": tokens(account="A", not_before=at(3605))},
+        {"resend_not_before": at(3604)},
+        {"refused_at": START},
+        {"retry_not_before": at(3603)},
+        {"refreshed_at": at(3599)},
+        {"needs_code": True},
+    ]
+    told = [
+        CodeFirst("question-1"),
+        Parked(Reason.UNREADABLE, None),
+        Parked(Reason.REFUSED, None),
+        Parked(Reason.EXPIRED, None),
+        at(3605),
+        at(3604),
+        "they were refused a moment ago, and are sent once more after a pause",
+        "the last exchange did not go well",
+        at(3609),
+        "another account of the login waits for a code",
+    ]
+    for number, expected in enumerate(told):
+        account: dict[str, Any] = {}
+        for reason in reversed(reasons[number:]):
+            account |= reason
+        found = ask(changed(login, 0, **account), 3600)
+        assert expected in (found, getattr(found, "at", None), getattr(found, "why", None)), number
+
+
+def test_who_drops_a_guard_names_one_that_there_is() -> None:
+    """`refresh` drops some, and the loop, `restart_mfa` and parked accounts ask some."""
+    for named in (DROPPED_BY_REFRESH, ASKED_BY_LOOP, ASKED_BY_RESTART, PARKED_GUARDS):
+        assert set(named) < set(GUARDS)
+    assert [guard for guard in GUARDS if guard in PARKED_GUARDS] == list(PARKED_GUARDS)

@@ -59,6 +59,24 @@ def test_a_jump_of_an_hour_stays_within_the_bounds_and_goes_on_within_a_second(j
     leaping(story())
 
 
+@pytest.mark.parametrize(("bound", "latency"), [("rate", 0.2), ("rate", 0.3), ("rate_each", 0.2)])
+def test_the_rate_is_reached_whatever_replies_take(bound: str, latency: float) -> None:
+    """The next exchange begins when the rate allows it, not a whole interval after something has happened."""
+
+    async def story() -> None:
+        scene = Scene(Wire(always_fresh(HOUR), latency))
+        policy: Any = {bound: RATE}
+        async with scene.process(**policy, spread=0.0) as keeper:
+            await keeper.add_many(scene.pairs(FLEET, HOUR))
+            await asyncio.sleep(HOUR.total_seconds())
+        begun = scene.wire.begun
+        assert len(begun) == FLEET
+        crowd = begun[20:]
+        assert (crowd[-1] - crowd[0]) / (len(crowd) - 1) == pytest.approx(1 / RATE, rel=0.03)
+
+    leaping(story())
+
+
 @pytest.mark.once
 def test_ten_thousand_logins_of_one_second_are_not_refreshed_in_one() -> None:
     """Each falls due at a chance of its own, and is exchanged then: requests come evenly over the whole span."""

@@ -10,11 +10,12 @@ import pytest
 
 from mesh_refresh import InvalidRequest, RetryPolicy
 from mesh_refresh.keeper import AccountRefreshed, AccountState, NotReadyInTime
+from mesh_refresh.keeper.limits.limiter import Limiter
 from mesh_refresh.keeper.rules.transition import Transition
 from mesh_refresh.keeper.runtime import claimer as reaching
 from mesh_refresh.keeper.runtime.writer import swap
 from mesh_refresh.stores import Busy, MemoryStore, Row
-from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, FaultyStore, Stage
+from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage
 
 LEASE = timedelta(minutes=3)
 DEADLINE = RetryPolicy().deadline
@@ -225,6 +226,29 @@ async def test_a_caller_waits_for_the_lease_of_an_exchange_that_ends_in_time(sta
         assert await second == await first
     assert (await stage.account()).state is AccountState.ACTIVE
     assert stage.sent() == 1
+
+
+async def test_a_login_that_the_rate_hid_is_not_left_behind(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate allows none at the look, and one a moment later: what is due at this moment includes that login."""
+    right, looks = Limiter.slots, 0
+
+    def places(limiter: Limiter, now: float) -> tuple[int, int, dict[str, int]]:
+        nonlocal looks
+        found = right(limiter, now)
+        if found[0] == 0 and not limiter.in_flight:
+            looks += 1
+            if looks == 2:  # the first may have begun while the exchange before was under way
+                stage.clock.advance(SECOND)
+        return found
+
+    async with stage.keeper(rate=1.0) as keeper:
+        for login_id in ("first", "second"):
+            await keeper.add(login_id, stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        monkeypatch.setattr(Limiter, "slots", places)
+        assert await keeper.refresh_due() == 2
+    assert looks >= 2
+    assert stage.sent() == 2
 
 
 async def test_who_waits_for_another_processs_lease_takes_no_share_of_the_rate(stage: Stage) -> None:

@@ -6,8 +6,6 @@ import logging
 import pytest
 from attrs import evolve
 
-from mesh_refresh.keeper import Policy
-from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row
 from tests.keeper.stage import MINUTE, SharedStore, Stage
 
@@ -82,19 +80,3 @@ async def test_a_few_logins_of_another_key_stop_nobody(
             assert await keeper.refresh_due() == 2
         assert keeper.health().ok
     assert TEXT not in caplog.text
-
-
-def test_it_looks_now_and_then_whether_logins_open_again() -> None:
-    """A few at a time; one that opens, and it claims as before."""
-    policy = Policy()
-    pause = policy.backoff_cap.total_seconds()
-    unopened = KeyMismatch(policy)
-    assert [unopened.failed(name, 7.0) for name in "aabb"] == [False] * 4
-    assert unopened.places(50, 7.0) == 50
-    assert unopened.failed("c", 7.0) is True
-    assert [unopened.places(50, at) for at in (7.0, 6.9 + pause, 7.0 + pause, 7.1 + pause)] == [0, 0, 4, 0]
-    assert unopened.failed("d", 7.1 + pause) is False
-    assert unopened.places(50, 7.0 + 2 * pause) == 0
-    assert unopened.opened() is True
-    assert unopened.opened() is False
-    assert unopened.places(50, 8.0 + pause) == 50

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import Busy, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, SECOND, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, SECOND, a_request, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.postgres_handles import execute, new_schema, on_clock
@@ -62,7 +62,7 @@ async def test_a_row_that_is_changed_before_it_is_locked_is_left(fleet: Fleet, c
         await fill(other, *rows)
         await fleet.sql("UPDATE {schema}.login SET until = pg_catalog.clock_timestamp() - interval '1 day'")
         async with fleet.holding("SELECT pg_advisory_xact_lock(77)"):
-            claim = asyncio.ensure_future(store.claim(a_demand()))
+            claim = asyncio.ensure_future(store.claim(a_request()))
             await fleet.waiting()
             await change(other, await kept(other, "a"))
         assert [row.login_id for row in await claim] == ["b"]
@@ -75,7 +75,7 @@ async def test_a_row_that_somebody_has_locked_is_passed_over(fleet: Fleet) -> No
     async with fleet.store() as store:
         await fill(store, *(a_row(name, due_at=LATER, changed_at=AHEAD) for name in ("a", "b")))
         async with fleet.holding("SELECT FROM {schema}.login WHERE login_id = 'a' FOR UPDATE"):
-            assert [row.login_id for row in await store.claim(a_demand())] == ["b"]
+            assert [row.login_id for row in await store.claim(a_request())] == ["b"]
 
 
 @pytest.mark.parametrize("due", [NOW - SECOND, LATER])
@@ -84,7 +84,7 @@ async def test_a_claim_that_is_under_way_is_done_before_its_store_is_closed(flee
     store = await fleet.store()
     await fill(store, a_row(due_at=due, changed_at=AHEAD))
     async with fleet.locked():
-        claim = asyncio.ensure_future(store.claim(a_demand()))
+        claim = asyncio.ensure_future(store.claim(a_request()))
         await fleet.waiting()
         closing = asyncio.ensure_future(store.aclose())
         await asyncio.sleep(0)
@@ -105,7 +105,7 @@ async def test_a_lease_of_a_day_has_24_hours(fleet: Fleet) -> None:
     day = timedelta(days=1)
     async with on_clock(fleet.store(url=url), clock) as store:
         await fill(store, a_row("a"), a_row("b"), a_row("c"))
-        assert [row.login_id for row in await store.claim(a_demand(lease=day, limit=1))] == ["a"]
+        assert [row.login_id for row in await store.claim(a_request(lease=day, limit=1))] == ["a"]
         row = await store.claim_one("b", "me", day)
         assert isinstance(row, Row)
         assert await store.swap(row, owner="me", hold=day)

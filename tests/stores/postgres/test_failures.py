@@ -19,7 +19,7 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import PlainText, Row, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
-from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, fill, kept, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet, a_role
 
@@ -156,11 +156,11 @@ def test_where_the_way_to_a_server_ends_is_told_in_words() -> None:
     other = f"[Errno {errno.ENETUNREACH}] Connect call failed"
     cases: dict[str, OSError] = {
         ": the name of its host is not known here.": socket.gaierror(socket.EAI_NONAME, "not known"),
-        ": nobody listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+        ": no server listens at its address and port.": ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
         ": there is no socket of a server at its path and port.": FileNotFoundError(errno.ENOENT, "no such file"),
         " (OSError).": OSError(f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {other} ('127.0.0.1', 9)"),
     }
-    cases[": nobody listens at its address and port. "] = OSError(
+    cases[": no server listens at its address and port. "] = OSError(
         f"Multiple exceptions: {refused} ('::1', 9, 0, 0), {refused} ('127.0.0.1', 9)"
     )
     for words, error in cases.items():
@@ -176,13 +176,13 @@ async def test_a_role_that_only_reads_is_told(fleet: Fleet) -> None:
         fleet.store(url=url) as store,
     ):
         assert not await store.paused()
-        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_demand()), store.swap(await kept(store))]
+        verbs: list[Any] = [store.insert(a_row("b")), store.claim(a_request()), store.swap(await kept(store))]
         for verb in [*verbs, store.claim_one("a", "me", LEASE), store.delete("a"), store.pause("x")]:
             with pytest.raises(StoreUnavailable, match="is read-only: is it a standby"):
                 await verb
         await fleet.sql(f"ALTER ROLE role_of_{fleet.schema} RESET default_transaction_read_only")
         await fill(store, a_row("b"))
-        assert await store.claim(a_demand(limit=1))
+        assert await store.claim(a_request(limit=1))
 
 
 async def test_what_only_a_person_can_mend_is_told_apart(fleet: Fleet) -> None:
@@ -283,7 +283,7 @@ async def test_a_lock_that_is_waited_for_too_long_is_told(fleet: Fleet) -> None:
         fleet.store(url=url) as store,
     ):
         async with fleet.locked():
-            with pytest.raises(StoreUnavailable, match="locked by somebody else"):
+            with pytest.raises(StoreUnavailable, match="locked by another program"):
                 await store.swap(a_row())
         assert await store.swap(a_row()) is False
 

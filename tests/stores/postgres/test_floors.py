@@ -9,7 +9,7 @@ from attrs import evolve
 from mesh_refresh.stores.postgres import PostgresStore, claiming
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing import ManualClock
-from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_demand, a_row, claimed, fill, take
+from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_request, a_row, claimed, fill, take
 from tests.stores.postgres.at_scale import DAY, filled, settled
 from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.test_plans import Explained
@@ -31,9 +31,9 @@ async def test_a_claim_beside_a_snapshot_reads_no_more_than_without(postgres: st
         explained = Explained(connection)
 
         async def look(now: Any) -> int:
-            demand = a_demand(limit=50, now=now)
-            await store.claim(demand)
-            await claiming.claim(explained, store._sql["claim"], demand, store._floors.begin(now))
+            request = a_request(limit=50, now=now)
+            await store.claim(request)
+            await claiming.claim(explained, store._sql["claim"], request, store._floors.begin(now))
             return pages(explained)
 
         async with fleet.snapshot():
@@ -41,7 +41,7 @@ async def test_a_claim_beside_a_snapshot_reads_no_more_than_without(postgres: st
             before = await look(now)
             now = await settled(fleet, store, SETTLES, now, step)
             assert await look(now) <= 2 * before
-            await claiming.claim(explained, store._sql["claim"], a_demand(limit=50, now=now))
+            await claiming.claim(explained, store._sql["claim"], a_request(limit=50, now=now))
             assert pages(explained) > 3 * before
 
 
@@ -110,6 +110,6 @@ async def test_an_idle_worker_does_not_walk_over_what_the_others_settled(fleet: 
         now = NOW + 3_600 * SECOND
         assert await claimed(store, now=now, limit=9) == []
         assert store._floors.begin(now) == (["coinbase"], [now - timedelta(minutes=1)])
-        demand = a_demand(now=now + DAY, limit=9, limits={"coinbase": 0})
-        assert await store.claim(demand) == []  # it did not look for these
+        request = a_request(now=now + DAY, limit=9, limits={"coinbase": 0})
+        assert await store.claim(request) == []  # it did not look for these
         assert store._floors.begin(now)[1] == [now - timedelta(minutes=1)]

@@ -11,7 +11,7 @@ from attrs import evolve
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores import Busy, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
 from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
@@ -43,7 +43,7 @@ async def test_what_waits_together_is_few_statements(fleet: Fleet, statements: l
     async with fleet.store() as store:
         rows = await inserted(store, MANY)
         assert count(statements, "INSERT") == 3
-        claimed = sorted(await store.claim(a_demand(limit=MANY)), key=lambda it: it.login_id)
+        claimed = sorted(await store.claim(a_request(limit=MANY)), key=lambda it: it.login_id)
         assert [evolve(row, revision=0, attempt=0) for row in claimed] == rows
         statements.clear()
         assert await asyncio.gather(*(store.read(row.login_id) for row in rows)) == claimed
@@ -62,10 +62,10 @@ async def test_a_claim_is_one_statement(fleet: Fleet, statements: list[str]) -> 
         for row in [a_row(f"{number:05}", changed_at=LONG_AGO) for number in range(100)]:
             assert await store.insert(row)  # not due when it is written: nobody is woken
         statements.clear()
-        assert len(await store.claim(a_demand(limit=99))) == 99
+        assert len(await store.claim(a_request(limit=99))) == 99
         assert isinstance(await store.claim_one("00000", "other", LEASE), Busy)
         assert len(statements) == 2
-        assert len(await store.claim(a_demand(limit=2))) == 1
+        assert len(await store.claim(a_request(limit=2))) == 1
         assert len(statements) == 4
 
 

@@ -16,7 +16,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
 from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.stores.postgres.schema.steps import StepKind, steps
-from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import NOW, a_request, a_row, fill, kept
 from tests.postgres_server import with_options
 from tests.stores.postgres.at_scale import DAY, fill_in
 from tests.stores.postgres.bystander import Fleet
@@ -50,7 +50,7 @@ async def worked(store: PostgresStore, until: "asyncio.Future[int]") -> int:
     """Claim and settle as a worker of the first version does; gives how many logins it was."""
     done = 0
     while not until.done():
-        for row in await store.claim(a_demand(limit=20)):
+        for row in await store.claim(a_request(limit=20)):
             done += await store.swap(evolve(row, due_at=NOW), owner="me")
     return done
 
@@ -120,7 +120,7 @@ async def test_a_step_that_waits_for_a_lock_holds_up_nobody_for_long(
         async with fleet.holding("SELECT count(*) FROM {schema}.login"):
             migrated = asyncio.ensure_future(PostgresStore.migrate(fleet.url, schema=fleet.schema))
             await fleet.waiting()
-            assert [row.login_id for row in await store.claim(a_demand())] == ["a"]
+            assert [row.login_id for row in await store.claim(a_request())] == ["a"]
             assert not migrated.done()
         assert await migrated == 2
 

@@ -11,7 +11,8 @@ from attrs import evolve
 
 from mesh_refresh.stores import Page, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_outbox import a_notice, listed
 from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
@@ -111,6 +112,39 @@ async def test_a_row_that_somebody_has_locked_holds_up_itself_alone(fleet: Fleet
         assert await asyncio.gather(*asked[:many]) == [True] * many
 
 
+async def test_notices_are_written_beside_a_row_that_is_locked(fleet: Fleet) -> None:
+    """With the rows that are free at once, and with the other one when it is."""
+    async with fleet.store(timeout=timedelta(seconds=60)) as store:
+        await fill(store, *(a_row(name) for name in "abc"))
+        rows = [await take(store, name) for name in "abc"]
+        async with fleet.holding("SELECT FROM {schema}.login WHERE login_id = 'a' FOR UPDATE"):
+            asked = [
+                asyncio.ensure_future(
+                    store.swap(row, owner="me", notices=[a_notice(f"of {row.login_id}", row.login_id)])
+                )
+                for row in (rows[0], rows[1], evolve(rows[2], revision=7))
+            ]
+            assert await asyncio.gather(*asked[1:]) == [True, False]
+            assert [it.id for it in await listed(store)] == ["of b"]
+        assert await asked[0] is True
+        assert [it.id for it in await listed(store)] == ["of a", "of b"]
+
+
+async def test_a_removal_leaves_no_notice_behind_that_is_written_meanwhile(fleet: Fleet) -> None:
+    """It waits for the write of another process, and sees what that has committed."""
+    async with fleet.store() as store:
+        await store.insert(a_row(), notices=[a_notice("1")])
+        theirs = "UPDATE {schema}.login SET sealed = sealed WHERE login_id = 'a'; INSERT INTO {schema}.notice "
+        theirs += (
+            "(id, login_id, due_at, written_at, tries, is_dead, sealed) SELECT '2', login_id, due_at, written_at, "
+        )
+        async with fleet.holding(theirs + "tries, is_dead, sealed FROM {schema}.notice"):
+            removing = asyncio.ensure_future(store.delete("a"))
+            await fleet.waiting()
+        assert await removing is True
+        assert await listed(store) == []
+
+
 async def test_a_row_that_stays_locked_is_told_alone(fleet: Fleet) -> None:
     """After the time-out, and nothing of it was written; what is stale beside it is refused as ever."""
     async with fleet.store(timeout=timedelta(seconds=0.6)) as store:
@@ -121,7 +155,7 @@ async def test_a_row_that_stays_locked_is_told_alone(fleet: Fleet) -> None:
             found = await asyncio.gather(*asked, return_exceptions=True)
         assert found[1:] == [True, False]
         assert isinstance(found[0], StoreUnavailable)
-        assert "has the rows locked by somebody else. (SQLSTATE 55P03)" in str(found[0])
+        assert "has the rows locked by another program. (SQLSTATE 55P03)" in str(found[0])
         assert await kept(store, "a") == rows[0]
         assert await asyncio.gather(*swaps(store, rows[:1])) == [True]
 
@@ -163,6 +197,6 @@ async def test_logins_that_somebody_has_locked_leave_connections_to_the_others(f
             await fleet.waiting()
             row = await take(store, "8")
             assert await store.swap(row, owner="me")
-            assert [it.login_id for it in await store.claim(a_demand())] == ["8"]
+            assert [it.login_id for it in await store.claim(a_request())] == ["8"]
             assert not any(task.done() for task in asked)
         assert all(isinstance(it, Row) for it in await asyncio.gather(*asked))

@@ -87,7 +87,7 @@ async def test_a_table_of_somebody_elses_is_not_taken_for_ours(empty: Fleet) -> 
             _ = await empty.store(migrate=True)
 
 
-@pytest.mark.parametrize("table", ["login", "pause", "resumed", "seal", "version"])
+@pytest.mark.parametrize("table", ["login", "notice", "pause", "report", "resumed", "seal", "version"])
 @pytest.mark.parametrize("thing", ["a view", "row security"])
 async def test_what_is_no_plain_table_is_not_read(fleet: Fleet, thing: str, table: str) -> None:
     """A view, or a policy, runs functions of its owner's for whoever reads it."""

@@ -10,7 +10,7 @@ from attrs import evolve
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores import Cipher, Page, PlainText, StoreError
 from mesh_refresh.stores.postgres.jobs import VerbRunner
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
 from tests.leaks.witness import MARK, Witness, outcome_of, planted, watching
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet, connected
@@ -61,7 +61,7 @@ async def test_work_that_goes_well_shows_nothing(empty: Fleet, pooled: bool, mon
                 witness.look_at(task)
             row = await take(store, "0")
             assert await store.swap(evolve(row, sealed=SEALED), owner="me", hold=LEASE)
-            verbs: list[Any] = [store.claim(a_demand()), store.rows(Page(9)), store.read("1"), store.counts(NOW)]
+            verbs: list[Any] = [store.claim(a_request()), store.rows(Page(9)), store.read("1"), store.counts(NOW)]
             for verb in verbs:
                 task = asyncio.ensure_future(verb)
                 assert await task
@@ -85,7 +85,7 @@ async def test_errors_show_nothing(fleet: Fleet) -> None:
             errors = [await outcome_of(store.insert(a_row("b", states=frozenset({"bad"}), sealed=SEALED)))]
             errors += [await outcome_of(store.swap(evolve(row, states=frozenset({"bad"}), sealed=SEALED)))]
             async with fleet.locked():
-                verbs = (store.claim(a_demand()), store.swap(evolve(row, sealed=SEALED)), store.rows(Page(1)))
+                verbs = (store.claim(a_request()), store.swap(evolve(row, sealed=SEALED)), store.rows(Page(1)))
                 errors += await asyncio.gather(*verbs, return_exceptions=True)
             await fleet.sql("DROP TABLE {schema}.login")
             errors += [await outcome_of(store.read("a")), await outcome_of(store.rows(Page(1)))]

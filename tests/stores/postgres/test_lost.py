@@ -8,24 +8,26 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import Page, Row, StoreUnavailable
+from mesh_refresh.stores import Page, ProcessReport, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore, claiming
 from mesh_refresh.stores.postgres.connection import connecting
 from mesh_refresh.stores.postgres.connection.sessions import SESSION
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
 
 _ROW = a_row(revision=1)
+_NEW = evolve(_ROW, sealed=b"new")
 
 Verb = Callable[[PostgresStore], Coroutine[Any, Any, Any]]
 
 VERBS: dict[str, tuple[str, Verb]] = {
     "insert": ("login", lambda store: store.insert(a_row("b"))),
     "read": ("login", lambda store: store.read("a")),
-    "swap": ("login", lambda store: store.swap(evolve(_ROW, sealed=b"new"))),
-    "claim": ("login", lambda store: store.claim(a_demand())),
+    "swap": ("login", lambda store: store.swap(_NEW)),
+    "claim": ("login", lambda store: store.claim(a_request())),
     "claim_one": ("login", lambda store: store.claim_one("a", "me", LEASE)),
     "delete": ("login", lambda store: store.delete("a")),
     "rows": ("login", lambda store: store.rows(Page(1))),
@@ -34,6 +36,9 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "resume": ("pause", lambda store: store.pause("coinbase", paused=False)),
     "paused": ("pause", lambda store: store.paused()),
     "resumed": ("resumed", lambda store: store.resumed()),
+    "swap with a notice": ("notice", lambda store: store.swap(_NEW, notices=[a_notice("1")])),
+    "claim of notices": ("notice", lambda store: store.outbox.claim("me", LEASE, now=NOW, limit=1)),
+    "report": ("report", lambda store: store.registry.put_report(ProcessReport("me", "run", NOW, b""))),
     "reseal": ("login", lambda store: store.reseal()),
 }
 each_verb = pytest.mark.parametrize(("table", "verb"), VERBS.values(), ids=VERBS)
@@ -87,9 +92,9 @@ async def test_what_a_claim_found_is_given_though_its_second_look_failed(
     monkeypatch.setattr(claiming, "claim_ahead", lost)
     async with fleet.store() as store:
         await fill(store, _ROW)
-        assert [it.login_id for it in await store.claim(a_demand())] == ["a"]
+        assert [it.login_id for it in await store.claim(a_request())] == ["a"]
         with pytest.raises(StoreUnavailable):
-            await store.claim(a_demand())
+            await store.claim(a_request())
 
 
 async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: Fleet) -> None:
@@ -153,10 +158,10 @@ async def test_a_verb_that_waited_for_another_sees_what_that_one_wrote(fleet: Fl
             await fleet.waiting()
             leased = asyncio.ensure_future(take(store))
             await fleet.waiting(2)
-            assert [row.login_id for row in await store.claim(a_demand(owner="other"))] == ["b"]
+            assert [row.login_id for row in await store.claim(a_request(owner="other"))] == ["b"]
         assert await swapped is False
         assert await leased == evolve(_ROW, sealed=b"theirs", revision=3, attempt=1)
-        assert await store.claim(a_demand()) == []
+        assert await store.claim(a_request()) == []
 
 
 async def test_those_who_wait_for_a_connection_are_told(fleet: Fleet) -> None:

@@ -11,10 +11,13 @@ from mesh_refresh.stores import Page, StoreDamaged, StoreRefused
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations, quoted
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet, ran
 from tests.stores.postgres.postgres_handles import new_schema
+
+TABLES = frozenset(("duty", "figures", "login", "notice", "pause", "report", "resumed", "seal", "version"))
 
 pytestmark = pytest.mark.once
 
@@ -79,7 +82,7 @@ async def test_many_stores_make_one_schema(empty: Fleet) -> None:
         await asyncio.gather(*(opened(store) for store in stores))
         await fill(stores[0], a_row())
         assert [(await kept(store)).login_id for store in stores] == ["a"] * 20
-        assert await tables(empty) == ["login", "pause", "resumed", "seal", "version"]
+        assert await tables(empty) == sorted(TABLES)
         assert await empty.sql("SELECT array_agg(number) FROM {schema}.version") == [max(migrations())]
     finally:
         await asyncio.gather(*(store.aclose() for store in stores))
@@ -103,7 +106,7 @@ async def test_a_newer_version_is_left_alone(fleet: Fleet) -> None:
         text = f"newer mesh_refresh: its version is 99, and this one knows up to {max(migrations())}. "
         await refused(fleet.store(migrate=migrate), StoreDamaged, f"{text}Nothing in it was changed: update [^.]*.$")
     assert await fleet.sql("SELECT number FROM {schema}.version") == 99
-    assert await tables(fleet) == ["login", "seal", "version"]
+    assert await tables(fleet) == sorted(TABLES - {"pause", "resumed"})
 
 
 async def test_a_version_that_is_gone_is_told(fleet: Fleet) -> None:
@@ -113,7 +116,7 @@ async def test_a_version_that_is_gone_is_told(fleet: Fleet) -> None:
         await refused(fleet.store(migrate=migrate), StoreDamaged, "version")
 
 
-@pytest.mark.parametrize("table", ["login", "pause", "resumed", "seal"])
+@pytest.mark.parametrize("table", sorted(TABLES - {"version"}))
 async def test_a_table_that_is_gone_is_told(fleet: Fleet, table: str) -> None:
     """`StoreDamaged`: at opening, or by every verb that needs it."""
     store = fleet.store()
@@ -122,16 +125,29 @@ async def test_a_table_that_is_gone_is_told(fleet: Fleet, table: str) -> None:
         await refused(store, StoreDamaged, "lacks tables")
         return
     async with store:
-        verbs: list[Any] = [] if table == "resumed" else [store.claim(a_demand())]
-        if table == "login":
-            verbs += [store.read("a"), store.insert(a_row()), store.swap(a_row()), store.rows(Page(1))]
-            verbs += [store.counts(NOW), store.delete("a")]
-        else:
-            verbs += [store.pause("x", paused=False)]
-            verbs += [store.resumed()] if table == "resumed" else [store.paused(), store.pause("x")]
-        for verb in verbs:
+        verbs: dict[str, list[Any]] = {
+            "login": [
+                store.read("a"),
+                store.insert(a_row()),
+                store.swap(a_row()),
+                store.rows(Page(1)),
+                store.claim(a_request()),
+                store.counts(NOW),
+                store.delete("a"),
+                store.key_usage(),
+            ],
+            "pause": [store.claim(a_request()), store.paused(), store.pause("x"), store.pause("x", paused=False)],
+            "resumed": [store.resumed(), store.pause("x", paused=False)],
+            "notice": [store.insert(a_row(), notices=[a_notice("1")]), store.outbox.counts(), store.delete("a")],
+            "report": [store.registry.reports()],
+            "duty": [store.registry.claim_duty("count", "me", LEASE)],
+            "figures": [store.registry.figures()],
+        }
+        for verb in verbs.pop(table):
             with pytest.raises(StoreDamaged, match="lacks tables"):
                 await verb
+        for verb in (verb for others in verbs.values() for verb in others):
+            verb.close()
 
 
 async def test_steps_run_in_order_and_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +182,11 @@ async def test_a_schema_may_have_any_name(empty: Fleet, name: str) -> None:
     try:
         by_url = PostgresStore.open(with_options(empty.url, schema=quote(empty.schema, safe="")), cipher=store.cipher)
         async with by_url as other:
-            assert [row.login_id for row in await other.claim(a_demand())] == ["a"]
+            assert [row.login_id for row in await other.claim(a_request())] == ["a"]
             assert [row.login_id for row in await other.rows(Page(1, states=frozenset(["active"])))] == ["a"]
             await other.pause("x", paused=False)
         assert await empty.sql("SELECT count(*) FROM {schema}.login") == 1
-        assert await tables(empty) == ["login", "login_0", "login_1", "pause", "resumed", "seal", "version"]
+        assert await tables(empty) == sorted(TABLES | {"login_0", "login_1"})
     finally:
         await removed(empty)
 
@@ -190,14 +206,7 @@ async def test_partitions_are_laid_out_once(empty: Fleet) -> None:
     for same in (4, 0):
         async with empty.store(migrate=True, partitions=same) as store:
             assert len(await store.rows(Page(1_000))) == 100
-    assert await tables(empty) == [
-        "login",
-        *(f"login_{number}" for number in range(4)),
-        "pause",
-        "resumed",
-        "seal",
-        "version",
-    ]
+    assert await tables(empty) == sorted(TABLES | {f"login_{number}" for number in range(4)})
     for number in range(4):
         assert await empty.sql(f"SELECT count(*) FROM {{schema}}.login_{number}") > 0
         fill_factor = "SELECT reloptions::text FROM pg_class WHERE oid = $1::regclass"
@@ -211,7 +220,7 @@ async def test_tables_without_partitions_are_not_given_any_and_not_changed(
     second = "CREATE TABLE {schema}.more (n int);"
     monkeypatch.setattr(migrating, "migrations", lambda: {**migrations(), 2: second})
     await refused(fleet.store(migrate=True, partitions=4), InvalidRequest, "has no partitions, and 4 were asked for")
-    assert await tables(fleet) == ["login", "pause", "resumed", "seal", "version"]
+    assert await tables(fleet) == sorted(TABLES)
     assert await fleet.sql("SELECT number FROM {schema}.version") == 1
     async with fleet.store(migrate=True):
         assert "more" in await tables(fleet)

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from mesh_refresh.stores import Page, StoreUnavailable
-from mesh_refresh.testing.conformance.store_kit import NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import NOW, a_request, a_row, fill, kept
 from tests.postgres_server import server_folder
 from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.own_server import OwnServer
@@ -41,7 +41,7 @@ async def test_a_server_that_is_started_again_is_found_again(fleet: Fleet, serve
     async with fleet.store() as store:
         await fill(store, a_row("b"))
         await asyncio.to_thread(server.stop)
-        for verb in (store.read("a"), store.insert(a_row("c")), store.claim(a_demand()), store.counts(NOW)):
+        for verb in (store.read("a"), store.insert(a_row("c")), store.claim(a_request()), store.counts(NOW)):
             with pytest.raises(StoreUnavailable, match=r"cannot be reached|lost the connection"):
                 await verb
         with pytest.raises(StoreUnavailable, match="cannot be reached"):

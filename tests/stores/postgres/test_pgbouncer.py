@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.stores import StoreUnavailable
-from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_demand, a_row, fill, take
+from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_request, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bouncer import MISSING, PROGRAM, bouncing
 from tests.stores.postgres.bystander import Fleet
@@ -59,7 +59,7 @@ async def test_transaction_mode_keeps_what_is_pinned(empty: Fleet, transaction_m
         assert set(shown) == {"pg_catalog, pg_temp; on; off; 250ms"}
         async with empty.store(url=transaction_mode) as other:
             await fill(store, *(a_row(f"n {number}") for number in range(40)))
-            claims = await asyncio.gather(*(it.claim(a_demand(limit=10)) for it in (store, other, store, other)))
+            claims = await asyncio.gather(*(it.claim(a_request(limit=10)) for it in (store, other, store, other)))
             claimed = [row.login_id for rows in claims for row in rows]
             assert len(claimed) == len(set(claimed)) == 40
 

@@ -14,7 +14,7 @@ from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.scanning import page_query
 from mesh_refresh.stores.postgres.values import span
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row
 from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.postgres_handles import new_schema
 
@@ -138,18 +138,18 @@ async def test_statements_read_what_they_give(
         if analyzed:
             await connection.execute(f"ANALYZE {schemas[parts]}.login")
         explained = Explained(connection)
-        for demand in (
-            a_demand(limit=LIMIT),
-            a_demand(limit=LIMIT, limit_each=10, limits={"rare": 3}),
-            a_demand(limit=LIMIT, limits={"coinbase": 0}),
-            a_demand(limit=LIMIT, now=datetime.min.replace(tzinfo=NOW.tzinfo) + timedelta(days=1), wall=NOW),
+        for request in (
+            a_request(limit=LIMIT),
+            a_request(limit=LIMIT, limit_each=10, limits={"rare": 3}),
+            a_request(limit=LIMIT, limits={"coinbase": 0}),
+            a_request(limit=LIMIT, now=datetime.min.replace(tzinfo=NOW.tzinfo) + timedelta(days=1), wall=NOW),
         ):
-            await claiming.claim(explained, store._sql["claim"], demand)
+            await claiming.claim(explained, store._sql["claim"], request)
             explained.assert_reads_few(28 * LIMIT)
-            await claiming.claim_ahead(explained, store._sql["claim_ahead"], demand)
+            await claiming.claim_ahead(explained, store._sql["claim_ahead"], request)
             explained.assert_reads_few(28 * LIMIT)
         # A wall clock that is two days behind: every row was changed in its future.
-        behind = a_demand(limit=LIMIT, now=NOW - timedelta(days=2))
+        behind = a_request(limit=LIMIT, now=NOW - timedelta(days=2))
         await claiming.claim_ahead(explained, store._sql["claim_ahead"], behind)
         explained.assert_reads_few(10_000, rows=3_000)
         await explained.fetch(store._sql["claim_one"], "login 7", "me", span(LEASE), True)

@@ -10,7 +10,7 @@ import pytest
 from mesh_refresh.stores import PlainText, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
-from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, fill, take
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.pooling import Proxy, pooling
@@ -108,7 +108,7 @@ async def test_a_schema_is_made_through_it(empty: Fleet, behind: tuple[str, Prox
 
     await asyncio.gather(*(opened(store) for store in stores))
     await fill(stores[0], a_row(), a_row("b"))
-    claims = await asyncio.gather(*(store.claim(a_demand(limit=1)) for store in stores))
+    claims = await asyncio.gather(*(store.claim(a_request(limit=1)) for store in stores))
     assert sorted(row.login_id for rows in claims for row in rows) == ["a", "b"]
     await asyncio.gather(*(store.aclose() for store in stores))
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from mesh_refresh.stores import NoticePage, Page, ProcessReport, StoredFigures, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.connection.failures import failure
-from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_demand, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept
 from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.stores.postgres.bystander import Fleet, a_role
 
@@ -34,7 +34,7 @@ LEAST = {
 async def every_verb(store: PostgresStore) -> None:
     await fill(store, a_row(sealed=store.cipher.seal("text", "login:a")), a_row("b"))
     assert await store.swap(evolve(await kept(store), states=frozenset({"mfa_required"})))
-    assert len(await store.claim(a_demand())) == 2
+    assert len(await store.claim(a_request())) == 2
     assert await store.claim_one("a", "me", LEASE)
     assert await store.delete("b")
     assert len(await store.rows(Page(1, states=frozenset(["mfa_required"])))) == 1
@@ -109,7 +109,7 @@ def test_of_what_the_server_says_only_the_name_of_a_thing_is_shown() -> None:
 
 async def _open_and_use(fleet: Fleet, url: str) -> None:
     async with fleet.store(url=url) as store:
-        await store.claim(a_demand())
+        await store.claim(a_request())
         await store.pause("x")
         await store.resumed()
         await every_verb_of_the_parts(store)
@@ -119,7 +119,7 @@ async def test_each_single_right_is_needed(fleet: Fleet) -> None:
     """So that the docs name none too many."""
     needed: dict[str, Any] = {
         "INSERT ON {schema}.login": lambda store: store.insert(a_row("b")),
-        "UPDATE ON {schema}.login": lambda store: store.claim(a_demand()),
+        "UPDATE ON {schema}.login": lambda store: store.claim(a_request()),
         "DELETE ON {schema}.login": lambda store: store.delete("a"),
         "INSERT ON {schema}.pause": lambda store: store.pause("x"),
         "UPDATE ON {schema}.pause": lambda store: store.pause("x"),

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from mesh_refresh.stores import PlainText, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.testing.conformance.store_kit import LEASE, a_demand, a_row, fill, kept, take
+from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, fill, kept, take
 from tests.stores.postgres.bystander import Fleet, connected
 from tests.stores.postgres.postgres_handles import execute, new_schema
 
@@ -108,7 +108,7 @@ async def test_closing_does_first_what_was_asked_for(fleet: Fleet) -> None:
     """More than fits into one group too; who comes later is told."""
     store = await fleet.store()
     tasks = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(1_200)]
-    tasks.append(asyncio.ensure_future(_some(store.claim(a_demand(limit=1)))))
+    tasks.append(asyncio.ensure_future(_some(store.claim(a_request(limit=1)))))
     await asyncio.sleep(0)
     closing = [asyncio.ensure_future(store.aclose()) for _ in range(2)]
     await asyncio.sleep(0)

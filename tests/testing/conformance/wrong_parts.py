@@ -9,6 +9,7 @@ from attrs import evolve
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.stores import MemoryStore, NoticePage, NoticeRow, ProcessReport, Row, StoredFigures
+from mesh_refresh.stores.key_ids import key_id_of
 from mesh_refresh.stores.memory.outbox import MemoryOutbox, _KeptNotice
 from mesh_refresh.stores.memory.registry import MemoryRegistry
 from tests.testing.conformance.wrong_stores import MICROSECOND, Wrong, having
@@ -148,6 +149,10 @@ async def _purges_all(self: MemoryOutbox, before: datetime) -> int:
     return await self.drop([it for it, kept in self._kept.items() if kept.row.due_at < before])
 
 
+async def _of_logins_alone(self: MemoryStore) -> dict[str, int]:
+    return {key_id_of(kept.row.sealed): 1 for kept in self._kept.values()}
+
+
 async def _ends_lease(self: MemoryOutbox, notice_id: str, sealed: bytes) -> bool:
     kept = self._kept.get(notice_id)
     if kept is not None:
@@ -218,6 +223,7 @@ WRONG_PARTS: tuple[Wrong, ...] = (
     Wrong("counts what is out as gone", "test_notices_are_counted", noticing(counts=_counts_free_ones)),
     Wrong("moves notices as new ones", "test_notices_move_from_store_to_store", noticing(put=_puts_as_new)),
     Wrong("forgets what is out", "test_old_notices_are_forgotten", noticing(purge=_purges_all)),
+    Wrong("counts no notices by key", "test_notices_are_counted_by_their_keys", having(key_usage=_of_logins_alone)),
     Wrong("ends the lease of what it seals", "test_a_notice_can_be_sealed_anew", noticing(reseal=_ends_lease)),
     Wrong("keeps the first report", "test_each_process_has_its_last_report", registering(put_report=_keeps_the_first)),
     Wrong("forgets at the very moment", "test_processes_that_are_silent_are_forgotten",

@@ -86,11 +86,11 @@ def leasing(by: timedelta) -> Callable[[Clock], MemoryStore]:
     return having(_lease=lease)
 
 
-def demanding(change: Callable[[ClaimRequest], ClaimRequest]) -> Callable[[Clock], MemoryStore]:
-    """A store that takes a demand for another one."""
+def requesting(change: Callable[[ClaimRequest], ClaimRequest]) -> Callable[[Clock], MemoryStore]:
+    """A store that takes a claim request for another one."""
 
-    async def claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
-        return await MemoryStore.claim(self, change(demand))
+    async def claim(self: MemoryStore, request: ClaimRequest) -> Sequence[Row]:
+        return await MemoryStore.claim(self, change(request))
 
     return having(claim=claim)
 
@@ -98,8 +98,8 @@ def demanding(change: Callable[[ClaimRequest], ClaimRequest]) -> Callable[[Clock
 def giving(change: Callable[[Sequence[Row]], Sequence[Row]]) -> Callable[[Clock], MemoryStore]:
     """A store whose claims give something else than they leased."""
 
-    async def claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
-        return change(await MemoryStore.claim(self, demand))
+    async def claim(self: MemoryStore, request: ClaimRequest) -> Sequence[Row]:
+        return change(await MemoryStore.claim(self, request))
 
     return having(claim=claim)
 
@@ -186,12 +186,12 @@ async def _lease_first(
     return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
 
-async def _slow_claim(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
+async def _slow_claim(self: MemoryStore, request: ClaimRequest) -> Sequence[Row]:
     now = self._now()
-    due = [kept for kept in self._kept.values() if self._is_due(kept, demand, now)]
+    due = [kept for kept in self._kept.values() if self._is_due(kept, request, now)]
     await asyncio.sleep(0)
-    chosen = sorted(due, key=lambda it: (it.row.due_at, it.row.login_id))[: max(demand.limit, 0)]
-    return [self._lease(kept, demand.owner, demand.lease, now) for kept in chosen]
+    chosen = sorted(due, key=lambda it: (it.row.due_at, it.row.login_id))[: max(request.limit, 0)]
+    return [self._lease(kept, request.owner, request.lease, now) for kept in chosen]
 
 
 async def _slow_claim_one(
@@ -238,18 +238,18 @@ class ClosesOnce(MemoryStore):
 # Verbs that do something else.
 
 
-async def _first_400(self: MemoryStore, demand: ClaimRequest) -> Sequence[Row]:
+async def _first_400(self: MemoryStore, request: ClaimRequest) -> Sequence[Row]:
     kept, now = self._kept, self._now()
-    due = [it for it in kept.values() if it.row.due_at is not None and it.row.due_at <= demand.now]
+    due = [it for it in kept.values() if it.row.due_at is not None and it.row.due_at <= request.now]
     seen = sorted(due, key=lambda it: (it.row.due_at, it.row.login_id))[:400]
     taken: dict[str, int] = {}
     claimed: list[Row] = []
     for it in seen:
         broker = it.row.broker
-        is_wanted = self._is_due(it, demand, now) and not {broker, "*"} & self._paused.keys()
-        if is_wanted and len(claimed) < demand.limit and taken.get(broker, 0) < demand.limit_of(broker):
+        is_wanted = self._is_due(it, request, now) and not {broker, "*"} & self._paused.keys()
+        if is_wanted and len(claimed) < request.limit and taken.get(broker, 0) < request.limit_of(broker):
             taken[broker] = taken.get(broker, 0) + 1
-            claimed.append(self._lease(it, demand.owner, demand.lease, now))
+            claimed.append(self._lease(it, request.owner, request.lease, now))
     return claimed
 
 
@@ -318,6 +318,16 @@ async def _makes_it(self: MemoryStore, login_id: str) -> Row | None:
 async def _taken_anew(self: MemoryStore, row: Row, **more: Any) -> bool:
     self._kept.pop(row.login_id, None)
     return await MemoryStore.insert(self, row, **more)
+
+
+async def _all_are_new(self: MemoryStore, rows: Sequence[Row]) -> list[bool]:
+    await MemoryStore.insert_many(self, rows)
+    return [True for _ in rows]
+
+
+async def _plain_or_not(self: MemoryStore) -> dict[str, int]:
+    found = dict(await MemoryStore.key_usage(self))
+    return {**found, "plain": found.get("plain", 0) + found.pop("", 0)}
 
 
 async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
@@ -464,29 +474,29 @@ def _stuck(clock: Clock) -> MemoryStore:
     store = MemoryStore(clock=clock)
     claim = MemoryStore.claim
 
-    async def by_wall(demand: ClaimRequest) -> Sequence[Row]:
+    async def by_wall(request: ClaimRequest) -> Sequence[Row]:
         for kept in store._kept.values():
-            if abs(demand.now.year - 2026) > 1:
+            if abs(request.now.year - 2026) > 1:
                 kept.until = None
-        return await claim(store, demand)
+        return await claim(store, request)
 
     store.claim = by_wall  # type: ignore[method-assign]
     return store
 
 
-def _no_due(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
+def _no_due(self: MemoryStore, kept: _Kept, request: ClaimRequest, now: int) -> bool:
     row = kept.row
     due_at = row.due_at or row.changed_at
-    return not kept.is_taken(now) and row.broker not in self._paused and due_at <= demand.now
+    return not kept.is_taken(now) and row.broker not in self._paused and due_at <= request.now
 
 
-def _not_ahead(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
+def _not_ahead(self: MemoryStore, kept: _Kept, request: ClaimRequest, now: int) -> bool:
     due_at = kept.row.due_at
-    return MemoryStore._is_due(self, kept, demand, now) and due_at is not None and due_at <= demand.now
+    return MemoryStore._is_due(self, kept, request, now) and due_at is not None and due_at <= request.now
 
 
-def _ahead_at_once(self: MemoryStore, kept: _Kept, demand: ClaimRequest, now: int) -> bool:
-    return MemoryStore._is_due(self, kept, evolve(demand, wall=demand.now - timedelta(minutes=2)), now)
+def _ahead_at_once(self: MemoryStore, kept: _Kept, request: ClaimRequest, now: int) -> bool:
+    return MemoryStore._is_due(self, kept, evolve(request, wall=request.now - timedelta(minutes=2)), now)
 
 
 class Shouts(MemoryStore):
@@ -539,6 +549,10 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("keeps the revision that it is given", "test_a_new_row_begins_with_revision_one_and_no_attempt",
           having(insert=_with_revision)),
     Wrong("takes an id twice", "test_a_login_id_is_taken_once", having(insert=_taken_anew)),
+    Wrong("says that all of many were new", "test_many_rows_are_inserted_as_one_by_one",
+          having(insert_many=_all_are_new)),
+    Wrong("counts what no key sealed as plain", "test_sealed_values_are_counted_by_their_keys",
+          having(key_usage=_plain_or_not)),
     Wrong("makes a row by reading", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
           having(read=_makes_it)),
     Wrong("deletes what is not there", "test_there_is_nothing_to_do_with_a_login_that_is_not_there",
@@ -572,20 +586,20 @@ WRONG: tuple[Wrong, ...] = (
           keeping("epoch")),
     Wrong("goes on where a deleted login ended", "test_a_login_made_anew_is_another",
           having(insert=_keeps_lease, delete=_to_the_grave)),
-    Wrong("deletes no leased login", "test_a_login_is_forgotten_whoever_has_its_lease", having(delete=_deletes_free)),
+    Wrong("deletes no leased login", "test_a_login_is_forgotten_under_a_lease_too", having(delete=_deletes_free)),
     Wrong("reads an old row", "test_every_handle_sees_what_is_written",
           reading(lambda it: evolve(it, revision=1, attempt=0))),
     # Leases.
-    Wrong("gives a row to its owner again", "test_a_lease_keeps_everybody_off", having(claim_one=_own_again)),
+    Wrong("gives a row to its owner again", "test_a_lease_keeps_every_owner_off", having(claim_one=_own_again)),
     Wrong("leases for another time", "test_a_claim_leases_as_claim_one_does",
-          demanding(lambda it: evolve(it, lease=it.lease * 2))),
+          requesting(lambda it: evolve(it, lease=it.lease * 2))),
     Wrong("ends a lease early", "test_a_lease_ends_at_its_very_moment",
           leasing(-MICROSECOND)),
     Wrong("ends a lease late", "test_a_claim_may_take_a_row_at_the_very_end_of_its_lease",
           leasing(MICROSECOND)),
-    Wrong("opens the attempt of who sends nothing", "test_who_sends_nothing_leaves_no_open_attempt",
+    Wrong("opens the attempt of who sends nothing", "test_an_owner_that_sends_nothing_leaves_no_open_attempt",
           having(claim_one=_quiet_is_open)),
-    Wrong("gives an open attempt to who sends nothing", "test_who_sends_nothing_does_not_get_an_open_attempt",
+    Wrong("gives an open attempt to who sends nothing", "test_an_owner_that_sends_nothing_gets_no_open_attempt",
           having(claim_one=_quiet_takes_open)),
     Wrong("goes by the owner's name", "test_a_lease_says_itself_whether_something_is_sent",
           having(claim_one=_quiet_by_name)),
@@ -600,11 +614,11 @@ WRONG: tuple[Wrong, ...] = (
           swapping(lambda kept, row, owner, hold: (row, owner or (kept and kept.owner), hold))),
     Wrong("ends a hold without an owner", "test_a_swap_without_an_owner_leaves_the_hold",
           writing(_without_hold)),
-    Wrong("ends anybody's lease", "test_somebody_elses_lease_stays_theirs",
+    Wrong("ends anybody's lease", "test_the_lease_of_another_owner_stays",
           swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.owner, hold))),
-    Wrong("refuses who comes late", "test_who_comes_late_still_gives_back",
+    Wrong("refuses who comes late", "test_a_late_owner_still_gives_back",
           having(swap=_refuses_late)),
-    Wrong("lets who comes late end the next lease", "test_who_comes_late_does_not_end_the_next_lease",
+    Wrong("lets who comes late end the next lease", "test_a_late_owner_does_not_end_the_next_lease",
           swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.owner, hold))),
     Wrong("ends the hold of what it releases early", "test_a_lease_can_be_released_and_nothing_else_is_changed",
           having(release=_holds_less)),
@@ -623,7 +637,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("is busy for ever", "test_leases_of_different_rows_are_apart", having(claim_one=_busy_for_ever)),
     # Claims.
     Wrong("claims a moment late", "test_a_row_is_due_from_its_very_moment_on",
-          demanding(lambda it: evolve(it, now=it.now - MICROSECOND))),
+          requesting(lambda it: evolve(it, now=it.now - MICROSECOND))),
     Wrong("claims what is never due", "test_a_row_is_due_from_its_very_moment_on", having(_is_due=_no_due)),
     Wrong("gives rows as they were", "test_a_claimed_row_comes_back_as_it_is_now",
           giving(lambda rows: [evolve(row, revision=row.revision - 1, attempt=row.attempt - 1) for row in rows])),
@@ -631,11 +645,11 @@ WRONG: tuple[Wrong, ...] = (
           giving(lambda rows: [evolve(row, due_at=None) for row in rows])),
     Wrong("gives the shortest due first", "test_the_longest_due_come_first", giving(lambda rows: list(reversed(rows)))),
     Wrong("takes one too many", "test_a_claim_takes_no_more_than_its_limit",
-          demanding(lambda it: evolve(it, limit=it.limit + 1))),
+          requesting(lambda it: evolve(it, limit=it.limit + 1))),
     Wrong("knows no limit of a broker", "test_a_claim_takes_no_more_of_a_broker_than_its_limit",
-          demanding(lambda it: evolve(it, limits={}))),
+          requesting(lambda it: evolve(it, limits={}))),
     Wrong("knows no limit for each", "test_a_claim_takes_no_more_of_a_broker_than_its_limit",
-          demanding(lambda it: evolve(it, limit_each=None))),
+          requesting(lambda it: evolve(it, limit_each=None))),
     Wrong("starves what is behind the 400 longest due", "test_a_broker_that_is_left_out_does_not_starve_the_others",
           having(claim=_first_400)),
     Wrong("stops at 400 leased rows", "test_leased_rows_do_not_hide_those_behind_them", having(claim=_first_400)),
@@ -647,17 +661,17 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("stamps only what was paused", "test_a_broker_that_is_resumed_is_stamped",
           having(pause=_stamps_what_was_paused)),
     Wrong("resumes all with the star", "test_a_star_pauses_every_broker", having(pause=_pauses_all)),
-    Wrong("leaves out what was changed in the future", "test_what_was_changed_in_the_future_is_due",
+    Wrong("leaves out what was changed in the future", "test_a_row_changed_in_the_future_is_due",
           having(_is_due=_not_ahead)),
-    Wrong("takes what is no more than a moment ahead", "test_what_was_changed_in_the_future_is_due",
+    Wrong("takes what is no more than a moment ahead", "test_a_row_changed_in_the_future_is_due",
           having(_is_due=_ahead_at_once)),
     Wrong("leaves the future out beside the due",
           "test_the_limit_holds_what_is_due_and_what_was_changed_in_the_future_together",
           having(_is_due=_not_ahead)),
     Wrong("takes a limit below nothing for none", "test_a_limit_below_nothing_is_nothing",
-          demanding(lambda it: evolve(it, limit_each=None if (it.limit_each or 0) < 0 else it.limit_each))),
+          requesting(lambda it: evolve(it, limit_each=None if (it.limit_each or 0) < 0 else it.limit_each))),
     Wrong("forgets limits for the future", "test_what_was_changed_in_the_future_keeps_order_and_limits",
-          demanding(lambda it: evolve(it, limits={}))),
+          requesting(lambda it: evolve(it, limits={}))),
     Wrong("takes each broker in turn", "test_a_claim_in_many_brokers_takes_the_longest_due_of_all",
           giving(lambda rows: sorted(rows, key=lambda row: row.broker))),
     # Pages and counts.
@@ -676,15 +690,15 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("claims one in two steps", "test_one_of_many_gets_the_row", having(claim_one=_slow_claim_one)),
     Wrong("inserts in two steps", "test_one_of_many_writes_on_a_revision", having(insert=_slow_insert)),
     Wrong("swaps in two steps", "test_one_of_many_writes_on_a_revision", having(swap=_slow_swap)),
-    Wrong("fails with what is beside it", "test_what_fails_harms_nothing_beside_it",
+    Wrong("fails with what is beside it", "test_a_verb_that_fails_harms_none_beside_it",
           lambda clock: Gathers(clock=clock)),
     Wrong("gives a lease back before the row is written", "test_a_cancelled_caller_breaks_nothing",
           having(swap=_lease_first)),
     Wrong("leaves a row without its secret", "test_a_cancelled_insert_is_whole_or_nothing",
           having(insert=_half_insert)),
-    Wrong("drops swaps that wait when it is closed", "test_closing_does_first_what_was_asked_for",
+    Wrong("drops swaps that wait when it is closed", "test_closing_finishes_the_verbs_before_it",
           lambda clock: Leaves(clock=clock)),
-    Wrong("cannot be closed twice", "test_closing_does_first_what_was_asked_for",
+    Wrong("cannot be closed twice", "test_closing_finishes_the_verbs_before_it",
           lambda clock: ClosesOnce(clock=clock)),
     Wrong("has one id for all stores", "test_a_store_answers_a_ping_and_has_an_id", _all_of_one_id),
     Wrong("seals something else", "test_the_cipher_seals_and_opens", lambda clock: Shouts(clock=clock)),

@@ -1,4 +1,4 @@
-"""What a line of an import says. Pure; nothing of a line's content is in an error."""
+"""Reads the logins in a line of an import. Pure. No error quotes the content of a line."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -13,38 +13,39 @@ from mesh_refresh.masking import concealed
 
 _IDS = ("login", "login_id")
 _BESIDE = ("tokens", "link", "payload")
-"""Where a line has its tokens; what else may be around a payload, `Tokens.from_link` knows."""
+"""The keys under which a line has its tokens. `Tokens.from_link` knows the other envelopes of a payload."""
 _MFA = "mesh_refresh.mfa_required"
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 @frozen
 class InputLine:
-    """One login, or some of its accounts."""
+    """A line with a login, or with some accounts of one."""
 
     number: int
-    """The line; where a file is one document, the place in its array."""
+    """The number of the line; in a file that is one document, the place in its array."""
     login_id: str
     tokens: tuple[Tokens, ...]
     aged: bool
-    """Whether it is known how old they are."""
+    """Whether the age of the tokens is known."""
 
 
 @frozen
 class BadLine:
-    """Nothing can be done with it."""
+    """A line that cannot be imported, and why."""
 
     number: int
     why: str
 
 
-def entries(number: int, document: Any, now: datetime) -> list[InputLine | BadLine]:
-    """Those in a document: one, or an array of them."""
-    return [_entry(number, concealed(item), now) for item in (document if isinstance(document, list) else [document])]
+def read_entries(number: int, document: Any, now: datetime) -> list[InputLine | BadLine]:
+    """The logins in `document`, which is one or an array of them. `now` is the time of the import."""
+    items = document if isinstance(document, list) else [document]
+    return [_read_entry(number, concealed(item), now) for item in items]
 
 
-def parsed(text: bytes | str) -> Any:
-    """The JSON of `text`, masked. Raises `InvalidRequest`."""
+def parse_json(text: bytes | str) -> Any:
+    """The JSON value in `text`, masked. Raises `InvalidRequest` for other text."""
     value = codec.json_of(text)
     del text
     if isinstance(value, codec.Wrong):
@@ -52,7 +53,7 @@ def parsed(text: bytes | str) -> Any:
     return concealed(value)
 
 
-def _entry(number: int, document: Any, now: datetime) -> InputLine | BadLine:
+def _read_entry(number: int, document: Any, now: datetime) -> InputLine | BadLine:
     try:
         return _read(number, document, now)
     except InvalidRequest as error:
@@ -63,22 +64,22 @@ def _read(number: int, document: Any, now: datetime) -> InputLine:
     if not isinstance(document, dict):
         raise InvalidRequest("it is not a JSON object.")
     login_id = _login_id(document)
-    at = _moment(document.get("obtained_at", document.get("obtainedAt")), now)
+    at = _parse_time(document.get("obtained_at", document.get("obtainedAt")), now)
     found, aged = _tokens(document, at, now)
-    tokens = _traded(tuple(found), document)
-    # The keeper would say the same, but of many lines together.
+    tokens = _add_trade_token(tuple(found), document)
+    # The keeper checks it too, but its error is about many lines together.
     check_login(login_id, tokens)
-    return InputLine(number, login_id, tokens if aged else tuple(_doubted(it, now) for it in tokens), aged)
+    return InputLine(number, login_id, tokens if aged else tuple(_mark_expired(entry, now) for entry in tokens), aged)
 
 
 def _login_id(document: Mapping[str, Any]) -> str:
     found = next((document[name] for name in _IDS if document.get(name) is not None), None)
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
-        raise InvalidRequest('it has no "login", your own id of this login.')
+        raise InvalidRequest('it has no "login", which is your own id for the login.')
     return str(found)
 
 
-def _moment(value: object, now: datetime) -> datetime | None:
+def _parse_time(value: object, now: datetime) -> datetime | None:
     if value is None:
         return None
     try:
@@ -86,23 +87,23 @@ def _moment(value: object, now: datetime) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise InvalidRequest('"obtained_at" should be a time such as 2026-11-23T16:00:00+00:00.')
+        raise InvalidRequest('"obtained_at" must be a time such as 2026-11-23T16:00:00+00:00.')
     if moment > now + _CLOCKS_DIFFER:
         raise InvalidRequest('"obtained_at" is in the future.')
     return moment
 
 
 def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tuple[Iterable[Tokens], bool]:
-    """The tokens, and whether it is known how old they are."""
+    """The tokens, and whether their age is known."""
     kind = document.get("format")
     if kind == _MFA:
-        # What it waits for is asked for anew: a store has questions of its own exchanges only.
+        # The broker is asked for a new code: a store has only the questions of its own exchanges.
         return [continuation(document).tokens], True
     found: Any = document
     if kind is None:
         found = concealed(next((document[name] for name in _BESIDE if document.get(name) is not None), document))
     if isinstance(found, str):
-        found = parsed(found)
+        found = parse_json(found)
     if isinstance(found, dict) and "format" in found:
         found = [found]
     if isinstance(found, list):
@@ -115,27 +116,27 @@ def _tokens(document: dict[str, Any], at: datetime | None, now: datetime) -> tup
 
 
 def _documents(found: list[Any], at: datetime | None) -> tuple[Iterable[Tokens], bool]:
-    """A tokens document knows its own times; `at` is for one that does not."""
+    """The tokens of documents, which have their own times; `at` is for those that have none."""
     if not all(isinstance(item, dict) for item in found):
-        raise InvalidRequest('"tokens" should be an array of tokens documents.')
+        raise InvalidRequest('"tokens" must be an array of tokens documents.')
     if not all("format" in item for item in found):
-        raise InvalidRequest('a document in "tokens" has no "format": it should be as Tokens.to_json writes it.')
+        raise InvalidRequest('a document in "tokens" has no "format": write it with Tokens.to_json.')
     tokens = [Tokens.from_document(item) for item in found]
     if at is not None:
-        return [it if it.obtained_at else evolve(it, obtained_at=at) for it in tokens], True
-    return tokens, all(it.obtained_at or it.expires_at for it in tokens)
+        return [entry if entry.obtained_at else evolve(entry, obtained_at=at) for entry in tokens], True
+    return tokens, all(entry.obtained_at or entry.expires_at for entry in tokens)
 
 
-def _traded(tokens: tuple[Tokens, ...], document: Mapping[str, Any]) -> tuple[Tokens, ...]:
-    """WeBull's trade token is not in what Link hands over: it stands beside it."""
+def _add_trade_token(tokens: tuple[Tokens, ...], document: Mapping[str, Any]) -> tuple[Tokens, ...]:
+    """`tokens` with WeBull's trade token, which is not in the payload of Link but beside it."""
     trade = document.get("trade_token", document.get("tradeToken"))
     if trade is None:
         return tokens
-    return tuple(it if it.trade_token else evolve(it, trade_token=trade) for it in tokens)
+    return tuple(entry if entry.trade_token else evolve(entry, trade_token=trade) for entry in tokens)
 
 
-def _doubted(tokens: Tokens, now: datetime) -> Tokens:
-    """Nobody knows how old they are: refreshed before they are handed out, where that can be."""
+def _mark_expired(tokens: Tokens, now: datetime) -> Tokens:
+    """`tokens` of unknown age, as expired: they are refreshed before they are handed out, if they can be."""
     if tokens.refresh_token is None or tokens.auth_token is None:
         return tokens
     return evolve(tokens, obtained_at=now, expires_at=now)

@@ -12,86 +12,86 @@ from attrs import define, field
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
-from mesh_refresh.cli.fleet.logins.import_sources import open_source, read
+from mesh_refresh.cli.fleet.logins.import_sources import open_source, read_lines
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
-from mesh_refresh.cli.fleet.support.options import duration, store_options
+from mesh_refresh.cli.fleet.support.options import duration_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import Exit
-from mesh_refresh.cli.terminal.messages import Failure, counted, say
-from mesh_refresh.enums import named_broker
+from mesh_refresh.cli.terminal.messages import Failure, format_count, say
+from mesh_refresh.keeper.arguments import brokers_of
 from mesh_refresh.stores import WrongKey
+from mesh_refresh.stores.store import ALL_BROKERS
 
 _BATCH = 500
 _PROGRESS = 20_000
 _COMPLAINTS = 20
-"""After so many bad lines, only their number is told."""
+"""Bad lines that are named; further ones are only counted."""
 
-_SEALED = "what the store has of this login cannot be opened with these keys, and was left as it is."
+_SEALED = "the store has this login, and it cannot be opened with these keys. It was not changed."
 
 _EPILOG = """\b
-One login a line, with your own id of it:
-  {"login": "user-7", "obtained_at": "2026-11-23T16:00:00+00:00", "payload": {what Link handed over}}
-  {"login": "user-8", "tokens": [{a tokens document}, {one for each account}]}
+Write one login a line, with your own id for it:
+  {"login": "user-7", "obtained_at": "2026-11-23T16:00:00+00:00",
+   "payload": {the payload of Link}}
+  {"login": "user-8", "tokens": [{a tokens document for each account}]}
 
-\b
-Lifetimes in a Link payload count from "obtained_at". Without it, nobody knows how
-old the tokens are: the login is due at once, and is refreshed before its tokens
-are handed out. WeBull's trade token stands beside the payload, as "trade_token".
-What "mesh-refresh refresh" wrote is read too, where its documents have a "login".
+"obtained_at" is the time when Link gave the payload; its lifetimes count from then.
+Without it the age of the tokens is unknown: the login is due at once, and is
+refreshed before its tokens are handed out. WeBull's trade token stands beside the
+payload, as "trade_token". Output of "mesh-refresh refresh" is accepted too, if its
+documents have a "login".
 
-\b
-Tokens that were in the store before are no news and change nothing: a file can be
-imported again, as a whole or after an interruption. A later line of a login
-counts more than an earlier one.
+A file can be imported again, also after an interruption: tokens that the store has
+or had change nothing. If a login stands in several lines, the last one counts.
 """
 
 
 @click.command("import", epilog=_EPILOG, short_help="Put logins into the store.")
 @click.argument("files", metavar="FILE...", nargs=-1)
-@click.option("--spread", type=duration, default="0s", help="Let what is due at once fall due within this: 90s, 2h.")
+@duration_option("--spread", "Spread the first refreshes of logins that are due at once over this time: 90s, 2h.", "0s")
 @click.option(
     "--on-demand",
     metavar="BROKER",
     multiple=True,
-    help="Refresh logins of this broker only when asked for, until that needs no code. Repeat it for more.",
+    help="Refresh logins of this broker only on demand, until one needs no MFA code; '*': of all. Can be repeated.",
 )
-@click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Begin there (with one FILE).")
+@click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Start at line N (with one FILE).")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong, and warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
 @store_options
 def import_logins(
     files: tuple[str, ...],
     spread: timedelta,
     on_demand: tuple[str, ...],
     from_line: int,
-    place: StoreLocation,
+    location: StoreLocation,
     *,
     strict: bool,
     quiet: bool,
 ) -> int:
-    """Put logins into the store, from files of JSON lines, or from standard input (-). Nothing is sent to Mesh."""
+    """Put logins into the store, from files of JSON lines or from standard input (-). It sends nothing to Mesh."""
     names = files or _standard_input()
-    if not all(broker.strip() for broker in on_demand):
-        raise click.UsageError("--on-demand takes the name of a broker.")
+    brokers = brokers_of(on_demand)
+    if brokers is None:
+        raise click.UsageError("--on-demand takes the name of a broker, or '*' for all of them.")
     if len(names) > 1 and from_line > 1:
-        raise click.UsageError("--from-line needs one FILE.")
+        raise click.UsageError("--from-line needs exactly one FILE.")
     with ExitStack() as stack:
         several = len(names) > 1
         sources = [
             stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
         ]
-        with OpenFleet(place, create=True) as fleet:
-            run = Import(fleet, spread, on_demand, strict=strict, quiet=quiet)
+        with OpenFleet(location, create=True) as fleet:
+            run = Import(fleet, spread, brokers, strict=strict, quiet=quiet)
             try:
-                run.all(list(zip(names, sources, strict=True)), from_line)
+                run.add_all(list(zip(names, sources, strict=True)), from_line)
             except KeyboardInterrupt:
                 run.sum_up(interrupted=True)
                 raise
             run.sum_up()
-    for broker in on_demand:
-        if str(named_broker(broker)) not in run.brokers:
-            # A name that is written wrong would leave its logins to the loop, in silence.
-            say(f"note: no login of {broker} was read.")
+    for broker in sorted(brokers - run.brokers - {ALL_BROKERS}):
+        # A name that is written wrong would leave its logins to the loop, in silence.
+        say(f"note: --on-demand {broker}: no login of this broker was read.")
     return run.code
 
 
@@ -103,46 +103,46 @@ def _standard_input() -> tuple[str, ...]:
 
 @define
 class Import:
-    """One run."""
+    """One run of the command: its options, and its counts so far."""
 
     fleet: OpenFleet
     spread: timedelta
-    on_demand: tuple[str, ...]
+    on_demand: frozenset[str]
     strict: bool
     quiet: bool
     brokers: set[str] = field(factory=set)
-    """Of the logins that were read."""
+    """The brokers of the logins that were read."""
     bad: int = 0
     code: Exit = Exit.REFRESHED
-    """The worst of them."""
+    """The exit code: that of the worst bad line."""
     _lines: int = 0
     _news: int = 0
     _where: str = field(default="")
     _done: int = 0
-    """Up to this line, everything is in the store."""
+    """The store has every login up to this line."""
     _files: int = 1
 
-    def all(self, sources: list[tuple[str, BinaryIO]], first: int) -> None:
-        """Read them, with their names, one after the other."""
+    def add_all(self, sources: list[tuple[str, BinaryIO]], first: int) -> None:
+        """Add the logins in `sources`, which have names, one file after the other, from line `first` on."""
         self._files = len(sources)
         for number, (name, source) in enumerate(sources, 1):
-            # A file of that name was opened: it is no token that was pasted by mistake.
+            # The name may be shown: a file of that name was opened, so it is no token that was pasted by mistake.
             self._where, self._done = (f" of file {number} ({name})" if len(sources) > 1 else ""), 0
-            for batch in self._batches(read(source, datetime.now(UTC), first=first)):
+            for batch in self._batches(read_lines(source, datetime.now(UTC), first=first)):
                 self._add(batch)
 
     def sum_up(self, *, interrupted: bool = False) -> None:
-        """What was done."""
+        """Say what the run has done."""
         if interrupted:
             again = f", or go on with --from-line {self._done + 1}" if self._files == 1 else ""
-            say(f"interrupted after line {self._done}{self._where}: import it again{again}.")
+            say(f"interrupted after line {self._done}{self._where}; the store has them so far. Import again{again}.")
         if not self.quiet or self.bad or interrupted:
             known = self._lines - self._news
             bad = f", {self.bad} bad" if self.bad else ""
-            say(f"{counted(self._lines, 'login')} read: {self._news} added, {known} known before{bad}.")
+            say(f"{format_count(self._lines, 'login')} read: {self._news} added, {known} already known{bad}.")
 
     def _batches(self, lines: Iterator[InputLine | BadLine]) -> Iterator[list[InputLine]]:
-        """No login twice in one: the later line must come later."""
+        """Lines to add together. No login is twice in a batch, because the order of its lines counts."""
         batch: dict[str, InputLine] = {}
         for line in lines:
             if isinstance(line, BadLine):
@@ -157,9 +157,9 @@ class Import:
         yield list(batch.values())
 
     def _add(self, batch: list[InputLine]) -> None:
-        for line, done in zip(batch, self.fleet.run(self._added(batch)), strict=True):
+        for line, done in zip(batch, self.fleet.run(self._add_together(batch)), strict=True):
             if isinstance(done, InvalidRequest):
-                # It does not go with the login that the store has.
+                # It contradicts the login in the store: another broker, for example.
                 self._complain(BadLine(line.number, str(done)))
             elif isinstance(done, WrongKey):
                 self._complain(BadLine(line.number, _SEALED), Exit.STORE)
@@ -171,8 +171,8 @@ class Import:
         if batch:
             self._progress(batch[-1].number)
 
-    async def _added(self, batch: list[InputLine]) -> list[int | BaseException]:
-        """At once: the store writes them together. Each with an end of its own."""
+    async def _add_together(self, batch: list[InputLine]) -> list[int | BaseException]:
+        """Add all lines at the same time, so that the store writes them together. Each has its own result."""
         add = self.fleet.keeper.add_many
         self.brokers.update(str(tokens.broker) for line in batch for tokens in line.tokens)
         adding = (
@@ -190,7 +190,7 @@ class Import:
         if self.bad <= _COMPLAINTS:
             say(text)
         if self.bad == _COMPLAINTS:
-            say("further bad lines are only counted.")
+            say("further bad lines are counted, not shown.")
 
     def _progress(self, line: int) -> None:
         if not self.quiet and line // _PROGRESS > self._done // _PROGRESS:

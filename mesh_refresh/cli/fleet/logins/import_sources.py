@@ -1,4 +1,4 @@
-"""The files of an import, read line by line."""
+"""Reads the files of an import line by line."""
 
 import codecs
 import io
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, entries, parsed
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, parse_json, read_entries
 from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 
 _LONGEST = 16 * 1024 * 1024
@@ -23,28 +23,30 @@ _CHUNK = 64 * 1024
 
 @contextmanager
 def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
-    """A file, or standard input for ``-``, which stays open; `number` is its place among several. Raises `Failure`."""
+    """Open a file, or standard input for ``-``; `number` is its place among several. Raises `Failure`, without a name.
+
+    The name is not shown: a token may stand there by mistake.
+    """
     if name == "-":
         if sys.stdin is None:
-            raise Failure("Standard input is closed.")
+            raise Failure("Standard input is closed. Name a FILE.")
         yield sys.stdin.buffer
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115 - an error of the block must not be taken for one of the opening
     except OSError as error:
-        # Not by its name: what stands where a file should may be a token.
         which = "The file" if number is None else f"File {number}"
         raise Failure(f"{which} cannot be read: {system_reason(error)}.") from None
     with file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and os.name == "posix":
             which = "the input file" if number is None else f"input file {number}"
-            say(f"note: others can read {which}; chmod 600 it.")
+            say(f"note: other users can read {which}: chmod 600 it.")
         yield file
 
 
 class Recoded:
-    """A file in another encoding than UTF-8, as PowerShell writes it, read as UTF-8. Raises `Failure`."""
+    """A UTF-16 or UTF-32 file, as PowerShell writes it, read as UTF-8. Raises `Failure` where it is not one."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
         self._file = file
@@ -57,15 +59,15 @@ class Recoded:
         while b"\n" not in self._read_ahead and len(self._read_ahead) < limit and not self._ended:
             self._read_more()
         end = self._read_ahead.find(b"\n") + 1
-        return self._taken(min(end, limit) if end else limit)
+        return self._take(min(end, limit) if end else limit)
 
     def read(self, limit: int) -> bytes:
         """The next `limit` bytes, or all there are."""
         while len(self._read_ahead) < limit and not self._ended:
             self._read_more()
-        return self._taken(limit)
+        return self._take(limit)
 
-    def _taken(self, size: int) -> bytes:
+    def _take(self, size: int) -> bytes:
         taken, self._read_ahead = self._read_ahead[:size], self._read_ahead[size:]
         return taken
 
@@ -78,56 +80,57 @@ class Recoded:
             del data
         else:
             return
-        raise Failure("A file begins like UTF-16 or UTF-32 text, and is none.")
+        raise Failure("A file begins like UTF-16 or UTF-32 text, and is not. Save it as UTF-8.")
 
 
-def _in_utf8(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
+def _decode(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
     if not isinstance(file, io.BufferedReader):
         return file
     encoding = json.detect_encoding(file.peek(4)[:4])
     return file if encoding == "utf-8" else Recoded(file, encoding)
 
 
-def read(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[InputLine | BadLine]:
-    """What its lines say, from line number `first` on; empty lines are passed over.
+def read_lines(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[InputLine | BadLine]:
+    """The logins in the lines of `file`, from line number `first` on. Empty lines are skipped.
 
-    A file that is one JSON document over many lines, as `mesh-refresh refresh` writes them, is read whole.
+    A file that is one JSON document over many lines, as `mesh-refresh refresh` writes it, is read as a whole. Raises
+    `Failure` for a file that is too long, or shorter than `first` lines.
     """
-    file = _in_utf8(file)
+    file = _decode(file)
     number = 0
     while text := file.readline(_LONGEST + 1):
         number += 1
         if len(text) > _LONGEST:
-            raise Failure(f"InputLine {number} is longer than 16 MiB: this is not a file of JSON lines.")
+            raise Failure(f"Line {number} is longer than 16 MiB. Write one JSON object a line.")
         if number < first or not text.strip():
             continue
         try:
-            document = parsed(text)
+            document = parse_json(text)
         except InvalidRequest as error:
-            whole = _whole(text, file) if number == 1 else None
+            whole = _read_whole(text, file) if number == 1 else None
             if whole is None:
                 yield BadLine(number, str(error))
                 continue
-            yield from _numbered(whole, now)
+            yield from _read_items(whole, now)
             return
-        yield from entries(number, document, now)
+        yield from read_entries(number, document, now)
     if first > number + 1:
-        raise Failure(f"The input has only {number} lines: --from-line {first} is past its end.")
+        raise Failure(f"--from-line {first} is past the end of the input, which has {number} lines.")
 
 
-def _whole(text: bytes, file: BinaryIO | Recoded) -> object:
-    """The document that begins with the line `text`; None where there is none, and what was read is put back."""
+def _read_whole(text: bytes, file: BinaryIO | Recoded) -> object:
+    """The document that begins with the line `text`; None if that line begins no document of many lines."""
     if text.strip() not in (b"[", b"{", b"[{"):
         return None
     text += file.read(_LONGEST)
     if file.read(1):
-        raise Failure("A document of many lines is longer than 16 MiB: write one JSON object a line.")
+        raise Failure("A document of many lines is longer than 16 MiB. Write one JSON object a line.")
     try:
-        return parsed(text)
+        return parse_json(text)
     except InvalidRequest:
-        raise Failure("A file begins like a JSON document of many lines, and is none.") from None
+        raise Failure("A file begins like a JSON document of many lines, and is not JSON.") from None
 
 
-def _numbered(document: object, now: datetime) -> Iterator[InputLine | BadLine]:
+def _read_items(document: object, now: datetime) -> Iterator[InputLine | BadLine]:
     for number, item in enumerate(document if isinstance(document, list) else [document], 1):
-        yield from entries(number, item, now)
+        yield from read_entries(number, item, now)

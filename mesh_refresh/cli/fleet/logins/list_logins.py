@@ -7,59 +7,99 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from attrs import frozen
 
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
-from mesh_refresh.cli.fleet.support.options import duration, json_option, store_options
+from mesh_refresh.cli.fleet.support.options import json_option, parse_duration, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.terminal.exit_codes import Exit
-from mesh_refresh.cli.terminal.messages import counted, one_line, say
+from mesh_refresh.cli.terminal.messages import format_count, one_line, say
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.stores import WrongKey
 
 _COLUMNS = ("login", "broker", "account", "state", "reason", "expires", "due", "failures", "changed")
 _YIELDING = ("reason", "failures", "changed", "account", "due", "expires", "broker", "state")
-"""In a narrow window. What says why something is wrong is mostly empty, and stands well in a line of its own."""
+"""In a narrow window. The reason goes first: mostly it is empty, and it reads well in a line of its own."""
 _NOT_OPENED, _NOT_READ = "cannot be opened with these keys", "cannot be read"
 _PAGE = 500
 _SHOWN = 100
 
 
-def _time(text: str) -> datetime:
-    """A time, or how long ago."""
+@frozen
+class _Filters:
+    """The logins to list, and of these the accounts."""
+
+    state: str | None
+    broker: str | None
+    changed_since: datetime | None
+    after: str | None
+
+    def read(self, fleet: OpenFleet, limit: int | None) -> Iterator[Login | UnopenedRow]:
+        """The logins that match, `limit` of them at the most; None: all.
+
+        It reads page by page, so that a large store is printed while it is read, and ``head`` can end that.
+        """
+        left, after = limit, self.after
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            wanted = page_of(size, state=self.state, broker=self.broker, changed_since=self.changed_since, after=after)
+            page = fleet.run(read_page(fleet.store, wanted))
+            yield from page
+            if len(page) < size:
+                return
+            after, left = page[-1].login_id, None if left is None else left - size
+
+    def accounts(self, login: Login) -> list[Account]:
+        """The accounts of `login` to list."""
+        return [account for account in login.accounts if self.state in (None, account.state)]
+
+
+def _parse_time(text: str) -> datetime:
+    """A time, or the time that is a span such as ``15m`` ago."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return datetime.now(UTC) - duration(text)
+            return datetime.now(UTC) - parse_duration(text)
         except (click.BadParameter, OverflowError):
             moment = datetime.min  # noqa: DTZ901 - without an offset: refused below
     if moment.tzinfo is None:
-        raise click.BadParameter("It should be a time such as 2026-11-23T16:00:00+00:00, or a span such as 15m.")
+        raise click.BadParameter("Write a time such as 2026-11-23T16:00:00+00:00, or a span of time such as 15m.")
     return moment
 
 
-@click.command(short_help="List logins, by state, broker or change.")
-@click.option("--state", type=click.Choice([state.value for state in AccountState]), help="With an account in it.")
-@click.option("--broker", metavar="NAME", help="Of this broker, such as coinbase.")
-@click.option("--changed-since", type=_time, metavar="TIME", help="Changed then or later: a time, or 15m, 2h, 1d.")
-@click.option("--after", metavar="LOGIN", help="Those behind this login, in the order of the ids.")
+@click.command("logins", short_help="List logins, by state, broker or change.")
+@click.option("--state", type=click.Choice([state.value for state in AccountState]), help="Accounts in this state.")
+@click.option("--broker", metavar="NAME", help="Logins of this broker, such as coinbase.")
+@click.option("--changed-since", type=_parse_time, metavar="TIME", help="Changed at TIME or later: a time, or 15m, 2h.")
+@click.option("--after", metavar="LOGIN", help="Logins behind this one, in the order of the ids.")
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help=f"Logins at the most.  [default: {_SHOWN}; all with --json]"
+    "--limit", type=click.IntRange(1), metavar="N", help=f"At most N logins.  [default: {_SHOWN}; all with --json]"
 )
 @json_option
 @store_options
-def logins(place: StoreLocation, limit: int | None, *, as_json: bool, **filters: Any) -> int:
-    """List the logins of the store, a line for each account; with --state, only for those in it.
+def list_logins(
+    location: StoreLocation,
+    state: str | None,
+    broker: str | None,
+    changed_since: datetime | None,
+    after: str | None,
+    *,
+    limit: int | None,
+    as_json: bool,
+) -> int:
+    """List the logins of the store, one line for each account.
 
-    No tokens are shown. Nothing is sent, and no keys of Mesh are needed. A login that does not open with the keys at
-    hand is listed as that, and the exit code is 12.
+    It shows no tokens, sends nothing, and needs no keys of Mesh. Logins that these keys do not open are listed with
+    their unencrypted columns, and the exit code is 12.
     """
+    filters = _Filters(state, broker, changed_since, after)
     unopened: list[UnopenedRow] = []
-    with OpenFleet(place) as fleet:
+    with OpenFleet(location) as fleet:
         if as_json:
-            for login in _found(fleet, limit, filters):
+            for login in filters.read(fleet, limit):
                 unopened += [login] if isinstance(login, UnopenedRow) else []
                 for document in _documents(login, filters):
                     click.echo(json.dumps(document))
@@ -68,22 +108,22 @@ def logins(place: StoreLocation, limit: int | None, *, as_json: bool, **filters:
     if not unopened:
         return Exit.REFRESHED
     sys.stdout.flush()
-    sealed = sum(isinstance(it.error, WrongKey) for it in unopened)
-    if sealed < len(unopened):
-        say(f"{counted(len(unopened) - sealed, 'login')} {_NOT_READ}, and was left as it is: restore it from a backup.")
+    sealed = sum(isinstance(row.error, WrongKey) for row in unopened)
+    if damaged := len(unopened) - sealed:
+        say(f"{format_count(damaged, 'login')} {_NOT_READ}. The store is unchanged: restore from a backup.")
     if sealed:
-        say(f"{counted(sealed, 'login')} {_NOT_OPENED}: {place.other_key()}")
+        say(f"{format_count(sealed, 'login')} {_NOT_OPENED}: {location.other_key()}")
     return Exit.STORE
 
 
-def _documents(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[dict[str, Any]]:
+def _documents(login: Login | UnopenedRow, filters: _Filters) -> list[dict[str, Any]]:
     if isinstance(login, UnopenedRow):
         return [document_of_unopened(login)]
-    return [document_of(login, account) for account in _wanted(login, filters)]
+    return [document_of(login, account) for account in filters.accounts(login)]
 
 
 def document_of_unopened(login: UnopenedRow) -> dict[str, Any]:
-    """What ``--json`` writes of a login that does not open: what the store shows of it."""
+    """What ``--json`` writes of a login that does not open: its unencrypted columns."""
     row = login.row
     facts = {"login": row.login_id, "broker": row.broker, "state": "+".join(sorted(row.states))}
     times = {"expires_at": _iso(row.expires_at), "due_at": _iso(row.due_at), "changed_at": _iso(row.changed_at)}
@@ -115,12 +155,12 @@ def document_of(login: Login, account: Account) -> dict[str, Any]:
     }
 
 
-def _print(fleet: OpenFleet, limit: int, filters: dict[str, Any]) -> list[UnopenedRow]:
-    """The table; gives those of its logins that do not open."""
-    found = list(_found(fleet, limit + 1, filters))
+def _print(fleet: OpenFleet, limit: int, filters: _Filters) -> list[UnopenedRow]:
+    """Print the table. Returns the logins in it that do not open."""
+    found = list(filters.read(fleet, limit + 1))
     shown = found[:limit]
     if not shown:
-        say("no login fits.")
+        say("no login matches.")
         return []
     rows = [row for login in shown for row in _rows(login, filters)]
     show(_COLUMNS, rows, numbers=("failures",), yielding=_YIELDING)
@@ -130,9 +170,9 @@ def _print(fleet: OpenFleet, limit: int, filters: dict[str, Any]) -> list[Unopen
     return [login for login in shown if isinstance(login, UnopenedRow)]
 
 
-def _rows(login: Login | UnopenedRow, filters: dict[str, Any]) -> list[tuple[Cell, ...]]:
+def _rows(login: Login | UnopenedRow, filters: _Filters) -> list[tuple[Cell, ...]]:
     if not isinstance(login, UnopenedRow):
-        return [_row(login, account) for account in _wanted(login, filters)]
+        return [_row(login, account) for account in filters.accounts(login)]
     row = login.row
     times = row.expires_at, row.due_at
     return [
@@ -157,23 +197,6 @@ def _row(login: Login, account: Account) -> tuple[Cell, ...]:
         account.failures,
         login.changed_at,
     )
-
-
-def _found(fleet: OpenFleet, limit: int | None, filters: dict[str, Any]) -> Iterator[Login | UnopenedRow]:
-    """Page by page, so that a pipe is fed while a large store is read, and ``head`` can end it."""
-    left, after = limit, filters["after"]
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        wanted: dict[str, Any] = {**filters, "after": after}
-        page = fleet.run(read_page(fleet.store, page_of(size, **wanted)))
-        yield from page
-        if len(page) < size:
-            return
-        after, left = page[-1].login_id, None if left is None else left - size
-
-
-def _wanted(login: Login, filters: dict[str, Any]) -> list[Account]:
-    return [account for account in login.accounts if filters["state"] in (None, account.state)]
 
 
 def _iso(moment: datetime | None) -> str | None:

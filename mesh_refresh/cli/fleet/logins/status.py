@@ -8,29 +8,31 @@ import click
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import json_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.fleet.support.tables import show, span, tell
+from mesh_refresh.cli.fleet.support.tables import format_span, show, tell
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import one_line
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
+from mesh_refresh.stores.store import ALL_BROKERS
 
 _NEXT = {
-    AccountState.MFA_REQUIRED: "In need of a code: {}. mesh-refresh mfa LOGIN",
-    AccountState.RECONNECT_REQUIRED: "In need of the person logging in again: {}. Import what Link hands over then.",
-    AccountState.UNREADABLE: "With a reply that cannot be read: {}. mesh-refresh salvage LOGIN",
+    AccountState.MFA_REQUIRED: "Waiting for an MFA code: {}. Next: mesh-refresh mfa LOGIN",
+    AccountState.RECONNECT_REQUIRED: "To be logged in again by the person: {}. Next: import the new payload of Link.",
+    AccountState.UNREADABLE: "With an unreadable reply: {}. Next: mesh-refresh salvage LOGIN",
 }
 _YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconnect_required", "active", "logins")
-"""In a narrow window: states that nobody is in first."""
+"""In a narrow window. `show` moves states without logins first."""
 
 
-@click.command(short_help="How the fleet is: counts by broker and state.")
+@click.command(short_help="Count logins by broker and state.")
 @json_option
 @store_options
-def status(place: StoreLocation, *, as_json: bool) -> int:
+def status(location: StoreLocation, *, as_json: bool) -> int:
     """Count the logins of the store by broker and state.
 
-    A login with several accounts counts under each of their states. Nothing is sent, and no keys of Mesh are needed.
+    A login with several accounts counts once for each of their states. "expired" counts logins with an expired access
+    token, "due" those that are to be refreshed now. It sends nothing, and needs no keys of Mesh.
     """
-    with OpenFleet(place) as fleet:
+    with OpenFleet(location) as fleet:
         summary = fleet.run(fleet.keeper.summary())
     if as_json:
         click.echo(json.dumps(document_of(summary)))
@@ -40,34 +42,29 @@ def status(place: StoreLocation, *, as_json: bool) -> int:
 
 
 def document_of(summary: Summary) -> dict[str, Any]:
-    """What ``--json`` writes."""
+    """What ``--json`` writes: numbers, seconds, and names of brokers."""
     return {
-        "logins": summary.logins,
-        "states": _states(summary),
-        "expired": summary.expired,
-        "due": summary.due,
+        **_count(summary),
         "late_seconds": round(summary.late.total_seconds(), 3),
         "leased": summary.leased,
         "moving": {way.value: number for way, number in summary.moving.items()},
         "paused": sorted(summary.paused),
-        "brokers": {
-            name: {"logins": it.logins, "states": _states(it), "expired": it.expired, "due": it.due}
-            for name, it in summary.brokers.items()
-        },
+        "brokers": {name: _count(broker) for name, broker in summary.brokers.items()},
     }
 
 
-def _states(it: Summary | BrokerSummary) -> dict[str, int]:
-    return {state.value: it.states.get(state, 0) for state in AccountState}
+def _count(counts: Summary | BrokerSummary) -> dict[str, Any]:
+    states = {state.value: counts.states.get(state, 0) for state in AccountState}
+    return {"logins": counts.logins, "states": states, "expired": counts.expired, "due": counts.due}
 
 
 def _print(summary: Summary) -> None:
     lines = _lines(summary)
     if not summary.logins:
-        click.echo("The store has no logins yet: mesh-refresh import FILE")
+        click.echo("The store has no logins. Next: mesh-refresh import FILE")
     else:
         columns = ["broker", "logins", *AccountState, "expired", "due"]
-        rows = [_row(name, it) for name, it in summary.brokers.items()]
+        rows = [_row(name, broker) for name, broker in summary.brokers.items()]
         if len(rows) > 1:
             rows.append(_row("all", summary))
         show(columns, rows, numbers=columns[1:], yielding=_YIELDING)
@@ -77,24 +74,25 @@ def _print(summary: Summary) -> None:
         tell(line)
 
 
-def _row(name: str, it: Summary | BrokerSummary) -> list[str | int]:
-    return [name, it.logins, *(it.states.get(state, 0) for state in AccountState), it.expired, it.due]
+def _row(name: str, counts: Summary | BrokerSummary) -> list[str | int]:
+    found = _count(counts)
+    return [name, found["logins"], *found["states"].values(), found["expired"], found["due"]]
 
 
 def _lines(summary: Summary) -> list[str]:
     lines = []
     if summary.due:
-        lines.append(f"The latest has been due for {span(summary.late)}.")
+        lines.append(f"Most overdue: {format_span(summary.late)}.")
     if summary.leased:
-        lines.append(f"Being worked on: {summary.leased}.")
-    if "*" in summary.paused:
-        lines.append("All brokers are paused. mesh-refresh resume --all")
-    brokers = [one_line(name) for name in sorted(summary.paused - {"*"})]
+        lines.append(f"Claimed by a worker now: {summary.leased}.")
+    if ALL_BROKERS in summary.paused:
+        lines.append("All brokers are paused. Next: mesh-refresh resume --all")
+    brokers = [one_line(name) for name in sorted(summary.paused - {ALL_BROKERS})]
     if brokers:
-        lines.append(f"Paused: {', '.join(brokers)}. mesh-refresh resume BROKER")
+        lines.append(f"Paused: {', '.join(brokers)}. Next: mesh-refresh resume BROKER")
     if moved := summary.moving.get(Way.MOVED):
         lines.append(f"Moved to another store: {moved}.")
     if arriving := summary.moving.get(Way.ARRIVING):
-        lines.append(f"On their way into this store: {arriving}. Run mesh-refresh copy again, if it does not run.")
+        lines.append(f"Arriving from another store: {arriving}. If no copy runs now, next: mesh-refresh copy FROM TO")
     lines += [words.format(summary.states[state]) for state, words in _NEXT.items() if summary.states.get(state)]
     return lines

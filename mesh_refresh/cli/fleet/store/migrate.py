@@ -4,49 +4,45 @@ import asyncio
 
 import click
 
-from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
-from mesh_refresh.cli.terminal.messages import Failure, counted, say
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import format_count, say
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
 
 
-@click.command(short_help="Make a store's tables, or bring them to this version.")
+@click.command(short_help="Make the tables of a store, or upgrade them.")
 @click.option(
     "--partitions",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Of a new PostgreSQL store: lay the logins into N tables, by a hash of their ids. Not to be changed later.",
+    help="For a new PostgreSQL store: N partitions of the logins, by a hash of their ids. Cannot be changed later.",
 )
 @store_options
-def migrate(place: StoreLocation, partitions: int | None) -> int:
-    """Make the tables of a PostgreSQL store, or bring them to this version. Repeating it does no harm.
+def migrate(location: StoreLocation, partitions: int | None) -> int:
+    """Make the tables of a PostgreSQL store, or upgrade them, and report what was done. It can be repeated.
 
-    The role in the URL needs the right to make a schema, or to make tables in the one that is there. No key is needed.
-    An SQLite file is brought to this version whenever it is opened; there, this does no more than that.
+    The role in the URL needs the right to create a schema, or tables in the existing one. No key is needed. An SQLite
+    file is upgraded whenever a command opens it, and this command does no more.
     """
-    if not place.in_postgres:
+    if not location.in_postgres:
         if partitions:
-            raise click.UsageError("--partitions is for PostgreSQL.")
-        is_new = not place.has_file()
-        with OpenFleet(place, create=True):
-            say("the file was made." if is_new else "the file is there, and is of this version.")
+            raise click.UsageError("--partitions is for PostgreSQL only.")
+        is_new = not location.has_file()
+        with OpenFleet(location, create=True):
+            say("the store was made." if is_new else "the store exists, and has this version.")
         return Exit.REFRESHED
-    try:
-        done = asyncio.run(migrate_at(MaskedStr(place.url()), partitions=partitions or 0))
-    except MeshRefreshError as error:
-        raise Failure(str(error), exit_for(error)) from None
-    say(_sentence(done, partitions))
+    done = asyncio.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
+    say(_describe(done, partitions))
     return Exit.REFRESHED
 
 
-def _sentence(done: Migrated, partitions: int | None) -> str:
+def _describe(done: Migrated, partitions: int | None) -> str:
     if not done.before:
-        laid = f", with {counted(partitions, 'partition')}" if partitions else ""
-        return f"the tables were made, of version {done.version}{laid}."
+        laid = f" and {format_count(partitions, 'partition')}" if partitions else ""
+        return f"the tables were made, with version {done.version}{laid}."
     if done.before < done.version:
-        return f"the tables were brought from version {done.before} to version {done.version}."
-    return f"the tables are there, and are of version {done.version}: there was nothing to do."
+        return f"the tables were upgraded from version {done.before} to version {done.version}."
+    return f"the tables exist, and have version {done.version}: there was nothing to do."

@@ -1,4 +1,4 @@
-"""The two stores of a copy, open for one command, and what will become of their logins: told before it begins."""
+"""Opens the two stores of a copy, and says what the copy will do before it begins."""
 
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -12,10 +12,9 @@ from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.fleet.support.store_location import AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import exit_for
 from mesh_refresh.cli.terminal.loop import Loop
-from mesh_refresh.cli.terminal.messages import Failure, counted, one_line, say
+from mesh_refresh.cli.terminal.messages import Failure, format_count, one_line, say
 from mesh_refresh.keeper import Way
-from mesh_refresh.stores import LoginNames, Page, StoreDamaged, StoreError, WrongKey
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores import LoginNames, Page, StoreDamaged, StoreError, WrongKey, sealing
 from mesh_refresh.stores.store import Store
 
 _SHOWN = 20
@@ -24,14 +23,14 @@ _SAMPLE = 100
 
 @define
 class TwoStores:
-    """Enter it, and `look`; what was opened is closed at its end."""
+    """A context manager. `look` opens the stores, and leaving closes them."""
 
-    _source_place: StoreLocation
-    _target_place: StoreLocation
+    _source_location: StoreLocation
+    _target_location: StoreLocation
     loop: Loop
     source: AnyStore = field(init=False)
     target: AnyStore | None = field(default=None, init=False)
-    """None where it is still to be made, or is lost."""
+    """None if it has to be made, or is lost."""
     _why_lost: str = field(default="", init=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
 
@@ -45,57 +44,57 @@ class TwoStores:
         self.loop.run(self._stack.aclose())
 
     def look(self, *, lost: bool = False) -> None:
-        """Open FROM, and TO where it is there; with `lost`, TO may be one that cannot be opened. Raises `Failure`."""
-        self._target_place.cipher()  # what is wrong with its keys is said before anything is opened
-        self.source = self._opened(self._source_place, create=False)
-        if not self._target_place.in_postgres and not self._target_place.has_file():
+        """Open FROM, and TO if it exists. With `lost`, a TO that cannot be opened is no error. Raises `Failure`."""
+        self._target_location.cipher()  # wrong keys are an error before anything is opened
+        self.source = self._open(self._source_location, create=False)
+        if not self._target_location.in_postgres and not self._target_location.has_file():
             self._why_lost = "there is no such file"
             return
         try:
-            self.target = self.loop.run(self._enter(self._target_place, create=False))
+            self.target = self.loop.run(self._enter(self._target_location, create=False))
         except StoreError as error:
             if not lost:
-                raise _named(self._target_place, error) from None
+                raise _name_store(self._target_location, error) from None
             self._why_lost = str(error)
             return
         if self.target.store_id == self.source.store_id:
             raise Failure("FROM and TO are the same store, or one is a copy of the other's file. Nothing was moved.")
 
-    def made_target(self) -> AnyStore:
-        """TO, which is made where it was not there."""
+    def make_target(self) -> AnyStore:
+        """TO, made now if it did not exist."""
         if self.target is None:
-            self.target = self._opened(self._target_place, create=True)
+            self.target = self._open(self._target_location, create=True)
         return self.target
 
     def plan(self) -> str:
-        """What a copy will do."""
+        """What a copy will do, for the question to the person."""
         here = self._counts(self.source)
         moving = here[None]
         before = here[Way.MOVED]
-        there = "is a new file, and is made" if self.target is None else self._has(self.target)
+        there = "is a new file" if self.target is None else self._has(self.target)
         return (
-            f"{counted(moving, 'login')} of FROM go to TO, which {there}"
-            f"{f'; {before} went before' if before else ''}. FROM keeps them, marked as moved, and its workers refresh "
-            "them no more: workers on TO do. The way back is `copy TO FROM`, or --take-back where TO is lost."
+            f"{format_count(moving, 'login')} of FROM will move to TO, which {there}"
+            f"{f'; {before} moved before' if before else ''}. FROM keeps them, marked as moved. Workers on FROM no "
+            "longer refresh them; workers on TO do. The way back is `copy TO FROM`, or --take-back if TO is lost."
         )
 
     def plan_back(self) -> str:
-        """What taking back will do."""
+        """What taking back will do, for the question to the person."""
         here = self._counts(self.source)
         away = here.total() - here[None]
         if self.target is None:
-            there = f"TO cannot be opened ({self._why_lost}), so that all of them are taken back."
+            there = f"TO cannot be opened ({self._why_lost}), so all of them will be taken back."
         else:
-            other = " It is another store than the one that they went to." if self._went_elsewhere() else ""
-            there = f"TO {self._has(self.target)}: what it holds stays there, and the others are taken back.{other}"
+            other = " TO is another store than the one that they moved to." if self._went_elsewhere() else ""
+            there = f"TO {self._has(self.target)}: logins in TO stay there; the others will be taken back.{other}"
         return (
-            f"{counted(away, 'login')} of FROM were moved, or are on their way. {there} FROM has their tokens as they "
-            "were before the move, which may be spent since: end the workers on the lost store first, for good, since "
-            "a token that is sent from both stores may log its person out."
+            f"{format_count(away, 'login')} of FROM were moved, or are on their way. {there} FROM has their tokens "
+            "from before the move, and TO may have spent them since. Stop the workers on TO first, for good: a token "
+            "that both stores send may log its person out."
         )
 
     def _has(self, store: Store) -> str:
-        return f"has {counted(self._counts(store).total(), 'login')}"
+        return f"has {format_count(self._counts(store).total(), 'login')}"
 
     def _counts(self, store: Store) -> Counter[Way | None]:
         """Logins by how they are moved; None: at home."""
@@ -105,38 +104,38 @@ class TwoStores:
         return found
 
     def _went_elsewhere(self) -> bool:
-        """Whether, of some logins that were moved, one went to another store than TO."""
+        """Whether one of the moved logins, of a sample, went to another store than TO."""
         for row in self.loop.run(self.source.rows(Page(_SAMPLE, states=frozenset({Way.MOVED})))):
             try:
-                moving = opened(self.source.cipher, row).moving
+                moving = sealing.opened(self.source.cipher, row).moving
             except (WrongKey, StoreDamaged):
                 continue
             if moving is not None and self.target is not None and moving.to != self.target.store_id:
                 return True
         return False
 
-    def _opened(self, place: StoreLocation, *, create: bool) -> AnyStore:
+    def _open(self, location: StoreLocation, *, create: bool) -> AnyStore:
         try:
-            return self.loop.run(self._enter(place, create=create))
+            return self.loop.run(self._enter(location, create=create))
         except MeshRefreshError as error:
-            raise _named(place, error) from None
+            raise _name_store(location, error) from None
 
-    async def _enter(self, place: StoreLocation, *, create: bool) -> AnyStore:
-        return await self._stack.enter_async_context(place.opened(create=create))
+    async def _enter(self, location: StoreLocation, *, create: bool) -> AnyStore:
+        return await self._stack.enter_async_context(location.open_store(create=create))
 
 
 def name_some(logins: LoginNames, what: str) -> None:
-    """A line for each of the first `logins`, and how many more there are."""
+    """Say how many `logins` there are and `what` is the matter, then name the first of them, one a line."""
     if not logins.number:
         return
-    say(f"{counted(logins.number, 'login')} {what}:")
+    say(f"{format_count(logins.number, 'login')} {what}:")
     for login_id in logins.first[:_SHOWN]:
         say(f"  {one_line(login_id)}")
     if logins.number > _SHOWN:
         say(f"  and {logins.number - _SHOWN} more")
 
 
-def _named(place: StoreLocation, error: MeshRefreshError) -> Failure:
-    """What is wrong with a store, with the name that it has here."""
-    keys = f" Its keys are in {place.used_variable()}." if isinstance(error, WrongKey) else ""
-    return Failure(f"{place.named_by}: {error}{keys} Nothing was moved by this run.", exit_for(error))
+def _name_store(location: StoreLocation, error: MeshRefreshError) -> Failure:
+    """The failure for `error` of a store, with the name of the store on the command line."""
+    keys = f" Its keys are in {location.used_variable()}." if isinstance(error, WrongKey) else ""
+    return Failure(f"{location.named_by}: {error}{keys} Nothing was moved by this run.", exit_for(error))

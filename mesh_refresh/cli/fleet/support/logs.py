@@ -1,4 +1,4 @@
-"""What a worker writes to standard error: one line for each event, for a person or for a machine."""
+"""The log of a worker on standard error: one line for each event, as text or as JSON."""
 
 import json
 import logging
@@ -15,12 +15,12 @@ from mesh_refresh.cli.terminal.messages import one_line
 
 _OURS = "mesh_refresh"
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
-"""What every record has; the rest is what it was given with ``extra=``."""
+"""The attributes of every record; the others were given with ``extra=``."""
 
 
 @contextmanager
 def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
-    """Everything that the process logs, and of our own the events too, unless `quiet`."""
+    """Inside, standard error gets what the process logs. Our events are at INFO, and `quiet` leaves them out."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if as_json else _Text())
     root, ours = logging.getLogger(), logging.getLogger(_OURS)
@@ -38,7 +38,7 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = _facts(record)
         if "event" in facts:
-            # In the sentence, and in front of it, already.
+            # The sentence and the time in front of it have these.
             facts = {name: value for name, value in facts.items() if name not in ("event", "login_id", "at")}
         known = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
         when = _moment(record).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -63,7 +63,7 @@ def _moment(record: logging.LogRecord) -> datetime:
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
     facts = {name: _plain(value) for name, value in vars(record).items() if name not in _STANDARD}
     if record.exc_info and record.exc_info[1] is not None:
-        # Where, not what: its text may be anybody's.
+        # The place, not the text: that may quote a token.
         error = record.exc_info[1]
         frames = traceback.extract_tb(error.__traceback__)
         facts["error"] = type(error).__name__

@@ -1,4 +1,4 @@
-"""A store and its keeper, open for one command: what a command asks of them in turn, and how it ends."""
+"""Opens a store and its keeper for one command."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -8,9 +8,9 @@ from typing import Any, Self, TypeVar
 
 from attrs import define, field
 
-from mesh_refresh import HttpReply, HttpRequest, InvalidRequest, MeshClient, MeshRefreshError, NotSent, RetryPolicy
+from mesh_refresh import HttpReply, HttpRequest, MeshClient, NotSent, RetryPolicy
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, AnyStore, StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
+from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say
 from mesh_refresh.keeper import Event, Keeper, Policy
@@ -18,14 +18,18 @@ from mesh_refresh.stores import WrongKey
 
 _T = TypeVar("_T")
 
+
 _WRONG_KEY = {
-    True: f"The store is sealed: leave out --plaintext, and put its key into {KEYS_VARIABLE}.",
-    False: f"The store does not open with what is in {KEYS_VARIABLE}: it has another key, or is plain text.",
+    True: f"The store is sealed. Nothing was changed. Leave out --plaintext, and put its key into {KEYS_VARIABLE}.",
+    False: (
+        f"The store does not open with the keys in {KEYS_VARIABLE}. Nothing was changed. Use the key that sealed it, "
+        "or --plaintext for a store without a key."
+    ),
 }
 
 
 class _Nowhere:
-    """The transport of commands that have no business with Mesh."""
+    """The transport of commands that send nothing to Mesh."""
 
     async def send(self, request: HttpRequest) -> HttpReply:  # noqa: ARG002 - as the protocol names it
         raise NotSent
@@ -34,58 +38,53 @@ class _Nowhere:
         return
 
 
-def no_client() -> MeshClient:
-    """For commands that only look: they need no keys of Mesh, and send nothing."""
+def make_idle_client() -> MeshClient:
+    """A client for commands that only read or change the store: it needs no keys of Mesh, and can send nothing."""
     return MeshClient("none", "none", base_url="http://127.0.0.1", transport=_Nowhere())
 
 
-def client(deadline: timedelta | None = None) -> MeshClient:
-    """Raises `Failure` where the environment has no keys that will do."""
-    try:
-        retry = RetryPolicy() if deadline is None else RetryPolicy(deadline=deadline)
-        return MeshClient.from_env(retry=retry)
-    except InvalidRequest as error:
-        raise Failure(str(error)) from None
+def make_client(deadline: timedelta | None = None) -> MeshClient:
+    """A client with the keys from the environment. Raises `InvalidRequest` if they are missing or malformed."""
+    return MeshClient.from_env(retry=RetryPolicy() if deadline is None else RetryPolicy(deadline=deadline))
 
 
-def policy(**wishes: Any) -> Policy:
-    """A policy with those of `wishes` that were said."""
-    try:
-        return Policy(**{name: value for name, value in wishes.items() if value is not None})
-    except InvalidRequest as error:
-        raise Failure(str(error)) from None
+def make_policy(**options: timedelta | float | None) -> Policy:
+    """A policy with these fields; None leaves a field at its default. Raises `InvalidRequest` for a wrong value."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return Policy(**given)
 
 
 @define
 class OpenFleet:
-    """Enter it to open the store; errors become one line, with the exit code that tells of them.
+    """A context manager: entering opens the store, leaving closes it.
 
-    Between two calls of `run` the loop stands still, so that a person can be asked something, and Ctrl-C works there.
+    The event loop runs only inside `run`. In between a command can ask a person something, and Ctrl-C works there.
     """
 
-    place: StoreLocation
-    make_client: Callable[[], MeshClient] = no_client
+    location: StoreLocation
+    make_client: Callable[[], MeshClient] = make_idle_client
     policy: Policy = field(factory=Policy)
     background: bool = False
     spool: str | None = None
-    """The folder; where it is None, the one beside the store."""
+    """The folder; None: the one beside the store."""
     spools: bool = False
+    """Whether the keeper has a spool: commands that send nothing need none."""
     create: bool = False
-    """Make the store where there is none."""
+    """Make the store if there is none."""
     on_event: Callable[[Event], object] | None = None
     tell: Callable[[str], object] = say
-    """How to tell of signals."""
+    """Gets notes, and what a signal does."""
     store: AnyStore = field(init=False)
     keeper: Keeper = field(init=False)
     loop: Loop = field(init=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _is_open: bool = field(default=False, init=False)
-    """The store is, and the keeper with its spool."""
+    """The store and the keeper have been entered."""
 
     def __enter__(self) -> Self:
-        opening = self.place.opened(create=self.create)
+        opening = self.location.open_store(create=self.create)
         mesh = self.make_client()
-        self.loop = Loop(on_impatience=lambda: self.tell("still waiting for what was sent; that can take a minute"))
+        self.loop = Loop(on_impatience=lambda: self.tell("still waiting for replies; that can take a minute"))
         self.loop.__enter__()
         try:
             self.loop.run(self._open(opening, mesh))
@@ -93,23 +92,20 @@ class OpenFleet:
             self._leave()
             self._translate(error)
             raise
-        for note in self.place.open_to_others():
+        for note in self.location.open_to_others():
             self.tell(f"note: {note}")
         return self
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """What `work` returns. Raises `KeyboardInterrupt` where a signal came."""
+        """Run `work`, and return its result. Raises `KeyboardInterrupt` if a signal came."""
         return self.loop.run(work)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt) and self.keeper.health().in_flight:
-            self.tell("interrupted: nothing more is sent, and what was sent is finished and written first")
-        try:
-            self._leave()
-        except MeshRefreshError as left:
-            self._translate(left)
+            self.tell("interrupted: nothing more is sent; the results of what was sent are written first")
+        self._leave()
         if error is not None:
             self._translate(error)
 
@@ -119,8 +115,8 @@ class OpenFleet:
         try:
             self.store = await enter(opening)
         except WrongKey:
-            raise Failure(f"{_WRONG_KEY[self.place.plaintext]} Nothing was changed.", Exit.STORE) from None
-        spool = self.place.spool(self.spool) if self.spools else None
+            raise Failure(_WRONG_KEY[self.location.plaintext], Exit.STORE) from None
+        spool = self.location.spool(self.spool) if self.spools else None
         self.keeper = await enter(
             Keeper(
                 mesh, self.store, policy=self.policy, background=self.background, spool=spool, on_event=self.on_event
@@ -129,7 +125,7 @@ class OpenFleet:
         self._is_open = True
 
     def _leave(self) -> None:
-        """Whatever is under way ends first; no signal breaks that off."""
+        """Leave the keeper and the store. Exchanges under way end first; no signal breaks that off."""
         self.loop.closing()
         try:
             self.loop.run(self._stack.aclose())
@@ -138,9 +134,9 @@ class OpenFleet:
 
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, WrongKey) and self._is_open:
-            # The store has one of these keys, and a login in it has another: somebody writes with keys of their own.
-            raise Failure(f"A login cannot be opened with these keys: {self.place.other_key()}", Exit.STORE) from None
-        if isinstance(error, MeshRefreshError):
-            raise Failure(str(error), exit_for(error)) from None
+            # The store has one of these keys, and a login in it has another: another program writes with its own keys.
+            raise Failure(
+                f"A login cannot be opened with these keys: {self.location.other_key()}", Exit.STORE
+            ) from None
         if isinstance(error, KeyboardInterrupt) and self.loop.exit_code is not Exit.INTERRUPTED:
             raise Failure("interrupted.", self.loop.exit_code) from None

@@ -1,15 +1,17 @@
-"""What the commands of a fleet share on the command line."""
+"""Options that several commands of a fleet share."""
 
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from mesh_refresh.cli.fleet.support.store_location import STORE_VARIABLE, StoreLocation
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
 
@@ -17,48 +19,53 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def duration(text: str) -> timedelta:
-    """A span of time, from the command line: ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``."""
+def parse_duration(text: str) -> timedelta:
+    """Read a span of time: ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``. Raises `click.BadParameter` for other text."""
     text = text.strip().lower()
     parts = _PART.findall(text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise click.BadParameter("It should be a span of time such as 90s, 15m, 2h or 1d.")
+        raise click.BadParameter("Write a span of time, such as 90s, 15m, 2h or 1d.")
     try:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
-        raise click.BadParameter("It is too long a span of time.") from None
+        raise click.BadParameter("The span of time is too long.") from None
+
+
+def duration_option(name: str, text: str, default: str | None = None) -> Callable[[_Command], _Command]:
+    """An option that takes a span of time. `text` is its help."""
+    return click.option(name, type=parse_duration, metavar="SPAN", default=default, help=text)
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which store, and whether it is sealed: the command is called with a `place`."""
+    """Adds ``--store`` and ``--plaintext``. The command gets a `StoreLocation` as `location` in their place."""
 
     @wraps(command)
-    def with_place(*arguments: Any, store: str | None, plaintext: bool, **others: Any) -> Any:
+    def with_location(*arguments: Any, store: str | None, plaintext: bool, **others: Any) -> Any:
         source = click.get_current_context().get_parameter_source("store")
         named_by = STORE_VARIABLE if source is ParameterSource.ENVIRONMENT else "--store"
-        return command(*arguments, place=StoreLocation(store, plaintext, named_by=named_by), **others)
+        return command(*arguments, location=StoreLocation(store, plaintext, named_by=named_by), **others)
 
     for option in (
-        click.option("--plaintext", is_flag=True, help="The store is not sealed: whoever reads it has the tokens."),
+        click.option("--plaintext", is_flag=True, help="The store is not sealed: its file or tables show the tokens."),
         click.option(
             "--store",
             metavar="STORE",
             envvar=STORE_VARIABLE,
-            help=f"An SQLite file, or the URL of a PostgreSQL database; else {STORE_VARIABLE}.",
+            help=f"The path of an SQLite file, or the URL of a PostgreSQL database.  [environment: {STORE_VARIABLE}]",
         ),
     ):
-        with_place = option(with_place)
-    return with_place
+        with_location = option(with_location)
+    return with_location
 
 
-account_option = click.option("--account", metavar="ID", help="Which account, where the login has several.")
+account_option = click.option("--account", metavar="ID", help="The account, if the login has several.")
 
 spool_option = click.option(
     "--spool",
     metavar="DIR",
     envvar=SPOOL_VARIABLE,
-    help=f"Where new tokens wait, sealed, while the store is gone; else {SPOOL_VARIABLE}, else beside the file as "
-    "STORE.spool, or for PostgreSQL in ~/.local/state/mesh-refresh.",
+    help=f"Where new tokens wait, sealed, while the store cannot be written.  [environment: {SPOOL_VARIABLE}; "
+    "default: STORE.spool beside the file, or for PostgreSQL a folder in ~/.local/state/mesh-refresh]",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON, one document a line.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")

@@ -1,45 +1,47 @@
-"""What waits in a spool for one login, or was set aside there: new tokens of it that are not in the store."""
+"""The files of a spool that belong to one login: new tokens that are not in the store."""
 
 from pathlib import Path
 
 from attrs import define, field
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.terminal.messages import Failure, system_reason
+from mesh_refresh.cli.terminal.messages import Failure, format_path, system_reason
 from mesh_refresh.keeper.runtime.spool import files, unsealed
 from mesh_refresh.stores import Sealing, WrongKey
 
 
 @define
 class SpoolContent:
-    """The files of a folder."""
+    """What a spool has of one login."""
 
     of_login: list[Path] = field(factory=list)
     unopened: int = 0
-    """Files that do not open with the keys at hand, or cannot be read: they may be of any login."""
+    """Files that do not open with these keys: they may belong to any login."""
 
     @classmethod
-    def found(cls, folder: Path, cipher: Sealing, login_id: str) -> "SpoolContent":
-        """Those of `login_id`, and how many may be. Raises `Failure`."""
+    def find(cls, folder: Path, cipher: Sealing, login_id: str) -> "SpoolContent":
+        """What the spool in `folder` has of `login_id`. Raises `Failure` if a file cannot be read."""
         spooled = cls()
         for path in sorted(files(folder)):
             try:
                 attempt, _ = unsealed(cipher, path.read_bytes())
             except FileNotFoundError:
-                continue  # a worker has written it into the store meanwhile
+                continue  # a worker has written its tokens into the store meanwhile
             except (WrongKey, InvalidRequest):
                 spooled.unopened += 1
                 continue
             except OSError as error:
-                raise Failure(f"The spool cannot be read: {system_reason(error)}.") from None
+                why = f"The spool file {format_path(path)} cannot be read: {system_reason(error)}. Nothing was removed."
+                raise Failure(why) from None
             if attempt.login_id == login_id:
                 spooled.of_login.append(path)
         return spooled
 
     def forget(self) -> None:
-        """They are gone from the disk. Raises `Failure`."""
+        """Remove the files of the login. Raises `Failure` if one cannot be removed."""
         for path in self.of_login:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise Failure(f"A file of the spool cannot be removed: {system_reason(error)}.") from None
+                why = f"The spool file {format_path(path)} cannot be removed: {system_reason(error)}."
+                raise Failure(f"{why} It still has tokens of the login: remove it by hand.") from None

@@ -1,4 +1,4 @@
-"""Which store is meant, and with which keys it opens."""
+"""The store that a command works on, and the keys that open it."""
 
 import hashlib
 import os
@@ -27,14 +27,14 @@ AnyStore = SqliteStore | PostgresStore
 
 @frozen
 class StoreLocation:
-    """A store that a command is to work on. Raises `Failure` for a name that cannot be one, before anything is done."""
+    """Names a store, and where its keys are. Raises `Failure` for a name that cannot be one, before any I/O."""
 
     store: str | None = field(repr=lambda value: "None" if value is None else "***")  # a URL may hold a password
     plaintext: bool = False
     keys_variable: str = KEYS_VARIABLE
-    """Where its keys are; where that is not set, they are in `KEYS_VARIABLE`."""
+    """The variable with its keys; if it is not set, `KEYS_VARIABLE` has them."""
     named_by: str = "--store"
-    """Where the store's name comes from: the option, or the variable."""
+    """Where the name comes from, for messages: the option, the argument or the variable."""
 
     def __attrs_post_init__(self) -> None:
         if self.store:
@@ -42,72 +42,72 @@ class StoreLocation:
 
     @property
     def in_postgres(self) -> bool:
-        """Whether it is a database, and no file."""
+        """Whether it is a PostgreSQL database. Raises `Failure` if no store was named."""
         return is_postgres(self.url())
 
-    def opened(self, *, create: bool) -> AnyStore:
-        """The store, to be entered. Raises `Failure` where none is named, and where it must be there and is not."""
+    def open_store(self, *, create: bool) -> AnyStore:
+        """The store, to be entered. Raises `Failure` if none was named, or if there is none and `create` is false.
+
+        Raises `InvalidRequest` for a wrong URL.
+        """
         cipher = self.cipher()
         if not self.in_postgres:
             return SqliteStore.open(self._path(create=create), cipher=cipher, create=create)
-        try:
-            return PostgresStore.open(self.url(), cipher=cipher)
-        except InvalidRequest as error:
-            raise Failure(str(error)) from None
+        return PostgresStore.open(self.url(), cipher=cipher)
 
     def url(self) -> str:
-        """What was named. Raises `Failure` where nothing was."""
+        """The path or the URL. Raises `Failure` if none was given."""
         if not self.store:
-            raise Failure(f"Which store? Name it with --store, or in {STORE_VARIABLE}.")
+            raise Failure(f"No store was named. Give it with --store, or in {STORE_VARIABLE}.")
         return self.store
 
     def spool(self, folder: str | None) -> Path:
-        """Where new tokens wait while the store is gone: `folder`, or a place beside the store's file.
+        """The spool, where new tokens wait while the store cannot be written: `folder`, or one beside the store's file.
 
-        A database has no place beside it that outlives this machine's processes: its spool is in the user's own folder
-        for what programs keep (the XDG Base Directory Specification), under a name that is this database's alone.
+        The spool of a database is in the user's folder for program state (the XDG Base Directory Specification), under
+        a name that only this database has. Raises `Failure` if there is no home folder.
         """
         if folder:
             return Path(folder)
         if not self.in_postgres:
-            # Beside the file itself: by a link to it, the next start must find the same spool.
+            # Beside the file itself: a start by a link to it must find the same spool.
             return Path(f"{os.path.realpath(self._file())}.spool")
         try:
             home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         except RuntimeError:
-            raise Failure("There is no home folder for the spool: name a place with --spool, or set HOME.") from None
+            raise Failure("There is no home folder for the spool. Name a folder with --spool, or set HOME.") from None
         shown = repr(PostgresStore.open(self.url(), cipher=PlainText()))
         return home / "mesh-refresh" / f"{hashlib.sha256(shown.encode()).hexdigest()[:16]}.spool"
 
     def other_key(self) -> str:
-        """What to do about a login that is sealed with another key than the store itself, or not at all."""
+        """Advice about a login that is sealed with another key than the store, or in a store without keys."""
         if self.plaintext:
-            return f"this store is plain text. Leave out --plaintext, and put their key into {KEYS_VARIABLE}."
+            return f"this store is plain text. Leave out --plaintext, and put the key into {KEYS_VARIABLE}."
         variable = self.keys_variable
-        return f"put the key that sealed it into {variable} too, behind the others. See mesh-refresh key --help."
+        return f"add the key that sealed it at the end of {variable}. See mesh-refresh key --help."
 
     def used_variable(self) -> str:
-        """Where its keys are looked for."""
+        """The variable from which its keys are read."""
         return self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
 
     def is_same_file(self, other: "StoreLocation") -> bool:
-        """Whether both are one file, by whatever names: a hard link, say."""
+        """Whether both name one file: by a hard link, for example."""
         if self.in_postgres or other.in_postgres or not (self.has_file() and other.has_file()):
             return False
         return Path(self._file()).samefile(path_of(other.url()))
 
     def cipher(self) -> Cipher | PlainText:
-        """What seals. Raises `Failure` where there is no key, and it was not said that there is none."""
+        """What seals the store. Raises `Failure` if there is no key and no --plaintext, or both."""
         variable = self.used_variable()
         keys = _keys(variable)
         if self.plaintext:
             if keys:
-                raise Failure(f"--plaintext, and yet there is a key in {variable}: which of both is meant?")
+                raise Failure(f"--plaintext was given, and {variable} has a key. Leave out one of them.")
             return PlainText()
         if not keys:
             raise Failure(
-                f"There is no key: put what `mesh-refresh key generate` prints into {KEYS_VARIABLE}, "
-                "and keep it; without it, the store cannot be opened."
+                f"There is no key in {KEYS_VARIABLE}. Put there what `mesh-refresh key generate` prints, and keep it: "
+                "without the key, the store cannot be opened."
             )
         try:
             return Cipher(keys)
@@ -115,36 +115,39 @@ class StoreLocation:
             raise Failure(f"{variable}: {error}") from None
 
     def _file(self) -> str:
-        """The path of the file."""
+        """The path of an SQLite store."""
         return path_of(self.url())
 
     def _path(self, *, create: bool) -> Path:
         path = Path(self._file())
         if not create and not self.has_file():
             raise Failure(
-                f"There is no store at the path in {self.named_by}, {_shown(self._file())}: "
-                "`mesh-refresh import` makes one, and so does `migrate`."
+                f"There is no store at the path in {self.named_by}, {_show_path(self._file())}. "
+                "Correct the path; `mesh-refresh import` and `migrate` make a new store."
             )
         return path
 
     def has_file(self) -> bool:
-        """Whether there is one already, or the log of one; an empty file is none yet."""
+        """Whether there is a store file, or the log of one. An empty file is no store yet."""
         return any(_size(Path(f"{self._file()}{side}")) for side in ("", "-wal"))
 
     def open_to_others(self) -> list[str]:
-        """What every user of the machine may read or write of the store's files. A group may be meant to share them."""
+        """Warnings about files of the store that every user of the machine may read or replace.
+
+        Permissions of a group are no reason to warn: its members may share the store on purpose.
+        """
         if self.in_postgres or os.name != "posix":
             return []
         path = os.path.realpath(self._file())
         readable = [name for name in (path, *(path + side for side in SIDES)) if _mode(name) & 0o007]
-        told = [f"others can read the store's files; chmod 600 {' '.join(readable)}"] if readable else []
+        told = [f"other users can read the store's files: chmod 600 {' '.join(readable)}"] if readable else []
         if _mode(folder := str(Path(path).parent)) & 0o002:
-            told.append(f"others can write to {folder}, and put another file in the place of the store or of its log.")
+            told.append(f"other users can write to {folder}, and replace the store or its log: use a private folder")
         return told
 
 
 def _size(path: Path) -> int:
-    """Bytes; one for what is no file, which opening it tells."""
+    """Bytes. 1 for what is no ordinary file: opening it gives the error."""
     try:
         found = path.stat()
     except OSError:
@@ -159,8 +162,8 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _shown(name: str) -> str:
-    """The path, whole, where it can be nothing but one: a key or a token may have got into the wrong variable."""
+def _show_path(name: str) -> str:
+    """The path, if it can be nothing else: a key or a token may stand in the wrong variable."""
     path = Path(name)
     has_suffix = 1 < len(path.suffix) <= _LONGEST_SUFFIX and len(path.name) <= _LONGEST_NAME
     is_one = (
@@ -169,11 +172,11 @@ def _shown(name: str) -> str:
         or (has_suffix and path.parent.is_dir())
         or any(folder.name and folder.is_dir() for folder in path.parents)
     )
-    return str(path.absolute()) if is_one else "which is not shown, since it may be a key"
+    return str(path.absolute()) if is_one else "which is not shown because it may be a key"
 
 
 def _keys(variable: str) -> list[str]:
-    """The first seals, and all open."""
+    """The keys in `variable`: the first seals, and each of them opens."""
     single = os.environ.get(KEY_VARIABLE, "") if variable == KEYS_VARIABLE else ""
     values = f"{os.environ.get(variable, '')},{single}".split(",")
     return list(dict.fromkeys(value.strip() for value in values if value.strip()))

@@ -1,4 +1,4 @@
-"""What the name of a store can be. Pure; nothing of a name gets into an error, because it may hold a password."""
+"""Tells a path from a URL, and refuses names that are neither. Pure. No error shows a name: it may hold a password."""
 
 import re
 
@@ -7,33 +7,33 @@ from mesh_refresh.stores.postgres.connection.addresses import other_scheme
 
 _POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
+"""As SQLAlchemy writes the URL of a file. An error may show it, since it holds no secret."""
 _PATH = re.compile(r"\.{0,2}/(?!/)|\.{1,2}\\|[A-Za-z]:[\\/]|\\\\")
-"""How a path begins that says it is one: ``/``, ``./``, ``../``, and what Windows has."""
+"""How a name begins that is a path without doubt: ``/``, ``./``, ``../``, and the forms of Windows."""
 _NO_PATH = (
     (re.compile(r".*:", re.DOTALL), "a URL, or a host and a port"),
     (re.compile(r"(//)?[^/]*@.*/|postgres\w*//"), "a URL"),
     (re.compile(r"[\w-]{43}=(,|$)"), "a key"),
     (re.compile(r"(.*[\s?&;])?\w+\s*=\s*[^\s=]", re.DOTALL), "a connection string"),
 )
-"""How a name begins that is none, and what it is taken for."""
-"""As SQLAlchemy has it. The scheme is shown, since it is one of these words and no secret."""
+"""How a name begins that is no path, and what it looks like."""
 
 
 def is_postgres(name: str) -> bool:
-    """Whether it is the URL of a database, and no path."""
+    """Whether it is the URL of a PostgreSQL database."""
     return name.startswith(_POSTGRES)
 
 
 def path_of(name: str) -> str:
-    """The path in the name of a file."""
+    """The path of an SQLite store, named by a path or by a URL that begins with ``sqlite:///``."""
     return name.removeprefix(_SQLITE)
 
 
 def check_name(name: str, named_by: str) -> None:
-    """Raises `Failure` for what looks like neither a path nor a URL of PostgreSQL.
+    """Raises `Failure` for a name that looks like neither a path nor a URL of PostgreSQL.
 
-    SQLite makes a file of any name, and so one with a password in it where a URL was mistyped. A path that looks like
-    something else is taken where it begins like a path.
+    SQLite makes a file of any name: a mistyped URL would become a file with a password in its name. An unusual file
+    name is accepted when it begins like a path. `named_by` is the option or variable, for the message.
     """
     if is_postgres(name) or _PATH.match(path := path_of(name)):
         return
@@ -44,6 +44,7 @@ def check_name(name: str, named_by: str) -> None:
         return
     del name, path  # a traceback may be rendered with its locals
     raise Failure(
-        f"What {named_by} names looks like {[*found, 'a URL'][0]}, and is not shown. Name a store by the path of an "
-        "SQLite file (./NAME, where the name is an odd one), or by a URL such as postgresql://USER@HOST/DATABASE."
+        f"The name in {named_by} looks like {[*found, 'a URL'][0]}. It is not shown because it may hold a secret. Name "
+        "a store by the path of an SQLite file (./NAME for an unusual name), or by a URL such as "
+        "postgresql://USER@HOST/DATABASE."
     )

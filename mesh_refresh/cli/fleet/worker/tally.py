@@ -1,11 +1,11 @@
-"""What came of one run, counted from its events."""
+"""Counts the events of ``run --once``: its exit code, its closing sentence, and advice."""
 
 from collections import Counter
 
 from attrs import define, field
 
 from mesh_refresh.cli.terminal.exit_codes import Exit, worst
-from mesh_refresh.cli.terminal.messages import counted
+from mesh_refresh.cli.terminal.messages import format_count
 from mesh_refresh.keeper import (
     AccountEvent,
     AccountRefreshed,
@@ -17,12 +17,13 @@ from mesh_refresh.keeper import (
     MfaNeeded,
     ReconnectRequired,
 )
+from mesh_refresh.keeper.rules.classify import REJECTIONS
 
 _EXITS: dict[type, tuple[Exit, str]] = {
-    AttemptFailed: (Exit.TRY_AGAIN, "to be tried again"),
-    MfaNeeded: (Exit.CODE_NEEDED, "in need of a code"),
-    ReconnectRequired: (Exit.RECONNECT, "in need of a new login"),
-    AccountUnreadable: (Exit.UNREADABLE, "with a reply that cannot be read"),
+    AttemptFailed: (Exit.TRY_AGAIN, "to be retried"),
+    MfaNeeded: (Exit.CODE_NEEDED, "waiting for a code"),
+    ReconnectRequired: (Exit.RECONNECT, "to be logged in again by the person"),
+    AccountUnreadable: (Exit.UNREADABLE, "with an unreadable reply"),
 }
 _FAULTS = {
     BreakerFault.CLIENT_REFUSED: Exit.KEYS_REFUSED,
@@ -30,58 +31,51 @@ _FAULTS = {
     BreakerFault.REJECTED: Exit.REJECTED,
     BreakerFault.REDIRECTED: Exit.REJECTED,
 }
-_REJECTIONS = {
-    "PermissionDenied": Exit.KEYS_REFUSED,
-    "NotFound": Exit.KEYS_REFUSED,
-    "UnavailableForLegalReasons": Exit.KEYS_REFUSED,
-    "RequestRejected": Exit.REJECTED,
-}
+_REJECTIONS = {kind.__name__: _FAULTS[fault] for kind, fault in REJECTIONS.items()}
 """By the name of an attempt's error. They back an account off, until so many do that a breaker opens instead."""
 _ADVICE = {
-    BreakerFault.CLIENT_REFUSED: "Mesh refuses the keys. Check MESH_CLIENT_ID and MESH_CLIENT_SECRET.",
-    BreakerFault.REDIRECTED: "what answers points elsewhere. Check MESH_BASE_URL.",
+    BreakerFault.CLIENT_REFUSED: "Mesh refuses the keys. No token was spent. Check the client id and secret.",
+    BreakerFault.REDIRECTED: "the server redirects to another address. No token was spent. Check MESH_BASE_URL.",
     BreakerFault.NOT_PERMITTED: (
-        "Mesh does not let these keys do it, or knows no such address. Check MESH_BASE_URL, and ask Mesh what"
-        " the keys may do."
+        "Mesh does not permit this to these keys, or does not know the address. Check MESH_BASE_URL, and ask Mesh "
+        "which permissions the keys have."
     ),
-    BreakerFault.REJECTED: (
-        "the request as such is not accepted. Check MESH_BASE_URL and proxies, or update mesh-refresh."
-    ),
-    BreakerFault.NOT_SENT: "there is no connection. Check the network and MESH_BASE_URL, and run it again.",
-    BreakerFault.THROTTLED: "Mesh wants fewer requests. Run it again later, perhaps with --rate.",
-    BreakerFault.UNAVAILABLE: "Mesh is not available at the moment. Run it again later.",
+    BreakerFault.REJECTED: "Mesh rejects the request. Check MESH_BASE_URL and proxies, or update mesh-refresh.",
+    BreakerFault.NOT_SENT: "no connection. No token was spent. Check the network and MESH_BASE_URL, then run it again.",
+    BreakerFault.THROTTLED: "Mesh wants fewer requests. No token was spent. Run it again later, perhaps with --rate.",
+    BreakerFault.UNAVAILABLE: "Mesh is not available now. Run it again later.",
     BreakerFault.UNKNOWN_OUTCOMES: (
-        "one request after the other stayed without an answer. Run it again later: nothing is sent again "
-        "before it may be."
+        "several requests in a row got no reply. Their tokens may be spent. Run it again later: no token is sent "
+        "again before --resend-after has passed."
     ),
     BreakerFault.UNREADABLE: (
-        "one reply after the other cannot be read. Look at what stands between you and Mesh, a proxy or a "
-        "gateway; salvage shows what was kept."
+        "several replies in a row cannot be read. They may hold live tokens, and are kept: mesh-refresh salvage. "
+        "Check the proxies and gateways between you and Mesh."
     ),
     BreakerFault.REFUSALS: (
-        "more logins of a broker are refused than can be their own fault. Run it again later, or leave a "
-        "worker running: it finds out whose fault it is."
+        "a broker refuses more logins than are likely to be revoked at once. Run it again later, or leave a worker "
+        "running: it finds out whether the broker or the logins are at fault."
     ),
 }
-"""What to do about a fault that is nobody's; not one of an account."""
+"""What to do about an outage that is not an account's fault."""
 
 
 @define
 class Tally:
-    """Give it every event."""
+    """The counts of one run. `count` is the keeper's ``on_event``."""
 
     events: Counter[type] = field(factory=Counter)
     codes: set[Exit] = field(factory=set)
     faults: set[BreakerFault] = field(factory=set)
     told: set[str] = field(factory=set)
-    """Logins of which an event told something."""
+    """Logins that an event names."""
     rejected: set[str] = field(factory=set)
-    """Those of them whose request was not accepted."""
+    """Those of them whose request was rejected."""
     silent: int = 0
-    """Logins that were claimed without an event: refused for the first time, say, and asked once more later."""
+    """Logins that were claimed and that no event names: one that was refused for the first time, for example."""
 
     def count(self, event: Event) -> None:
-        """One more."""
+        """Count `event`."""
         self.events[type(event)] += 1
         if isinstance(event, AccountEvent):
             self.told.add(event.login_id)
@@ -94,42 +88,45 @@ class Tally:
         elif type(event) in _EXITS:
             self.codes.add(_EXITS[type(event)][0])
         if self.faults & {BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED}:
-            # It was not the accounts' fault: they are due as they were.
+            # The breaker shows that the accounts are not at fault: the keeper undoes their backoffs.
             self.events[AttemptFailed] -= len(self.rejected)
             self.told -= self.rejected
             self.rejected.clear()
 
-    def claimed(self, number: int) -> None:
-        """So many logins were claimed in this run."""
+    def count_claimed(self, number: int) -> None:
+        """Note that this run claimed `number` logins. Call it once, after the last event."""
         self.silent = max(0, number - len(self.told))
         if self.silent and not self.faults:
             self.codes.add(Exit.TRY_AGAIN)
 
-    def still_due(self, before: int, left: int) -> int:
-        """How many of `before` that were due have still to be refreshed; `left` of them are due as they were.
+    def count_still_due(self, before: int, left: int) -> int:
+        """How many logins this run leaves to be refreshed.
 
-        Those that were claimed while a fault held exchanges back are put off for some seconds, and are not among these.
+        `before` were due at its start, and the store counts `left` at its end. Logins that were claimed while a
+        breaker was open are due some seconds later, so the store does not count them.
         """
         return min(left + self.silent, max(left, before - len(self.told))) if self.faults else left
 
-    def advice(self) -> list[str]:
-        """What to do about what held exchanges back, a line each."""
+    def advise(self) -> list[str]:
+        """What to do about each outage that held exchanges back, one line each."""
         return [f"{fault.value}: {_ADVICE[fault]}" for fault in BreakerFault if fault in self.faults]
 
     @property
     def code(self) -> Exit:
-        """The worst of it."""
+        """The highest exit code that an event gave; 0 for none."""
         return worst(list(self.codes))
 
-    def sentence(self, left: int) -> str:
-        """What came of it; `left` logins are still due."""
+    def sum_up(self, left: int) -> str:
+        """The closing sentence of the run, which leaves `left` logins due."""
+        if not (self.told or self.silent or self.faults or left):
+            return "nothing was left to refresh."
         refreshed = self.events[AccountRefreshed]
-        parts = [f"{counted(refreshed, 'account')} refreshed"]
+        parts = [f"{format_count(refreshed, 'account')} refreshed"]
         numbers = {kind: self.events[kind] for kind in _EXITS}
         numbers[AttemptFailed] += 0 if self.faults else self.silent
         parts += [f"{numbers[kind]} {words}" for kind, (_, words) in _EXITS.items() if numbers[kind]]
         if self.faults:
             parts.append(f"exchanges held back ({', '.join(sorted(self.faults))})")
         if left:
-            parts.append(f"{counted(left, 'login')} still due")
+            parts.append(f"{format_count(left, 'login')} still due")
         return ", ".join(parts) + "."

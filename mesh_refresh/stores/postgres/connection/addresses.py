@@ -1,4 +1,4 @@
-"""The URL of a store in PostgreSQL, read without asking anybody."""
+"""Reads the URL of a store in PostgreSQL, without any I/O."""
 
 import re
 from collections.abc import Mapping

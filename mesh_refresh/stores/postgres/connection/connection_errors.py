@@ -1,4 +1,4 @@
-"""What the URL of a store asks for and cannot be had, told so that somebody can mend it.
+"""Errors for what the URL of a store asks for and cannot be had. They say what to change.
 
 The name of an option may be shown. Its value may not, and neither may the text of an error, which repeats values.
 """
@@ -91,12 +91,12 @@ def _unknown(name: str, url: MaskedStr, shown: str) -> InvalidRequest:
 def _wrong(name: str, shown: str) -> InvalidRequest:
     by_variable = "" if name else ", or a variable such as PGPORT has one"
     return InvalidRequest(
-        f"The URL of the store {shown} has an option with a value that will not do{name and ': '}{name}{by_variable}."
+        f"The URL of the store {shown} has an option whose value is not allowed{name and ': '}{name}{by_variable}."
     )
 
 
 def _server_says(error: Exception, url: MaskedStr) -> str:
-    """The option that its message names, in whatever language; empty where it names none."""
+    """The option that its message names, in any language; empty where it names none."""
     words = set(re.findall(r"\w+", str(error).casefold()))
     return next((name for name in _options(url) if name.casefold() in words), "")
 

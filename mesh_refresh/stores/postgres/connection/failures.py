@@ -34,9 +34,9 @@ _UNAVAILABLE: Mapping[str, str] = {
         "a program of yours takes fewer with connections=."
     ),
     "53": "lacks memory or another resource.",
-    "55P03": "has the rows locked by somebody else.",
-    "57P": "is being started, stopped or repaired, or somebody ended the connection.",
-    "57014": "broke off the statement: statement_timeout, or somebody who cancelled it.",
+    "55P03": "has the rows locked by another program.",
+    "57P": "is being started, stopped or repaired, or an operator ended the connection.",
+    "57014": "broke off the statement: statement_timeout is over, or an operator cancelled it.",
     "58": "met an error of its system: check its disk and its log.",
 }
 _DAMAGED: Mapping[str, str] = {
@@ -67,7 +67,7 @@ def is_worth_again(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether somebody else held a lock for longer than `lock_timeout`."""
+    """Whether another program held a lock for longer than `lock_timeout`."""
     return state_of(error) == _LOCKED
 
 
@@ -115,17 +115,17 @@ def _way(error: BaseException) -> str:
     # Where a name has several addresses, asyncio gathers what came of each in one text.
     codes = set(_ERRNO.findall(str(error)))
     if isinstance(error, ConnectionRefusedError) or codes == {str(errno.ECONNREFUSED)}:
-        return ": nobody listens at its address and port"
+        return ": no server listens at its address and port"
     if isinstance(error, FileNotFoundError):
         return ": there is no socket of a server at its path and port"
     return f" ({type(error).__name__})"
 
 
 def locked(shown: str) -> StoreUnavailable:
-    """For a row whose lock nobody gave back in time."""
+    """The error for a row that another program kept locked for too long."""
     return StoreUnavailable(f"The store {shown} {_UNAVAILABLE[_LOCKED]} (SQLSTATE {_LOCKED})")
 
 
 def closed(shown: str) -> StoreUnavailable:
-    """For whoever comes too late."""
+    """The error of a verb after the store was closed."""
     return StoreUnavailable(f"The store {shown} is not open: open it anew.")

@@ -81,7 +81,7 @@ class NotificationListener:
 
 
 async def _until(lost: asyncio.Event, connection: Any) -> None:
-    """Until it is lost. One that is cut off without a sign is asked now and then: nobody would be told."""
+    """Wait until the connection is lost. It is probed now and then, since it may be cut off without a sign."""
     while not lost.is_set():
         try:
             async with asyncio.timeout(_ASKED_EACH):

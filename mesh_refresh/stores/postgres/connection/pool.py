@@ -1,4 +1,4 @@
-"""A few connections, each made when it is first needed; one that broke is replaced by the next who needs it."""
+"""A few connections, each made when it is first needed. One that broke is replaced when it is needed again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -22,7 +22,7 @@ FIRST_PAUSE = 0.05
 
 
 def longer(pause: float) -> float:
-    """The seconds after that pause."""
+    """The pause that follows `pause`, in seconds."""
     return min(pause * 1.5, 0.5)
 
 
@@ -43,11 +43,11 @@ class ConnectionPool:
         return self._to.patience.total_seconds()
 
     async def run(self, work: Work[_T], *, patient: bool = True, long: bool = False) -> _T:
-        """What `work` gives, in one transaction or as one statement. Raises what asyncpg raises.
+        """The result of `work`, in one transaction or as one statement. Raises what asyncpg raises.
 
-        A lock of somebody else's is waited for as long as for an answer, but not with a connection in hand: what waits
-        asks again, one at a time, so that it takes no more than one connection from what does not. Unless `patient`,
-        the error is raised at once. What is `long` takes half of the connections at the most.
+        A lock of another program is waited for as long as an answer, but without holding a connection: work that waits
+        tries again, one after the other, so that all of it takes at most one connection from other work. Unless
+        `patient`, the error is raised at once. Work that is `long` takes at most half of the connections.
         """
         self._of_this_loop()
         until = asyncio.get_running_loop().time() + self.patience
@@ -70,23 +70,23 @@ class ConnectionPool:
             pause = longer(pause)
 
     async def leave(self) -> None:
-        """Close those whose answer did not come, in a task that comes to its end, after its caller was told.
+        """Close the connections whose answer did not come, after their callers were told.
 
-        asyncpg then tells the server first to leave what it is at: a server whose client is gone goes on, and would
-        claim rows for nobody once it gets at them.
+        asyncpg first tells the server to cancel the statement: a server whose client is gone goes on, and would claim
+        rows that no worker gets.
         """
         while self._late:
             await _close(self._late.pop())
 
     async def aclose(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await _close(connection)
 
     @asynccontextmanager
     async def _turn(self, of: asyncio.Semaphore) -> AsyncGenerator[None]:
-        """Whoever waits for a connection as long as for an answer is told: hundreds may wait, each after the other."""
+        """Wait for a turn as long as for an answer, and no longer: hundreds of callers may wait one after the other."""
         async with asyncio.timeout(self.patience):
             await of.acquire()
         try:
@@ -125,17 +125,12 @@ class ConnectionPool:
 
     async def _within(self, connection: Any, work: Work[_T]) -> _T:
         """In a transaction: what is prepared, and what is executed, must meet the same server."""
-        transaction = connection.transaction(isolation="read_committed")
-        await transaction.start()
-        try:
+
+        async def with_settings(connection: Any) -> _T:
             await connection.execute(TRANSACTION)
-            result = await work(connection)
-        except Exception as error:
-            if keeps_the_connection(error):
-                await transaction.rollback()
-            raise
-        await transaction.commit()
-        return result
+            return await work(connection)
+
+        return await in_transaction(connection, with_settings)
 
     async def _taken(self) -> Any:
         while self._idle:
@@ -149,6 +144,20 @@ class ConnectionPool:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+
+
+async def in_transaction(connection: Any, work: Work[_T]) -> _T:
+    """The result of `work`, whose statements are done together or not at all."""
+    transaction = connection.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        result = await work(connection)
+    except Exception as error:
+        if keeps_the_connection(error):
+            await transaction.rollback()
+        raise
+    await transaction.commit()
+    return result
 
 
 async def _close(connection: Any) -> None:

@@ -21,11 +21,11 @@ PostgreSQL's own in all our SQL, and a temporary thing hides none of them.
 
 PostgreSQL expects of a claim that it takes long, and would compile it, each time, for longer than it takes. Of a table
 that is not analyzed yet it expects few rows, and would read all of a broker's by a bitmap to sort them, where an index
-has them in order. And a row that somebody has locked must not hold up those that are in one statement with it: see
+has them in order. And a row that another program has locked must not delay the others of its statement: see
 groups.py.
 
-A commit that returns is on the disk, and with the standbys that the server waits for, whatever the role, the database
-or the server's file says, and although that file may be read anew at any time: off, local and remote_write become on.
+A commit that returns is on the disk, and with the standbys that the server waits for. That holds under any setting of
+the role, the database or the server's file, which may be read anew at any time: off, local and remote_write become on.
 """
 
 SESSION = _PINS.format(scope="SESSION") + "SET SESSION default_transaction_isolation = 'read committed';"

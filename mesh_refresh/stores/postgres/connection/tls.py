@@ -1,4 +1,4 @@
-"""Whether a connection must be encrypted: to another machine it is, unless somebody wrote that it is not."""
+"""Whether a connection must be encrypted: to another machine it must, unless the URL or PGSSLMODE says otherwise."""
 
 import os
 from collections.abc import Iterator, Mapping

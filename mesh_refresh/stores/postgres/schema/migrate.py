@@ -82,10 +82,10 @@ class _Migration:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """Nobody else migrates meanwhile.
+        """While it is entered, no other process migrates.
 
-        By a lock of a transaction that stays open on a connection of its own: one of the session would stay behind in a
-        proxy that pools transactions, and of which nobody has told us.
+        A transaction that stays open on a connection of its own holds the lock: a lock of the session would stay behind
+        in a proxy that pools transactions, of which we may not have been told.
         """
         if not self._to.pooled:
             await self._connection.execute(self._sql["settings"].replace("{scope}", "SESSION"))
@@ -194,7 +194,7 @@ class _Migration:
         await keeper.execute("SELECT")
 
     async def _batches(self, statement: str) -> None:
-        """Until none is left; a row that somebody has locked is waited for."""
+        """Repeat `statement` until no row is left. A row that another program has locked is waited for."""
         while True:
             try:
                 done = await self._connection.execute(statement)
@@ -208,7 +208,7 @@ class _Migration:
 
     async def _concurrently(self, statement: str) -> None:
         index = Index.of(statement)
-        # It waits for all transactions that are older, and holds up nobody meanwhile.
+        # It waits for all older transactions, and delays no other meanwhile.
         await self._connection.execute("SET lock_timeout = 0")
         try:
             if index is None:

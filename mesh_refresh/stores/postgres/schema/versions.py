@@ -35,7 +35,7 @@ async def check_tables(connection: Any, sql: dict[str, str], to: Target) -> None
     if (name := await connection.fetchval(sql["no_table"], to.schema)) is not None:
         raise StoreRefused(
             f"The store {to.shown} has something named {name} that is no plain table, or has row security: "
-            "somebody else made it. Look into it, and make the tables in a schema that is yours alone."
+            "another program made it. Look into it, and make the tables in a schema that is yours alone."
         )
 
 

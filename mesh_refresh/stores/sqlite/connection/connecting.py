@@ -1,4 +1,4 @@
-"""Opens the file: made for its owner alone, and set to lose nothing."""
+"""Opens the file, which only its owner may read, and sets SQLite so that no commit is lost."""
 
 import os
 import sqlite3
@@ -17,7 +17,7 @@ from mesh_refresh.stores.sqlite.connection.one_name import check_holders, check_
 _MAKING = threading.Lock()
 
 LONG_LOG = 64 * 1024 * 1024
-"""Bytes. Readers that overlap keep SQLite from beginning its log anew; from this length on, they are waited for."""
+"""Bytes. Readers that overlap keep SQLite from beginning its log anew. From this length on, it waits for them."""
 
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL mode, FULL is what survives a power cut
@@ -25,17 +25,17 @@ _SETTINGS = (
     "PRAGMA checkpoint_fullfsync = ON",
     "PRAGMA secure_delete = FAST",  # what is overwritten costs no more than before; rows are sealed besides
     "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",  # damage is told, not followed
+    "PRAGMA cell_size_check = ON",  # SQLite reports damage instead of following it
     "PRAGMA mmap_size = 0",  # an I/O error of a mapped file kills the process
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
-    "PRAGMA wal_autocheckpoint = 1000",  # pages: what is copied back holds up one commit, for milliseconds
+    "PRAGMA wal_autocheckpoint = 1000",  # pages: copying them back delays one commit by milliseconds
     f"PRAGMA journal_size_limit = {LONG_LOG}",
 )
 
 
 def create(path: str, patience: timedelta, *, new: bool) -> None:
-    """Make the file where there is none, with mode 0600 whatever the umask. SQLite gives its -wal and -shm the same.
+    """Make the file where there is none, with mode 0600 under any umask. SQLite gives its -wal and -shm the same.
 
     Raises what is wrong with one that is there, before SQLite opens it; without `new`, also where there is none.
     """
@@ -88,7 +88,7 @@ def connect(path: str, patience: timedelta) -> sqlite3.Connection:
 
 
 def milliseconds(patience: timedelta) -> int:
-    """As SQLite takes it, which has no room for more than 24 days, and would wait not at all."""
+    """Milliseconds for SQLite. It has no room for more than 24 days: with more, it would not wait at all."""
     return min(patience // timedelta(milliseconds=1), 2**31 - 1)
 
 

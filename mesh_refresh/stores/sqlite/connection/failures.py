@@ -1,4 +1,4 @@
-"""What SQLite says, as an error that tells what to do. Neither its messages nor any value gets into the text."""
+"""Turns SQLite's errors into ours, which say what to do. Neither its messages nor any value gets into the text."""
 
 import errno
 import sqlite3
@@ -35,7 +35,7 @@ _DAMAGED: Mapping[int, str] = {
 }
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
-"""What opening says where no file can be, or not by us."""
+"""The errors of opening where there can be no file, or where we may not open it."""
 
 
 def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefreshError:
@@ -46,7 +46,7 @@ def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefresh
         what = f"The store {path} cannot be opened: {error.strerror}. Check that file and its folder."
         return (StoreRefused if error.errno in _NOT_THERE else StoreUnavailable)(what)
     if isinstance(error, sqlite3.Error):
-        # Errors of the module itself, for a wrong parameter, have no code; nor has text in a row that is none.
+        # Errors of the module itself (for a wrong parameter, or a text in a row that is not Unicode) have no code.
         kind = getattr(error, "sqlite_errorcode", -1) & 0xFF
         if isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode"):
             return StoreDamaged(f"The store {path} holds a text that is not in Unicode.")
@@ -61,7 +61,7 @@ def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefresh
 
 
 def closed(path: str) -> StoreUnavailable:
-    """For whoever comes too late, or in a process that has no thread for it."""
+    """The error of a verb after the store was closed, or in a process that was forked and lacks its thread."""
     return StoreUnavailable(f"The store {path} is not open in this process: open it anew.")
 
 

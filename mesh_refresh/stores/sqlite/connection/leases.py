@@ -1,4 +1,4 @@
-"""The clock that leases are told by: it neither jumps with the wall clock nor stands still in suspend."""
+"""The clock of leases. It neither jumps with the wall clock nor stands still while the machine is suspended."""
 
 import time
 from contextlib import suppress
@@ -25,7 +25,7 @@ class Lease:
     until: int
 
     def left(self, clock: "LeaseClock", at: int) -> timedelta:
-        """How much of it is left; nothing where it is of another boot."""
+        """How much time of it is left; none where it is of another boot."""
         is_of_another_boot = self.boot and clock.boot and self.boot != clock.boot
         if is_of_another_boot or self.since > at:
             return timedelta()
@@ -35,9 +35,9 @@ class Lease:
 class LeaseClock:
     """Microseconds since the machine was started, and a name for that start.
 
-    On Linux, ``CLOCK_BOOTTIME`` and the kernel's boot id: a lease of another boot has run out. Where there is no such
-    name, the beginning of a lease tells it, which is kept beside its end: one that would begin only later is of an
-    earlier boot. One that is not seen to be is waited for once more, which takes no longer than it was given for.
+    On Linux these are ``CLOCK_BOOTTIME`` and the kernel's boot id: a lease of another boot has run out. Where there is
+    no such name, the beginning of the lease decides, which is kept beside its end: a lease that would begin only later
+    is of an earlier boot. An old lease that passes this check delays its row once, by no more than its own length.
 
     Containers of one machine may share a file. Some have a boot id of their own (LXC, systemd-nspawn), which counts as
     none; some have an offset to the machine's clock (a time namespace), which is taken off.
@@ -54,7 +54,7 @@ class LeaseClock:
             self.boot, self._offset = _boot_id(), _offset()
 
     def now(self) -> int:
-        """Microseconds."""
+        """Microseconds since the machine was started."""
         if self._exact is not None:
             return (time.clock_gettime_ns(self._exact) - self._offset) // 1000
         return round(self._clock.monotonic() * 1_000_000)
@@ -65,7 +65,7 @@ class LeaseClock:
 
 
 def _boot_id() -> str:
-    """The kernel's; empty where it cannot be read, or where a file that is not the kernel's lies in its place."""
+    """The kernel's boot id; empty where it cannot be read, or where another file lies in its place."""
     place = mounts.mount(mounts.mount_number(str(_BOOT)))
     if place is None or place.kind != "proc":
         return ""

@@ -1,4 +1,4 @@
-"""Where a file lies: on which mount, and on which kind of file system. Linux says it; elsewhere nothing is known."""
+"""On which mount, and on which kind of file system, a file lies. Linux says it; elsewhere nothing is known."""
 
 import os
 from collections.abc import Iterable
@@ -52,11 +52,11 @@ def mount_number(path: str) -> str | None:
 
 def mount(number: str | None) -> Mount | None:
     """The mount of that number; None where it is not known."""
-    return next((it for it in mounts(_lines("/proc/self/mountinfo")) if it.number == number), None)
+    return next((found for found in mounts(_lines("/proc/self/mountinfo")) if found.number == number), None)
 
 
 def mounts(lines: Iterable[str]) -> Iterable[Mount]:
-    """Those in `lines` of a mountinfo. See proc(5)."""
+    """The mounts in `lines` of a mountinfo. See proc(5)."""
     for line in lines:
         before, separator, after = line.partition(" - ")
         fields = before.split()
@@ -76,10 +76,14 @@ class Lock:
 
 
 def locks(found: Mount) -> list[Lock]:
-    """Those on files of this mount, as far as they can be seen: of processes in other containers they cannot."""
+    """The locks on files of this mount. Those of processes in other containers cannot be read."""
     taken = [fields for fields in map(str.split, _lines("/proc/locks")) if len(fields) > 7 and fields[1] == "POSIX"]
     there = f"{found.device}:"
-    return [Lock(it[4], int(it[5].removeprefix(there)), int(it[6])) for it in taken if it[5].startswith(there)]
+    return [
+        Lock(fields[4], int(fields[5].removeprefix(there)), int(fields[6]))
+        for fields in taken
+        if fields[5].startswith(there)
+    ]
 
 
 def _lines(path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A connection to the file, as the thread has it that owns it."""
+"""One connection to the file, for the thread that owns it."""
 
 import logging
 import sqlite3
@@ -55,7 +55,7 @@ class SqliteSession:
         _log.debug("The store %s is open.", self.path)
 
     def to_read(self) -> Self:
-        """The same, opened where it is not yet: beside a connection that is open, and only to read."""
+        """This session, opened only to read where it is not open. One that writes must be open beside it."""
         if self._connection is None:
             self._connection = connect(self.path, self.patience)
             self._connection.execute("PRAGMA query_only = ON")
@@ -63,7 +63,7 @@ class SqliteSession:
 
     @contextmanager
     def snapshot(self) -> Generator[Callable[..., sqlite3.Cursor]]:
-        """Several reads of one state of the file."""
+        """Within it, all reads see one state of the file."""
         self.connection.execute("BEGIN")
         try:
             yield self.connection.execute
@@ -71,7 +71,7 @@ class SqliteSession:
             self.rollback()
 
     def begin(self) -> None:
-        """Wait for the write lock. What is written then is of the file that has this name."""
+        """Wait for the write lock, and check that the file still has this name. Raises `StoreUnavailable` if not."""
         if self._found() != self._files:
             raise StoreUnavailable(
                 f"The store {self.path}, or the -wal file beside it, was moved, removed or replaced while it was open. "
@@ -80,17 +80,17 @@ class SqliteSession:
         self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """All or nothing, and on the disk."""
+        """Commit: everything is on the disk when this returns."""
         self.connection.execute("COMMIT")
 
     def rollback(self) -> None:
-        """As it was. SQLite may have done it already."""
+        """Undo what was not committed. SQLite may have done it already."""
         if self.connection.in_transaction:
             with suppress(sqlite3.Error):  # what is not undone is never committed
                 self.connection.execute("ROLLBACK")
 
     def failure(self, error: BaseException) -> MeshRefreshError:
-        """`error` as the caller is told it."""
+        """The error that the caller gets for `error`."""
         return failure(error, self.path, self.patience)
 
     def shorten_log(self) -> None:
@@ -118,7 +118,9 @@ class SqliteSession:
             )
 
     def _begin_log_anew(self) -> bool:
-        """Short waits first: SQLite goes on waiting for a reader's place in the log that other readers took since."""
+        """Whether it was begun anew. Short waits come first: SQLite waits on for a reader's place in the log even when
+        other readers have taken it since.
+        """
         try:
             for length in _WAITS:
                 wait = min(length, connecting.milliseconds(self.patience))
@@ -131,7 +133,7 @@ class SqliteSession:
         return False
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
@@ -141,7 +143,7 @@ class SqliteSession:
                 _log.warning("The store %s was not closed well: %s", self.path, self.failure(error))
 
     def _bring_home(self, connection: sqlite3.Connection) -> None:
-        """Copy what was committed last into a file that was moved: SQLite would leave it in the log by the old name."""
+        """Copy the last commits into a file that was moved: SQLite would leave them in the log by the old name."""
         (file, _), found = self._files, self._found()
         if file is not None and file != found[0] and has_it_alone(self._place, file):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

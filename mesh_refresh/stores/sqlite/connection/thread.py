@@ -1,4 +1,4 @@
-"""One thread that does what an event loop asks for: in order, and all that waits at once."""
+"""One thread that does the verbs of an event loop: in order, and all that wait at once as one group."""
 
 import asyncio
 import threading
@@ -36,7 +36,7 @@ class SessionThread:
         self._thread.start()
 
     async def run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
-        """What `verb` gives, in a transaction where it `writes`. Cancelled, it is done all the same."""
+        """The result of `verb`, in a transaction where it `writes`. It is done even if the caller is cancelled."""
         # A process that was forked off has this object, but not the thread.
         if self._ending or not self._thread.is_alive():
             raise closed(self._session.path)
@@ -45,7 +45,7 @@ class SessionThread:
         return await future
 
     async def aclose(self) -> None:
-        """Wait until all that was asked for is done and the file is closed."""
+        """Wait until every verb that was called is done, and the file is closed."""
         if not self._thread.is_alive():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class SessionThread:
         self._thread.join()
 
     def end(self) -> None:
-        """The same for a process that ends, and for a store that nobody has any more."""
+        """The same, without an event loop: for a process that ends, and for a store that was forgotten."""
         self._end()
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -72,7 +72,7 @@ class SessionThread:
             for jobs in _split(self._waiting()):
                 do(self._session, jobs)
                 _deliver(jobs)
-                del jobs  # what is in them is not kept while the thread waits
+                del jobs  # their values need not stay in memory while the thread waits
                 self._session.shorten_log()
         self._session.close()
         with self._lock:
@@ -89,7 +89,7 @@ class SessionThread:
 
 
 def _split(jobs: list[Job]) -> Iterator[list[Job]]:
-    """The reads before the first write need not wait for its commit."""
+    """Groups of `jobs`: the reads before the first write form one, because they need not wait for its commit."""
     first = next((number for number, job in enumerate(jobs) if job.writes), len(jobs))
     if first:
         yield jobs[:first]
@@ -98,7 +98,7 @@ def _split(jobs: list[Job]) -> Iterator[list[Job]]:
 
 
 def _deliver(jobs: list[Job]) -> None:
-    """One call for the whole group, in each loop that waits: there is one."""
+    """Tell the callers, with one call into each event loop. Nearly always there is one loop."""
     loop = jobs[0].future.get_loop()
     _call(loop, _resolve, [job for job in jobs if job.future.get_loop() is loop])
     if others := [job for job in jobs if job.future.get_loop() is not loop]:
@@ -106,7 +106,7 @@ def _deliver(jobs: list[Job]) -> None:
 
 
 def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None], argument: object) -> None:
-    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+    with suppress(RuntimeError):  # the loop was closed: no caller waits any more
         loop.call_soon_threadsafe(callback, argument)
 
 
