@@ -73,7 +73,10 @@ class Answered:
     def tell(self, ref: Ref) -> None:
         """Note that `on_outcome` has taken the outcome of `ref`."""
         self.told = (*self.told, ref)
-        self.reach(ref)
+        if self.reached:
+            self.reach(ref)
+        else:
+            self.reached = self.told  # one object less to remember
 
     def reach(self, ref: Ref) -> None:
         """Note that a caller has the outcome of `ref`."""
@@ -159,7 +162,7 @@ class Answered:
 
 
 class Unusable(Answered):
-    """What a transport of the user's returned, where that is no reply. Every caller gets an `UnreadableReply`."""
+    """Bytes that are no reply, and may hold a token. Every caller gets an `UnreadableReply` with them."""
 
     __slots__ = ("_body", "_what")
 
@@ -168,33 +171,17 @@ class Unusable(Answered):
         self._what = what
         self._body = body
 
-    def outcome_for(self, call: Call) -> UnreadableReply:
-        """An error with what the transport returned."""
-        return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
-
-
-class Behind(Answered):
-    """Bytes that came on the connection behind the reply to a request, and may hold a token.
-
-    Every caller gets an `UnreadableReply`.
-    """
-
-    __slots__ = ("_body",)
-
-    def __init__(self, exchange_number: int, call: Call, body: bytes, at: datetime) -> None:
-        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
-        self._body = body
+    @classmethod
+    def behind(cls, exchange_number: int, call: Call, body: bytes, at: datetime) -> "Unusable":
+        """Bytes that came on the connection behind the reply to a request."""
+        found = cls(call, "More came on the connection behind the reply to this request.", body, at)
         # A key of its own: a late caller with the spent token gets the outcome of the reply, and not these bytes.
-        self.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
+        found.key = MaskedStr(f"{call.key}\0behind\0{exchange_number}")
+        return found
 
     def outcome_for(self, call: Call) -> UnreadableReply:
         """An error with the bytes."""
-        return UnreadableReply(
-            "More came on the connection behind the reply to this request.",
-            body=self._body,
-            may_hold_token=True,
-            before=call.tokens,
-        )
+        return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
 
 
 def may_be_news(data: bytes, known: Iterable[str]) -> bool:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Literal
 
 from attrs import evolve
 
@@ -37,14 +38,15 @@ class Ended(Enum):
     CLOSING = "the client is being closed"
 
 
-class ExchangeState(Enum):
-    """How far an exchange has come."""
+State = Literal["new", "idle", "sent", "delivering", "finished"]
+"""How far an exchange has come.
 
-    NEW = "its task has not taken its first step"
-    IDLE = "no byte of a request is out: before the first one, and between two"
-    SENT = "bytes of a request may be out"
-    DELIVERING = "the result is there, and goes to on_outcome and the callers"
-    FINISHED = "every caller has been woken"
+- new: its task has not taken its first step.
+- idle: no byte of a request is out. Before the first request, and between two.
+- sent: bytes of a request may be out.
+- delivering: there is a result, which goes to `on_outcome`.
+- finished: every caller has been woken.
+"""
 
 
 class Exchange:
@@ -89,7 +91,7 @@ class Exchange:
         self.runtime = runtime
         self.answered = answered
         self.failed: MeshRefreshError | None = None
-        self.state = ExchangeState.NEW
+        self.state: State = "new"
         self.ended: Ended | None = None
         self.delivery = Deliveries(runtime, self.result_for, is_late=is_late)
         self._on_end = on_end
@@ -121,7 +123,7 @@ class Exchange:
     def leave(self, participant: Participant) -> None:
         """Note that a caller was cancelled. Without any caller left, an exchange ends, unless bytes may be out."""
         participant.gone = True
-        if self.state is not ExchangeState.SENT and not self.delivery.wanted:
+        if self.state != "sent" and not self.delivery.wanted:
             self.end(Ended.ABANDONED)
 
     async def wait(self, until: float | None = None) -> bool:
@@ -129,7 +131,7 @@ class Exchange:
 
         The outcome is not handed to the caller: see `join`.
         """
-        if self.state is not ExchangeState.FINISHED:
+        if self.state != "finished":
             loop = self.runtime.loop
             watcher: asyncio.Future[None] = loop.create_future()
             self._watchers += (watcher,)
@@ -139,14 +141,14 @@ class Exchange:
             finally:
                 if timer is not None:
                     timer.cancel()
-        return self.state is ExchangeState.FINISHED
+        return self.state == "finished"
 
     def end(self, reason: Ended) -> None:
         """End it now, unless its result is there already. While bytes may be out, only the deadline may do this."""
         if self.ended is None and self.answered is None and self.failed is None:
             self.ended = reason
             # A task that is cancelled before its first step never takes it, and would wake no caller.
-            if self.state is not ExchangeState.NEW and self._task is not None:
+            if self.state != "new" and self._task is not None:
                 self._task.end()
 
     def expire(self) -> None:
@@ -162,7 +164,7 @@ class Exchange:
             return
         came = as_reply(reply)
         reply = came if isinstance(came, HttpReply) else HttpReply.behind(came)
-        if self.state is not ExchangeState.FINISHED:
+        if self.state != "finished":
             self._early += (reply,)
             return
         try:
@@ -188,12 +190,12 @@ class Exchange:
     # The task.
 
     async def _run(self) -> None:
-        self.state = ExchangeState.IDLE
+        self.state = "idle"
         working_for.set(self.delivery.number)
         try:
             if self.answered is None:
                 await self._send_until_ended()
-            self.state = ExchangeState.DELIVERING
+            self.state = "delivering"
             await self.delivery.save(self.answered)
         finally:
             self._finish()
@@ -215,7 +217,7 @@ class Exchange:
 
     def _finish(self) -> None:
         """Wake every caller and every waiter, also where something unforeseen was raised."""
-        self.state = ExchangeState.FINISHED
+        self.state = "finished"
         self.delivery.hand_out()
         for watcher in self._watchers:
             _wake(watcher)
@@ -257,7 +259,7 @@ class Exchange:
             failure, seconds = type(error).__name__, pause.total_seconds()
             _log.info("refresh failed with %s; next attempt in %.1f s (%s)", failure, seconds, self.call.name)
             self._pass_surplus_on()
-            self.answered, self.state = None, ExchangeState.IDLE
+            self.answered, self.state = None, "idle"
             self.delivery.forget_results()
             await asyncio.sleep(pause.total_seconds())
         return self._worst(self._end_error())
@@ -273,7 +275,7 @@ class Exchange:
 
     async def _attempt(self) -> MeshRefreshError | None:
         """Send once. Gives the error, or None where the reply is a success."""
-        self.state, self._sent_at = ExchangeState.IDLE, None
+        self.state, self._sent_at = "idle", None
         try:
             self._secret = await self.runtime.secret()
             request = self._request(self._secret)
@@ -341,13 +343,13 @@ class Exchange:
             raise NotSent(f"The request was not sent: {self.ended.value}.")
         if self.runtime.loop.time() - self._begun > self.runtime.last_send:
             raise NotSent("The request was not sent: too little time was left for an answer.")
-        self.state = ExchangeState.SENT
+        self.state = "sent"
         self._sent_at = self.runtime.clock.now()
 
     def _end_error(self) -> MeshRefreshError:
         """The error for a cancelled attempt: by `end`, or by a shutdown that hit a task of aiohttp's."""
         reason = self.ended.value if self.ended else "a task that it needs was cancelled"
-        if self.state is ExchangeState.SENT:
+        if self.state == "sent":
             return OutcomeUnknown(f"The request was sent, but no answer came back: {reason}.")
         return NotSent(f"The request was not sent: {reason}.")
 

@@ -10,11 +10,11 @@ from typing import Any, Self, Unpack
 
 from attrs import evolve
 
-from mesh_refresh.client.answers import Behind, may_be_news, tokens_of
+from mesh_refresh.client.answers import Unusable, may_be_news, tokens_of
 from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told
 from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, is_a
 from mesh_refresh.client.delivery import Participant
-from mesh_refresh.client.exchange import Ended, Exchange, ExchangeState
+from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, registry_of
@@ -197,7 +197,7 @@ class MeshClient:
         self._closed = True
         self._runtime.closing = True
         for exchange in list(self._running.values()):
-            if exchange.state is not ExchangeState.SENT:
+            if exchange.state != "sent":
                 exchange.end(Ended.CLOSING)
         if self._closing is None:
             self._closing = ExchangeTask.of(self._close(), asyncio.get_running_loop())
@@ -231,9 +231,7 @@ class MeshClient:
             raise failure
 
     async def _until_idle(self) -> None:
-        while busy := [
-            one for one in (*self._running.values(), *self._memory.recalled) if one.state is not ExchangeState.FINISHED
-        ]:
+        while busy := [one for one in (*self._running.values(), *self._memory.recalled) if one.state != "finished"]:
             await busy[0].wait()
 
     def _raise_unreached(self) -> None:
@@ -341,7 +339,9 @@ class MeshClient:
             kept = (result.body for _, result in callers if isinstance(result, UnreadableReply))
             if any(reply.surplus in body for body in kept) or not may_be_news(reply.surplus, known):
                 return
-            answered = Behind(exchange.delivery.number, exchange.call, reply.surplus, self._runtime.clock.now())
+            answered = Unusable.behind(
+                exchange.delivery.number, exchange.call, reply.surplus, self._runtime.clock.now()
+            )
         late = Exchange(exchange.runtime, exchange.call, self._on_recalled, answered, is_late=True)
         for caller, _ in callers:
             late.delivery.join(caller.call, caller.context).gone = True  # the caller has its result already
@@ -355,5 +355,5 @@ class MeshClient:
         self._settle(exchange)
 
     def _settle(self, exchange: Exchange) -> None:
-        if exchange.state is ExchangeState.FINISHED and not exchange.delivery.wanted:
+        if exchange.state == "finished" and not exchange.delivery.wanted:
             self._memory.settle(exchange)

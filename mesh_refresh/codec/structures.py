@@ -7,7 +7,7 @@ import orjson
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from mesh_refresh.codec.values import amount, auth_status, flag, identifier, lifetime, text
+from mesh_refresh.codec.values import amount, auth_status, flag, identifier, lifetime, text, token
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import (
     BrokerAccount,
@@ -65,9 +65,9 @@ def _entry(value: Any) -> BrokerAccountTokens | None:
     get = value.get
     return BrokerAccountTokens(
         _account(get("account")),
-        identifier(get("accessToken")),
-        identifier(get("refreshToken")),
-        identifier(get("tokenId")),
+        token(get("accessToken")),
+        token(get("refreshToken")),
+        token(get("tokenId")),
     )
 
 
@@ -80,8 +80,8 @@ def read_content(value: Any) -> BrokerRefreshTokenResponse | None:
         auth_status(get("status")),
         text(get("errorMessage")),
         _account(get("account")),
-        identifier(get("accessToken")),
-        identifier(get("refreshToken")),
+        token(get("accessToken")),
+        token(get("refreshToken")),
         lifetime(get("expiresInSeconds")),
         lifetime(get("refreshTokenExpiresInSeconds")),
         _many(get("brokerAccountTokens"), _entry),

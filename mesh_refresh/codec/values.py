@@ -15,11 +15,14 @@ def text(value: Any) -> str | None:
     return value if type(value) is str else None
 
 
+def token(value: Any) -> str | None:
+    """A token: text, or a whole number as its digits. The messages make None of blank text."""
+    return value if type(value) is str else str(value) if type(value) is int else None
+
+
 def identifier(value: Any) -> str | None:
-    """An id or a token: text that is not blank, or a whole number as its digits."""
-    if type(value) is str:
-        return some(value)
-    return str(value) if type(value) is int else None
+    """An id: text that is not blank, or a whole number as its digits."""
+    return some(token(value))
 
 
 def amount(value: Any) -> float | None:

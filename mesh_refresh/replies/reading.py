@@ -66,7 +66,7 @@ def _renews(request: RefreshRequest, tokens: Tokens, reply: Reply, content: Brok
     A proxy or a failing broker can repeat the tokens that it was sent. Such an echo is a renewal only with a lifetime,
     and under statuses that all say success: some brokers prolong a token and give no new one.
     """
-    sent = {None, *request.secrets, *tokens.secrets}
+    sent = (None, *request.secrets, *tokens.secrets)
     for entry in content.broker_account_tokens:
         if not (entry.access_token in sent and entry.refresh_token in sent and entry.token_id in sent):
             return True
