@@ -128,7 +128,7 @@ class Accounts:
         if isinstance(outcome, MfaRequired):
             entry.tokens, entry.pending = outcome.tokens, outcome
         members = self._members[entry.login]
-        before = [(it, it.tokens, it.label) for it in members]
+        before = [(member, member.tokens, member.label) for member in members]
         assigned, left = self._assigned(entry, members, outcome)
         taken = {entry}
         for index, (fresh, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True)):
@@ -145,12 +145,12 @@ class Accounts:
         self._pass_on(entry, outcome, taken)
         self._drop_spent(outcome, members)
         self._label(entry.login)
-        self._untold += [it for it in taken if it.renewed and not it.told]
-        for it in taken:
-            it.told |= it.renewed
-            self._note_mesh_id(it)
-        changed = [it for it, tokens, label in before if it.tokens is not tokens or it.label != label]
-        return {it.number for it in (*taken, *changed)}
+        self._untold += [member for member in taken if member.renewed and not member.told]
+        for member in taken:
+            member.told |= member.renewed
+            self._note_mesh_id(member)
+        changed = [member for member, tokens, label in before if member.tokens is not tokens or member.label != label]
+        return {member.number for member in (*taken, *changed)}
 
     def forget_continuations(self) -> None:
         """Drop the open questions: the broker is asked for a new code."""
@@ -169,7 +169,7 @@ class Accounts:
 
         Returns the numbers of these and of all accounts of the login: `record` may have stopped half-way.
         """
-        kept = {it.number for it in self._members[self.entry_of(before).login]}
+        kept = {entry.number for entry in self._members[self.entry_of(before).login]}
         held = {secret for entry in self.entries for secret in entry.tokens.secrets}
         for tokens in accounts:
             if not held.issuperset(tokens.secrets):
@@ -195,7 +195,7 @@ class Accounts:
         moved = self._members.pop(login, [])
         for entry in moved:
             entry.login = other
-        self._members[other] = sorted([*self._members[other], *moved], key=lambda it: it.number)
+        self._members[other] = sorted([*self._members[other], *moved], key=lambda entry: entry.number)
         for mark in [mark for mark in self._logins if self._logins[mark] == login] if moved else ():
             self._logins[mark] = other
 
@@ -217,21 +217,21 @@ class Accounts:
         these may be spent, so the run sends none of them again.
         """
         fresh = outcome.all_tokens
-        given = {index: members.index(asked) for index, it in enumerate(fresh) if it.ref == asked.number}
-        found = owners(fresh, [it.tokens for it in members], given=given)
+        given = {index: members.index(asked) for index, tokens in enumerate(fresh) if tokens.ref == asked.number}
+        found = owners(fresh, [entry.tokens for entry in members], given=given)
         assigned = {index: members[place] for index, place in enumerate(found.of) if place is not None}
-        for index, it in enumerate(fresh):
-            if index not in assigned and (other := self._elsewhere(it)) is not None:
+        for index, tokens in enumerate(fresh):
+            if index not in assigned and (other := self._elsewhere(tokens)) is not None:
                 assigned[index] = other
         if not isinstance(outcome, Refreshed) or not found.unclear or found.unclear == (outcome.shared,):
             return assigned, []
         owned = set(assigned.values())
-        left = sorted([it for it in members if it not in owned], key=lambda it: it is not asked)
+        left = sorted([entry for entry in members if entry not in owned], key=lambda entry: entry is not asked)
         if len(found.unclear) < len(left):
             # Some of these accounts were not renewed, and their tokens may be valid.
             for member in left:
                 member.held_back = None if member is asked else _DOUBTFUL
-            left = [it for it in left if it is asked or not has_id(it.tokens)]
+            left = [entry for entry in left if entry is asked or not has_id(entry.tokens)]
         return assigned, left
 
     def _elsewhere(self, fresh: Tokens) -> AccountEntry | None:
@@ -268,7 +268,7 @@ class Accounts:
     def _drop_spent(outcome: Refreshed | MfaRequired, members: list[AccountEntry]) -> None:
         """Erase the spent refresh token where it is left, if a new one came for an account that is not known."""
         spent = outcome.before.refresh_token
-        given = {it.refresh_token for it, names in zip(outcome.all_tokens, outcome.brought, strict=True) if names}
+        given = {new.refresh_token for new, names in zip(outcome.all_tokens, outcome.brought, strict=True) if names}
         news = any("refresh_token" in names for names in outcome.brought)
         if spent is None or spent in given or not news:
             return

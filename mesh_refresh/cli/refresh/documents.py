@@ -18,7 +18,7 @@ _LOGIN = "login"
 _OWN = "mesh_refresh.own"
 """The key with those of the user's own keys whose names these documents use themselves."""
 _OF_A_CONTINUATION = ("before", "tokens", "all_tokens", "reply", "access_token", "brought")
-_OF_TOKENS = tuple(it.name for it in fields(Tokens))
+_OF_TOKENS = tuple(attribute.name for attribute in fields(Tokens))
 _RESERVED = frozenset({"format", "version", _LOGIN, *_OF_A_CONTINUATION, *_OF_TOKENS})
 
 
@@ -69,7 +69,7 @@ def _add(accounts: Accounts, document: Any, obtained_at: datetime) -> None:
     else:
         # The sandbox wraps the payload, and names the login by its id there.
         found_tokens = Tokens.from_link(found, obtained_at=obtained_at, ref=_label(found.get("ref")))
-        accounts.add(found_tokens, label, own=[_own(it, label) for it in codec.unread_keys(found)])
+        accounts.add(found_tokens, label, own=[_own(keys, label) for keys in codec.unread_keys(found)])
 
 
 def _own(found: Mapping[str, Any], label: str | int | None, read: Sequence[str] | None = None) -> MaskedDict:

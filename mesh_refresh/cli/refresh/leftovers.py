@@ -109,7 +109,9 @@ def _text_at(place: str, journal: str) -> bytes:
         documents = json.loads(text)
     except (OSError, ValueError):
         pass  # the error follows
-    if not isinstance(documents, list) or any(it.get("format") == "mesh_refresh.unreadable" for it in documents):
+    if not isinstance(documents, list) or any(
+        document.get("format") == "mesh_refresh.unreadable" for document in documents
+    ):
         raise Failure(
             f"The tokens in --output are spent: an earlier run could not write the new ones there, and put them on "
             f"{place}. Nothing was sent. Take them from there, then remove {journal}."

@@ -155,9 +155,8 @@ class Output:
             journal = format_path(self._journal.path)
             self._place = f"{failed}. They are in {journal} (mode 0600). The next run with this --output writes them."
             return
-        bodies = [
-            {"format": "mesh_refresh.unreadable", "body": base64.b64encode(body).decode()} for body in self._bodies
-        ]
+        texts = [base64.b64encode(body).decode() for body in self._bodies]
+        bodies = [{"format": "mesh_refresh.unreadable", "body": text} for text in texts]
         text = text_of([*self._all_documents(), *bodies])
         kept = self._keep_in_a_file(text, "mesh-refresh-rescued-", ".json")
         place = keep_on_a_stream(text, stdout=self.file is not None) if kept is None else str(kept)

@@ -115,11 +115,7 @@ class RefreshRun:
             elif unknown:
                 self._end(entry, Exit.UNKNOWN, "not sent: another account of its login has an unknown outcome.")
             elif entry.tokens.refresh_token in refused:
-                self._end(
-                    entry,
-                    Exit.RECONNECT,
-                    "not sent: its refresh token was refused for another account of its login.",
-                )
+                self._end(entry, Exit.RECONNECT, "not sent: its token was refused for another account of its login.")
             else:
                 error = await self._refresh(entry)
                 unknown = isinstance(error, OutcomeUnknown)
@@ -146,11 +142,7 @@ class RefreshRun:
             if refused is None:
                 return entry.code is None or entry.renewed
             say(f"{entry.name}: the code was refused{'; try again.' if left else '.'}")
-        self._end(
-            entry,
-            Exit.CODE_NEEDED,
-            "an MFA code is needed. The output holds the continuation: run the command on it, with the code.",
-        )
+        self._end(entry, Exit.CODE_NEEDED, "an MFA code is needed. To go on, run the command on the output.")
         return False
 
     async def _submit(self, entry: AccountEntry, pending: MfaRequired, code: str) -> CodeRefused | None:
@@ -175,9 +167,7 @@ class RefreshRun:
         if isinstance(outcome, MfaRequired):
             return
         if outcome.asked is None and not entry.renewed:
-            self._end(
-                entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of the login, which are written."
-            )
+            self._end(entry, Exit.NOT_IN_REPLY, "the reply renewed only other accounts of its login; those are saved.")
             return
         for other in self.accounts.untold():  # also the others that the reply renewed
             if other.unclear is not None:

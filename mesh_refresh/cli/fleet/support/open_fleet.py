@@ -134,9 +134,8 @@ class OpenFleet:
 
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, WrongKey) and self._is_open:
-            # The store has one of these keys, and a login in it has another: another program writes with its own keys.
-            raise Failure(
-                f"A login cannot be opened with these keys: {self.location.other_key()}", Exit.STORE
-            ) from None
+            # The store has one of these keys, and this login another: a process writes with other keys.
+            why = f"A login cannot be opened with these keys: {self.location.other_key()}"
+            raise Failure(why, Exit.STORE) from None
         if isinstance(error, KeyboardInterrupt) and self.loop.exit_code is not Exit.INTERRUPTED:
             raise Failure("interrupted.", self.loop.exit_code) from None
