@@ -409,7 +409,7 @@ def test_a_rejection_of_a_probe_tells_that_the_breaker_is_closed() -> None:
 def opened(fault: BreakerFault, broker: str = "one") -> Breakers:
     """Breakers of which one was opened at zero seconds."""
     breakers = Breakers(POLICY)
-    assert [type(event) for event in breakers.nobodys(broker, fault, 0.0, at(), ())] == [BreakerOpened]
+    assert [type(event) for event in breakers.outage(broker, fault, 0.0, at(), ())] == [BreakerOpened]
     return breakers
 
 
@@ -448,7 +448,7 @@ def test_each_broker_is_probed_in_its_turn() -> None:
 def test_a_fault_of_one_broker_shows_that_the_way_to_mesh_is_well() -> None:
     """The probe of all was answered, though with a fault of its broker."""
     breakers = opened(BreakerFault.NOT_SENT)
-    events = list(breakers.nobodys("one", BreakerFault.THROTTLED, 100.0, at(100), breakers.probe("one", 100.0)))
+    events = list(breakers.outage("one", BreakerFault.THROTTLED, 100.0, at(100), breakers.probe("one", 100.0)))
     assert [type(event) for event in events] == [BreakerClosed, BreakerOpened]
     assert breakers.open == {"one": BreakerFault.THROTTLED}
 
@@ -460,7 +460,7 @@ def test_a_fault_of_one_broker_shows_that_the_way_to_mesh_is_well() -> None:
 def test_the_first_fault_gives_a_breaker_its_name(first: BreakerFault, second: BreakerFault) -> None:
     """Only refused keys take the place of another fault."""
     breakers = opened(first)
-    assert list(breakers.nobodys("one", second, 1.0, at(1), ())) == []
+    assert list(breakers.outage("one", second, 1.0, at(1), ())) == []
     assert set(breakers.open.values()) == {first}
 
 

@@ -112,11 +112,11 @@ def test_how_long_a_rate_holds_back() -> None:
 def test_a_burst_is_a_tenth_of_a_second_rate() -> None:
     """And what was not begun gives back one share of it and one place, whatever else is under way."""
     limiter = Limiter(Policy(rate=50, concurrency=100, concurrency_each=100))
-    assert limiter.places(0.0)[0] == 5
+    assert limiter.slots(0.0)[0] == 5
     first, *_ = [limiter.enter("one", 0.0) for _ in range(5)]
-    assert limiter.places(0.0)[0] == 0
+    assert limiter.slots(0.0)[0] == 0
     limiter.leave(first, begun=False)
-    assert limiter.places(0.0)[0] == 1
+    assert limiter.slots(0.0)[0] == 1
     assert limiter.in_flight == 4
 
 
