@@ -1,1 +1,1 @@
-"""Suites that a strategy, a store and a transport of somebody else can be held against."""
+"""Test suites for strategies, stores and transports that users write."""

@@ -202,7 +202,7 @@ class StrategyConformance(CarryingCases):
         assert outcome.tokens.refresh_token == REFRESH
 
     def test_odd_replies_raise_nothing_but_our_errors(self) -> None:
-        """Whatever comes back is an outcome or a `MeshRefreshError`, and a new token in it is in one or the other."""
+        """Every reply gives an outcome or a `MeshRefreshError`. A new token in the reply is in one of the two."""
         for code, body, complete in odd_replies():
             reply = decode_reply(HttpReply(code, {}, body, complete), at=AT)
             try:

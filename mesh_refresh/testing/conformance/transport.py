@@ -26,7 +26,7 @@ class Shortfall(Enum):
     """What a transport does not do with a reply behind an edge fault."""
 
     UNREAD = "the tokens came whole in one envelope, and no outcome has them: at best their bytes are kept"
-    LOST = "tokens came, and nobody has them"
+    LOST = "tokens came, and neither an outcome nor a body has them"
     MISPLACED = "one login got the tokens of another"
 
 

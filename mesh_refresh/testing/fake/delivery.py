@@ -1,4 +1,4 @@
-"""What a fault does to the pair that Mesh made, and what a fault may know of the request."""
+"""Delivery: what a fault does to the new pair. Sent: the parts of a request that a fault may use."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -20,7 +20,7 @@ class Delivery(Enum):
 
 @frozen
 class Sent:
-    """What a fault may know of the request."""
+    """The parts of a request that a fault may use."""
 
     body: Mapping[str, Any] = field(repr=masked_values)
     headers: Mapping[str, str] = field(repr=masked_values)

@@ -1,4 +1,4 @@
-"""A place where requests wait until the test lets them on, so that no test sleeps."""
+"""Gate: requests wait at it until the test releases them, so that no test sleeps."""
 
 import asyncio
 from types import CodeType, CoroutineType
@@ -9,14 +9,14 @@ from mesh_refresh.client import MeshClient
 from mesh_refresh.keeper import Keeper
 
 _PATIENCE = 2.0
-"""For so many seconds a request waits for a test that cannot open its gate any more."""
+"""Seconds after which a gate opens by itself, because its test cannot open it any more."""
 _LOOK_EVERY = 0.1
 GATES: "WeakSet[Gate]" = WeakSet()
 """All that are in use."""
 _CLOSING: frozenset[CodeType] = frozenset(
     verb.__code__ for verb in (MeshClient.aclose, MeshClient.__aexit__, Keeper.__aexit__)
 )
-"""What waits for the requests that are under way."""
+"""Verbs that wait for the requests under way: a test inside of one cannot open a gate."""
 
 
 class Gate:
@@ -38,11 +38,11 @@ class Gate:
         GATES.add(self)
 
     def release(self) -> None:
-        """Let everything on that waits, and all that comes later."""
+        """Let all waiting requests pass, and all that come later."""
         self._open.set()
 
     def release_from_outside(self) -> None:
-        """The same from any thread, and where the loop of the server has ended."""
+        """As `release`, but from any thread. Does nothing where the loop of the server has ended."""
         if self._loop is None:
             self.release()
         elif not self._loop.is_closed():

@@ -80,7 +80,7 @@ class FakeMesh(Observed):
         await self.server.start()
 
     async def stop(self) -> None:
-        """Stop listening: nobody can connect until `start`. Tokens, ledger and faults stay as they are."""
+        """Stop listening: connections are refused until `start`. Tokens, ledger and faults stay as they are."""
         await self.server.stop()
 
     @property
@@ -195,7 +195,7 @@ class FakeMesh(Observed):
         return gate
 
     def heal(self) -> None:
-        """Forget every fault that waits."""
+        """Forget every fault that has not met all its requests."""
         self.faults.forget()
 
     # What to wait for in place of sleeping.
@@ -211,7 +211,7 @@ class FakeMesh(Observed):
     # Who holds what.
 
     async def saved(self, outcome: Any) -> None:
-        """Note that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
+        """Record that everything in `outcome` is held: the `on_outcome` hook of a client that loses nothing.
 
         Of `Refreshed` and `MfaRequired` all of `all_tokens` is held, for the login that `outcome.before` was issued to:
         see `misplaced`. Of `UnreadableReply` every whole token in its `body` is held.
@@ -227,11 +227,14 @@ class FakeMesh(Observed):
                 raise TypeError(f"saved takes an outcome, as on_outcome is given it, and not {type(outcome).__name__}.")
 
     def hold_tokens(self, tokens: Iterable[Tokens]) -> None:
-        """Note that somebody has written these down."""
+        """Record in the ledger that a program has saved these."""
         self.model.hold(tokens)
 
     def hold_body(self, body: bytes) -> None:
-        """Note that somebody has kept these bytes: every whole token in them counts, chunked or compressed too."""
+        """Record in the ledger that a program has saved these bytes: every whole token in them counts as held.
+
+        Tokens are found in chunked and compressed bytes too.
+        """
         for text in texts(body):
             self.ledger.hold_text(text)
 

@@ -131,7 +131,7 @@ class _Control:
 
     async def ledger(self, _: web.Request) -> web.Response:
         fake = self._fake
-        # Nobody tells this server what a program has saved, so only what cannot have been saved is lost.
+        # This server does not know what a program has saved, so only what cannot have been saved is lost.
         lost = [item for item in fake.lost() if item.reason is not LossReason.NOT_HELD]
         return web.json_response(
             {

@@ -1,4 +1,4 @@
-"""What came in: a record of every request, and the queue of faults that wait for theirs."""
+"""The record of every request that came, and the queue of faults that wait for requests."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping

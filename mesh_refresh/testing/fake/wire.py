@@ -100,7 +100,7 @@ def without_tokens(answer: Answer) -> Wire:
 
 
 def with_novelties(answer: Answer) -> Wire:
-    """The reply with fields and enum values that nobody has published."""
+    """The reply with fields and enum values that the contract does not list."""
     content = dict(answer.payload.get("content") or {})
     entries = [{**entry, "scope": "read"} for entry in content.get("brokerAccountTokens") or []]
     content |= {"status": "renewed", "novelty": {"deep": [1, None]}}

@@ -19,14 +19,14 @@ Shape = Callable[[Answer, Sent], Wire]
 
 @frozen
 class FaultConstructors:
-    """The fields of a `Fault`, and a class method for each kind."""
+    """The fields of a `Fault`, and a class method for each kind of fault. Base class: `Fault` is what tests use."""
 
     name: str
     delivery: Delivery
     shape: Shape = field(repr=False, eq=False)
     """Makes the reply from the one that Mesh would have sent (an empty one where it did nothing)."""
     before: Gate | timedelta | None = None
-    """What to wait for, or how long, before Mesh does anything."""
+    """A gate, or a span of time, that the request waits for before Mesh does anything."""
     after: Gate | timedelta | None = None
     """The same, between Mesh's work and the reply."""
 
@@ -41,12 +41,12 @@ class FaultConstructors:
 
     @classmethod
     def none(cls) -> Self:
-        """Nothing goes wrong; for a place in the queue."""
+        """No fault: a request that meets it passes, and the next fault in the queue waits for the next request."""
         return cls("none", Delivery.WHOLE, lambda answer, _: wire.faultless(answer))
 
     @classmethod
     def delay(cls, seconds: float, *, after_rotation: bool = False) -> Self:
-        """Everything is well, only late by so many real seconds. Prefer `FakeMesh.hold`, which needs no sleep."""
+        """A reply without a fault, `seconds` later by the real clock. Prefer `FakeMesh.hold`, which needs no sleep."""
         wait = timedelta(seconds=seconds)
         late = evolve(cls.none(), name="delay after rotation" if after_rotation else "delay")
         return late.waiting(after=wait) if after_rotation else late.waiting(before=wait)
@@ -207,12 +207,12 @@ class FaultConstructors:
 
     @classmethod
     def quotes(cls, code: int = 400) -> Self:
-        """An error whose statuses, which nobody has published, repeat every secret that was sent."""
+        """An error whose statuses repeat every secret that was sent. The contract lists no such status."""
         return cls(f"quotes {code}", Delivery.UNTOUCHED, lambda _, sent: echoes.quoting(code, sent.secrets))
 
     @classmethod
     def gzip(cls) -> Self:
-        """A success, compressed though nobody asked for it."""
+        """A success, compressed though the request did not accept that."""
         return cls("gzip", Delivery.WHOLE, lambda answer, _: wire.gzipped(answer))
 
     @classmethod

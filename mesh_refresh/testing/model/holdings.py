@@ -1,4 +1,4 @@
-"""What is written down somewhere: which tokens are kept together, and for which account. Pure."""
+"""Holdings: which tokens a program has saved, which of them together, and for which account. Pure."""
 
 from collections.abc import Collection, Iterable, Sized
 

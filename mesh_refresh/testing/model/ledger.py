@@ -90,15 +90,15 @@ class Undelivered:
 
 @define(eq=False)
 class Ledger:
-    """The book of all tokens: none is ever struck from it."""
+    """The record of every token that was ever issued. No token is removed from it."""
 
     random: Random = field(repr=False)
     tokens: dict[str, Issued] = field(factory=dict, repr=counted)
     held: Holdings = field(factory=Holdings)
-    """What somebody has said to have written down."""
+    """Tokens that a program says it has saved."""
     reuses: list[Reuse] = field(factory=list)
     placed: set[tuple[str, str]] = field(factory=set, repr=counted)
-    """Logins, each with a value that somebody has said to keep for it."""
+    """Logins, each with a value that a program says it keeps for the login."""
     undelivered: dict[str, Undelivered] = field(factory=dict, repr=counted)
     """By value; a value that goes out whole after all is struck from it."""
 
@@ -120,11 +120,11 @@ class Ledger:
             record.end, record.ended_at = why, at
 
     def hold(self, tokens: Tokens) -> None:
-        """Note that somebody holds these, together."""
+        """Record that a program holds these tokens, together."""
         self.held.add(held_as(tokens))
 
     def hold_text(self, text: bytes) -> None:
-        """Note that somebody holds every token that stands whole in `text`."""
+        """Record that a program holds every token that stands whole in `text`."""
         self.held.add(Held(frozenset(self.found_in(text)), is_loose=True))
 
     def found_in(self, text: bytes) -> set[str]:

@@ -1,4 +1,4 @@
-"""The figure that every fault test asserts to be empty: accounts that no holder can refresh. Pure."""
+"""Lost accounts: no program holds tokens that refresh them. Every fault test asserts that there are none. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -51,9 +51,9 @@ class _Books:
 
 
 def lost(logins: Collection[FakeLogin], ledger: Ledger, holdings: Holdings, now: datetime) -> Iterator[Lost]:
-    """The lost accounts, where `holdings` are all that is written down somewhere.
+    """The lost accounts, where `holdings` are all tokens that programs have saved.
 
-    What its owner has revoked, and what ran out by the clock, is not lost.
+    An account whose login the person has revoked, or whose tokens have expired, does not count as lost.
     """
     ids_of = {login.id: frozenset().union(*map(_ids, login.seats.all)) for login in logins}
     books = _Books(ledger, holdings, now, ids_of, frozenset().union(*ids_of.values()))
@@ -101,7 +101,7 @@ def _reason_without(seat: Seat, books: _Books) -> LossReason | None:
 
 
 def _incomplete(found: Iterable[Held], login: FakeLogin) -> LossReason | None:
-    """What the broker wants beside the refresh token, and no holder of that has. None: it is all there."""
+    """The reason, where a token that the broker wants beside the refresh token is not held with it. None: all are."""
     managed = login.options.token_ids and any(tokens.token_id for tokens in login.tokens)
     if managed or login.broker in NEEDS_ACCESS_TOKEN:
         found = [held for held in found if held.is_loose or any(map(login.seats.has_access, held.values))]

@@ -1,4 +1,4 @@
-"""The other figure that tests assert to be empty: tokens that are kept for somebody whom they do not belong to."""
+"""Misplaced tokens: kept for one login and issued to another. Every test asserts that there are none. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -15,7 +15,7 @@ class Misplaced:
 
     kept_for: str
     login: str
-    """Whose it is."""
+    """The login that it was issued to."""
     account: str | None
     broker: str
     kind: TokenKind

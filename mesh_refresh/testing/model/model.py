@@ -103,12 +103,12 @@ class MeshModel:
             self.ledger.undelivered[value] = Undelivered(record.login, record.account, broker, why, value)
 
     def hold(self, held: Iterable[Tokens]) -> None:
-        """Note that somebody has written these down."""
+        """Record that a program has saved these."""
         for tokens in held:
             self.ledger.hold(tokens)
 
     def place(self, before: Tokens | None, kept: Iterable[Tokens]) -> None:
-        """Note that `kept` are kept for the login that the tokens `before` were issued to."""
+        """Record that `kept` are kept for the login that the tokens `before` were issued to."""
         login = self.owner_of(before)
         if login is not None:
             self.ledger.placed.update((login, value) for tokens in kept for value in tokens.secrets)

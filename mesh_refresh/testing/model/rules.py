@@ -165,7 +165,7 @@ def _content(
 ) -> dict[str, Any]:
     """The tokens and lifetimes of a reply; without access tokens where `access` is None."""
     content = _lifetimes(login, seats[0], with_refresh=with_refresh, with_access=access is not None)
-    named = login.options.names_in_replies and not _anybodys(login, top_level=top_level)
+    named = login.options.names_in_replies and not _is_of_any_account(login, top_level=top_level)
     managed = login.options.token_ids and not top_level
     entries = []
     for seat in seats:
@@ -177,8 +177,8 @@ def _content(
     return {**content, **entries[0], **({"account": account_of(seats[0])} if named else {})}
 
 
-def _anybodys(login: FakeLogin, *, top_level: bool) -> bool:
-    """Whether nobody can say which account was asked for: all have the same strings, and one is answered for."""
+def _is_of_any_account(login: FakeLogin, *, top_level: bool) -> bool:
+    """Whether no account can be told as the one asked for: all have the same strings, and the reply has one entry."""
     options = login.options
     alone = top_level or options.replies_with is Replies.ASKED
     return options.sharing is Sharing.ONE_PAIR and options.accounts > 1 and alone

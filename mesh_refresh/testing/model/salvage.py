@@ -1,4 +1,4 @@
-"""Bytes that came, as somebody would read them who looks for a token in them. Pure."""
+"""Bytes of a reply, in each form in which a token in them can be found: unchunked, decompressed. Pure."""
 
 import re
 import zlib

@@ -15,7 +15,7 @@ _NOT_ASCII = "Jeton renouvelé à Zürich: ça marche, señor"
 
 
 class Body(Enum):
-    """What a coding does to a body, whatever the head says of it."""
+    """The coding that the body really has. The head may name another one."""
 
     PLAIN = "left as it is"
     GZIP = "gzip"

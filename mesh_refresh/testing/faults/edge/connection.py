@@ -29,7 +29,7 @@ _LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class ConnectionEnded(Exception):
-    """There is nobody to write to any more."""
+    """The client has closed the connection: nothing can be written to it."""
 
 
 class Connection:

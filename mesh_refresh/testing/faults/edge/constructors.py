@@ -26,7 +26,10 @@ from mesh_refresh.testing.faults.edge.steps import (
 
 @frozen
 class EdgeFaultConstructors:
-    """The fields of an `EdgeFault`, a class method for each kind, and how faults combine."""
+    """The fields of an `EdgeFault`, a class method for each kind, and how faults combine.
+
+    Base class: `EdgeFault` is what tests use.
+    """
 
     name: str
     reach: Reach
@@ -67,17 +70,17 @@ class EdgeFaultConstructors:
 
     @classmethod
     def header(cls, line: bytes, name: str) -> Self:
-        """A header line more, with any bytes in it, before all others."""
+        """One more header line, with any bytes in it, before all others."""
         return cls._of_message(name, Stage.HEAD, lambda message: message.with_lines(line))
 
     @classmethod
     def long_header(cls, size: int = 20_000) -> Self:
-        """A header line of so many bytes; many parsers stop at 8,190."""
+        """One more header line, of `size` bytes. Many parsers stop at 8,190."""
         return cls.header(b"X-Long: ".ljust(size, b"x"), f"long header of {size} bytes")
 
     @classmethod
     def many_headers(cls, count: int = 200) -> Self:
-        """So many header lines more."""
+        """`count` more header lines."""
         lines = [b"X-Many-%d: %d" % (number, number) for number in range(count)]
         return cls._of_message(f"{count} headers", Stage.HEAD, lambda message: message.with_lines(*lines))
 
@@ -111,7 +114,7 @@ class EdgeFaultConstructors:
 
     @classmethod
     def length_off(cls, by: int = 0, *, part: float = 1, close: bool = False) -> Self:
-        """A length of this part of the true one, and so many bytes more (negative: less); then kept alive or closed."""
+        """A ``Content-Length`` of `part` times the true length, plus `by` bytes. `close`: then the connection ends."""
         size = f"times {part:g}" if part != 1 else f"{by:+d}"
         return cls._ended(f"length {size}", bodies.off_by(by, part), close=close)
 
@@ -152,7 +155,7 @@ class EdgeFaultConstructors:
 
     @classmethod
     def repeat(cls, times: int = 2, *, when: Moment | Gate = Moment.AT_ONCE, foreign: bool = False) -> Self:
-        """The reply so many times; with `foreign`, what follows the first is another login's."""
+        """The reply `times` times. With `foreign`, those after the first are a reply to another login."""
         what = "another login's reply" if foreign else f"the reply {times} times"
         reach = Reach.GAP if when is Moment.NEXT_REQUEST else Reach.WHOLE
         change = replies.repeated(times, when, foreign=foreign)
@@ -194,7 +197,7 @@ class EdgeFaultConstructors:
 
     @classmethod
     def split_each(cls, size: int = 1) -> Self:
-        """Segments of so many bytes."""
+        """Segments of `size` bytes."""
         return cls(f"segments of {size}", Reach.WHOLE, ((Stage.SEGMENTS, segments.split_each(size)),))
 
     @classmethod
@@ -204,7 +207,7 @@ class EdgeFaultConstructors:
 
     @classmethod
     def cut_at(cls, place: int, *, reset: bool = False) -> Self:
-        """The connection ends behind so many bytes (negative: before the last ones), by FIN or by RST."""
+        """The connection ends behind `place` bytes (negative: counted from the end), by FIN or by RST."""
         name = f"{'reset' if reset else 'cut'} at {place}"
         return cls(name, Reach.WHOLE if place else Reach.GONE, ((Stage.END, segments.cut(place, reset=reset)),))
 

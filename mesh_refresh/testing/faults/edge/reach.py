@@ -1,4 +1,4 @@
-"""What can be made of the bytes that an edge wrote: by a client, and by the ledger. Pure."""
+"""Reach: how much of a reply gets past an edge fault, for a client and for the ledger. Pure."""
 
 import json
 from collections.abc import Collection
@@ -8,13 +8,13 @@ from mesh_refresh.testing.model.salvage import texts
 
 
 class Reach(Enum):
-    """What a client without faults of its own can make of the new tokens behind an edge."""
+    """What a correct client can make of the new tokens behind an edge."""
 
     UNTOUCHED = "no new token: Mesh has not seen the request, or has refused it"
     WHOLE = "a whole envelope, in the reply to its request: the outcome must be `Refreshed` or `MfaRequired`"
     BYTES = "the bytes, whole, but not in one plain envelope: the hook must have them, as a success or unreadable"
     LATE = "they come behind another complete reply, on a connection still open: the hook must have them as bytes"
-    GAP = "they come after the next request was written: without ids, nobody can tell them from its answer"
+    GAP = "they come after the next request was written: without ids, no client can tell them from its answer"
     CLOSED = (
         "they come later than another reply, after which a client may have closed the connection: then they are lost"
     )

@@ -28,7 +28,7 @@ _EMPTY_OBJECT = b"{}"
 
 
 class Moment(Enum):
-    """When something comes that nobody has asked for."""
+    """When bytes come that are no reply to the request."""
 
     AT_ONCE = "at once"
     """In the same segment."""

@@ -26,7 +26,7 @@ class Write:
 
 @frozen
 class Pause:
-    """Let the client read what was written: so many turns of the event loop, and the edge's `beat` as often."""
+    """Let the client read what was written: wait `turns` turns of the event loop, and the edge's `beat` in each."""
 
     turns: int = 4
 
@@ -77,7 +77,7 @@ Change = Callable[[Script, StepContext], Script]
 
 
 class Stage(IntEnum):
-    """The order in which the changes of several faults are made, whatever the order they were combined in."""
+    """The order in which the changes of combined faults are made, in whichever order they were combined."""
 
     CODING = 1
     FRAMING = 2
