@@ -22,7 +22,7 @@ SEEDS = range(2)
 PLANTED = {
     "events before the write": ("calm", range(2, 7), "before that was written"),
     "a lease shorter than the deadline": ("stormy", range(2, 20), "while another exchange with it was under way"),
-    "a late settle that overwrites a newer pair": ("long outages", range(20), "was overwritten by a dead one"),
+    "a late settle that overwrites a newer pair": ("long outages", (2, *range(20)), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
     "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", (4, *range(8)), "sent a spent token"),

@@ -172,3 +172,29 @@ async def test_statements_read_what_they_give(
             sql, values = page_query(store._sql, page)
             await explained.fetch(sql, *values)
             explained.assert_reads_few(12 * LIMIT)
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["grown", "analyzed"])
+@pytest.mark.parametrize("parts", [0, 3])
+async def test_counts_read_the_table_once(postgres: str, schemas: dict[int, str], parts: int, analyzed: bool) -> None:
+    """Every page is read once, rows are counted where they are found, and only the groups are sorted."""
+    async with (
+        connected(postgres) as connection,
+        Fleet(postgres, schemas[parts], connection).store() as store,
+        undone(connection),
+    ):
+        await connection.execute("SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0")
+        if analyzed:
+            await connection.execute(f"ANALYZE {schemas[parts]}.login")
+        pages = await connection.fetchval(
+            "SELECT sum(pg_relation_size(oid)) / current_setting('block_size')::int FROM pg_class"
+            " WHERE relnamespace = $1::text::regnamespace AND relkind = 'r' AND relname LIKE 'login%'",
+            schemas[parts],
+        )
+        explained = Explained(connection)
+        await explained.fetch(store._sql["counts"], NOW)
+    plan = explained.plans[-1]
+    read = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    assert read <= 1.05 * float(pages) + 100, f"{read} of {pages} pages"
+    sorted_rows = [node["Actual Rows"] for node in nodes(plan) if node["Node Type"] == "Sort"]
+    assert max(sorted_rows, default=0) <= 10
