@@ -32,9 +32,10 @@ url, schema, row = sys.argv[1:]
 values = json.loads(row)
 for name in ("due_at", "changed_at"):
     values[name] = datetime.fromisoformat(values[name])
+values |= {"sealed": base64.b64decode(values["sealed"]), "states": frozenset(values["states"])}
 async def main():
     async with PostgresStore.open(url, cipher=PlainText(), schema=schema) as store:
-        assert await store.insert(Row(**{**values, "sealed": base64.b64decode(values["sealed"])}))
+        assert await store.insert(Row(**values))
 asyncio.run(main())
 """
 
@@ -238,7 +239,7 @@ async def test_a_keeper_refreshes_at_once_what_another_process_adds(fleet: Fleet
             pass
         row = await _row_of(fake)
         values = {it.name: getattr(row, it.name) for it in attrs.fields(Row)}
-        values |= {"sealed": base64.b64encode(row.sealed).decode(), "expires_at": None}
+        values |= {"sealed": base64.b64encode(row.sealed).decode(), "expires_at": None, "states": sorted(row.states)}
         await ran(_ADDS, fleet.url, fleet.schema, json.dumps(values, default=str))
         refreshed = await asyncio.wait_for(notes.until(AccountRefreshed), 20)
         assert refreshed[0].login_id == "user-7"
