@@ -207,7 +207,8 @@ class World:
         now, skew = self.fake.clock.now(), self.machine.now() - self.fake.clock.now()
         told_late = timedelta() if found.obtained_at is None else found.obtained_at - skew - record.issued_at
         then = now - max(timedelta(), told_late)
-        if record.end in (End.REVOKED, End.REUSE):
+        is_told_later = record.end is End.REPLACED and bool(self.judge.excuses.changing.get(record.login))
+        if is_told_later or record.end in (End.REVOKED, End.REUSE):
             return record.ends_at is None or then < record.ends_at  # no keeper is told what happens at the broker
         return record.alive(then)
 

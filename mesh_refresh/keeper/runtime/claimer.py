@@ -102,14 +102,16 @@ class Claimer:
             raise
         except Exception as error:
             raise _store_failed(error) from error
-        match found[0]:
-            case ExchangeHandle() as exchange:
+        match found:
+            case [ExchangeHandle() as exchange]:
                 return exchange
-            case Busy(left):
+            case [Busy(left)]:
                 await self._until_written(login, left, deadline)
                 return None
-            case _:
+            case [None]:
                 raise UnknownLogin
+            case _:  # the shutdown has ended the claim
+                raise NotReadyInTime("the keeper is being left")
 
     async def _check_not_paused(self, broker: str, deadline: Deadline) -> None:
         try:

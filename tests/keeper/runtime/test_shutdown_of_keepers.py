@@ -225,3 +225,23 @@ async def test_a_keeper_belongs_to_one_loop_and_one_block(stage: Stage) -> None:
                 asyncio.run(keeper.tokens("a"))
 
         await asyncio.to_thread(elsewhere)
+
+
+async def test_a_caller_whose_claim_is_ended_by_the_shutdown_is_told_so(stage: Stage) -> None:
+    """The store does not answer the claim until the keeper has been left."""
+
+    class Deaf(FaultyStore):
+        asked = asyncio.Event()
+
+        async def claim_one(self, *_: Any, **__: Any) -> None:
+            self.asked.set()
+            await asyncio.Event().wait()
+
+    store = Deaf(stage.store)
+    async with stage.keeper(store=store, drain=timedelta(milliseconds=10)) as keeper:
+        await keeper.add("anna", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        asking = asyncio.create_task(keeper.tokens("anna", max_wait=EVER))
+        await store.asked.wait()
+    with pytest.raises(NotReadyInTime, match="being left"):
+        await asking
