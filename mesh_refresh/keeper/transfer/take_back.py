@@ -89,21 +89,30 @@ class _Taking:
 
     async def take(self, row: Row) -> str:
         """Take the login of `row` back. Gives the field of `TakenBack` that counts it; empty where it is at home."""
+        seen = await self._looked_up(row)
+        return await compare_and_swap(self.source, partial(self._read, row.login_id), self._decide, seen=seen)
+
+    async def _read(self, login_id: str) -> tuple[Row, bool] | None:
+        row = await self.source.read(login_id)
+        return None if row is None else await self._looked_up(row)
+
+    async def _looked_up(self, row: Row) -> tuple[Row, bool]:
+        """`row`, and whether the other store has its login: asked after each read, because another run may copy it."""
+        return row, self.target is not None and await self.target.read(row.login_id) is not None
+
+    def _decide(self, found: tuple[Row, bool] | None) -> RowWrite[str] | NoWrite[str]:
+        if found is None:
+            return NoWrite("")
+        row, is_held = found
         try:
             login = opened(self.source.cipher, row)
         except (StoreDamaged, WrongKey) as error:
             _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
-            return "unreadable"
+            return NoWrite("unreadable")
         if login.moving is None:
-            return ""
-        if self.target is not None and await self.target.read(row.login_id) is not None:
-            return "held"
-        return await compare_and_swap(self.source, partial(self.source.read, row.login_id), self._decide, seen=row)
-
-    def _decide(self, row: Row | None) -> RowWrite[str] | NoWrite[str]:
-        login = None if row is None else opened(self.source.cipher, row)
-        if login is None or login.moving is None:
             return NoWrite("")
+        if is_held:
+            return NoWrite("held")
         context = Context(self.clock.now(), self.policy, new_id, self.credential)
         login = rewind_login(login, context.now)
         may = {account.epoch: self.may_resend is None or self.may_resend(account.tokens) for account in login.accounts}

@@ -207,6 +207,22 @@ async def test_a_login_that_is_written_meanwhile_is_read_again(stage: Stage, tar
         assert (await stage.account()).tokens.refresh_token == added.refresh_token
 
 
+async def test_a_login_that_is_copied_on_meanwhile_has_one_home(stage: Stage, target: MemoryStore) -> None:
+    """Another run takes it back and moves it on, between this run's look at the other store and its write."""
+    await moved(stage, target, "a")
+    source, new = FaultyStore(stage.store), MemoryStore(clock=stage.clock)
+
+    async def other_runs() -> None:
+        assert await taken(stage, new) == TakenBack(1)
+        stage.clock.advance(24 * HOUR)
+        assert (await copied(stage, new)).moved == 1
+
+    source.meanwhile["swap"] = other_runs
+    assert await taken(stage, new, source) == TakenBack(held=LoginNames(1, ("a",)))
+    homes = [login.moving is None for store in (stage.store, new) if (login := await store.get("a")) is not None]
+    assert homes == [False, True]
+
+
 @pytest.mark.parametrize("verb", ["rows", "read", "swap"])
 async def test_a_store_that_fails_ends_it_and_it_begins_again(stage: Stage, target: MemoryStore, verb: str) -> None:
     """What was taken is taken, and nothing runs on."""
