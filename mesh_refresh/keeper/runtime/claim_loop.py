@@ -35,6 +35,8 @@ class ClaimLoop:
         self._failed: Exception | None = None
         self._failures = 0
         """Claims that failed in a row."""
+        self._was_rated = False
+        """A rate held exchanges back before the last claim, which may have found no permit for that reason."""
 
     async def run(self) -> None:
         """Claim until the keeper is left, or this is cancelled."""
@@ -62,8 +64,6 @@ class ClaimLoop:
         while not runtime.closing:
             # A claim without a free permit finds nothing, though permits may be free when it returns.
             busy, seen = bool(runtime.inflight.exchanges), runtime.wakeups.changes
-            # Asked before the look: meanwhile the rate may allow one more.
-            rated = runtime.limiter.held_by_rate(runtime.clock.monotonic()) is not None
             await self._once()
             if self._failed is not None:
                 raise self._failed
@@ -74,7 +74,7 @@ class ClaimLoop:
                     continue
             at_work = runtime.inflight.exchanges or runtime.inflight.spool_pending or runtime.undoing
             if not self._claimed and not at_work and not busy:
-                if not rated or (not counted and not await self._is_any_due()):
+                if not self._was_rated or (not counted and not await self._is_any_due()):
                     break
                 counted = True
             await runtime.change(self._pause(), since=seen)
@@ -86,9 +86,14 @@ class ClaimLoop:
         return any(count.due for count in counts)
 
     def _pause(self) -> float:
-        """Seconds to wait for a change. With a bounded rate, no longer than until the rate allows one more."""
+        """Seconds to wait for a change. With a bounded rate, no longer than until the rate allows one more.
+
+        It may allow that by now, and not at the last claim: then that is made again at once.
+        """
         policy = self._runtime.policy
         rated = self._runtime.limiter.held_by_rate(self._runtime.clock.monotonic())
+        if rated is None and self._was_rated:
+            rated = 0.0
         usual = min(policy.poll.total_seconds(), 60.0 if rated is None else max(_WORTH_A_CLAIM, rated), 60.0)
         if self._failures < 2:
             return usual
@@ -101,6 +106,7 @@ class ClaimLoop:
         """Claim as many logins as there are permits for, and start their exchanges."""
         runtime = self._runtime
         self._claimed, self._places, self._is_full = 0, 0, False
+        self._was_rated = runtime.limiter.held_by_rate(runtime.clock.monotonic()) is not None
         if not runtime.closing and not runtime.inflight.spool_pending:
             # A shutdown must not cut in between the claim of a row and the start of its exchange.
             await runtime.protect(self._claim())

@@ -4,19 +4,19 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mesh_refresh import MeshRefreshError, NotSaved, RetryPolicy
-from mesh_refresh.keeper import AccountRefreshed, Keeper, LeftInSpool
-from mesh_refresh.stores import Row
+from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy
+from mesh_refresh.keeper import AccountRefreshed, Keeper, LeftInSpool, Policy
+from mesh_refresh.stores import Count, Row
 from mesh_refresh.stores.sealing import opened
 from mesh_refresh.testing import FakeMesh
 from tests.keeper.leaping import Scene, Wire, always_fresh, leaping, model_of
-from tests.keeper.stage import HOUR, MINUTE, FaultyStore
+from tests.keeper.stage import HOUR, MINUTE, FaultyStore, SharedStore
 
 FLEET = 60
 RATE, AT_ONCE = 4.0, 4
@@ -73,6 +73,27 @@ def test_the_rate_is_reached_whatever_replies_take(bound: str, latency: float) -
         assert len(begun) == FLEET
         crowd = begun[20:]
         assert (crowd[-1] - crowd[0]) / (len(crowd) - 1) == pytest.approx(1 / RATE, rel=0.03)
+
+    leaping(story())
+
+
+def test_the_rate_is_nearly_reached_by_refresh_due_where_counting_takes_longer_than_its_spacing() -> None:
+    """The rate allows one more while the store counts what is due: that one begins then, not at the next poll."""
+
+    class SlowToCount(SharedStore):
+        async def counts(self, now: datetime) -> Sequence[Count]:
+            await asyncio.sleep(1.2 / RATE)
+            return await super().counts(now)
+
+    async def story() -> None:
+        scene = Scene(Wire(always_fresh(HOUR), 0.0))
+        async with MeshClient("fake-client-id", "fake-client-secret", transport=scene.wire, clock=scene.clock) as mesh:
+            policy = Policy(rate=RATE, poll=MINUTE)
+            async with Keeper(mesh, SlowToCount(scene.store), policy=policy, background=False) as keeper:
+                await keeper.add_many(scene.pairs(8, HOUR), at_once=True)
+                assert await keeper.refresh_due() == 8
+        begun = scene.wire.begun
+        assert begun[-1] - begun[0] < 7 * 1.3 / RATE
 
     leaping(story())
 
