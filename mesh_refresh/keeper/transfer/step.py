@@ -195,16 +195,14 @@ class Carrier:
 
     async def _release(self, login_id: str) -> bool:
         """False where there is no such login in the new store."""
-        await self._move_notices(login_id)
-        while True:
-            row = await self.target.read(login_id)
-            if row is None:
-                return False
+        while (row := await self.target.read(login_id)) is not None:
+            await self._move_notices(login_id)
             there = self._opened(self.target, row)
             if there.moving is None or there.moving.way is not Way.ARRIVING:
                 return True
             if await self._swap(self.target, moving.released(there)):
                 return True
+        return False
 
     async def _move_notices(self, login_id: str) -> None:
         """Notices that no handler has taken go with their login, dead ones too. They keep their ids.

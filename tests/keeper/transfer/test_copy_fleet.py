@@ -333,6 +333,22 @@ async def test_notices_are_moved_by_the_next_run_where_one_is_killed(
     assert login.moving is None
 
 
+async def test_notices_stay_where_the_new_store_does_not_have_their_login(stage: Stage, target: MemoryStore) -> None:
+    """A run was killed right after the old store was marked, and the login was removed in the new one since."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+    notice = a_notice("1")
+    await notify(stage.store, evolve(notice, sealed=stage.store.cipher.seal("text", context_of_notice(notice))))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(target._outbox, "put", Mock(side_effect=Interrupted))
+        with pytest.raises(Interrupted):
+            await copied(stage, target)
+    await target.delete("a")
+    assert (await copied(stage, target)).gone.number == 1
+    assert list(await outbox_of(target).of("a")) == []
+    assert [it.id for it in await outbox_of(stage.store).of("a")] == ["1"]
+
+
 STEPS = ("insert", "swap", "read", "claim_one", "rows", "paused")
 
 
