@@ -417,8 +417,9 @@ class Keeper:
     async def resume(self, broker: str = "*") -> None:
         """End the pause of `broker`. A pause of all brokers (``"*"``) is ended by resuming all only.
 
-        Where a breaker is open, one probe is sent at once: by this keeper, and by each other keeper of the store within
-        ``Policy.poll``. Raises the store's `StoreError`.
+        Where a breaker is open, one probe is sent at once: by this keeper, and by the loop of each other keeper of the
+        store within ``Policy.poll``. A keeper without a loop sends it for its next caller. Raises the store's
+        `StoreError`.
         """
         check_broker(broker)
         runtime, name = self._runtime(), str(named_broker(broker))

@@ -21,7 +21,7 @@ from mesh_refresh import (
 )
 from mesh_refresh.cli.refresh.accounts import AccountEntry, Accounts
 from mesh_refresh.cli.refresh.output import Output
-from mesh_refresh.cli.terminal.exit_codes import Exit, code_of_run, exit_for
+from mesh_refresh.cli.terminal.exit_codes import Exit, code_of_refresh, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import describe_bug, format_path, say
 from mesh_refresh.cli.terminal.mfa_codes import CodeSource
@@ -59,7 +59,7 @@ class RefreshRun:
         if not saved:
             return Exit.NOT_SAVED
         codes = [entry.code for entry in self.accounts.entries if entry.code is not None]
-        return end or code_of_run(codes, any_sent=self._any_sent)
+        return end or code_of_refresh(codes, any_sent=self._any_sent)
 
     def _end_of(self, loop: Loop, step: Callable[[Loop], object]) -> Exit | None:
         """Take a step. Returns the exit code if a signal or a bug stopped it, else None."""

@@ -144,7 +144,7 @@ def worst(codes: list[Exit]) -> Exit:
     return max(codes, default=Exit.REFRESHED)
 
 
-def code_of_run(codes: list[Exit], *, any_sent: bool) -> Exit:
+def code_of_refresh(codes: list[Exit], *, any_sent: bool) -> Exit:
     """The exit code of ``refresh`` for accounts with these codes.
 
     2 says that nothing was sent. Once a request was sent, an account that cannot be sent counts as rejected (6).

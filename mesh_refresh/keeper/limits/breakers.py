@@ -113,7 +113,7 @@ class Breakers:
     def blocked(self, broker: str, now: float, probe: Probe = ()) -> Blocked | None:
         """Why nothing of `broker` may be sent now, and for how long; None where it may, or is the `probe` of it."""
         longest: Blocked | None = None
-        for breaker in self._over(broker):
+        for breaker in self._breakers_above(broker):
             if breaker not in probe and (breaker.probing or now < breaker.until):
                 found = Blocked(breaker.fault, max(0.0, breaker.until - now))
                 longest = found if longest is None or found.seconds > longest.seconds else longest
@@ -121,7 +121,7 @@ class Breakers:
 
     def probe(self, broker: str, now: float) -> Probe:
         """An exchange of `broker` begins. Returns the breakers for which it is the probe."""
-        breakers = tuple(self._over(broker))
+        breakers = tuple(self._breakers_above(broker))
         if not breakers or self.blocked(broker, now) is not None:
             return ()
         for breaker in breakers:
@@ -129,7 +129,7 @@ class Breakers:
         self._probed = [*(name for name in self._probed if name != broker), broker]
         return breakers
 
-    def over(self, probe: Probe) -> None:
+    def end_probe(self, probe: Probe) -> None:
         """The probe has ended, with any outcome: another exchange may be the next one."""
         for breaker in probe:
             breaker.probing = False
@@ -352,7 +352,7 @@ class Breakers:
                 window.begin_anew(scope, now, at, trust=True)
         return False, events
 
-    def _over(self, broker: str) -> Iterator[Breaker]:
+    def _breakers_above(self, broker: str) -> Iterator[Breaker]:
         for scope in (None, broker):
             if scope in self._open:
                 yield self._open[scope]

@@ -112,7 +112,7 @@ class Limiter:
             return Shut(f"exchanges are held back ({blocked.fault})", blocked.seconds or None)
         if self.free <= 0 or self._busy[broker] >= self._each:
             return Shut("too many exchanges are under way", None, crowded=self.free <= 0)
-        for bucket in self._over(broker, now):
+        for bucket in self._buckets_of(broker, now):
             level = bucket.fill(now)
             if level < 1:
                 seconds = min(_FOR_EVER, max(_SHORTEST_WAIT, (1 - level) / bucket.rate))
@@ -122,7 +122,7 @@ class Limiter:
     def enter(self, broker: str, now: float) -> Permit:
         """An exchange takes a slot. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1
-        for bucket in self._over(broker, now):
+        for bucket in self._buckets_of(broker, now):
             bucket.fill(now)
             bucket.level -= 1
         return Permit(broker, self.breakers.probe(broker, now))
@@ -133,12 +133,12 @@ class Limiter:
         if not begun:
             for bucket in filter(None, map(self._buckets.get, (None, broker))):
                 bucket.level += 1
-        self.breakers.over(permit.probe)
+        self.breakers.end_probe(permit.probe)
         self._busy[broker] -= 1
         if self._busy[broker] <= 0:
             del self._busy[broker]
 
-    def _over(self, broker: str, now: float) -> Iterator[_Bucket]:
+    def _buckets_of(self, broker: str, now: float) -> Iterator[_Bucket]:
         """The buckets of all brokers and of this one, where a rate is bounded."""
         for scope, rate in ((None, self._policy.rate), (broker, self._policy.rate_each)):
             if rate is not None:

@@ -116,7 +116,8 @@ The order of writes
 3. Right before the bytes go out, the runtime checks what is left of the lease, and whether the row has changed.
 4. What the reply brought is the first thing written after it, into the store or into the spool. It is merged into the
    login as it is stored then, and swapped in by its revision. A conflict reads and merges again.
-5. The lease goes back with that write. Events, breakers and waiting callers come after it.
+5. The lease goes back with that write. The events of accounts and waiting callers come after it. Breakers hear of a
+   failure or an unreadable reply before it, and of a success after it.
 
 
 Decisions

@@ -122,7 +122,9 @@ def apply_failure(login: Login, attempt: Attempt, failure: Failure, context: Con
 def stamp_open_attempt(
     login: Login, found: Login, context: Context, may_resend: Mapping[str, bool] | None = None
 ) -> Transition:
-    """`login` after a lease that ran out with its attempt open: the outcome of that is unknown, and its account too.
+    """`login` after a lease that ran out with its attempt open: each account that may have been sent is stamped.
+
+    Neither the outcome nor the account of that attempt is known.
 
     `found` is the login as the claim found it. `may_resend` says by epoch whether an account's tokens may be sent again
     (without an entry: yes). Nothing changes where the owner of the lease has written its outcome after all.

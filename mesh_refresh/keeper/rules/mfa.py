@@ -88,8 +88,8 @@ def reopen_question(login: Login, attempt: Attempt) -> Login:
 def wait_after_code(account: Account, attempt: Attempt, context: Context) -> Account:
     """`account` after a code of unknown outcome: its question is answered, and it stays parked.
 
-    No reply can come any more, and a person waits for the next question. So the wait is the short one: the long one is
-    for pairs that another process may hold.
+    A person waits for the next question, so the wait is the short one: the long one is for pairs that another process
+    may hold. A late reply may still come, and is merged.
     """
     pending = account.pending
     if pending is not None and pending.id == attempt.with_code:

@@ -92,8 +92,9 @@ def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> dat
     """Earliest time at which the loop, `refresh` or `tokens` may send the tokens again after an unknown outcome.
 
     Another process may hold the new pair and write it later than `Policy.resend_after`. So the wait goes on while the
-    stored access token is good. It ends before the refresh token does, and after `Policy.resend_after_cap` at the
-    latest. A question for a code may be asked anew after `Policy.resend_after`, because a person waits for it.
+    stored access token is good. Beyond `resend_after` it ends before the refresh token does, and after
+    `Policy.resend_after_cap` or `Policy.keep_alive`, counted from the last unknown outcome. A question for a code may
+    be asked anew after `resend_after`, because a person waits for it.
 
     See docs/decisions/retries-and-unknown-outcomes.md.
     """

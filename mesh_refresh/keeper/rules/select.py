@@ -1,7 +1,9 @@
 """What the loop exchanges next, and what a caller is answered. Pure.
 
-`GUARDS` has every reason not to exchange an account, in the order in which they are told. `tokens`, `refresh`,
-`restart_mfa` and the loop ask the same guards; each names the ones that it drops, or asks. See docs/keeper.md.
+`GUARDS` has the reasons that a caller can be answered with, in the order in which they are told. `tokens`, `refresh`,
+`restart_mfa` and the loop ask the same guards; each names the ones that it drops, or asks. `plan` has the reasons of a
+claim, and `choose_due` the least interval. A new wait of the loop belongs in `postpone` too, else the login would be
+claimed at every poll. See docs/keeper.md.
 """
 
 from collections.abc import Callable, Iterable

@@ -18,8 +18,8 @@ _LOOK_AGAIN = 0.25
 async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", within: timedelta) -> None:
     """End `claim_loop`, then wait until nothing is under way.
 
-    A failing store is tried for `within`, and no longer. What it did not take is then in ``runtime.inflight.spilled``
-    or ``given_up``.
+    A failing store is tried for `within`, a write that begins late for three seconds at least, and as long as a reply
+    may still come. What it did not take is then in ``runtime.inflight.spilled`` or ``given_up``.
     """
     inflight = runtime.inflight
     if claim_loop is not None:

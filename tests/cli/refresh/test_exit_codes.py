@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve, frozen
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.terminal.exit_codes import MEANINGS, REFRESH, Exit, code_of_run
+from mesh_refresh.cli.terminal.exit_codes import MEANINGS, REFRESH, Exit, code_of_refresh
 from mesh_refresh.testing import FakeMesh, Fault
 from tests.cli.conftest import Cli, held
 
@@ -81,9 +81,9 @@ def test_the_worst_counts_and_says_what_is_true(cli: Cli, names: tuple[str, ...]
 
 
 def test_two_is_kept_for_where_nothing_was_sent() -> None:
-    assert code_of_run([Exit.INVALID, Exit.INVALID], any_sent=False) == Exit.INVALID
-    assert code_of_run([Exit.INVALID, Exit.REFRESHED], any_sent=True) == Exit.REJECTED
-    assert code_of_run([], any_sent=False) == Exit.REFRESHED
+    assert code_of_refresh([Exit.INVALID, Exit.INVALID], any_sent=False) == Exit.INVALID
+    assert code_of_refresh([Exit.INVALID, Exit.REFRESHED], any_sent=True) == Exit.REJECTED
+    assert code_of_refresh([], any_sent=False) == Exit.REFRESHED
 
 
 def test_help_and_docs_have_the_same_codes() -> None:

@@ -271,7 +271,7 @@ def rejected(breakers: Breakers, login: str, broker: str = "one", now: float = 1
     note = BackedOff(login, f"account of {login}", 1, 0, 0, None, None, None)
     probe = breakers.probe(broker, now)
     found = breakers.rejected(broker, BreakerFault.NOT_PERMITTED, now, at(now), probe, backed_off=note, **given)
-    breakers.over(probe)
+    breakers.end_probe(probe)
     return found.blamed
 
 
@@ -441,7 +441,7 @@ def test_each_broker_is_probed_in_its_turn() -> None:
     """Those that were, wait until all were."""
     breakers = opened(BreakerFault.NOT_SENT)
     for broker in ("one", "two", "one"):
-        breakers.over(breakers.probe(broker, 100.0))
+        breakers.end_probe(breakers.probe(broker, 100.0))
     assert breakers.rotated({"one": 3, "two": 4, "three": 5}) == {"one": 0, "two": 0, "three": 5}
 
 
@@ -507,7 +507,7 @@ def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> No
     for broker in freed:
         probe = breakers.probe(broker, 1003.0)
         list(breakers.outage(broker, BreakerFault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
-        breakers.over(probe)
+        breakers.end_probe(probe)
         assert not breakers.resumed(stamps, 1005.0), "it has had its probe"
         assert breakers.blocked(broker, 1005.0) is not None
 

@@ -347,3 +347,17 @@ def test_a_question_whose_sender_died_is_asked_anew_soon() -> None:
     asked = attempt(login, 1, 0)
     unknown = apply_failure(login, asked, Unknown("ServerFailure"), context()).login
     assert unknown.accounts[0].resend_not_before == at(120)
+
+
+def test_a_late_reply_does_not_end_the_wait_of_a_later_attempt_with_the_same_token() -> None:
+    """Both attempts sent one token. The first one's reply repeats it; the second one's outcome is unknown still."""
+    login = made(tokens(account="A"))
+    first, second = attempt(login, 1), attempt(login, 2)
+    login = apply_failure(login, first, Unknown("OutcomeUnknown"), context(60)).login
+    login = apply_failure(login, second, Unknown("OutcomeUnknown"), context(300)).login
+    waits = login.accounts[0].resend_not_before
+    login = apply_success(login, first, success(brought(tokens("r-0", "a-1", "A"))), context(310)).login
+    account = login.accounts[0]
+    assert account.tokens.access_token == "a-1"
+    assert account.unknown_since is not None
+    assert account.resend_not_before == waits
