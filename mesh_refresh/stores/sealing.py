@@ -94,8 +94,11 @@ def context_of(login_id: str) -> str:
 
 
 def context_of_notice(notice: NoticeRow) -> str:
-    """The context in which a notice is sealed. An id has no colon: so no two notices have one context."""
-    return f"notice:{notice.id}:{notice.login_id}"
+    """The context in which a notice is sealed.
+
+    It says how long the id is: a writer of the database could cut ``ID:LOGIN`` at another colon.
+    """
+    return f"notice:{len(notice.id)}:{notice.id}:{notice.login_id}"
 
 
 def sealed_for(to: Sealing, notice: NoticeRow, cipher: Sealing) -> NoticeRow:

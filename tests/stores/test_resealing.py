@@ -67,3 +67,11 @@ async def test_a_login_that_is_written_meanwhile_is_sealed_as_it_is_then() -> No
     assert (await reseal(store)).number == 2
     row = await kept(store, "login 0")
     assert Cipher([NEW]).open(row.sealed, context_of("login 0")) == "newer"
+
+
+async def test_a_notice_does_not_open_where_its_id_and_its_login_are_cut_elsewhere() -> None:
+    """A writer of the database may give an id a colon: one of the login ``tenant:7`` would be told to ``7``."""
+    theirs = a_notice("1", "tenant:7")
+    theirs = evolve(theirs, sealed=Cipher([OLD]).seal("text", context_of_notice(theirs)))
+    store = await a_store(evolve(theirs, id="1:tenant", login_id="7"))
+    assert await reseal(store) == Resealed(1, LoginNames(1, ("7",)))

@@ -49,7 +49,7 @@ async def every_verb(store: PostgresStore) -> None:
 
 async def every_verb_of_the_parts(store: PostgresStore) -> None:
     outbox, registry = store.outbox, store.registry
-    sealed = store.cipher.seal("text", "notice:1:c")
+    sealed = store.cipher.seal("text", "notice:1:1:c")
     assert await store.insert(a_row("c"), notices=[a_notice("1", "c", sealed=sealed)])
     assert await store.swap(await kept(store, "c"), notices=[a_notice("2", "c")])
     for end in (partial(outbox.give_back, due_at=NOW), outbox.bury):
