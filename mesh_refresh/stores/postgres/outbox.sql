@@ -46,10 +46,17 @@ WHERE id = $1 AND owner = $2
 RETURNING 1;
 
 -- name: resend_notice
--- Its new number puts it behind the others.
+-- Its new number puts it behind the others. It is drawn when nobody else writes a notice of the login: one with a later
+-- number that is committed sooner could be out when this becomes the first.
+WITH alone AS MATERIALIZED (
+    SELECT
+    FROM {schema}.login
+    WHERE login_id = (SELECT login_id FROM {schema}.notice WHERE id = $1)
+    FOR UPDATE
+)
 UPDATE {schema}.notice
 SET is_dead = FALSE, due_at = $2, tries = 0, first_tried_at = NULL, number = DEFAULT
-WHERE id = $1 AND is_dead
+WHERE id = $1 AND is_dead AND (SELECT count(*) FROM alone) >= 0
 RETURNING 1;
 
 -- name: page_of_notices
@@ -74,13 +81,18 @@ SELECT
 FROM {schema}.notice;
 
 -- name: put_notices
--- Those that are there already are left alone. The numbers are drawn in the order in which they are given.
+-- Those that are there already are left alone. The numbers are drawn in the order in which they are given, and as by
+-- `resend_notice` when nobody else writes notices of these logins.
+WITH alone AS MATERIALIZED (
+    SELECT FROM {schema}.login WHERE login_id = ANY ($2::text[]) ORDER BY login_id FOR UPDATE
+)
 INSERT INTO {schema}.notice (id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, owner, until)
 SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead, NULL, NULL
 FROM unnest(
     $1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bytea[], $6::integer[], $7::timestamptz[],
     $8::boolean[]
 ) WITH ORDINALITY AS new ({notice_columns}, place)
+WHERE (SELECT count(*) FROM alone) >= 0
 ORDER BY place
 ON CONFLICT (id) DO NOTHING
 RETURNING 1;
@@ -91,8 +103,9 @@ WHERE id = ANY ($1::text[])
 RETURNING 1;
 
 -- name: forget_notices
+-- Those of a login that was added anew since the statement before stay.
 DELETE FROM {schema}.notice
-WHERE login_id = $1;
+WHERE login_id = $1 AND NOT EXISTS (SELECT FROM {schema}.login WHERE login_id = $1);
 
 -- name: purge_notices
 DELETE FROM {schema}.notice

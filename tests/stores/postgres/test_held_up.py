@@ -12,7 +12,7 @@ from attrs import evolve
 from mesh_refresh.stores import Page, Row, StoreUnavailable
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
-from mesh_refresh.testing.conformance.store_outbox import a_notice, listed
+from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, listed
 from tests.stores.postgres.bystander import Fleet
 
 pytestmark = pytest.mark.once
@@ -143,6 +143,34 @@ async def test_a_removal_leaves_no_notice_behind_that_is_written_meanwhile(fleet
             await fleet.waiting()
         assert await removing is True
         assert await listed(store) == []
+
+
+async def test_a_removal_leaves_the_notices_of_a_login_that_is_added_meanwhile(fleet: Fleet) -> None:
+    """It found no login, and forgets nothing of the new one: a hundred times, since that needs two moments to meet."""
+    async with fleet.store() as store, fleet.store() as other:
+        for name in map(str, range(100)):
+            await asyncio.gather(store.delete(name), other.insert(a_row(name), notices=[a_notice(name, name)]))
+            assert (await other.read(name) is None) is (list(await other.outbox.of(name)) == [])
+
+
+@pytest.mark.parametrize("how", ["resend_notice", "put_notices"])
+async def test_a_notice_that_is_put_behind_the_others_stays_behind_them(fleet: Fleet, how: str) -> None:
+    """Nothing gets a later number and is out while that is not committed: then two of a login would be out."""
+    values = {
+        "resend_notice": ("1", NOW),
+        "put_notices": (["2"], ["a"], [NOW], [NOW], [b""], [0], [None], [False]),
+    }
+    async with fleet.store() as store:
+        await store.insert(a_row(), notices=[a_notice("1")])
+        assert await claim(store) == ["1"]
+        assert await store.outbox.bury("1", "me")
+        async with fleet.holding("SELECT") as theirs:
+            assert await theirs.fetch(store._sql[how], *values[how])
+            writing = asyncio.ensure_future(store.swap(await kept(store), notices=[a_notice("3")]))
+            await asyncio.wait((writing,), timeout=0.2)
+            before = await claim(store)
+        assert await writing is True
+        assert before + await claim(store) == [*values[how][0]]
 
 
 async def test_a_row_that_stays_locked_is_told_alone(fleet: Fleet) -> None:
