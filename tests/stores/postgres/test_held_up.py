@@ -156,7 +156,7 @@ async def test_a_removal_leaves_the_notices_of_a_login_that_is_added_meanwhile(f
 @pytest.mark.parametrize("how", ["resend_notice", "put_notices"])
 async def test_a_notice_that_is_put_behind_the_others_stays_behind_them(fleet: Fleet, how: str) -> None:
     """Nothing gets a later number and is out while that is not committed: then two of a login would be out."""
-    values = {
+    values: dict[str, tuple[Any, ...]] = {
         "resend_notice": ("1", NOW),
         "put_notices": (["2"], ["a"], [NOW], [NOW], [b""], [0], [None], [False]),
     }
