@@ -187,12 +187,12 @@ class Judge:
         if kept is None or core is None or sent.changed:
             return
         now = round((1000.0 + self.loop._now) * 1e6)
-        if kept.owner != core.owner or not kept.is_taken(now):
+        if kept.lease.owner != core.owner or not kept.lease.is_taken(now):
             self.violated(f"{sent.host} sent a token of {sent.login} without its lease")
 
     def _lease_end(self, login: str) -> float:
         kept = self.kept(login)
-        return self.loop._now if kept is None or kept.until is None else float(kept.until) / 1e6 - 1000.0
+        return self.loop._now if kept is None or kept.lease.until is None else float(kept.lease.until) / 1e6 - 1000.0
 
     def _claimed(self, sent: Sent) -> float:
         """When the row was claimed that this request was made of."""

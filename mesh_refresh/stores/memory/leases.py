@@ -23,12 +23,20 @@ class MemoryLease:
 
     def is_taken(self, now: int) -> bool:
         """Whether there is a lease or a hold."""
-        return self.until is not None and now < self.until
+        return self.left(now) > timedelta()
 
     def take(self, owner: str, length: timedelta, now: int) -> None:
         """Give it to `owner`."""
         self.owner, self.until = owner, now + length // _MICROSECOND
 
+    def hold(self, length: timedelta, now: int) -> None:
+        """No owner has it any more, and no claim gets it for `length`."""
+        self.owner, self.until = None, now + length // _MICROSECOND
+
     def end(self) -> None:
         """It is free."""
         self.owner = self.until = None
+
+    def left(self, now: int) -> timedelta:
+        """For how long it is taken."""
+        return timedelta(microseconds=self.until - now) if self.until is not None and now < self.until else timedelta()

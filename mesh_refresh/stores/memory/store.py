@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from attrs import define, evolve
+from attrs import Factory, define, evolve
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.stores.checks import check_notices
 from mesh_refresh.stores.cipher import PlainText
 from mesh_refresh.stores.key_check import new_store_id
-from mesh_refresh.stores.memory.leases import microseconds_of
+from mesh_refresh.stores.memory.leases import MemoryLease, microseconds_of
 from mesh_refresh.stores.memory.outbox import MemoryOutbox
 from mesh_refresh.stores.memory.registry import MemoryRegistry
 from mesh_refresh.stores.outbox import NoticeRow
@@ -24,22 +24,16 @@ _MICROSECOND = timedelta(microseconds=1)
 @define(eq=False)
 class _Kept:
     row: Row
-    owner: str | None = None
+    lease: MemoryLease = Factory(MemoryLease)
     sends: bool = True
     """Whether the owner of the last lease may send something under it."""
-    until: int | None = None
-    """In microseconds of the store's clock: the end of the lease, or of the hold where there is no owner."""
     open_before: bool = False
     """Whether the last lease found an open attempt."""
 
     @property
     def is_open(self) -> bool:
         """Whether something may have been sent under the lease, which was not given back."""
-        return self.owner is not None and self.sends
-
-    def is_taken(self, now: int) -> bool:
-        """Whether there is a lease or a hold."""
-        return self.until is not None and now < self.until
+        return self.lease.owner is not None and self.sends
 
 
 class MemoryStore(Store):
@@ -99,8 +93,8 @@ class MemoryStore(Store):
         if kept is None or (kept.row.epoch, kept.row.revision) != (row.epoch, row.revision):
             return False
         kept.row = evolve(row, revision=row.revision + 1, attempt=kept.row.attempt, open_attempt=False)
-        if owner is not None and kept.owner == owner:
-            kept.owner, kept.until = None, self._now() + hold // _MICROSECOND
+        if owner is not None and kept.lease.owner == owner:
+            kept.lease.hold(hold, self._now())
         self._outbox.write(notices)
         return True
 
@@ -125,8 +119,8 @@ class MemoryStore(Store):
         kept, now = self._kept.get(login_id), self._now()
         if kept is None:
             return None
-        if kept.until is not None and now < kept.until:
-            return Busy(timedelta(microseconds=kept.until - now))
+        if left := kept.lease.left(now):
+            return Busy(left)
         if kept.is_open and not sends:
             return Busy(timedelta())
         return self._lease(kept, owner, lease, now, sends=sends)
@@ -134,10 +128,11 @@ class MemoryStore(Store):
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
         kept = self._kept.get(login_id)
-        if kept is None or kept.owner != owner:
+        if kept is None or kept.lease.owner != owner:
             return False
-        kept.owner = owner if kept.open_before else None
-        kept.until = self._now() + hold // _MICROSECOND
+        kept.lease.hold(hold, self._now())
+        if kept.open_before:
+            kept.lease.owner = owner  # as the lease before, which ran out with an attempt open
         return True
 
     async def delete(self, login_id: str) -> bool:
@@ -164,7 +159,7 @@ class MemoryStore(Store):
                 sum(kept.row.expires_at is not None and kept.row.expires_at <= now for kept in group),
                 sum(kept.row.due_at is not None and kept.row.due_at <= now for kept in group),
                 min((kept.row.due_at for kept in group if kept.row.due_at is not None), default=None),
-                sum(kept.owner is not None and kept.is_taken(at) for kept in group),
+                sum(kept.lease.owner is not None and kept.lease.is_taken(at) for kept in group),
             )
             for (broker, states), group in groups.items()
         ]
@@ -196,14 +191,14 @@ class MemoryStore(Store):
 
     def _is_due(self, kept: _Kept, request: ClaimRequest, now: int) -> bool:
         row = kept.row
-        if row.due_at is None or kept.is_taken(now) or row.broker in self._paused:
+        if row.due_at is None or kept.lease.is_taken(now) or row.broker in self._paused:
             return False
         return row.due_at <= request.now or row.changed_at > request.ahead
 
     def _lease(self, kept: _Kept, owner: str, lease: timedelta, now: int, *, sends: bool = True) -> Row:
         was_open = kept.is_open
-        kept.owner, kept.sends, kept.open_before = owner, sends, was_open
-        kept.until = now + lease // _MICROSECOND
+        kept.lease.take(owner, lease, now)
+        kept.sends, kept.open_before = sends, was_open
         kept.row = evolve(kept.row, revision=kept.row.revision + 1, attempt=kept.row.attempt + 1)
         return evolve(kept.row, open_attempt=was_open)
 

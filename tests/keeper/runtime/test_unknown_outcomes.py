@@ -188,7 +188,7 @@ class Forgetful(FaultyStore):
 
     def forget_holds(self) -> None:
         for kept in self._kept.values():
-            kept.owner = kept.until = None
+            kept.lease.owner = kept.lease.until = None
 
 
 async def test_a_pair_that_nobody_got_ends_with_the_reason_and_no_loop(stage: Stage) -> None:

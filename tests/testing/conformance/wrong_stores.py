@@ -180,8 +180,8 @@ async def _lease_first(
     self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
 ) -> bool:
     kept = self._kept.get(row.login_id)
-    if kept is not None and owner is not None and kept.owner == owner and kept.row.revision == row.revision:
-        kept.owner, kept.until = None, None
+    if kept is not None and owner is not None and kept.lease.owner == owner and kept.row.revision == row.revision:
+        kept.lease.owner, kept.lease.until = None, None
         await asyncio.sleep(0)
     return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
@@ -198,7 +198,7 @@ async def _slow_claim_one(
     self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
 ) -> Row | Busy | None:
     kept, now = self._kept.get(login_id), self._now()
-    if kept is None or kept.is_taken(now):
+    if kept is None or kept.lease.is_taken(now):
         return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
     await asyncio.sleep(0)
     return self._lease(kept, owner, lease, now, sends=sends)
@@ -257,8 +257,8 @@ async def _own_again(
     self: MemoryStore, login_id: str, owner: str, lease: timedelta, *, sends: bool = True
 ) -> Row | Busy | None:
     kept = self._kept.get(login_id)
-    if kept is not None and kept.owner == owner:
-        kept.until = None
+    if kept is not None and kept.lease.owner == owner:
+        kept.lease.until = None
     return await MemoryStore.claim_one(self, login_id, owner, lease, sends=sends)
 
 
@@ -338,7 +338,7 @@ async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
 
 async def _deletes_free(self: MemoryStore, login_id: str) -> bool:
     kept = self._kept.get(login_id)
-    return kept is not None and not kept.is_taken(self._now()) and await MemoryStore.delete(self, login_id)
+    return kept is not None and not kept.lease.is_taken(self._now()) and await MemoryStore.delete(self, login_id)
 
 
 async def _deletes_always(self: MemoryStore, login_id: str) -> bool:
@@ -403,7 +403,7 @@ async def _holds_less(self: MemoryStore, login_id: str, owner: str, hold: timede
 
 async def _releases_any(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
     kept = self._kept.get(login_id)
-    return await MemoryStore.release(self, login_id, (kept and kept.owner) or owner, hold)
+    return await MemoryStore.release(self, login_id, (kept and kept.lease.owner) or owner, hold)
 
 
 async def _releases_in_any_case(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
@@ -412,7 +412,7 @@ async def _releases_in_any_case(self: MemoryStore, login_id: str, owner: str, ho
 
 async def _releases_what_is_free(self: MemoryStore, login_id: str, owner: str, hold: timedelta) -> bool:
     kept = self._kept.get(login_id)
-    return await MemoryStore.release(self, login_id, owner, hold) or (kept is not None and kept.owner is None)
+    return await MemoryStore.release(self, login_id, owner, hold) or (kept is not None and kept.lease.owner is None)
 
 
 def _write(kept: _Kept) -> None:
@@ -420,11 +420,11 @@ def _write(kept: _Kept) -> None:
 
 
 def _leave_open(kept: _Kept) -> None:
-    kept.owner = kept.owner or "me"
+    kept.lease.owner = kept.lease.owner or "me"
 
 
 def _close_attempt(kept: _Kept) -> None:
-    kept.owner = None
+    kept.lease.owner = None
 
 
 async def _by_utf16(self: MemoryStore, page: Page) -> Sequence[Row]:
@@ -444,7 +444,7 @@ async def _all_of_the_states(self: MemoryStore, page: Page) -> Sequence[Row]:
 
 async def _hides_leased(self: MemoryStore, page: Page) -> Sequence[Row]:
     now = self._now()
-    return [row for row in await MemoryStore.rows(self, page) if not self._kept[row.login_id].is_taken(now)]
+    return [row for row in await MemoryStore.rows(self, page) if not self._kept[row.login_id].lease.is_taken(now)]
 
 
 class Gathers(MemoryStore):
@@ -477,7 +477,7 @@ def _stuck(clock: Clock) -> MemoryStore:
     async def by_wall(request: ClaimRequest) -> Sequence[Row]:
         for kept in store._kept.values():
             if abs(request.now.year - 2026) > 1:
-                kept.until = None
+                kept.lease.until = None
         return await claim(store, request)
 
     store.claim = by_wall  # type: ignore[method-assign]
@@ -487,7 +487,7 @@ def _stuck(clock: Clock) -> MemoryStore:
 def _no_due(self: MemoryStore, kept: _Kept, request: ClaimRequest, now: int) -> bool:
     row = kept.row
     due_at = row.due_at or row.changed_at
-    return not kept.is_taken(now) and row.broker not in self._paused and due_at <= request.now
+    return not kept.lease.is_taken(now) and row.broker not in self._paused and due_at <= request.now
 
 
 def _not_ahead(self: MemoryStore, kept: _Kept, request: ClaimRequest, now: int) -> bool:
@@ -530,8 +530,8 @@ async def _with_revision(self: MemoryStore, row: Row, **more: Any) -> bool:
 
 
 def _without_hold(row: Row, kept: _Kept) -> Row:
-    if kept.owner is None and row.sealed == b"sealed" and row.revision > 3:
-        kept.until = None
+    if kept.lease.owner is None and row.sealed == b"sealed" and row.revision > 3:
+        kept.lease.until = None
     return row
 
 
@@ -539,7 +539,7 @@ async def _refuses_late(
     self: MemoryStore, row: Row, *, owner: str | None = None, hold: timedelta = NOTHING, **more: Any
 ) -> bool:
     kept = self._kept.get(row.login_id)
-    if kept is not None and owner is not None and kept.owner == owner and not kept.is_taken(self._now()):
+    if kept is not None and owner is not None and kept.lease.owner == owner and not kept.lease.is_taken(self._now()):
         return False
     return await MemoryStore.swap(self, row, owner=owner, hold=hold, **more)
 
@@ -611,15 +611,15 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("holds from the lease's end", "test_a_hold_begins_when_the_lease_is_given_back",
           swapping(lambda _, row, owner, hold: (row, owner, hold and hold + timedelta(seconds=40)))),
     Wrong("ends a lease without an owner", "test_a_swap_without_an_owner_leaves_the_lease",
-          swapping(lambda kept, row, owner, hold: (row, owner or (kept and kept.owner), hold))),
+          swapping(lambda kept, row, owner, hold: (row, owner or (kept and kept.lease.owner), hold))),
     Wrong("ends a hold without an owner", "test_a_swap_without_an_owner_leaves_the_hold",
           writing(_without_hold)),
     Wrong("ends anybody's lease", "test_the_lease_of_another_owner_stays",
-          swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.owner, hold))),
+          swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.lease.owner, hold))),
     Wrong("refuses who comes late", "test_a_late_owner_still_gives_back",
           having(swap=_refuses_late)),
     Wrong("lets who comes late end the next lease", "test_a_late_owner_does_not_end_the_next_lease",
-          swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.owner, hold))),
+          swapping(lambda kept, row, owner, hold: (row, owner if owner is None else kept and kept.lease.owner, hold))),
     Wrong("ends the hold of what it releases early", "test_a_lease_can_be_released_and_nothing_else_is_changed",
           having(release=_holds_less)),
     Wrong("raises the revision of what it releases", "test_a_lease_can_be_released_and_nothing_else_is_changed",
