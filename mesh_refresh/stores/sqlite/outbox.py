@@ -1,8 +1,8 @@
 """The outbox of SqliteStore: a table beside that of the logins, in the same file and in the same transactions."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_notices, check_text
@@ -10,19 +10,11 @@ from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outb
 from mesh_refresh.stores.row import ahead_of
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.statements import RunVerb, SqliteStatements
 from mesh_refresh.stores.sqlite.values import EVER, microseconds, moment, notices_as_kept, perhaps_moment
 from mesh_refresh.stores.sqlite.verbs import write_notices
 
 _SQL = queries("outbox.sql")
-_T = TypeVar("_T")
-
-
-class RunVerb(Protocol):
-    """How a part of the store does its verbs."""
-
-    def __call__(self, verb: Callable[[SqliteSession], _T], *, writes: bool) -> Awaitable[_T]:
-        """What `verb` gives, in the thread of the store."""
-        ...
 
 
 class SqliteOutbox(Outbox):
@@ -30,6 +22,7 @@ class SqliteOutbox(Outbox):
 
     def __init__(self, run: RunVerb) -> None:
         self._run = run
+        self._statements = SqliteStatements(run, _SQL)
 
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:
         """See `Outbox`."""
@@ -73,21 +66,17 @@ class SqliteOutbox(Outbox):
             "since": EVER if page.since is None else microseconds(page.since),
             "limit": max(0, page.limit),
         }
-        return await self._read("page", asked)
+        return [_notice(values) for values in await self._statements.look("page", asked)]
 
     async def of(self, login_id: str) -> Sequence[NoticeRow]:
         """See `Outbox`."""
         check_text(login_id)
-        return await self._read("of", (login_id,))
+        return [_notice(values) for values in await self._statements.look("of", (login_id,))]
 
     async def counts(self) -> NoticeCounts:
         """See `Outbox`."""
-
-        def work(session: SqliteSession) -> NoticeCounts:
-            waiting, dead, oldest = session.connection.execute(_SQL["counts"]).fetchone()
-            return NoticeCounts(waiting, dead, perhaps_moment(oldest))
-
-        return await self._run(work, writes=False)
+        ((waiting, dead, oldest),) = await self._statements.look("counts")
+        return NoticeCounts(waiting, dead, perhaps_moment(oldest))
 
     async def put(self, notices: Sequence[NoticeRow]) -> int:
         """See `Outbox`."""
@@ -121,15 +110,7 @@ class SqliteOutbox(Outbox):
     async def _changed(self, name: str, *which: str, before: tuple[Any, ...] = ()) -> bool:
         """Whether the statement `name` changed one."""
         check_text(*which)
-        values = (*before, *which)
-        return await self._run(
-            lambda session: session.connection.execute(_SQL[name], values).rowcount == 1, writes=True
-        )
-
-    async def _read(self, name: str, asked: Any) -> list[NoticeRow]:
-        return await self._run(
-            lambda session: [_notice(values) for values in session.connection.execute(_SQL[name], asked)], writes=False
-        )
+        return await self._statements.write(name, *before, *which) == 1
 
 
 def _notice(values: Sequence[Any]) -> NoticeRow:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.registry import ProcessReport, Registry, StoredFigures
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
-from mesh_refresh.stores.sqlite.outbox import RunVerb
 from mesh_refresh.stores.sqlite.queries import queries
+from mesh_refresh.stores.sqlite.statements import RunVerb, SqliteStatements
 from mesh_refresh.stores.sqlite.values import microseconds, moment
 
 _SQL = queries("registry.sql")
@@ -20,27 +19,28 @@ class SqliteRegistry(Registry):
 
     def __init__(self, run: RunVerb) -> None:
         self._run = run
+        self._statements = SqliteStatements(run, _SQL)
 
     async def put_report(self, report: ProcessReport) -> None:
         """See `Registry`."""
         check_text(report.process, report.role)
-        await self._changed(
+        await self._statements.write(
             "put_report", report.process, report.role, microseconds(report.at), MaskedBytes(report.sealed)
         )
 
     async def reports(self) -> Sequence[ProcessReport]:
         """See `Registry`."""
-        found = await self._read("reports")
+        found = await self._statements.look("reports")
         return [ProcessReport(process, role, moment(at), sealed) for process, role, at, sealed in found]
 
     async def delete_report(self, process: str) -> bool:
         """See `Registry`."""
         check_text(process)
-        return await self._changed("delete_report", process) == 1
+        return await self._statements.write("delete_report", process) == 1
 
     async def purge_reports(self, before: datetime) -> int:
         """See `Registry`."""
-        return await self._changed("purge_reports", microseconds(before))
+        return await self._statements.write("purge_reports", microseconds(before))
 
     async def claim_duty(self, name: str, owner: str, lease: timedelta) -> bool:
         """See `Registry`."""
@@ -58,19 +58,12 @@ class SqliteRegistry(Registry):
     async def release_duty(self, name: str, owner: str) -> bool:
         """See `Registry`."""
         check_text(name, owner)
-        return await self._changed("release_duty", name, owner) == 1
+        return await self._statements.write("release_duty", name, owner) == 1
 
     async def put_figures(self, figures: StoredFigures) -> None:
         """See `Registry`."""
-        await self._changed("put_figures", microseconds(figures.at), MaskedBytes(figures.sealed))
+        await self._statements.write("put_figures", microseconds(figures.at), MaskedBytes(figures.sealed))
 
     async def figures(self) -> StoredFigures | None:
         """See `Registry`."""
-        return next((StoredFigures(moment(at), sealed) for at, sealed in await self._read("figures")), None)
-
-    async def _changed(self, name: str, *values: Any) -> int:
-        """How many rows the statement `name` changed."""
-        return await self._run(lambda session: session.connection.execute(_SQL[name], values).rowcount, writes=True)
-
-    async def _read(self, name: str) -> list[tuple[Any, ...]]:
-        return await self._run(lambda session: session.connection.execute(_SQL[name]).fetchall(), writes=False)
+        return next((StoredFigures(moment(at), sealed) for at, sealed in await self._statements.look("figures")), None)
