@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import define, evolve, field, frozen
 
@@ -17,6 +18,7 @@ from mesh_refresh.keeper.transfer import merge as moving
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.sealing import opened, sealed_for
 from mesh_refresh.tokens import Tokens
 
@@ -195,14 +197,22 @@ class Carrier:
 
     async def _release(self, login_id: str) -> bool:
         """False where there is no such login in the new store."""
-        while (row := await self.target.read(login_id)) is not None:
-            await self._move_notices(login_id)
+
+        async def read() -> Row | None:
+            row = await self.target.read(login_id)
+            if row is not None:
+                await self._move_notices(login_id)
+            return row
+
+        def decide(row: Row | None) -> RowWrite[bool] | NoWrite[bool]:
+            if row is None:
+                return NoWrite(result=False)
             there = self._opened(self.target, row)
             if there.moving is None or there.moving.way is not Way.ARRIVING:
-                return True
-            if await self._swap(self.target, moving.released(there)):
-                return True
-        return False
+                return NoWrite(result=True)
+            return RowWrite(self._row(self.target, moving.released(there)), result=True)
+
+        return await compare_and_swap(self.target, read, decide)
 
     async def _move_notices(self, login_id: str) -> None:
         """Notices that no handler has taken go with their login, dead ones too. They keep their ids.
@@ -210,30 +220,32 @@ class Carrier:
         One that does not open stays behind: it could be told in neither store.
         """
         here, there = self.source.outbox, self.target.outbox
-        notices = () if here is None or there is None else await here.of(login_id)
-        if here is None or there is None or not notices:
+        if here is None or there is None:
             return
         moved = []
-        for notice in notices:
+        for notice in await here.of(login_id):
             try:
                 moved.append(sealed_for(self.target.cipher, notice, self.source.cipher))
             except (WrongKey, StoreDamaged) as error:
                 _log.error("a notice cannot be moved", extra={"login_id": login_id, **without_secrets(error)})
-        await there.put(moved)
-        await here.drop([notice.id for notice in moved])
+        if moved:
+            await there.put(moved)
+            await here.drop([notice.id for notice in moved])
 
     async def _take_over(self, login: Login) -> bool:
         """Bring what the old store got for a moved login to the new store, and mark it as brought.
 
         False where the new store does not have the login: then it stays where it is.
         """
-        while True:
-            row = await self.target.read(login.login_id)
+
+        def decide(row: Row | None) -> RowWrite[bool] | NoWrite[bool]:
             if row is None:
-                return False
-            there = self._opened(self.target, row)
-            if await self._swap(self.target, moving.taken_over(login, there, self._context())):
-                break
+                return NoWrite(result=False)
+            there = moving.taken_over(login, self._opened(self.target, row), self._context())
+            return RowWrite(self._row(self.target, there), result=True)
+
+        if not await compare_and_swap(self.target, partial(self.target.read, login.login_id), decide):
+            return False
         if not await self._swap(self.source, moving.marked(login, self.target.store_id)):
             raise Later(self.clock.now())
         return True
@@ -247,5 +259,8 @@ class Carrier:
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
     ) -> bool:
+        return await store.swap(self._row(store, login), owner=owner, hold=hold)
+
+    def _row(self, store: Store, login: Login) -> Row:
         now = self.clock.now()
-        return await store.swap(row_of(store.cipher, rewind_login(login, now), now), owner=owner, hold=hold)
+        return row_of(store.cipher, rewind_login(login, now), now)
