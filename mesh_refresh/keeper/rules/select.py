@@ -129,7 +129,7 @@ def delayed(asked: Asked) -> Answer | None:
     return _not_before(at, asked, "the broker does not let these tokens be exchanged yet")
 
 
-def outcome_unknown(asked: Asked) -> Answer | None:
+def outcome_unknown(asked: Asked) -> NotBefore | None:
     """The tokens may be spent, and another process may still write the new pair.
 
     A caller whose access token was rejected does not wait for that: such a token is of no use to it.

@@ -12,6 +12,7 @@ from mesh_refresh.keeper.rules.mfa import find_question
 from mesh_refresh.keeper.rules.schedule import is_good
 from mesh_refresh.keeper.rules.select import (
     Answer,
+    Asked,
     CodeFirst,
     Good,
     NotBefore,
@@ -21,6 +22,7 @@ from mesh_refresh.keeper.rules.select import (
     answer_restart,
     answer_tokens,
     choose_question,
+    outcome_unknown,
 )
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.runtime.claimer import Claimer, Deadline
@@ -116,9 +118,9 @@ class OnDemand:
             login = await claimer.read(followed.login_id, deadline)
             account, question = _check_at_home(login, find_question(login, pending_id, account_id))
             pending_id = question  # the code answers this question, and none that is asked meanwhile
-            if account.resend_not_before is not None and self._runtime.at() < account.resend_not_before:
-                why = "the outcome of the last exchange is not known yet"
-                await claimer.wait_until(account.resend_not_before, why, deadline, followed, seen)
+            must_wait = outcome_unknown(Asked(login, account, self._runtime.context()))
+            if must_wait is not None:
+                await claimer.wait_until(must_wait.at, must_wait.why, deadline, followed, seen)
                 continue
             if not_sent is not None and not deadline.left:
                 raise not_sent
