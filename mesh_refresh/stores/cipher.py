@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.masking import MaskedBytes, MaskedStr, hides_locals
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
 from mesh_refresh.stores.key_ids import ID, KEY_PREFIX, PLAIN, VERSION
 
@@ -34,6 +34,7 @@ class Cipher:
     extra ``keeper``. Raises `InvalidRequest` for what is no key, without showing it.
     """
 
+    @hides_locals
     def __init__(self, keys: Iterable[str | bytes]) -> None:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
@@ -41,9 +42,6 @@ class Cipher:
             raise package_missing("Cipher", "cryptography", "keeper") from None
         self._aead: Any = AESGCM
         found = _keys(keys)
-        del keys  # a traceback may be rendered with its locals
-        if isinstance(found, str):
-            raise InvalidRequest(found)
         self._keys = tuple((_id_of(key), hmac.new(key, _PURPOSE, "sha256")) for key in found)
         self._unique = hmac.new(found[0], _UNIQUE, "sha256")
 
@@ -156,17 +154,21 @@ def _encoded(text: str) -> bytes:
     raise InvalidRequest("What is to be sealed must be Unicode text.")
 
 
-def _keys(given: object) -> tuple[bytes, ...] | str:
-    """The keys, or what is wrong with them. It does not raise: a frame that raises shows its locals."""
+def _keys(given: object) -> list[bytes]:
+    """The keys. Raises `InvalidRequest` for what is none."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        return "Cipher takes a list of keys, even of one."
-    found = []
+        raise InvalidRequest("Cipher takes a list of keys, even of one.")
+    found: list[bytes] = []
     for text in given:
         key = b""
         if isinstance(text, str | bytes):
             with suppress(binascii.Error, ValueError):
                 key = base64.b64decode(text, altchars=b"-_", validate=True)
         if len(key) != _KEY:
-            return "This is not a key: it should be 32 bytes in URL-safe base64, as Cipher.generate_key() makes them."
+            raise InvalidRequest(
+                "This is not a key: it should be 32 bytes in URL-safe base64, as Cipher.generate_key() makes them."
+            )
         found.append(MaskedBytes(key))
-    return tuple(found) or "Cipher needs at least one key: Cipher.generate_key() makes one."
+    if not found:
+        raise InvalidRequest("Cipher needs at least one key: Cipher.generate_key() makes one.")
+    return found

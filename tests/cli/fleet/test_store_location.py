@@ -10,10 +10,13 @@ from typing import NoReturn
 import pytest
 
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
+from mesh_refresh.cli.fleet.support.store_names import check_name
 from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.stores import Cipher
 from tests.cli.conftest import mode
 from tests.cli.fleet.conftest import OpenFleet
+from tests.leaks.witness import Witness, planted
 
 COMMANDS = [
     ("import", "-"),
@@ -361,3 +364,14 @@ def test_the_scheme_of_another_library_is_named(fleet: OpenFleet) -> None:
     ran = fleet("migrate", "--store=postgresql+asyncpg://user:planted-secret@host/db")
     assert "a URL that begins with postgresql+asyncpg://" in ran.err
     assert "planted-secret" not in ran.err
+
+
+@pytest.mark.parametrize("name", ["postgre://me:{}@host/db", "host=db password={}", "me:{}@host/db"])
+def test_no_frame_of_the_refusal_shows_a_name(name: str) -> None:
+    """A tool that reports errors with the locals of their frames would show a password."""
+    witness, secret = Witness(), planted("password")
+    witness.also(secret)
+    with pytest.raises(Failure) as refused:
+        check_name(name.format(secret), "--store")
+    witness.look_at(refused.value)
+    assert not witness.found

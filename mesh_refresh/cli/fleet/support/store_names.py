@@ -3,6 +3,7 @@
 import re
 
 from mesh_refresh.cli.terminal.messages import Failure
+from mesh_refresh.masking import hides_locals
 from mesh_refresh.stores.postgres.connection.addresses import other_scheme
 
 _POSTGRES = ("postgresql://", "postgres://")
@@ -29,6 +30,7 @@ def path_of(name: str) -> str:
     return name.removeprefix(_SQLITE)
 
 
+@hides_locals
 def check_name(name: str, named_by: str) -> None:
     """Raises `Failure` for a name that looks like neither a path nor a URL of PostgreSQL.
 
@@ -42,7 +44,6 @@ def check_name(name: str, named_by: str) -> None:
         found = [f"a URL that begins with {scheme}"]
     if path and not found:
         return
-    del name, path  # a traceback may be rendered with its locals
     raise Failure(
         f"The name in {named_by} looks like {[*found, 'a URL'][0]}. It is not shown because it may hold a secret. Name "
         "a store by the path of an SQLite file (./NAME for an unusual name), or by a URL such as "

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from attrs import field, frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedStr, masked
+from mesh_refresh.masking import MaskedStr, hides_locals, masked
 from mesh_refresh.stores.checks import check_text
 
 PATIENCE = timedelta(seconds=10)
@@ -40,18 +40,17 @@ class Target:
     """How long to wait for a connection or an answer."""
 
 
+@hides_locals
 def target(url: object, schema: str | None, patience: object, *, pooled: bool | None) -> Target:
     """What `url` and the options say. Raises `InvalidRequest` for what is no URL of PostgreSQL, without showing it."""
     if not isinstance(patience, timedelta) or patience <= timedelta():
         raise InvalidRequest("timeout must be a timedelta above zero.")
     if (scheme := other_scheme(url)) is not None:
-        del url  # a traceback may be rendered with its locals
         raise InvalidRequest(
             f"PostgresStore takes a URL that begins with postgresql://, and not with {scheme}: "
             "leave the rest as it is, if it is one of PostgreSQL."
         )
     address = _address(url)
-    del url  # a traceback may be rendered with its locals
     if address is None:
         raise InvalidRequest(
             "PostgresStore takes a URL such as postgresql://user:password@host:5432/database. "
