@@ -483,7 +483,7 @@ async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
     except GivenUp:
         return
     runtime.inflight.in_spool -= 1
-    runtime.event_queue.tell(settled.told)
+    runtime.event_queue.tell(settled.events)
 
 
 def _id(login_id: str) -> str:

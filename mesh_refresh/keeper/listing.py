@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from mesh_refresh.logins import AccountState, Login
 from mesh_refresh.stores import Page, Row, Store, StoreDamaged, StoreError, WrongKey
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 
 
 @frozen
@@ -43,6 +43,6 @@ def page_of(
 
 def _read(store: Store, row: Row) -> Login | UnopenedRow:
     try:
-        return opened(store.cipher, row)
+        return open_row(store.cipher, row)
     except (WrongKey, StoreDamaged) as error:
         return UnopenedRow(row, error)

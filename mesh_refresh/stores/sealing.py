@@ -60,7 +60,7 @@ def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
     )
 
 
-def opened(cipher: Sealing, row: Row) -> Login:
+def open_row(cipher: Sealing, row: Row) -> Login:
     """The login that `row` keeps. Raises `WrongKey` or `StoreDamaged`."""
     text = MaskedStr(cipher.open(row.sealed, context_of(row.login_id)))
     try:

@@ -11,7 +11,7 @@ from mesh_refresh.stores.key_ids import key_id_of
 from mesh_refresh.stores.outbox import NoticePage, NoticeRow, Outbox
 from mesh_refresh.stores.registry import Registry
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Row
-from mesh_refresh.stores.sealing import Sealing, opened
+from mesh_refresh.stores.sealing import Sealing, open_row
 
 _BATCH = 500
 ALL_BROKERS = "*"
@@ -197,7 +197,7 @@ class Store(Protocol):
     async def get(self, login_id: str) -> Login | None:
         """The login, opened; None where there is none. Raises `WrongKey` where no key of the cipher opens it."""
         row = await self.read(login_id)
-        return None if row is None else opened(self.cipher, row)
+        return None if row is None else open_row(self.cipher, row)
 
     async def __aenter__(self) -> Self:
         return self

@@ -226,7 +226,7 @@ class Judge:
         self.excuses.stored |= _tokens_in(login)
         self._own_epochs(login)
         self.pace.written(login, next(iter(self.processes.values())).clock.now())
-        kept = sealing.opened(self._cipher, after).accounts if self.odd else ()
+        kept = sealing.open_row(self._cipher, after).accounts if self.odd else ()
         if not self.fake.logins[login.login_id].options.mfa and not all(map(is_kept, kept)):
             self.violated(f"{login.login_id} does not keep what its strategy made of a reply")
         for account in login.accounts:

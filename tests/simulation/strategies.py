@@ -73,5 +73,5 @@ def bare(tokens: Tokens) -> Tokens:
 
 def opened(cipher: Sealing, row: Row) -> Login:
     """The login of a row, with its tokens as the broker has issued them."""
-    login = sealing.opened(cipher, row)
+    login = sealing.open_row(cipher, row)
     return login.having(tuple(evolve(account, tokens=bare(account.tokens)) for account in login.accounts))

@@ -20,7 +20,7 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
         if row is None:
             login, added = new_login(login_id, context.new_id(), tokens, context, terms)
             return RowWrite(row_of(store.cipher, login, context.now), added, is_new=True)
-        stored = runtime.opened(row)
+        stored = runtime.open_row(row)
         check_login(login_id, tokens, str(stored.broker))
         login, added = with_tokens(stored, tokens, context, terms)
         return RowWrite(row_of(store.cipher, login, context.now), added) if added.changed else NoWrite(added)

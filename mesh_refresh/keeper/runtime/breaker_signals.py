@@ -119,7 +119,7 @@ async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
     def decide(row: Row | None) -> RowWrite[None] | NoWrite[None]:
         if row is None:
             return NoWrite(None)
-        login, context = runtime.opened(row), runtime.context()
+        login, context = runtime.open_row(row), runtime.context()
         after = undo_backoff(login, backed_off, context)
         return NoWrite(None) if after is login else RowWrite(row_of(runtime.store.cipher, after, context.now), None)
 

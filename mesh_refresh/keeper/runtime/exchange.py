@@ -80,7 +80,7 @@ class LoginExchange:
     async def _execute(self) -> None:
         runtime, login_id = self.runtime, self.handle.login_id
         try:
-            login = runtime.opened(self._row)
+            login = runtime.open_row(self._row)
         except StoreError as error:
             await self._leave_unopened(error)
             return
@@ -124,10 +124,10 @@ class LoginExchange:
         """Write what holds no token. If the store fails until the lease ends, the next claim finds an open attempt."""
         runtime, pause = self.runtime, _FIRST_PAUSE
         runtime.begin_write()
-        told: list[Event] = []
+        events: list[Event] = []
         while True:
             try:
-                self._settled(await swap(runtime, login, change, hold, mine=self._is_mine, told=told))
+                self._settled(await swap(runtime, login, change, hold, mine=self._is_mine, events=events))
             except Exception as error:  # noqa: BLE001 - a store may raise anything
                 left = self._lease_left()
                 if runtime.closing or left <= 0:
@@ -147,7 +147,7 @@ class LoginExchange:
 
     def _settled(self, settled: Settled) -> None:
         self.handle.login = settled.login
-        self.runtime.event_queue.tell(settled.told)
+        self.runtime.event_queue.tell(settled.events)
 
     def _known(self, error: BaseException | None = None) -> dict[str, object]:
         return {"login_id": self.handle.login_id, **({} if error is None else without_secrets(error))}

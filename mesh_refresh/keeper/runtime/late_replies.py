@@ -67,7 +67,7 @@ async def _save(runtime: Runtime, write: PendingWrite) -> None:
         give_up(runtime, write)
         return
     del runtime.inflight.late[write]
-    runtime.event_queue.tell(settled.told)
+    runtime.event_queue.tell(settled.events)
 
 
 def give_up(runtime: Runtime, write: StoreWrite) -> None:

@@ -20,7 +20,7 @@ from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
 from mesh_refresh.stores import NoticeRow, Row, Store
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.shared_reads import SharedReads
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
@@ -115,9 +115,9 @@ class Runtime:
         """The wall clock."""
         return self.clock.now()
 
-    def opened(self, row: Row) -> Login:
+    def open_row(self, row: Row) -> Login:
         """The login of `row`, without times that a clock which was ahead has written. Raises `StoreError`."""
-        return rewind_login(opened(self.store.cipher, row), self.clock.now())
+        return rewind_login(open_row(self.store.cipher, row), self.clock.now())
 
     def remind(self) -> None:
         """Tell once more of breakers that have been open for long."""
@@ -199,7 +199,7 @@ class Runtime:
 
     async def _read(self, login_id: str) -> Login | None:
         row = await self.store.read(login_id)
-        return None if row is None else self.opened(row)
+        return None if row is None else self.open_row(row)
 
 
 def _pass_on(task: "asyncio.Task[None]", done: "asyncio.Future[None]") -> None:

@@ -47,7 +47,7 @@ class Settled:
 
     login: Login | None
     """As it was written (with the revision of before, where the lease was given back); None: it was removed."""
-    told: tuple[Event, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 async def swap(
@@ -57,22 +57,22 @@ async def swap(
     hold: timedelta,
     *,
     mine: Mine | None,
-    told: list[Event] | None = None,
+    events: list[Event] | None = None,
 ) -> Settled:
     """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
 
     This process may have claimed the login again since: a write that is repeated, because its acknowledgement was lost,
     must not give back that later lease. Where the transition holds the login, no claim gets it for `hold`.
 
-    Repeating the call does no harm: `change` finds what it has done. `told` keeps the events from one try to the next,
+    Repeating the call does no harm: `change` finds what it has done. `events` keeps them from one try to the next,
     because a second try finds nothing to tell any more. Raises what the store raises.
     """
-    told = [] if told is None else told
-    is_first_try = not told
+    events = [] if events is None else events
+    is_first_try = not events
 
     async def read() -> Login | None:
         row = await runtime.rows.read(login.login_id)
-        return None if row is None or row.epoch != login.epoch else runtime.opened(row)
+        return None if row is None or row.epoch != login.epoch else runtime.open_row(row)
 
     def decide(stored: Login | None) -> RowWrite[Settled] | NoWrite[Settled]:
         if stored is None:
@@ -81,14 +81,14 @@ async def swap(
         stored = rewind_login(stored, context.now)  # the clock may have been put right since the login was opened
         applied = change(stored, context)
         if is_first_try:
-            told.clear()  # no try before this one has written: what is stored now may lead to other events
-        if not told:
-            told.extend((*applied.events, *find_stuck_renewals(stored, applied.login, context)))
+            events.clear()  # no try before this one has written: what is stored now may lead to other events
+        if not events:
+            events.extend((*applied.events, *find_stuck_renewals(stored, applied.login, context)))
         row = row_of(runtime.store.cipher, applied.login, context.now)
         written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
         owner = runtime.owner if mine is not None and mine(stored.attempt) else None
         wait = hold if applied.hold else timedelta()
-        return RowWrite(row, Settled(written, tuple(told)), owner=owner, hold=wait)
+        return RowWrite(row, Settled(written, tuple(events)), owner=owner, hold=wait)
 
     return await compare_and_swap(runtime.rows, read, decide, seen=login)
 
@@ -126,7 +126,7 @@ class PendingWrite:
     """Until when it is tried even if the drain is over, on the event loop's clock."""
     _pause: float = field(default=_FIRST_PAUSE, init=False)
     _has_failed: bool = field(default=False, init=False)
-    _told: list[Event] = field(factory=list, init=False)
+    _events: list[Event] = field(factory=list, init=False)
     _is_in_store: bool = field(default=False, init=False)
     _spilling: ExchangeTask | None = field(default=None, init=False)
 
@@ -164,7 +164,7 @@ class PendingWrite:
                 login = login or await self._read()
                 settled = Settled(None)
                 if login is not None:
-                    settled = await swap(runtime, login, change, self.hold, mine=self._is_mine, told=self._told)
+                    settled = await swap(runtime, login, change, self.hold, mine=self._is_mine, events=self._events)
             except (WrongKey, StoreDamaged) as error:
                 if login is not None or self.path is None:
                     await self._failed(error)
@@ -213,7 +213,7 @@ class PendingWrite:
         row = await self.runtime.rows.read(self.attempt.login_id)
         if row is None or row.epoch != self.attempt.login_epoch:
             return None
-        return self.runtime.opened(row)
+        return self.runtime.open_row(row)
 
     async def _failed(self, error: Exception) -> None:
         runtime = self.runtime

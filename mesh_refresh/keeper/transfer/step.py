@@ -19,7 +19,7 @@ from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, StoreDamaged, WrongKey, row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
-from mesh_refresh.stores.sealing import opened, sealed_for
+from mesh_refresh.stores.sealing import open_row, sealed_for
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -254,7 +254,7 @@ class Carrier:
         return Context(self.clock.now(), self.policy, new_id, self.credential)
 
     def _opened(self, store: Store, row: Row) -> Login:
-        return rewind_login(opened(store.cipher, row), self.clock.now())
+        return rewind_login(open_row(store.cipher, row), self.clock.now())
 
     async def _swap(
         self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()

@@ -20,7 +20,7 @@ from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.row import NO_LOGINS
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -105,7 +105,7 @@ class _Taking:
             return NoWrite("")
         row, is_held = found
         try:
-            login = opened(self.source.cipher, row)
+            login = open_row(self.source.cipher, row)
         except (StoreDamaged, WrongKey) as error:
             _log.error("a login cannot be taken back", extra={"login_id": row.login_id, **without_secrets(error)})
             return NoWrite("unreadable")

@@ -17,7 +17,7 @@ from mesh_refresh import Tokens
 from mesh_refresh.keeper import Account, Keeper, Policy
 from mesh_refresh.stores import Cipher, Page, Store
 from mesh_refresh.stores.postgres import PostgresStore
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeLogin, FakeMesh, Lost, SentRequest
 from tests.keeper.processes.handle import PATIENCE, Worker
@@ -106,7 +106,7 @@ class Scene:
     async def accounts(self, login_id: str | None = None) -> list[tuple[str, Account]]:
         """Every account in the store, with its login's id."""
         rows = await self.store.rows(Page(1_000_000))
-        logins = [opened(self.store.cipher, row) for row in rows if login_id in (None, row.login_id)]
+        logins = [open_row(self.store.cipher, row) for row in rows if login_id in (None, row.login_id)]
         return [(login.login_id, account) for login in logins for account in login.accounts]
 
     async def account(self, login: FakeLogin) -> Account:

@@ -7,7 +7,7 @@ from mesh_refresh.keeper import Login
 from mesh_refresh.logins import login_to_text, with_own_epochs
 from mesh_refresh.logins.epochs import have_own_epochs
 from mesh_refresh.stores import MemoryStore, row_of
-from mesh_refresh.stores.sealing import context_of, opened
+from mesh_refresh.stores.sealing import context_of, open_row
 from mesh_refresh.testing import Replies, Sharing
 from tests.keeper.making import at, made, tokens
 from tests.keeper.stage import Stage
@@ -39,7 +39,7 @@ def test_what_is_written_has_epochs_of_its_own(caplog: pytest.LogCaptureFixture)
     row = row_of(store.cipher, of_one_epoch(made(tokens("r-a", account="A"), tokens("r-b", account="B"))), at())
     assert [it.levelname for it in caplog.records if WARNING in it.message] == ["ERROR"]
     caplog.clear()
-    assert have_own_epochs(opened(store.cipher, row))
+    assert have_own_epochs(open_row(store.cipher, row))
     assert WARNING not in caplog.text
 
 

@@ -13,7 +13,7 @@ import pytest
 from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy
 from mesh_refresh.keeper import AccountRefreshed, Keeper, LeftInSpool, Policy
 from mesh_refresh.stores import Count, Row
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.testing import FakeMesh
 from tests.keeper.leaping import Scene, Wire, always_fresh, leaping, model_of
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, SharedStore
@@ -130,7 +130,7 @@ def test_from_a_pairs_arrival_to_its_write_it_is_a_few_turns_of_the_loop() -> No
 
         class Watched(FaultyStore):
             async def swap(self, row: Row, **options: Any) -> bool:
-                token = opened(self.cipher, row).account().tokens.refresh_token
+                token = open_row(self.cipher, row).account().tokens.refresh_token
                 if token in arrived:
                     windows.append(loop.turns - arrived.pop(token))
                 return await super().swap(row, **options)
@@ -215,7 +215,7 @@ class Outage:
         for number in range(LOGINS):
             row = await self.clocked.store.read(f"u{number}")
             assert row is not None
-            held.append(opened(self.clocked.store.cipher, row).account().tokens)
+            held.append(open_row(self.clocked.store.cipher, row).account().tokens)
         assert not fake.lost(held)
 
 

@@ -321,7 +321,7 @@ async def test_a_write_that_is_repeated_gives_back_no_later_lease(stage: Stage) 
         row = await stage.store.claim_one("a", core.owner, LEASE)
         assert isinstance(row, Row)
         for number in (1, 2):
-            await swap(core, core.opened(row), lambda login, _: Transition(login), NOTHING, mine=lambda it: it == 1)
+            await swap(core, core.open_row(row), lambda login, _: Transition(login), NOTHING, mine=lambda it: it == 1)
             if number == 1:
                 assert isinstance(await stage.store.claim_one("a", core.owner, LEASE), Row)
     assert isinstance(await stage.store.claim_one("a", "somebody else", LEASE), Busy)

@@ -13,7 +13,7 @@ import pytest
 from mesh_refresh import MeshClient, NotSaved, Tokens
 from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperClosed, NotReadyInTime
 from mesh_refresh.stores import Cipher, MemoryStore, NoticeRow, Row, StoreError, StoreUnavailable
-from mesh_refresh.stores.sealing import opened
+from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.testing import FakeLogin
 from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, FaultyStore, HangingStore, Stage
 
@@ -328,7 +328,7 @@ class Full(FaultyStore):
         notices: Sequence[NoticeRow] = (),
     ) -> bool:
         stored = await self.get(row.login_id)
-        brings = opened(self.cipher, row).account().tokens.refresh_token
+        brings = open_row(self.cipher, row).account().tokens.refresh_token
         if not self.has_room and stored is not None and brings != stored.account().tokens.refresh_token:
             self.failures["new pair"] += 1
             self._more.set()

@@ -107,7 +107,7 @@ class TwoStores:
         """Whether one of the moved logins, of a sample, went to another store than TO."""
         for row in self.loop.run(self.source.rows(Page(_SAMPLE, states=frozenset({Way.MOVED})))):
             try:
-                moving = sealing.opened(self.source.cipher, row).moving
+                moving = sealing.open_row(self.source.cipher, row).moving
             except (WrongKey, StoreDamaged):
                 continue
             if moving is not None and self.target is not None and moving.to != self.target.store_id:
