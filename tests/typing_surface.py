@@ -83,14 +83,19 @@ from mesh_refresh.keeper import (
     Login,
     MfaNeeded,
     Moving,
+    Notice,
+    NoticeKind,
     NotReadyInTime,
+    PacedHandler,
     Pending,
     Policy,
     ReconnectNeeded,
     ReconnectRequired,
     ReconnectSoon,
+    StopNotices,
     Summary,
     TakenBack,
+    TryNoticeAgain,
     UnknownAccount,
     UnknownLogin,
     Way,
@@ -612,11 +617,35 @@ def sync_handler(event: Event) -> None:
     """A sync one."""
 
 
+async def notice_handler(notice: Notice) -> None:
+    """An `on_notice`."""
+    assert_type(notice.kind, NoticeKind)
+    assert_type(notice.sequence, int)
+    assert_type(notice.reason, ParkedBecause | None)
+    if notice.pending_id is None:
+        raise TryNoticeAgain(timedelta(seconds=5))
+    raise StopNotices("the receiver is gone")
+
+
+class Receiver:
+    """An `on_notice` that says how many it takes."""
+
+    async def __call__(self, notice: Notice, /) -> int:
+        """What it returns does not matter."""
+        return notice.sequence
+
+    def capacity(self) -> int:
+        """One at a time."""
+        return 1
+
+
 def keepers(mesh: MeshClient, store: Store, clock: Clock) -> None:
     """Every option of a keeper."""
     Keeper(mesh, store, policy=Policy(concurrency=200, rate=100, keep_alive=timedelta(days=1)), on_event=handler)
     Keeper(mesh, store, on_event=sync_handler, background=False, spool="spool", clock=clock, names=lambda: "a name")
-    Keeper(mesh, store, on_event=print)
+    Keeper(mesh, store, on_event=print, on_notice=notice_handler)
+    paced: PacedHandler = Receiver()
+    Keeper(mesh, store, on_notice=paced)
     Keeper(mesh, MemoryStore(cipher=PlainText(), clock=clock))
 
 

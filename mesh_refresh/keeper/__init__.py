@@ -17,6 +17,7 @@ from mesh_refresh.keeper.events import (
     ReconnectSoon,
 )
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.notices import Notice, NoticeHandler, NoticeKind, PacedHandler, StopNotices, TryNoticeAgain
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Added
 from mesh_refresh.keeper.status import BrokerSummary, Health, Summary
@@ -63,14 +64,20 @@ __all__ = [
     "MfaNeeded",
     "Moving",
     "NotReadyInTime",
+    "Notice",
+    "NoticeHandler",
+    "NoticeKind",
+    "PacedHandler",
     "Pending",
     "Policy",
     "Reason",
     "ReconnectNeeded",
     "ReconnectRequired",
     "ReconnectSoon",
+    "StopNotices",
     "Summary",
     "TakenBack",
+    "TryNoticeAgain",
     "UnknownAccount",
     "UnknownLogin",
     "Way",

@@ -30,7 +30,7 @@ def check_parts(mesh: object, store: object, **options: object) -> None:
         raise InvalidRequest("Keeper takes a Store second, such as one of mesh_refresh.stores.")
     if options["policy"] is not None and not isinstance(options["policy"], Policy):
         raise InvalidRequest("policy takes a Policy.")
-    for name in ("on_event", "names"):
+    for name in ("on_event", "on_notice", "names"):
         if options[name] is not None and not callable(options[name]):
             raise InvalidRequest(f"{name} takes a function.")
     if options["spool"] is not None and not isinstance(options["spool"], str | os.PathLike):

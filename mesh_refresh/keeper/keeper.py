@@ -31,6 +31,7 @@ from mesh_refresh.keeper.arguments import (
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
+from mesh_refresh.keeper.notices import NoticeHandler
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.add import Added, Terms
 from mesh_refresh.keeper.runtime.add_login import add_login
@@ -70,6 +71,8 @@ class Keeper:
         store: where the logins are. The caller opens and closes it.
         policy: when to refresh, and how much at once; None is ``Policy()``.
         on_event: a function, sync or async, that is called with each `Event`, one after the other. Events may be lost.
+        on_notice: an async function that is called with each `Notice` until it has returned once, also after a crash:
+            docs/notices.md.
         background: False for a process that refreshes on demand only, such as a web service beside a worker.
         spool: a folder (mode 0700, made where it is missing) where new tokens wait, sealed, while the store fails. It
             should be on a disk that outlives the process; the workers of one machine may share it.
@@ -87,12 +90,15 @@ class Keeper:
         *,
         policy: Policy | None = None,
         on_event: Handler | None = None,
+        on_notice: NoticeHandler | None = None,
         background: bool = True,
         spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         names: Callable[[], str] = new_id,
     ) -> None:
-        check_parts(mesh, store, policy=policy, on_event=on_event, spool=spool, clock=clock, names=names)
+        check_parts(
+            mesh, store, policy=policy, on_event=on_event, on_notice=on_notice, spool=spool, clock=clock, names=names
+        )
         check_spool(spool, store)
         self._mesh, self._store = mesh, store
         self._policy = policy or Policy()
@@ -101,7 +107,8 @@ class Keeper:
                 "Policy.lease must be longer than the client's RetryPolicy.deadline, by a tenth at the least: no other "
                 "process may claim a login while its exchange may still be under way."
             )
-        self._on_event, self._background, self._spool = on_event, background, spool
+        self._on_event, self._on_notice = on_event, on_notice
+        self._background, self._spool = background, spool
         self._clock, self._names = clock or mesh.clock, names
         self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
