@@ -126,6 +126,19 @@ from mesh_refresh.stores import (
 )
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
+from mesh_refresh.telemetry import (
+    Answer,
+    CombinedObserver,
+    ExchangeEnded,
+    Figures,
+    FleetCounted,
+    KeeperEntered,
+    KeeperState,
+    Observation,
+    Observer,
+    PrometheusObserver,
+    TokensAnswered,
+)
 from mesh_refresh.testing import (
     Body,
     Chunks,
@@ -738,6 +751,36 @@ async def stores(mesh: MeshClient) -> None:
     async with OwnStore(PlainText()) as store, Keeper(mesh, store):
         assert_type(store, OwnStore)
         assert_type(await store.get("user-7"), Login | None)
+
+
+# Telemetry.
+
+
+class OwnObserver:
+    """What a user writes."""
+
+    def observe(self, told: Observation, /) -> None:
+        """Each value has its types."""
+        match told:
+            case ExchangeEnded(broker, outcome, seconds, requests, late):
+                assert_type((broker, outcome, seconds, requests), tuple[str, str, float, int])
+                assert_type(late, float | None)
+            case TokensAnswered(answer):
+                assert_type(answer, Answer)
+            case KeeperEntered(keeper, look):
+                assert_type(keeper, str)
+                assert_type(look(), KeeperState)
+            case FleetCounted(figures=figures):
+                assert_type(figures, Figures | None)
+            case _:
+                pass  # one of a later version
+
+
+def observers(store: Store) -> None:
+    """Where they go."""
+    prometheus = PrometheusObserver()
+    both: Observer = CombinedObserver(prometheus, OwnObserver())
+    Keeper(MeshClient("id", "secret", observer=prometheus), store, observer=both, role="run")
 
 
 # The testing kit.

@@ -8,6 +8,7 @@ from mesh_refresh.client.requests import built
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.messages import RefreshRequest
+from mesh_refresh.observing import Observer
 from mesh_refresh.protocols import RefreshOptions, Strategy, credential_of
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.replies.outcomes import CodeRefused, MfaRequired, Outcome, Refreshed, UnreadableReply
@@ -35,6 +36,10 @@ class SendOptions:
     """Called in place of `on_outcome` with what came too late and may hold a token: the outcome of a reply that came
     after the deadline, or an `UnreadableReply` with bytes that came on the connection behind the reply. Awaited where
     it returns an awaitable. It may be called long after the exchange, and while the client closes."""
+    observer: Observer | None = None
+    """Told of the exchange in place of the client's observer."""
+    late: float | None = None
+    """For how many seconds the exchange had been due, for the observer."""
 
 
 DEFAULT_SENDING = SendOptions()

@@ -20,6 +20,7 @@ from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent, OutcomeUnknown
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.messages import HttpReply, HttpRequest
+from mesh_refresh.observing import ExchangeEnded, outcome_name
 from mesh_refresh.protocols import allows_resending
 from mesh_refresh.retry import RetryPolicy, pause_before_retry
 from mesh_refresh.tasks import ExchangeTask, run_foreign
@@ -62,6 +63,8 @@ class Exchange:
         "_last",
         "_on_end",
         "_on_late",
+        "_requests",
+        "_seconds",
         "_secret",
         "_sent_at",
         "_task",
@@ -100,6 +103,9 @@ class Exchange:
         self._early: tuple[HttpReply, ...] = ()
         """What came behind a reply before the exchange was finished."""
         self._sent_at: datetime | None = None
+        self._requests = 0
+        self._seconds: float | None = None
+        """From its begin to its outcome; None: there is none yet, or nothing is sent."""
         self._secret = _NO_SECRET
         self._is_late_start = begun is not None
         self._begun = runtime.loop.time() if begun is None else begun
@@ -213,6 +219,7 @@ class Exchange:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise  # it ends the program
         finally:
+            self._seconds = self.runtime.loop.time() - self._begun
             self.runtime.deadlines.remove(self)
 
     def _finish(self) -> None:
@@ -229,6 +236,16 @@ class Exchange:
         for reply in early:
             self.take_late(reply)
         self._pass_surplus_on()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the observer. Last of all, where even one that ends the program costs no caller anything."""
+        sending = self.call.sending
+        observer = sending.observer or self.runtime.observer
+        if observer is not None and self._seconds is not None:
+            outcome = outcome_name(type(self.delivery.first_result()))
+            broker = str(self.call.tokens.broker)
+            observer.observe(ExchangeEnded(broker, outcome, self._seconds, self._requests, sending.late))
 
     def _pass_surplus_on(self) -> None:
         """Take the bytes that came together with the reply, behind it: they are no part of the answer."""
@@ -344,6 +361,7 @@ class Exchange:
         if self.runtime.loop.time() - self._begun > self.runtime.last_send:
             raise NotSent("The request was not sent: too little time was left for an answer.")
         self.state = "sent"
+        self._requests += 1
         self._sent_at = self.runtime.clock.now()
 
     def _end_error(self) -> MeshRefreshError:

@@ -25,6 +25,7 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
 from mesh_refresh.masking import MaskedStr, hides_locals
 from mesh_refresh.messages import HttpReply
+from mesh_refresh.observing import Observer
 from mesh_refresh.protocols import RefreshOptions, allows_resending, credential_of
 from mesh_refresh.replies.brought import changed_fields
 from mesh_refresh.replies.outcomes import MfaRequired, NotSaved, Refreshed, UnreadableReply
@@ -52,7 +53,8 @@ class MeshClient:
     brokers to strategies beside the shipped ones, or is a whole `StrategyRegistry`. `on_outcome` (sync or async) is
     called with every outcome that may hold a live token: before `refresh` returns, and also when its caller was
     cancelled. It may take `on_outcome_timeout` (30 seconds). `transport` sends the requests; the client closes it.
-    `base_url`, `retry` and `clock` are the other options; `ClientOptions` has them all with their types.
+    `observer` is told of each exchange. `base_url`, `retry` and `clock` are the other options; `ClientOptions` has them
+    all with their types.
 
     A client can be made anywhere, and belongs to the event loop in which it is first used. Raises `InvalidRequest` for
     keys that cannot be right, such as keys with blanks around them, for wrong options, and for a base URL that tokens
@@ -92,6 +94,11 @@ class MeshClient:
     def retry(self) -> RetryPolicy:
         """How often and for how long one `refresh` tries."""
         return self._runtime.retry
+
+    @property
+    def observer(self) -> Observer | None:
+        """What is told each exchange."""
+        return self._runtime.observer
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.observing import Observer, check_observer
 from mesh_refresh.protocols import Strategy, Transport
 from mesh_refresh.replies.outcomes import Outcome
 from mesh_refresh.retry import RetryPolicy
@@ -36,6 +37,8 @@ class ClientOptions(TypedDict, total=False):
     """How long one call of `on_outcome` may take, and a transport of yours to close. The default is 30 seconds."""
     clock: Clock | None
     """What lifetimes of tokens are told in. The default is the machine's clock."""
+    observer: Observer | None
+    """Told each exchange: see `mesh_refresh.telemetry`."""
 
 
 def check_options(options: Mapping[str, object]) -> None:
@@ -50,6 +53,8 @@ def check_options(options: Mapping[str, object]) -> None:
         raise InvalidRequest("transport takes an object with `send` and `aclose`, see mesh_refresh.Transport.")
     if on_outcome is not None and not callable(on_outcome):
         raise InvalidRequest("on_outcome takes a function, sync or async, of one outcome.")
+    if options.get("observer") is not None:
+        check_observer(options["observer"])
     timeout = options.get("on_outcome_timeout", DEFAULT_HOOK_TIMEOUT)
     if not isinstance(timeout, timedelta) or timeout <= timedelta():
         raise InvalidRequest("on_outcome_timeout takes a timedelta above zero.")

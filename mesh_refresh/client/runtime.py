@@ -19,6 +19,7 @@ from mesh_refresh.clock import SystemClock
 from mesh_refresh.deadlines import Deadlines
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, MaskedStr
+from mesh_refresh.observing import CombinedObserver
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.transport import AiohttpTransport
@@ -53,6 +54,8 @@ class ClientRuntime:
         """Ours ends when its task is ended, and so may run in the exchange's task itself."""
         self.on_outcome = options.get("on_outcome")
         self.hook_timeout = options.get("on_outcome_timeout", DEFAULT_HOOK_TIMEOUT).total_seconds()
+        given = options.get("observer")
+        self.observer = None if given is None else CombinedObserver(given)
         self.given_clock = options.get("clock") or SystemClock()
         self.clock = guarded(self.given_clock)
         self.url = self.base_url + REFRESH_PATH

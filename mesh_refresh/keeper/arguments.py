@@ -12,6 +12,7 @@ from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.logins import AccountState
+from mesh_refresh.observing import check_observer
 from mesh_refresh.replies.identity import has_id, same_account
 from mesh_refresh.stores import MemoryStore
 from mesh_refresh.stores.store import ALL_BROKERS
@@ -35,6 +36,10 @@ def check_parts(mesh: object, store: object, **options: object) -> None:
             raise InvalidRequest(f"{name} takes a function.")
     if options["spool"] is not None and not isinstance(options["spool"], str | os.PathLike):
         raise InvalidRequest("spool takes the path of a folder.")
+    if options["observer"] is not None:
+        check_observer(options["observer"])
+    if options["role"] is not None and not (isinstance(options["role"], str) and options["role"].strip()):
+        raise InvalidRequest("role takes a word for what this process does, such as run.")
     clock = options["clock"]
     if clock is not None and not (hasattr(clock, "now") and hasattr(clock, "monotonic")):
         raise InvalidRequest("clock takes an object with `now` and `monotonic`, see mesh_refresh.Clock.")

@@ -46,6 +46,7 @@ from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.observing import CombinedObserver, Observer
 from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
 from mesh_refresh.tasks import run_to_end
@@ -78,6 +79,9 @@ class Keeper:
             should be on a disk that outlives the process; the workers of one machine may share it.
         clock: the source of time, for tests; None is the client's.
         names: gives ids that were never used, for tests.
+        observer: told what the keeper does: see `mesh_refresh.telemetry`.
+        role: what this process is for, such as ``run``, in what it tells the others by the store. None: it tells them
+            nothing, and does not count the fleet.
 
     Raises:
         InvalidRequest: an argument is not of its kind, or ``policy.lease`` is too short for the client's deadline.
@@ -95,9 +99,20 @@ class Keeper:
         spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         names: Callable[[], str] = new_id,
+        observer: Observer | None = None,
+        role: str | None = "keeper",
     ) -> None:
         check_parts(
-            mesh, store, policy=policy, on_event=on_event, on_notice=on_notice, spool=spool, clock=clock, names=names
+            mesh,
+            store,
+            policy=policy,
+            on_event=on_event,
+            on_notice=on_notice,
+            spool=spool,
+            clock=clock,
+            names=names,
+            observer=observer,
+            role=role,
         )
         check_spool(spool, store)
         self._mesh, self._store = mesh, store
@@ -110,6 +125,9 @@ class Keeper:
         self._on_event, self._on_notice = on_event, on_notice
         self._background, self._spool = background, spool
         self._clock, self._names = clock or mesh.clock, names
+        told = [it for it in (observer, getattr(mesh, "observer", None)) if it is not None]
+        self._observer = CombinedObserver(*told) if observer is not None else None
+        self._role = role
         self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
@@ -135,6 +153,7 @@ class Keeper:
             names=self._names,
             event_queue=event_queue,
             spool=spool,
+            observer=self._observer,
         )
         self._entered = runtime
         runtime.inflight.reading_spool = spool is not None

@@ -62,6 +62,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "reply": (*ASYNC, "text body", "text status", "pairs", "no body", "late bytes"),
     "hook": ASYNC,
     "aclose": ASYNC,
+    "observer": SYNC,
 }
 """What each part may do; nothing is what it does where the list is over."""
 
@@ -217,6 +218,14 @@ class OddClock:
         return self.world.act_now("monotonic", asyncio.get_running_loop().time())  # type: ignore[no-any-return]
 
 
+class OddObserver:
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def observe(self, told: Any, /) -> None:
+        return self.world.act_now("observer", None)  # type: ignore[no-any-return]
+
+
 def client_of(world: World) -> MeshClient:
     async def save(outcome: Any) -> None:
         await world.act("hook", None)
@@ -228,7 +237,7 @@ def client_of(world: World) -> MeshClient:
     return MeshClient(
         world.fake.client_id, secret, base_url=world.fake.base_url, strategies={"coinbase": Strategy(world)},
         retry=RetryPolicy(max_requests=2, deadline=SOON * 2, backoff=timedelta()), transport=Transport(world),
-        on_outcome=save, on_outcome_timeout=SOON, clock=OddClock(world),
+        on_outcome=save, on_outcome_timeout=SOON, clock=OddClock(world), observer=OddObserver(world),
     )  # fmt: skip
 
 

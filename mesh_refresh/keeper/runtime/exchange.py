@@ -167,7 +167,14 @@ class LoginExchange:
                 return
             login = marked
         late = late_replies(self.runtime, login, attempt, self.handle.done)
-        options = SendOptions(max_requests=1, before_send=self._before_send(login), call_on_outcome=False, on_late=late)
+        options = SendOptions(
+            max_requests=1,
+            before_send=self._before_send(login),
+            call_on_outcome=False,
+            on_late=late,
+            observer=self.runtime.observer,
+            late=_lateness(account, context),
+        )
         outcome: Refreshed | MfaRequired | UnreadableReply
         try:
             outcome = await self._sent(send, options)
@@ -316,3 +323,9 @@ class LoginExchange:
 
     async def _write_not_sent(self, login: Login, attempt: Attempt, *, back_off: bool = False) -> None:
         await self._write(login, lambda stored, context: not_sent(stored, attempt, context, back_off=back_off))
+
+
+def _lateness(account: Account, context: Context) -> float | None:
+    """For how many seconds the account has been due; None: it is not."""
+    late = None if account.due_at is None else (context.now - account.due_at).total_seconds()
+    return late if late is not None and late >= 0 else None

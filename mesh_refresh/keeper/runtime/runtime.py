@@ -19,6 +19,7 @@ from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
+from mesh_refresh.observing import CombinedObserver
 from mesh_refresh.stores import NoticeRow, Row, Store
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.shared_reads import SharedReads
@@ -71,11 +72,13 @@ class Runtime:
         names: Callable[[], str],
         event_queue: EventQueue,
         spool: Spool | None,
+        observer: CombinedObserver | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
         self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
+        self.observer = observer
         self.owner = names()
         """The owner of this keeper's leases. Drawn at each start: leases of an earlier life are another owner's."""
         self.limiter = Limiter(policy)
