@@ -204,9 +204,13 @@ def _each_of(observers: tuple[Observer, ...]) -> Iterator[Observer]:
             yield observer
 
 
+def outcome_name(outcome: object) -> str:
+    """How `ExchangeEnded` names an outcome or an error: by the nearest of its classes that is this package's."""
+    return _name_of(type(outcome))
+
+
 @functools.cache
-def outcome_name(kind: type) -> str:
-    """The name of an outcome or an error for `ExchangeEnded`: of the nearest class that is this package's."""
+def _name_of(kind: type) -> str:
     ours = (it for it in kind.__mro__ if it.__module__.startswith("mesh_refresh") and not it.__name__.startswith("_"))
     return re.sub(r"(?<!^)(?=[A-Z])", "_", next(ours, kind).__name__).lower()
 

@@ -243,7 +243,7 @@ class Exchange:
         sending = self.call.sending
         observer = sending.observer or self.runtime.observer
         if observer is not None and self._seconds is not None:
-            outcome = outcome_name(type(self.delivery.first_result()))
+            outcome = outcome_name(self.delivery.first_result())
             broker = str(self.call.tokens.broker)
             observer.observe(ExchangeEnded(broker, outcome, self._seconds, self._requests, sending.late))
 
