@@ -3,7 +3,6 @@
 Brokers, faults and outcomes are text here, so that an observer needs nothing else of this package.
 """
 
-import functools
 import inspect
 import logging
 import re
@@ -20,6 +19,9 @@ _log = logging.getLogger("mesh_refresh")
 
 _SILENT_FOR = 60.0
 """Seconds between two complaints about one observer."""
+
+_names: dict[type, str] = {}
+"""Of outcomes and errors, by their classes."""
 
 Answer = Literal["store", "refreshed", "failed"]
 """Where the answer of `Keeper.tokens` came from: it was stored, an exchange brought it, or there is none."""
@@ -206,13 +208,11 @@ def _each_of(observers: tuple[Observer, ...]) -> Iterator[Observer]:
 
 def outcome_name(outcome: object) -> str:
     """How `ExchangeEnded` names an outcome or an error: by the nearest of its classes that is this package's."""
-    return _name_of(type(outcome))
-
-
-@functools.cache
-def _name_of(kind: type) -> str:
-    ours = (it for it in kind.__mro__ if it.__module__.startswith("mesh_refresh") and not it.__name__.startswith("_"))
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", next(ours, kind).__name__).lower()
+    kind = type(outcome)
+    if kind not in _names:
+        ours = (it for it in kind.__mro__ if it.__module__.startswith("mesh_refresh") and it.__name__[0] != "_")
+        _names[kind] = re.sub(r"(?<!^)(?=[A-Z])", "_", next(ours, kind).__name__).lower()
+    return _names[kind]
 
 
 def check_observer(observer: object) -> None:
