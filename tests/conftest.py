@@ -1,5 +1,7 @@
+import functools
+import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the watchdog on tests that wait in this process. Tests of `processes` wait for other programs."""
-    watch(items, lambda path: any(folder in path.parents for folder in _WATCHED) and _UNWATCHED not in path.parents)
+    watch(items, _is_watched)
+
+
+@functools.cache
+def _is_watched(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in _WATCHED) and not path.is_relative_to(_UNWATCHED)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for garbage neither while ten thousand tests are collected, nor ever again among them."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
