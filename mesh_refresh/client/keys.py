@@ -61,7 +61,7 @@ def _wrong_base_url(url: object) -> str | None:
         return "The base URL must begin with https:// and name a host."
     if parts.username is not None or "?" in url or "#" in url:
         return "The base URL must have no user name, query or fragment."
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return f"Plain http to {host} would show every token on the way: use https."
     return None
 
@@ -71,7 +71,8 @@ def host_of(base_url: str) -> str:
     return urlsplit(base_url).hostname or ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine itself, by its name or by its address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
