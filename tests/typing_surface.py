@@ -124,6 +124,7 @@ from mesh_refresh.stores import (
     WrongKey,
     row_of,
 )
+from mesh_refresh.service import Webhooks
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.telemetry import (
@@ -805,6 +806,16 @@ class TestRegionalPaxos(StrategyConformance):
     def make_strategy(self) -> Strategy:
         """Mine."""
         return RegionalPaxos()
+
+
+async def webhooks(mesh: MeshClient, store: Store) -> None:
+    """A worker that posts its notices."""
+    assert_type(Webhooks.generate_secret(), str)
+    async with Webhooks("https://a.example", "s", kinds=["recovered", NoticeKind.MFA_NEEDED], observer=None) as hooks:
+        assert_type(hooks, Webhooks)
+        assert_type(hooks.capacity(), int)
+        async with Keeper(mesh, store, on_notice=hooks):
+            pass
 
 
 async def testing() -> None:

@@ -13,7 +13,7 @@ import pytest
 from attrs import fields
 
 import mesh_refresh
-from mesh_refresh import MeshRefreshError, keeper, stores, strategies, telemetry, testing
+from mesh_refresh import MeshRefreshError, keeper, service, stores, strategies, telemetry, testing
 from mesh_refresh.keeper import AccountEvent, AccountState, BreakerEvent, Keeper, Policy
 from mesh_refresh.stores import postgres, sqlite
 
@@ -24,7 +24,7 @@ ERRORS = (ROOT / "docs" / "errors-and-retries.md").read_text()
 KEEPER = (ROOT / "docs" / "keeper.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
 
-MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, telemetry, testing]
+MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, service, telemetry, testing]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
 CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event", "Answer", "Observation"}
 """What can have no docstring of its own."""
@@ -32,6 +32,7 @@ SECTIONS = {
     "The keeper": [keeper],
     "Stores": [stores, sqlite, postgres],
     "Telemetry": [telemetry],
+    "Service": [service],
     "Testing": [testing],
 }
 """Whose names these are: some names are of several modules, for different things."""
