@@ -103,6 +103,7 @@ from mesh_refresh.keeper import (
     take_back,
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
+from mesh_refresh.service import Webhooks
 from mesh_refresh.stores import (
     BrokerPause,
     Busy,
@@ -124,7 +125,6 @@ from mesh_refresh.stores import (
     WrongKey,
     row_of,
 )
-from mesh_refresh.service import Webhooks
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.telemetry import (
