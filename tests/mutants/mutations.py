@@ -26,6 +26,8 @@ class Mutant:
     function: str
     """Its qualified name in the module."""
     line: int
+    lines: range = field(repr=False)
+    """Those of its statement, of which a test that can find it runs one."""
     before: str
     after: str
     apply: Callable[[], None] = field(repr=False, eq=False)
@@ -45,7 +47,7 @@ class Module:
 
     @classmethod
     def parsed(cls, path: str, source: str) -> "Module":
-        """The mutants of all functions and methods. What runs at import, and error and log texts, are left alone."""
+        """The mutants of all functions and methods. What runs at import, and texts for people, are left alone."""
         tree = ast.parse(source)
         found = [mutant for name, function in _functions(tree, "") for mutant in _mutants(name, function)]
         return cls(path, tree, tuple(found))
@@ -53,53 +55,74 @@ class Module:
     def codes(self) -> dict[tuple[str, int], CodeType]:
         """The functions as they are in the tree now, by qualified name and first line."""
         tree = ast.fix_missing_locations(self.tree)
-        return {(code.co_qualname, code.co_firstlineno): code for code in _nested(compile(tree, self.path, "exec"))}
+        return {(code.co_qualname, code.co_firstlineno): code for code in nested(compile(tree, self.path, "exec"))}
 
 
 def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, _FUNCTIONS):
-            yield prefix + child.name, child
+            if child.name != "__repr__":
+                yield prefix + child.name, child
         else:
             yield from _functions(child, f"{prefix}{child.name}." if isinstance(child, ast.ClassDef) else prefix)
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """The code of functions, lambdas and the like that are defined in it, at any depth."""
     for const in code.co_consts:
         if isinstance(const, CodeType):
             yield const
-            yield from _nested(const)
+            yield from nested(const)
 
 
 def _mutants(name: str, function: ast.AST) -> Iterator[Mutant]:
-    for owner, attribute, index, node in _places(function, is_function=True):
+    for owner, attribute, index, node, lines in _places(function, range(0), is_function=True):
         for changed in _changed(node):
             before, after = " ".join(ast.unparse(node).split()), " ".join(ast.unparse(changed).split())
-            yield Mutant(name, getattr(node, "lineno", 0), before, after, _setter(owner, attribute, index, changed))
+            put = _setter(owner, attribute, index, changed)
+            yield Mutant(name, getattr(node, "lineno", lines.start), lines, before, after, put)
 
 
-def _places(node: ast.AST, *, is_function: bool = False) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    """Every node below, with what holds it: an attribute of another one, or a place in its list."""
+def _places(
+    node: ast.AST, lines: range, *, is_function: bool = False
+) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, range]]:
+    """Every node below, with what holds it, an attribute of another one or a place in its list, and its lines."""
     for attribute, value in ast.iter_fields(node):
         if attribute in _NOT_RUN or (is_function and attribute == "args"):
             continue
         children = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
         for index, child in children:
             if isinstance(child, ast.AST) and not _is_left_alone(child):
-                yield node, attribute, index, child
-                yield from _places(child)
+                within = _lines(child, lines)
+                yield node, attribute, index, child, within
+                yield from _places(child, within)
+
+
+def _lines(node: ast.AST, lines: range) -> range:
+    """Those of a statement, or of a case, up to its body; of anything else, those of the statement that it is in."""
+    if isinstance(node, ast.match_case):
+        return range(node.pattern.lineno, node.body[0].lineno + 1)
+    if not isinstance(node, ast.stmt):
+        return lines
+    inner = [*getattr(node, "body", ()), *getattr(node, "cases", ())]
+    if not inner:
+        return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    first = inner[0].pattern if isinstance(inner[0], ast.match_case) else inner[0]
+    return range(node.lineno, max(node.lineno + 1, first.lineno))
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Docstrings, texts, asserts for type checkers, and log lines."""
+    """Docstrings, texts, asserts for type checkers and calls of `assert_never`, and log lines."""
     if isinstance(node, ast.Assert | ast.JoinedStr | ast.Delete):
         return True
     if not isinstance(node, ast.Expr):
         return False
-    called = node.value.func if isinstance(node.value, ast.Call) else None
-    return isinstance(node.value, ast.Constant) or (
-        isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
-    )
+    match node.value:
+        case ast.Constant():
+            return True
+        case ast.Call(func=ast.Name(id="assert_never") | ast.Attribute(value=ast.Name(id="log"))):
+            return True
+    return False
 
 
 def _setter(owner: ast.AST, attribute: str, index: int | None, changed: ast.AST) -> Callable[[], None]:

@@ -111,8 +111,9 @@ import pytest
 from tests.mutants.mutations import Module
 from tests.mutants.plugin import Mutation
 
-plugin = Mutation([Module.parsed("least.py", open("least.py").read())], 1, 2)
-pytest.main(["-q", "-p", "no:cacheprovider"], plugins=[plugin])
-for one in plugin.tried:
+def hear(one):
     print(f"{one.mutant} killed={one.killed} tests={one.tests}")
+
+plugin = Mutation([Module.parsed("least.py", open("least.py").read())], 2, hear)
+pytest.main(["-q", "-p", "no:cacheprovider"], plugins=[plugin])
 """
