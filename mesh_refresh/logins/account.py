@@ -80,7 +80,7 @@ class Account:
     produced_by: int = 0
     """The number of the attempt that brought the stored refresh token; 0: it was added."""
     settled_by: int = 0
-    """The number of the latest attempt that brought anything for it."""
+    """The number of the latest attempt that brought anything for it, or that began before its tokens were added."""
     refreshed_at: datetime | None = None
     """The last success."""
     renewed_at: datetime | None = None

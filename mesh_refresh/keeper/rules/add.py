@@ -73,11 +73,11 @@ def with_tokens(
         epoch = context.new_id()
         index = _find_account(accounts, given, context.credential, alone=len(tokens) == 1)
         if index is None:
-            account = _new_account(login.login_id, given, context, terms, epoch=epoch)
+            account = _new_account(login.login_id, given, context, terms, epoch=epoch, after=login.attempt)
             accounts.append(_with_siblings_token(account, accounts, context.credential))
             done["new"].append(_id(given))
             continue
-        what, account = _take(login.login_id, accounts[index], given, context, terms, epoch=epoch)
+        what, account = _take(login, accounts[index], given, context, terms, epoch=epoch)
         if account.epoch == epoch:
             siblings = [*accounts[:index], *accounts[index + 1 :]]
             account = _with_siblings_token(account, siblings, context.credential)
@@ -111,11 +111,11 @@ def _find_account(accounts: Sequence[Account], given: Tokens, credential: Creden
 
 
 def _take(
-    login_id: str, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str
+    login: Login, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str
 ) -> tuple[str, Account]:
     """The account after the tokens, and what that is called in `Added`."""
     if not has_had(old, fingerprints.identity(given, context.credential), context.credential):
-        return "replaced", _replace(login_id, old, given, context, terms, epoch=epoch)
+        return "replaced", _replace(login, old, given, context, terms, epoch=epoch)
     access, kept = given.auth_token, old.tokens
     is_new = access is not None and not fingerprints.was_seen(old.known, fingerprints.fingerprint(access))
     if not old.parked or not is_new or access == kept.auth_token:
@@ -125,10 +125,10 @@ def _take(
         # marks are kept, or the person has logged in anew since.
         ends = kept.refresh_token_expires_at
         given = evolve(given, refresh_token=kept.refresh_token, refresh_token_expires_at=ends)
-    return "woken", _replace(login_id, old, given, context, terms, epoch=epoch)
+    return "woken", _replace(login, old, given, context, terms, epoch=epoch)
 
 
-def _replace(login_id: str, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str) -> Account:
+def _replace(login: Login, old: Account, given: Tokens, context: Context, terms: Terms, *, epoch: str) -> Account:
     ends = given.refresh_token_expires_at if given.refresh_token else old.tokens.refresh_token_expires_at
     tokens = evolve(
         given,
@@ -142,7 +142,7 @@ def _replace(login_id: str, old: Account, given: Tokens, context: Context, terms
         ref=old.tokens.ref if given.ref is None else given.ref,
     )
     known = fingerprints.remember_added(old.known, old.tokens, context.credential)
-    account = _new_account(login_id, tokens, context, terms, epoch=epoch, known=known)
+    account = _new_account(login.login_id, tokens, context, terms, epoch=epoch, known=known, after=login.attempt)
     credential = context.credential(tokens)
     if credential is None or credential != context.credential(old.tokens):
         return account
@@ -195,8 +195,9 @@ def _with_siblings_token(account: Account, siblings: Sequence[Account], credenti
 
 
 def _new_account(
-    login_id: str, tokens: Tokens, context: Context, terms: Terms, *, epoch: str, known: str = ""
+    login_id: str, tokens: Tokens, context: Context, terms: Terms, *, epoch: str, known: str = "", after: int = 0
 ) -> Account:
+    """An account that is added. `after`: the last attempt of its login, which cannot have sent its tokens."""
     now, state = context.now, working_state(tokens, context.credential)
     if tokens.obtained_at is None:
         tokens = evolve(tokens, obtained_at=now)  # margins are fractions of a lifetime, which needs a beginning
@@ -205,6 +206,7 @@ def _new_account(
         tokens,
         state,
         epoch=epoch,
+        settled_by=after,
         renewed_at=tokens.obtained_at if tokens.refresh_token is not None else None,
         needs_code=is_active and not terms.on_demand.isdisjoint((ALL_BROKERS, str(tokens.broker))),
         known=fingerprints.remember_added(known, tokens, context.credential),

@@ -26,9 +26,10 @@ def late_replies(
 ) -> Callable[[Outcome], Awaitable[None] | None]:
     """The function that the client calls with what comes after the exchange of `attempt`. `ended` is done at its end.
 
-    What the function gives back is done when the bytes are in the store, in the spool, or among the outcomes that
-    leaving the keeper raises. It raises `NotSaved` only after the keeper was left, if neither the store nor the spool
-    takes them. The client may keep the function for as long as the connection lives, so it holds nothing large.
+    From the call on, the keeper is responsible for the outcome: it writes it into the store or the spool, or leaving it
+    raises the outcome. After its drain, the function gives back what the client must await; that raises `NotSaved` if
+    neither the store nor the spool takes the outcome and leaving is over. The client may keep the function for as long
+    as the connection lives, so it holds nothing large.
     """
 
     def keep(came: Outcome) -> Awaitable[None] | None:
@@ -51,7 +52,10 @@ def late_replies(
         # Made at once: from here on, nothing is sent or answered of the login before this is written.
         write = PendingWrite(runtime, attempt, result, after=ended)
         runtime.inflight.late[write] = came
-        return runtime.protect(_save(runtime, write))
+        saving = runtime.protect(_save(runtime, write))
+        # A client that waits for the store passes `on_outcome_timeout` in an outage. At its end it would raise, as
+        # unsaved, tokens that are in the store by then, and spent.
+        return saving if runtime.drained else None
 
     return keep
 

@@ -75,7 +75,8 @@ class OnDemand:
 
     async def refresh(self, login_id: str, account_id: str | None, wait: timedelta) -> Tokens:
         """Tokens of an exchange that ended after this was asked for."""
-        before = (await self._claimer.read(login_id, Deadline(self._runtime, wait))).account(account_id)
+        deadline = Deadline(self._runtime, wait)
+        before = (await self._claimer.read(login_id, deadline)).account(account_id)
 
         def rule(request: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
             if _is_fresher(account, before) and is_good(account.tokens, context.now, context.policy):
@@ -86,7 +87,7 @@ class OnDemand:
                 return answer_tokens(login, account, context, rejected=account.tokens)
             return found
 
-        return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
+        return await self._fresh(TokenRequest(login_id, account_id, rule), deadline)
 
     async def restart_mfa(self, login_id: str, account_id: str | None, wait: timedelta) -> Account:
         """The account after a new question was asked for."""

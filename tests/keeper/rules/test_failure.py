@@ -8,6 +8,7 @@ from attrs import evolve
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AttemptFailed, ReconnectRequired
+from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.failure import (
     Failed,
     Failure,
@@ -226,6 +227,21 @@ def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:
     fresh = tokens("r-1", "a-1", got=5)
     written = apply_success(login, attempt(login, 2), success(brought(fresh)), context(8)).login
     assert stamp_open_attempt(written, login, context(10)).login == written
+
+
+def test_a_lease_that_ran_out_and_a_login_anew() -> None:
+    """Its attempt cannot have sent tokens that were added since it began. A later attempt can."""
+    login = evolve(made(tokens(account="A")), attempt=2)
+    for given in (tokens("r-new", "a-new", account="A"), tokens("r-b", "a-b", account="B")):
+        anew, _ = with_tokens(login, [given], context(5))
+        index = len(anew.accounts) - 1
+        found = stamp_open_attempt(*[evolve(anew, attempt=3)] * 2, context(10)).login
+        assert [account.unknown_since for account in found.accounts] == [at(10), None][index == 0 :]
+        later = stamp_open_attempt(*[evolve(anew, attempt=4)] * 2, context(10)).login
+        assert one(later, index).unknown_since == at(10)
+    woken, _ = with_tokens(changed(login, state=RECONNECT), [tokens("r-0", "a-new", account="A")], context(5))
+    found = stamp_open_attempt(*[evolve(woken, attempt=3)] * 2, context(10)).login
+    assert one(found).unknown_since == at(10), "it is the token that the attempt may have sent"
 
 
 def test_a_parked_account_that_is_tried_by_hand() -> None:

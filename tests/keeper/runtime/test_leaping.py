@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy
-from mesh_refresh.keeper import AccountRefreshed, Keeper, LeftInSpool, Policy
+from mesh_refresh.keeper import AccountRefreshed, Keeper, LeftInSpool, NotReadyInTime, Policy
 from mesh_refresh.stores import Count, Row
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.testing import FakeMesh
@@ -270,5 +271,30 @@ def test_the_same_where_the_process_ends_while_the_store_is_gone(lease: float, t
                 await asyncio.sleep(2 * HOUR.total_seconds())
         assert len(outage.clocked.wire.begun) >= 3 * LOGINS
         await outage.assert_whole()
+
+    leaping(story())
+
+
+class SlowReads(SharedStore):
+    """A store that answers each read after forty seconds."""
+
+    async def read(self, login_id: str) -> Row | None:
+        await asyncio.sleep(40)
+        return await super().read(login_id)
+
+
+@pytest.mark.parametrize("verb", ["tokens", "refresh"])
+def test_a_caller_waits_for_all_that_a_store_does_as_long_as_it_said(verb: str) -> None:
+    """Not as long as that for each read."""
+
+    async def story() -> None:
+        loop, scene = asyncio.get_running_loop(), Scene(Wire(always_fresh(LIFETIME)))
+        store = SlowReads(scene.store)
+        async with scene.process(store=store, min_interval=LIFETIME) as keeper:
+            await keeper.add_many(scene.pairs(1, timedelta()))
+            began = loop.time()
+            with suppress(NotReadyInTime):
+                await getattr(keeper, verb)("u0", max_wait=MINUTE)
+            assert loop.time() - began <= 60 + 5
 
     leaping(story())
