@@ -47,7 +47,7 @@ def login_to_text(login: Login) -> str:
     if login.moving is not None:
         moving = login.moving
         seen = [list(pair) for pair in moving.seen]
-        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": seen, "to": moving.to}
+        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": seen, "other": moving.other}
     return codec.dumps(document)
 
 
@@ -73,7 +73,7 @@ def _read_moving(document: Mapping[str, Any] | None) -> Moving | None:
     if document is None:
         return None
     seen = tuple((str(epoch), int(number)) for epoch, number in document["seen"])
-    return Moving(Way(document["way"]), int(document["revision"]), seen, str(document["to"]))
+    return Moving(Way(document["way"]), int(document["revision"]), seen, str(document["other"]))
 
 
 def _account(account: Account) -> MaskedDict:

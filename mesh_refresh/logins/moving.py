@@ -24,5 +24,5 @@ class Moving:
     seen: tuple[tuple[str, int], ...] = ()
     """For every account at that time: its epoch, and the number of the attempt that had settled it last. Of a row that
     arrives: for every account that was copied."""
-    to: str = ""
-    """Of a moved row: the id of the store that it went to. Empty: that store has none."""
+    other: str = ""
+    """The id of the store that a moved row went to, or that an arriving row comes from."""

@@ -20,21 +20,27 @@ from mesh_refresh.replies.identity import contradicts, one_lacks_id, same_accoun
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 
-def arriving(source: Login, target: Login | None, epoch: str, credential: Credential = refresh_token_of) -> Login:
-    """The login to write to the new store, which has `target` now, or nothing. `epoch` is for a new row.
+def arriving(
+    source: Login, target: Login | None, epoch: str, credential: Credential = refresh_token_of, *, other: str
+) -> Login:
+    """The login to write to the new store, which has `target` now, or nothing. It comes from the store `other`.
+
+    `epoch` is for a new row.
 
     If `target` has had attempts, its store has spent as many attempts as `room` says, so there are free numbers.
     """
     if target is None:
         accounts = _rebased(source.accounts, source.attempt)
-        return evolve(source, accounts=accounts, moving=_on_its_way(accounts), epoch=epoch, revision=0, attempt=0)
+        return evolve(
+            source, accounts=accounts, moving=_on_its_way(accounts, other), epoch=epoch, revision=0, attempt=0
+        )
     accounts = _renumbered(source, target) if target.attempt else _rebased(source.accounts, source.attempt)
     kept, latest = _sorted_out(accounts, _own(source, target), credential)
     times = (source.round_at, source.succeeded_at)
     return evolve(
         target,
         accounts=(*kept, *latest),
-        moving=_on_its_way(kept),
+        moving=_on_its_way(kept, other),
         round_at=times[0],
         succeeded_at=times[1],
     )
@@ -53,8 +59,8 @@ def _own(source: Login, target: Login) -> list[Account]:
     return [it for it in target.accounts if it.epoch not in copied and source.by_epoch(it.epoch) is None]
 
 
-def _on_its_way(copied: Iterable[Account]) -> Moving:
-    return Moving(Way.ARRIVING, seen=tuple((it.epoch, it.settled_by) for it in copied))
+def _on_its_way(copied: Iterable[Account], other: str) -> Moving:
+    return Moving(Way.ARRIVING, seen=tuple((it.epoch, it.settled_by) for it in copied), other=other)
 
 
 def room(source: Login) -> int:

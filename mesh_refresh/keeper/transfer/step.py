@@ -55,7 +55,7 @@ class Carrier:
         if login.moving is None:
             return await self._move(login.login_id)
         if login.moving.way is Way.ARRIVING:
-            return await self._leave(login.login_id)
+            return await self._leave(login, login.moving.other)
         more = moving.has_more(login)
         if not (await self._take_over(login) if more else await self._release(login.login_id)):
             return self._missing(login)
@@ -65,15 +65,24 @@ class Carrier:
 
     def _missing(self, login: Login) -> str:
         """Why the new store does not have a moved login: removed there or lost, or the login went to another store."""
-        is_here = login.moving is not None and login.moving.to == self.target.store_id
+        is_here = login.moving is not None and login.moving.other == self.target.store_id
         return GONE if is_here else ELSEWHERE
 
-    async def _leave(self, login_id: str) -> str:
-        """A login that is arriving in the old store: the copy that brings it must be finished first."""
-        row = await self.target.read(login_id)
-        if row is None or self._opened(self.target, row).moving is not None:
+    async def _leave(self, login: Login, origin: str) -> str:
+        """A login that is arriving in the old store, from the store `origin`: the copy that brings it comes first.
+
+        Where that copy was killed before its last step, this one takes the step.
+        """
+        row = await self.target.read(login.login_id)
+        if row is None and origin == self.target.store_id:
+            return GONE  # removed there, before it was brought
+        moving = None if row is None else self._opened(self.target, row).moving
+        if row is None or (moving is not None and (moving.way, moving.other) != (Way.MOVED, self.source.store_id)):
             raise Later
-        return NOTHING
+        if moving is None:
+            return NOTHING
+        await evolve(self, source=self.target, target=self.source).carry(row)
+        return await self._move(login.login_id)
 
     async def _move(self, login_id: str) -> str:
         ends_at = self.clock.monotonic() + self.policy.lease.total_seconds()
@@ -158,7 +167,7 @@ class Carrier:
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
-                new = moving.arriving(login, None, new_id(), self.credential)
+                new = moving.arriving(login, None, new_id(), self.credential, other=self.source.store_id)
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
                     return login
                 continue
@@ -167,7 +176,8 @@ class Carrier:
                 new = moving.joined(login, there, self.credential)
             else:
                 login = await self._with_news(login, there)
-                new = moving.arriving(login, await self._with_room(there, moving.room(login)), "", self.credential)
+                there = await self._with_room(there, moving.room(login))
+                new = moving.arriving(login, there, "", self.credential, other=self.source.store_id)
             if await self._swap(self.target, new):
                 return login
 

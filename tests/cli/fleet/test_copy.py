@@ -90,7 +90,7 @@ def test_what_was_removed_in_the_new_store_is_named(three: OpenFleet) -> None:
     remove_from("other.db", three, "user-0", "user-2")
     ran = three("copy", "--yes", "fleet.db", "other.db")
     assert ran.code == 0
-    assert "2 logins moved to TO before, and no longer in TO: removed there, or TO was restored" in ran.err
+    assert "2 logins at home in TO before, and no longer there: removed, or TO was restored" in ran.err
     assert re.findall(r"^mesh-refresh: (user-\d)$", ran.err, re.MULTILINE) == ["user-0", "user-2"]
     assert "nothing to move" not in ran.err
 
@@ -114,7 +114,7 @@ def test_a_restored_backup_is_the_same_store(three: OpenFleet) -> None:
     Path("backup.db").rename("other.db")
     ran = three("copy", "--yes", "fleet.db", "other.db")
     assert ran.code == 0
-    assert "3 logins moved to TO before" in ran.err
+    assert "3 logins at home in TO before" in ran.err
 
 
 def test_a_long_list_is_cut(fleet: OpenFleet) -> None:

@@ -231,16 +231,21 @@ def test_a_lease_that_ran_out_and_what_was_written_after_all() -> None:
 
 def test_a_lease_that_ran_out_and_a_login_anew() -> None:
     """Its attempt cannot have sent tokens that were added since it began. A later attempt can."""
+
+    def find(login: Login, number: int) -> Login:
+        claimed = evolve(login, attempt=number)
+        return stamp_open_attempt(claimed, claimed, context(10)).login
+
     login = evolve(made(tokens(account="A")), attempt=2)
     for given in (tokens("r-new", "a-new", account="A"), tokens("r-b", "a-b", account="B")):
         anew, _ = with_tokens(login, [given], context(5))
         index = len(anew.accounts) - 1
-        found = stamp_open_attempt(*[evolve(anew, attempt=3)] * 2, context(10)).login
+        found = find(anew, 3)
         assert [account.unknown_since for account in found.accounts] == [at(10), None][index == 0 :]
-        later = stamp_open_attempt(*[evolve(anew, attempt=4)] * 2, context(10)).login
+        later = find(anew, 4)
         assert one(later, index).unknown_since == at(10)
     woken, _ = with_tokens(changed(login, state=RECONNECT), [tokens("r-0", "a-new", account="A")], context(5))
-    found = stamp_open_attempt(*[evolve(woken, attempt=3)] * 2, context(10)).login
+    found = find(woken, 3)
     assert one(found).unknown_since == at(10), "it is the token that the attempt may have sent"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -142,6 +143,36 @@ async def test_a_copy_that_was_given_up_does_not_hold_up_the_way_back(stage: Sta
         await interrupted_before_the_mark(stage, target)
         assert await copied(stage, target, stage.store) == Copied()
         await keeper.refresh("a")
+    await assert_whole(stage, stage.store)
+
+
+async def test_a_login_that_is_removed_in_the_midst_of_a_copy_is_not_waited_for(
+    stage: Stage, target: MemoryStore
+) -> None:
+    """What arrived of it comes from the very store to which it is to go, and that has it no more."""
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        await interrupted_before_the_mark(stage, target)
+        await keeper.remove("a")
+    done = await copied(stage, target, stage.store)
+    assert (done.left, done.gone.first) == (0, ("a",))
+    third = MemoryStore(clock=stage.clock, cipher=stage.store.cipher)
+    assert (await copied(stage, target, third)).left == 1, "that store may have it yet"
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+async def test_the_way_back_ends_a_copy_that_was_killed_after_any_step(
+    stage: Stage, target: MemoryStore, at: int
+) -> None:
+    steps = Steps(at)
+    async with stage.keeper() as keeper:
+        await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)
+        with suppress(Interrupted):
+            await copied(stage, steps.of(stage.store), steps.of(target))
+        stage.clock.advance(LEASE)
+        assert (await copied(stage, target, stage.store)).left == 0
+        stage.clock.advance(2 * HOUR)
+        assert await keeper.refresh_due() == 1
     await assert_whole(stage, stage.store)
 
 

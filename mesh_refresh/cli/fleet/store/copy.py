@@ -113,7 +113,7 @@ def _move_logins(stores: TwoStores, policy: Policy, progress: "_Progress", *, ye
         say(f"paused in TO as in FROM: {names}. `mesh-refresh resume` ends a pause.")
     for login_id in done.unreadable[:20]:
         say(f"cannot be read, and was not moved: {one_line(login_id)}")
-    name_some(done.gone, "moved to TO before, and no longer in TO: removed there, or TO was restored from a backup")
+    name_some(done.gone, "at home in TO before, and no longer there: removed, or TO was restored from a backup")
     name_some(done.elsewhere, "moved to a third store before, and not in TO")
     if done.elsewhere.number:
         say("name that store as TO; if it is lost, run `mesh-refresh copy --take-back FROM TO`.")

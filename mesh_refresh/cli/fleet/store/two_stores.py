@@ -110,7 +110,7 @@ class TwoStores:
                 moving = sealing.open_row(self.source.cipher, row).moving
             except (WrongKey, StoreDamaged):
                 continue
-            if moving is not None and self.target is not None and moving.to != self.target.store_id:
+            if moving is not None and self.target is not None and moving.other != self.target.store_id:
                 return True
         return False
 
