@@ -8,9 +8,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from mesh_refresh import codec
+from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Reason
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.stores.errors import StoreDamaged
+from mesh_refresh.stores.outbox import NoticeRow
+from mesh_refresh.stores.sealing import Sealing, context_of_notice
+from mesh_refresh.tokens import check_format
+
+_DOCUMENT, _VERSION = "mesh_refresh.notice", 1
 
 
 class NoticeKind(StrEnum):
@@ -102,3 +111,46 @@ class StopNotices(Exception):
     The notices stay in the store, for other processes and for the next start. The keeper logs the reason as an error
     and `Keeper.health` names it, so it must hold no secret.
     """
+
+
+def seal_notice(cipher: Sealing, notice: Notice) -> NoticeRow:
+    """The row that keeps `notice`, due at once."""
+    row = NoticeRow(notice.id, notice.login_id, notice.at, notice.at, b"")
+    document = {
+        "format": _DOCUMENT,
+        "version": _VERSION,
+        "kind": notice.kind,
+        "account_id": notice.account_id,
+        "broker": notice.broker,
+        "at": notice.at,
+        "sequence": notice.sequence,
+        "reason": notice.reason,
+        "display_message": notice.display_message,
+        "pending_id": notice.pending_id,
+        "ends_at": notice.ends_at,
+    }
+    return evolve(row, sealed=cipher.seal(MaskedStr(codec.dumps(document)), context_of_notice(row)))
+
+
+def open_notice(cipher: Sealing, row: NoticeRow) -> Notice:
+    """The notice that `row` keeps. Raises `WrongKey`, or `StoreDamaged` where it cannot be read."""
+    try:
+        document = codec.loads(cipher.open(row.sealed, context_of_notice(row)))
+        if document is None:
+            raise ValueError
+        check_format(document, _DOCUMENT, _VERSION)
+        return Notice(
+            row.id,
+            NoticeKind(document["kind"]),
+            row.login_id,
+            document["account_id"],
+            document["broker"],
+            datetime.fromisoformat(document["at"]),
+            document["sequence"],
+            Reason(document["reason"]) if document["reason"] else None,
+            document["display_message"],
+            document["pending_id"],
+            datetime.fromisoformat(document["ends_at"]) if document["ends_at"] else None,
+        )
+    except (InvalidRequest, KeyError, TypeError, ValueError):
+        raise StoreDamaged("A notice cannot be read: it is damaged, or a newer version wrote it.") from None

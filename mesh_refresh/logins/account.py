@@ -109,6 +109,9 @@ class Account:
     """Its last refresh needed a code, so the loop leaves it to callers."""
     renewal_stuck: bool = False
     """Asking for a new refresh token did not move that token's end."""
+    announced: str = ""
+    """The kind of the notice that says how it is now; empty: none does, it works. `mesh_refresh.keeper.rules.notices`
+    writes it."""
     pending: Pending | None = None
     body: bytes | None = field(default=None, repr=lambda value: "None" if value is None else masked_size(value))
     """The replies that could not be taken: kept until the person logs in anew, or what is in them is added."""

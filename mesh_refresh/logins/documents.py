@@ -44,6 +44,8 @@ def login_to_text(login: Login) -> str:
         value: datetime | None = getattr(login, name)
         if value is not None:
             document[name] = value
+    if login.notice_sequence:
+        document["notice_sequence"] = login.notice_sequence
     if login.moving is not None:
         moving = login.moving
         seen = [list(pair) for pair in moving.seen]
@@ -63,7 +65,13 @@ def login_from_text(text: str, **shown: Any) -> Login:
         moments: dict[str, Any] = {
             name: datetime.fromisoformat(document[name]) for name in _MOMENTS if name in document
         }
-        return Login(accounts=accounts, moving=_read_moving(document.get("moving")), **moments, **shown)
+        return Login(
+            accounts=accounts,
+            moving=_read_moving(document.get("moving")),
+            notice_sequence=int(document.get("notice_sequence", 0)),
+            **moments,
+            **shown,
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This login document is damaged ({wrong}): a part of it is missing or of another type.")
@@ -126,5 +134,6 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_ACCOUNT_MOMENTS, datetime.fromisoformat),
     "state": AccountState,
     "known": _text,
+    "announced": _text,
     "reason": Reason,
 }

@@ -32,6 +32,8 @@ class Login:
     """The last success of any of its accounts."""
     moving: Moving | None = None
     """It moves to another store, or from one: nothing of it is exchanged here."""
+    notice_sequence: int = 0
+    """That of its last notice; 0: it has had none."""
     changed_at: datetime | None = None
     """When anything but its lease was last written."""
     epoch: str = ""
@@ -81,6 +83,7 @@ class Login:
             round_at,
             succeeded_at,
             self.moving,
+            self.notice_sequence,
             self.changed_at,
             self.epoch,
             self.revision,

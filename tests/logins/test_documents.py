@@ -55,6 +55,7 @@ LOGINS = st.builds(
     succeeded_at=SOON,
     changed_at=SOON,
     epoch=UNICODE,
+    notice_sequence=st.integers(0, 2**53),
 )
 
 

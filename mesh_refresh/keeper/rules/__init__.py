@@ -99,12 +99,13 @@ plan                  What to do with a login that was just claimed: nothing, wr
 select                Which account is exchanged, and what a caller is answered: one ordered list of guards.
 schedule              When an account is due, and every wait: margins, backoff, after an unknown outcome.
 fencing               Whether an outcome counts for an account.
-assignment, success   Whose each entry of a reply is; what it makes of its account.
+success               Whose each entry of a reply is; what it makes of its account.
 siblings              What a reply means for the accounts that it leaves out.
 mfa                   Everything about a question for a code.
 failure, classify     What a failure makes of an account; what an error means for it, and for the breakers.
 unreadable            Replies that cannot be taken, and are kept.
 add                   What `Keeper.add` makes of a login.
+notices               What of a write must be told until it is taken.
 clock_skew            Times of a wall clock that was ahead.
 
 

@@ -16,11 +16,10 @@ from attrs import evolve
 from mesh_refresh.keeper.errors import CodeNotWanted
 from mesh_refresh.keeper.events import MfaNeeded
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.assignment import assign
 from mesh_refresh.keeper.rules.attempt import Attempt, CodeWanted
 from mesh_refresh.keeper.rules.fencing import is_newer
 from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
-from mesh_refresh.keeper.rules.success import accept_entries
+from mesh_refresh.keeper.rules.success import accept_entries, assign
 from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Pending, fingerprints
 from mesh_refresh.tokens import Tokens

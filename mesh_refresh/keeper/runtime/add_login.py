@@ -5,6 +5,7 @@ from functools import partial
 from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
+from mesh_refresh.keeper.writing import rows_of
 from mesh_refresh.stores import Row, row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tokens import Tokens
@@ -23,7 +24,10 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
         stored = runtime.open_row(row)
         check_login(login_id, tokens, str(stored.broker))
         login, added = with_tokens(stored, tokens, context, terms)
-        return RowWrite(row_of(store.cipher, login, context.now), added) if added.changed else NoWrite(added)
+        if not added.changed:
+            return NoWrite(added)
+        _, row, notices = rows_of(store, stored, login, context.now, by_add=True)
+        return RowWrite(row, added, notices=notices)
 
     added = await compare_and_swap(store, partial(store.read, login_id), decide)
     runtime.wake(login_id)

@@ -22,8 +22,9 @@ from mesh_refresh.keeper.rules.transition import Context, Transition
 from mesh_refresh.keeper.rules.unreadable import keep_unreadable
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.spool import Spool
+from mesh_refresh.keeper.writing import rows_of
 from mesh_refresh.logins import Login
-from mesh_refresh.stores import StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores import StoreDamaged, WrongKey
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
@@ -59,10 +60,11 @@ async def swap(
     mine: Mine | None,
     events: list[Event] | None = None,
 ) -> Settled:
-    """Write `change` of `login`, or of what the store has by now, and give the lease back where it is `mine` to give.
+    """Write `change` of `login`, or of what the store has by now. Give the lease back where it is `mine` to give.
 
     This process may have claimed the login again since: a write that is repeated, because its acknowledgement was lost,
-    must not give back that later lease. Where the transition holds the login, no claim gets it for `hold`.
+    must not give back that later lease. Where the transition holds the login, no claim gets it for `hold`. The notices
+    of the change are written with it.
 
     Repeating the call does no harm: `change` finds what it has done. `events` keeps them from one try to the next,
     because a second try finds nothing to tell any more. Raises what the store raises.
@@ -84,11 +86,11 @@ async def swap(
             events.clear()  # no try before this one has written: what is stored now may lead to other events
         if not events:
             events.extend((*applied.events, *find_stuck_renewals(stored, applied.login, context)))
-        row = row_of(runtime.store.cipher, applied.login, context.now)
-        written = evolve(applied.login, revision=row.revision + 1) if mine is None else applied.login
+        after, row, notices = rows_of(runtime.store, stored, applied.login, context.now)
+        written = evolve(after, revision=row.revision + 1) if mine is None else after
         owner = runtime.owner if mine is not None and mine(stored.attempt) else None
         wait = hold if applied.hold else timedelta()
-        return RowWrite(row, Settled(written, tuple(events)), owner=owner, hold=wait)
+        return RowWrite(row, Settled(written, tuple(events)), owner=owner, hold=wait, notices=notices)
 
     return await compare_and_swap(runtime.rows, read, decide, seen=login)
 

@@ -43,6 +43,7 @@ def arriving(
         moving=_on_its_way(kept, other),
         round_at=times[0],
         succeeded_at=times[1],
+        notice_sequence=max(source.notice_sequence, target.notice_sequence),
     )
 
 
@@ -74,7 +75,8 @@ def joined(source: Login, target: Login, credential: Credential = refresh_token_
     The person logged in at both stores; or another copy moved the login after this one's lease had ended.
     """
     new, own = _sorted_out(_rebased(source.accounts, source.attempt), target.accounts, credential)
-    return evolve(target, accounts=(*own, *new))
+    sequence = max(source.notice_sequence, target.notice_sequence)
+    return evolve(target, accounts=(*own, *new), notice_sequence=sequence)
 
 
 def marked(source: Login, to: str) -> Login:

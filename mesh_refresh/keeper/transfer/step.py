@@ -15,6 +15,7 @@ from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_open_attempt
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.transfer import merge as moving
+from mesh_refresh.keeper.writing import rows_of
 from mesh_refresh.logins import Login, Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
 from mesh_refresh.stores import Busy, Row, Store, StoreDamaged, WrongKey, row_of
@@ -143,7 +144,8 @@ class Carrier:
         may = {it.epoch: self.may_resend is None or self.may_resend(it.tokens) for it in login.accounts}
         stamped = stamp_open_attempt(login, login, context, may)
         if stamped.changed and login.moving is None:
-            await self._swap(store, stamped.login, owner=owner, hold=self.policy.resend_after)
+            _, row, notices = rows_of(store, login, stamped.login, context.now)
+            await store.swap(row, owner=owner, hold=self.policy.resend_after, notices=notices)
             raise Later(context.now + self.policy.resend_after)
 
     async def _give_back(self, store: Store, login: Login, owner: str | None = None) -> None:
@@ -185,10 +187,12 @@ class Carrier:
         """A login that comes back, with what the new store got for it; the old store's row takes that over first."""
         if not moving.has_more(there) or there.moving is None or there.moving.way is not Way.MOVED:
             return login
-        with_news = moving.taken_over(there, login, self._context())
+        context = self._context()
+        with_news = moving.taken_over(there, login, context)
         if with_news == login:
             return login
-        if not await self._swap(self.source, with_news):
+        with_news, row, notices = rows_of(self.source, login, with_news, context.now)
+        if not await self.source.swap(row, notices=notices):
             raise Later(self.clock.now())
         return evolve(with_news, revision=login.revision + 1)
 
@@ -251,8 +255,9 @@ class Carrier:
         def decide(row: Row | None) -> RowWrite[bool] | NoWrite[bool]:
             if row is None:
                 return NoWrite(result=False)
-            there = moving.taken_over(login, self._opened(self.target, row), self._context())
-            return RowWrite(self._row(self.target, there), result=True)
+            there, context = self._opened(self.target, row), self._context()
+            _, row, notices = rows_of(self.target, there, moving.taken_over(login, there, context), context.now)
+            return RowWrite(row, result=True, notices=notices)
 
         if not await compare_and_swap(self.target, partial(self.target.read, login.login_id), decide):
             return False

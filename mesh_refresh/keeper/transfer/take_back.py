@@ -15,9 +15,10 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.failure import stamp_taken_back
 from mesh_refresh.keeper.rules.transition import Context
+from mesh_refresh.keeper.writing import rows_of
 from mesh_refresh.logins import Way
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
-from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey, row_of
+from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, WrongKey
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import open_row
@@ -117,7 +118,8 @@ class _Taking:
         login = rewind_login(login, context.now)
         may = {account.epoch: self.may_resend is None or self.may_resend(account.tokens) for account in login.accounts}
         home = stamp_taken_back(evolve(login, moving=None), context, may)
-        return RowWrite(row_of(self.source.cipher, home, context.now), "taken")
+        _, row, notices = rows_of(self.source, login, home, context.now)
+        return RowWrite(row, "taken", notices=notices)
 
 
 def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> TakenBack:
