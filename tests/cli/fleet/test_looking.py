@@ -1,12 +1,16 @@
 """`mesh-refresh status` and `mesh-refresh logins`: what a fleet is like, and nothing secret."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -16,6 +20,8 @@ from mesh_refresh.testing import Fault
 from tests.cli.fleet.conftest import OpenFleet
 
 pytestmark = pytest.mark.once
+DISK = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+SHELL = pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
 
 SPREAD = {"obtained_at": datetime.now(UTC).isoformat()}
 
@@ -75,22 +81,48 @@ def test_status_tells_what_is_late_and_paused(fleet: OpenFleet) -> None:
     assert "All brokers are paused" in fleet("status").out
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize(
-    "command",
-    [("status",), ("status", "--json"), ("logins",), ("key", "generate"), ("--help",), ("sandbox", "--port", "0")],
-)
-def test_an_output_that_is_full_is_no_bug(fleet: OpenFleet, command: tuple[str, ...], unbuffered: str) -> None:
+WRITING = [
+    ("status",), ("status", "--json"), ("logins",), ("logins", "--json"), ("key", "generate"), ("--help",),
+    ("--version",), ("sandbox", "--port", "0"),
+]  # fmt: skip
+NOT_WRITTEN = "mesh-refresh: Standard output cannot be written: {}. What the command has done stays done.\n"
+
+
+def written_to(output: TextIO | None, fleet: OpenFleet, *command: str) -> tuple[int, str]:
+    """How `command` ends in this process with `output` for its standard output, and what it says."""
+    with fleet.cli.monkeypatch.context() as instead:
+        instead.setattr(sys, "stdout", output)
+        ran = fleet(*command)
+    return ran.code, ran.err
+
+
+@pytest.fixture(params=["buffered", "unbuffered"])
+def full(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+    """A disk that is always full, as Python opens it for standard output, and with ``PYTHONUNBUFFERED``."""
+    unbuffered = request.param == "unbuffered"
+    raw = io.FileIO("/dev/full", "w")
+    output = io.TextIOWrapper(raw if unbuffered else io.BufferedWriter(raw), write_through=unbuffered)
+    yield output
+    with suppress(OSError):
+        output.close()  # writes once more
+
+
+@DISK
+@pytest.mark.parametrize("command", WRITING)
+def test_an_output_that_is_full_is_no_bug(fleet: OpenFleet, command: tuple[str, ...], full: TextIO) -> None:
+    fleet.add("user-7")
+    assert written_to(full, fleet, *command) == (Exit.FAILED, NOT_WRITTEN.format("No space left on device"))
+
+
+@DISK
+@pytest.mark.parametrize(("command", "unbuffered"), [(("status",), ""), (("sandbox", "--port", "0"), "1")])
+def test_python_does_not_complain_of_it_at_its_end(fleet: OpenFleet, command: tuple[str, ...], unbuffered: str) -> None:
+    """In a process of its own."""
     fleet.add("user-7")
     fleet.cli.monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    with Path("/dev/full").open("w") as full, fleet.cli.start(*command, stdout=full) as process:
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == Exit.FAILED
-    assert err == (
-        "mesh-refresh: Standard output cannot be written: No space left on device. "
-        "What the command has done stays done.\n"
-    )
+    with Path("/dev/full").open("w") as output, fleet.cli.start(*command, stdout=output) as process:
+        _, err = process.communicate(timeout=90)
+    assert (process.returncode, err) == (Exit.FAILED, NOT_WRITTEN.format("No space left on device"))
 
 
 def test_a_table_that_says_it_all_is_all(fleet: OpenFleet) -> None:
@@ -106,30 +138,25 @@ def closed_output(*command: str) -> tuple[int, str]:
     """How `command` ends in a process of its own whose standard output is closed, and what it says."""
     ran = subprocess.run(
         ["/bin/sh", "-c", 'exec "$0" -m mesh_refresh "$@" >&-', sys.executable, *command],
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=30,
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=90,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     return ran.returncode, ran.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("status",), ("status", "--json"), ("logins",), ("logins", "--json"), ("key", "generate"), ("--help",),
-        ("--version",), ("sandbox", "--port", "0"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("command", WRITING)
 def test_an_output_that_is_closed_is_told(fleet: OpenFleet, command: tuple[str, ...]) -> None:
     """A key that nobody got is no success."""
     fleet.add("user-7")
-    assert closed_output(*command) == (
-        Exit.FAILED,
-        (
-            "mesh-refresh: Standard output cannot be written: standard output is closed. "
-            "What the command has done stays done.\n"
-        ),
-    )
+    assert written_to(None, fleet, *command) == (Exit.FAILED, NOT_WRITTEN.format("standard output is closed"))
+
+
+@SHELL
+@pytest.mark.parametrize("command", [("status",), ("key", "generate")])
+def test_a_file_does_not_take_the_place_of_a_closed_output(fleet: OpenFleet, command: tuple[str, ...]) -> None:
+    """In a process of its own, where the next file that is opened would be standard output."""
+    fleet.add("user-7")
+    assert closed_output(*command) == (Exit.FAILED, NOT_WRITTEN.format("standard output is closed"))
 
 
 def test_a_body_that_nobody_gets_is_no_success(mixed: OpenFleet) -> None:
@@ -142,12 +169,13 @@ def test_a_body_that_nobody_gets_is_no_success(mixed: OpenFleet) -> None:
     assert mixed("salvage", "odd", "--show", secret=True).out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a shell that closes it")
+@SHELL
 def test_what_writes_nothing_needs_no_output(fleet: OpenFleet) -> None:
     """As a service's manager may start it."""
     fleet.add("user-7")
-    for command in (("run", "--once"), ("pause", "coinbase"), ("resume", "coinbase"), ("key", "reseal")):
-        assert closed_output(*command)[0] == Exit.REFRESHED
+    assert closed_output("run", "--once")[0] == Exit.REFRESHED
+    for command in (("pause", "coinbase"), ("resume", "coinbase"), ("key", "reseal")):
+        assert written_to(None, fleet, *command)[0] == Exit.REFRESHED
     assert fleet.fake.requests
     assert not fleet.lost()
     assert closed_output("remove", "user-7", "--yes")[0] == Exit.REFRESHED
@@ -157,7 +185,7 @@ def test_an_output_that_is_only_read_is_told(fleet: OpenFleet) -> None:
     """As with ``1</dev/null``: Python takes it for open."""
     fleet.add("user-7")
     with Path(os.devnull).open() as unwritable, fleet.cli.start("status", stdout=unwritable) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == Exit.FAILED
     assert "Standard output cannot be written: Bad file descriptor." in err
 
