@@ -112,8 +112,9 @@ class RowCases(StoreKit):
                 assert found == anew, f"of {len(anew)} bytes {len(found)} came back, or others"
 
     async def test_times_come_back_to_the_microsecond_in_utc(self) -> None:
-        """Past ones and far ones, and those of another zone."""
-        elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        """Past ones and far ones, and those of any zone; pages begin at them too."""
+        zones = (timedelta(hours=5, minutes=30), timedelta(hours=20), -timedelta(hours=23, microseconds=5))
+        elsewhere = [NOW.astimezone(timezone(zone)) for zone in zones]
         times = (
             NOW + MICROSECOND,
             NOW - MICROSECOND,
@@ -121,14 +122,15 @@ class RowCases(StoreKit):
             datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
             datetime(1970, 1, 1, tzinfo=UTC),
             datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-            elsewhere,
+            *elsewhere,
         )
         async with self.opened() as store:
             for number, time in enumerate(times):
                 await fill(store, a_row(str(number), due_at=time, expires_at=time, changed_at=time))
                 row = await kept(store, str(number))
                 assert (row.due_at, row.expires_at, row.changed_at) == (time, time, time)
-                if time is not elsewhere:
+                assert row in await store.rows(Page(100, changed_since=time))
+                if time not in elsewhere:
                     assert row.changed_at.utcoffset() == timedelta()
 
     async def test_times_may_be_missing(self) -> None:
