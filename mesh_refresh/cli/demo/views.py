@@ -30,15 +30,12 @@ class View(Protocol):
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
         """Show the board until the end of the block."""
-        ...
 
     def show(self, scene: Scene) -> None:
         """Show a new line of the story."""
-        ...
 
     def conclude(self, board: Board, proof: Proof, /) -> None:
         """Show the proof, and what to do next."""
-        ...
 
 
 class DemoTerminal:

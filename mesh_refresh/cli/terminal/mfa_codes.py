@@ -16,7 +16,6 @@ class CodeSource(Protocol):
 
     def ask(self, account: str, message: str | None, /) -> str | None:
         """A code for the named account; None if there is none. `message` is the hint of the broker, if any."""
-        ...
 
 
 class Terminal:
