@@ -288,8 +288,8 @@ class MeshClient:
         if self._closed:
             raise InvalidRequest("This client is closed; nothing was sent.")
 
-    def _begin(self, call: Call, begun: float | None = None) -> _Exchanging:
-        exchange = Exchange(self._runtime, call, self._on_end, on_late=self._on_late, begun=begun)
+    def _begin(self, call: Call, came: float | None = None) -> _Exchanging:
+        exchange = Exchange(self._runtime, call, self._on_end, on_late=self._on_late, came=came)
         self._running[call.key] = exchange
         return self._share(exchange, exchange.join(call), starts=True)
 
