@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 from attrs import evolve
@@ -132,9 +131,7 @@ class MeshClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def refresh(

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Self
 
 from attrs import evolve
@@ -188,9 +187,7 @@ class Keeper:
             runtime.inflight.spool_pending -= 1
             runtime.wake()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         runtime = self._runtime()
         runtime.closing = True
         if self._pinging is not None:

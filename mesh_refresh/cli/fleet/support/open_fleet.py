@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from attrs import define, field
@@ -100,9 +99,7 @@ class OpenFleet:
         """Run `work`, and return its result. Raises `KeyboardInterrupt` if a signal came."""
         return self.loop.run(work)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt) and self.keeper.health().in_flight:
             self.tell("interrupted: nothing more is sent; the results of what was sent are written first")
         self._leave()
