@@ -6,22 +6,12 @@ from typing import Any
 
 from attrs import field, fields, frozen
 
-from mesh_refresh import codec
+from mesh_refresh import codec, validation
 from mesh_refresh.blank import some
 from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, hides_locals, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
-from mesh_refresh.validation import (
-    MOMENTS,
-    NO_MOMENTS,
-    in_utc,
-    wrong_broker,
-    wrong_metadata,
-    wrong_moments,
-    wrong_ref,
-    wrong_texts,
-)
 
 DELAYED_AUTH = timedelta(hours=24)
 """How long after a first connection a ``delayedAuth`` refresh token can be exchanged (Interactive Brokers)."""
@@ -82,11 +72,11 @@ class Tokens:
     ) -> None:
         moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
         wrong = (
-            wrong_broker(broker)
-            or wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
-            or (metadata is not None and wrong_metadata(metadata))
-            or (ref is not None and wrong_ref(ref))
-            or (moments != NO_MOMENTS and wrong_moments(moments))
+            validation.wrong_broker(broker)
+            or validation.wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
+            or (metadata is not None and validation.wrong_metadata(metadata))
+            or (ref is not None and validation.wrong_ref(ref))
+            or (moments != validation.NO_MOMENTS and validation.wrong_moments(moments))
         )
         if wrong:
             # `hides_locals` would do this, but type checkers read the fields of an attrs class here.
@@ -102,7 +92,7 @@ class Tokens:
             some(account_id),
             some(mesh_account_id),
             ref,
-            *(moments if moments == NO_MOMENTS else map(in_utc, moments)),
+            *(moments if moments == validation.NO_MOMENTS else map(validation.in_utc, moments)),
         )
 
     @property
@@ -138,7 +128,7 @@ class Tokens:
         link = codec.read_link_payload(payload)
         if isinstance(link, str):
             raise InvalidRequest(link)
-        wrong = wrong_moments((obtained_at, None, None, None))
+        wrong = validation.wrong_moments((obtained_at, None, None, None))
         if wrong:
             raise InvalidRequest(wrong)
         at = obtained_at or datetime.now(UTC)
@@ -205,7 +195,7 @@ class Tokens:
         try:
             if "ref" in values:
                 values["ref"] = _read_ref(values["ref"])
-            for name in MOMENTS:
+            for name in validation.MOMENTS:
                 if name in values:
                     values[name] = _read_moment(name, values[name])
             return cls(values.pop("broker", ""), **values)

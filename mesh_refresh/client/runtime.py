@@ -4,15 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from mesh_refresh.client import keys
 from mesh_refresh.client.guarded_clock import guarded
-from mesh_refresh.client.keys import (
-    PRODUCTION_URL,
-    REFRESH_PATH,
-    ClientSecret,
-    check_secret_fits,
-    checked_base_url,
-    checked_key,
-)
 from mesh_refresh.client.options import DEFAULT_HOOK_TIMEOUT, ClientOptions, check_options
 from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import SystemClock
@@ -40,13 +33,13 @@ class ClientRuntime:
     hook_deadlines: Deadlines
     """Of calls of `on_outcome`."""
 
-    def __init__(self, client_id: str, client_secret: ClientSecret, options: ClientOptions) -> None:
+    def __init__(self, client_id: str, client_secret: keys.ClientSecret, options: ClientOptions) -> None:
         if not callable(client_secret):
-            client_secret = MaskedStr(checked_key("client secret", client_secret, "a string or a callable"))
-        self._client_id = checked_key("client id", client_id)
-        self.base_url = checked_base_url(options.get("base_url", PRODUCTION_URL))
+            client_secret = MaskedStr(keys.checked_key("client secret", client_secret, "a string or a callable"))
+        self._client_id = keys.checked_key("client id", client_id)
+        self.base_url = keys.checked_base_url(options.get("base_url", keys.PRODUCTION_URL))
         if isinstance(client_secret, MaskedStr):
-            check_secret_fits(self.base_url, client_secret)
+            keys.check_secret_fits(self.base_url, client_secret)
         check_options(options)
         self.retry = options.get("retry") or RetryPolicy()
         self.transport: Transport = options.get("transport") or AiohttpTransport()
@@ -58,7 +51,7 @@ class ClientRuntime:
         self.observer = None if given is None else CombinedObserver(given)
         self.given_clock = options.get("clock") or SystemClock()
         self.clock = guarded(self.given_clock)
-        self.url = self.base_url + REFRESH_PATH
+        self.url = self.base_url + keys.REFRESH_PATH
         self.last_send = self.retry.last_send.total_seconds()
         self.closing = False
         """No further attempts."""

@@ -13,20 +13,7 @@ from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.arguments import (
-    as_pair,
-    as_tokens,
-    brokers_of,
-    check_broker,
-    check_filters,
-    check_id,
-    check_parts,
-    check_spool,
-    check_wait,
-    wrong_login_id,
-    wrong_many,
-    wrong_rejected,
-)
+from mesh_refresh.keeper import arguments
 from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
@@ -101,7 +88,7 @@ class Keeper:
         observer: Observer | None = None,
         role: str | None = "keeper",
     ) -> None:
-        check_parts(
+        arguments.check_parts(
             mesh,
             store,
             policy=policy,
@@ -113,7 +100,7 @@ class Keeper:
             observer=observer,
             role=role,
         )
-        check_spool(spool, store)
+        arguments.check_spool(spool, store)
         self._mesh, self._store = mesh, store
         self._policy = policy or Policy()
         if self._policy.lease < mesh.retry.deadline * _SLACK:
@@ -231,7 +218,7 @@ class Keeper:
         Returns what was added, renewed or left as it was. Raises `InvalidRequest` where the tokens cannot be of one
         login, and the store's `StoreError`; then nothing was added, or all of it.
         """
-        runtime, found = self._runtime(), as_tokens(tokens)
+        runtime, found = self._runtime(), arguments.as_tokens(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
@@ -258,11 +245,11 @@ class Keeper:
         Returns the number of logins that were changed. Raises `InvalidRequest` for a wrong entry and the store's
         `StoreError`; then the logins before it may have been added, and the call can be repeated with all of them.
         """
-        wrong = wrong_many(logins, spread)
+        wrong = arguments.wrong_many(logins, spread)
         if wrong:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
-        brokers = brokers_of(on_demand)
+        brokers = arguments.brokers_of(on_demand)
         if brokers is None:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
@@ -270,7 +257,7 @@ class Keeper:
         terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
-            found = as_pair(login)
+            found = arguments.as_pair(login)
             if isinstance(found, str):
                 del logins, login  # a traceback may be rendered with its locals
                 raise InvalidRequest(found)
@@ -317,8 +304,8 @@ class Keeper:
             NotReadyInTime: no fresh tokens in time: the store fails, the broker is paused, or an exchange takes long.
         """
         wait = self._wait(max_wait)
-        check_id("account_id", account_id)
-        wrong = wrong_rejected(rejected)
+        arguments.check_id("account_id", account_id)
+        wrong = arguments.wrong_rejected(rejected)
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
@@ -331,7 +318,7 @@ class Keeper:
 
         A token that may be spent is not sent again before the policy allows it: then this raises `NotReadyInTime`.
         """
-        check_id("account_id", account_id)
+        arguments.check_id("account_id", account_id)
         return await OnDemand(self._runtime()).refresh(_id(login_id), account_id, self._wait(max_wait))
 
     async def refresh_due(self) -> int:
@@ -372,8 +359,8 @@ class Keeper:
         code = MaskedStr(code.strip()) if isinstance(code, str) else ""
         if not code:
             raise InvalidRequest("The MFA code is empty, or no string; nothing was sent.")
-        check_id("pending_id", pending_id)
-        check_id("account_id", account_id)
+        arguments.check_id("pending_id", pending_id)
+        arguments.check_id("account_id", account_id)
         wait = self._wait(max_wait)
         return await OnDemand(self._runtime()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
 
@@ -385,7 +372,7 @@ class Keeper:
         Raises `CodeNotWanted` where no question is open, `ReconnectNeeded` where the tokens are refused for good, and
         else what `tokens` raises.
         """
-        check_id("account_id", account_id)
+        arguments.check_id("account_id", account_id)
         return await OnDemand(self._runtime()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
 
     # Looking.
@@ -418,7 +405,7 @@ class Keeper:
         A login that does not open with the keys at hand is logged as an error and left out. Raises `InvalidRequest`
         at once, and the store's `StoreError` while it is iterated.
         """
-        check_filters(state, broker, changed_since, after, limit)
+        arguments.check_filters(state, broker, changed_since, after, limit)
         page = page_of(
             _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
         )
@@ -431,9 +418,9 @@ class Keeper:
         the pause, unsealed; pausing again replaces all three. Raises `InvalidRequest` for what is no broker or no text,
         and the store's `StoreError`.
         """
-        check_broker(broker)
-        check_id("note", note)
-        check_id("by", by)
+        arguments.check_broker(broker)
+        arguments.check_id("note", note)
+        arguments.check_id("by", by)
         runtime = self._runtime()
         await runtime.store.pause(str(named_broker(broker)), note=note, by=by, at=runtime.at())
 
@@ -444,7 +431,7 @@ class Keeper:
         store within ``Policy.poll``. A keeper without a loop sends it for its next caller. Raises the store's
         `StoreError`.
         """
-        check_broker(broker)
+        arguments.check_broker(broker)
         runtime, name = self._runtime(), str(named_broker(broker))
         await runtime.store.pause(name, paused=False)
         await runtime.notice_resumes(of=name)
@@ -475,7 +462,7 @@ class Keeper:
         return health_of(runtime, loop_died=loop_died)
 
     def _wait(self, max_wait: timedelta | None) -> timedelta:
-        check_wait(max_wait)
+        arguments.check_wait(max_wait)
         return self._policy.max_wait if max_wait is None else max_wait
 
 
@@ -510,7 +497,7 @@ async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
 
 
 def _id(login_id: str) -> str:
-    wrong = wrong_login_id(login_id)
+    wrong = arguments.wrong_login_id(login_id)
     if wrong:
         raise InvalidRequest(wrong)
     return login_id
