@@ -11,13 +11,11 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from mesh_refresh.replies.identity import same_account
+from mesh_refresh.replies.identity import SECRETS, same_account, share_a_secret
 from mesh_refresh.tokens import Tokens
 
 ACCESS = frozenset({"access_token", "token_id"})
 """The fields that may have the auth token for the next call to Mesh."""
-SECRETS = ("refresh_token", "access_token", "token_id")
-"""The fields of `Tokens` that an exchange may renew."""
 FIELDS = frozenset(
     {
         *SECRETS,
@@ -78,16 +76,12 @@ def _readings(all_tokens: Sequence[Tokens], read: Sequence[Brought]) -> list[Bro
     return found
 
 
-def _share_a_secret(one: Tokens, other: Tokens) -> bool:
-    return any(getattr(one, name) == getattr(other, name) is not None for name in SECRETS)
-
-
 _Sign = Callable[[Tokens, Tokens | None, bool], bool]
 _SIGNS: tuple[_Sign, ...] = (
     lambda _, read, in_place: read is None and in_place,
     lambda tokens, read, _: tokens == read,
     lambda tokens, read, _: read is not None and same_account(tokens, read),
-    lambda tokens, read, _: read is not None and _share_a_secret(tokens, read),
+    lambda tokens, read, _: read is not None and share_a_secret(tokens, read),
     lambda _, __, in_place: in_place,
 )
 
