@@ -7,12 +7,14 @@ refuses to be cancelled from outside therefore finishes; `asyncio.shield` alone 
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 from mesh_refresh.deadlines import Deadlines
 from mesh_refresh.masking import MaskedList
+
+_T = TypeVar("_T")
 
 _CLEANING_UP = 1.0
 """Seconds that code of the user's may take to end itself after its time-out."""
@@ -150,6 +152,15 @@ async def run_foreign(
                 raise EndsTheProgram(type(error).__name__) from error
             return results.pop()
     raise CancelledForGood
+
+
+async def all_of(works: Iterable[Awaitable[_T]]) -> list[_T]:
+    """What each of `works` gives, when all have ended. Then it raises the first error of theirs, if there is one."""
+    ends = await asyncio.gather(*works, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return cast("list[_T]", ends)
 
 
 async def run_to_end(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.CancelledError | None:

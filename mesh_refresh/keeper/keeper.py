@@ -35,7 +35,7 @@ from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import CombinedObserver, Observer
 from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.stores import Page, Store
-from mesh_refresh.tasks import run_to_end
+from mesh_refresh.tasks import all_of, run_to_end
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -468,11 +468,7 @@ class Keeper:
 
 async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
     adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
-    done = await asyncio.gather(*adding, return_exceptions=True)
-    for it in done:
-        if isinstance(it, BaseException):
-            raise it
-    return sum(it.changed for it in done if not isinstance(it, BaseException))
+    return sum(added.changed for added in await all_of(adding))
 
 
 def _raise_unsaved(runtime: Runtime) -> None:
