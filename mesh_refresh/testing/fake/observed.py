@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from mesh_refresh.testing.fake.traffic import SentRequest, Traffic
-from mesh_refresh.testing.model.holdings import Holdings
+from mesh_refresh.testing.model.holdings import Holdings, held_as
 from mesh_refresh.testing.model.ledger import Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost, lost
@@ -42,7 +42,7 @@ class Observed:
         `held`, only that. An account whose new token a fault withheld (`Delivery.WITHHELD`: never on the wire whole) is
         listed as `LossReason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
         """
-        found = self.lost_of(self.ledger.held if held is None else Holdings.of(held))
+        found = self.lost_of(self.ledger.held if held is None else Holdings.of(map(held_as, held)))
         return [item for item in found if not (ignoring_undelivered and item.reason is LossReason.UNDELIVERED)]
 
     def lost_of(self, holdings: Holdings) -> list[Lost]:

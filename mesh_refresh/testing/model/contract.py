@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.masking import masked_values
+from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
 from mesh_refresh.testing.model.holdings import counted
 
 REFRESH_PATH = "/api/v1/token/refresh"
@@ -94,6 +95,8 @@ def check_body(body: object, extra_brokers: Collection[str] = ()) -> Answer | No
             return bad_request(f"{name} is of a wrong type")
     if body["type"] not in BROKERS and body["type"] not in extra_brokers:
         return bad_request("type is not a broker")
+    if body["type"] in NEEDS_ACCESS_TOKEN and not body.get("accessToken"):
+        return bad_request("accessToken is required", error_type="missingField")
     return None
 
 
