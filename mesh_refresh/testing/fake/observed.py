@@ -7,8 +7,7 @@ from mesh_refresh.testing.fake.traffic import SentRequest, Traffic
 from mesh_refresh.testing.model.holdings import Holdings, held_as
 from mesh_refresh.testing.model.ledger import Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import LossReason, Lost, lost
-from mesh_refresh.testing.model.misplacements import Misplaced, misplaced
+from mesh_refresh.testing.model.losses import LossReason, Lost, Misplaced, lost, misplaced
 from mesh_refresh.testing.model.model import MeshModel
 from mesh_refresh.tokens import Tokens
 

@@ -1,4 +1,7 @@
-"""What goes over the wire in place of a faultless reply, as a value that the server only has to write."""
+"""What goes over the wire in place of a faultless reply, as a value that the server only has to write.
+
+At the end are replies that give back what was sent.
+"""
 
 import gzip
 import json
@@ -8,8 +11,9 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from mesh_refresh.codec import BODY_LIMIT
+from mesh_refresh.enums import ApiStatus, AuthStatus
 from mesh_refresh.masking import masked_size, masked_values
-from mesh_refresh.testing.model.contract import Answer
+from mesh_refresh.testing.model.contract import Answer, envelope
 
 JSON_TYPE = "application/json; charset=utf-8"
 OVERSIZE = BODY_LIMIT + (1 << 16)
@@ -139,3 +143,25 @@ def _changed(answer: Answer, change: Callable[[dict[str, Any]], dict[str, Any]])
 
 def _with_account(entry: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "account": {**entry["account"], **facts}} if "account" in entry else entry
+
+
+def echoing(code: int, secrets: tuple[str, ...]) -> Wire:
+    """An error whose messages repeat `secrets`."""
+    said = "You sent " + " and ".join(secrets)
+    payload = envelope(
+        ApiStatus.BAD_REQUEST, said, displayMessage=said, errorType="badRequest", errorData={"sent": list(secrets)}
+    )
+    return json_reply(code, payload)
+
+
+def quoting(code: int, secrets: tuple[str, ...]) -> Wire:
+    """An error whose statuses repeat `secrets`."""
+    said = "unheard of: " + " and ".join(secrets)
+    return json_reply(code, envelope(said, content={"status": said}))
+
+
+def repeated(status: str, body: Mapping[str, Any]) -> Wire:
+    """A success under `status` with the tokens in `body`, which was sent, and no others."""
+    pair = {name: body[name] for name in ("accessToken", "refreshToken") if name in body}
+    content = {"status": str(AuthStatus.SUCCEEDED), "brokerAccountTokens": [pair]}
+    return json_reply(200, envelope(str(status), content=content))
