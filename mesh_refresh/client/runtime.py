@@ -9,13 +9,12 @@ from mesh_refresh.client import keys
 from mesh_refresh.client.guarded_clock import guarded
 from mesh_refresh.client.options import DEFAULT_HOOK_TIMEOUT, ClientOptions, check_options
 from mesh_refresh.clock import SystemClock
-from mesh_refresh.deadlines import Deadlines
 from mesh_refresh.errors import InvalidRequest, NotSent
 from mesh_refresh.masking import MaskedDict, MaskedStr
 from mesh_refresh.observing import CombinedObserver
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
-from mesh_refresh.tasks import run_foreign
+from mesh_refresh.tasks import Deadlines, run_foreign
 from mesh_refresh.transport import AiohttpTransport
 from mesh_refresh.version import VERSION
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,19 +24,6 @@ _NEXT = (
     "Next, a fleet of your own:          mesh-refresh run --help",
     "A fake Mesh for your own program:   mesh-refresh sandbox --help",
 )
-
-
-class View(Protocol):
-    """Shows a board while it changes, then the proof."""
-
-    def live(self, board: Board) -> AbstractContextManager[Any]:
-        """Show the board until the end of the block."""
-
-    def show(self, scene: Scene) -> None:
-        """Show a new line of the story."""
-
-    def conclude(self, board: Board, proof: Proof, /) -> None:
-        """Show the proof, and what to do next."""
 
 
 class DemoTerminal:
@@ -139,6 +126,10 @@ class PlainLines:
         print(proof.verdict)
         print()
         print("\n".join(_NEXT))
+
+
+View = DemoTerminal | PlainLines
+"""Shows a board while it changes, then the proof."""
 
 
 def _headline(board: Board) -> str:
