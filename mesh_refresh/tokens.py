@@ -211,32 +211,24 @@ _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
 @hides_locals
 def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
-    wrong = wrong_format(document, name, version)
-    if wrong:
-        raise InvalidRequest(wrong)
-
-
-def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | None:
-    """What is wrong with the format and version of `document`, as a sentence; None where nothing is."""
     found = document.get("format")
     if type(found) is not str:
         found = codec.text_of(found)
     if isinstance(found, codec.Wrong):
-        return f'This is not a {name} document: its "format" {found.why}.'
+        raise InvalidRequest(f'This is not a {name} document: its "format" {found.why}.')
     if found is None and codec.is_link_payload(document):
-        return f"This is not a {name} document, but a Link payload: Tokens.from_link reads it."
+        raise InvalidRequest(f"This is not a {name} document, but a Link payload: Tokens.from_link reads it.")
     if found is None:
-        return f'This is not a {name} document: it has no "format".'
+        raise InvalidRequest(f'This is not a {name} document: it has no "format".')
     if found != name:
-        return f'This is not a {name} document: its "format" says otherwise.'
+        raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
     number = document.get("version")
     if isinstance(number, str | bytes):
-        return f'This {name} document cannot be read: its "version" has become text.'
+        raise InvalidRequest(f'This {name} document cannot be read: its "version" has become text.')
     # Databases give numbers back in types of their own: `Decimal`, or a float.
     whole = codec.whole_of(number)
     if whole is None or not 1 <= whole <= version:
-        return f"This {name} document is of a version that this mesh_refresh cannot read: update it."
-    return None
+        raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
 
 
 def _read_moment(name: str, value: object) -> datetime:

@@ -9,7 +9,6 @@ from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, say, system_reason
 from mesh_refresh.cli.terminal.questions import YES, confirm
 from mesh_refresh.keeper import UnknownLogin
@@ -22,7 +21,7 @@ from mesh_refresh.stores import Sealing, StoreDamaged, WrongKey
 @YES
 @spool_option
 @store_options
-def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool) -> int:
+def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool) -> None:
     """Delete LOGIN and all of its tokens from the store and from the spool.
 
     This cannot be undone, so the command asks first; without a terminal, --yes is required. It looks into one spool:
@@ -47,7 +46,6 @@ def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool)
     if spooled.unopened:
         unopened = format_count(spooled.unopened, "file")
         say(f"note: {unopened} of the spool cannot be opened with these keys, may belong to any login, and was kept.")
-    return Exit.REFRESHED
 
 
 async def _opens(fleet: OpenFleet, login_id: str) -> bool:
