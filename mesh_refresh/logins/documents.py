@@ -22,17 +22,7 @@ _DOCUMENT = "mesh_refresh.login"
 _VERSION = 1
 _KEPT_OUTSIDE = ("tokens", "pending", "body")
 _MOMENTS = ("round_at", "succeeded_at")
-_ACCOUNT_MOMENTS = (
-    "due_at",
-    "retry_not_before",
-    "resend_not_before",
-    "refreshed_at",
-    "renewed_at",
-    "failing_since",
-    "parked_at",
-    "refused_at",
-    "unknown_since",
-)
+_ACCOUNT_MOMENTS = [kept.name for kept in fields(Account) if kept.type == datetime | None]
 
 
 def login_to_text(login: Login) -> str:

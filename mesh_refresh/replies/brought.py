@@ -9,26 +9,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 
-from mesh_refresh.replies.identity import SECRETS, same_account, share_a_secret
+from mesh_refresh.replies.identity import same_account, share_a_secret
 from mesh_refresh.tokens import Tokens
 
 ACCESS = frozenset({"access_token", "token_id"})
 """The fields that may have the auth token for the next call to Mesh."""
-FIELDS = frozenset(
-    {
-        *SECRETS,
-        "trade_token",
-        "metadata",
-        "account_id",
-        "mesh_account_id",
-        "expires_at",
-        "refresh_token_expires_at",
-        "not_before",
-    }
-)
+FIELDS = frozenset(each.name for each in fields(Tokens)) - {"broker", "ref", "obtained_at"}
 """The fields that a reply or a strategy can bring."""
+
+_OF_THE_ACCOUNT = ("trade_token", "metadata", "account_id", "mesh_account_id")
+"""The fields that no token of the three comes with."""
 
 
 @frozen
@@ -128,10 +120,7 @@ def adopt(stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool) 
         access_token=access,
         token_id=token_id,
         expires_at=expires_at,
-        trade_token=_newest("trade_token", stored, fresh, brought),
-        metadata=_newest("metadata", stored, fresh, brought),
-        account_id=_newest("account_id", stored, fresh, brought),
-        mesh_account_id=_newest("mesh_account_id", stored, fresh, brought),
+        **{name: _newest(name, stored, fresh, brought) for name in _OF_THE_ACCOUNT},
         ref=fresh.ref if stored.ref is None else stored.ref,
         obtained_at=fresh.obtained_at or stored.obtained_at,
         not_before=fresh.not_before,

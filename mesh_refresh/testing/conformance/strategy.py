@@ -25,18 +25,10 @@ from mesh_refresh.testing.conformance.strategy_kit import (
     success,
 )
 from mesh_refresh.testing.fake.odd_replies import BLANK_REPLIES, NEW_TOKEN, SPOILT_REPLIES, WAITS, odd_replies
+from mesh_refresh.testing.model.contract import FIELDS
 from mesh_refresh.tokens import Tokens
 
 _CODE = "424242"
-_FIELDS = {
-    "type",
-    "refreshToken",
-    "createNewRefreshToken",
-    "accessToken",
-    "tradeToken",
-    "mfaCode",
-    "metadata",
-}
 
 
 class StrategyConformance(CarryingCases):
@@ -84,7 +76,7 @@ class StrategyConformance(CarryingCases):
         for create in (None, False, True):
             request = self.make_strategy().build(self.make_tokens(), RefreshOptions(create))
             body: dict[str, Any] = json.loads(encode_request(request))
-            assert set(body) <= _FIELDS
+            assert body.keys() <= FIELDS.keys()
             assert None not in body.values()
             assert body["type"] == str(self.broker)
             assert body.get("createNewRefreshToken") is create

@@ -88,10 +88,10 @@ def check_body(body: object, extra_brokers: Collection[str] = ()) -> Answer | No
         if body.get(name) in (None, ""):
             return bad_request(f"{name} is required", error_type="missingField")
     for name, value in body.items():
-        if name not in _FIELDS:
+        if name not in FIELDS:
             return bad_request(f"Unknown field {name[:40]}")
         inside = value.values() if isinstance(value, dict) else ()
-        if not isinstance(value, _FIELDS[name]) or not all(isinstance(it, _TEXT_OR_NULL) for it in inside):
+        if not isinstance(value, FIELDS[name]) or not all(isinstance(it, _TEXT_OR_NULL) for it in inside):
             return bad_request(f"{name} is of a wrong type")
     if body["type"] not in BROKERS and body["type"] not in extra_brokers:
         return bad_request("type is not a broker")
@@ -114,7 +114,7 @@ def parse(body: bytes) -> object:
 
 
 _TEXT_OR_NULL = str | None
-_FIELDS: Mapping[str, type | UnionType] = {
+FIELDS: Mapping[str, type | UnionType] = {
     "type": str,
     "refreshToken": str,
     "createNewRefreshToken": bool | None,
