@@ -9,6 +9,7 @@ than the login that comes back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 
@@ -175,4 +176,7 @@ def _numbers(accounts: Iterable[Account]) -> list[int]:
 
 
 def _with_numbers(accounts: Iterable[Account], new: Mapping[int, int]) -> tuple[Account, ...]:
-    return tuple(evolve(it, **{name: new.get(getattr(it, name), 0) for name in _NUMBERS}) for it in accounts)
+    def numbers(account: Account) -> dict[str, Any]:
+        return {name: new.get(getattr(account, name), 0) for name in _NUMBERS}
+
+    return tuple(evolve(account, **numbers(account)) for account in accounts)

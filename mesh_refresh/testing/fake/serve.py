@@ -34,6 +34,7 @@ from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.options import LoginChoices, LoginOptions
 from mesh_refresh.testing.faults.edge import Edge
 from mesh_refresh.testing.faults.fault import Fault
+from mesh_refresh.testing.model.contract import parse
 from mesh_refresh.testing.model.holdings import Held, Holdings
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost
@@ -190,10 +191,7 @@ def _held(row: object) -> Held:
 
 async def _object(http: web.Request, *names: str) -> dict[str, Any]:
     """The body. With `names`, any other name in it is refused."""
-    try:
-        value = json.loads(await http.read())
-    except (ValueError, RecursionError):
-        value = None
+    value = parse(await http.read())
     if not isinstance(value, dict):
         raise _bad("the body must be a JSON object")
     for name in value:
