@@ -1,4 +1,4 @@
-"""What a fleet tells others, and how it is reached: webhooks. Importing it needs no extra."""
+"""What a fleet tells others, and how it is reached: webhooks, probes, metrics. Importing it needs no extra."""
 
 from mesh_refresh.service.webhooks import Webhooks
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from mesh_refresh.cli.fleet.support.listen_options import ListenOptions, listen_options
 from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option, store_options
@@ -58,10 +59,12 @@ Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur
 @click.option("--log-json", is_flag=True, help="Log in JSON, one object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
 @spool_option
+@listen_options
 @store_options
 def run(
     location: StoreLocation,
     spool: str | None,
+    listen: ListenOptions,
     *,
     once: bool,
     concurrency: int | None,
@@ -85,6 +88,9 @@ def run(
         confirm_after=confirm_after,
         poll=poll,
     )
+    if once and listen.are_given:
+        raise click.UsageError("--once goes without --listen: it ends by itself.")
+    supervision = None if once else listen.supervise(None)
     tally = Tally()
     with logging_to_stderr(as_json=log_json, quiet=quiet):
         fleet = OpenFleet(
@@ -96,6 +102,7 @@ def run(
             spools=True,
             on_event=tally.count if once else None,
             tell=_log.warning,
+            supervision=supervision,
         )
         # With --log-json, a program reads all of standard error.
         tell = _log.info if log_json else say
@@ -110,6 +117,8 @@ def _run_until_stopped(fleet: OpenFleet) -> int:
             # The ordinary end of a worker.
             received = fleet.loop.received or signal.SIGINT
             _log.info("%s: the worker sends nothing more, and writes the results of what it has sent", received.name)
+            if fleet.supervision is not None:
+                fleet.run(fleet.supervision.linger())
     _log.info("the worker has stopped; all results are in the store")
     return Exit.REFRESHED
 
