@@ -1,6 +1,5 @@
 """Where the service listens: addresses as people write them, and the sockets for them."""
 
-import errno
 import os
 import re
 import socket
@@ -95,7 +94,7 @@ def open_sockets(place: Address | Inherited) -> Sequence[socket.socket]:
     try:
         return [_open_tcp(place) if isinstance(place, TcpAddress) else _open_unix(place)]
     except OSError as error:
-        reason = error.strerror or str(error)  # "AF_UNIX path too long" has no number
+        reason = os.strerror(error.errno) if error.errno else str(error)  # "AF_UNIX path too long" has no number
         raise InvalidRequest(f"Cannot listen on {place}: {reason}.") from None
 
 
@@ -121,14 +120,14 @@ def address_of(sock: socket.socket) -> Address:
 def remove_stale(path: Path) -> bool:
     """Remove a socket that no process listens on. Returns False where there is none.
 
-    Raises `OSError` where the path is in use.
+    Raises `InvalidRequest` where the path is in use.
     """
     try:
         found = path.lstat()
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(found.st_mode):
-        raise OSError(errno.EEXIST, "there is a file at this path that is no socket")
+        raise InvalidRequest(f"Cannot listen on unix:{path}: there is a file that is no socket.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWERS_WITHIN)
         try:
@@ -138,7 +137,7 @@ def remove_stale(path: Path) -> bool:
             return True
         except TimeoutError:
             pass
-    raise OSError(errno.EADDRINUSE, "another process listens there")
+    raise InvalidRequest(f"Cannot listen on unix:{path}: another process listens there.")
 
 
 def _adopt(descriptor: int) -> socket.socket:
@@ -147,6 +146,7 @@ def _adopt(descriptor: int) -> socket.socket:
         if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.set_inheritable(False)
             return sock
+        sock.close()
     raise InvalidRequest(f"LISTEN_FDS: file descriptor {descriptor} is no stream socket that listens.")
 
 

@@ -9,6 +9,7 @@ from typing import Self, cast
 
 from aiohttp import web
 
+from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, address_of, open_sockets, remove_stale
 from mesh_refresh.service.web.connection import Connection
 
@@ -50,5 +51,5 @@ class Listening:
             server.close()
         await self._runner.cleanup()
         if isinstance(self._place, UnixAddress):
-            with suppress(OSError):
+            with suppress(OSError, InvalidRequest):
                 remove_stale(self._place.path)

@@ -76,8 +76,16 @@ def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, listen=options, **others)
 
     for option in (
-        duration_option("--drain-delay", "Time between SIGTERM and the end.  [default: 5s beyond loopback, else 0s]"),
-        click.option("--host", metavar="NAME", multiple=True, help="A name by which /metrics is asked for."),
+        duration_option(
+            "--drain-delay",
+            "After SIGTERM, go on for so long with /readyz at 503.  [default: 5s beyond loopback, else 0s]",
+        ),
+        click.option(
+            "--host",
+            metavar="NAME",
+            multiple=True,
+            help="Answer /metrics under this name too; IP addresses and localhost always go.",
+        ),
         click.option("--socket-mode", type=_parse_mode, metavar="MODE", help="Of a unix socket.  [default: 0600]"),
         click.option("--open-metrics", is_flag=True, help="Show /metrics to all, and not on loopback only."),
         click.option(

@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -18,6 +19,7 @@ from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
 from mesh_refresh.cli.terminal.messages import say
 from mesh_refresh.keeper import Keeper, Policy
+from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _log = logging.getLogger("mesh_refresh.cli")
@@ -124,8 +126,10 @@ def _run_until_stopped(fleet: OpenFleet) -> int:
 
 
 async def _work(keeper: Keeper) -> None:
-    summary = await keeper.summary()
-    facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
+    facts = {}
+    with suppress(StoreUnavailable):  # it was there a moment ago, and the keeper waits for it
+        summary = await keeper.summary()
+        facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
     _log.info("the worker has started", extra=facts)
     # Imported modules stay for good. Unfrozen, every full collection walks over them and holds the loop up.
     gc.collect()
