@@ -1,14 +1,18 @@
 """What supervises a process sees of it: probes over HTTP, and what systemd is told."""
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from mesh_refresh.keeper import Keeper
+from mesh_refresh.observing import Observer
 from mesh_refresh.service.systemd import Systemd
 from mesh_refresh.service.web.listening import Listening
 from mesh_refresh.service.web.probes import Probes
+
+_log = logging.getLogger("mesh_refresh.service")
 
 _EVERY = 5.0
 """Seconds between two signs of life, or half of what systemd's watchdog wants."""
@@ -25,12 +29,16 @@ class Supervision:
         listening: Listening | None = None,
         systemd: Systemd | None = None,
         drain_delay: float = 0.0,
+        observer: Observer | None = None,
     ) -> None:
         self._probes, self._listening, self._systemd = probes, listening, systemd
         self._drain_delay = drain_delay
+        self.observer = observer
+        """Told what the keeper does, for metrics."""
         self._stack = AsyncExitStack()
         self._beating: asyncio.Task[None] | None = None
-        self._is_hurried = asyncio.Event()
+        self._hurried: asyncio.Event | None = None
+        """While `linger` waits."""
 
     async def __aenter__(self) -> Self:
         if self._listening is not None:
@@ -65,15 +73,21 @@ class Supervision:
     async def linger(self) -> None:
         """Say for `drain_delay` seconds, or until `hurry`, that no more calls may be sent here: senders must notice."""
         self.end()
+        if not self._drain_delay:
+            return
+        _log.info("not ready any more; it goes on for a moment", extra={"seconds": self._drain_delay})
+        self._hurried = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_delay):
-                await self._is_hurried.wait()
+                await self._hurried.wait()
+        self._hurried = None
 
     def hurry(self) -> bool:
-        """End `linger`. Returns False where that was done before, or nothing lingers any more."""
-        was_hurried = self._is_hurried.is_set()
-        self._is_hurried.set()
-        return not was_hurried
+        """End `linger`. Returns False where nothing lingers."""
+        if self._hurried is None:
+            return False
+        self._hurried.set()
+        return True
 
     async def _beat(self, systemd: Systemd) -> None:
         """Sent by the event loop, so that systemd's watchdog finds one that is blocked."""

@@ -1,16 +1,16 @@
 """``/metrics``: for a Prometheus on this machine, or for all where the operator says so."""
 
 import re
-from collections.abc import Callable
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from attrs import frozen
 
-_HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<other>[^:]+))(?::\d*)?")
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
-Render = Callable[[str], tuple[bytes, str]]
-"""Takes an ``Accept`` header. Gives the series, and their media type."""
+_HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<other>[^:]+))(?::\d*)?")
 
 
 @frozen
@@ -20,8 +20,8 @@ class Metrics:
     That is decided by configuration and not by the peer: behind a proxy on the same machine every peer is local.
     """
 
-    render: Render | None
-    """None: this installation has no Prometheus client."""
+    registry: "CollectorRegistry | None"
+    """None: this installation has no prometheus-client."""
     is_local: bool
     """All sockets are on loopback, or unix sockets."""
     is_open: bool = False
@@ -34,10 +34,12 @@ class Metrics:
         refusal = self._refuse(request)
         if refusal is not None:
             return web.Response(status=403, text=f"{refusal}\n")
-        if self.render is None:
+        if self.registry is None:
             return web.Response(status=404, text="Metrics need the extra: pip install 'mesh-refresh[prometheus]'\n")
-        body, media_type = self.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": media_type})
+        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
+
+        encode, media_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self.registry), headers={"Content-Type": media_type})
 
     def _refuse(self, request: web.Request) -> str | None:
         if not self._is_own(request.headers.getall("Host", [])):

@@ -1,7 +1,7 @@
 """A service on a real socket, and connections to it that send any bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,12 +12,13 @@ from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.listening import Listening
 from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.telemetry import PrometheusObserver
 
 
 def make_metrics(**options: bool | frozenset[str]) -> Metrics:
-    """Metrics with one series."""
+    """Metrics with the series of an observer."""
     given = {"is_local": True, **options}
-    return Metrics(lambda accept: (b"up 1\n", "text/plain; version=0.0.4"), **given)  # type: ignore[arg-type]
+    return Metrics(PrometheusObserver().registry, **given)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -61,6 +62,3 @@ def get(path: str, *headers: str, method: str = "GET") -> bytes:
 async def status(port: int, *parts: str) -> int:
     """The status of the answer to `get` with `parts`."""
     return int((await exchange(port, get(*parts))).split(b" ", 2)[1])
-
-
-Handler = Callable[[web.Request], web.StreamResponse]

@@ -5,6 +5,7 @@ import pytest
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.version import VERSION
 from tests.service.web.conftest import exchange, get, make_metrics, serve, status
 
 OWN = [
@@ -22,9 +23,12 @@ SENT_ON = ["Forwarded: for=1.2.3.4", "X-Forwarded-For: 1.2.3.4", "x-forwarded-pr
 async def test_the_series_are_served_with_their_media_type(port: int) -> None:
     answer = await exchange(port, get("/metrics"))
     assert answer.startswith(b"HTTP/1.1 200 ")
-    assert b"Content-Type: text/plain; version=0.0.4\r\n" in answer
+    assert b"Content-Type: text/plain; version=" in answer
     assert b"Server:" not in answer
-    assert answer.endswith(b"\r\n\r\nup 1\n")
+    assert f'mesh_refresh_build_info{{version="{VERSION}"}} 1.0\n'.encode() in answer
+    opened = await exchange(port, get("/metrics", "Host: 127.0.0.1", "Accept: application/openmetrics-text"))
+    assert b"Content-Type: application/openmetrics-text; version=" in opened
+    assert opened.endswith(b"# EOF\n")
 
 
 @pytest.mark.parametrize(("headers", "code"), [*((line, 200) for line in OWN), *((line, 403) for line in FOREIGN)])

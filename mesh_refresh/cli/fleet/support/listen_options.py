@@ -8,14 +8,16 @@ from typing import Any
 import click
 from attrs import define
 
+from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.options import duration_option
 from mesh_refresh.service.supervision import Supervision
 from mesh_refresh.service.systemd import Systemd
 from mesh_refresh.service.web.addresses import Address, UnixAddress, parse_address, take_inherited
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.listening import Listening
-from mesh_refresh.service.web.metrics import Metrics, Render
+from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.telemetry import PrometheusObserver
 
 _BEYOND_LOOPBACK = 5.0
 """Seconds of --drain-delay where other machines send calls here."""
@@ -37,10 +39,10 @@ class ListenOptions:
         others = (self.mode is not None, self.is_open, self.hosts, self.drain_delay is not None)
         return self.address is not None or any(others)
 
-    def supervise(self, render: Render | None) -> Supervision | None:
+    def supervise(self) -> Supervision | None:
         """What shows this process to its supervisor; None where none asks.
 
-        `render` gives the metrics. Sockets of systemd are taken in place of the address. Nothing is opened yet.
+        Sockets of systemd are taken in place of the address. Nothing is opened yet.
         """
         place = take_inherited() or self.address
         probes, systemd = Probes(), Systemd.from_environment()
@@ -52,10 +54,16 @@ class ListenOptions:
             if not isinstance(place, UnixAddress):
                 raise click.UsageError("--socket-mode goes with --listen unix:PATH.")
             place = UnixAddress(place.path, self.mode)
-        metrics = Metrics(render, place.is_local, self.is_open, frozenset(host.lower() for host in self.hosts))
+        observer = _make_observer()
+        metrics = Metrics(
+            None if observer is None else observer.registry,
+            place.is_local,
+            self.is_open,
+            frozenset(host.lower() for host in self.hosts),
+        )
         usual = 0.0 if place.is_local else _BEYOND_LOOPBACK
         delay = usual if self.drain_delay is None else self.drain_delay.total_seconds()
-        return Supervision(probes, Listening(make_app(probes, metrics), place), systemd, delay)
+        return Supervision(probes, Listening(make_app(probes, metrics), place), systemd, delay, observer)
 
 
 def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,3 +110,11 @@ def _parse_mode(text: str) -> int:
     if not 3 <= len(text) <= 4 or set(text) - set("01234567") or int(text, 8) > 0o777:
         raise click.BadParameter("Write the mode as 0600 or 0660.")
     return int(text, 8)
+
+
+def _make_observer() -> PrometheusObserver | None:
+    """Keeps the series for /metrics. None where prometheus-client is not installed."""
+    try:
+        return PrometheusObserver()
+    except InvalidRequest:
+        return None

@@ -19,8 +19,8 @@ from mesh_refresh.stores import StoreError, WrongKey
 
 _T = TypeVar("_T")
 
-_LONGEST_WAIT = 10.0
-"""Seconds between two tries to open a store that is away, at the most."""
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 10.0
+"""Seconds between two tries to open a store that is away: the first, doubled each time, and the longest."""
 
 _WRONG_KEY = {
     True: f"The store is sealed. Nothing was changed. Leave out --plaintext, and put its key into {KEYS_VARIABLE}.",
@@ -79,6 +79,8 @@ class OpenFleet:
     """Gets notes, and what a signal does."""
     supervision: Supervision | None = None
     """What probes and systemd see. With it, a store that is away at the start is waited for: it tells them so."""
+    role: str | None = None
+    """What other processes of the fleet read of this one; None: nothing."""
     store: AnyStore = field(init=False)
     keeper: Keeper = field(init=False)
     loop: Loop = field(init=False)
@@ -127,7 +129,14 @@ class OpenFleet:
         spool = self.location.spool(self.spool) if self.spools else None
         self.keeper = await enter(
             Keeper(
-                mesh, self.store, policy=self.policy, background=self.background, spool=spool, on_event=self.on_event
+                mesh,
+                self.store,
+                policy=self.policy,
+                background=self.background,
+                spool=spool,
+                on_event=self.on_event,
+                observer=None if self.supervision is None else self.supervision.observer,
+                role=self.role,
             )
         )
         self._is_open = True
@@ -147,7 +156,7 @@ class OpenFleet:
                     self.tell(f"the store is not available, and is waited for: {error}")
             if self.supervision is not None:
                 self.supervision.begin("the store is not available, and is waited for")
-            wait = min(_LONGEST_WAIT, 2 * wait or 1.0)
+            wait = min(_LONGEST_WAIT, 2 * wait or _FIRST_WAIT)
             await asyncio.sleep(wait)
             opening = self.location.open_store(create=self.create)
 

@@ -76,14 +76,15 @@ async def _ask(base: str, path: str | None, *, live: bool) -> tuple[bool, list[s
     connector = None if path is None else aiohttp.UnixConnector(path)
     async with asyncio.timeout(_PATIENCE), aiohttp.ClientSession(connector=connector) as session:
         alive = await _get(session, f"{base}/livez")
-        if live or alive["alive"] is not True:
-            return alive["alive"] is True, ["alive" if alive["alive"] is True else "not alive: restart it"]
+        is_alive = alive.get("alive") is True
+        if live or not is_alive:
+            return is_alive, ["alive" if is_alive else "not alive: restart it"]
         found = await _get(session, f"{base}/readyz")
-    is_ready, problems = found["ready"] is True, list(map(str, found["problems"]))
-    return is_ready, ["alive and ready" if is_ready else "alive, and not ready", *problems]
+    is_ready = found.get("ready") is True
+    return is_ready, ["alive and ready" if is_ready else "alive, and not ready", *map(str, found.get("problems", ()))]
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> Any:
+async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     body = bytearray()
     async with session.get(url, allow_redirects=False) as reply:
         if reply.status not in (200, 503):
@@ -93,6 +94,9 @@ async def _get(session: aiohttp.ClientSession, url: str) -> Any:
             if len(body) > _MOST:
                 raise _NoWorkerError("the answer is too long")
     try:
-        return json.loads(body)
+        found = json.loads(body)
     except ValueError:
-        raise _NoWorkerError("the answer is no JSON") from None
+        found = None
+    if not isinstance(found, dict):
+        raise _NoWorkerError("the answer is no JSON object")
+    return found

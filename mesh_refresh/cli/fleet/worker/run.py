@@ -92,7 +92,7 @@ def run(
     )
     if once and listen.are_given:
         raise click.UsageError("--once goes without --listen: it ends by itself.")
-    supervision = None if once else listen.supervise(None)
+    supervision = None if once else listen.supervise()
     tally = Tally()
     with logging_to_stderr(as_json=log_json, quiet=quiet):
         fleet = OpenFleet(
@@ -105,6 +105,7 @@ def run(
             on_event=tally.count if once else None,
             tell=_log.warning,
             supervision=supervision,
+            role="run",
         )
         # With --log-json, a program reads all of standard error.
         tell = _log.info if log_json else say
@@ -118,9 +119,9 @@ def _run_until_stopped(fleet: OpenFleet) -> int:
         except KeyboardInterrupt:
             # The ordinary end of a worker.
             received = fleet.loop.received or signal.SIGINT
-            _log.info("%s: the worker sends nothing more, and writes the results of what it has sent", received.name)
             if fleet.supervision is not None:
                 fleet.run(fleet.supervision.linger())
+            _log.info("%s: the worker sends nothing more, and writes the results of what it has sent", received.name)
     _log.info("the worker has stopped; all results are in the store")
     return Exit.REFRESHED
 
