@@ -163,7 +163,7 @@ def inheriting(fleet: OpenFleet, sock: socket.socket, *options: str) -> Process:
     return Process(
         ["sh", "-c", script, sys.executable, *options],
         text=True,
-        stdin=sock,
+        stdin=sock.fileno(),
         cwd=fleet.cli.folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
