@@ -128,7 +128,7 @@ from mesh_refresh.stores import (
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.telemetry import (
-    Answer,
+    AnsweredFrom,
     CombinedObserver,
     ExchangeEnded,
     Figures,
@@ -767,7 +767,7 @@ class OwnObserver:
                 assert_type((broker, outcome, seconds, requests), tuple[str, str, float, int])
                 assert_type(late, float | None)
             case TokensAnswered(answer):
-                assert_type(answer, Answer)
+                assert_type(answer, AnsweredFrom)
             case KeeperEntered(keeper, look):
                 assert_type(keeper, str)
                 assert_type(look(), KeeperState)

@@ -1,14 +1,15 @@
-"""JSON values to messages, and requests to bytes. The only user of cattrs.
+"""JSON values to messages, and requests to bytes; values of our own to text and back. The only user of cattrs.
 
 A value of a wrong type reads as absent.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, TypeVar
 
 import orjson
+from attrs import AttrsInstance, asdict
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
@@ -26,6 +27,7 @@ from mesh_refresh.messages import (
 _T = TypeVar("_T")
 
 _converter = Converter(detailed_validation=False)
+_converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(value))
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
 
 
@@ -159,3 +161,16 @@ def encode_request(request: RefreshRequest) -> MaskedBytes:
     """The request's body, as JSON. Fields that are None are left out: the contract does not want null."""
     # Copied, because orjson's own bytes sit in a buffer of four kilobytes, and thousands of refreshes may be waiting.
     return MaskedBytes(memoryview(orjson.dumps(_unstructure_request(request))))
+
+
+def write_value(value: AttrsInstance) -> str:
+    """`value`, of an attrs class of ours, as JSON text."""
+    return orjson.dumps(asdict(value)).decode()
+
+
+def read_value(text: str, kind: type[_T]) -> _T | None:
+    """The `kind` in what `write_value` wrote; None where it is none. Other names are passed over."""
+    try:
+        return _converter.structure(orjson.loads(str.__str__(text)), kind)
+    except Exception:  # noqa: BLE001 - the text may be any, and cattrs raises what its hooks raise
+        return None

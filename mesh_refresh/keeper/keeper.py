@@ -1,44 +1,41 @@
 """`Keeper`: the verbs of a fleet, entering and leaving."""
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Self
-
-from attrs import evolve
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import arguments
-from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
+from mesh_refresh.keeper.errors import KeeperClosed
 from mesh_refresh.keeper.ids import new_id
-from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
+from mesh_refresh.keeper.listing import page_of, read_logins
 from mesh_refresh.keeper.notices import NoticeHandler
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.reporting.documents import Process, open_figures, process_of
+from mesh_refresh.keeper.reporting.reporter import Reporter, begin_reporting
 from mesh_refresh.keeper.rules.add import Added, Terms
 from mesh_refresh.keeper.runtime.add_login import add_login
 from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
-from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
+from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping, state_of
 from mesh_refresh.keeper.runtime.on_demand import OnDemand
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.keeper.runtime.shutdown import drain
+from mesh_refresh.keeper.runtime.shutdown import drain, raise_unsaved
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.observing import CombinedObserver, Observer
-from mesh_refresh.replies.outcomes import NotSaved
-from mesh_refresh.stores import Page, Store
+from mesh_refresh.observing import CombinedObserver, Figures, KeeperEntered, KeeperLeft, Observer
+from mesh_refresh.stores import Store
 from mesh_refresh.tasks import all_of, run_to_end
 from mesh_refresh.tokens import Tokens
-
-_log = logging.getLogger("mesh_refresh.keeper")
 
 _AT_A_TIME = 500
 _SLACK = 1.1
@@ -111,9 +108,9 @@ class Keeper:
         self._on_event, self._on_notice = on_event, on_notice
         self._background, self._spool = background, spool
         self._clock, self._names = clock or mesh.clock, names
-        told = [it for it in (observer, getattr(mesh, "observer", None)) if it is not None]
-        self._observer = CombinedObserver(*told) if observer is not None else None
+        self._observer = None if observer is None else CombinedObserver(observer)
         self._role = role
+        self._reporter: Reporter | None = None
         self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
@@ -156,6 +153,8 @@ class Keeper:
         runtime.listen()
         if self._background:
             self._loop = runtime.loop.create_task(ClaimLoop(runtime).run(), name="mesh_refresh keeper")
+        self._reporter = begin_reporting(runtime, self._role)
+        runtime.tell(KeeperEntered(runtime.owner, partial(state_of, runtime)))
         return self
 
     async def _read_spool(self, runtime: Runtime, spool: Spool) -> None:
@@ -183,13 +182,21 @@ class Keeper:
         runtime.give_up_at = runtime.loop.time() + self._policy.drain.total_seconds()
         runtime.wakeups.wake_all()
         try:
-            cancelled = await run_to_end(drain(runtime, self._loop, self._policy.drain), runtime.loop)
+            cancelled = await run_to_end(self._drain(runtime), runtime.loop)
         finally:
+            runtime.tell(KeeperLeft(runtime.owner))
             self._left.set()
             runtime.left = True
-        _raise_unsaved(runtime)
+        raise_unsaved(runtime)
         if cancelled is not None:
             raise cancelled
+
+    async def _drain(self, runtime: Runtime) -> None:
+        try:
+            await drain(runtime, self._loop, self._policy.drain)
+        finally:
+            if self._reporter is not None:
+                await self._reporter.end()
 
     async def run(self) -> None:
         """Work until cancelled, then drain: for a process that does nothing else."""
@@ -409,7 +416,7 @@ class Keeper:
         page = page_of(
             _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
         )
-        return _pages(self._runtime(), page, limit)
+        return read_logins(self._runtime().store, page, limit)
 
     async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
         """Begin no more exchanges of `broker` (``"*"``: of all), in any process, until `resume`.
@@ -452,6 +459,26 @@ class Keeper:
             held_back=runtime.limiter.breakers.open,
         )
 
+    async def figures(self) -> Figures | None:
+        """The fleet as one of its processes has counted it last: cheap, and a minute old or older.
+
+        None: it was never counted, or the store has no registry, or no key at hand opens the figures. Raises the
+        store's `StoreError`.
+        """
+        runtime = self._runtime()
+        registry = runtime.store.registry
+        return None if registry is None else open_figures(runtime.store.cipher, await registry.figures())
+
+    async def processes(self) -> tuple[Process, ...]:
+        """The processes of this fleet, in the order of their names, as they told of themselves last.
+
+        None of them where the store has no registry. Raises the store's `StoreError`.
+        """
+        runtime = self._runtime()
+        registry = runtime.store.registry
+        reports = () if registry is None else await registry.reports()
+        return tuple(process_of(runtime.store.cipher, report) for report in reports)
+
     def health(self) -> Health:
         """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""
         runtime = self._entered
@@ -471,16 +498,6 @@ async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]],
     return sum(added.changed for added in await all_of(adding))
 
 
-def _raise_unsaved(runtime: Runtime) -> None:
-    spooled = len(runtime.inflight.spilled) + runtime.inflight.in_spool
-    if runtime.inflight.given_up:
-        more = f" Those of {spooled} more are in the spool." if spooled else ""
-        what = f"The store did not take new tokens of {len(runtime.inflight.given_up)} login(s).{more}"
-        raise NotSaved(what, (*runtime.inflight.given_up, *runtime.inflight.spilled))
-    if spooled:
-        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.inflight.spilled))
-
-
 async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
     """Write what an earlier life of this process could not."""
     runtime.inflight.in_spool += 1
@@ -497,19 +514,3 @@ def _id(login_id: str) -> str:
     if wrong:
         raise InvalidRequest(wrong)
     return login_id
-
-
-async def _pages(runtime: Runtime, page: Page, limit: int | None) -> AsyncIterator[Login]:
-    left = limit
-    while left is None or left > 0:
-        page = evolve(page, limit=_AT_A_TIME if left is None else min(left, _AT_A_TIME))
-        read = await read_page(runtime.store, page)
-        for it in read:
-            if isinstance(it, UnopenedRow):
-                _log.error("a login cannot be read", extra={"login_id": it.login_id, **without_secrets(it.error)})
-                continue
-            left = None if left is None else left - 1
-            yield it
-        if len(read) < page.limit:
-            return
-        page = evolve(page, after=read[-1].login_id)

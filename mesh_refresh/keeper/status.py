@@ -122,6 +122,8 @@ class Vitals:
     """Since when the loop's claim is under way; None: there is none."""
     most_overdue: timedelta | None = field(default=None, init=False)
     """For how long the most overdue login of the last claim had been due; None: nothing was claimed yet."""
+    last_round: datetime | None = field(default=None, init=False)
+    """When the loop looked last for what is due, by the wall clock."""
     overdue_since: float | None = field(default=None, init=False)
     """Since when every claim finds logins that are later than `longest`."""
 

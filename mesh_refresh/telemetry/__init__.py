@@ -4,7 +4,7 @@ Importing this needs no extra. `PrometheusObserver` needs the extra `prometheus`
 """
 
 from mesh_refresh.observing import (
-    Answer,
+    AnsweredFrom,
     BrokerFigures,
     CombinedObserver,
     ExchangeEnded,
@@ -22,7 +22,7 @@ from mesh_refresh.observing import (
 from mesh_refresh.telemetry.prometheus import PrometheusObserver
 
 __all__ = [
-    "Answer",
+    "AnsweredFrom",
     "BrokerFigures",
     "CombinedObserver",
     "ExchangeEnded",

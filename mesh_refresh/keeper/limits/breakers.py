@@ -99,7 +99,7 @@ class Breakers:
     @property
     def open(self) -> dict[Scope, BreakerFault]:
         """What is held back, and why."""
-        return {scope: breaker.fault for scope, breaker in self._open.items()}
+        return {scope: breaker.fault for scope, breaker in tuple(self._open.items())}
 
     @property
     def halted(self) -> BreakerFault | None:
