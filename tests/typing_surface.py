@@ -137,6 +137,7 @@ from mesh_refresh.telemetry import (
     KeeperState,
     Observation,
     Observer,
+    OtelObserver,
     PrometheusObserver,
     TokensAnswered,
 )
@@ -780,7 +781,7 @@ class OwnObserver:
 def observers(store: Store) -> None:
     """Where they go."""
     prometheus = PrometheusObserver()
-    both: Observer = CombinedObserver(prometheus, OwnObserver())
+    both: Observer = CombinedObserver(prometheus, OtelObserver(), OwnObserver())
     Keeper(MeshClient("id", "secret", observer=prometheus), store, observer=both, role="run")
 
 

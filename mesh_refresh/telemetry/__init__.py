@@ -19,6 +19,7 @@ from mesh_refresh.observing import (
     TokensAnswered,
     WebhookAttempted,
 )
+from mesh_refresh.telemetry.otel import OtelObserver
 from mesh_refresh.telemetry.prometheus import PrometheusObserver
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "KeeperState",
     "Observation",
     "Observer",
+    "OtelObserver",
     "PrometheusObserver",
     "StoreFailed",
     "TokensAnswered",

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from attrs import define, field
 
 from mesh_refresh.keeper.reporting.documents import LastHour, Minute, figures_of
 from mesh_refresh.observing import ExchangeEnded, Figures
@@ -76,16 +75,13 @@ def test_what_it_tells_is_sealed_to_it() -> None:
     leaping(story())
 
 
-@define(eq=False)
 class Slow(SharedStore):
     """Takes long to count, and notes when it was asked to."""
 
-    takes: float = 0.0
-    begun: list[float] = field(factory=list)
-
     def __init__(self, of: MemoryStore, takes: float) -> None:
         super().__init__(of)
-        self.takes, self.begun = takes, []
+        self.takes = takes
+        self.begun = list[float]()
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         self.begun.append(asyncio.get_running_loop().time())
