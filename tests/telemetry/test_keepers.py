@@ -45,7 +45,7 @@ async def test_what_is_under_way(stage: Stage) -> None:
         await keeper.add("a", stage.fake.login("coinbase").token)
         await keeper.add("b", stage.fake.login("etoro").token)
         stage.clock.advance(HOUR * 3)
-        gate = stage.fake.hold()
+        gate = stage.fake.hold(times=2)
         due = asyncio.create_task(keeper.refresh_due())
         await gate.entered.wait()
         assert value(observer, "in_flight") == 2
@@ -198,10 +198,12 @@ async def test_two_keepers_of_one_observer(stage: Stage) -> None:
     async with stage.keeper(observer=observer) as one, stage.keeper(observer=observer) as other:
         await one.add("a", stage.fake.login("coinbase").token)
         await one.add("b", stage.fake.login("coinbase").token)
-        gate = stage.fake.hold()
+        gates = [stage.fake.hold(), stage.fake.hold()]
         asked = [asyncio.create_task(keeper.refresh(name)) for keeper, name in ((one, "a"), (other, "b"))]
-        await until(lambda: value(observer, "in_flight") == 2)
-        await gate.entered.wait()
-        gate.release()
+        for gate in gates:
+            await gate.entered.wait()
+        assert value(observer, "in_flight") == 2
+        for gate in gates:
+            gate.release()
         await asyncio.gather(*asked)
         assert value(observer, "in_flight") == 0
