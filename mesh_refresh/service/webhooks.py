@@ -40,8 +40,6 @@ _TIMEOUT = 20.0
 _IDLE = 2.0
 """Seconds that an unused connection is kept. Receivers close theirs after five or more: one that is used at that very
 moment costs an attempt."""
-_READ_AHEAD = 2_048
-"""Bytes of a reply's body that may be read before it is dropped: nothing in it counts."""
 _SHORTLY = 1.0
 _GONE = "the receiver of webhooks says that it is gone (410 Gone)"
 
@@ -186,8 +184,7 @@ class Webhooks:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
                 headers={"User-Agent": f"mesh_refresh/{VERSION}", "Content-Type": "application/json"},
-                auto_decompress=False,
-                read_bufsize=_READ_AHEAD,
+                auto_decompress=False,  # nothing is read of a body, and none may be a bomb
             )
         return self._session
 
