@@ -14,6 +14,7 @@ from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say
 from mesh_refresh.keeper import Event, Keeper, Policy
+from mesh_refresh.service import Webhooks
 from mesh_refresh.service.supervision import Supervision
 from mesh_refresh.stores import StoreError, WrongKey
 
@@ -75,6 +76,8 @@ class OpenFleet:
     create: bool = False
     """Make the store if there is none."""
     on_event: Callable[[Event], object] | None = None
+    webhooks: Webhooks | None = None
+    """Where notices are posted."""
     tell: Callable[[str], object] = say
     """Gets notes, and what a signal does."""
     supervision: Supervision | None = None
@@ -124,6 +127,8 @@ class OpenFleet:
             self.store = await (enter(opening) if self.supervision is None else self._wait_for_store(opening))
         except WrongKey:
             raise Failure(_WRONG_KEY[self.location.plaintext], Exit.STORE) from None
+        if self.webhooks is not None:
+            await enter(self.webhooks)
         if self.supervision is not None:
             self.supervision.begin("the spool is being read")
         spool = self.location.spool(self.spool) if self.spools else None
@@ -137,6 +142,7 @@ class OpenFleet:
                 on_event=self.on_event,
                 observer=None if self.supervision is None else self.supervision.observer,
                 role=self.role,
+                on_notice=self.webhooks,
             )
         )
         self._is_open = True

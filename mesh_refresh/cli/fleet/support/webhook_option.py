@@ -21,7 +21,8 @@ webhook_option: Callable[[Any], Any] = click.option(
     "--webhook",
     metavar="URL",
     envvar=URL_VARIABLE,
-    help=f"Post notices to this URL, signed with the secret in {SECRET_VARIABLE}.  [environment: {URL_VARIABLE}]",
+    help=f"Post notices to this URL, signed with the secret in {SECRET_VARIABLE}, or in the file that {FILE_VARIABLE} "
+    f"names.  [environment: {URL_VARIABLE}]",
 )
 
 

@@ -15,6 +15,7 @@ from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
 from mesh_refresh.cli.terminal.messages import say
@@ -62,11 +63,13 @@ Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
 @spool_option
 @listen_options
+@webhook_option
 @store_options
 def run(
     location: StoreLocation,
     spool: str | None,
     listen: ListenOptions,
+    webhook: str | None,
     *,
     once: bool,
     concurrency: int | None,
@@ -103,6 +106,7 @@ def run(
             spool=spool,
             spools=True,
             on_event=tally.count if once else None,
+            webhooks=make_webhooks(webhook, None if supervision is None else supervision.observer),
             tell=_log.warning,
             supervision=supervision,
             role="run",
