@@ -103,7 +103,7 @@ from mesh_refresh.keeper import (
     take_back,
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
-from mesh_refresh.service import Webhooks
+from mesh_refresh.service import WebhookNotTaken, Webhooks
 from mesh_refresh.stores import (
     BrokerPause,
     Busy,
@@ -815,6 +815,10 @@ async def webhooks(mesh: MeshClient, store: Store) -> None:
     async with Webhooks("https://a.example", "s", kinds=["recovered", NoticeKind.MFA_NEEDED], observer=None) as hooks:
         assert_type(hooks, Webhooks)
         assert_type(hooks.capacity(), int)
+        try:
+            await hooks.send_test()
+        except WebhookNotTaken as error:
+            assert_type(error.args, tuple[Any, ...])
         async with Keeper(mesh, store, on_notice=hooks):
             pass
 

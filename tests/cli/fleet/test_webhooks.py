@@ -262,6 +262,17 @@ def test_a_wrong_url_or_secret_is_one_line_that_does_not_show_it(
     assert "MfKQ" not in str(raised.value)
 
 
+def test_a_worker_with_a_wrong_url_does_not_start(fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.add("user-7")
+    make(monkeypatch, SECRET=SECRET)
+    ran = fleet("run", "--once", "--webhook", "http://receiver.example/?hunter2")
+    assert ran.code == Exit.INVALID
+    assert ran.err.startswith("mesh-refresh: --webhook: Plain http")
+    assert ran.err.count("\n") == 1
+    assert "hunter2" not in ran.err
+    assert not fleet.fake.requests
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_secret_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
     (tmp_path / "secret").write_text(SECRET + end)
