@@ -140,9 +140,9 @@ class OpenFleet:
                 background=self.background,
                 spool=spool,
                 on_event=self.on_event,
+                on_notice=self.webhooks,
                 observer=None if self.supervision is None else self.supervision.observer,
                 role=self.role,
-                on_notice=self.webhooks,
             )
         )
         self._is_open = True
