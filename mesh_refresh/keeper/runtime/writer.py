@@ -146,12 +146,12 @@ class PendingWrite:
         # A store may also never answer.
         patience = runtime.loop.call_later(runtime.patience, self.spill_meanwhile)
         self._patient_until = runtime.begin_write()
-        inflight.writes.add(self)
+        inflight.writes[self] = None
         try:
             return await self._tried(login)
         finally:
             patience.cancel()
-            inflight.writes.discard(self)
+            inflight.writes.pop(self, None)
             inflight.spool_pending -= self.earlier
             inflight.end_write(self.attempt.login_id)
             runtime.wake(self.attempt.login_id)
