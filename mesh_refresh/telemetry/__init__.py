@@ -4,7 +4,7 @@ Importing this needs no extra. `PrometheusObserver` needs the extra `prometheus`
 """
 
 from mesh_refresh.observing import (
-    AnsweredFrom,
+    Answer,
     BrokerFigures,
     CombinedObserver,
     ExchangeEnded,
@@ -19,11 +19,10 @@ from mesh_refresh.observing import (
     TokensAnswered,
     WebhookAttempted,
 )
-from mesh_refresh.telemetry.otel import OtelObserver
 from mesh_refresh.telemetry.prometheus import PrometheusObserver
 
 __all__ = [
-    "AnsweredFrom",
+    "Answer",
     "BrokerFigures",
     "CombinedObserver",
     "ExchangeEnded",
@@ -34,7 +33,6 @@ __all__ = [
     "KeeperState",
     "Observation",
     "Observer",
-    "OtelObserver",
     "PrometheusObserver",
     "StoreFailed",
     "TokensAnswered",

@@ -113,6 +113,29 @@ async def test_one_login_keeps_no_other_of_its_broker_back(stage: Stage, name: s
     await stage.assert_whole()
 
 
+@pytest.mark.parametrize("name", ["429", "503", "302"])
+async def test_one_login_with_the_fault_of_a_broker_holds_that_back_once(stage: Stage, name: str) -> None:
+    """Until another login succeeds. From then on it backs off for itself."""
+    async with stage.keeper() as keeper:
+        sick = stage.fake.login("coinbase")
+        await keeper.add("sick", sick.token)
+        for number in range(HEALTHY):
+            await keeper.add(f"user-{number}", stage.fake.login("coinbase").token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(ONE_BROKER[name], times=None, login=sick.id)
+        names = [f"user-{number}" for number in range(HEALTHY)]
+        await share_refreshed(keeper, stage, names, ["sick"])
+        stage.clock.advance(2 * MINUTE)
+        assert await share_refreshed(keeper, stage, names, ["sick"]) >= 0.95
+        assert len(stage.notes.of(BreakerOpened)) == 1
+        assert (await stage.account("sick")).failures > 1
+        stage.fake.heal()
+        stage.clock.advance(HOUR)
+        await keeper.refresh_due()
+        assert (await stage.account("sick")).failures == 0
+    await stage.assert_whole()
+
+
 @pytest.mark.parametrize("name", ONE_BROKER)
 async def test_one_broker_keeps_no_other_back(stage: Stage, name: str) -> None:
     """Whatever it asks for."""

@@ -127,4 +127,4 @@ def test_a_gate_of_any_accepted_rate() -> None:
         gate = Limiter(Policy(rate=rate, rate_each=rate))
         gate.enter("coinbase", 0.0)
         gate.slots(1.0)
-        gate.shut("coinbase", 1.0)
+        gate.shut("coinbase", "login", 1.0)

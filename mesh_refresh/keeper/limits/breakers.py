@@ -29,6 +29,8 @@ _REFUSED = (BreakerFault.REFUSALS,)
 _NOT_ACCEPTED = (BreakerFault.NOT_PERMITTED, BreakerFault.REJECTED)
 _BY_NUMBER = _REFUSED + _NOT_ACCEPTED
 """Told by the number of logins: one login that Mesh answers in another way does not show that they are over."""
+_ENOUGH = 2
+"""Logins: with two, there is another one besides any."""
 _TOLD_AGAIN = 3600.0
 """Seconds between two events of a halt."""
 
@@ -52,12 +54,10 @@ class Breaker:
     pause: float
     until: float
     probing: bool = False
+    kept_back: set[str] = field(factory=set)
+    """Logins whose callers it has kept back: two of them at the most, to tell that there is another one."""
     told: float = field(default=Factory(lambda self: self.opened, takes_self=True))
     """When the last event of it was told."""
-
-    def is_shut(self, now: float) -> bool:
-        """Whether not even a probe may go now."""
-        return self.probing or now < self.until
 
 
 Probe = tuple[Breaker, ...]
@@ -90,6 +90,8 @@ class Breakers:
         self._unknown_brokers: set[str] = set()
         self._unreadable: dict[str, set[str]] = {}
         """By broker, the logins whose replies could not be read, since the last that could."""
+        self._failed: dict[str, dict[str, bool]] = {}
+        """By broker, the logins that met an outage last: whether another login of the broker has succeeded since."""
         self._probed: list[str] = []
         self._resumed: dict[str, datetime] = {}
         """When each broker was resumed last, as far as this has been told."""
@@ -99,7 +101,7 @@ class Breakers:
     @property
     def open(self) -> dict[Scope, BreakerFault]:
         """What is held back, and why."""
-        return {scope: breaker.fault for scope, breaker in tuple(self._open.items())}
+        return {scope: breaker.fault for scope, breaker in self._open.items()}
 
     @property
     def halted(self) -> BreakerFault | None:
@@ -118,10 +120,27 @@ class Breakers:
         """Why nothing of `broker` may be sent now, and for how long; None where it may, or is the `probe` of it."""
         longest: Blocked | None = None
         for breaker in self._breakers_above(broker):
-            if breaker not in probe and breaker.is_shut(now):
+            if breaker not in probe and (breaker.probing or now < breaker.until):
                 found = Blocked(breaker.fault, max(0.0, breaker.until - now))
                 longest = found if longest is None or found.seconds > longest.seconds else longest
         return longest
+
+    def keep_back(self, broker: str, login_id: str, now: float) -> Blocked | None:
+        """Why a caller's exchange of this login may not be sent now, and for how long; None where it may.
+
+        A login that met the outage lets the others try first, for one pause more: with a fault of its own, and callers
+        who ask often, it would be each probe.
+        """
+        blocked = self.blocked(broker, now)
+        if blocked is not None:
+            for breaker in self._breakers_above(broker):
+                breaker.kept_back |= {login_id} if len(breaker.kept_back) < _ENOUGH else set()
+            return blocked
+        own = self._open.get(broker)
+        if own is None or login_id not in self._failed.get(broker, ()) or own.kept_back <= {login_id}:
+            return None
+        left = own.until + own.pause - now
+        return Blocked(own.fault, left) if left > 0 else None
 
     def probe(self, broker: str, now: float) -> Probe:
         """An exchange of `broker` begins. Returns the breakers for which it is the probe."""
@@ -140,8 +159,16 @@ class Breakers:
 
     def limits(self, now: float) -> tuple[int | None, dict[str, int]]:
         """For a claim: how many logins in all (None: breakers set no limit), and how many of each broker."""
-        limits = {scope: 0 if breaker.is_shut(now) else 1 for scope, breaker in self._open.items()}
-        return limits.pop(None, None), {scope: limit for scope, limit in limits.items() if scope is not None}
+        limits: dict[str, int] = {}
+        for scope, breaker in self._open.items():
+            if scope is not None:
+                limits[scope] = 0 if breaker.probing or now < breaker.until else 1
+        everything = self._open.get(None)
+        if everything is None:
+            return None, limits
+        if everything.probing or now < everything.until:
+            return 0, limits
+        return 1, limits
 
     def rotated(self, limits: dict[str, int]) -> dict[str, int]:
         """`limits` without the brokers that were probed already, so that brokers take turns."""
@@ -174,6 +201,9 @@ class Breakers:
     ) -> Iterator[Event]:
         """Fresh tokens came, or a code was asked for. `account`: as for `refused`."""
         self._heard(broker)
+        others = self._failed.get(broker, {})
+        others.pop(login_id, None)
+        others.update(dict.fromkeys(others, True))
         for window, faults in ((self._refusals, _REFUSED), (self._rejections, _NOT_ACCEPTED)):
             wrongly = window.succeeded(broker, login_id, now, at, account or login_id)
             for scope, breaker in self._mine(broker, probe):
@@ -311,23 +341,41 @@ class Breakers:
         at: datetime,
         probe: Probe,
         *,
+        login_id: str,
         retry_after: timedelta | None = None,
         display_message: str | None = None,
-    ) -> Iterator[Event]:
-        """An outage: of Mesh, of the network, of the client keys, or of a broker."""
-        scope = None if fault in _FOR_ALL else broker
+    ) -> Verdict:
+        """An outage: of Mesh, of the network, of the client keys, or of a broker.
+
+        It counts against the account where it is the login's own: the login met one before, and others succeed.
+        """
+        scope, events = None if fault in _FOR_ALL else broker, list[Event]()
+        is_own = scope is not None and self._is_own(broker, login_id)
         for over, breaker in self._mine(broker, probe):
             if over is None and scope is not None and breaker.fault in _OF_THE_NETWORK:
-                yield from self._close(None, now, at)  # Mesh answered: the network works
-            else:
+                events += self._close(None, now, at)  # Mesh answered: the network works
+            elif not is_own:
                 self._again(breaker, now, probe, retry_after)
         found = self._open.get(scope)
-        if found is not None and fault is BreakerFault.CLIENT_REFUSED and found.fault is not fault:
-            yield from self._instead(scope, fault, now, at, display_message)
+        if is_own:
+            pass
+        elif found is not None and fault is BreakerFault.CLIENT_REFUSED and found.fault is not fault:
+            events += self._instead(scope, fault, now, at, display_message)
         elif found is None:
-            yield from self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
+            events += self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
         elif found not in probe:
             self._again(found, now, probe, retry_after)
+        return Verdict(events, blamed=is_own)
+
+    def _is_own(self, broker: str, login_id: str) -> bool:
+        """Whether an outage of the broker is the login's own, and note that the login met one."""
+        failed = self._failed.setdefault(broker, {})
+        if failed.get(login_id):
+            return True
+        failed[login_id] = False
+        if len(failed) >= self._policy.fault_logins:
+            failed.clear()  # so many are about the broker
+        return False
 
     # Opening and closing.
 

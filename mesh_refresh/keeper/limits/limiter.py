@@ -105,9 +105,9 @@ class Limiter:
         waits = [(1 - bucket.level) / bucket.rate for bucket in self._buckets.values() if bucket.fill(now) < 1]
         return max(_SHORTEST_WAIT, min(waits)) if waits else None
 
-    def shut(self, broker: str, now: float) -> Shut | None:
-        """Why a caller's exchange of `broker` may not begin now; None where it may."""
-        blocked = self.breakers.blocked(broker, now)
+    def shut(self, broker: str, login_id: str, now: float) -> Shut | None:
+        """Why a caller's exchange may not begin now; None where it may."""
+        blocked = self.breakers.keep_back(broker, login_id, now)
         if blocked is not None:
             return Shut(f"exchanges are held back ({blocked.fault})", blocked.seconds or None)
         if self.free <= 0 or self._busy[broker] >= self._each:

@@ -5,7 +5,7 @@ docs/decisions/the-keeper.md and docs/decisions/retries-and-unknown-outcomes.md.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -13,8 +13,8 @@ from mesh_refresh.keeper.events import AttemptFailed, Event, ReconnectRequired
 from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.fencing import find_affected, has_sent_credential
 from mesh_refresh.keeper.rules.mfa import reopen_question, wait_after_code
-from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, resend_not_before, retry_not_before
-from mesh_refresh.keeper.rules.transition import Context, Transition, count_failure, event_head, with_account
+from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY, backoff_until, chance_of, resend_not_before, retry_not_before
+from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 
 
@@ -45,6 +45,8 @@ class Failed:
     error: str
     blamed: bool
     """Whether it counts against the account (locked, say). False: an outage of Mesh, of a broker or of the network."""
+    retry_after: timedelta = timedelta()
+    """How long Mesh asks to wait. Where the account is not to blame, its breaker waits."""
 
 
 Failure = Refused | Unknown | Failed
@@ -202,9 +204,10 @@ def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed,
         # Due again when its broker is, and behind other logins: probes take turns.
         again = context.now + context.policy.cool_down
         return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
-    counted = count_failure(account, failure.error, attempt.number, context)
+    counted = _count(account, failure.error, attempt.number, context)
     chance = chance_of(login.login_id, login.attempt)
     again = backoff_until(counted, context.policy, now=context.now, chance=chance)
+    again = max(again, context.now + min(failure.retry_after, ONCE_A_DAY))
     counted = evolve(counted, retry_not_before=again, due_at=_due_at(counted, again))
     event = AttemptFailed(*event_head(login, account, context), failure.error, counted.failures, again)
     return Transition(with_account(login, account, counted), (event,))
@@ -248,7 +251,7 @@ def _wait_for_outcome(login: Login, attempt: Attempt, failure: Unknown, context:
 
 def _stamp(login: Login, account: Account, what: tuple[str, int], context: Context, *, may_resend: bool) -> Account:
     """`account` with the times before which its tokens are not sent again; parked where they may never be."""
-    counted = count_failure(account, *what, context)
+    counted = _count(account, *what, context)
     if not may_resend and not account.parked:
         return evolve(_park(counted, Reason.UNKNOWN, None, context), unknown_since=context.now)
     wait = resend_not_before(account, context.policy, now=context.now)
@@ -274,7 +277,7 @@ def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, 
     for refused in login.accounts:
         if refused is not account and not has_sent_credential(refused, attempt, context):
             continue
-        after = count_failure(refused, "TokensRefused", attempt.number, context)
+        after = _count(refused, "TokensRefused", attempt.number, context)
         after = evolve(after, display_message=failure.display_message)
         reason = _why_final(after, failure.forgiven_until)
         if reason is not None:
@@ -301,6 +304,17 @@ def _why_final(account: Account, forgiven_until: datetime | None) -> Reason | No
 
 
 # For all of them.
+
+
+def _count(account: Account, error: str, number: int, context: Context) -> Account:
+    """`account` with one failure more, of the attempt of this number."""
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=number,
+        failing_since=account.failing_since or context.now,
+        last_error=error,
+    )
 
 
 def _park(account: Account, reason: Reason, display_message: str | None, context: Context) -> Account:

@@ -57,7 +57,11 @@ def blame(
             )
         case Signal(Heard.OUTAGE, BreakerFault() as fault):
             asked: timedelta | None = getattr(error, "retry_after", None)
-            tell(breakers.outage(broker, fault, now, at, probe, retry_after=asked, display_message=said))
+            verdict = breakers.outage(
+                broker, fault, now, at, probe, login_id=login_id, retry_after=asked, display_message=said
+            )
+            tell(verdict.events)
+            return Failed(type(error).__name__, verdict.blamed, asked or timedelta())
         case _:
             pass  # Heard.NOTHING
     return failure

@@ -70,7 +70,7 @@ class Claimer:
     async def _claim(self, login: Login, choose: Choice, deadline: Deadline, code: str | None) -> ExchangeHandle | None:
         runtime, broker = self.runtime, str(login.broker)
         await self._check_not_paused(broker, deadline)
-        waited = await self._wait_for_permit(broker, deadline)
+        waited = await self._wait_for_permit(broker, login.login_id, deadline)
         found: list[ExchangeHandle | Busy | None] = []
         permit = runtime.limiter.enter(broker, runtime.clock.monotonic())
 
@@ -122,7 +122,7 @@ class Claimer:
             raise _store_failed(error) from error
         _check_paused(paused, broker)
 
-    async def _wait_for_permit(self, broker: str, deadline: Deadline) -> bool:
+    async def _wait_for_permit(self, broker: str, login_id: str, deadline: Deadline) -> bool:
         """Wait until a permit is free. Gives whether that took any wait.
 
         Raises `NotReadyInTime` at once where it is known that none is free in time.
@@ -135,7 +135,7 @@ class Claimer:
             if not deadline.left:
                 raise NotReadyInTime("the store does not take what is in the spool")
             await runtime.change(deadline.left)
-        while (shut := runtime.limiter.shut(broker, runtime.clock.monotonic())) is not None:
+        while (shut := runtime.limiter.shut(broker, login_id, runtime.clock.monotonic())) is not None:
             self._check_open()
             left, waited = deadline.left, True
             if not left or (shut.seconds is not None and shut.seconds > left):

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from random import Random
+from types import TracebackType
 from typing import Any, Self, Unpack
 
 from attrs import evolve
@@ -66,7 +67,9 @@ class FakeMesh(Observed):
         await self.start()
         return self
 
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.stop()
         self.faults.forget()
         if error is None:

@@ -77,7 +77,7 @@ class Road:
 
     def call(self, broker: str) -> bool:
         """What a caller does, for whom a place is there or not."""
-        if self.limiter.shut(broker, self.now) is not None:
+        if self.limiter.shut(broker, "login", self.now) is not None:
             return False
         self.enter(broker)
         return True
@@ -124,7 +124,9 @@ class Road:
             self.undone += len(found.undo)
             self.events += found.events
         elif isinstance(said, BreakerFault):
-            self.events += breakers.outage(broker, said, now, at(now), probe, retry_after=self.retry_after)
+            found = breakers.outage(broker, said, now, at(now), probe, login_id=login, retry_after=self.retry_after)
+            self.blamed += found.blamed
+            self.events += found.events
 
     # What was seen.
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import BreakerClosed, BreakerFault, BreakerOpened
-from mesh_refresh.keeper.limits.breakers import Breakers
+from mesh_refresh.keeper.limits.breakers import Blocked, Breakers
 from mesh_refresh.keeper.limits.limiter import Permit
 from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.failure import BackedOff
@@ -129,10 +129,10 @@ def test_stragglers_say_nothing_new() -> None:
     for place in early[1:]:
         road.tell(place, "login-b", BreakerFault.UNAVAILABLE)
         road.limiter.leave(place)
-        assert road.limiter.shut("coinbase", road.now) is not None, "the probe is still out"
+        assert road.limiter.shut("coinbase", "login", road.now) is not None, "the probe is still out"
     road.tell(probe, "login-c", BreakerFault.UNAVAILABLE)
     road.limiter.leave(probe)
-    shut = road.limiter.shut("coinbase", road.now)
+    shut = road.limiter.shut("coinbase", "login", road.now)
     assert shut is not None
     assert shut.seconds == pytest.approx(10)
     assert len(road.opened) == 1
@@ -143,12 +143,12 @@ def test_a_probe_that_was_not_sent_after_all() -> None:
     road = Road(POLICY).run(1, always(BreakerFault.UNAVAILABLE))
     road.now += 60
     first = road.enter("coinbase")
-    assert road.limiter.shut("coinbase", road.now) is not None
+    assert road.limiter.shut("coinbase", "login", road.now) is not None
     road.limiter.leave(first)
-    assert road.limiter.shut("coinbase", road.now) is None
+    assert road.limiter.shut("coinbase", "login", road.now) is None
     second = road.enter("coinbase")
     assert second.probe
-    assert road.limiter.shut("coinbase", road.now) is not None
+    assert road.limiter.shut("coinbase", "login", road.now) is not None
     road.limiter.leave(second)
 
 
@@ -255,11 +255,60 @@ def test_whatever_happens_all_goes_on_afterwards(story: list[tuple[Answer, float
     assert len(road.since(start)) >= 6 * 4
 
 
+@pytest.mark.parametrize("fault", SPREADING)
+def test_an_outage_that_one_login_alone_meets_is_its_own(fault: BreakerFault) -> None:
+    """Another login has succeeded since. The first login that meets it besides shows that it is the broker's."""
+    breakers, now = Breakers(POLICY), itertools.count(100, 100)
+
+    def meets(login: str) -> tuple[bool, bool]:
+        """Whether the login is blamed, and whether a breaker opens."""
+        moment = next(now)
+        probe = breakers.probe("one", moment)
+        found = breakers.outage("one", fault, moment, at(moment), probe, login_id=login)
+        breakers.end_probe(probe)
+        return found.blamed, bool(found.events)
+
+    def succeeds(login: str) -> None:
+        moment = next(now)
+        list(breakers.succeeded("one", login, moment, at(moment), breakers.probe("one", moment)))
+        assert breakers.open == {}
+
+    assert meets("sick") == (False, True)
+    assert meets("sick") == (False, False), "while it is open, nothing is known"
+    succeeds("healthy")
+    assert [meets("sick") for _ in range(3)] == [(True, False)] * 3
+    assert meets("another") == (False, True)
+    left = breakers.blocked("one", next(now) - 200)
+    assert meets("sick") == (True, False)
+    assert left is not None
+    assert breakers.blocked("one", next(now)) is None, "as a probe it tells nothing of the broker"
+    succeeds("sick")
+    assert meets("sick") == (False, True), "it was well"
+    succeeds("healthy")
+    for number in range(POLICY.fault_logins):
+        meets(f"login-{number}")
+    succeeds("healthy")
+    assert meets("sick") == (False, True), "so many are about the broker"
+
+
+def test_callers_of_a_login_that_met_an_outage_let_another_try_first() -> None:
+    """For one more pause, where there is another one that asks. A caller who asks often would take each probe."""
+    breakers = Breakers(POLICY)
+    breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), (), login_id="sick")
+    (pause,) = [it.seconds for it in [breakers.keep_back("one", "sick", 0.0)] if it]
+    assert breakers.keep_back("one", "sick", pause) is None, "it is alone"
+    assert breakers.keep_back("one", "healthy", pause / 2) is not None
+    late = breakers.keep_back("one", "sick", pause)
+    assert late == Blocked(BreakerFault.THROTTLED, pause)
+    assert breakers.keep_back("one", "healthy", pause) is None
+    assert breakers.keep_back("one", "sick", 2 * pause) is None
+
+
 def test_events_tell_times() -> None:
     """When the first probe goes, and since when it was open."""
     breakers = Breakers(POLICY)
     said = {"retry_after": timedelta(seconds=90), "display_message": "Slow down."}
-    [opened] = breakers.outage("one", BreakerFault.THROTTLED, 7.0, at(7), (), **said)  # type: ignore[arg-type]
+    [opened] = breakers.outage("one", BreakerFault.THROTTLED, 7.0, at(7), (), login_id="login", **said).events  # type: ignore[arg-type]
     assert (opened.at, getattr(opened, "retry_at", None)) == (at(7), at(97))
     probe = breakers.probe("one", 98.0)
     [closed] = breakers.succeeded("one", "login", 99.0, at(99), probe)
@@ -280,10 +329,13 @@ def test_a_second_broker_that_says_the_same_holds_all_back(fault: BreakerFault) 
     """While the first one is held back. Another fault of a second broker does not."""
     other = next(it for it in SPREADING if it is not fault)
     breakers = Breakers(POLICY)
-    told = [*breakers.outage("one", fault, 1.0, at(1), ()), *breakers.outage("two", other, 1.0, at(1), ())]
+    told = [
+        *breakers.outage("one", fault, 1.0, at(1), (), login_id="login").events,
+        *breakers.outage("two", other, 1.0, at(1), (), login_id="login").events,
+    ]
     assert breakers.open == {"one": fault, "two": other}
     assert breakers.blocked("four", 1.0) is None
-    told += breakers.outage("three", fault, 2.0, at(2), ())
+    told += breakers.outage("three", fault, 2.0, at(2), (), login_id="login").events
     assert breakers.open == {"one": fault, "two": other, "three": fault, None: fault}
     assert breakers.blocked("four", 2.0) is not None
     probe = breakers.probe("four", 100.0)
@@ -296,9 +348,9 @@ def test_a_second_broker_that_says_the_same_holds_all_back(fault: BreakerFault) 
 def test_the_second_broker_after_the_first_is_well_again() -> None:
     """It is alone with it."""
     breakers = Breakers(POLICY)
-    list(breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
+    breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), (), login_id="login")
     list(breakers.succeeded("one", "login", 60.0, at(60), breakers.probe("one", 60.0)))
-    list(breakers.outage("two", BreakerFault.THROTTLED, 61.0, at(61), ()))
+    breakers.outage("two", BreakerFault.THROTTLED, 61.0, at(61), (), login_id="login")
     assert breakers.open == {"two": BreakerFault.THROTTLED}
 
 
@@ -316,12 +368,12 @@ def test_refused_keys_halt_whatever_is_open(before: BreakerFault) -> None:
     """At once, and `halted` says so."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
-        list(breakers.outage(broker, before, 1.0, at(1), ()))
+        breakers.outage(broker, before, 1.0, at(1), (), login_id="login")
     assert None in breakers.open
-    list(breakers.outage("three", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    breakers.outage("three", BreakerFault.CLIENT_REFUSED, 2.0, at(2), (), login_id="login")
     assert breakers.halted is BreakerFault.CLIENT_REFUSED
     one = Breakers(POLICY)
-    list(one.outage("one", BreakerFault.CLIENT_REFUSED, 2.0, at(2), ()))
+    one.outage("one", BreakerFault.CLIENT_REFUSED, 2.0, at(2), (), login_id="login")
     assert one.halted is BreakerFault.CLIENT_REFUSED
 
 
@@ -389,7 +441,7 @@ def attempt_of(account: Account, number: int) -> Attempt:
 def test_a_probe_is_not_blocked_by_its_own_breaker() -> None:
     """All other requests are, as long as it is under way."""
     breakers = Breakers(POLICY)
-    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), (), login_id="login")
     probe = breakers.probe("one", 100.0)
     assert breakers.blocked("one", 100.0, probe) is None
     assert breakers.blocked("one", 100.0) is not None
@@ -398,7 +450,7 @@ def test_a_probe_is_not_blocked_by_its_own_breaker() -> None:
 def test_a_rejection_of_a_probe_tells_that_the_breaker_is_closed() -> None:
     """The request was accepted, so the fault that held its broker back is over."""
     breakers = Breakers(POLICY)
-    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), (), login_id="login")
     probe = breakers.probe("one", 100.0)
     found = breakers.rejected("one", BreakerFault.REJECTED, 100.0, at(100), probe, backed_off=None)
     (closed,) = found.events
@@ -409,7 +461,9 @@ def test_a_rejection_of_a_probe_tells_that_the_breaker_is_closed() -> None:
 def opened(fault: BreakerFault, broker: str = "one") -> Breakers:
     """Breakers of which one was opened at zero seconds."""
     breakers = Breakers(POLICY)
-    assert [type(event) for event in breakers.outage(broker, fault, 0.0, at(), ())] == [BreakerOpened]
+    assert [type(event) for event in breakers.outage(broker, fault, 0.0, at(), (), login_id="login").events] == [
+        BreakerOpened
+    ]
     return breakers
 
 
@@ -448,7 +502,11 @@ def test_each_broker_is_probed_in_its_turn() -> None:
 def test_a_fault_of_one_broker_shows_that_the_way_to_mesh_is_well() -> None:
     """The probe of all was answered, though with a fault of its broker."""
     breakers = opened(BreakerFault.NOT_SENT)
-    events = list(breakers.outage("one", BreakerFault.THROTTLED, 100.0, at(100), breakers.probe("one", 100.0)))
+    events = list(
+        breakers.outage(
+            "one", BreakerFault.THROTTLED, 100.0, at(100), breakers.probe("one", 100.0), login_id="login"
+        ).events
+    )
     assert [type(event) for event in events] == [BreakerClosed, BreakerOpened]
     assert breakers.open == {"one": BreakerFault.THROTTLED}
 
@@ -460,7 +518,7 @@ def test_a_fault_of_one_broker_shows_that_the_way_to_mesh_is_well() -> None:
 def test_the_first_fault_gives_a_breaker_its_name(first: BreakerFault, second: BreakerFault) -> None:
     """Only refused keys take the place of another fault."""
     breakers = opened(first)
-    assert list(breakers.outage("one", second, 1.0, at(1), ())) == []
+    assert list(breakers.outage("one", second, 1.0, at(1), (), login_id="login").events) == []
     assert set(breakers.open.values()) == {first}
 
 
@@ -477,7 +535,7 @@ def test_what_was_not_sent_shows_nothing_of_mesh() -> None:
     """A strategy that raises closes no breaker of another fault; what Mesh says of one request does."""
     for sent in (False, True):
         breakers = Breakers(POLICY)
-        list(breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), ()))
+        breakers.outage("one", BreakerFault.THROTTLED, 1.0, at(1), (), login_id="login")
         assert rejected(breakers, "login", now=60.0, sent=sent) is not sent, "a probe counts against no account"
         assert breakers.open == ({} if sent else {"one": BreakerFault.THROTTLED})
 
@@ -499,14 +557,24 @@ def test_a_resumed_broker_gets_a_probe(names: list[str], freed: list[str]) -> No
     breakers = Breakers(POLICY)
     assert not breakers.resumed({"one": at(1), "*": at(1)}, 900.0)
     for broker, fault in (("one", BreakerFault.THROTTLED), ("two", BreakerFault.UNAVAILABLE)):
-        list(breakers.outage(broker, fault, 1000.0, at(1000), (), retry_after=timedelta(hours=1)))
+        breakers.outage(broker, fault, 1000.0, at(1000), (), login_id="login", retry_after=timedelta(hours=1))
     assert not breakers.resumed({"one": at(1), "*": at(2)}, 1001.0), "that was long before"
     stamps = dict.fromkeys(names, at(1002))
     assert breakers.resumed(stamps, 1003.0) is bool(freed)
     assert [name for name in ("one", "two") if breakers.blocked(name, 1003.0) is None] == freed
     for broker in freed:
         probe = breakers.probe(broker, 1003.0)
-        list(breakers.outage(broker, BreakerFault.THROTTLED, 1004.0, at(1004), probe, retry_after=timedelta(hours=1)))
+        list(
+            breakers.outage(
+                broker,
+                BreakerFault.THROTTLED,
+                1004.0,
+                at(1004),
+                probe,
+                login_id="login",
+                retry_after=timedelta(hours=1),
+            ).events
+        )
         breakers.end_probe(probe)
         assert not breakers.resumed(stamps, 1005.0), "it has had its probe"
         assert breakers.blocked(broker, 1005.0) is not None
@@ -516,7 +584,11 @@ def test_resuming_one_broker_lets_it_probe_for_all() -> None:
     """Else its own probe would have to wait for another one's."""
     breakers = Breakers(POLICY)
     for broker in ("one", "two"):
-        list(breakers.outage(broker, BreakerFault.THROTTLED, 1.0, at(1), (), retry_after=timedelta(hours=1)))
+        list(
+            breakers.outage(
+                broker, BreakerFault.THROTTLED, 1.0, at(1), (), login_id="login", retry_after=timedelta(hours=1)
+            ).events
+        )
     assert breakers.resumed({"one": at(2)}, 2.0)
     assert breakers.blocked("one", 2.0) is None
     assert len(breakers.probe("one", 2.0)) == 2

@@ -51,8 +51,8 @@ def test_one_brokers_bounds_are_not_the_others() -> None:
     limiter = Limiter(Policy(concurrency=10, concurrency_each=3))
     for _ in range(3):
         limiter.enter("one", 0.0)
-    assert limiter.shut("one", 0.0) is not None
-    assert limiter.shut("two", 0.0) is None
+    assert limiter.shut("one", "login", 0.0) is not None
+    assert limiter.shut("two", "login", 0.0) is None
     places, each, limits = limiter.slots(0.0)
     assert (places, each, limits) == (7, 3, {"one": 0})
 
@@ -63,7 +63,7 @@ def test_the_loop_leaves_places_to_callers() -> None:
     place = limiter.enter("one", 0.0)
     limiter.asking = 1
     assert limiter.slots(0.0)[0] == 0
-    assert limiter.shut("one", 0.0) is None
+    assert limiter.shut("one", "login", 0.0) is None
     limiter.leave(place)
     assert limiter.slots(0.0)[0] == 1
 
@@ -72,7 +72,7 @@ def test_places_that_a_claim_has_reserved() -> None:
     """Callers do not take what a claim under way will bring."""
     limiter = Limiter(Policy(concurrency=2))
     limiter.reserved = 2
-    shut = limiter.shut("one", 0.0)
+    shut = limiter.shut("one", "login", 0.0)
     assert shut is not None
     assert shut.crowded
     assert limiter.free == 0
@@ -83,18 +83,18 @@ def test_what_was_not_begun_takes_nothing_of_the_rate() -> None:
     limiter = Limiter(Policy(rate=4, rate_each=2))
     for _ in range(50):
         place = limiter.enter("one", 0.0)
-        assert limiter.shut("one", 0.0) is not None, "while somebody tries, it is spoken for"
+        assert limiter.shut("one", "login", 0.0) is not None, "while somebody tries, it is spoken for"
         limiter.leave(place, begun=False)
-    assert limiter.shut("one", 0.0) is None
+    assert limiter.shut("one", "login", 0.0) is None
     limiter.leave(limiter.enter("one", 0.0))
-    assert limiter.shut("one", 0.0) is not None
+    assert limiter.shut("one", "login", 0.0) is not None
 
 
 def test_a_breaker_is_not_a_crowd() -> None:
     """Who waits for a broker to cool down waits for no place, and so takes none from others."""
     road = Road(Policy(concurrency=5), "bad", "good")
     road.run(5, lambda name: BreakerFault.REJECTED if name == "bad" else Said.FRESH)
-    shut = road.limiter.shut("bad", road.now)
+    shut = road.limiter.shut("bad", "login", road.now)
     assert shut is not None
     assert not shut.crowded
     assert shut.seconds is None or shut.seconds > 0
@@ -104,9 +104,9 @@ def test_how_long_a_rate_holds_back() -> None:
     """Until the next share is there, in seconds. Time that has passed counts at each exchange."""
     limiter = Limiter(Policy(rate=4))
     limiter.enter("one", 0.0)
-    assert limiter.shut("one", 0.0) == Shut("the rate of exchanges is bounded", 0.25)
+    assert limiter.shut("one", "login", 0.0) == Shut("the rate of exchanges is bounded", 0.25)
     limiter.enter("one", 10.0)
-    assert limiter.shut("one", 10.0) == Shut("the rate of exchanges is bounded", 0.25)
+    assert limiter.shut("one", "login", 10.0) == Shut("the rate of exchanges is bounded", 0.25)
 
 
 def test_a_burst_is_a_tenth_of_a_second_rate() -> None:

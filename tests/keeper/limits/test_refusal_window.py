@@ -162,7 +162,11 @@ def test_all_brokers_together(brokers: int) -> None:
 def test_refusals_in_the_place_of_another_fault() -> None:
     """What was told to be open is told to be closed, and no probe goes sooner for it."""
     breakers = Breakers(POLICY)
-    told = [*breakers.outage("one", BreakerFault.NOT_PERMITTED, 0.0, at(0), (), retry_after=timedelta(seconds=90))]
+    told = [
+        *breakers.outage(
+            "one", BreakerFault.NOT_PERMITTED, 0.0, at(0), (), login_id="login", retry_after=timedelta(seconds=90)
+        ).events
+    ]
     for number in range(20):
         told += breakers.refused("one", f"login-{number}", 1.0, at(1), ()).events
     assert breakers.blocked("one", 89.0) is not None

@@ -3,6 +3,7 @@
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Self
 
 from attrs import define, field
@@ -36,7 +37,9 @@ class TwoStores:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.loop.closing()
         self.loop.run(self._stack.aclose())
 

@@ -1,1 +1,0 @@
-"""Serves HTTP: addresses and sockets, connections, and what is answered on them."""
