@@ -24,6 +24,8 @@ REQUEST_IDS = (
 """Headers that identify a request for Mesh's support, or for the operator of a proxy before it; and its date."""
 
 _LONGEST_HASH = 16
+_FREE = ("message", "display_message", "error_hash", "error_type", "error_data", "team_code")
+"""The fields of a reply that a server can write freely."""
 
 
 def _shown_if_known(status: ApiStatus | AuthStatus | str | None) -> str:
@@ -264,12 +266,7 @@ class Reply:
             self,
             content=content,
             status=clean_status(self.status),
-            message=clean(self.message),
-            display_message=clean(self.display_message),
-            error_hash=clean(self.error_hash),
-            error_type=clean(self.error_type),
-            error_data=clean(self.error_data),
-            team_code=clean(self.team_code),
+            **{name: clean(getattr(self, name)) for name in _FREE},
             request_ids={name: clean(value) for name, value in self.request_ids.items()},
         )
 

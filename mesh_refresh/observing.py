@@ -23,7 +23,7 @@ _SILENT_FOR = 60.0
 _names: dict[type, str] = {}
 """Of outcomes and errors, by their classes."""
 
-Answer = Literal["store", "refreshed", "failed"]
+AnsweredFrom = Literal["store", "refreshed", "failed"]
 """Where the answer of `Keeper.tokens` came from: it was stored, an exchange brought it, or there is none."""
 
 
@@ -46,7 +46,7 @@ class ExchangeEnded:
 class TokensAnswered:
     """`Keeper.tokens` has an answer for a caller."""
 
-    answer: Answer
+    answer: AnsweredFrom
     seconds: float
     """For how long the caller waited."""
 

@@ -6,22 +6,12 @@ from typing import Any
 
 from attrs import field, fields, frozen
 
-from mesh_refresh import codec
+from mesh_refresh import codec, validation
 from mesh_refresh.blank import some
 from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, hides_locals, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
-from mesh_refresh.validation import (
-    MOMENTS,
-    NO_MOMENTS,
-    in_utc,
-    wrong_broker,
-    wrong_metadata,
-    wrong_moments,
-    wrong_ref,
-    wrong_texts,
-)
 
 DELAYED_AUTH = timedelta(hours=24)
 """How long after a first connection a ``delayedAuth`` refresh token can be exchanged (Interactive Brokers)."""
@@ -82,11 +72,11 @@ class Tokens:
     ) -> None:
         moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
         wrong = (
-            wrong_broker(broker)
-            or wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
-            or (metadata is not None and wrong_metadata(metadata))
-            or (ref is not None and wrong_ref(ref))
-            or (moments != NO_MOMENTS and wrong_moments(moments))
+            validation.wrong_broker(broker)
+            or validation.wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
+            or (metadata is not None and validation.wrong_metadata(metadata))
+            or (ref is not None and validation.wrong_ref(ref))
+            or (moments != validation.NO_MOMENTS and validation.wrong_moments(moments))
         )
         if wrong:
             # `hides_locals` would do this, but type checkers read the fields of an attrs class here.
@@ -102,7 +92,7 @@ class Tokens:
             some(account_id),
             some(mesh_account_id),
             ref,
-            *(moments if moments == NO_MOMENTS else map(in_utc, moments)),
+            *(moments if moments == validation.NO_MOMENTS else map(validation.in_utc, moments)),
         )
 
     @property
@@ -138,7 +128,7 @@ class Tokens:
         link = codec.read_link_payload(payload)
         if isinstance(link, str):
             raise InvalidRequest(link)
-        wrong = wrong_moments((obtained_at, None, None, None))
+        wrong = validation.wrong_moments((obtained_at, None, None, None))
         if wrong:
             raise InvalidRequest(wrong)
         at = obtained_at or datetime.now(UTC)
@@ -205,7 +195,7 @@ class Tokens:
         try:
             if "ref" in values:
                 values["ref"] = _read_ref(values["ref"])
-            for name in MOMENTS:
+            for name in validation.MOMENTS:
                 if name in values:
                     values[name] = _read_moment(name, values[name])
             return cls(values.pop("broker", ""), **values)
@@ -221,32 +211,24 @@ _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
 @hides_locals
 def check_format(document: Mapping[str, Any], name: str, version: int) -> None:
     """Raises `InvalidRequest` unless `document` says that it is a `name` of a version that can be read."""
-    wrong = wrong_format(document, name, version)
-    if wrong:
-        raise InvalidRequest(wrong)
-
-
-def wrong_format(document: Mapping[str, Any], name: str, version: int) -> str | None:
-    """What is wrong with the format and version of `document`, as a sentence; None where nothing is."""
     found = document.get("format")
     if type(found) is not str:
         found = codec.text_of(found)
     if isinstance(found, codec.Wrong):
-        return f'This is not a {name} document: its "format" {found.why}.'
+        raise InvalidRequest(f'This is not a {name} document: its "format" {found.why}.')
     if found is None and codec.is_link_payload(document):
-        return f"This is not a {name} document, but a Link payload: Tokens.from_link reads it."
+        raise InvalidRequest(f"This is not a {name} document, but a Link payload: Tokens.from_link reads it.")
     if found is None:
-        return f'This is not a {name} document: it has no "format".'
+        raise InvalidRequest(f'This is not a {name} document: it has no "format".')
     if found != name:
-        return f'This is not a {name} document: its "format" says otherwise.'
+        raise InvalidRequest(f'This is not a {name} document: its "format" says otherwise.')
     number = document.get("version")
     if isinstance(number, str | bytes):
-        return f'This {name} document cannot be read: its "version" has become text.'
+        raise InvalidRequest(f'This {name} document cannot be read: its "version" has become text.')
     # Databases give numbers back in types of their own: `Decimal`, or a float.
     whole = codec.whole_of(number)
     if whole is None or not 1 <= whole <= version:
-        return f"This {name} document is of a version that this mesh_refresh cannot read: update it."
-    return None
+        raise InvalidRequest(f"This {name} document is of a version that this mesh_refresh cannot read: update it.")
 
 
 def _read_moment(name: str, value: object) -> datetime:

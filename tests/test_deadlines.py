@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from attrs import define, field
 
-from mesh_refresh.deadlines import Deadlines
+from mesh_refresh.tasks import Deadlines
 
 
 @define(eq=False)

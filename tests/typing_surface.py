@@ -103,7 +103,7 @@ from mesh_refresh.keeper import (
     take_back,
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
-from mesh_refresh.service import Webhooks
+from mesh_refresh.service import WebhookNotTaken, Webhooks
 from mesh_refresh.stores import (
     BrokerPause,
     Busy,
@@ -128,7 +128,7 @@ from mesh_refresh.stores import (
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.telemetry import (
-    Answer,
+    AnsweredFrom,
     CombinedObserver,
     ExchangeEnded,
     Figures,
@@ -137,6 +137,7 @@ from mesh_refresh.telemetry import (
     KeeperState,
     Observation,
     Observer,
+    OtelObserver,
     PrometheusObserver,
     TokensAnswered,
 )
@@ -767,7 +768,7 @@ class OwnObserver:
                 assert_type((broker, outcome, seconds, requests), tuple[str, str, float, int])
                 assert_type(late, float | None)
             case TokensAnswered(answer):
-                assert_type(answer, Answer)
+                assert_type(answer, AnsweredFrom)
             case KeeperEntered(keeper, look):
                 assert_type(keeper, str)
                 assert_type(look(), KeeperState)
@@ -780,7 +781,7 @@ class OwnObserver:
 def observers(store: Store) -> None:
     """Where they go."""
     prometheus = PrometheusObserver()
-    both: Observer = CombinedObserver(prometheus, OwnObserver())
+    both: Observer = CombinedObserver(prometheus, OtelObserver(), OwnObserver())
     Keeper(MeshClient("id", "secret", observer=prometheus), store, observer=both, role="run")
 
 
@@ -814,6 +815,10 @@ async def webhooks(mesh: MeshClient, store: Store) -> None:
     async with Webhooks("https://a.example", "s", kinds=["recovered", NoticeKind.MFA_NEEDED], observer=None) as hooks:
         assert_type(hooks, Webhooks)
         assert_type(hooks.capacity(), int)
+        try:
+            await hooks.send_test()
+        except WebhookNotTaken as error:
+            assert_type(error.args, tuple[Any, ...])
         async with Keeper(mesh, store, on_notice=hooks):
             pass
 

@@ -28,9 +28,9 @@ A fleet in a store, kept fresh by a worker:
   mesh-refresh run                  run a worker
   mesh-refresh status               count the logins by state
 
-No command takes tokens, MFA codes or the client secret as arguments. Only three
-commands print secrets: "refresh" the new tokens, "key generate" a new key, and
-"salvage" an unreadable reply.
+No command takes tokens, MFA codes or the client secret as arguments. Only four
+commands print secrets: "refresh" the new tokens, "key generate" a new key,
+"webhooks secret" a new secret, and "salvage" an unreadable reply.
 """
 
 _QUOTING = (

@@ -45,12 +45,12 @@ Beside the refresh endpoint it has:
     help="Damage replies on their way, as a broken proxy does. Several take turns; 'A + B' is both at once; "
     "'list' prints all names.",
 )
-def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> int:
+def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> None:
     """Run a fake Mesh with its brokers until Ctrl-C, for a program in any language."""
     if "list" in edges:
         for name, fault in EdgeFault.all().items():
             click.echo(f"{name:56} {fault.reach.name.lower()}")
-        return Exit.REFRESHED
+        return
     if not _is_loopback(host):
         raise Failure("The sandbox listens on loopback only. Use --host 127.0.0.1 or localhost.")
     faults = _find_faults(edges)
@@ -68,7 +68,6 @@ def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> int:
             raise  # the sandbox listens, and cannot say so
         why = f"Cannot listen on {host}, port {port}: {system_reason(error)}."
         raise Failure(f"{why} Choose another --port; 0 takes a free one.", Exit.FAILED) from None
-    return Exit.REFRESHED
 
 
 def _is_loopback(host: str) -> bool:

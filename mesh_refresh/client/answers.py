@@ -3,14 +3,15 @@
 import inspect
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Self
 
-from attrs import evolve
+from attrs import define, evolve
 
 from mesh_refresh import codec
 from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, own_tokens
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.messages import BodyKind, HttpReply, Reply
+from mesh_refresh.messages import BodyKind, HttpReply, RefreshRequest, Reply
 from mesh_refresh.replies.brought import Brought, changed_fields
 from mesh_refresh.replies.identity import contradicts, same_account
 from mesh_refresh.replies.lineage import pass_on
@@ -19,6 +20,7 @@ from mesh_refresh.replies.reading import holds_new_token
 from mesh_refresh.tokens import Tokens
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class Answered:
     """A reply of Mesh to one exchange. Each caller reads it for its own account.
 
@@ -26,49 +28,34 @@ class Answered:
     account in the user's own terms, see `Call.ref`.
     """
 
-    __slots__ = (
-        "_asker",
-        "_client_secret",
-        "_is_nameless",
-        "_reply",
-        "at",
-        "http",
-        "key",
-        "pending",
-        "reached",
-        "received_at",
-        "request",
-        "told",
-        "unreached",
-        "until",
-    )
+    key: str
+    """That of the calls that it answers."""
+    request: RefreshRequest
+    _asker: Tokens
+    pending: MfaRequired | None
+    """The continuation, where the request has a code."""
+    http: HttpReply
+    at: datetime
+    """When the request was sent."""
+    received_at: datetime
+    _client_secret: MaskedStr
+    _is_nameless: bool = False
+    _reply: Reply | None = None
+    until: float = 0.0
+    """Until when it answers late callers. In the past where it does so only while an outcome of it is owed."""
+    # An outcome that holds a live token is owed to its ref until `on_outcome` or a caller of that ref has it.
+    # Tuples, which the garbage collector visits once: answers are kept for half a minute.
+    told: tuple[Ref, ...] = NO_REFS
+    """The refs whose outcome `on_outcome` has taken."""
+    reached: tuple[Ref, ...] = NO_REFS
+    """The refs whose outcome `on_outcome` or a caller has."""
+    unreached: tuple[Call, ...] = ()
+    """One call of each ref to which the outcome is owed."""
 
-    def __init__(
-        self, call: Call, http: HttpReply, at: datetime, received_at: datetime, client_secret: MaskedStr
-    ) -> None:
-        self.key = call.key
-        """That of the calls that it answers."""
-        self.request = call.request
-        self._asker = call.tokens
-        self._is_nameless = False
-        self.pending = call.pending
-        """The continuation, where the request has a code."""
-        self.http = http
-        self.at = at
-        """When the request was sent."""
-        self.received_at = received_at
-        self._client_secret = client_secret
-        self._reply: Reply | None = None
-        self.until = 0.0
-        """Until when it answers late callers. In the past where it does so only while an outcome of it is owed."""
-        # An outcome that holds a live token is owed to its ref until `on_outcome` or a caller of that ref has it.
-        # Tuples, which the garbage collector visits once: answers are kept for half a minute.
-        self.told = NO_REFS
-        """The refs whose outcome `on_outcome` has taken."""
-        self.reached = NO_REFS
-        """The refs whose outcome `on_outcome` or a caller has."""
-        self.unreached: tuple[Call, ...] = ()
-        """One call of each ref to which the outcome is owed."""
+    @classmethod
+    def to(cls, call: Call, http: HttpReply, at: datetime, received_at: datetime, secret: MaskedStr) -> Self:
+        """The answer to `call`."""
+        return cls(call.key, call.request, call.tokens, call.pending, http, at, received_at, secret)
 
     def tell(self, ref: Ref) -> None:
         """Note that `on_outcome` has taken the outcome of `ref`."""
@@ -164,12 +151,12 @@ class Answered:
 class Unusable(Answered):
     """Bytes that are no reply, and may hold a token. Every caller gets an `UnreadableReply` with them."""
 
-    __slots__ = ("_body", "_what")
+    __slots__ = ("_what",)
 
     def __init__(self, call: Call, what: str, body: bytes, at: datetime) -> None:
-        super().__init__(call, HttpReply(0, {}, b""), at, at, MaskedStr())
+        http = HttpReply(0, {}, body)
+        super().__init__(call.key, call.request, call.tokens, call.pending, http, at, at, MaskedStr())
         self._what = what
-        self._body = body
 
     @classmethod
     def behind(cls, exchange_number: int, call: Call, body: bytes, at: datetime) -> "Unusable":
@@ -181,7 +168,7 @@ class Unusable(Answered):
 
     def outcome_for(self, call: Call) -> UnreadableReply:
         """An error with the bytes."""
-        return UnreadableReply(self._what, body=self._body, may_hold_token=True, before=call.tokens)
+        return UnreadableReply(self._what, body=self.http.body, may_hold_token=True, before=call.tokens)
 
 
 def may_be_news(data: bytes, known: Iterable[str]) -> bool:

@@ -10,6 +10,8 @@ from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
 from typing import cast
 
+from attrs import define, field
+
 from mesh_refresh.client.answers import Answered
 from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, holds_live_token
 from mesh_refresh.client.options import Hook
@@ -54,27 +56,22 @@ class Participant:
             self.done.set_result(None)
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class Deliveries:
     """The callers of one exchange, and the calls of `on_outcome` for their outcomes."""
 
-    __slots__ = (
-        "_answered", "_begun", "_failures", "_is_late", "_participants", "_result_for", "_runtime", "_tellings",
-        "number",
-    )  # fmt: skip
-
-    def __init__(self, runtime: ClientRuntime, result_for: Callable[[Call], Result], *, is_late: bool = False) -> None:
-        self._runtime = runtime
-        self._is_late = is_late
-        self._result_for = result_for
-        self.number = next(_numbers)
-        self._participants: list[Participant] = []
-        # No containers until they are needed: thousands of refreshes may be pending.
-        self._failures: Mapping[Ref, NotSaved] = _NONE
-        self._begun: tuple[Ref, ...] | None = None
-        """The refs for which `on_outcome` was called. None until `save` calls it."""
-        self._tellings: frozenset[asyncio.Task[None]] = frozenset()
-        self._answered: Answered | None = None
-        """The answer that is delivered, with the ledger of who has it. None: an error is, and nothing is owed."""
+    _runtime: ClientRuntime
+    _result_for: Callable[[Call], Result]
+    _is_late: bool = field(default=False, kw_only=True)
+    number: int = field(factory=_numbers.__next__)
+    _participants: list[Participant] = field(factory=list)
+    # No containers until they are needed: thousands of refreshes may be pending.
+    _failures: Mapping[Ref, NotSaved] = _NONE
+    _begun: tuple[Ref, ...] | None = None
+    """The refs for which `on_outcome` was called. None until `save` calls it."""
+    _tellings: "frozenset[asyncio.Task[None]]" = frozenset()
+    _answered: Answered | None = None
+    """The answer that is delivered, with the ledger of who has it. None: an error is, and nothing is owed."""
 
     def join(self, call: Call, context: Context | None = None) -> Participant:
         """Add a caller. `on_outcome` runs in `context`, which is a copy of the current one unless given."""

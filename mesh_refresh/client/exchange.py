@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Literal
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from mesh_refresh import codec
 from mesh_refresh.client.answers import Answered, Unusable
@@ -50,74 +50,47 @@ State = Literal["new", "idle", "sent", "delivering", "finished"]
 """
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class Exchange:
     """One exchange, shared by every caller with an equal request. Runs in a task of its own that refuses cancels.
 
     With `answered`, nothing is sent: a remembered answer is delivered to a late caller.
     """
 
-    __slots__ = (
-        "_begun",
-        "_early",
-        "_is_late_start",
-        "_last",
-        "_on_end",
-        "_on_late",
-        "_requests",
-        "_seconds",
-        "_secret",
-        "_sent_at",
-        "_task",
-        "_unknown",
-        "_watchers",
-        "answered",
-        "call",
-        "delivery",
-        "ended",
-        "failed",
-        "runtime",
-        "state",
-    )
+    runtime: ClientRuntime
+    call: Call
+    _on_end: Callable[["Exchange"], None]
+    answered: Answered | None = None
+    _on_late: Callable[["Exchange", HttpReply], None] | None = field(default=None, kw_only=True)
+    _is_late: bool = field(default=False, kw_only=True)
+    _came: float | None = field(default=None, kw_only=True)
+    """When its first caller came, in the loop's time, if that caller has waited for another exchange before."""
+    failed: MeshRefreshError | None = None
+    state: State = "new"
+    ended: Ended | None = None
+    delivery: Deliveries = field(init=False)
+    _watchers: "tuple[asyncio.Future[None], ...]" = ()
+    _early: tuple[HttpReply, ...] = ()
+    """What came behind a reply before the exchange was finished."""
+    _sent_at: datetime | None = None
+    _requests: int = 0
+    _seconds: float | None = None
+    """From its begin to its outcome; None: there is none yet, or nothing is sent."""
+    _secret: MaskedStr = _NO_SECRET
+    _begun: float = field(init=False)
+    """When its first caller came, in the loop's time."""
+    _task: ExchangeTask | None = None
+    _last: MeshRefreshError | None = None
+    _unknown: MeshRefreshError | None = None
 
-    def __init__(
-        self,
-        runtime: ClientRuntime,
-        call: Call,
-        on_end: Callable[["Exchange"], None],
-        answered: Answered | None = None,
-        *,
-        on_late: Callable[["Exchange", HttpReply], None] | None = None,
-        is_late: bool = False,
-        begun: float | None = None,
-    ) -> None:
-        self.call = call
-        self.runtime = runtime
-        self.answered = answered
-        self.failed: MeshRefreshError | None = None
-        self.state: State = "new"
-        self.ended: Ended | None = None
-        self.delivery = Deliveries(runtime, self.result_for, is_late=is_late)
-        self._on_end = on_end
-        self._on_late = on_late
-        self._watchers: tuple[asyncio.Future[None], ...] = ()
-        self._early: tuple[HttpReply, ...] = ()
-        """What came behind a reply before the exchange was finished."""
-        self._sent_at: datetime | None = None
-        self._requests = 0
-        self._seconds: float | None = None
-        """From its begin to its outcome; None: there is none yet, or nothing is sent."""
-        self._secret = _NO_SECRET
-        self._is_late_start = begun is not None
-        self._begun = runtime.loop.time() if begun is None else begun
-        """When its first caller came, in the loop's time. That caller may have waited for another exchange before."""
-        self._task: ExchangeTask | None = None
-        self._last: MeshRefreshError | None = None
-        self._unknown: MeshRefreshError | None = None
+    def __attrs_post_init__(self) -> None:
+        self.delivery = Deliveries(self.runtime, self.result_for, is_late=self._is_late)
+        self._begun = self.runtime.loop.time() if self._came is None else self._came
 
     def start(self) -> None:
         """Start the task. The first caller has joined before, so that the exchange cannot end without one."""
         if self.answered is None:
-            self.runtime.deadlines.add(self, self._begun if self._is_late_start else None)
+            self.runtime.deadlines.add(self, self._came)
         self._task = ExchangeTask.of(self._run(), self.runtime.loop)
 
     # Callers.
@@ -181,7 +154,7 @@ class Exchange:
     def answer_of(self, reply: HttpReply) -> Answered:
         """`reply` as the answer to the last request, however late it is."""
         now = self.runtime.clock.now()
-        return Answered(self.call, reply, self._sent_at or now, now, self._secret)
+        return Answered.to(self.call, reply, self._sent_at or now, now, self._secret)
 
     def result_for(self, call: Call) -> Result:
         """The outcome, or the error, for one caller. Never raises."""

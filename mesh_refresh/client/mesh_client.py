@@ -5,15 +5,13 @@ import logging
 import os
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 from attrs import evolve
 
 from mesh_refresh.client.answers import Unusable, may_be_news, tokens_of
 from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told
-from mesh_refresh.client.checks import check_not_waiting_for_itself, check_sending, is_a
-from mesh_refresh.client.delivery import Participant
+from mesh_refresh.client.delivery import Participant, working_for
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
@@ -132,9 +130,7 @@ class MeshClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def refresh(
@@ -154,10 +150,10 @@ class MeshClient:
         Raises `InvalidRequest` before any I/O, and the errors of `mesh_refresh.errors`. Raises `NotSaved`, with the
         outcome on it, where `on_outcome` failed.
         """
-        if not is_a(tokens, Tokens):
+        if not _is_a(tokens, Tokens):
             del tokens  # a traceback may be rendered with its locals
             raise InvalidRequest("refresh takes Tokens (Tokens.from_json reads a tokens document).")
-        check_sending(sending)
+        _check_sending(sending)
         strategy = self._registry[tokens.broker]
         self._check(tokens)
         options = RefreshOptions(create_new_refresh_token)
@@ -176,10 +172,10 @@ class MeshClient:
         `refresh` too.
         """
         code = MaskedStr(code) if isinstance(code, str) else ""
-        if not is_a(pending, MfaRequired):
+        if not _is_a(pending, MfaRequired):
             del pending
             raise InvalidRequest("submit_mfa takes a MfaRequired (MfaRequired.from_json reads a continuation).")
-        check_sending(sending)
+        _check_sending(sending)
         strategy = self._registry[pending.tokens.broker]
         self._check(pending.tokens)
         request = built(lambda: strategy.build_mfa(pending, code))
@@ -198,7 +194,7 @@ class MeshClient:
         outcome is owed until a caller has it. Safe to call twice.
         """
         for exchange in (*self._running.values(), *self._memory.recalled):
-            check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
+            _check_not_waiting_for_itself(exchange, "to close the client that waits for it: close it outside")
         if _being_closed.get() == id(self):
             raise InvalidRequest("The transport asked to close the client that closes it: it is being closed.")
         self._closed = True
@@ -288,14 +284,14 @@ class MeshClient:
         if self._closed:
             raise InvalidRequest("This client is closed; nothing was sent.")
 
-    def _begin(self, call: Call, begun: float | None = None) -> _Exchanging:
-        exchange = Exchange(self._runtime, call, self._on_end, on_late=self._on_late, begun=begun)
+    def _begin(self, call: Call, came: float | None = None) -> _Exchanging:
+        exchange = Exchange(self._runtime, call, self._on_end, on_late=self._on_late, came=came)
         self._running[call.key] = exchange
         return self._share(exchange, exchange.join(call), starts=True)
 
     async def _wait(self, exchange: Exchange, came: float) -> None:
         """Wait for the end of `exchange`. Raises `NotSent` at the deadline of the caller, who `came` then."""
-        check_not_waiting_for_itself(exchange)
+        _check_not_waiting_for_itself(exchange)
         # An exchange that began earlier ends earlier, but for some passes of the loop: its outcome says more.
         if not await exchange.wait(came + self._runtime.retry.deadline.total_seconds() + _GRACE):
             raise NotSent("The request was not sent: another one with the same token took all the time.")
@@ -303,7 +299,7 @@ class MeshClient:
     async def _take(self, step: Join | Recall, call: Call) -> Refreshed | MfaRequired:
         """The outcome of an exchange under way or of a remembered answer, as that of the tokens of `call`."""
         if isinstance(step, Join):
-            check_not_waiting_for_itself(step.exchange)
+            _check_not_waiting_for_itself(step.exchange)
             return await self._share(step.exchange, step.exchange.join(call))
         exchange = self._memory.recall(step.answered)
         starts = exchange is None
@@ -311,7 +307,7 @@ class MeshClient:
             exchange = Exchange(self._runtime, step.call, self._on_recalled, step.answered)
             self._memory.begin(step.answered, exchange)
         else:
-            check_not_waiting_for_itself(exchange)
+            _check_not_waiting_for_itself(exchange)
         outcome = await self._share(exchange, exchange.join(step.call), starts=starts)
         return outcome if step.call is call else as_told(outcome, call.tokens)
 
@@ -364,3 +360,22 @@ class MeshClient:
     def _settle(self, exchange: Exchange) -> None:
         if exchange.state == "finished" and not exchange.delivery.wanted:
             self._memory.settle(exchange)
+
+
+def _check_not_waiting_for_itself(
+    exchange: Exchange, what: str = "to refresh the very tokens that it works for"
+) -> None:
+    """Raises `InvalidRequest` where code of the user's would wait for the very exchange that waits for it."""
+    if exchange.delivery.number == working_for.get():
+        part = "on_outcome" if exchange.answered is not None else "The transport, the secret or before_send"
+        raise InvalidRequest(f"{part} asked {what}.")
+
+
+def _check_sending(sending: object) -> None:
+    if not isinstance(sending, SendOptions):
+        raise InvalidRequest("sending takes SendOptions.")
+
+
+def _is_a(value: object, cls: Any) -> bool:
+    """`isinstance` for arguments whose declared type leaves type checkers no other case."""
+    return isinstance(value, cls)

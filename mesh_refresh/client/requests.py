@@ -12,6 +12,8 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.messages import RefreshRequest
 from mesh_refresh.validation import wrong_broker, wrong_metadata, wrong_text
 
+_TEXTS = ("type", "refresh_token", "access_token", "trade_token", "mfa_code")
+
 
 def built(build: Callable[[], object]) -> RefreshRequest:
     """The request that `build` returns. Raises `InvalidRequest` where `build` raises, or the request cannot be sent.
@@ -48,11 +50,7 @@ def _wrong_request(request: object) -> str | None:
         (wrong_broker(request.type) and "type must be a BrokerType or another non-empty string")
         or (not isinstance(refresh_token, str) and "refresh_token must be a string")
         or (not (create is None or isinstance(create, bool)) and "create_new_refresh_token must be a bool or None")
-        or wrong_text("type", request.type)
-        or wrong_text("refresh_token", request.refresh_token)
-        or wrong_text("access_token", request.access_token)
-        or wrong_text("trade_token", request.trade_token)
-        or wrong_text("mfa_code", request.mfa_code)
+        or next(filter(None, (wrong_text(name, getattr(request, name)) for name in _TEXTS)), None)
         or (request.metadata is not None and wrong_metadata(request.metadata))
     )
     return f"a request that cannot be sent: {wrong.rstrip('.')}" if wrong else None

@@ -1,27 +1,20 @@
 """What the exchanges of one client share: keys, transport, clocks and deadlines."""
 
 import asyncio
-from collections.abc import Mapping
+import inspect
+from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
 
+from mesh_refresh.client import keys
 from mesh_refresh.client.guarded_clock import guarded
-from mesh_refresh.client.keys import (
-    PRODUCTION_URL,
-    REFRESH_PATH,
-    ClientSecret,
-    check_secret_fits,
-    checked_base_url,
-    checked_key,
-)
 from mesh_refresh.client.options import DEFAULT_HOOK_TIMEOUT, ClientOptions, check_options
-from mesh_refresh.client.secret import current_secret
 from mesh_refresh.clock import SystemClock
-from mesh_refresh.deadlines import Deadlines
-from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.errors import InvalidRequest, NotSent
 from mesh_refresh.masking import MaskedDict, MaskedStr
 from mesh_refresh.observing import CombinedObserver
 from mesh_refresh.protocols import Transport
 from mesh_refresh.retry import RetryPolicy
+from mesh_refresh.tasks import Deadlines, run_foreign
 from mesh_refresh.transport import AiohttpTransport
 from mesh_refresh.version import VERSION
 
@@ -40,13 +33,13 @@ class ClientRuntime:
     hook_deadlines: Deadlines
     """Of calls of `on_outcome`."""
 
-    def __init__(self, client_id: str, client_secret: ClientSecret, options: ClientOptions) -> None:
+    def __init__(self, client_id: str, client_secret: keys.ClientSecret, options: ClientOptions) -> None:
         if not callable(client_secret):
-            client_secret = MaskedStr(checked_key("client secret", client_secret, "a string or a callable"))
-        self._client_id = checked_key("client id", client_id)
-        self.base_url = checked_base_url(options.get("base_url", PRODUCTION_URL))
+            client_secret = MaskedStr(keys.checked_key("client secret", client_secret, "a string or a callable"))
+        self._client_id = keys.checked_key("client id", client_id)
+        self.base_url = keys.checked_base_url(options.get("base_url", keys.PRODUCTION_URL))
         if isinstance(client_secret, MaskedStr):
-            check_secret_fits(self.base_url, client_secret)
+            keys.check_secret_fits(self.base_url, client_secret)
         check_options(options)
         self.retry = options.get("retry") or RetryPolicy()
         self.transport: Transport = options.get("transport") or AiohttpTransport()
@@ -58,7 +51,7 @@ class ClientRuntime:
         self.observer = None if given is None else CombinedObserver(given)
         self.given_clock = options.get("clock") or SystemClock()
         self.clock = guarded(self.given_clock)
-        self.url = self.base_url + REFRESH_PATH
+        self.url = self.base_url + keys.REFRESH_PATH
         self.last_send = self.retry.last_send.total_seconds()
         self.closing = False
         """No further attempts."""
@@ -86,9 +79,28 @@ class ClientRuntime:
             self.hook_deadlines.stop()
 
     async def secret(self) -> MaskedStr:
-        """The client secret in force."""
+        """The client secret in force, from a callable of the user's where there is one.
+
+        Raises `NotSent` where its callable raises, and `InvalidRequest` where that returns what cannot be a key.
+        """
         secret = self._client_secret
-        return secret if isinstance(secret, MaskedStr) else await current_secret(secret, self.base_url)
+        if isinstance(secret, MaskedStr):
+            return secret
+        value: object
+        try:
+            # A coroutine function can be started anew if a shutdown cancels it; another callable has run already.
+            value = await run_foreign(secret) if inspect.iscoroutinefunction(secret) else secret()
+            if inspect.isawaitable(value):
+                awaitable: Awaitable[object] = value
+                value = await run_foreign(lambda: awaitable, again=False)
+        except Exception as error:  # noqa: BLE001 - a callable of the user's may raise anything
+            failure = NotSent(f"The client secret could not be had: its callable raised {type(error).__name__}.")
+            failure.__cause__ = error
+        else:
+            key = MaskedStr(keys.checked_key("client secret", MaskedStr(value) if isinstance(value, str) else value))
+            keys.check_secret_fits(self.base_url, key)
+            return key
+        raise failure
 
     def headers(self, secret: str) -> Mapping[str, str]:
         """The headers of one request: the same object as long as the secret is, so that a transport can know them."""

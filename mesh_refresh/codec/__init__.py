@@ -12,7 +12,7 @@ from mesh_refresh.codec.replies import decode_reply
 from mesh_refresh.codec.retry_after import LONGEST_RETRY_AFTER
 from mesh_refresh.codec.salvage import holds_envelope, status_in
 from mesh_refresh.codec.search import brings_token, token_like, tokens_behind
-from mesh_refresh.codec.structures import encode_request
+from mesh_refresh.codec.structures import encode_request, read_value, write_value
 
 __all__ = [
     "BODY_LIMIT",
@@ -29,6 +29,7 @@ __all__ = [
     "read_document",
     "read_link_payload",
     "read_mapping",
+    "read_value",
     "repeated",
     "status_in",
     "text_of",
@@ -36,4 +37,5 @@ __all__ = [
     "tokens_behind",
     "unread_keys",
     "whole_of",
+    "write_value",
 ]

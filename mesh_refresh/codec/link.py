@@ -270,22 +270,17 @@ def _joined(listed: list[BrokerAccountTokens], top: BrokerAccountTokens) -> tupl
 
 def _beside(top: BrokerAccountTokens, accounts: tuple[BrokerAccountTokens, ...]) -> list[str]:
     """The names of the tokens at the top that none of `accounts` has."""
-    beside = {
-        "accessToken": top.access_token not in (None, *(entry.access_token for entry in accounts)),
-        "refreshToken": top.refresh_token not in (None, *(entry.refresh_token for entry in accounts)),
-        "tokenId": top.token_id not in (None, *(entry.token_id for entry in accounts)),
-    }
-    return [name for name in beside if beside[name]]
+    at_top, in_accounts = _tokens_of(top), [_tokens_of(entry) for entry in accounts]
+    return [name for name in _TOKENS if at_top[name] not in (None, *(tokens[name] for tokens in in_accounts))]
+
+
+def _tokens_of(entry: BrokerAccountTokens) -> dict[str, str | None]:
+    return dict(zip(_TOKENS, (entry.access_token, entry.refresh_token, entry.token_id), strict=True))
 
 
 def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
     """Whether both can be the same account: no field that both have differs."""
-    pairs = [
-        (one.access_token, top.access_token),
-        (one.refresh_token, top.refresh_token),
-        (one.token_id, top.token_id),
-        (one.account, one.account and top.account),
-    ]
+    pairs = [*zip(_tokens_of(one).values(), _tokens_of(top).values(), strict=True), (one.account, top.account)]
     return all(first == second for first, second in pairs if first is not None and second is not None)
 
 

@@ -11,8 +11,7 @@ from mesh_refresh.codec.compression import BODY_LIMIT, decompressed
 from mesh_refresh.codec.lenient_json import read_json
 from mesh_refresh.codec.retry_after import read_retry_after
 from mesh_refresh.codec.salvage import find_envelope, is_envelope, without_head
-from mesh_refresh.codec.structures import read_content
-from mesh_refresh.codec.values import text
+from mesh_refresh.codec.structures import read_content, text
 from mesh_refresh.enums import ApiStatus, known
 from mesh_refresh.messages import REQUEST_IDS, BodyKind, HttpReply, Reply
 

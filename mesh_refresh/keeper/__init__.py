@@ -19,6 +19,7 @@ from mesh_refresh.keeper.events import (
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.notices import Notice, NoticeHandler, NoticeKind, PacedHandler, StopNotices, TryNoticeAgain
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.reporting.documents import Minute, Process
 from mesh_refresh.keeper.rules.add import Added
 from mesh_refresh.keeper.status import BrokerSummary, Health, Summary
 from mesh_refresh.keeper.transfer.copy_fleet import Copied, copy_fleet
@@ -62,6 +63,7 @@ __all__ = [
     "Login",
     "LoginMoved",
     "MfaNeeded",
+    "Minute",
     "Moving",
     "NotReadyInTime",
     "Notice",
@@ -70,6 +72,7 @@ __all__ = [
     "PacedHandler",
     "Pending",
     "Policy",
+    "Process",
     "Reason",
     "ReconnectNeeded",
     "ReconnectRequired",

@@ -1,58 +1,41 @@
 """`Keeper`: the verbs of a fleet, entering and leaving."""
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
-from types import TracebackType
+from functools import partial
 from typing import Self
-
-from attrs import evolve
 
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper.arguments import (
-    as_pair,
-    as_tokens,
-    brokers_of,
-    check_broker,
-    check_filters,
-    check_id,
-    check_parts,
-    check_spool,
-    check_wait,
-    wrong_login_id,
-    wrong_many,
-    wrong_rejected,
-)
-from mesh_refresh.keeper.errors import KeeperClosed, LeftInSpool, without_secrets
+from mesh_refresh.keeper import arguments
+from mesh_refresh.keeper.errors import KeeperClosed
 from mesh_refresh.keeper.ids import new_id
-from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
+from mesh_refresh.keeper.listing import page_of, read_logins
 from mesh_refresh.keeper.notices import NoticeHandler
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.reporting.documents import Process, open_figures, process_of
+from mesh_refresh.keeper.reporting.reporter import Reporter, begin_reporting
 from mesh_refresh.keeper.rules.add import Added, Terms
 from mesh_refresh.keeper.runtime.add_login import add_login
 from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
-from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping
+from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping, state_of
 from mesh_refresh.keeper.runtime.on_demand import OnDemand
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.keeper.runtime.shutdown import drain
+from mesh_refresh.keeper.runtime.shutdown import drain, raise_unsaved
 from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
 from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
-from mesh_refresh.observing import CombinedObserver, Observer
-from mesh_refresh.replies.outcomes import NotSaved
-from mesh_refresh.stores import Page, Store
-from mesh_refresh.tasks import run_to_end
+from mesh_refresh.observing import CombinedObserver, Figures, KeeperEntered, KeeperLeft, Observer
+from mesh_refresh.stores import Store
+from mesh_refresh.tasks import all_of, run_to_end
 from mesh_refresh.tokens import Tokens
-
-_log = logging.getLogger("mesh_refresh.keeper")
 
 _AT_A_TIME = 500
 _SLACK = 1.1
@@ -102,7 +85,7 @@ class Keeper:
         observer: Observer | None = None,
         role: str | None = "keeper",
     ) -> None:
-        check_parts(
+        arguments.check_parts(
             mesh,
             store,
             policy=policy,
@@ -114,7 +97,7 @@ class Keeper:
             observer=observer,
             role=role,
         )
-        check_spool(spool, store)
+        arguments.check_spool(spool, store)
         self._mesh, self._store = mesh, store
         self._policy = policy or Policy()
         if self._policy.lease < mesh.retry.deadline * _SLACK:
@@ -125,9 +108,9 @@ class Keeper:
         self._on_event, self._on_notice = on_event, on_notice
         self._background, self._spool = background, spool
         self._clock, self._names = clock or mesh.clock, names
-        told = [it for it in (observer, getattr(mesh, "observer", None)) if it is not None]
-        self._observer = CombinedObserver(*told) if observer is not None else None
+        self._observer = None if observer is None else CombinedObserver(observer)
         self._role = role
+        self._reporter: Reporter | None = None
         self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
@@ -170,6 +153,8 @@ class Keeper:
         runtime.listen()
         if self._background:
             self._loop = runtime.loop.create_task(ClaimLoop(runtime).run(), name="mesh_refresh keeper")
+        self._reporter = begin_reporting(runtime, self._role)
+        runtime.tell(KeeperEntered(runtime.owner, partial(state_of, runtime)))
         return self
 
     async def _read_spool(self, runtime: Runtime, spool: Spool) -> None:
@@ -188,9 +173,7 @@ class Keeper:
             runtime.inflight.spool_pending -= 1
             runtime.wake()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         runtime = self._runtime()
         runtime.closing = True
         if self._pinging is not None:
@@ -199,13 +182,21 @@ class Keeper:
         runtime.give_up_at = runtime.loop.time() + self._policy.drain.total_seconds()
         runtime.wakeups.wake_all()
         try:
-            cancelled = await run_to_end(drain(runtime, self._loop, self._policy.drain), runtime.loop)
+            cancelled = await run_to_end(self._drain(runtime), runtime.loop)
         finally:
+            runtime.tell(KeeperLeft(runtime.owner))
             self._left.set()
             runtime.left = True
-        _raise_unsaved(runtime)
+        raise_unsaved(runtime)
         if cancelled is not None:
             raise cancelled
+
+    async def _drain(self, runtime: Runtime) -> None:
+        try:
+            await drain(runtime, self._loop, self._policy.drain)
+        finally:
+            if self._reporter is not None:
+                await self._reporter.end()
 
     async def run(self) -> None:
         """Work until cancelled, then drain: for a process that does nothing else."""
@@ -234,7 +225,7 @@ class Keeper:
         Returns what was added, renewed or left as it was. Raises `InvalidRequest` where the tokens cannot be of one
         login, and the store's `StoreError`; then nothing was added, or all of it.
         """
-        runtime, found = self._runtime(), as_tokens(tokens)
+        runtime, found = self._runtime(), arguments.as_tokens(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
@@ -261,11 +252,11 @@ class Keeper:
         Returns the number of logins that were changed. Raises `InvalidRequest` for a wrong entry and the store's
         `StoreError`; then the logins before it may have been added, and the call can be repeated with all of them.
         """
-        wrong = wrong_many(logins, spread)
+        wrong = arguments.wrong_many(logins, spread)
         if wrong:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
-        brokers = brokers_of(on_demand)
+        brokers = arguments.brokers_of(on_demand)
         if brokers is None:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
@@ -273,7 +264,7 @@ class Keeper:
         terms = Terms(spread, at_once, brokers)
         waiting: list[tuple[str, tuple[Tokens, ...]]] = []
         for login in logins:
-            found = as_pair(login)
+            found = arguments.as_pair(login)
             if isinstance(found, str):
                 del logins, login  # a traceback may be rendered with its locals
                 raise InvalidRequest(found)
@@ -320,8 +311,8 @@ class Keeper:
             NotReadyInTime: no fresh tokens in time: the store fails, the broker is paused, or an exchange takes long.
         """
         wait = self._wait(max_wait)
-        check_id("account_id", account_id)
-        wrong = wrong_rejected(rejected)
+        arguments.check_id("account_id", account_id)
+        wrong = arguments.wrong_rejected(rejected)
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
@@ -334,7 +325,7 @@ class Keeper:
 
         A token that may be spent is not sent again before the policy allows it: then this raises `NotReadyInTime`.
         """
-        check_id("account_id", account_id)
+        arguments.check_id("account_id", account_id)
         return await OnDemand(self._runtime()).refresh(_id(login_id), account_id, self._wait(max_wait))
 
     async def refresh_due(self) -> int:
@@ -375,8 +366,8 @@ class Keeper:
         code = MaskedStr(code.strip()) if isinstance(code, str) else ""
         if not code:
             raise InvalidRequest("The MFA code is empty, or no string; nothing was sent.")
-        check_id("pending_id", pending_id)
-        check_id("account_id", account_id)
+        arguments.check_id("pending_id", pending_id)
+        arguments.check_id("account_id", account_id)
         wait = self._wait(max_wait)
         return await OnDemand(self._runtime()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
 
@@ -388,7 +379,7 @@ class Keeper:
         Raises `CodeNotWanted` where no question is open, `ReconnectNeeded` where the tokens are refused for good, and
         else what `tokens` raises.
         """
-        check_id("account_id", account_id)
+        arguments.check_id("account_id", account_id)
         return await OnDemand(self._runtime()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
 
     # Looking.
@@ -421,11 +412,11 @@ class Keeper:
         A login that does not open with the keys at hand is logged as an error and left out. Raises `InvalidRequest`
         at once, and the store's `StoreError` while it is iterated.
         """
-        check_filters(state, broker, changed_since, after, limit)
+        arguments.check_filters(state, broker, changed_since, after, limit)
         page = page_of(
             _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
         )
-        return _pages(self._runtime(), page, limit)
+        return read_logins(self._runtime().store, page, limit)
 
     async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
         """Begin no more exchanges of `broker` (``"*"``: of all), in any process, until `resume`.
@@ -434,9 +425,9 @@ class Keeper:
         the pause, unsealed; pausing again replaces all three. Raises `InvalidRequest` for what is no broker or no text,
         and the store's `StoreError`.
         """
-        check_broker(broker)
-        check_id("note", note)
-        check_id("by", by)
+        arguments.check_broker(broker)
+        arguments.check_id("note", note)
+        arguments.check_id("by", by)
         runtime = self._runtime()
         await runtime.store.pause(str(named_broker(broker)), note=note, by=by, at=runtime.at())
 
@@ -447,7 +438,7 @@ class Keeper:
         store within ``Policy.poll``. A keeper without a loop sends it for its next caller. Raises the store's
         `StoreError`.
         """
-        check_broker(broker)
+        arguments.check_broker(broker)
         runtime, name = self._runtime(), str(named_broker(broker))
         await runtime.store.pause(name, paused=False)
         await runtime.notice_resumes(of=name)
@@ -468,6 +459,26 @@ class Keeper:
             held_back=runtime.limiter.breakers.open,
         )
 
+    async def figures(self) -> Figures | None:
+        """The fleet as one of its processes has counted it last: cheap, and a minute old or older.
+
+        None: it was never counted, or the store has no registry, or no key at hand opens the figures. Raises the
+        store's `StoreError`.
+        """
+        runtime = self._runtime()
+        registry = runtime.store.registry
+        return None if registry is None else open_figures(runtime.store.cipher, await registry.figures())
+
+    async def processes(self) -> tuple[Process, ...]:
+        """The processes of this fleet, in the order of their names, as they told of themselves last.
+
+        None of them where the store has no registry. Raises the store's `StoreError`.
+        """
+        runtime = self._runtime()
+        registry = runtime.store.registry
+        reports = () if registry is None else await registry.reports()
+        return tuple(process_of(runtime.store.cipher, report) for report in reports)
+
     def health(self) -> Health:
         """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""
         runtime = self._entered
@@ -478,27 +489,13 @@ class Keeper:
         return health_of(runtime, loop_died=loop_died)
 
     def _wait(self, max_wait: timedelta | None) -> timedelta:
-        check_wait(max_wait)
+        arguments.check_wait(max_wait)
         return self._policy.max_wait if max_wait is None else max_wait
 
 
 async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
     adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
-    done = await asyncio.gather(*adding, return_exceptions=True)
-    for it in done:
-        if isinstance(it, BaseException):
-            raise it
-    return sum(it.changed for it in done if not isinstance(it, BaseException))
-
-
-def _raise_unsaved(runtime: Runtime) -> None:
-    spooled = len(runtime.inflight.spilled) + runtime.inflight.in_spool
-    if runtime.inflight.given_up:
-        more = f" Those of {spooled} more are in the spool." if spooled else ""
-        what = f"The store did not take new tokens of {len(runtime.inflight.given_up)} login(s).{more}"
-        raise NotSaved(what, (*runtime.inflight.given_up, *runtime.inflight.spilled))
-    if spooled:
-        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.inflight.spilled))
+    return sum(added.changed for added in await all_of(adding))
 
 
 async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
@@ -513,23 +510,7 @@ async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
 
 
 def _id(login_id: str) -> str:
-    wrong = wrong_login_id(login_id)
+    wrong = arguments.wrong_login_id(login_id)
     if wrong:
         raise InvalidRequest(wrong)
     return login_id
-
-
-async def _pages(runtime: Runtime, page: Page, limit: int | None) -> AsyncIterator[Login]:
-    left = limit
-    while left is None or left > 0:
-        page = evolve(page, limit=_AT_A_TIME if left is None else min(left, _AT_A_TIME))
-        read = await read_page(runtime.store, page)
-        for it in read:
-            if isinstance(it, UnopenedRow):
-                _log.error("a login cannot be read", extra={"login_id": it.login_id, **without_secrets(it.error)})
-                continue
-            left = None if left is None else left - 1
-            yield it
-        if len(read) < page.limit:
-            return
-        page = evolve(page, after=read[-1].login_id)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -85,13 +86,10 @@ def summed_up(
     earliest = min((count.earliest_due_at for count in counts if count.earliest_due_at is not None), default=now)
     return Summary(
         brokers={
-            broker: _broker([count for count in counts if count.broker == broker])
+            broker: BrokerSummary(**_totals([count for count in counts if count.broker == broker]))
             for broker in sorted({count.broker for count in counts})
         },
-        logins=sum(count.logins for count in counts),
-        states=_states(counts),
-        expired=sum(count.expired for count in counts),
-        due=sum(count.due for count in counts),
+        **_totals(counts),
         late=max(timedelta(), now - earliest),
         leased=sum(count.leased for count in counts),
         in_flight=in_flight,
@@ -101,21 +99,14 @@ def summed_up(
     )
 
 
-def _broker(counts: list[Count]) -> BrokerSummary:
-    return BrokerSummary(
-        sum(count.logins for count in counts),
-        _states(counts),
-        sum(count.expired for count in counts),
-        sum(count.due for count in counts),
-    )
-
-
-def _states(counts: list[Count]) -> dict[AccountState, int]:
-    found = dict.fromkeys(AccountState, 0)
+def _totals(counts: list[Count]) -> dict[str, Any]:
+    """What `BrokerSummary` has, and `Summary` too."""
+    states = dict.fromkeys(AccountState, 0)
     for count in counts:
         for state in count.states.difference(Way):
-            found[AccountState(state)] += count.logins
-    return {state: number for state, number in found.items() if number}
+            states[AccountState(state)] += count.logins
+    sums = {name: sum(getattr(count, name) for count in counts) for name in ("logins", "expired", "due")}
+    return {**sums, "states": {state: number for state, number in states.items() if number}}
 
 
 @define
@@ -131,6 +122,8 @@ class Vitals:
     """Since when the loop's claim is under way; None: there is none."""
     most_overdue: timedelta | None = field(default=None, init=False)
     """For how long the most overdue login of the last claim had been due; None: nothing was claimed yet."""
+    last_round: datetime | None = field(default=None, init=False)
+    """When the loop looked last for what is due, by the wall clock."""
     overdue_since: float | None = field(default=None, init=False)
     """Since when every claim finds logins that are later than `longest`."""
 

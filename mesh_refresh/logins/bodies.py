@@ -1,9 +1,19 @@
-"""The body of a reply as text for a document: compressed, because it may be of 16 MiB, and is sealed afterwards."""
+"""Parts of documents: the fields of a value, and the body of a reply as text.
+
+A body is compressed, because it may be of 16 MiB, and is sealed afterwards.
+"""
 
 import base64
 import zlib
 
-from mesh_refresh.masking import MaskedBytes
+from attrs import AttrsInstance, fields
+
+from mesh_refresh.masking import MaskedBytes, MaskedDict
+
+
+def values_of(value: AttrsInstance) -> MaskedDict:
+    """The fields of `value`, by their names."""
+    return MaskedDict({field.name: getattr(value, field.name) for field in fields(type(value))})
 
 
 def body_to_text(body: bytes) -> str:

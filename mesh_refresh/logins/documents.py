@@ -12,7 +12,7 @@ from attrs import fields
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
-from mesh_refresh.logins.bodies import body_from_text, body_to_text
+from mesh_refresh.logins.bodies import body_from_text, body_to_text, values_of
 from mesh_refresh.logins.login import Login
 from mesh_refresh.logins.moving import Moving, Way
 from mesh_refresh.masking import MaskedDict
@@ -22,17 +22,7 @@ _DOCUMENT = "mesh_refresh.login"
 _VERSION = 1
 _KEPT_OUTSIDE = ("tokens", "pending", "body")
 _MOMENTS = ("round_at", "succeeded_at")
-_ACCOUNT_MOMENTS = (
-    "due_at",
-    "retry_not_before",
-    "resend_not_before",
-    "refreshed_at",
-    "renewed_at",
-    "failing_since",
-    "parked_at",
-    "refused_at",
-    "unknown_since",
-)
+_ACCOUNT_MOMENTS = [kept.name for kept in fields(Account) if kept.type == datetime | None]
 
 
 def login_to_text(login: Login) -> str:
@@ -91,14 +81,7 @@ def _account(account: Account) -> MaskedDict:
         if value != default:
             document[name] = value
     if account.pending is not None:
-        pending = account.pending
-        document["pending"] = MaskedDict(
-            id=pending.id,
-            document=pending.document,
-            asked_at=pending.asked_at,
-            answered=pending.answered,
-            display_message=pending.display_message,
-        )
+        document["pending"] = values_of(account.pending)
     if account.body is not None:
         document["body"] = body_to_text(account.body)
     return document

@@ -12,7 +12,8 @@ from attrs import frozen
 
 from mesh_refresh.tokens import Tokens
 
-_SECRETS = ("refresh_token", "access_token", "token_id")
+SECRETS = ("refresh_token", "access_token", "token_id")
+"""The fields of `Tokens` that an exchange may renew."""
 
 
 class Named(Protocol):
@@ -67,7 +68,12 @@ def one_lacks_id(one: Named, other: Named) -> bool:
 
 def is_same_pair(one: Tokens, other: Tokens) -> bool:
     """Whether both have the same tokens, to the byte."""
-    return all(getattr(one, name) == getattr(other, name) for name in _SECRETS)
+    return all(getattr(one, name) == getattr(other, name) for name in SECRETS)
+
+
+def share_a_secret(one: Tokens, other: Tokens) -> bool:
+    """Whether a token of both is the same."""
+    return any(getattr(one, name) == getattr(other, name) is not None for name in SECRETS)
 
 
 @frozen
@@ -126,7 +132,7 @@ def _find_by_token(entries: Sequence[Tokens], accounts: Sequence[Tokens], found:
             hits = [
                 place
                 for place, account in enumerate(accounts)
-                if _repeats(entry, account) and not contradicts(entry, account)
+                if share_a_secret(entry, account) and not contradicts(entry, account)
             ]
             for place in hits:
                 repeats.setdefault(place, []).append(index if len(hits) == 1 else -1)
@@ -149,10 +155,6 @@ def _find_the_last(
     ]
     if len(fitting) == 1:
         found[fitting[0]] = left[0]
-
-
-def _repeats(entry: Tokens, stored: Tokens) -> bool:
-    return any(getattr(entry, name) == getattr(stored, name) is not None for name in _SECRETS)
 
 
 def _is_of_the_login(entry: Tokens, entries: Sequence[Tokens]) -> bool:

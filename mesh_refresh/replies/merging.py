@@ -89,22 +89,16 @@ def _fields(entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, sen
     token does not count as brought.
     """
     account, refresh, access = entry.account, entry.refresh_token, entry.access_token or entry.token_id
-    names = []
-    if refresh and (sent is None or refresh != sent.refresh_token):
-        names.append("refresh_token")
-    if refresh and content.refresh_token_expires_in:
-        names.append("refresh_token_expires_at")
-    if entry.access_token:
-        names.append("access_token")
-    if entry.token_id:
-        names.append("token_id")
-    if access and content.expires_in:
-        names.append("expires_at")
-    if account is not None and account.account_id:
-        names.append("account_id")
-    if account is not None and account.mesh_account_id:
-        names.append("mesh_account_id")
-    return frozenset(names)
+    had: dict[str, object] = {
+        "refresh_token": refresh and (sent is None or refresh != sent.refresh_token),
+        "refresh_token_expires_at": refresh and content.refresh_token_expires_in,
+        "access_token": entry.access_token,
+        "token_id": entry.token_id,
+        "expires_at": access and content.expires_in,
+        "account_id": account and account.account_id,
+        "mesh_account_id": account and account.mesh_account_id,
+    }
+    return frozenset([name for name in had if had[name]])
 
 
 def _entries(tokens: Tokens, content: BrokerRefreshTokenResponse) -> _Entries:

@@ -43,20 +43,26 @@ class WebhookReply:
 
 def body_of(notice: Notice) -> MaskedBytes:
     """The body of a webhook. All of its bytes are ASCII: no proxy has a reason to change one."""
-    document = {
-        "type": f"login.{notice.kind}",
-        "timestamp": _iso(notice.at),
-        "data": {
-            "loginId": notice.login_id,
-            "accountId": notice.account_id,
-            "brokerType": notice.broker,
-            "sequence": notice.sequence,
-            "reason": notice.reason,
-            "displayMessage": notice.display_message,
-            "pendingId": notice.pending_id,
-            "endsAt": None if notice.ends_at is None else _iso(notice.ends_at),
-        },
+    data = {
+        "loginId": notice.login_id,
+        "accountId": notice.account_id,
+        "brokerType": notice.broker,
+        "sequence": notice.sequence,
+        "reason": notice.reason,
+        "displayMessage": notice.display_message,
+        "pendingId": notice.pending_id,
+        "endsAt": None if notice.ends_at is None else _iso(notice.ends_at),
     }
+    return _body(f"login.{notice.kind}", notice.at, data)
+
+
+def body_of_test(now: datetime) -> MaskedBytes:
+    """The body of a webhook that tries a receiver, and tells nothing."""
+    return _body("webhook.test", now, {})
+
+
+def _body(kind: str, at: datetime, data: dict[str, str | int | None]) -> MaskedBytes:
+    document = {"type": kind, "timestamp": _iso(at), "data": data}
     return MaskedBytes(json.dumps(document, separators=(",", ":")).encode())
 
 
@@ -66,7 +72,7 @@ def read_reply(status: int, retry_after: Sequence[str], at: datetime) -> Webhook
         return WebhookReply(WebhookOutcome.TAKEN)
     wait = read_retry_after(", ".join(retry_after), at)
     if status == 410:
-        return WebhookReply(WebhookOutcome.GONE)
+        return WebhookReply(WebhookOutcome.GONE, "HTTP 410, which says that it is gone")
     if status == 429:
         return WebhookReply(WebhookOutcome.THROTTLED, "HTTP 429", wait)
     if 300 <= status < 400:

@@ -4,6 +4,7 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import logging
+import secrets
 import ssl as tls
 from collections.abc import Iterable
 from datetime import timedelta
@@ -15,10 +16,17 @@ import aiohttp
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Notice, NoticeKind, StopNotices, TryNoticeAgain
-from mesh_refresh.masking import MaskedDict, hides_locals
+from mesh_refresh.masking import MaskedBytes, MaskedDict, hides_locals
 from mesh_refresh.observing import CombinedObserver, Observer, WebhookAttempted
 from mesh_refresh.service.receiver_breaker import AT_ONCE, ReceiverBreaker
-from mesh_refresh.service.webhook_form import WebhookOutcome, WebhookReply, body_of, checked_url, read_reply
+from mesh_refresh.service.webhook_form import (
+    WebhookOutcome,
+    WebhookReply,
+    body_of,
+    body_of_test,
+    checked_url,
+    read_reply,
+)
 from mesh_refresh.service.webhook_secret import generate_secret, read_secrets
 from mesh_refresh.stores.errors import package_missing
 from mesh_refresh.transport.by_session import reason_of
@@ -32,8 +40,6 @@ _TIMEOUT = 20.0
 _IDLE = 2.0
 """Seconds that an unused connection is kept. Receivers close theirs after five or more: one that is used at that very
 moment costs an attempt."""
-_READ_AHEAD = 2_048
-"""Bytes of a reply's body that may be read before it is dropped: nothing in it counts."""
 _SHORTLY = 1.0
 _GONE = "the receiver of webhooks says that it is gone (410 Gone)"
 
@@ -114,11 +120,17 @@ class Webhooks:
             raise TryNoticeAgain(timedelta(seconds=max(self._breaker.wait(now), _SHORTLY)))
         self._breaker.begin()
         try:
-            reply = await self._post(notice)
+            reply = await self._post(notice.id, body_of(notice))
         finally:
             self._breaker.end()
         self._observer.observe(WebhookAttempted(reply.outcome))
         self._settle(reply)
+
+    async def send_test(self) -> None:
+        """Post a webhook of the type ``webhook.test``, which tells nothing. Raises `WebhookNotTaken` where it fails."""
+        reply = await self._post(f"test_{secrets.token_hex(16)}", body_of_test(self._clock.now()))
+        if reply.outcome is not WebhookOutcome.TAKEN:
+            raise WebhookNotTaken(reply.why)
 
     def _settle(self, reply: WebhookReply) -> None:
         """Tell the breaker what came of an attempt. Raises what the keeper has to hear."""
@@ -135,9 +147,8 @@ class Webhooks:
                     _log.warning(text, reply.why, extra={"host": self._url.host})
                 raise WebhookNotTaken(reply.why)
 
-    async def _post(self, notice: Notice) -> WebhookReply:
-        body = body_of(notice)
-        headers = self._sign(notice.id, body)
+    async def _post(self, webhook_id: str, body: MaskedBytes) -> WebhookReply:
+        headers = self._sign(webhook_id, body)
         try:
             response = await self._opened().post(self._url, data=body, headers=headers, allow_redirects=False)
         except TimeoutError:
@@ -149,12 +160,12 @@ class Webhooks:
         response.release()
         return read_reply(response.status, response.headers.getall("Retry-After", ()), self._clock.now())
 
-    def _sign(self, notice_id: str, body: bytes) -> MaskedDict:
+    def _sign(self, webhook_id: str, body: MaskedBytes) -> MaskedDict:
         now = self._clock.now()
-        signatures = [signer.sign(notice_id, now, body.decode()) for signer in self._signers]
+        signatures = [signer.sign(webhook_id, now, body.decode()) for signer in self._signers]
         return MaskedDict(
             {
-                "webhook-id": notice_id,
+                "webhook-id": webhook_id,
                 "webhook-timestamp": str(int(now.timestamp())),
                 "webhook-signature": " ".join(signatures),
             }
@@ -173,8 +184,7 @@ class Webhooks:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
                 headers={"User-Agent": f"mesh_refresh/{VERSION}", "Content-Type": "application/json"},
-                auto_decompress=False,
-                read_bufsize=_READ_AHEAD,
+                auto_decompress=False,  # nothing is read of a body, and none may be a bomb
             )
         return self._session
 

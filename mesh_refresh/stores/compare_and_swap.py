@@ -18,7 +18,6 @@ class RowWriter(Protocol):
 
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
-        ...
 
     async def swap(
         self,
@@ -29,7 +28,6 @@ class RowWriter(Protocol):
         notices: Sequence[NoticeRow] = (),
     ) -> bool:
         """See `Store`."""
-        ...
 
 
 @frozen

@@ -1,7 +1,5 @@
 """Rotates keys: seals every login and every notice anew with the cipher's first key, while the store is in use."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from attrs import evolve
@@ -13,6 +11,7 @@ from mesh_refresh.stores.outbox import NoticePage, NoticeRow, Outbox
 from mesh_refresh.stores.row import Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing, context_of, sealed_for
 from mesh_refresh.stores.store import Store
+from mesh_refresh.tasks import all_of
 
 _BATCH = 100
 
@@ -25,7 +24,7 @@ async def reseal(store: Store) -> Resealed:
     """
     done, after = Resealed(), None
     while rows := await store.rows(Page(_BATCH, after=after)):
-        ends = await _all(partial(_reseal, store, row) for row in rows)
+        ends = await all_of(_reseal(store, row) for row in rows)
         unopened = [row.login_id for row, end in zip(rows, ends, strict=True) if end is None]
         done = evolve(done, number=done.number + ends.count(True), unopened=done.unopened.having(unopened))
         after = rows[-1].login_id
@@ -35,20 +34,11 @@ async def reseal(store: Store) -> Resealed:
 async def _reseal_notices(outbox: Outbox, cipher: Sealing, done: Resealed) -> Resealed:
     after = None
     while notices := await outbox.page(NoticePage(_BATCH, after=after)):
-        ends = await _all(partial(_reseal_notice, outbox, cipher, notice) for notice in notices)
+        ends = await all_of(_reseal_notice(outbox, cipher, notice) for notice in notices)
         unopened = [notice.login_id for notice, end in zip(notices, ends, strict=True) if end is None]
         done = evolve(done, notices=done.notices + ends.count(True), unopened=done.unopened.having(unopened))
         after = notices[-1].id
     return done
-
-
-async def _all(calls: Iterable[Callable[[], Awaitable[bool | None]]]) -> list[bool | None]:
-    """The results of `calls`. Where one raises, the others are finished first."""
-    ends = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-    return [end for end in ends if not isinstance(end, BaseException)]
 
 
 async def _reseal(store: Store, row: Row) -> bool | None:

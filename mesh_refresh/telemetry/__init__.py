@@ -4,7 +4,7 @@ Importing this needs no extra. `PrometheusObserver` needs the extra `prometheus`
 """
 
 from mesh_refresh.observing import (
-    Answer,
+    AnsweredFrom,
     BrokerFigures,
     CombinedObserver,
     ExchangeEnded,
@@ -19,10 +19,11 @@ from mesh_refresh.observing import (
     TokensAnswered,
     WebhookAttempted,
 )
+from mesh_refresh.telemetry.otel import OtelObserver
 from mesh_refresh.telemetry.prometheus import PrometheusObserver
 
 __all__ = [
-    "Answer",
+    "AnsweredFrom",
     "BrokerFigures",
     "CombinedObserver",
     "ExchangeEnded",
@@ -33,6 +34,7 @@ __all__ = [
     "KeeperState",
     "Observation",
     "Observer",
+    "OtelObserver",
     "PrometheusObserver",
     "StoreFailed",
     "TokensAnswered",

@@ -16,8 +16,7 @@ from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Mome
 from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.ledger import End, Reuse, Undelivered
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import LossReason, Lost
-from mesh_refresh.testing.model.misplacements import Misplaced
+from mesh_refresh.testing.model.losses import LossReason, Lost, Misplaced
 
 __all__ = [
     "Body",

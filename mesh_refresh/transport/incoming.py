@@ -8,6 +8,7 @@ looks for the envelope in them. docs/decisions/a-transport-that-keeps-its-bytes.
 from bisect import bisect_left
 
 import httptools
+from attrs import define, field
 
 from mesh_refresh.codec import BODY_LIMIT, brings_token, holds_envelope, status_in
 from mesh_refresh.messages import REQUEST_IDS, HttpReply
@@ -33,52 +34,40 @@ _TAIL = 8
 """In how many of the last segments the end of a reply is looked for."""
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class Incoming:
     """Reads one reply. It is also the object whose methods httptools calls."""
 
-    __slots__ = (
-        "_body",
-        "_body_size",
-        "_chunked",
-        "_has_length",
-        "_head_size",
-        "_headers",
-        "_headers_seen",
-        "_in_body",
-        "_in_next_message",
-        "_keep_alive",
-        "_parser",
-        "_segments",
-        "_sent",
-        "_status",
-        "_surplus",
-        "complete",
-        "fault",
-        "size",
-    )
+    _sent: bytes = b""
+    """The body of the request."""
+    size: int = 0
+    """How many bytes have come."""
+    complete: bool = False
+    """Whether the parser has seen the end."""
+    fault: str | None = None
+    """What is wrong with the framing, in words that quote no byte of it."""
+    _segments: list[bytes] = field(factory=list)
+    _surplus: bool = False
+    _in_next_message: bool = False
+    _keep_alive: bool = False
+    _parser: httptools.HttpResponseParser = field(init=False)
+    _status: int = field(init=False)
+    _headers: dict[str, str] = field(init=False)
+    _headers_seen: int = field(init=False)
+    _head_size: int = field(init=False)
+    _body: list[bytes] = field(init=False)
+    _body_size: int = field(init=False)
+    _chunked: bool = field(init=False)
+    _has_length: bool = field(init=False)
+    _in_body: bool = field(init=False)
 
-    def __init__(self, sent: bytes = b"") -> None:
-        self._sent = sent
-        """The body of the request."""
+    def __attrs_post_init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._segments: list[bytes] = []
-        self.size = 0
-        """How many bytes have come."""
-        self.complete = False
-        """Whether the parser has seen the end."""
-        self.fault: str | None = None
-        """What is wrong with the framing, in words that quote no byte of it."""
-        self._surplus = False
-        self._in_next_message = False
-        self._keep_alive = False
         self._start()
 
     def _start(self) -> None:
-        self._status = 0
-        self._headers: dict[str, str] = {}
-        self._headers_seen = self._head_size = 0
-        self._body: list[bytes] = []
-        self._body_size = 0
+        self._status = self._headers_seen = self._head_size = self._body_size = 0
+        self._headers, self._body = {}, []
         self._chunked = self._has_length = self._in_body = False
 
     def feed(self, data: bytes) -> None:

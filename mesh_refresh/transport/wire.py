@@ -12,6 +12,8 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
+from attrs import define, field
+
 from mesh_refresh.codec import BODY_LIMIT
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.messages import HttpReply
@@ -56,51 +58,35 @@ class Retired(dict["WireProtocol", None]):
             alike[0].close()
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class WireProtocol(asyncio.Protocol):
     """Sends the bytes of a request, and brings back the reply to it and nothing else."""
 
-    __slots__ = (
-        "_ended",
-        "_forgetting",
-        "_has_served",
-        "_incoming",
-        "_late",
-        "_looking",
-        "_loop",
-        "_poll",
-        "_pool",
-        "_retired",
-        "_served_at",
-        "_stray",
-        "_timer",
-        "_transport",
-        "_waiter",
-        "is_lost",
-    )
+    _transport: asyncio.Transport
+    _pool: asyncio.Protocol
+    """aiohttp's protocol of the connection, by which the pool knows it. It is told of the connection's end."""
+    _retired: Retired
+    is_lost: bool = False
+    """Whether nothing more can come or go."""
+    _has_served: bool = False
+    _incoming: Incoming | None = None
+    _waiter: "asyncio.Future[None] | None" = None
+    _late: Late | None = None
+    _stray: Incoming | None = None
+    _timer: asyncio.TimerHandle | None = None
+    """Closes a connection that has left the pool."""
+    _looking: asyncio.TimerHandle | None = None
+    """Looks again at a reply that may be whole."""
+    _ended: str | None = None
+    _served_at: float = 0.0
+    _forgetting: asyncio.TimerHandle | None = None
+    """Lets go of the exchange served last. One timer for many exchanges: it starts anew after a newer one."""
+    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop)
+    _poll: Callable[[], Any] = field(init=False)
 
-    def __init__(self, transport: asyncio.Transport, pool: asyncio.Protocol, retired: Retired) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._transport = transport
-        self._pool = pool
-        """aiohttp's protocol of the connection, by which the pool knows it. It is told of the connection's end."""
-        self._retired = retired
-        self._poll = _poll_for(transport)
-        self.is_lost = False
-        """Whether nothing more can come or go."""
-        self._has_served = False
-        self._incoming: Incoming | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._late: Late | None = None
-        self._stray: Incoming | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        """Closes a connection that has left the pool."""
-        self._looking: asyncio.TimerHandle | None = None
-        """Looks again at a reply that may be whole."""
-        self._ended: str | None = None
-        self._served_at = 0.0
-        self._forgetting: asyncio.TimerHandle | None = None
-        """Lets go of the exchange served last. One timer for many exchanges: it starts anew after a newer one."""
-        transport.set_protocol(self)
+    def __attrs_post_init__(self) -> None:
+        self._poll = _poll_for(self._transport)
+        self._transport.set_protocol(self)
 
     # One exchange.
 

@@ -25,6 +25,7 @@ from mesh_refresh import (
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.model.losses import LossReason
 from tests.client.ending.stepping import SteppingLoop, watchdog
+from tests.debugging import short_stacks
 from tests.watchdog import Patience
 
 SOON = timedelta(milliseconds=200)
@@ -310,7 +311,8 @@ def wrong_after(story: Story) -> list[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             patience = lambda: Patience(idle_looks=20, most_looks=100)  # noqa: E731 - a factory
-            with watchdog(patience), asyncio.Runner(debug=True, loop_factory=SteppingLoop) as runner:
+            steps = asyncio.Runner(debug=True, loop_factory=SteppingLoop)
+            with watchdog(patience), short_stacks(), steps as runner:
                 loop = runner.get_loop()
                 loop.slow_callback_duration = 3600
                 loop.set_exception_handler(lambda _, context: complaints.append(str(context)))

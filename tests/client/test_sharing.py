@@ -30,7 +30,7 @@ def answer_to(call: Call, token: str) -> Answered:
     """A reply that gives this refresh token."""
     entry = {"accessToken": f"fake-access-for-{token}", "refreshToken": token}
     body = {"status": "ok", "content": {"status": "succeeded", "brokerAccountTokens": [entry]}}
-    return Answered(call, HttpReply(200, {}, json.dumps(body).encode()), NOW, NOW, MaskedStr("fake-secret"))
+    return Answered.to(call, HttpReply(200, {}, json.dumps(body).encode()), NOW, NOW, MaskedStr("fake-secret"))
 
 
 @define(eq=False)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+
 from mesh_refresh.cli.fleet.worker.health import health
+from mesh_refresh.cli.fleet.worker.run import run
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
-
-from mesh_refresh.cli.fleet.worker.run import run
 
 pytestmark = pytest.mark.once
 

@@ -26,7 +26,7 @@ EVENTS = (ROOT / "docs" / "events.md").read_text()
 
 MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, service, telemetry, testing]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
-CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event", "Answer", "Observation"}
+CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event", "AnsweredFrom", "Observation"}
 """What can have no docstring of its own."""
 SECTIONS = {
     "The keeper": [keeper],

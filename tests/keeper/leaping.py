@@ -17,6 +17,7 @@ from attrs import define, evolve, field
 from mesh_refresh import HttpReply, HttpRequest, MeshClient, RetryPolicy, Tokens
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import MemoryStore, Store
+from mesh_refresh.telemetry import Observer
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.clock import DEFAULT_START
 
@@ -160,11 +161,21 @@ class Scene:
         retry: RetryPolicy | None = None,
         on_event: Any = None,
         spool: Any = None,
+        observer: Observer | None = None,
+        role: str | None = "keeper",
         **policy: Any,
     ) -> "Process":
         """One more keeper, with a client of its own."""
         mesh = MeshClient("fake-client-id", "fake-client-secret", transport=self.wire, retry=retry, clock=self.clock)
-        keeper = Keeper(mesh, store or self.store, policy=Policy(**policy), on_event=on_event, spool=spool)
+        keeper = Keeper(
+            mesh,
+            store or self.store,
+            policy=Policy(**policy),
+            on_event=on_event,
+            spool=spool,
+            observer=observer,
+            role=role,
+        )
         return Process(mesh, keeper)
 
     def pairs(self, count: int, lifetime: timedelta) -> list[tuple[str, Tokens]]:

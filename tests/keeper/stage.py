@@ -13,6 +13,7 @@ from mesh_refresh import MeshClient, RefreshRequest, RetryPolicy, Tokens
 from mesh_refresh.keeper import Account, Event, Keeper, Login, Policy
 from mesh_refresh.stores import Cipher, MemoryStore, NoticeRow, Page, Row, Store, StoreError, StoreUnavailable
 from mesh_refresh.strategies import DefaultStrategy
+from mesh_refresh.telemetry import Observer
 from mesh_refresh.testing import FakeLogin, FakeMesh, ManualClock
 from tests.belonging import of_others
 
@@ -177,6 +178,8 @@ class Stage:
         strategies: Any = None,
         retry: RetryPolicy | None = None,
         base_url: str | None = None,
+        observer: Observer | None = None,
+        role: str | None = "keeper",
         **policy: Any,
     ) -> AsyncIterator[Keeper]:
         """A keeper with a client of its own, as another process would have; without a loop, unless it is asked for."""
@@ -195,6 +198,8 @@ class Stage:
                 on_event=on_event or self.notes,
                 background=background,
                 spool=spool,
+                observer=observer,
+                role=role,
             ) as keeper,
         ):
             yield keeper

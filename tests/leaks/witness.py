@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from mesh_refresh import Tokens
 from tests.leaks import trackers
@@ -139,8 +140,10 @@ def watching(witness: Witness) -> Iterator[Witness]:
     loop.set_debug(True)
     loop.slow_callback_duration = 0
     loop.set_exception_handler(lambda _, context: witness.look_at_context(context))
+    # Of the stack of a handle, which a debugging loop keeps, it shows the innermost frame: the others take time only.
+    shown = patch("asyncio.constants.DEBUG_STACK_DEPTH", 1)
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with shown, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield witness
         for warning in caught:

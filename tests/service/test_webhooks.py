@@ -17,8 +17,8 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from mesh_refresh.keeper import NoticeKind, PacedHandler, StopNotices, TryNoticeAgain
-from mesh_refresh.service import Webhooks, webhooks
-from mesh_refresh.service.webhooks import WebhookNotTaken
+from mesh_refresh.observing import WebhookAttempted
+from mesh_refresh.service import WebhookNotTaken, Webhooks, webhooks
 from mesh_refresh.testing import ManualClock
 from tests.service.notices import NOTICE, OTHER_SECRET, SECRET, Receiver, notice
 
@@ -131,10 +131,12 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, hooks: Webhooks, t
     assert len(receiver.seen) == 1
 
 
-async def test_no_cookie_is_kept(receiver: Receiver, hooks: Webhooks) -> None:
+async def test_no_cookie_is_kept(receiver: Receiver) -> None:
+    """Under a name: aiohttp keeps none of an IP address in any case."""
     receiver.answer = answering(200, Set_Cookie="session=fake; Path=/")
-    await hooks(NOTICE)
-    await hooks(NOTICE)
+    async with Webhooks(receiver.url.replace("127.0.0.1", "localhost"), SECRET) as hooks:
+        await hooks(NOTICE)
+        await hooks(NOTICE)
     assert "cookie" not in receiver.seen[1][0]
 
 
@@ -347,6 +349,37 @@ async def test_a_certificate_that_is_not_trusted_takes_nothing_and_one_of_the_ow
                 await hooks(NOTICE)
         async with Webhooks(url, SECRET, ssl=trusting) as hooks:
             await hooks(NOTICE)
+
+
+async def test_a_test_is_posted_and_signed_and_tells_nothing(receiver: Receiver, hooks: Webhooks) -> None:
+    await hooks.send_test()
+    await hooks.send_test()
+    (first, body), (second, _) = receiver.seen
+    document = Webhook(SECRET).verify(body, first)
+    assert (document["type"], document["data"]) == ("webhook.test", {})
+    assert first["webhook-id"] != second["webhook-id"]
+    receiver.answer = answering(410)
+    with pytest.raises(WebhookNotTaken, match="410"):
+        await hooks.send_test()
+    assert hooks.capacity() == 10
+
+
+async def test_an_observer_is_told_of_each_attempt(receiver: Receiver) -> None:
+    told: list[Any] = []
+
+    class Watching:
+        def observe(self, seen: Any, /) -> None:
+            told.append(seen)
+
+    async with Webhooks(receiver.url, SECRET, observer=Watching()) as hooks:
+        await hooks(NOTICE)
+        for status in (404, 429, 502):
+            receiver.answer = answering(status)
+            await fails(hooks)
+        receiver.answer = answering(410)
+        with pytest.raises(StopNotices):
+            await hooks(NOTICE)
+    assert told == [WebhookAttempted(outcome) for outcome in ("taken", "refused", "throttled", "failed", "gone")]
 
 
 async def test_nothing_of_a_webhook_is_logged_or_in_an_error(

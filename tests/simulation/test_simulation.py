@@ -25,7 +25,7 @@ PLANTED = {
     "a lease shorter than the deadline": ("stormy", range(2, 20), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", (2, *range(20)), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", range(51, 91), "though what came for it is held"),
+    "an open attempt that its own keeper erases": ("outages", (64, *range(51, 91)), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", (4, *range(8)), "sent a spent token"),
     "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
@@ -88,9 +88,13 @@ def covered_by(worlds: Iterable[tuple[int, str]], wanted: Sequence[str]) -> Coun
     return covered
 
 
+SHORT = ((0, "stormy"), (3, "long outages"), (5, "outages"), (1, "jumps"), (5, MIXED_UP))
+"""Small worlds, one of each kind, which have it all. Others follow where a change made them into other worlds."""
+
+
 def test_a_world_is_not_tame() -> None:
     """Crashes, outages, jumping clocks, cancelled callers, late codes: a few worlds have some of each, and hold."""
-    covered = covered_by(((seed, kind) for seed, kind in enumerate(3 * KINDS[1:6])), ANY_KIND)
+    covered = covered_by((*SHORT, *((seed, kind) for seed, kind in enumerate(3 * KINDS[1:6]))), ANY_KIND)
     # What they excuse is little all the same: in the end most logins are fresh, or wait to be asked for.
     asserted = covered["in the end, logins all fresh"] + covered[f"in the end, logins excused: {ON_DEMAND}"]
     assert asserted >= 0.7 * covered["in the end, logins"]
@@ -114,7 +118,7 @@ def test_a_wide_world_holds(kind: str) -> None:
 
 def test_a_seed_makes_the_same_world_again() -> None:
     """Step by step, also in other processes, where sets of strings have another order."""
-    program = "from tests.simulation.world import run; print(run(4).fingerprint)"
+    program = "from tests.simulation.world import run; print(run(1, 'jumps').fingerprint)"
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -125,8 +129,8 @@ def test_a_seed_makes_the_same_world_again() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert found == {run(4).fingerprint}
-    assert run(0).fingerprint not in found
+    assert found == {run(1, "jumps").fingerprint}
+    assert run(0, "jumps").fingerprint not in found
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -11,6 +11,7 @@ import pytest
 
 from mesh_refresh import AiohttpTransport, Transport
 from mesh_refresh.testing import EdgeFault, Shortfall, TransportConformance
+from tests.debugging import short_stacks
 from tests.transport.shortfalls import OF_A_GIVEN_SESSION, OF_AN_UNKNOWN_VERSION
 from tests.transport.transports import BySession
 
@@ -63,7 +64,7 @@ class Sampled(TestDirect):
 def test_the_default_on_other_loops(name: str, loop: str) -> None:
     """The same on each of them."""
     made = Sampled() if loop == "debug" else TestDirect()
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+    with short_stacks(), asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(getattr(made, name)())
     gc.collect()
 

@@ -1,13 +1,14 @@
 """Shows the demo: as a live table on a terminal, elsewhere as plain lines."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mesh_refresh.cli.demo.proof import Proof
@@ -23,22 +24,6 @@ _NEXT = (
     "Next, a fleet of your own:          mesh-refresh run --help",
     "A fake Mesh for your own program:   mesh-refresh sandbox --help",
 )
-
-
-class View(Protocol):
-    """Shows a board while it changes, then the proof."""
-
-    def live(self, board: Board) -> AbstractContextManager[Any]:
-        """Show the board until the end of the block."""
-        ...
-
-    def show(self, scene: Scene) -> None:
-        """Show a new line of the story."""
-        ...
-
-    def conclude(self, board: Board, proof: Proof, /) -> None:
-        """Show the proof, and what to do next."""
-        ...
 
 
 class DemoTerminal:
@@ -83,11 +68,8 @@ class DemoTerminal:
         lines = max(2 if self._console.width >= _MIDDLE else 4, min(_SCENES, height - len(board.fleet.members)))
         rows = board.rows(max(3, height - lines))
         hidden = len(board.fleet.members) - len(rows)
-        parts: list[RenderableType] = [self._table(rows)]
-        parts.append(Text(f"and {hidden} more logins" if hidden else "", style="dim"))
-        parts.append(_counts(board))
-        parts += self._scenes(board, lines)
-        return Group(*parts)
+        more = Text(f"and {hidden} more logins" if hidden else "", style="dim")
+        return Group(self._table(rows), more, _counts(board), *self._scenes(board, lines))
 
     def _scenes(self, board: Board, lines: int) -> list[Text]:
         """The last lines of the story that fit into `lines` lines of the window."""
@@ -103,31 +85,21 @@ class DemoTerminal:
     def _table(self, rows: list[FleetRow]) -> Table:
         width = self._console.width
         # The story names logins, so their names go last.
-        named, gap = width >= _NARROW, 2 if width >= _MIDDLE else 1
-        table = Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
-        table.add_column("broker", no_wrap=True)
-        if named:
-            table.add_column("login", no_wrap=True, style="dim")
-        if width >= _WIDE:
-            table.add_column("what is special", no_wrap=True, style="dim")
-        table.add_column("state", min_width=28 if named else 10, no_wrap=True)
-        if width >= _MIDDLE:
-            table.add_column("done", justify="right")
-        table.add_column("good for", justify="right", no_wrap=True)
-        if width >= _MIDDLE:
-            table.add_column("", min_width=10)
+        named, middle = width >= _NARROW, width >= _MIDDLE
+        columns: tuple[tuple[bool, Column, Callable[[FleetRow], RenderableType]], ...] = (
+            (True, Column("broker", no_wrap=True), lambda row: row.broker),
+            (named, Column("login", no_wrap=True, style="dim"), lambda row: row.login_id),
+            (width >= _WIDE, Column("what is special", no_wrap=True, style="dim"), lambda row: row.note),
+            (True, Column("state", min_width=28 if named else 10, no_wrap=True), _state),
+            (middle, Column("done", justify="right"), lambda row: str(row.refreshed or "")),
+            (True, Column("good for", justify="right", no_wrap=True), _left),
+            (middle, Column("", min_width=10), _bar),
+        )
+        shown = [(column, cell) for is_wanted, column, cell in columns if is_wanted]
+        gap = 2 if middle else 1
+        table = Table(*(column for column, _ in shown), box=None, padding=(0, gap, 0, 0), header_style="dim")
         for row in rows:
-            cells: list[RenderableType] = [row.broker]
-            if named:
-                cells.append(row.login_id)
-            if width >= _WIDE:
-                cells.append(row.note)
-            cells.append(Text(row.state, style=row.mood.value))
-            if width >= _MIDDLE:
-                cells += [str(row.refreshed or ""), _left(row), _bar(row)]
-            else:
-                cells.append(_left(row))
-            table.add_row(*cells)
+            table.add_row(*(cell(row) for _, cell in shown))
         return table
 
 
@@ -156,6 +128,10 @@ class PlainLines:
         print("\n".join(_NEXT))
 
 
+View = DemoTerminal | PlainLines
+"""Shows a board while it changes, then the proof."""
+
+
 def _headline(board: Board) -> str:
     fleet = board.fleet
     return f"{fleet.accounts} accounts of {len(fleet.members)} logins at a fake Mesh, {board.fake.base_url}"
@@ -171,6 +147,10 @@ def _counts(board: Board) -> Text:
     )  # fmt: skip
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def _state(row: FleetRow) -> Text:
+    return Text(row.state, style=row.mood.value)
 
 
 def _left(row: FleetRow) -> Text:

@@ -6,12 +6,29 @@ from mesh_refresh.cli.fleet.logins.mfa import mfa
 from mesh_refresh.cli.fleet.logins.remove import remove
 from mesh_refresh.cli.fleet.logins.salvage import salvage
 from mesh_refresh.cli.fleet.logins.status import status
+from mesh_refresh.cli.fleet.service.webhooks import webhooks
 from mesh_refresh.cli.fleet.store.copy import copy
 from mesh_refresh.cli.fleet.store.key import key
 from mesh_refresh.cli.fleet.store.migrate import migrate
+from mesh_refresh.cli.fleet.worker.health import health
 from mesh_refresh.cli.fleet.worker.pause import pause, resume
 from mesh_refresh.cli.fleet.worker.run import run
 
-COMMANDS = (import_logins, run, status, list_logins, mfa, pause, resume, salvage, remove, key, migrate, copy)
+COMMANDS = (
+    import_logins,
+    run,
+    health,
+    status,
+    list_logins,
+    mfa,
+    pause,
+    resume,
+    salvage,
+    remove,
+    key,
+    migrate,
+    copy,
+    webhooks,
+)
 
 __all__ = ["COMMANDS"]

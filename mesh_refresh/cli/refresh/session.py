@@ -136,7 +136,7 @@ class RefreshRun:
     def _ask_for_code(self, loop: Loop, entry: AccountEntry) -> bool:
         """Ask for codes and submit them. Whether the login can go on: the question is answered, or has failed."""
         for left in reversed(range(_TRIES)):
-            if entry.pending is None or (code := self.codes.ask(entry.name, entry.pending.display_message)) is None:
+            if entry.pending is None or (code := self.codes(entry.name, entry.pending.display_message)) is None:
                 break
             refused = loop.run(self._submit(entry, entry.pending, code))
             if refused is None:

@@ -59,6 +59,10 @@ class Breaker:
     told: float = field(default=Factory(lambda self: self.opened, takes_self=True))
     """When the last event of it was told."""
 
+    def is_shut(self, now: float) -> bool:
+        """Whether not even a probe may go now."""
+        return self.probing or now < self.until
+
 
 Probe = tuple[Breaker, ...]
 """The open breakers for which an exchange is the probe. Only probes close a breaker; other exchanges may have started
@@ -101,7 +105,7 @@ class Breakers:
     @property
     def open(self) -> dict[Scope, BreakerFault]:
         """What is held back, and why."""
-        return {scope: breaker.fault for scope, breaker in self._open.items()}
+        return {scope: breaker.fault for scope, breaker in tuple(self._open.items())}
 
     @property
     def halted(self) -> BreakerFault | None:
@@ -120,7 +124,7 @@ class Breakers:
         """Why nothing of `broker` may be sent now, and for how long; None where it may, or is the `probe` of it."""
         longest: Blocked | None = None
         for breaker in self._breakers_above(broker):
-            if breaker not in probe and (breaker.probing or now < breaker.until):
+            if breaker not in probe and breaker.is_shut(now):
                 found = Blocked(breaker.fault, max(0.0, breaker.until - now))
                 longest = found if longest is None or found.seconds > longest.seconds else longest
         return longest
@@ -159,16 +163,8 @@ class Breakers:
 
     def limits(self, now: float) -> tuple[int | None, dict[str, int]]:
         """For a claim: how many logins in all (None: breakers set no limit), and how many of each broker."""
-        limits: dict[str, int] = {}
-        for scope, breaker in self._open.items():
-            if scope is not None:
-                limits[scope] = 0 if breaker.probing or now < breaker.until else 1
-        everything = self._open.get(None)
-        if everything is None:
-            return None, limits
-        if everything.probing or now < everything.until:
-            return 0, limits
-        return 1, limits
+        limits = {scope: 0 if breaker.is_shut(now) else 1 for scope, breaker in self._open.items()}
+        return limits.pop(None, None), {scope: limit for scope, limit in limits.items() if scope is not None}
 
     def rotated(self, limits: dict[str, int]) -> dict[str, int]:
         """`limits` without the brokers that were probed already, so that brokers take turns."""

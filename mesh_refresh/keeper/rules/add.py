@@ -52,6 +52,8 @@ class Terms:
 
 
 _NO_TERMS = Terms()
+_PAST = ("produced_by", "settled_by", "failed_by", "renewed_at", "unknown_since", "resend_not_before")
+"""What tokens have behind them that stay, or that a sibling has too."""
 
 
 def new_login(
@@ -152,15 +154,7 @@ def _replace(login: Login, old: Account, given: Tokens, context: Context, terms:
 
 def _with_past(account: Account, old: Account) -> Account:
     """`account`, which has the credential of `old`, with all that was sent with it, and what came of that."""
-    account = evolve(
-        account,
-        produced_by=old.produced_by,
-        settled_by=old.settled_by,
-        failed_by=old.failed_by,
-        renewed_at=old.renewed_at,
-        unknown_since=old.unknown_since,
-        resend_not_before=old.resend_not_before,
-    )
+    account = evolve(account, **{name: getattr(old, name) for name in _PAST})
     if not old.parked:
         # A parked account is woken instead: its tokens are sent once more, as if they had not been refused.
         account = evolve(

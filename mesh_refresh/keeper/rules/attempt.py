@@ -6,12 +6,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from attrs import AttrsInstance, field, fields, frozen
+from attrs import field, fields, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Account, Login
-from mesh_refresh.logins.bodies import body_from_text, body_to_text
+from mesh_refresh.logins.bodies import body_from_text, body_to_text, values_of
 from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
 from mesh_refresh.replies.brought import ACCESS, FIELDS
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
@@ -151,9 +151,9 @@ def _entries(outcome: Refreshed | MfaRequired) -> tuple[ReplyEntry, ...]:
 
 def to_text(attempt: Attempt, result: ExchangeResult) -> str:
     """Both as a JSON document, secrets in plain text."""
-    document = MaskedDict(format=_DOCUMENT, version=_VERSION, **_values(attempt))
+    document = MaskedDict(format=_DOCUMENT, version=_VERSION, **values_of(attempt))
     if isinstance(result, Unreadable):
-        document["unreadable"] = MaskedDict(_values(result), body=body_to_text(result.body))
+        document["unreadable"] = MaskedDict(values_of(result), body=body_to_text(result.body))
         return codec.dumps(document)
     document["entries"] = [
         MaskedDict(tokens=entry.tokens.to_document(), brought=sorted(entry.brought), asked=entry.asked)
@@ -162,7 +162,7 @@ def to_text(attempt: Attempt, result: ExchangeResult) -> str:
     if isinstance(result, Success):
         document["shared"] = result.shared
     else:
-        document["code"] = MaskedDict(_values(result))
+        document["code"] = MaskedDict(values_of(result))
         del document["code"]["entries"]
     return codec.dumps(document)
 
@@ -186,10 +186,6 @@ def from_text(text: str) -> tuple[Attempt, ExchangeResult]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         wrong = type(error).__name__
     raise InvalidRequest(f"This settlement is damaged ({wrong}): a part of it is missing or of another type.")
-
-
-def _values(value: AttrsInstance) -> MaskedDict:
-    return MaskedDict({field.name: getattr(value, field.name) for field in fields(type(value))})
 
 
 def _is_newer(document: MaskedDict) -> bool:

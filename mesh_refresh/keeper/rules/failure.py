@@ -14,7 +14,7 @@ from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.fencing import find_affected, has_sent_credential
 from mesh_refresh.keeper.rules.mfa import reopen_question, wait_after_code
 from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY, backoff_until, chance_of, resend_not_before, retry_not_before
-from mesh_refresh.keeper.rules.transition import Context, Transition, event_head, with_account
+from mesh_refresh.keeper.rules.transition import Context, Transition, count_failure, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, Login, Reason
 
 
@@ -204,7 +204,7 @@ def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed,
         # Due again when its broker is, and behind other logins: probes take turns.
         again = context.now + context.policy.cool_down
         return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
-    counted = _count(account, failure.error, attempt.number, context)
+    counted = count_failure(account, failure.error, attempt.number, context)
     chance = chance_of(login.login_id, login.attempt)
     again = backoff_until(counted, context.policy, now=context.now, chance=chance)
     again = max(again, context.now + min(failure.retry_after, ONCE_A_DAY))
@@ -251,7 +251,7 @@ def _wait_for_outcome(login: Login, attempt: Attempt, failure: Unknown, context:
 
 def _stamp(login: Login, account: Account, what: tuple[str, int], context: Context, *, may_resend: bool) -> Account:
     """`account` with the times before which its tokens are not sent again; parked where they may never be."""
-    counted = _count(account, *what, context)
+    counted = count_failure(account, *what, context)
     if not may_resend and not account.parked:
         return evolve(_park(counted, Reason.UNKNOWN, None, context), unknown_since=context.now)
     wait = resend_not_before(account, context.policy, now=context.now)
@@ -277,7 +277,7 @@ def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, 
     for refused in login.accounts:
         if refused is not account and not has_sent_credential(refused, attempt, context):
             continue
-        after = _count(refused, "TokensRefused", attempt.number, context)
+        after = count_failure(refused, "TokensRefused", attempt.number, context)
         after = evolve(after, display_message=failure.display_message)
         reason = _why_final(after, failure.forgiven_until)
         if reason is not None:
@@ -304,17 +304,6 @@ def _why_final(account: Account, forgiven_until: datetime | None) -> Reason | No
 
 
 # For all of them.
-
-
-def _count(account: Account, error: str, number: int, context: Context) -> Account:
-    """`account` with one failure more, of the attempt of this number."""
-    return evolve(
-        account,
-        failures=account.failures + 1,
-        failed_by=number,
-        failing_since=account.failing_since or context.now,
-        last_error=error,
-    )
 
 
 def _park(account: Account, reason: Reason, display_message: str | None, context: Context) -> Account:

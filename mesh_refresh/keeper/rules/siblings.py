@@ -11,7 +11,7 @@ from attrs import evolve
 from mesh_refresh.keeper.rules.attempt import Attempt, ReplyEntry
 from mesh_refresh.keeper.rules.fencing import concerns, has_sent_credential
 from mesh_refresh.keeper.rules.schedule import backoff_until, chance_of, next_due, resend_not_before, retry_not_before
-from mesh_refresh.keeper.rules.transition import Context, clear_failures, with_account
+from mesh_refresh.keeper.rules.transition import Context, clear_failures, count_failure, with_account
 from mesh_refresh.logins import Account, AccountState, Login, fingerprints
 from mesh_refresh.replies.identity import same_account, whose
 from mesh_refresh.replies.lineage import pass_on, successor
@@ -120,14 +120,14 @@ def _take_successor(login: Login, account: Account, tokens: Tokens, attempt: Att
 
 def _try_later(login: Login, account: Account, attempt: Attempt, context: Context) -> Account:
     """The account that was asked for, and has no entry. It backs off: at once again would be for ever."""
-    counted = _count_failure(account, attempt, context)
+    counted = _count(account, attempt, context)
     again = backoff_until(counted, context.policy, now=context.now, chance=chance_of(login.login_id, attempt.number))
     return evolve(counted, due_at=None if account.parked or account.needs_code else again, retry_not_before=again)
 
 
 def _wait_for_successor(login: Login, account: Account, attempt: Attempt, context: Context) -> Account:
     """Other accounts were renewed, by several tokens: the account's own token was sent, and may be spent."""
-    counted = evolve(_count_failure(account, attempt, context), unknown_since=account.unknown_since or context.now)
+    counted = evolve(_count(account, attempt, context), unknown_since=account.unknown_since or context.now)
     chance = chance_of(login.login_id, attempt.number)
     again = retry_not_before(counted, context.policy, now=context.now, chance=chance)
     wait = resend_not_before(account, context.policy, now=context.now)
@@ -135,11 +135,5 @@ def _wait_for_successor(login: Login, account: Account, attempt: Attempt, contex
     return evolve(counted, resend_not_before=wait, retry_not_before=again, due_at=due_at)
 
 
-def _count_failure(account: Account, attempt: Attempt, context: Context) -> Account:
-    return evolve(
-        account,
-        failures=account.failures + 1,
-        failed_by=max(account.failed_by, attempt.number),
-        failing_since=account.failing_since or context.now,
-        last_error="AccountNotInReply",
-    )
+def _count(account: Account, attempt: Attempt, context: Context) -> Account:
+    return count_failure(account, "AccountNotInReply", max(account.failed_by, attempt.number), context)

@@ -68,6 +68,17 @@ def clear_failures(account: Account) -> Account:
     )
 
 
+def count_failure(account: Account, error: str, number: int, context: Context) -> Account:
+    """One failure more, of the attempt with this number."""
+    return evolve(
+        account,
+        failures=account.failures + 1,
+        failed_by=number,
+        failing_since=account.failing_since or context.now,
+        last_error=error,
+    )
+
+
 def working_state(tokens: Tokens, credential: Credential) -> AccountState:
     """The state of an account that is not parked: active where there is anything to exchange."""
     return AccountState.ACTIVE if credential(tokens) is not None else AccountState.NOT_REFRESHABLE

@@ -50,6 +50,7 @@ class ClaimLoop:
                 self._places = self._claimed = 0
                 self._failures += 1
                 runtime.failed_at = runtime.failed_at or runtime.clock.monotonic()
+            runtime.vitals.last_round = runtime.at()
             more = 0 < self._places <= self._claimed
             if more and runtime.limiter.free > 0:
                 continue

@@ -172,7 +172,7 @@ class LoginExchange:
             before_send=self._before_send(login),
             call_on_outcome=False,
             on_late=late,
-            observer=self.runtime.observer,
+            observer=self.runtime.exchange_observer,
             late=_lateness(account, context),
         )
         outcome: Refreshed | MfaRequired | UnreadableReply

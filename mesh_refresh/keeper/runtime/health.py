@@ -4,6 +4,8 @@ import asyncio
 
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.status import Health
+from mesh_refresh.observing import KeeperState, StoreFailed
+from mesh_refresh.stores.store import ALL_BROKERS
 
 _EVERY, _PATIENCE = 2.0, 1.0
 """Seconds between two pings, and the seconds that the store may take for one."""
@@ -22,10 +24,13 @@ NOT_RUNNING = Health(alive=False, ready=False, ok=False, problems=("the keeper i
 
 async def ping(runtime: Runtime) -> None:
     """Ask the store for something small. An error shows in `Keeper.health` only."""
+    limit = asyncio.timeout(_PATIENCE)
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with limit:
             await runtime.store.ping()
     except Exception:  # noqa: BLE001 - a store may raise anything
+        if limit.expired():
+            runtime.tell(StoreFailed("ping"))
         return
     runtime.vitals.store_answered_at = runtime.loop.time()
 
@@ -59,6 +64,19 @@ def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
         in_flight=runtime.limiter.in_flight,
         halted=halted,
         events_dropped=runtime.event_queue.dropped,
+    )
+
+
+def state_of(runtime: Runtime) -> KeeperState:
+    """What the keeper does at this moment, for observers and reports. It may be asked for from any thread."""
+    inflight = runtime.inflight
+    return KeeperState(
+        runtime.limiter.in_flight,
+        len(inflight.unsaved_logins),
+        None if runtime.spool is None or inflight.reading_spool else inflight.spool_files,
+        {scope or ALL_BROKERS: str(fault) for scope, fault in runtime.limiter.breakers.open.items()},
+        runtime.event_queue.dropped,
+        runtime.vitals.last_round,
     )
 
 

@@ -21,6 +21,8 @@ class StoreWrite(Protocol):
 
     path: Path | None
     """The file of the spool that holds it; None while no file does."""
+    earlier: bool
+    """An earlier process left it in the spool."""
 
     def spill_meanwhile(self) -> None:
         """Begin to copy it into the spool, and go on trying the store."""
@@ -92,6 +94,12 @@ class InFlight:
     def unsaved_logins(self) -> Collection[str]:
         """The ids of logins with new tokens that are not in the store."""
         return self._unsaved.keys()
+
+    @property
+    def spool_files(self) -> int:
+        """Files of the spool that are not in the store yet."""
+        mine = [write for write in tuple(self.writes) if write.path is not None and not write.earlier]
+        return len(mine) + len(self.spilled) + self.in_spool
 
     def is_unsaved(self, login_id: str) -> bool:
         """Whether new tokens of this login are not in the store."""

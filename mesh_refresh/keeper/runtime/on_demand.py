@@ -1,5 +1,6 @@
 """Callers that want tokens of one login now."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -31,6 +32,7 @@ from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Account, AccountState, Login, LoginMoved, Way
 from mesh_refresh.masking import MaskedStr
+from mesh_refresh.observing import AnsweredFrom, TokensAnswered
 from mesh_refresh.replies.outcomes import MfaPending
 from mesh_refresh.tokens import Tokens
 
@@ -48,6 +50,8 @@ class TokenRequest:
     rule: Rule
     tried: bool = False
     """An exchange was begun for it."""
+    waited: bool = False
+    """What was stored would not do, and an exchange of this or of another process brought the answer."""
 
     def choose(self, login: Login, context: Context) -> Send | None:
         """What to exchange of the login as it was claimed: the rule decides once more."""
@@ -71,7 +75,18 @@ class OnDemand:
         def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
             return answer_tokens(login, account, context, rejected=rejected)
 
-        return await self._fresh(TokenRequest(login_id, account_id, rule), Deadline(self._runtime, wait))
+        begun, request = self._runtime.loop.time(), TokenRequest(login_id, account_id, rule)
+        answer: AnsweredFrom | None = "failed"
+        try:
+            found = await self._fresh(request, Deadline(self._runtime, wait))
+            answer = "refreshed" if request.waited else "store"
+        except asyncio.CancelledError:
+            answer = None
+            raise
+        finally:
+            if answer is not None:
+                self._runtime.tell(TokensAnswered(answer, self._runtime.loop.time() - begun))
+        return found
 
     async def refresh(self, login_id: str, account_id: str | None, wait: timedelta) -> Tokens:
         """Tokens of an exchange that ended after this was asked for."""
@@ -160,6 +175,7 @@ class OnDemand:
                     await claimer.wait_until(at, why, deadline, followed, seen)
                     login = None
                 case Send():
+                    request.waited = True
                     exchange = runtime.inflight.exchanges.get(request.login_id)
                     exchange = exchange or await claimer.claimed(login, request.choose, deadline)
                     login = None

@@ -10,6 +10,7 @@ from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.keeper.limits.key_mismatch import KeyMismatch
 from mesh_refresh.keeper.limits.limiter import Limiter
+from mesh_refresh.keeper.observed_store import observed
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.rules.clock_skew import rewind_login
 from mesh_refresh.keeper.rules.transition import Context
@@ -19,7 +20,7 @@ from mesh_refresh.keeper.runtime.spool import Spool
 from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
-from mesh_refresh.observing import CombinedObserver
+from mesh_refresh.observing import CombinedObserver, Observation, Observer, StoreFailed
 from mesh_refresh.stores import NoticeRow, Row, Store
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.shared_reads import SharedReads
@@ -75,10 +76,13 @@ class Runtime:
         observer: CombinedObserver | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.mesh, self.store, self.policy, self.clock = mesh, store, policy, clock
+        self.mesh, self.policy, self.clock = mesh, policy, clock
+        self.store = store if observer is None else observed(store, lambda verb: self.tell(StoreFailed(verb)))
         self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
-        self.observer = observer
+        self._observer = observer
+        self.exchange_observer: Observer | None = observer
+        """Told of each exchange, in place of the client's observer. None: that one is told."""
         self.owner = names()
         """The owner of this keeper's leases. Drawn at each start: leases of an earlier life are another owner's."""
         self.limiter = Limiter(policy)
@@ -113,6 +117,11 @@ class Runtime:
     def context(self) -> Context:
         """What the rules are told besides the login: the time, the policy, new ids, what an exchange spends."""
         return Context(self.clock.now(), self.policy, self.names, self.mesh.credential)
+
+    def tell(self, happened: Observation) -> None:
+        """Tell the keeper's observer, where it has one."""
+        if self._observer is not None:
+            self._observer.observe(happened)
 
     def at(self) -> datetime:
         """The wall clock."""

@@ -4,9 +4,11 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from mesh_refresh.keeper.errors import LeftInSpool
 from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.late_replies import give_up
 from mesh_refresh.keeper.runtime.runtime import Runtime
+from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.tasks import run_foreign
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -51,3 +53,14 @@ async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", withi
         _log.warning("the store does not answer; what it was asked for is left to itself")
         task.end()
     await run_foreign(lambda: runtime.event_queue.finish(within))
+
+
+def raise_unsaved(runtime: Runtime) -> None:
+    """Raises `NotSaved` or `LeftInSpool` where the store did not take new tokens."""
+    spooled = len(runtime.inflight.spilled) + runtime.inflight.in_spool
+    if runtime.inflight.given_up:
+        more = f" Those of {spooled} more are in the spool." if spooled else ""
+        what = f"The store did not take new tokens of {len(runtime.inflight.given_up)} login(s).{more}"
+        raise NotSaved(what, (*runtime.inflight.given_up, *runtime.inflight.spilled))
+    if spooled:
+        raise LeftInSpool(f"The store did not take new tokens of {spooled} login(s).", tuple(runtime.inflight.spilled))

@@ -9,6 +9,7 @@ than the login that comes back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 
@@ -18,6 +19,9 @@ from mesh_refresh.keeper.rules.unreadable import append_body
 from mesh_refresh.logins import Account, Login, Moving, Way, fingerprints
 from mesh_refresh.replies.identity import contradicts, one_lacks_id, same_account
 from mesh_refresh.replies.lineage import Credential, refresh_token_of
+
+_NUMBERS = ("produced_by", "settled_by", "failed_by")
+"""The fields of an account that are numbers of attempts."""
 
 
 def arriving(
@@ -168,16 +172,11 @@ def _renumbered(source: Login, target: Login) -> tuple[Account, ...]:
 
 def _numbers(accounts: Iterable[Account]) -> list[int]:
     """Of all attempts that left a trace, in order."""
-    return sorted({n for it in accounts for n in (it.produced_by, it.settled_by, it.failed_by) if n})
+    return sorted({n for it in accounts for name in _NUMBERS if (n := getattr(it, name))})
 
 
 def _with_numbers(accounts: Iterable[Account], new: Mapping[int, int]) -> tuple[Account, ...]:
-    return tuple(
-        evolve(
-            it,
-            produced_by=new.get(it.produced_by, 0),
-            settled_by=new.get(it.settled_by, 0),
-            failed_by=new.get(it.failed_by, 0),
-        )
-        for it in accounts
-    )
+    def numbers(account: Account) -> dict[str, Any]:
+        return {name: new.get(getattr(account, name), 0) for name in _NUMBERS}
+
+    return tuple(evolve(account, **numbers(account)) for account in accounts)

@@ -1,6 +1,5 @@
 """Brings logins back to the store that they were moved from, because the other store is lost."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from mesh_refresh.stores import LoginNames, Page, Row, Store, StoreDamaged, Wron
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.stores.row import NO_LOGINS
 from mesh_refresh.stores.sealing import open_row
+from mesh_refresh.tasks import all_of
 from mesh_refresh.tokens import Tokens
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -73,7 +73,7 @@ async def take_back(
     taking = _Taking(source, target, policy or Policy(), clock or SystemClock(), may_resend, credential)
     done, page = TakenBack(), Page(_AT_A_TIME, states=_AWAY)
     while rows := await source.rows(page):
-        ends = await asyncio.gather(*(taking.take(row) for row in rows), return_exceptions=True)
+        ends = await all_of(taking.take(row) for row in rows)
         done = _counted(done, rows, ends)
         page = evolve(page, after=rows[-1].login_id)
     return done
@@ -122,11 +122,8 @@ class _Taking:
         return RowWrite(row, "taken", notices=notices)
 
 
-def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str | BaseException]) -> TakenBack:
-    """`done` with the results of some more logins. Raises an error that is not about a single login."""
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
+def _counted(done: TakenBack, rows: Sequence[Row], ends: Sequence[str]) -> TakenBack:
+    """`done` with the results of some more logins."""
 
     def ended(how: str) -> list[str]:
         return [row.login_id for row, end in zip(rows, ends, strict=True) if end == how]

@@ -28,11 +28,17 @@ SELECT EXISTS (
 '{duty,figures,login,notice,pause,report,resumed,seal,version}'::name[]
 
 -- name: no_table
--- What has the name of a table of ours and is none. A view of somebody else's runs their functions for who reads it.
-SELECT class.relname
+-- What has the name of a table of ours and is none, and whether that is only because a crash would empty it. A view of
+-- somebody else's runs their functions for who reads it.
+SELECT class.relname, class.relkind = ANY ('{r,p}'::"char"[]) AND NOT class.relrowsecurity
 FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-WHERE namespace.nspname = $1 AND class.relname = ANY ({our_tables})
-    AND (class.relkind <> ALL ('{r,p}'::"char"[]) OR class.relrowsecurity)
+WHERE namespace.nspname = $1
+    AND (class.relname = ANY ({our_tables}) OR EXISTS (
+        SELECT
+        FROM pg_catalog.pg_inherits JOIN pg_catalog.pg_class AS parent ON parent.oid = inhparent
+        WHERE inhrelid = class.oid AND parent.relnamespace = namespace.oid AND parent.relname = 'login'
+    ))
+    AND (class.relkind <> ALL ('{r,p}'::"char"[]) OR class.relrowsecurity OR class.relpersistence = 'u'::"char")
 LIMIT 1;
 
 -- name: stranger

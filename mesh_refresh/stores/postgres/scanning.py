@@ -1,5 +1,6 @@
 """Pages: a statement for each set of filters, so that none is planned for filters that it does not have."""
 
+from datetime import UTC
 from typing import Any
 
 from mesh_refresh.stores.checks import check_text, check_time
@@ -34,8 +35,9 @@ def page_query(queries: dict[str, str], page: Page) -> Asked:
     if page.changed_since is not None and page.changed_since.year in _INFINITE:
         also("changed_at >= {}", page.changed_since)
     elif page.changed_since is not None:
-        # As text, so that it is planned for: how many rows were changed since decides where to look for them.
-        filters.append(f"changed_at >= '{page.changed_since.isoformat()}'::timestamptz")
+        # As text, so that it is planned for: how many rows were changed since decides where to look for them. In UTC:
+        # PostgreSQL knows no zones that differ from it by more than 16 hours, or by parts of a second.
+        filters.append(f"changed_at >= '{page.changed_since.astimezone(UTC).isoformat()}'::timestamptz")
     name = "rows"
     if page.states is not None:
         states = list(page.states)

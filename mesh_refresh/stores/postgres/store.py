@@ -1,6 +1,5 @@
 """PostgresStore: a fleet in PostgreSQL, which coordinates the workers of many machines."""
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -32,6 +31,7 @@ from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
+from mesh_refresh.tasks import all_of
 
 _log = logging.getLogger("mesh_refresh.stores")
 
@@ -152,11 +152,7 @@ class PostgresStore(Store):
 
     async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
         """See `Store`. What waits at the same time is one statement."""
-        ends = await asyncio.gather(*map(self.insert, rows), return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
-        return [end is True for end in ends]
+        return await all_of(map(self.insert, rows))
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""

@@ -8,6 +8,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from attrs import evolve
+
 from mesh_refresh.stores.checks import check_text
 from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.row import Count, Page, Row
@@ -77,15 +79,9 @@ def _count(values: tuple[Any, ...]) -> Count:
 
 
 def _sum(one: Count, other: Count) -> Count:
-    return Count(
-        one.broker,
-        one.states,
-        one.logins + other.logins,
-        one.expired + other.expired,
-        one.due + other.due,
-        min((count.earliest_due_at for count in (one, other) if count.earliest_due_at is not None), default=None),
-        one.leased + other.leased,
-    )
+    sums = {name: getattr(one, name) + getattr(other, name) for name in ("logins", "expired", "due", "leased")}
+    earliest = [count.earliest_due_at for count in (one, other) if count.earliest_due_at is not None]
+    return evolve(one, earliest_due_at=min(earliest, default=None), **sums)
 
 
 def _rows(session: SqliteSession, query: str, asked: Asked) -> Iterator[Row]:

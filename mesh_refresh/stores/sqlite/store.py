@@ -21,8 +21,9 @@ from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.connection.thread import SessionThread
 from mesh_refresh.stores.sqlite.outbox import SqliteOutbox
 from mesh_refresh.stores.sqlite.registry import SqliteRegistry
+from mesh_refresh.stores.sqlite.statements import SqliteStatements
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
+from mesh_refresh.stores.sqlite.values import Notices, microseconds, moment, notices_as_kept
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class SqliteStore(Store):
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
+        self._statements = SqliteStatements(self._run, verbs.SQL)
         self._outbox, self._registry = SqliteOutbox(self._run), SqliteRegistry(self._run)
 
     @classmethod
@@ -175,21 +177,22 @@ class SqliteStore(Store):
         check_text(broker, note, by)
         since = microseconds(at or datetime.now(UTC))
         if paused:
-            await self._write(lambda session: verbs.pause(session, broker, note, by, since))
+            await self._statements.write("pause", broker, note, by, since)
         else:
             await self._write(lambda session: verbs.resume(session, broker))
 
     async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
-        return await self._thread().run(verbs.paused_brokers, writes=False)
+        found = await self._statements.look("paused")
+        return {broker: BrokerPause(broker, note, by, moment(at)) for broker, note, by, at in found}
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
-        return await self._thread().run(verbs.resumed_brokers, writes=False)
+        return {broker: moment(at) for broker, at in await self._statements.look("resumed")}
 
     async def ping(self) -> None:
         """See `Store`."""
-        await self._thread().run(verbs.ping, writes=False)
+        await self._statements.look("seal")
 
     async def reseal(self) -> Resealed:
         """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.

@@ -7,19 +7,19 @@ from typing import Any
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_row
 from mesh_refresh.stores.key_check import check, new_store_id, sealed_check
-from mesh_refresh.stores.row import BrokerPause, Row
+from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import MOST, queries
-from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, moment, perhaps_microseconds, row
+from mesh_refresh.stores.sqlite.values import Notices, Times, microseconds, perhaps_microseconds, row
 from mesh_refresh.stores.states import text_of
 
-_SQL = queries("logins.sql")
-_READ = _SQL["read"]
+SQL = queries("logins.sql")
+_READ = SQL["read"]
 _PLACES = "(?, ?, ?, ?, ?, ?, ?, 1, 0, ?)"
-_INSERT = _SQL["insert"].format(rows=_PLACES)
-_INSERT_MOST = _SQL["insert"].format(rows=", ".join([_PLACES] * MOST))
-_TAKEN = _SQL["taken"].format(ids=", ".join("?" * MOST))
+_INSERT = SQL["insert"].format(rows=_PLACES)
+_INSERT_MOST = SQL["insert"].format(rows=", ".join([_PLACES] * MOST))
+_TAKEN = SQL["taken"].format(ids=", ".join("?" * MOST))
 
 
 def checked(it: Row) -> Times:
@@ -64,40 +64,19 @@ def read(session: SqliteSession, login_id: str) -> Row | None:
 
 def delete(session: SqliteSession, login_id: str) -> bool:
     """See `Store.delete`."""
-    session.connection.execute(_SQL["forget_notices"], (login_id,))
-    return session.connection.execute(_SQL["delete"], (login_id,)).rowcount == 1
-
-
-def pause(session: SqliteSession, broker: str, note: str, by: str, at: int) -> None:
-    """See `Store.pause`."""
-    session.connection.execute(_SQL["pause"], (broker, note, by, at))
+    session.connection.execute(SQL["forget_notices"], (login_id,))
+    return session.connection.execute(SQL["delete"], (login_id,)).rowcount == 1
 
 
 def resume(session: SqliteSession, broker: str) -> None:
     """See `Store.pause`."""
-    session.connection.execute(_SQL["resume"], (broker,))
-    session.connection.execute(_SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
-
-
-def paused_brokers(session: SqliteSession) -> dict[str, BrokerPause]:
-    """See `Store.paused`."""
-    found = session.connection.execute(_SQL["paused"]).fetchall()
-    return {broker: BrokerPause(broker, note, by, moment(at)) for broker, note, by, at in found}
-
-
-def resumed_brokers(session: SqliteSession) -> dict[str, datetime]:
-    """See `Store.resumed`."""
-    return {broker: moment(at) for broker, at in session.connection.execute(_SQL["resumed"]).fetchall()}
-
-
-def ping(session: SqliteSession) -> None:
-    """See `Store.ping`."""
-    session.connection.execute(_SQL["seal"]).fetchone()
+    session.connection.execute(SQL["resume"], (broker,))
+    session.connection.execute(SQL["stamp_resumed"], (broker, microseconds(datetime.now(UTC))))
 
 
 def write_notices(session: SqliteSession, notices: Notices) -> int:
     """Insert what is not there; how many were new."""
-    return sum(session.connection.execute(_SQL["write_notice"], values).rowcount for values in notices)
+    return sum(session.connection.execute(SQL["write_notice"], values).rowcount for values in notices)
 
 
 def check_key(session: SqliteSession, cipher: Sealing) -> str:
@@ -105,7 +84,7 @@ def check_key(session: SqliteSession, cipher: Sealing) -> str:
 
     Raises `WrongKey` where the store was written with another key.
     """
-    found = session.connection.execute(_SQL["seal"]).fetchone()
+    found = session.connection.execute(SQL["seal"]).fetchone()
     if found is not None:
         return check(cipher, found[0])
     put_key_check(session, cipher, store_id := new_store_id())
@@ -114,4 +93,4 @@ def check_key(session: SqliteSession, cipher: Sealing) -> str:
 
 def put_key_check(session: SqliteSession, cipher: Sealing, store_id: str) -> None:
     """Write the key check anew: from now on the store opens with the keys that open this."""
-    session.connection.execute(_SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))
+    session.connection.execute(SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))

@@ -61,8 +61,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_rows_come_in_the_order_of_the_code_points(self) -> None:
         """All of them, page by page, each once."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(login_id) for login_id in reversed(_IN_ORDER)))
+        async with self.opened(*(a_row(login_id) for login_id in reversed(_IN_ORDER))) as store:
             for limit in (1, 3, len(_IN_ORDER), 100):
                 found: list[str] = []
                 while page := await paged(store, limit, after=found[-1] if found else None):
@@ -72,8 +71,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_a_page_begins_after_an_id(self) -> None:
         """Whether there is such a row or not; a limit of none gives none."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(login_id) for login_id in ("a", "c", "e")))
+        async with self.opened(*(a_row(login_id) for login_id in ("a", "c", "e"))) as store:
             assert await paged(store, after="b") == ["c", "e"]
             assert await paged(store, after="c") == ["e"]
             assert await paged(store, after="e") == []
@@ -81,8 +79,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_rows_come_as_they_are(self) -> None:
         """As `read` gives them."""
-        async with self.opened() as store:
-            await fill(store, a_row(sealed=b"1"), a_row("b", due_at=None, expires_at=None))
+        async with self.opened(a_row(sealed=b"1"), a_row("b", due_at=None, expires_at=None)) as store:
             await take(store)
             assert list(await store.rows(Page(10))) == [await kept(store), await kept(store, "b")]
 
@@ -145,8 +142,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_leases_are_counted_while_they_last(self) -> None:
         """Not at their very end any more, and holds never."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(str(number)) for number in range(3)))
+        async with self.opened(*(a_row(str(number)) for number in range(3))) as store:
             await take(store, "0", lease=SECOND)
             await take(store, "1", lease=2 * SECOND)
             assert await store.swap(await take(store, "2"), owner="me", hold=LEASE) is True
@@ -158,16 +154,14 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_no_row_is_claimed_twice(self) -> None:
         """However many claims come at once, by any handle, each row is given to one of them."""
-        async with self.shared() as (store, other):
-            await fill(store, *(a_row(str(number)) for number in range(100)))
+        async with self.shared(*(a_row(str(number)) for number in range(100))) as (store, other):
             claims = [claimed((store, other)[n % 2], owner=str(n), limit=7) for n in range(40)]
             found = [login_id for ids in await asyncio.gather(*claims) for login_id in ids]
             assert sorted(found) == sorted(str(number) for number in range(100))
 
     async def test_one_of_many_gets_the_row(self) -> None:
         """The others are told that it is busy."""
-        async with self.shared() as (store, other):
-            await fill(store, a_row())
+        async with self.shared(a_row()) as (store, other):
             asked = [(store, other)[n % 2].claim_one("a", str(n), LEASE) for n in range(20)]
             found = await asyncio.gather(*asked)
             assert sum(isinstance(it, Row) for it in found) == 1
@@ -188,8 +182,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_a_verb_that_fails_harms_none_beside_it(self) -> None:
         """Of verbs that come at once, those that give False, None or Busy leave the others whole."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(str(number)) for number in range(10)))
+        async with self.opened(*(a_row(str(number)) for number in range(10))) as store:
             rows = [await take(store, str(number)) for number in range(10)]
             verbs = [
                 partial(store.swap, evolve(row, sealed=b"new", revision=row.revision - n % 2), owner="me")
@@ -212,8 +205,7 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
 
     async def test_a_cancelled_caller_breaks_nothing(self) -> None:
         """What they asked for is done or not, whole in either case, and the store goes on."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(str(number)) for number in range(30)))
+        async with self.opened(*(a_row(str(number)) for number in range(30))) as store:
             rows = [await take(store, str(number)) for number in range(30)]
             tasks = [
                 asyncio.ensure_future(store.swap(evolve(row, sealed=b"new", states=NEW), owner="me")) for row in rows

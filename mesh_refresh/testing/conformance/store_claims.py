@@ -31,8 +31,7 @@ class ClaimCases(StoreKit):
 
     async def test_a_row_is_due_from_its_very_moment_on(self) -> None:
         """Not a microsecond before, and never without a due time."""
-        async with self.opened() as store:
-            await fill(store, a_row("due", due_at=NOW), a_row("soon", due_at=NOW + MICROSECOND))
+        async with self.opened(a_row("due", due_at=NOW), a_row("soon", due_at=NOW + MICROSECOND)) as store:
             await fill(store, a_row("never", due_at=None))
             assert await claimed(store) == ["due"]
             assert await claimed(store, now=NOW + MICROSECOND) == ["soon"]
@@ -40,8 +39,7 @@ class ClaimCases(StoreKit):
 
     async def test_a_claimed_row_comes_back_as_it_is_now(self) -> None:
         """Revision and attempt raised, all else as it was, the due time too."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             (row,) = await store.claim(a_request())
             assert row == a_row(revision=2, attempt=1)
             assert await kept(store) == row
@@ -101,8 +99,7 @@ class ClaimCases(StoreKit):
 
     async def test_a_paused_broker_is_left_out(self) -> None:
         """In every handle, until it is resumed; pausing and resuming twice is as once."""
-        async with self.shared() as (store, other):
-            await fill(store, a_row("a", broker="one"), a_row("b", broker="two"))
+        async with self.shared(a_row("a", broker="one"), a_row("b", broker="two")) as (store, other):
             for _ in range(2):
                 await store.pause("one")
             assert set(await other.paused()) == {"one"}
@@ -162,8 +159,7 @@ class ClaimCases(StoreKit):
     async def test_a_row_changed_in_the_future_is_due(self) -> None:
         """The wall clock was put back since. At the tolerance's very moment it is not, and without a due time never."""
         later = NOW + timedelta(days=1)
-        async with self.opened() as store:
-            await fill(store, a_row("ahead", due_at=later, changed_at=AHEAD + MICROSECOND))
+        async with self.opened(a_row("ahead", due_at=later, changed_at=AHEAD + MICROSECOND)) as store:
             await fill(store, a_row("not yet", due_at=later, changed_at=AHEAD))
             await fill(store, a_row("never", due_at=None, changed_at=AHEAD + SECOND))
             assert await claimed(store) == ["ahead"]
@@ -172,8 +168,7 @@ class ClaimCases(StoreKit):
     async def test_the_limit_holds_what_is_due_and_what_was_changed_in_the_future_together(self) -> None:
         """Over any number of brokers. A row under a lease takes no place."""
         later, ahead = NOW + timedelta(days=1), AHEAD + SECOND
-        async with self.opened() as store:
-            await fill(store, a_row("due", broker="one"))
+        async with self.opened(a_row("due", broker="one")) as store:
             for name in ("two", "three"):
                 rows = [
                     a_row(f"{name} {number}", broker=name, due_at=later + number * SECOND, changed_at=ahead)
@@ -189,8 +184,7 @@ class ClaimCases(StoreKit):
 
     async def test_a_limit_below_nothing_is_nothing(self) -> None:
         """As what is left of a limit may be."""
-        async with self.opened() as store:
-            await fill(store, a_row("a", broker="one"), a_row("b", broker="two"))
+        async with self.opened(a_row("a", broker="one"), a_row("b", broker="two")) as store:
             assert await claimed(store, limit=-1) == []
             assert await claimed(store, limit_each=-1) == []
             assert await claimed(store, limits={"one": -1}) == ["b"]

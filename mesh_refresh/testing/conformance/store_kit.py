@@ -61,16 +61,23 @@ class StoreKit:
         raise NotImplementedError("Give your test class a pass_time that moves your store's clock of leases.")
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Store]:
-        """A new store, closed afterwards."""
+    async def opened(self, *rows: Row) -> AsyncGenerator[Store]:
+        """A new store with `rows`, closed afterwards."""
         async with await self.make_store() as store:
+            await fill(store, *rows)
             yield store
 
     @asynccontextmanager
-    async def shared(self) -> AsyncGenerator[tuple[Store, Store]]:
-        """A new store by two handles, both closed afterwards."""
-        async with await self.make_store() as store, await self.another(store) as other:
+    async def shared(self, *rows: Row) -> AsyncGenerator[tuple[Store, Store]]:
+        """A new store with `rows` by two handles, both closed afterwards."""
+        async with self.opened(*rows) as store, await self.another(store) as other:
             yield store, other
+
+    async def becomes_free(self, store: Store, after: timedelta) -> None:
+        """Pass `after`: the row, busy until then, is free at this very moment."""
+        await self.pass_time(store, after - MICROSECOND)
+        assert await busy(store) == MICROSECOND
+        await self.pass_time(store, MICROSECOND)
 
 
 def a_row(login_id: str = "a", **changes: Any) -> Row:

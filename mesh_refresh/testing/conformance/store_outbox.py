@@ -16,7 +16,6 @@ from mesh_refresh.testing.conformance.store_kit import (
     SECOND,
     StoreKit,
     a_row,
-    fill,
     kept,
     take,
 )
@@ -65,8 +64,7 @@ class OutboxConformance(StoreKit):
 
     async def test_many_swaps_at_once_write_their_notices(self) -> None:
         """Those of each that is done, beside some that are not, and some without."""
-        async with self.opened() as store:
-            await fill(store, *(a_row(str(number)) for number in range(20)))
+        async with self.opened(*(a_row(str(number)) for number in range(20))) as store:
             rows = [await kept(store, str(number)) for number in range(20)]
             done = await asyncio.gather(
                 *(

@@ -24,14 +24,12 @@ class RowCases(StoreKit):
 
     async def test_a_new_row_begins_with_revision_one_and_no_attempt(self) -> None:
         """Any other numbers that it came with are dropped; all else is kept."""
-        async with self.opened() as store:
-            await fill(store, a_row(revision=7, attempt=9, open_attempt=True))
+        async with self.opened(a_row(revision=7, attempt=9, open_attempt=True)) as store:
             assert await kept(store) == a_row(revision=1)
 
     async def test_a_login_id_is_taken_once(self) -> None:
         """The second insert gives False and changes nothing, the lease neither."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             leased = await take(store)
             assert await store.insert(a_row(sealed=b"other", epoch="other", states=frozenset({"other"}))) is False
             assert await kept(store) == leased
@@ -61,8 +59,7 @@ class RowCases(StoreKit):
 
     async def test_there_is_nothing_to_do_with_a_login_that_is_not_there(self) -> None:
         """None to read and to claim, False to write and to delete; and nothing is made by it."""
-        async with self.opened() as store:
-            await fill(store, a_row("b"))
+        async with self.opened(a_row("b")) as store:
             assert await store.read("a") is None
             assert await store.claim_one("a", "me", LEASE) is None
             assert await store.swap(a_row(revision=1)) is False
@@ -112,8 +109,9 @@ class RowCases(StoreKit):
                 assert found == anew, f"of {len(anew)} bytes {len(found)} came back, or others"
 
     async def test_times_come_back_to_the_microsecond_in_utc(self) -> None:
-        """Past ones and far ones, and those of another zone."""
-        elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        """Past ones and far ones, and those of any zone; pages begin at them too."""
+        zones = (timedelta(hours=5, minutes=30), timedelta(hours=20), -timedelta(hours=23, microseconds=5))
+        elsewhere = [NOW.astimezone(timezone(zone)) for zone in zones]
         times = (
             NOW + MICROSECOND,
             NOW - MICROSECOND,
@@ -121,20 +119,20 @@ class RowCases(StoreKit):
             datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
             datetime(1970, 1, 1, tzinfo=UTC),
             datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
-            elsewhere,
+            *elsewhere,
         )
         async with self.opened() as store:
             for number, time in enumerate(times):
                 await fill(store, a_row(str(number), due_at=time, expires_at=time, changed_at=time))
                 row = await kept(store, str(number))
                 assert (row.due_at, row.expires_at, row.changed_at) == (time, time, time)
-                if time is not elsewhere:
+                assert row in await store.rows(Page(100, changed_since=time))
+                if time not in elsewhere:
                     assert row.changed_at.utcoffset() == timedelta()
 
     async def test_times_may_be_missing(self) -> None:
         """A due time and an expiry can be taken away, and given."""
-        async with self.opened() as store:
-            await fill(store, a_row(due_at=None, expires_at=None))
+        async with self.opened(a_row(due_at=None, expires_at=None)) as store:
             row = await kept(store)
             assert (row.due_at, row.expires_at) == (None, None)
             assert await store.swap(evolve(row, due_at=NOW, expires_at=NOW)) is True
@@ -146,8 +144,7 @@ class RowCases(StoreKit):
 
     async def test_a_swap_writes_the_row_and_raises_the_revision(self) -> None:
         """The store keeps its own attempt, and writes no `open_attempt`."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             row = await take(store)
             other = NOW + timedelta(days=1)
             new = evolve(
@@ -158,8 +155,7 @@ class RowCases(StoreKit):
 
     async def test_a_swap_needs_the_last_revision(self) -> None:
         """With an earlier one, or one that was never, it gives False and changes nothing, the lease neither."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             row = await take(store)
             for revision in (row.revision - 1, row.revision + 1, 0):
                 stale = evolve(row, revision=revision, sealed=b"stale", states=frozenset({"stale"}), due_at=None)
@@ -170,8 +166,7 @@ class RowCases(StoreKit):
 
     async def test_a_swap_needs_the_epoch(self) -> None:
         """A row of another epoch is another login's, even where the revision is the same."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             row = await kept(store)
             for epoch in ("other", "", row.epoch.upper(), row.epoch + " "):
                 assert await store.swap(evolve(row, epoch=epoch, sealed=b"other")) is False
@@ -179,8 +174,7 @@ class RowCases(StoreKit):
 
     async def test_a_login_made_anew_is_another(self) -> None:
         """It starts from the first revision, without attempt and lease, and what is late for the old one fails."""
-        async with self.opened() as store:
-            await fill(store, a_row())
+        async with self.opened(a_row()) as store:
             old = await take(store)
             assert await store.delete("a") is True
             await fill(store, a_row(epoch="new", sealed=b"new"))
@@ -192,8 +186,7 @@ class RowCases(StoreKit):
 
     async def test_a_login_is_forgotten_under_a_lease_too(self) -> None:
         """Deleting needs no lease; the second time it gives False."""
-        async with self.opened() as store:
-            await fill(store, a_row(), a_row("b"))
+        async with self.opened(a_row(), a_row("b")) as store:
             await take(store, owner="other")
             assert await store.delete("a") is True
             assert await store.delete("a") is False
@@ -202,8 +195,7 @@ class RowCases(StoreKit):
 
     async def test_every_handle_sees_what_is_written(self) -> None:
         """As soon as a verb returned."""
-        async with self.shared() as (store, other):
-            await fill(store, a_row())
+        async with self.shared(a_row()) as (store, other):
             assert await other.read("a") == a_row(revision=1)
             row = await take(other)
             assert await kept(store) == row

@@ -20,22 +20,15 @@ from mesh_refresh.testing.conformance.strategy_kit import (
     enveloped,
     evolve_tokens,
     raised,
+    raises,
     shown,
     success,
 )
 from mesh_refresh.testing.fake.odd_replies import BLANK_REPLIES, NEW_TOKEN, SPOILT_REPLIES, WAITS, odd_replies
+from mesh_refresh.testing.model.contract import FIELDS
 from mesh_refresh.tokens import Tokens
 
 _CODE = "424242"
-_FIELDS = {
-    "type",
-    "refreshToken",
-    "createNewRefreshToken",
-    "accessToken",
-    "tradeToken",
-    "mfaCode",
-    "metadata",
-}
 
 
 class StrategyConformance(CarryingCases):
@@ -83,7 +76,7 @@ class StrategyConformance(CarryingCases):
         for create in (None, False, True):
             request = self.make_strategy().build(self.make_tokens(), RefreshOptions(create))
             body: dict[str, Any] = json.loads(encode_request(request))
-            assert set(body) <= _FIELDS
+            assert body.keys() <= FIELDS.keys()
             assert None not in body.values()
             assert body["type"] == str(self.broker)
             assert body.get("createNewRefreshToken") is create
@@ -97,8 +90,7 @@ class StrategyConformance(CarryingCases):
         strategy, tokens = self.make_strategy(), evolve_tokens(self.make_tokens(), refresh_token=None)
         if strategy.credential(tokens) is not None:
             tokens = evolve_tokens(tokens, access_token=None, token_id=None)
-        error = raised(lambda: self.make_strategy().build(tokens, RefreshOptions()))
-        assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
+        error = raises(InvalidRequest, lambda: self.make_strategy().build(tokens, RefreshOptions()))
         assert isinstance(error, ValueError)
         assert not shown(error, tokens.secrets)
 
@@ -126,8 +118,7 @@ class StrategyConformance(CarryingCases):
     def test_an_empty_code_is_refused(self) -> None:
         """An empty code is `InvalidRequest`, before any I/O."""
         for code in ("", "  "):
-            error = raised(partial(self.make_strategy().build_mfa, self._pending(), code))
-            assert isinstance(error, InvalidRequest), f"InvalidRequest was to be raised, not {error!r}"
+            raises(InvalidRequest, partial(self.make_strategy().build_mfa, self._pending(), code))
 
     def test_a_code_is_never_sent_again(self) -> None:
         """A request with a code may not be sent again when the fate of the first is unknown."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from mesh_refresh.errors import ClientRefused, MeshRefreshError, TokensRefused
+from mesh_refresh.errors import ClientRefused, TokensRefused
 from mesh_refresh.protocols import RefreshOptions
 from mesh_refresh.replies.outcomes import AccountNotInReply, CodeRefused
 from mesh_refresh.testing.conformance.strategy_kit import (
@@ -15,6 +15,7 @@ from mesh_refresh.testing.conformance.strategy_kit import (
     enveloped,
     evolve_tokens,
     raised,
+    raises,
     success,
 )
 
@@ -117,8 +118,7 @@ class CarryingCases(StrategyKit):
     def test_another_account_is_not_the_one_asked_for(self) -> None:
         """A reply that renews only another account is a success, and none of its tokens are given to this one."""
         outcome = self._refreshed(entry("acc-2", "b", "s"))
-        error = raised(lambda: outcome.tokens)
-        assert isinstance(error, AccountNotInReply), f"AccountNotInReply was to be raised, not {error!r}"
+        raises(AccountNotInReply, lambda: outcome.tokens)
         assert [it.account_id for it in outcome.all_tokens] == ["acc-2"]
 
     def test_news_is_what_came(self) -> None:
@@ -133,16 +133,13 @@ class CarryingCases(StrategyKit):
         """Refused tokens, a refused code and refused keys are three errors: only the first needs the person."""
         bad = enveloped("badRequest", None, 400, message="Unauthorized token", errorType="badRequest")
         for reply in (bad, content(status="failed")):
-            error = self._error(reply)
-            assert isinstance(error, TokensRefused), f"TokensRefused was to be raised, not {error!r}"
+            error = raises(TokensRefused, partial(self._interpret, reply))
             assert (error.needs_reconnect, error.retryable) == (True, False)
             strategy, pending = self.make_strategy(), self._pending()
             request = strategy.build_mfa(pending, "424242")
-            with_code = raised(partial(strategy.interpret, request, pending.tokens, reply, AT))
-            assert isinstance(with_code, CodeRefused), f"CodeRefused was to be raised, not {with_code!r}"
-        error = self._error(enveloped("permissionDenied", None, 401))
-        assert isinstance(error, ClientRefused), f"ClientRefused was to be raised, not {error!r}"
-        assert not error.needs_reconnect
+            raises(CodeRefused, partial(strategy.interpret, request, pending.tokens, reply, AT))
+        refused = raises(ClientRefused, lambda: self._interpret(enveloped("permissionDenied", None, 401)))
+        assert not refused.needs_reconnect
 
     def test_requests_carry_what_the_broker_knows_the_login_by(self) -> None:
         """Metadata go out with both requests, as they came."""
@@ -151,11 +148,6 @@ class CarryingCases(StrategyKit):
             sent = dict(request.metadata or {})
             kept = {name: sent.get(name) for name in tokens.metadata or {}}
             assert kept == dict(tokens.metadata or {}), "metadata were left out, or changed"
-
-    def _error(self, reply: Any) -> MeshRefreshError:
-        error = raised(lambda: self._interpret(reply))
-        assert isinstance(error, MeshRefreshError), f"a MeshRefreshError was to be raised, not {error!r}"
-        return error
 
     def _can_be_sent(self, changes: dict[str, Any]) -> bool:
         tokens = evolve_tokens(self.make_tokens(), **changes)

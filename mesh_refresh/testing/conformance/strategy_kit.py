@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -15,6 +15,7 @@ from mesh_refresh.protocols import RefreshOptions, Strategy
 from mesh_refresh.replies.outcomes import MfaRequired, Refreshed
 from mesh_refresh.tokens import Tokens
 
+_E = TypeVar("_E", bound=BaseException)
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REFRESH = "  old|refresh/#%20+=\t\N{SNOWMAN} "
 METADATA = {"key": "old-metadata", "blank": "", "none": None}
@@ -108,6 +109,13 @@ def raised(call: Callable[[], object]) -> BaseException | None:
     except Exception as error:  # noqa: BLE001 - which one it is, the test says
         return error
     return None
+
+
+def raises(kind: type[_E], call: Callable[[], object]) -> _E:
+    """The error that a call raises, which must be of this kind."""
+    error = raised(call)
+    assert isinstance(error, kind), f"{kind.__name__} was to be raised, not {error!r}"
+    return error
 
 
 def shown(thing: object, secrets: tuple[str, ...]) -> bool:

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from random import Random
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 from attrs import evolve
@@ -67,9 +66,7 @@ class FakeMesh(Observed):
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self.stop()
         self.faults.forget()
         if error is None:

@@ -1,15 +1,13 @@
 """What a test may ask a FakeMesh when the dust has settled."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from mesh_refresh.testing.fake.traffic import SentRequest, Traffic
-from mesh_refresh.testing.model.holdings import Holdings
-from mesh_refresh.testing.model.ledger import Ledger, Reuse, Undelivered, Withheld
+from mesh_refresh.testing.model.holdings import Holdings, held_as
+from mesh_refresh.testing.model.ledger import Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.losses import LossReason, Lost, lost
-from mesh_refresh.testing.model.misplacements import Misplaced, misplaced
+from mesh_refresh.testing.model.losses import LossReason, Lost, Misplaced, lost, misplaced
 from mesh_refresh.testing.model.model import MeshModel
 from mesh_refresh.tokens import Tokens
 
@@ -21,6 +19,16 @@ class Observed:
 
     def __init__(self, model: MeshModel, traffic: Traffic) -> None:
         self.model, self.traffic = model, traffic
+        self.ledger = model.ledger
+        """Every token that was ever issued."""
+        self.logins = model.logins
+        """All logins, by id."""
+        self.reuses = model.ledger.reuses
+        """Every time that a refresh token was sent after it had been spent."""
+        self.requests = traffic.requests
+        """Every request that came in, in order."""
+        self.exchanges = traffic.exchanges
+        """How often each outcome came of a request that Mesh itself answered (``exchanges["succeeded"]``)."""
 
     def lost(self, held: Iterable[Tokens] | None = None, *, ignoring_undelivered: bool = False) -> list[Lost]:
         """The accounts that no holder can refresh, so that only their owner can bring them back.
@@ -33,7 +41,7 @@ class Observed:
         `held`, only that. An account whose new token a fault withheld (`Delivery.WITHHELD`: never on the wire whole) is
         listed as `LossReason.UNDELIVERED`, because it is lost; `ignoring_undelivered` leaves out those, and only those.
         """
-        found = self.lost_of(self.ledger.held if held is None else Holdings.of(held))
+        found = self.lost_of(self.ledger.held if held is None else Holdings.of(map(held_as, held)))
         return [item for item in found if not (ignoring_undelivered and item.reason is LossReason.UNDELIVERED)]
 
     def lost_of(self, holdings: Holdings) -> list[Lost]:
@@ -65,31 +73,6 @@ class Observed:
         return not self.model.logins[record.login].refused
 
     # What happened.
-
-    @property
-    def ledger(self) -> Ledger:
-        """Every token that was ever issued."""
-        return self.model.ledger
-
-    @property
-    def logins(self) -> dict[str, FakeLogin]:
-        """All logins, by id."""
-        return self.model.logins
-
-    @property
-    def reuses(self) -> list[Reuse]:
-        """Every time that a refresh token was sent after it had been spent."""
-        return self.ledger.reuses
-
-    @property
-    def requests(self) -> list[SentRequest]:
-        """Every request that came in, in order."""
-        return self.traffic.requests
-
-    @property
-    def exchanges(self) -> Counter[str]:
-        """How often each outcome came of a request that Mesh itself answered (``exchanges["succeeded"]``)."""
-        return self.traffic.exchanges
 
     @property
     def in_flight(self) -> int:

@@ -31,18 +31,18 @@ from attrs import fields
 
 from mesh_refresh.testing.clock import ManualClock, MovableClock
 from mesh_refresh.testing.fake.mesh import FakeMesh
-from mesh_refresh.testing.fake.options import LoginChoices, LoginOptions, MfaToken, Replies, Sharing, WrongCode
+from mesh_refresh.testing.fake.options import LoginChoices, LoginOptions
 from mesh_refresh.testing.faults.edge import Edge
 from mesh_refresh.testing.faults.fault import Fault
+from mesh_refresh.testing.model.contract import parse
 from mesh_refresh.testing.model.holdings import Held, Holdings
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.losses import LossReason, Lost
 
 _ENUMS: Mapping[str, type[Enum]] = {
-    "sharing": Sharing,
-    "replies_with": Replies,
-    "mfa_token": MfaToken,
-    "wrong_code": WrongCode,
+    option.name: option.type
+    for option in fields(LoginOptions)
+    if isinstance(option.type, type) and issubclass(option.type, Enum)
 }
 _LIFETIMES = ("access_lifetime", "refresh_lifetime", "grace")
 _OPTIONS = {field.name for field in fields(LoginOptions)}
@@ -160,10 +160,9 @@ class _Control:
         loose, rows = asked.get("refreshTokens", []), asked.get("tokens", [])
         if not asked or not isinstance(loose, list) or not all(isinstance(value, str) for value in loose):
             raise _bad("refreshTokens must be a list of texts, or tokens a list of objects")
-        holdings = Holdings.loose(loose)
-        for row in rows if isinstance(rows, list) else [None]:
-            holdings.add(_held(row))
-        return web.json_response({"lost": _listed(self._fake.lost_of(holdings))})
+        held = [Held(frozenset((value,)), is_loose=True) for value in loose]
+        held += map(_held, rows if isinstance(rows, list) else [None])
+        return web.json_response({"lost": _listed(self._fake.lost_of(Holdings.of(held)))})
 
     def _login(self, http: web.Request) -> FakeLogin:
         login = self._fake.logins.get(http.match_info["login"])
@@ -192,10 +191,7 @@ def _held(row: object) -> Held:
 
 async def _object(http: web.Request, *names: str) -> dict[str, Any]:
     """The body. With `names`, any other name in it is refused."""
-    try:
-        value = json.loads(await http.read())
-    except (ValueError, RecursionError):
-        value = None
+    value = parse(await http.read())
     if not isinstance(value, dict):
         raise _bad("the body must be a JSON object")
     for name in value:

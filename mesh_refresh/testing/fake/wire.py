@@ -1,15 +1,19 @@
-"""What goes over the wire in place of a faultless reply, as a value that the server only has to write."""
+"""What goes over the wire in place of a faultless reply, as a value that the server only has to write.
+
+At the end are replies that give back what was sent.
+"""
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from mesh_refresh.codec import BODY_LIMIT
+from mesh_refresh.enums import ApiStatus, AuthStatus
 from mesh_refresh.masking import masked_size, masked_values
-from mesh_refresh.testing.model.contract import Answer
+from mesh_refresh.testing.model.contract import Answer, envelope
 
 JSON_TYPE = "application/json; charset=utf-8"
 OVERSIZE = BODY_LIMIT + (1 << 16)
@@ -101,50 +105,63 @@ def without_tokens(answer: Answer) -> Wire:
 
 def with_novelties(answer: Answer) -> Wire:
     """The reply with fields and enum values that the contract does not list."""
-    content = dict(answer.payload.get("content") or {})
-    entries = [{**entry, "scope": "read"} for entry in content.get("brokerAccountTokens") or []]
+    content = _changed(answer, lambda entry: {**entry, "scope": "read"})
     content |= {"status": "renewed", "novelty": {"deep": [1, None]}}
-    if entries:
-        content["brokerAccountTokens"] = entries
     return with_envelope(answer, content=content, status="splendid", teamCode="A1", traceId=17)
 
 
 def with_wrong_types(answer: Answer) -> Wire:
     """The reply with wrong types wherever there is no token."""
-    content = dict(answer.payload.get("content") or {})
-    entries = [_mistyped(entry) for entry in content.get("brokerAccountTokens") or []]
+    wrong = {"fund": "1,000.00", "cash": "12.5", "isReconnected": "yes", "accountName": 5, "balances": {"USD": "7"}}
+    content = _changed(answer, lambda entry: _with_account(entry, wrong))
     content |= {"expiresInSeconds": "3600", "errorMessage": 7}
-    if entries:
-        content["brokerAccountTokens"] = entries
     return with_envelope(answer, content=content, message=[], displayMessage={}, errorHash=9, errorData="free form")
 
 
 def with_blanks(answer: Answer) -> Wire:
     """The reply with blanks wherever a token could stand and none does."""
-    content = dict(answer.payload.get("content") or {})
     blanks = {"accessToken": " ", "refreshToken": "\t", "tokenId": "\u200b"}
-    entries = [{**blanks, **entry} for entry in content.get("brokerAccountTokens") or []]
-    if entries:
-        content["brokerAccountTokens"] = entries
+    content = _changed(answer, lambda entry: {**blanks, **entry})
     return with_envelope(answer, content={"accessToken": "\x00", "refreshToken": "", **content})
 
 
 def with_odd_numbers(answer: Answer) -> Wire:
     """The reply with numbers that JSON has not, or that are too long for most who read it."""
-    content = dict(answer.payload.get("content") or {})
     odd = {"fund": float("nan"), "cash": float("-inf"), "balances": [{"symbol": "USD", "cash": 2**70}]}
-    entries = [
-        {**entry, "account": {**entry["account"], **odd}} if "account" in entry else entry
-        for entry in content.get("brokerAccountTokens") or []
-    ]
+    content = _changed(answer, lambda entry: _with_account(entry, odd))
     content |= {"traceId": 2**70, "refreshTokenExpiresInSeconds": content.get("refreshTokenExpiresInSeconds", 10**40)}
-    if entries:
-        content["brokerAccountTokens"] = entries
     return with_envelope(answer, content=content, errorData={"score": float("nan"), "ids": [2**70, -(2**70)]})
 
 
-def _mistyped(entry: dict[str, Any]) -> dict[str, Any]:
-    if "account" not in entry:
-        return entry
-    wrong = {"fund": "1,000.00", "cash": "12.5", "isReconnected": "yes", "accountName": 5, "balances": {"USD": "7"}}
-    return {**entry, "account": {**entry["account"], **wrong}}
+def _changed(answer: Answer, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """The content of the reply, with each of its entries changed."""
+    content = dict(answer.payload.get("content") or {})
+    if entries := content.get("brokerAccountTokens"):
+        content["brokerAccountTokens"] = [change(entry) for entry in entries]
+    return content
+
+
+def _with_account(entry: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "account": {**entry["account"], **facts}} if "account" in entry else entry
+
+
+def echoing(code: int, secrets: tuple[str, ...]) -> Wire:
+    """An error whose messages repeat `secrets`."""
+    said = "You sent " + " and ".join(secrets)
+    payload = envelope(
+        ApiStatus.BAD_REQUEST, said, displayMessage=said, errorType="badRequest", errorData={"sent": list(secrets)}
+    )
+    return json_reply(code, payload)
+
+
+def quoting(code: int, secrets: tuple[str, ...]) -> Wire:
+    """An error whose statuses repeat `secrets`."""
+    said = "unheard of: " + " and ".join(secrets)
+    return json_reply(code, envelope(said, content={"status": said}))
+
+
+def repeated(status: str, body: Mapping[str, Any]) -> Wire:
+    """A success under `status` with the tokens in `body`, which was sent, and no others."""
+    pair = {name: body[name] for name in ("accessToken", "refreshToken") if name in body}
+    content = {"status": str(AuthStatus.SUCCEEDED), "brokerAccountTokens": [pair]}
+    return json_reply(200, envelope(str(status), content=content))

@@ -8,7 +8,7 @@ from typing import Self
 from attrs import evolve, field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus
-from mesh_refresh.testing.fake import echoes, wire
+from mesh_refresh.testing.fake import wire
 from mesh_refresh.testing.fake.delivery import Delivery, Sent
 from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.wire import Wire
@@ -203,12 +203,12 @@ class FaultConstructors:
     @classmethod
     def repeats(cls, status: str = ApiStatus.OK) -> Self:
         """200, ``succeeded``, with the tokens that were sent and no others: nothing was renewed."""
-        return cls(f"repeats under {status}", Delivery.UNTOUCHED, lambda _, sent: echoes.repeated(status, sent.body))
+        return cls(f"repeats under {status}", Delivery.UNTOUCHED, lambda _, sent: wire.repeated(status, sent.body))
 
     @classmethod
     def quotes(cls, code: int = 400) -> Self:
         """An error whose statuses repeat every secret that was sent. The contract lists no such status."""
-        return cls(f"quotes {code}", Delivery.UNTOUCHED, lambda _, sent: echoes.quoting(code, sent.secrets))
+        return cls(f"quotes {code}", Delivery.UNTOUCHED, lambda _, sent: wire.quoting(code, sent.secrets))
 
     @classmethod
     def gzip(cls) -> Self:
@@ -223,7 +223,7 @@ class FaultConstructors:
     @classmethod
     def echo(cls, code: int = 400) -> Self:
         """An error whose messages repeat every secret that was sent."""
-        return cls(f"echo {code}", Delivery.UNTOUCHED, lambda _, sent: echoes.echoing(code, sent.secrets))
+        return cls(f"echo {code}", Delivery.UNTOUCHED, lambda _, sent: wire.echoing(code, sent.secrets))
 
 
 def _when(*, after_rotation: bool) -> str:

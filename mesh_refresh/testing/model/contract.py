@@ -5,13 +5,15 @@ Source: https://docs.meshconnect.com/api-reference/managed-account-authenticatio
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from types import UnionType
 from typing import Any
 
 from attrs import field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus, BrokerType
 from mesh_refresh.masking import masked_values
+from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
 from mesh_refresh.testing.model.holdings import counted
 
 REFRESH_PATH = "/api/v1/token/refresh"
@@ -86,13 +88,15 @@ def check_body(body: object, extra_brokers: Collection[str] = ()) -> Answer | No
         if body.get(name) in (None, ""):
             return bad_request(f"{name} is required", error_type="missingField")
     for name, value in body.items():
-        check = _FIELDS.get(name)
-        if check is None:
+        if name not in FIELDS:
             return bad_request(f"Unknown field {name[:40]}")
-        if not check(value):
+        inside = value.values() if isinstance(value, dict) else ()
+        if not isinstance(value, FIELDS[name]) or not all(isinstance(it, _TEXT_OR_NULL) for it in inside):
             return bad_request(f"{name} is of a wrong type")
     if body["type"] not in BROKERS and body["type"] not in extra_brokers:
         return bad_request("type is not a broker")
+    if body["type"] in NEEDS_ACCESS_TOKEN and not body.get("accessToken"):
+        return bad_request("accessToken is required", error_type="missingField")
     return None
 
 
@@ -109,28 +113,14 @@ def parse(body: bytes) -> object:
         return None
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_text_or_null(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_flag_or_null(value: object) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _is_metadata_or_null(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and all(map(_is_text_or_null, value.values())))
-
-
-_FIELDS: Mapping[str, Callable[[object], bool]] = {
-    "type": _is_text,
-    "refreshToken": _is_text,
-    "createNewRefreshToken": _is_flag_or_null,
-    "accessToken": _is_text_or_null,
-    "tradeToken": _is_text_or_null,
-    "mfaCode": _is_text_or_null,
-    "metadata": _is_metadata_or_null,
+_TEXT_OR_NULL = str | None
+FIELDS: Mapping[str, type | UnionType] = {
+    "type": str,
+    "refreshToken": str,
+    "createNewRefreshToken": bool | None,
+    "accessToken": _TEXT_OR_NULL,
+    "tradeToken": _TEXT_OR_NULL,
+    "mfaCode": _TEXT_OR_NULL,
+    "metadata": dict | None,
 }
+"""The type of each field. What is in ``metadata`` are texts or nulls too."""

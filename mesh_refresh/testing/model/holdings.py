@@ -36,19 +36,11 @@ class Holdings:
     _by_value: dict[str, set[Held]] = field(factory=dict, repr=counted)
 
     @classmethod
-    def of(cls, held: Iterable[Tokens]) -> "Holdings":
-        """Each of `held` as it is kept."""
+    def of(cls, all_held: Iterable[Held]) -> "Holdings":
+        """All that is kept."""
         found = cls()
-        for tokens in held:
-            found.add(held_as(tokens))
-        return found
-
-    @classmethod
-    def loose(cls, values: Iterable[str]) -> "Holdings":
-        """Tokens of which nothing else is known."""
-        found = cls()
-        for value in values:
-            found.add(Held(frozenset((value,)), is_loose=True))
+        for held in all_held:
+            found.add(held)
         return found
 
     def add(self, held: Held) -> None:

@@ -1,4 +1,7 @@
-"""Lost accounts: no program holds tokens that refresh them. Every fault test asserts that there are none. Pure."""
+"""Lost accounts: no program holds tokens that refresh them. Every fault test asserts that there are none. Pure.
+
+Likewise misplaced tokens: those kept for one login and issued to another.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -6,6 +9,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
+from mesh_refresh.masking import masked
 from mesh_refresh.testing.fake.options import NEEDS_ACCESS_TOKEN
 from mesh_refresh.testing.fake.upstream import Seat
 from mesh_refresh.testing.model.holdings import Held, Holdings, counted
@@ -118,3 +122,27 @@ def _ids(seat: Seat) -> frozenset[str]:
 
 def _could_be(account: str | None, seat: Seat) -> bool:
     return account is None or account == seat.account_id
+
+
+@frozen
+class Misplaced:
+    """A token that is kept for one login, and was issued to another."""
+
+    kept_for: str
+    login: str
+    """The login that it was issued to."""
+    account: str | None
+    broker: str
+    kind: TokenKind
+    value: str = field(repr=masked)
+
+
+def misplaced(
+    placed: Iterable[tuple[str, str]], ledger: Ledger, logins: Mapping[str, FakeLogin]
+) -> Iterator[Misplaced]:
+    """Those of `placed`, pairs of a login and a value kept for it, that were issued to another login."""
+    for login, value in placed:
+        record = ledger.tokens.get(value)
+        if record is not None and record.login != login:
+            broker = logins[record.login].broker
+            yield Misplaced(login, record.login, record.account, broker, record.kind, value)

@@ -16,7 +16,7 @@ from mesh_refresh.testing.fake.upstream import Seats
 from mesh_refresh.testing.model.contract import BROKERS, Answer, check_body, client_refused, unauthorized_token
 from mesh_refresh.testing.model.ledger import Ledger, TokenKind, Undelivered, Withheld
 from mesh_refresh.testing.model.logins import FakeLogin
-from mesh_refresh.testing.model.rules import exchange, missing_access_token
+from mesh_refresh.testing.model.rules import exchange
 from mesh_refresh.tokens import Tokens
 
 
@@ -83,7 +83,7 @@ class MeshModel:
         """What Mesh answers to a POST; the tokens are rotated where that is part of it."""
         if not self.knows_client(headers):
             return client_refused()
-        return self._checked(body) or self._exchanged(body)
+        return check_body(body, self.extra_brokers) or self._exchanged(body)
 
     def deliver(self, answer: Answer, sent: bytes | None) -> None:
         """Note which of the answer's new refresh tokens went out whole in `sent`; None: the client had hung up."""
@@ -118,12 +118,6 @@ class MeshModel:
         values = tokens.secrets if tokens is not None else ()
         records = (self.ledger.tokens.get(value) for value in values)
         return next((record.login for record in records if record is not None), None)
-
-    def _checked(self, body: object) -> Answer | None:
-        refusal = check_body(body, self.extra_brokers)
-        if refusal is None and isinstance(body, dict):
-            return missing_access_token(body)
-        return refusal
 
     def _exchanged(self, body: object) -> Answer:
         login = self.login_of(body)

@@ -39,13 +39,6 @@ def exchange(login: FakeLogin, record: Issued, body: Mapping[str, Any], now: dat
     return _renew(login, record, asked, now, create_new=bool(body.get("createNewRefreshToken")))
 
 
-def missing_access_token(body: Mapping[str, Any]) -> Answer | None:
-    """The refusal of a request that lacks the ``accessToken`` that its broker needs."""
-    if body["type"] in NEEDS_ACCESS_TOKEN and not body.get("accessToken"):
-        return bad_request("accessToken is required", error_type="missingField")
-    return None
-
-
 def repeated(login: FakeLogin) -> Answer:
     """A success with the tokens of `login` that are in force; nothing is renewed."""
     return Answer(200, _succeeded(login, _listed(login, login.seats.all), with_refresh=True), "repeated")

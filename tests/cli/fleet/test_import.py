@@ -214,10 +214,9 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: OpenFleet) -> None:
     more = fleet.line("user-500", fleet.fake.login("coinbase"))
     with fleet.cli.start("import", "-", "-q", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        process.stdin.write(lines + more)
+        process.stdin.write(lines + more + "a bad line\n")
         process.stdin.flush()
-        while not fleet.file.exists() or len(fleet.listed()) < 500:
-            assert process.poll() is None
+        read_until(process, "line 502: ")  # those before are in the store, and it knows
         process.send_signal(signal.SIGINT)
         told = read_until(process, "logins read")
         process.communicate(timeout=30)

@@ -9,8 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.fleet.support.store_names import check_name
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation, check_name
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.stores import Cipher

@@ -99,3 +99,18 @@ async def test_what_is_no_plain_table_is_not_read(fleet: Fleet, thing: str, tabl
     for migrate in (False, True):
         with pytest.raises(StoreRefused, match=f"something named {table} that is no plain table, or has row security"):
             _ = await fleet.store(migrate=migrate)
+
+
+@pytest.mark.parametrize("partitions", [0, 2])
+async def test_a_table_that_a_crash_would_empty_is_refused(empty: Fleet, partitions: int) -> None:
+    """Somebody made it UNLOGGED to write faster; logged again, it is opened."""
+    async with empty.store(migrate=True, partitions=partitions):
+        pass
+    table = "login_1" if partitions else "seal"
+    await empty.sql(f"ALTER TABLE {{schema}}.{table} SET UNLOGGED")
+    for migrate in (False, True):
+        with pytest.raises(StoreRefused, match=f"could lose what was written: its table {table} is UNLOGGED"):
+            _ = await empty.store(migrate=migrate)
+    await empty.sql(f"ALTER TABLE {{schema}}.{table} SET LOGGED")
+    async with empty.store():
+        pass

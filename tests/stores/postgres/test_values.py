@@ -1,11 +1,14 @@
 """Text of any kind lies in PostgreSQL, which has no character zero, and comes back."""
 
+import asyncpg
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh.stores import Page
 from mesh_refresh.stores.postgres.values import read, written
-from mesh_refresh.testing.conformance.store_kit import a_row, fill, kept
+from mesh_refresh.testing.conformance.store_kit import a_request, a_row, fill, kept
+from mesh_refresh.testing.conformance.store_outbox import a_notice
 from tests.examples import bounded
 from tests.stores.postgres.bystander import Fleet
 
@@ -38,3 +41,17 @@ async def test_the_server_sees_the_same_order(fleet: Fleet) -> None:
         for login_id in ids:
             assert [row.login_id for row in await store.rows(Page(100, broker=login_id))] == [login_id]
             assert await kept(store, login_id) == a_row(login_id, broker=login_id, epoch=login_id, revision=1)
+
+
+async def test_a_time_that_would_stop_every_claim_is_refused_where_it_is_written(fleet: Fleet) -> None:
+    """A person who helps with SQL subtracts too much, say: Python has no year before 1 and none after 9999."""
+    times = {"login": "due_at expires_at changed_at", "notice": "due_at written_at first_tried_at", "pause": "at"}
+    async with fleet.store() as store:
+        await store.insert(a_row(), notices=[a_notice("n")])
+        await store.pause("kraken")
+        for table, column in ((table, it) for table, them in times.items() for it in them.split()):
+            for time in ("0001-12-31 23:59Z BC", "10000-01-01 00:00Z"):
+                with pytest.raises(asyncpg.CheckViolationError):
+                    await fleet.sql(f"UPDATE {{schema}}.{table} SET {column} = '{time}'")
+        await fleet.sql("UPDATE {schema}.login SET due_at = '-infinity', expires_at = 'infinity'")
+        assert [row.login_id for row in await store.claim(a_request())] == ["a"]

@@ -3,14 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 from attrs import frozen
 
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
-from mesh_refresh.cli.fleet.support.options import json_option, parse_duration, store_options
+from mesh_refresh.cli.fleet.support.options import json_option, parse_time, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.terminal.exit_codes import Exit
@@ -56,24 +56,10 @@ class _Filters:
         return [account for account in login.accounts if self.state in (None, account.state)]
 
 
-def _parse_time(text: str) -> datetime:
-    """A time, or the time that is a span such as ``15m`` ago."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return datetime.now(UTC) - parse_duration(text)
-        except (click.BadParameter, OverflowError):
-            moment = datetime.min  # noqa: DTZ901 - without an offset: refused below
-    if moment.tzinfo is None:
-        raise click.BadParameter("Write a time such as 2026-11-23T16:00:00+00:00, or a span of time such as 15m.")
-    return moment
-
-
 @click.command("logins", short_help="List logins, by state, broker or change.")
 @click.option("--state", type=click.Choice([state.value for state in AccountState]), help="Accounts in this state.")
 @click.option("--broker", metavar="NAME", help="Logins of this broker, such as coinbase.")
-@click.option("--changed-since", type=_parse_time, metavar="TIME", help="Changed at TIME or later: a time, or 15m, 2h.")
+@click.option("--changed-since", type=parse_time, metavar="TIME", help="Changed at TIME or later: a time, or 15m, 2h.")
 @click.option("--after", metavar="LOGIN", help="Logins behind this one, in the order of the ids.")
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help=f"At most N logins.  [default: {_SHOWN}; all with --json]"

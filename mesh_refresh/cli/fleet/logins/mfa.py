@@ -73,7 +73,7 @@ class _CodeDialog:
             login = self.fleet.run(self.fleet.keeper.login(self.login_id))
             account = self._waiting(login)
             assert account.pending is not None  # noqa: S101 - `_waiting` looks for it
-            code = self.codes.ask(_name(account), account.pending.display_message)
+            code = self.codes(_name(account), account.pending.display_message)
             if code is None:
                 # After a refused code, the missing next one needs no words.
                 none = "" if refused else "no code was given, and none was sent; "

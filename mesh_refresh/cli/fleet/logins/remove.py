@@ -1,16 +1,19 @@
-"""``mesh-refresh remove``."""
+"""``mesh-refresh remove``, which also forgets the files of a spool that belong to the login."""
+
+from pathlib import Path
 
 import click
+from attrs import define, field
 
+from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
-from mesh_refresh.cli.fleet.support.spool_content import SpoolContent
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit
-from mesh_refresh.cli.terminal.messages import format_count, one_line, say
+from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, say, system_reason
 from mesh_refresh.cli.terminal.questions import YES, confirm
 from mesh_refresh.keeper import UnknownLogin
-from mesh_refresh.stores import StoreDamaged, WrongKey
+from mesh_refresh.keeper.runtime.spool import files, unsealed
+from mesh_refresh.stores import Sealing, StoreDamaged, WrongKey
 
 
 @click.command(short_help="Delete a login and its tokens.")
@@ -18,7 +21,7 @@ from mesh_refresh.stores import StoreDamaged, WrongKey
 @YES
 @spool_option
 @store_options
-def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool) -> int:
+def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool) -> None:
     """Delete LOGIN and all of its tokens from the store and from the spool.
 
     This cannot be undone, so the command asks first; without a terminal, --yes is required. It looks into one spool:
@@ -43,7 +46,6 @@ def remove(login: str, location: StoreLocation, spool: str | None, *, yes: bool)
     if spooled.unopened:
         unopened = format_count(spooled.unopened, "file")
         say(f"note: {unopened} of the spool cannot be opened with these keys, may belong to any login, and was kept.")
-    return Exit.REFRESHED
 
 
 async def _opens(fleet: OpenFleet, login_id: str) -> bool:
@@ -53,3 +55,40 @@ async def _opens(fleet: OpenFleet, login_id: str) -> bool:
     except (WrongKey, StoreDamaged):
         return False
     return True
+
+
+@define
+class SpoolContent:
+    """What a spool has of one login."""
+
+    of_login: list[Path] = field(factory=list)
+    unopened: int = 0
+    """Files that do not open with these keys: they may belong to any login."""
+
+    @classmethod
+    def find(cls, folder: Path, cipher: Sealing, login_id: str) -> "SpoolContent":
+        """What the spool in `folder` has of `login_id`. Raises `Failure` if a file cannot be read."""
+        spooled = cls()
+        for path in sorted(files(folder)):
+            try:
+                attempt, _ = unsealed(cipher, path.read_bytes())
+            except FileNotFoundError:
+                continue  # a worker has written its tokens into the store meanwhile
+            except (WrongKey, InvalidRequest):
+                spooled.unopened += 1
+                continue
+            except OSError as error:
+                why = f"The spool file {format_path(path)} cannot be read: {system_reason(error)}. Nothing was removed."
+                raise Failure(why) from None
+            if attempt.login_id == login_id:
+                spooled.of_login.append(path)
+        return spooled
+
+    def forget(self) -> None:
+        """Remove the files of the login. Raises `Failure` if one cannot be removed."""
+        for path in self.of_login:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                why = f"The spool file {format_path(path)} cannot be removed: {system_reason(error)}."
+                raise Failure(f"{why} It still has tokens of the login: remove it by hand.") from None

@@ -9,7 +9,6 @@ import click
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, format_path, one_line, say, system_reason
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.keeper.rules.unreadable import ONLY_STRANGERS
@@ -33,7 +32,7 @@ in again: import the new payload of Link.
 @click.option("-o", "--output", metavar="FILE", help="Write the body of the reply to this new file, mode 0600.")
 @click.option("--show", is_flag=True, help="Write the body to standard output.")
 @store_options
-def salvage(login: str, account: str | None, output: str | None, location: StoreLocation, *, show: bool) -> int:
+def salvage(login: str, account: str | None, output: str | None, location: StoreLocation, *, show: bool) -> None:
     """Bring out the reply for LOGIN that could not be read and may hold its only live token.
 
     Without --output or --show the command only describes the reply. It sends nothing, and does not change the store.
@@ -52,9 +51,8 @@ def salvage(login: str, account: str | None, output: str | None, location: Store
         _show(body)
     else:
         say("--output FILE writes it to a file, --show to standard output.")
-        return Exit.REFRESHED
+        return
     say("to import a token from it: mesh-refresh salvage --help")
-    return Exit.REFRESHED
 
 
 def _find_account(login: Login, account_id: str | None) -> Account:

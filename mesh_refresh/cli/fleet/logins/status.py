@@ -9,7 +9,6 @@ from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import json_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import format_span, show, tell
-from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import one_line
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
 from mesh_refresh.stores.store import ALL_BROKERS
@@ -26,7 +25,7 @@ _YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconn
 @click.command(short_help="Count logins by broker and state.")
 @json_option
 @store_options
-def status(location: StoreLocation, *, as_json: bool) -> int:
+def status(location: StoreLocation, *, as_json: bool) -> None:
     """Count the logins of the store by broker and state.
 
     A login with several accounts counts once for each of their states. "expired" counts logins with an expired access
@@ -38,7 +37,6 @@ def status(location: StoreLocation, *, as_json: bool) -> int:
         click.echo(json.dumps(document_of(summary)))
     else:
         _print(summary)
-    return Exit.REFRESHED
 
 
 def document_of(summary: Summary) -> dict[str, Any]:

@@ -34,13 +34,12 @@ def key() -> None:
 
 
 @key.command(short_help="Print a new key.")
-def generate() -> int:
+def generate() -> None:
     """Print a new key. Keep it apart from backups of the store: both together give all tokens.
 
     Without the key, the tokens in the store cannot be recovered.
     """
     click.echo(Cipher.generate_key())
-    return Exit.REFRESHED
 
 
 @key.command(epilog=_EPILOG, short_help="Seal every login with the first key.")

@@ -7,7 +7,6 @@ import click
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import format_count, say
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
@@ -21,7 +20,7 @@ from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
     help="For a new PostgreSQL store: N partitions of the logins, by a hash of their ids. Cannot be changed later.",
 )
 @store_options
-def migrate(location: StoreLocation, partitions: int | None) -> int:
+def migrate(location: StoreLocation, partitions: int | None) -> None:
     """Make the tables of a PostgreSQL store, or upgrade them, and report what was done. It can be repeated.
 
     The role in the URL needs the right to create a schema, or tables in the existing one. No key is needed. An SQLite
@@ -33,10 +32,9 @@ def migrate(location: StoreLocation, partitions: int | None) -> int:
         is_new = not location.has_file()
         with OpenFleet(location, create=True):
             say("the store was made." if is_new else "the store exists, and has this version.")
-        return Exit.REFRESHED
+        return
     done = asyncio.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
     say(_describe(done, partitions))
-    return Exit.REFRESHED
 
 
 def _describe(done: Migrated, partitions: int | None) -> str:

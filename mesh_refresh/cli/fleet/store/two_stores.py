@@ -3,7 +3,6 @@
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from attrs import define, field
@@ -37,9 +36,7 @@ class TwoStores:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.loop.closing()
         self.loop.run(self._stack.aclose())
 

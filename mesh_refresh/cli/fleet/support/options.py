@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -29,6 +29,20 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
         raise click.BadParameter("The span of time is too long.") from None
+
+
+def parse_time(text: str) -> datetime:
+    """Read a time, or the time that is a span such as ``15m`` ago. Raises `click.BadParameter` for other text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return datetime.now(UTC) - parse_duration(text)
+        except (click.BadParameter, OverflowError):
+            moment = datetime.min  # noqa: DTZ901 - without an offset: refused below
+    if moment.tzinfo is None:
+        raise click.BadParameter("Write a time such as 2026-11-23T16:00:00+00:00, or a span of time such as 15m.")
+    return moment
 
 
 def duration_option(name: str, text: str, default: str | None = None) -> Callable[[_Command], _Command]:

@@ -5,18 +5,22 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import click
 
+from mesh_refresh.cli.fleet.support.listen_options import ListenOptions, listen_options
 from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
+from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
 from mesh_refresh.cli.terminal.messages import say
 from mesh_refresh.keeper import Keeper, Policy
+from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _log = logging.getLogger("mesh_refresh.cli")
@@ -58,10 +62,14 @@ Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur
 @click.option("--log-json", is_flag=True, help="Log in JSON, one object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
 @spool_option
+@listen_options
+@webhook_option
 @store_options
 def run(
     location: StoreLocation,
     spool: str | None,
+    listen: ListenOptions,
+    webhook: str | None,
     *,
     once: bool,
     concurrency: int | None,
@@ -85,6 +93,9 @@ def run(
         confirm_after=confirm_after,
         poll=poll,
     )
+    if once and listen.are_given:
+        raise click.UsageError("--once goes without --listen: it ends by itself.")
+    supervision = None if once else listen.supervise()
     tally = Tally()
     with logging_to_stderr(as_json=log_json, quiet=quiet):
         fleet = OpenFleet(
@@ -95,7 +106,10 @@ def run(
             spool=spool,
             spools=True,
             on_event=tally.count if once else None,
+            webhooks=make_webhooks(webhook, None if supervision is None else supervision.observer),
             tell=_log.warning,
+            supervision=supervision,
+            role="run",
         )
         # With --log-json, a program reads all of standard error.
         tell = _log.info if log_json else say
@@ -109,14 +123,18 @@ def _run_until_stopped(fleet: OpenFleet) -> int:
         except KeyboardInterrupt:
             # The ordinary end of a worker.
             received = fleet.loop.received or signal.SIGINT
+            if fleet.supervision is not None:
+                fleet.run(fleet.supervision.linger())
             _log.info("%s: the worker sends nothing more, and writes the results of what it has sent", received.name)
     _log.info("the worker has stopped; all results are in the store")
     return Exit.REFRESHED
 
 
 async def _work(keeper: Keeper) -> None:
-    summary = await keeper.summary()
-    facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
+    facts = {}
+    with suppress(StoreUnavailable):  # it was there a moment ago, and the keeper waits for it
+        summary = await keeper.summary()
+        facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
     _log.info("the worker has started", extra=facts)
     # Imported modules stay for good. Unfrozen, every full collection walks over them and holds the loop up.
     gc.collect()

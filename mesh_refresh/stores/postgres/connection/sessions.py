@@ -8,6 +8,7 @@ SET {scope} search_path = pg_catalog, pg_temp;
 SET {scope} standard_conforming_strings = on;
 SET {scope} jit = off;
 SET {scope} enable_bitmapscan = off;
+SET {scope} hash_mem_multiplier = 8;
 SET {scope} lock_timeout = 250;
 SELECT set_config(
     'synchronous_commit',
@@ -21,8 +22,9 @@ PostgreSQL's own in all our SQL, and a temporary thing hides none of them.
 
 PostgreSQL expects of a claim that it takes long, and would compile it, each time, for longer than it takes. Of a table
 that is not analyzed yet it expects few rows, and would read all of a broker's by a bitmap to sort them, where an index
-has them in order. And a row that another program has locked must not delay the others of its statement: see
-groups.py.
+has them in order. It also expects many brokers and states, and would sort a million rows before it counts them: more
+memory lets it count at once. And a row that another program has locked must not delay the others of its statement:
+see groups.py.
 
 A commit that returns is on the disk, and with the standbys that the server waits for. That holds under any setting of
 the role, the database or the server's file, which may be read anew at any time: off, local and remote_write become on.

@@ -32,11 +32,18 @@ def checked(values: Any, newest: int, to: Target) -> Found:
 
 
 async def check_tables(connection: Any, sql: dict[str, str], to: Target) -> None:
-    if (name := await connection.fetchval(sql["no_table"], to.schema)) is not None:
+    if (found := await connection.fetchrow(sql["no_table"], to.schema)) is None:
+        return
+    name, is_unlogged = found
+    if is_unlogged:
         raise StoreRefused(
-            f"The store {to.shown} has something named {name} that is no plain table, or has row security: "
-            "another program made it. Look into it, and make the tables in a schema that is yours alone."
+            f"The store {to.shown} could lose what was written: its table {name} is UNLOGGED, and a crash of the "
+            "server empties it. ALTER TABLE ... SET LOGGED mends it."
         )
+    raise StoreRefused(
+        f"The store {to.shown} has something named {name} that is no plain table, or has row security: "
+        "another program made it. Look into it, and make the tables in a schema that is yours alone."
+    )
 
 
 async def check_owner(connection: Any, sql: dict[str, str], to: Target) -> None:

@@ -2,10 +2,10 @@
 
 import errno
 import sqlite3
+import traceback
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.stores.errors import StoreDamaged, StoreError, StoreRefused, StoreUnavailable
@@ -51,12 +51,9 @@ def failure(error: BaseException, path: str, patience: timedelta) -> MeshRefresh
         if isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode"):
             return StoreDamaged(f"The store {path} holds a text that is not in Unicode.")
         known = {"patience": f"{patience.total_seconds():g} s", "code": getattr(error, "sqlite_errorname", "")}
-        if kind in _REFUSED:
-            return StoreRefused(f"The store {path} {_REFUSED[kind]}")
-        if kind in _UNAVAILABLE:
-            return StoreUnavailable(f"The store {path} {_UNAVAILABLE[kind].format_map(known)}")
-        if kind in _DAMAGED:
-            return StoreDamaged(f"The store {path} {_DAMAGED[kind].format_map(known)}")
+        for said, cls in ((_REFUSED, StoreRefused), (_UNAVAILABLE, StoreUnavailable), (_DAMAGED, StoreDamaged)):
+            if kind in said:
+                return cls(f"The store {path} {said[kind].format_map(known)}")
     return StoreError(f"The store {path} failed by an error of its own: {type(error).__name__}{_place(error)}.")
 
 
@@ -66,7 +63,5 @@ def closed(path: str) -> StoreUnavailable:
 
 
 def _place(error: BaseException) -> str:
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from attrs import evolve, frozen
 
 from mesh_refresh.testing.faults.edge.message import Message
+from mesh_refresh.testing.model.contract import parse
 
 _NOT_ASCII = "Jeton renouvelé à Zürich: ça marche, señor"
 
@@ -72,10 +73,7 @@ def off_by(by: int, part: float) -> Callable[[Message], Message]:
 
 def in_characters(message: Message) -> Message:
     """A body with letters beyond ASCII, and its length in characters."""
-    try:
-        payload = json.loads(message.payload)
-    except ValueError:
-        payload = None
+    payload = parse(message.payload)
     if not isinstance(payload, dict):
         payload = {"content": None}
     text = json.dumps({**payload, "message": _NOT_ASCII}, ensure_ascii=False, separators=(",", ":"))

@@ -7,23 +7,10 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 
+from mesh_refresh.testing.faults.edge import steps
 from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
 from mesh_refresh.testing.faults.edge.requests import READ_LIMIT, Request, read_reply, read_request
-from mesh_refresh.testing.faults.edge.steps import (
-    Close,
-    HalfClose,
-    NextRequest,
-    Pause,
-    Reset,
-    Script,
-    SendStep,
-    Step,
-    StepContext,
-    Wait,
-    Write,
-    as_bytes,
-)
 
 _LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
@@ -67,22 +54,22 @@ class Connection:
             raise ConnectionEnded
         return request
 
-    async def play(self, step: Step) -> None:
+    async def play(self, step: steps.Step) -> None:
         """Do one step of a script. Raises `ConnectionEnded` where the connection is at its end."""
         match step:
-            case SendStep() | Write():
-                await self._write(step.message.raw if isinstance(step, SendStep) else step.data)
-            case Pause():
+            case steps.SendStep() | steps.Write():
+                await self._write(step.message.raw if isinstance(step, steps.SendStep) else step.data)
+            case steps.Pause():
                 await self._pause(step.turns)
-            case Wait():
+            case steps.Wait():
                 await step.gate.pass_through()
-            case NextRequest():
+            case steps.NextRequest():
                 self._next = await self._awaited()
-            case HalfClose():
+            case steps.HalfClose():
                 await self._half_close()
-            case Close():
+            case steps.Close():
                 raise ConnectionEnded
-            case Reset():
+            case steps.Reset():
                 self._reset()
                 raise ConnectionEnded
 
@@ -144,13 +131,15 @@ async def ask(host: str, port: int, request: Request) -> tuple[Message | None, b
         writer.transport.abort()
 
 
-def script_of(fault: EdgeFault | None, reply: Message | None, context: StepContext, *, whole: bool) -> Script:
+def script_of(
+    fault: EdgeFault | None, reply: Message | None, context: steps.StepContext, *, whole: bool
+) -> steps.Script:
     """What the edge does with a reply: what `fault` makes of it, as bytes."""
-    plain: Script
+    plain: steps.Script
     if fault is not None and not fault.forwards:
         plain = ()
     elif reply is None:
-        return (Reset(),)
+        return (steps.Reset(),)
     else:
-        plain = (SendStep(reply),) if whole and reply.keeps_alive else (SendStep(reply), Close())
-    return as_bytes(fault.script(plain, context) if fault else plain)
+        plain = (steps.SendStep(reply),) if whole and reply.keeps_alive else (steps.SendStep(reply), steps.Close())
+    return steps.as_bytes(fault.script(plain, context) if fault else plain)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from itertools import cycle
-from types import TracebackType
 from typing import Self
 
 from attrs import define, field
@@ -94,9 +93,7 @@ class Edge:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self.stop()
         self._queue.forget()
         if error is None:

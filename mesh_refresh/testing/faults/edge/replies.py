@@ -3,19 +3,8 @@
 from enum import Enum
 
 from mesh_refresh.testing.fake.gate import Gate
+from mesh_refresh.testing.faults.edge import steps
 from mesh_refresh.testing.faults.edge.message import Message
-from mesh_refresh.testing.faults.edge.steps import (
-    IDLE,
-    Change,
-    NextRequest,
-    Pause,
-    Script,
-    SendStep,
-    Step,
-    StepContext,
-    Wait,
-    Write,
-)
 
 REQUEST_TIMEOUT = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/html\r\nContent-Length: 24\r\nConnection: close\r\n\r\n"
@@ -39,54 +28,54 @@ class Moment(Enum):
     """Once that has come on the same connection, and before its own reply."""
 
 
-def waiting(when: Moment | Gate) -> Script:
+def waiting(when: Moment | Gate) -> steps.Script:
     """The steps up to then."""
     if isinstance(when, Gate):
-        return (Wait(when),)
-    steps: dict[Moment, Script] = {
+        return (steps.Wait(when),)
+    waits: dict[Moment, steps.Script] = {
         Moment.AT_ONCE: (),
-        Moment.NEXT_SEGMENT: (Pause(),),
-        Moment.IDLE: (IDLE,),
-        Moment.NEXT_REQUEST: (NextRequest(),),
+        Moment.NEXT_SEGMENT: (steps.Pause(),),
+        Moment.IDLE: (steps.IDLE,),
+        Moment.NEXT_REQUEST: (steps.NextRequest(),),
     }
-    return steps[when]
+    return waits[when]
 
 
-def repeated(times: int, when: Moment | Gate, *, foreign: bool) -> Change:
+def repeated(times: int, when: Moment | Gate, *, foreign: bool) -> steps.Change:
     """The reply `times` times; with `foreign`, another login's in place of each but the first."""
 
-    def change(script: Script, context: StepContext) -> Script:
-        messages = [step for step in script if isinstance(step, SendStep)]
-        extra = [SendStep(context.foreign)] if foreign and context.foreign is not None else messages
+    def change(script: steps.Script, context: steps.StepContext) -> steps.Script:
+        messages = [step for step in script if isinstance(step, steps.SendStep)]
+        extra = [steps.SendStep(context.foreign)] if foreign and context.foreign is not None else messages
         return _after_messages(script, (*waiting(when), *extra) * (times - 1))
 
     return change
 
 
-def early(status: int, when: Moment | Gate) -> Change:
+def early(status: int, when: Moment | Gate) -> steps.Change:
     """A reply of the edge's own before the true one."""
-    return lambda script, _: (SendStep(own_reply(status)), *waiting(when), *script)
+    return lambda script, _: (steps.SendStep(own_reply(status)), *waiting(when), *script)
 
 
-def stray(data: bytes, when: Moment | Gate) -> Change:
+def stray(data: bytes, when: Moment | Gate) -> steps.Change:
     """Bytes behind the reply."""
-    return lambda script, _: _after_messages(script, (*waiting(when), Write(data)))
+    return lambda script, _: _after_messages(script, (*waiting(when), steps.Write(data)))
 
 
-def led(data: bytes) -> Change:
+def led(data: bytes) -> steps.Change:
     """Bytes before the reply."""
-    return lambda script, _: (Write(data), *script)
+    return lambda script, _: (steps.Write(data), *script)
 
 
-def instead(status: int) -> Change:
+def instead(status: int) -> steps.Change:
     """A reply of the edge's own in place of the true one."""
-    return lambda *_: (SendStep(own_reply(status)),)
+    return lambda *_: (steps.SendStep(own_reply(status)),)
 
 
-def interim(*codes: int) -> Change:
+def interim(*codes: int) -> steps.Change:
     """Interim replies before the true one, in a segment of their own."""
     heads = b"".join(_INTERIM.get(code, b"HTTP/1.1 %d Odd\r\n\r\n" % code) for code in codes)
-    return lambda script, _: (Write(heads), Pause(), *script)
+    return lambda script, _: (steps.Write(heads), steps.Pause(), *script)
 
 
 _INTERIM = {
@@ -104,7 +93,7 @@ def own_reply(status: int) -> Message:
     return Message(b"HTTP/1.1 %d Busy" % status).with_payload(_PAGE, b"Content-Type: text/html")
 
 
-def _after_messages(script: Script, more: tuple[Step, ...]) -> Script:
+def _after_messages(script: steps.Script, more: tuple[steps.Step, ...]) -> steps.Script:
     """`more` behind the last message, and before what ends the connection."""
-    last = max((at for at, step in enumerate(script) if isinstance(step, SendStep)), default=len(script) - 1)
+    last = max((at for at, step in enumerate(script) if isinstance(step, steps.SendStep)), default=len(script) - 1)
     return (*script[: last + 1], *more, *script[last + 1 :])

@@ -1,13 +1,13 @@
 """Reading HTTP/1.1 from a stream as far as an edge must: where a request or a reply ends."""
 
 import asyncio
-import json
 from typing import Any
 
 from attrs import field, frozen
 
 from mesh_refresh.masking import masked_size
 from mesh_refresh.testing.faults.edge.message import Message
+from mesh_refresh.testing.model.contract import parse
 
 READ_LIMIT = 1 << 20
 """The longest head, or line of a chunked body, that is read."""
@@ -27,10 +27,7 @@ class Request:
     @property
     def fields(self) -> dict[str, Any]:
         """The JSON object in its body; empty where there is none."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
+        value = parse(self.body)
         return value if isinstance(value, dict) else {}
 
 

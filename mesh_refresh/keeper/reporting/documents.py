@@ -1,0 +1,167 @@
+"""What processes tell each other by the store, as values and as sealed text. Pure.
+
+See docs/decisions/the-contract-of-stores.md.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from attrs import evolve, frozen
+
+from mesh_refresh import codec
+from mesh_refresh.masking import MaskedStr
+from mesh_refresh.observing import BrokerFigures, ExchangeEnded, Figures, KeeperState
+from mesh_refresh.stores import Count, NoticeCounts, ProcessReport, StoredFigures, StoreError
+from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.store import ALL_BROKERS
+
+_T = TypeVar("_T")
+
+_MINUTE = timedelta(minutes=1)
+_SILENT_AFTER = timedelta(minutes=1)
+_FIGURES = "figures"
+
+
+@frozen
+class Minute:
+    """The exchanges of a process that ended within one minute."""
+
+    at: datetime
+    """When the minute began."""
+    refreshed: int = 0
+    asked: int = 0
+    """Exchanges that led to a question for a code."""
+    failed: int = 0
+    latest: float = 0.0
+    """The most seconds that one of them had been due."""
+
+
+@frozen
+class _Told:
+    version: str
+    state: KeeperState
+    hour: tuple[Minute, ...]
+
+
+@frozen
+class Process:
+    """A process of the fleet, as it told of itself last."""
+
+    process: str
+    """A name that no other process has."""
+    role: str
+    at: datetime
+    """When it told that, by its wall clock."""
+    version: str | None = None
+    """Its version of mesh_refresh. None: what it told does not open with the keys at hand, or is of another version."""
+    state: KeeperState | None = None
+    hour: tuple[Minute, ...] = ()
+    """The last hour by minutes, the oldest first. Minutes without an exchange are left out."""
+
+    def is_silent(self, now: datetime) -> bool:
+        """Whether it has told nothing for a minute. A process that ends in order is not listed any more."""
+        return now - self.at >= _SILENT_AFTER
+
+
+class LastHour:
+    """Counts the exchanges of the last hour by minutes."""
+
+    def __init__(self) -> None:
+        self._minutes: deque[Minute] = deque(maxlen=60)
+
+    def count(self, ended: ExchangeEnded, at: datetime) -> None:
+        """One has ended."""
+        minute = at.replace(second=0, microsecond=0)
+        if not self._minutes or self._minutes[-1].at != minute:
+            self._minutes.append(Minute(minute))
+        last = self._minutes[-1]
+        self._minutes[-1] = Minute(
+            minute,
+            last.refreshed + (ended.outcome == "refreshed"),
+            last.asked + (ended.outcome == "mfa_required"),
+            last.failed + (ended.outcome not in ("refreshed", "mfa_required")),
+            max(last.latest, ended.late or 0.0),
+        )
+
+    def minutes(self, now: datetime) -> tuple[Minute, ...]:
+        """Those of the hour before `now`."""
+        return tuple(minute for minute in self._minutes if now - minute.at < 60 * _MINUTE)
+
+
+def report_of(
+    cipher: Sealing,
+    process: str,
+    role: str,
+    at: datetime,
+    *,
+    version: str,
+    state: KeeperState,
+    hour: tuple[Minute, ...],
+) -> ProcessReport:
+    """What a process writes about itself."""
+    text = codec.write_value(_Told(version, state, hour))
+    return ProcessReport(process, role, at, cipher.seal(MaskedStr(text), _context_of(process)))
+
+
+def process_of(cipher: Sealing, report: ProcessReport) -> Process:
+    """What `report` says, or as much of it as can be read."""
+    shown = Process(report.process, report.role, report.at)
+    told = _opened(cipher, report.sealed, _context_of(report.process), _Told)
+    return shown if told is None else evolve(shown, version=told.version, state=told.state, hour=told.hour)
+
+
+def figures_of(
+    counts: Iterable[Count], paused: Collection[str], notices: NoticeCounts | None, at: datetime, seconds: float
+) -> Figures:
+    """The fleet in numbers. `seconds`: how long counting took."""
+    counts = list(counts)
+    running = [] if ALL_BROKERS in paused else [count for count in counts if count.broker not in paused]
+    earliest = min((count.earliest_due_at for count in running if count.earliest_due_at is not None), default=at)
+    return Figures(
+        at,
+        seconds,
+        {broker: _broker(counts, broker) for broker in sorted({count.broker for count in counts})},
+        sum(count.leased for count in counts),
+        sum(count.due for count in counts),
+        max(0.0, (at - earliest).total_seconds()),
+        None if notices is None else notices.waiting,
+        None if notices is None else notices.dead,
+        None if notices is None else notices.oldest,
+    )
+
+
+def _broker(counts: list[Count], broker: str) -> BrokerFigures:
+    mine = [count for count in counts if count.broker == broker]
+    states: dict[str, int] = {}
+    for count in mine:
+        for state in sorted(count.states):
+            states[str(state)] = states.get(state, 0) + count.logins
+    return BrokerFigures(
+        sum(count.logins for count in mine),
+        states,
+        sum(count.expired for count in mine),
+        sum(count.due for count in mine),
+    )
+
+
+def seal_figures(cipher: Sealing, figures: Figures) -> StoredFigures:
+    """The row of `figures`."""
+    return StoredFigures(figures.at, cipher.seal(MaskedStr(codec.write_value(figures)), _FIGURES))
+
+
+def open_figures(cipher: Sealing, stored: StoredFigures | None) -> Figures | None:
+    """What was counted; None where nothing was, or it cannot be read."""
+    return None if stored is None else _opened(cipher, stored.sealed, _FIGURES, Figures)
+
+
+def _opened(cipher: Sealing, sealed: bytes, context: str, kind: type[_T]) -> _T | None:
+    try:
+        return codec.read_value(MaskedStr(cipher.open(sealed, context)), kind)
+    except StoreError:
+        return None
+
+
+def _context_of(process: str) -> str:
+    return f"process:{process}"

@@ -1,0 +1,1 @@
+"""Serves HTTP: addresses and sockets, connections, and what is answered on them."""

@@ -1,0 +1,144 @@
+"""A connection to the service: aiohttp's, with limits of our own, and without aiohttp's words about what came."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, cast
+
+from aiohttp import StreamReader, web
+
+from mesh_refresh.keeper.errors import without_secrets
+from mesh_refresh.service.web.replies import write_plain
+
+_log = logging.getLogger("mesh_refresh.service")
+
+_IDLE = 75.0
+"""Seconds for which a connection without a request stays open."""
+
+
+class _Answered(ConnectionError):
+    """The request was answered past aiohttp, which then closes the connection."""
+
+
+class Connection(web.RequestHandler):
+    """Serves one connection, and ends it where a request does not come in time.
+
+    The headers of a request must be whole `patience` seconds after its first byte, or after the connection was made,
+    and its body as long after them. aiohttp's own texts about errors quote what came, which may hold a key or tokens:
+    none of them gets into a log or an answer.
+    """
+
+    patience: ClassVar[float] = 10.0
+    """Seconds for the headers of a request, and again for its body."""
+
+    def __init__(self, server: web.Server, connections: set["Connection"], limit: int) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=_IDLE)
+        self._connections, self._limit = connections, limit
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_serving = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or refuse the connection where there are too many."""
+        if len(self._connections) >= self._limit:
+            refused = cast("asyncio.Transport", transport)
+            refused.write(write_plain(HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1"))
+            refused.close()
+            return
+        self._connections.add(self)
+        super().connection_made(transport)
+        self._expect(self._end_slow_headers)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._stop_timer()
+        if self in self._connections:
+            self._connections.remove(self)
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request: of the next one, where none is served."""
+        if self._timer is None and not self._is_serving:
+            self._expect(self._end_slow_headers)
+        super().data_received(data)
+
+    @contextmanager
+    def serving(self, body: StreamReader) -> Iterator[None]:
+        """While the handler of a request works, whose headers are whole, and whose body may still come."""
+        self._stop_timer()
+        self._is_serving = True
+        if not body.is_eof():
+            self._expect(self._end_slow_body)
+            body.on_eof(self._stop_timer)
+        try:
+            yield
+        finally:
+            self._is_serving = False
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer. What aiohttp itself refuses gets plain words: its own quote the header ``Expect``, for example."""
+        if isinstance(resp, web.HTTPException):
+            resp.text = f"{resp.status} {resp.reason}\n"
+        return await super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> NoReturn:
+        """Answer a request that cannot be read, or whose handler failed, in words that quote nothing."""
+        del message
+        if not isinstance(exc, _Answered):
+            if exc is not None and status >= 500:
+                _log.error("a request was not answered because of a bug in mesh_refresh", extra=_describe(exc))
+            if self.transport is not None and not request.writer.output_size:
+                self.transport.write(write_plain(HTTPStatus(status)))
+        raise _Answered
+
+    def log_access(self, *arguments: Any) -> None:
+        """Log nothing."""
+
+    def log_debug(self, *arguments: Any, **options: Any) -> None:
+        """Log nothing."""
+
+    def log_exception(self, *arguments: Any, **options: Any) -> None:
+        """Log nothing: `handle_error` names class and place of what a handler raises."""
+
+    def _expect(self, end: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.patience, end)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end_slow_headers(self) -> None:
+        if self.transport is not None:
+            self.transport.write(write_plain(HTTPStatus.REQUEST_TIMEOUT))
+        self._end_slow_body()
+
+    def _end_slow_body(self) -> None:
+        self._timer = None
+        if self.transport is not None:
+            self.transport.abort()
+
+
+@web.middleware
+async def watch_body(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Tell the connection that a request has begun, and when it is over."""
+    connection = request.protocol
+    if not isinstance(connection, Connection):  # the application is mounted in another server
+        return await handler(request)
+    with connection.serving(request.content):
+        return await handler(request)
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    """Class and place of `error`, for a log record."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return {**without_secrets(error), "raised_at": f"{Path(frame.filename).name}:{frame.lineno}"}

@@ -1,0 +1,55 @@
+"""Listens on sockets, and serves an application on them."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Self, cast
+
+from aiohttp import web
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, address_of, open_sockets, remove_stale
+from mesh_refresh.service.web.connection import Connection
+
+_log = logging.getLogger("mesh_refresh.service")
+
+_SHUTDOWN = 1.0
+"""Seconds that requests under way have at the end. What they wait for is over by then."""
+
+
+class Listening:
+    """An async context manager: while it is entered, `app` is served at `place`."""
+
+    limit = 1000
+    """Connections at the same time; more are answered with 503."""
+
+    def __init__(self, app: web.Application, place: Address | Inherited) -> None:
+        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN)
+        self._place = place
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self.addresses: list[Address] = []
+        """Where it listens."""
+
+    async def __aenter__(self) -> Self:
+        sockets = open_sockets(self._place)
+        await self._runner.setup()
+        server = cast("web.Server", self._runner.server)
+        connect = partial(Connection, server, self._connections, self.limit)
+        for sock in sockets:
+            self._servers.append(await asyncio.get_running_loop().create_server(connect, sock=sock))
+            self.addresses.append(address_of(sock))
+        _log.info("listening", extra={"addresses": " ".join(map(str, self.addresses))})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
+        if isinstance(self._place, UnixAddress):
+            with suppress(OSError, InvalidRequest):
+                remove_stale(self._place.path)

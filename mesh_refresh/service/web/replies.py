@@ -1,0 +1,27 @@
+"""What every answer of the service has, whether aiohttp makes it or not."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that each answer has, and take out the name of the server. A signal of the application."""
+    response.headers.update(_ALWAYS)
+    response.headers.popall("Server", None)
+
+
+def write_plain(status: HTTPStatus, **headers: str) -> bytes:
+    """The bytes of an answer that ends its connection, for requests that reach no handler. It quotes nothing."""
+    body = f"{status.value} {status.phrase}\n"
+    lines = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **_ALWAYS,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n{body}".encode()
