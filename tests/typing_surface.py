@@ -638,7 +638,7 @@ async def notice_handler(notice: Notice) -> None:
     assert_type(notice.sequence, int)
     assert_type(notice.reason, ParkedBecause | None)
     if notice.pending_id is None:
-        raise TryNoticeAgain(timedelta(seconds=5))
+        raise TryNoticeAgain(timedelta(seconds=5), "too many")
     raise StopNotices("the receiver is gone")
 
 

@@ -97,11 +97,12 @@ class PacedHandler(NoticeHandler, Protocol):
 class TryNoticeAgain(Exception):
     """A handler raises it: the notice was not taken, and comes again no sooner than `after`.
 
-    Any other exception does the same, with a wait that grows from try to try. Each counts as a try.
+    Without `after` the wait grows from try to try, as it does after any other exception. Each counts as a try. `why` is
+    logged, so it must hold no secret.
     """
 
-    def __init__(self, after: timedelta) -> None:
-        super().__init__(f"not before {after} from now")
+    def __init__(self, after: timedelta | None = None, why: str = "") -> None:
+        super().__init__(why or ("" if after is None else f"not before {after} from now"))
         self.after = after
 
 

@@ -8,7 +8,7 @@ from attrs import define
 AT_ONCE = 10
 """Attempts under way at the same time."""
 _RUN = 5
-"""After so many failures in a row, whatever they were about, the receiver counts as down."""
+"""After so many failures in a row, of any notices, the receiver counts as down."""
 _PROBE = 60.0
 """Seconds between two attempts at a receiver that is down."""
 

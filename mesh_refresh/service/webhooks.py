@@ -44,8 +44,11 @@ _SHORTLY = 1.0
 _GONE = "the receiver of webhooks says that it is gone (410 Gone)"
 
 
-class WebhookNotTaken(Exception):
+class WebhookNotTaken(TryNoticeAgain):
     """An attempt failed. The text says why in words of ours, and quotes nothing that the receiver sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why=why)
 
 
 class Webhooks:

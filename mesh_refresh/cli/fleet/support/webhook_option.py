@@ -27,7 +27,7 @@ webhook_option: Callable[[Any], Any] = click.option(
 
 
 def make_webhooks(url: str | None, observer: Observer | None = None) -> Webhooks | None:
-    """What posts notices to `url`; None without one. Raises `Failure` for a URL or a secret that will not do."""
+    """What posts notices to `url`; None without one. Raises `Failure` for a wrong URL or secret."""
     if not url:
         return None
     secret = _read_secret()
