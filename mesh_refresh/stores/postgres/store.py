@@ -333,7 +333,7 @@ class PostgresStore(Store):
 
     async def _prepare(self, jobs: VerbRunner) -> None:
         if self._migrate:
-            await jobs.whole(lambda: migrating.migrate(self._to, self._partitions))
+            await migrating.migrate(self._to, self._partitions)
         else:
             await jobs.do(lambda connection: migrating.check_version(connection, self._to))
         found = await jobs.do(self._seal)

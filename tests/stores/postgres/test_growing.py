@@ -135,6 +135,21 @@ async def test_one_process_at_a_time_migrates(fleet: Fleet, monkeypatch: pytest.
     assert await asyncio.gather(*stores) == [2] * 4
 
 
+async def test_a_step_that_is_cancelled_ends_in_the_server_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends `migrate` at once, and not after the hours that a large table takes; the next one goes on."""
+    grown(monkeypatch, SECOND.replace("-- part: batches", "-- part: batches\nSELECT pg_sleep(600);"))
+    migrated = asyncio.ensure_future(PostgresStore.migrate(fleet.url, schema=fleet.schema))
+    asleep = "SELECT array_agg(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+    while not (pids := await fleet.sql(asleep)):
+        assert not migrated.done()
+    migrated.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await migrated
+    await fleet.gone(pids)
+    grown(monkeypatch)
+    assert await PostgresStore.migrate(fleet.url, schema=fleet.schema) == 2
+
+
 async def test_a_process_that_waits_for_another_too_long_says_so(fleet: Fleet) -> None:
     """It may be run again."""
     key = f"hashtextextended('mesh_refresh {fleet.schema}', 0)"

@@ -1,13 +1,12 @@
 """``mesh-refresh migrate``."""
 
-import asyncio
-
 import click
 
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.messages import format_count, say
+from mesh_refresh.cli.terminal.loop import Loop
+from mesh_refresh.cli.terminal.messages import Failure, format_count, say
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores.postgres.schema.migrate import Migrated, migrate_at
 
@@ -33,7 +32,11 @@ def migrate(location: StoreLocation, partitions: int | None) -> None:
         with OpenFleet(location, create=True):
             say("the store was made." if is_new else "the store exists, and has this version.")
         return
-    done = asyncio.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
+    with Loop() as loop:
+        try:
+            done = loop.run(migrate_at(MaskedStr(location.url()), partitions=partitions or 0))
+        except KeyboardInterrupt:
+            raise Failure("interrupted. Run it again: it goes on where it was.", loop.exit_code) from None
     say(_describe(done, partitions))
 
 

@@ -76,13 +76,13 @@ class ConnectionPool:
         rows that no worker gets.
         """
         while self._late:
-            await _close(self._late.pop())
+            await close(self._late.pop())
 
     async def aclose(self) -> None:
         """Close the idle connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
-            await _close(connection)
+            await close(connection)
 
     @asynccontextmanager
     async def _turn(self, of: asyncio.Semaphore) -> AsyncGenerator[None]:
@@ -160,7 +160,8 @@ async def in_transaction(connection: Any, work: Work[_T]) -> _T:
     return result
 
 
-async def _close(connection: Any) -> None:
+async def close(connection: Any) -> None:
+    """Close it. A statement that is under way is cancelled in the server."""
     try:
         async with asyncio.timeout(_GOODBYE):
             await connection.close()

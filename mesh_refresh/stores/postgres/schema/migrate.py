@@ -12,10 +12,9 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.errors import StoreRefused, StoreUnavailable
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
 from mesh_refresh.stores.postgres.connection.connecting import connect
-from mesh_refresh.stores.postgres.connection.failures import is_locked, is_worth_again
-from mesh_refresh.stores.postgres.connection.pool import ConnectionPool
+from mesh_refresh.stores.postgres.connection.failures import failure, is_locked, is_worth_again
+from mesh_refresh.stores.postgres.connection.pool import close
 from mesh_refresh.stores.postgres.connection.sessions import TRANSACTION
-from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.stores.postgres.queries import Queries, migrations
 from mesh_refresh.stores.postgres.schema.steps import Index, Part, StepKind, steps
 from mesh_refresh.stores.postgres.schema.versions import Found, check_owner, check_partitions, check_tables, checked
@@ -41,21 +40,26 @@ async def migrate_at(
     """`migrate`, at `url`, which is to be masked."""
     to = target(url, schema, timeout, pooled=None)
     del url  # a traceback may be rendered with its locals
-    jobs = VerbRunner(ConnectionPool(to, 1), to.shown)
-    try:
-        return await jobs.whole(lambda: migrate(to, partitions))
-    finally:
-        await jobs.aclose()
+    return await migrate(to, partitions)
 
 
 async def migrate(to: Target, partitions: int) -> Migrated:
     """Bring the schema to the newest version. Others who do the same wait, and find it done.
 
     Raises `InvalidRequest`, and changes nothing, where `partitions` are asked for and the tables that are there have
-    others, or none. What is interrupted goes on with the part that it was at.
+    others, or none; and what the store's verbs raise. What is cancelled ends in the server too. What is interrupted
+    goes on with the part that it was at.
     """
     if not 0 <= partitions <= _MOST_PARTITIONS:
         raise InvalidRequest(f"partitions must lie between 0 and {_MOST_PARTITIONS}.")
+    try:
+        return await _migrated(to, partitions)
+    except Exception as error:  # noqa: BLE001 - its frames have the password
+        failed = failure(error, to.shown)
+    raise failed
+
+
+async def _migrated(to: Target, partitions: int) -> Migrated:
     connection = await connect(to, statements_end=False)
     try:
         migration = _Migration(connection, to, partitions)
@@ -66,7 +70,7 @@ async def migrate(to: Target, partitions: int) -> Migrated:
                 await migration.transaction()
         return Migrated(before, migration.newest)
     finally:
-        connection.terminate()
+        await close(connection)
 
 
 class _Migration:
