@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
+from mesh_refresh.stores.registry import ProcessReport, StoredFigures
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
 from tests.stores.sqlite_files import a_store
@@ -116,6 +117,29 @@ async def test_a_value_that_would_stop_every_claim_is_refused_where_it_is_writte
         with pytest.raises(sqlite3.IntegrityError):
             hand.execute(f"UPDATE login SET {change}")  # noqa: S608 - the test's own
         hand.execute("UPDATE login SET due_at = NULL, expires_at = -1, until = 5, since = 4")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "pause SET at = 9000000000000000000",
+        "resumed SET at = 'now'",
+        "report SET at = 1e300",
+        "report SET sealed = 'text'",
+        "figures SET at = x'00'",
+        "figures SET sealed = 5",
+        "seal SET sealed = 'text'",
+    ],
+)
+async def test_what_keepers_ask_for_beside_logins_is_of_its_type_too(path: Path, change: str) -> None:
+    """Else every exchange, which looks for pauses, would fail, or the page of the fleet."""
+    async with a_store(path) as store:
+        await store.pause("kraken")
+        await store.pause("etoro", paused=False)
+        await store.registry.put_report(ProcessReport("worker-1", "worker", NOW, b"sealed"))
+        await store.registry.put_figures(StoredFigures(NOW, b"sealed"))
+    with closing(sqlite3.connect(path)) as hand, pytest.raises(sqlite3.IntegrityError):
+        hand.execute(f"UPDATE {change}")
 
 
 async def test_text_that_is_not_unicode_is_told(path: Path) -> None:

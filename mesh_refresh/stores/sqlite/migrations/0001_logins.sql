@@ -43,11 +43,16 @@ CREATE INDEX login_broker ON login (broker, login_id);
 
 -- Brokers that are paused, why, by whom, and since when.
 CREATE TABLE pause (
-    broker TEXT PRIMARY KEY, note TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL CHECK (typeof(at) = 'integer')
+    broker TEXT PRIMARY KEY,
+    note TEXT NOT NULL,
+    by TEXT NOT NULL,
+    at INTEGER NOT NULL CHECK (at BETWEEN -62135596800000000 AND 253402300799999999)
 ) WITHOUT ROWID;
 
 -- When each broker was resumed last: every process lets a probe of it through then.
-CREATE TABLE resumed (broker TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE resumed (
+    broker TEXT PRIMARY KEY, at INTEGER NOT NULL CHECK (at BETWEEN -62135596800000000 AND 253402300799999999)
+) WITHOUT ROWID;
 
 -- Notices that wait until they are taken: see outbox.py. Of a login they are handed out in the order of their numbers.
 CREATE TABLE notice (
@@ -72,11 +77,22 @@ CREATE INDEX notice_due ON notice (due_at) WHERE NOT is_dead;
 CREATE INDEX notice_login ON notice (login_id, is_dead);
 
 -- What processes tell each other: see registry.py.
-CREATE TABLE report (process TEXT PRIMARY KEY, role TEXT NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE report (
+    process TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    at INTEGER NOT NULL CHECK (at BETWEEN -62135596800000000 AND 253402300799999999),
+    sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
+) WITHOUT ROWID;
 CREATE TABLE duty (
     name TEXT PRIMARY KEY, owner TEXT NOT NULL, boot TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE figures (name TEXT PRIMARY KEY, at INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE figures (
+    name TEXT PRIMARY KEY,
+    at INTEGER NOT NULL CHECK (at BETWEEN -62135596800000000 AND 253402300799999999),
+    sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
+) WITHOUT ROWID;
 
 -- The key check: a short text, sealed with the key that the rows are sealed with.
-CREATE TABLE seal (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE seal (
+    name TEXT PRIMARY KEY, sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
+) WITHOUT ROWID;
