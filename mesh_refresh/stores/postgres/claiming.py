@@ -12,7 +12,7 @@ from mesh_refresh.stores.row import Busy, ClaimRequest, Row
 
 _LOOK = 200
 """How many rows of a broker are put in order that are due only because the clock was put back."""
-_LONG = 60.0
+LONG = 60.0
 """Seconds that a claim may take that begins at the start."""
 
 
@@ -23,7 +23,7 @@ Since = tuple[list[str], list[datetime]]
 async def claim(connection: Any, sql: str, request: ClaimRequest, since: Since = ([], [])) -> list[Row]:
     """Claim rows that are due by their time."""
     # From the start, it may have to walk over what millions of settles have left behind.
-    more_time = {} if since[0] else {"timeout": _LONG}
+    more_time = {} if since[0] else {"timeout": LONG}
     return await _claimed(connection, sql, *_values(request), *since, **more_time)
 
 

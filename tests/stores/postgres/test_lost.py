@@ -66,6 +66,7 @@ async def test_an_answer_that_does_not_come_is_told(
     """`StoreUnavailable` at the time-out, and the server is told to leave it: it would come to it later, by itself."""
     without = SESSION.replace("lock_timeout = 250", "lock_timeout = 0")  # the server waits for ever
     monkeypatch.setattr(connecting, "SESSION", without)
+    monkeypatch.setattr(claiming, "LONG", 0.4)  # a minute else
     async with fleet.store(timeout=timedelta(seconds=0.2)) as store:
         await fill(store, evolve(_ROW, sealed=store.cipher.seal("text", "login:a")))
         before = await kept(store)
@@ -169,6 +170,6 @@ async def test_those_who_wait_for_a_connection_are_told(fleet: Fleet) -> None:
     async with fleet.store(timeout=timedelta(seconds=0.2), connections=1) as store:
         async with fleet.locked():
             verbs = (store.claim_one(str(number), "me", LEASE) for number in range(200))
-            found = await asyncio.wait_for(asyncio.gather(*verbs, return_exceptions=True), 10)
+            found = await asyncio.wait_for(asyncio.gather(*verbs, return_exceptions=True), 30)
             assert {type(it) for it in found} == {StoreUnavailable}
         assert await store.claim_one("a", "me", LEASE) is None
