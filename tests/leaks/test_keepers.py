@@ -74,6 +74,7 @@ def prepared(fake: FakeMesh, broker: str = "weBull", **choices: Any) -> Tokens:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", Fault.all())
 async def test_every_fault(watched: Witness, fake: FakeMesh, name: str) -> None:
     """Whatever comes of a keeper's exchange, its errors show no secret."""

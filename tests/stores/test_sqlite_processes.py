@@ -102,11 +102,11 @@ async def test_no_row_is_claimed_by_two_processes(tmp_path: Path) -> None:
 
 async def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
     """One makes the tables, the others find them."""
-    openers = [_start(_OPENER, tmp_path / "fleet.db", str(number)) for number in range(8)]
+    openers = [_start(_OPENER, tmp_path / "fleet.db", str(number)) for number in range(5)]
     for opener in openers:
         _ended(opener)
     async with SqliteStore.open(tmp_path / "fleet.db", cipher=PlainText()) as store:
-        for number in range(8):
+        for number in range(5):
             await kept(store, str(number))
 
 

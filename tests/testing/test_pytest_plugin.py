@@ -125,9 +125,9 @@ def test_tests_that_fail_before_they_open_a_gate(pytester: pytest.Pytester) -> N
     assert seconds < 60
 
 
-@pytest.mark.parametrize("options", [("--shuffle", "1"), ("-n", "4", "--shuffle", "2")])
+@pytest.mark.parametrize("options", [("--shuffle", "1"), ("-n", "2", "--shuffle", "2")])
 def test_tests_that_share_a_fake_share_no_fault(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """One fake for the session, in any order and in four processes: a fault ends with the test that asked for it."""
+    """One fake for the session, in any order and in two processes: a fault ends with the test that asked for it."""
     result, seconds = _ran(pytester, _SHARING, *options)
     result.assert_outcomes(passed=15, failed=1, warnings=7)
     result.stdout.fnmatch_lines(["*UnusedFault: The fault 'hold' met no request.*"])

