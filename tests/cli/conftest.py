@@ -29,7 +29,7 @@ class Served:
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run it in the fake's loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(90)
 
     def release(self, gate: Gate) -> None:
         self.loop.call_soon_threadsafe(gate.release)
@@ -59,7 +59,7 @@ def served() -> Iterator[Served]:
     yield served
     served.wait(fake.stop())
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
+    thread.join(90)
     loop.close()
 
 

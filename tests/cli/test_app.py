@@ -105,7 +105,7 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(cli: Cli, number: int) -> N
         assert ask(f"{url}/sandbox/lost", holding) == {"lost": []}
         assert ask(f"{url}/sandbox/ledger")["exchanges"] == {"succeeded": 1}
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "Traceback" not in err
 
@@ -123,7 +123,7 @@ def test_the_sandbox_behind_edges(cli: Cli) -> None:
         assert starts == [b"HTTP/1.1 401\r\n", b"HTTP/1.1 20 OK\r\n", b"HTTP/1.1 401\r\n"]
         assert ask(f"{url}/sandbox/ledger")["requests"] == 3
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert (process.returncode, err) == (0, "Stopped after 3 requests.\n")
 
 

@@ -119,7 +119,7 @@ class Person:
 
     def leaves(self) -> str:
         """The rest of the screen, after the end of the process."""
-        self.process.wait(30)
+        self.process.wait(90)
         try:
             while chunk := os.read(self.keyboard, 4096):
                 self.screen += chunk.decode()

@@ -64,7 +64,7 @@ class Show:
         if not self.process.stderr.closed:
             self.err = self.process.stderr.read()
             self.process.stderr.close()
-        self.process.wait(30)
+        self.process.wait(90)
         return self
 
 

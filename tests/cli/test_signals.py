@@ -68,7 +68,7 @@ def test_nohup(cli: Cli) -> None:
         cli.served.wait(gate.entered.wait())
         process.send_signal(signal.SIGHUP)
         cli.served.release(gate)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == Exit.REFRESHED
     assert not cli.served.lost(Path("out.json"))
 
@@ -101,6 +101,6 @@ def test_a_terminal_that_is_gone_changes_no_exit_code(cli: Cli) -> None:
     """After a hangup nothing can be said any more. Python itself would end with 120."""
     payload = cli.payload(cli.served.fake.login("coinbase"))
     with Path("/dev/full").open("w") as full, cli.start("refresh", payload, "-o", "out.json", stderr=full) as process:
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == Exit.REFRESHED
     assert not cli.served.lost(Path("out.json"))

@@ -173,8 +173,8 @@ async def test_a_locked_file_is_told_and_works_again(path: Path) -> None:
     async with a_store(path) as store:
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
-        verbs: list[Any] = [store.insert(a_row(str(number))) for number in range(200)]
-        found = await asyncio.wait_for(asyncio.gather(*verbs, store.read("a"), return_exceptions=True), 5)
+        verbs: list[Any] = [store.insert(a_row(str(number))) for number in range(1_000)]
+        found = await asyncio.wait_for(asyncio.gather(*verbs, store.read("a"), return_exceptions=True), 40)
         assert found.pop() == a_row(sealed=b"kept", revision=1)
         assert {str(error) for error in found} == {str(found[0])}
         assert isinstance(found[0], StoreUnavailable)

@@ -219,7 +219,7 @@ def test_an_interrupted_import_says_where_to_go_on(fleet: OpenFleet) -> None:
         read_until(process, "line 502: ")  # those before are in the store, and it knows
         process.send_signal(signal.SIGINT)
         told = read_until(process, "logins read")
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == Exit.INTERRUPTED
     assert "interrupted after line 500; the store has them so far. Import again, or go on with --from-line 501" in told
     assert "Traceback" not in told

@@ -186,7 +186,7 @@ def test_a_signal_drains_a_worker(fleet: OpenFleet, number: int) -> None:
             process.send_signal(number)
             read_until(process, told)
         fleet.cli.served.release(gate)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == 0
     assert "the worker has stopped; all results are in the store" in err
     assert not fleet.lost()
@@ -201,7 +201,7 @@ def test_once_tells_a_signal_in_its_exit_code(fleet: OpenFleet) -> None:
             process.send_signal(signal.SIGTERM)
             read_until(process, told)
         fleet.cli.served.release(gate)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == Exit.TERMINATED
     assert not fleet.lost()
 
@@ -213,7 +213,7 @@ def test_a_worker_takes_up_what_is_imported_beside_it(fleet: OpenFleet) -> None:
         fleet.add("user-7")
         read_until(process, "AccountRefreshed of login user-7")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == 0
     assert not fleet.lost()
 
@@ -228,12 +228,12 @@ def test_a_worker_that_was_killed_is_followed_by_another(fleet: OpenFleet) -> No
     with fleet.start(*fast) as process:
         fleet.cli.served.wait(gate.entered.wait())
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     fleet.fake.heal()
     with fleet.start(*fast) as process:
         read_until(process, "AccountRefreshed of login user-7")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     fleet.cli.served.release(gate)
     assert not fleet.lost()
 

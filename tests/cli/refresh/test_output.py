@@ -171,7 +171,7 @@ def test_two_runs_into_one_output(cli: Cli) -> None:
         assert ran.code == Exit.TRY_AGAIN
         assert "Another mesh-refresh works on this file" in ran.err
         cli.served.release(gate)
-        process.communicate(timeout=30)
+        process.communicate(timeout=90)
     assert process.returncode == Exit.REFRESHED
     assert len(fake.requests) == 1
     assert not [it for it in cli.served.lost(Path("out.json")) if it.login != second.id]
@@ -285,7 +285,7 @@ def test_what_another_program_has_put_there_stays(cli: Cli) -> None:
         Path("out.json").unlink()
         Path("out.json").write_text("of another program")
         cli.served.release(gate)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=90)
     assert process.returncode == Exit.NOT_SAVED
     assert "another program has replaced or changed it meanwhile" in last_line(err)
     assert Path("out.json").read_text() == "of another program"
@@ -433,7 +433,7 @@ def test_outcomes_that_come_together_share_a_sync(cli: Cli) -> None:
     meets(cli, lambda step: step.name == "fsync", synced.append)
     assert cli("refresh", "payload.json", "-o", "out.json").code == Exit.REFRESHED
     assert len(json.loads(Path("out.json").read_text())) == 20
-    releasing.result(30)
+    releasing.result(90)
     assert len(synced) < 20
 
 

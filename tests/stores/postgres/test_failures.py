@@ -60,7 +60,7 @@ async def test_a_server_that_never_answers_is_told_at_the_time_out() -> None:
     async with listener(nothing) as url:
         store = a_store(url)
         with pytest.raises(StoreUnavailable, match=r"127.0.0.1:\d+/fleet .* did not answer in time") as caught:
-            _ = await asyncio.wait_for(store.__aenter__(), 10)
+            _ = await asyncio.wait_for(store.__aenter__(), 60)
         assert caught.value.retryable
 
 
@@ -76,7 +76,7 @@ async def test_something_else_that_answers_is_told() -> None:
     async with listener(something) as url:
         store = a_store(url)
         with pytest.raises(StoreUnavailable, match="what answers there is no PostgreSQL") as caught:
-            _ = await asyncio.wait_for(store.__aenter__(), 10)
+            _ = await asyncio.wait_for(store.__aenter__(), 60)
         assert not isinstance(caught.value, StoreRefused)
 
 
@@ -95,7 +95,7 @@ async def test_a_server_without_tls_is_told(mode: str, tmp_path: Path) -> None:
     async with listener(without_tls) as url:
         store = a_store(f"{url}?sslmode={mode}&sslrootcert={tmp_path / 'root.crt'}")
         with pytest.raises(StoreRefused, match="offers no TLS, and sslmode asks for it"):
-            _ = await asyncio.wait_for(store.__aenter__(), 10)
+            _ = await asyncio.wait_for(store.__aenter__(), 60)
 
 
 async def test_a_server_that_wants_tls_where_none_was_made_is_told(fleet: Fleet) -> None:
@@ -112,7 +112,7 @@ async def test_a_server_that_wants_tls_where_none_was_made_is_told(fleet: Fleet)
     async with listener(first_plain) as url:
         store = a_store(f"{url}?sslmode=allow")
         with pytest.raises(StoreRefused, match=r"refused the login: .* \(SQLSTATE 28000\)"):
-            _ = await asyncio.wait_for(store.__aenter__(), 10)
+            _ = await asyncio.wait_for(store.__aenter__(), 60)
 
 
 async def test_a_certificate_that_does_not_hold_is_told(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_a_certificate_that_does_not_hold_is_told(tmp_path: Path) -> None:
         options = f"sslmode=verify-full&sslrootcert={tmp_path / 'root.crt'}"
         store = a_store(f"{url}?{options}", timeout=timedelta(seconds=5))
         with pytest.raises(StoreRefused, match="certificate does not hold, or not for this host"):
-            _ = await asyncio.wait_for(store.__aenter__(), 10)
+            _ = await asyncio.wait_for(store.__aenter__(), 60)
 
 
 async def test_no_server_as_it_was_asked_for_is_told(fleet: Fleet) -> None:

@@ -35,7 +35,7 @@ def slowed(store: PostgresStore, name: str) -> Callable[[PostgresStore], Corouti
 async def asleep(fleet: Fleet, many: int) -> None:
     """Until so many statements of this fleet sleep in the server."""
     count = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND position($1 IN query) > 0"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while await fleet.sql(count, f'"{fleet.schema}"') != many:
             pass
 

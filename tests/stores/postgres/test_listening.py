@@ -54,7 +54,7 @@ class Woken:
 
     async def again(self) -> None:
         """Wait until it was, since this was asked last."""
-        await asyncio.wait_for(self._more.wait(), 20)
+        await asyncio.wait_for(self._more.wait(), 60)
         self._more.clear()
 
     async def not_by(self, verb: Any) -> None:
@@ -241,7 +241,7 @@ async def test_a_keeper_refreshes_at_once_what_another_process_adds(fleet: Fleet
         values = {it.name: getattr(row, it.name) for it in attrs.fields(Row)}
         values |= {"sealed": base64.b64encode(row.sealed).decode(), "expires_at": None, "states": sorted(row.states)}
         await ran(_ADDS, fleet.url, fleet.schema, json.dumps(values, default=str))
-        refreshed = await asyncio.wait_for(notes.until(AccountRefreshed), 20)
+        refreshed = await asyncio.wait_for(notes.until(AccountRefreshed), 60)
         assert refreshed[0].login_id == "user-7"
 
 

@@ -59,8 +59,8 @@ async def held_by_others(postgres: str, program: str, timeout: float, *, held: b
             ending = asyncio.ensure_future(process.communicate(b"\n"))
             await fleet.waiting()
             if held:
-                await asyncio.wait({ending}, timeout=30)
-        out, err = await asyncio.wait_for(ending, 30)
+                await asyncio.wait({ending}, timeout=90)
+        out, err = await asyncio.wait_for(ending, 90)
         assert (process.returncode, err) == (0, b"")
         async with fleet.store() as store:
             return out.decode().strip(), (await kept(store)).sealed
