@@ -61,14 +61,15 @@ class ChaosBook(Book):
             assert not in_doubt, f"{login_id} is still in doubt since {account.unknown_since}; {self.story(login_id)}"
             if account.parked:
                 parked.setdefault(login_id, []).append(account)
-        assert lost <= set(parked), f"lost without a word: {sorted(lost - set(parked))}"
+        left = [path.name for folder in spools if folder.is_dir() for path in folder.iterdir()]
+        assert not left, f"left in the spools: {left}"
+        silent = sorted(lost - set(parked))
+        assert not silent, f"lost without a word: {[(login_id, self.story(login_id)) for login_id in silent]}"
         for login_id, of_login in parked.items():
             self.found_parked(login_id, of_login)
         assert {login_id for login_id, _ in accounts} == {login.id for login in logins}, "a login is forgotten"
         assert all(times <= self.cut[login] for login, times in self.parked.items()), "lost more often than cut"
         assert self.reconnected <= self.cut.total() <= self.in_flight + self.too_late
-        left = [path.name for folder in spools if folder.is_dir() for path in folder.iterdir()]
-        assert not left, f"left in the spools: {left}"
         self.check_exchanges()
         slow = {login: number for login, number in self.rounds.items() if number > MOST_ROUNDS}
         assert not slow, f"not fresh within {MOST_ROUNDS} requests: {slow}"
