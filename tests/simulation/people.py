@@ -60,10 +60,10 @@ class People:
 
     async def log_in_again(self, login: FakeLogin) -> None:
         world = self.world
-        if world.judge.excuses.changing.get(login.id):
-            return  # the person is at it: whoever adds two logins in the wrong order keeps the older one
         moved = world.kind == COPIES and self.chance.random() < 0.5
         process = await world.some_process(login, moved=moved)
+        if world.judge.excuses.changing.get(login.id):
+            return  # the person is at it: an application that adds two logins in the wrong order keeps the older one
         with world.judge.changing(login.id):
             login.again()
             await self._added(process, login, linked(world, login, process))
