@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mesh_refresh.testing import FakeMesh
+from tests.deploy import promtool
 from tests.postgres_server import server_folder, server_url
-from tests.stores.postgres.bouncer import MISSING
+from tests.stores.postgres import bouncer
 from tests.watchdog import watch
 
 _HERE = Path(__file__).parent
@@ -59,5 +60,7 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say loudly what did not run because a program is missing."""
-    if any(MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
-        terminalreporter.write_sep("!", MISSING, red=True)
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    for missing in (bouncer.MISSING, promtool.MISSING):
+        if any(missing in why for why in skipped):
+            terminalreporter.write_sep("!", missing, red=True)
