@@ -12,6 +12,7 @@ from attrs import frozen
 from mesh_refresh import MeshClient
 from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.stores import Store
+from mesh_refresh.telemetry import Observer
 from tests.benchmarks.clients import CLIENT_ID, CLIENT_SECRET
 from tests.benchmarks.cores import forget_peak, peak, pin, resident
 from tests.benchmarks.grown_fleet import Fleet, make_due, name_of, some_tokens
@@ -69,14 +70,15 @@ async def bare(setting: Setting) -> float:
         return setting.many / (time.perf_counter() - begun)
 
 
-async def durable(setting: Setting, store: Store) -> Burst:
+async def durable(setting: Setting, store: Store, observer: Observer | None = None) -> Burst:
     """A keeper refreshes what is due: every pair is on the disk before the next exchange of its login."""
     await make_due(store, setting.many)
     gc.collect()
     forget_peak()
     before = resident()
     policy = Policy(concurrency=setting.in_flight, concurrency_each=setting.in_flight)
-    async with client_of(setting) as mesh, Keeper(mesh, store, policy=policy, background=False) as keeper:
+    keeper = Keeper(mesh := client_of(setting), store, policy=policy, background=False, observer=observer)
+    async with mesh, keeper:
         blocked: list[float] = []
         watch = asyncio.create_task(_watch(blocked)) if setting.watched else None
         gc.freeze()  # as `mesh-refresh run` does

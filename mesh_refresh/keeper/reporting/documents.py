@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from attrs import evolve, frozen
+from attrs import astuple, define, evolve, frozen
 
 from mesh_refresh import codec
 from mesh_refresh.masking import MaskedStr
@@ -65,29 +65,41 @@ class Process:
         return now - self.at >= _SILENT_AFTER
 
 
+@define(eq=False)
+class _Counting:
+    """A `Minute` that goes on. Written to with each refresh, so it is not made anew each time."""
+
+    at: datetime
+    refreshed: int = 0
+    asked: int = 0
+    failed: int = 0
+    latest: float = 0.0
+
+
 class LastHour:
     """Counts the exchanges of the last hour by minutes."""
 
     def __init__(self) -> None:
-        self._minutes: deque[Minute] = deque(maxlen=60)
+        self._minutes: deque[_Counting] = deque(maxlen=60)
 
     def count(self, ended: ExchangeEnded, at: datetime) -> None:
         """One has ended."""
-        minute = at.replace(second=0, microsecond=0)
-        if not self._minutes or self._minutes[-1].at != minute:
-            self._minutes.append(Minute(minute))
-        last = self._minutes[-1]
-        self._minutes[-1] = Minute(
-            minute,
-            last.refreshed + (ended.outcome == "refreshed"),
-            last.asked + (ended.outcome == "mfa_required"),
-            last.failed + (ended.outcome not in ("refreshed", "mfa_required")),
-            max(last.latest, ended.late or 0.0),
-        )
+        if not self._minutes or not timedelta() <= at - self._minutes[-1].at < _MINUTE:
+            self._minutes.append(_Counting(at.replace(second=0, microsecond=0)))
+        minute = self._minutes[-1]
+        match ended.outcome:
+            case "refreshed":
+                minute.refreshed += 1
+            case "mfa_required":
+                minute.asked += 1
+            case _:
+                minute.failed += 1
+        if ended.late is not None and ended.late > minute.latest:
+            minute.latest = ended.late
 
     def minutes(self, now: datetime) -> tuple[Minute, ...]:
         """Those of the hour before `now`."""
-        return tuple(minute for minute in self._minutes if now - minute.at < 60 * _MINUTE)
+        return tuple(Minute(*astuple(minute)) for minute in self._minutes if now - minute.at < 60 * _MINUTE)
 
 
 def report_of(
