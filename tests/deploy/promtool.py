@@ -27,9 +27,9 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
-def check(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """What promtool says."""
-    return subprocess.run(["promtool", *command], capture_output=True, text=True, check=False, cwd=folder)
+def check(folder: Path, *command: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
+    """What promtool says, with `given` on its standard input."""
+    return subprocess.run(["promtool", *command], input=given, capture_output=True, text=True, check=False, cwd=folder)
 
 
 def assert_firing(folder: Path, planted: Planted, firing: Mapping[str, Collection[Mapping[str, str]]], at: int) -> None:

@@ -7,9 +7,23 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
+from mesh_refresh.telemetry import (
+    BrokerFigures,
+    ExchangeEnded,
+    Figures,
+    FleetCounted,
+    KeeperEntered,
+    KeeperState,
+    PrometheusObserver,
+    StoreFailed,
+    TokensAnswered,
+    WebhookAttempted,
+)
 from mesh_refresh.telemetry.series import ALL_SERIES
 from tests.deploy.promtool import DEPLOY, RULES, alerts, assert_firing, check, needs_promtool
+from tests.keeper.making import START
 
 pytestmark = pytest.mark.once
 
@@ -90,9 +104,7 @@ def test_every_alert_is_tested() -> None:
 
 def test_every_series_is_on_the_page() -> None:
     """With its labels, in their order."""
-    rows = re.findall(
-        r"^\| `(mesh_refresh_\w+)` \| ([^|]*) \|", (DEPLOY.parent / "metrics.md").read_text(), re.MULTILINE
-    )
+    rows = re.findall(r"^\| `(mesh_refresh_\w+)` \|([^|]*)\|", (DEPLOY.parent / "metrics.md").read_text(), re.MULTILINE)
     documented = {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert documented == {one.name: one.labels for one in ALL_SERIES}
 
@@ -139,3 +151,24 @@ def test_the_rules_are_valid(tmp_path: Path) -> None:
     """promtool says so."""
     ran = check(tmp_path, "check", "rules", RULES)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@needs_promtool
+def test_what_a_scrape_gives_is_well_formed(tmp_path: Path) -> None:
+    """promtool finds nothing to complain of: no wrong suffix, no missing help."""
+    observer = PrometheusObserver()
+    for told in (
+        ExchangeEnded("coinbase", "refreshed", 0.2, 1, 3.0),
+        TokensAnswered("store", 0.001),
+        StoreFailed("swap"),
+        WebhookAttempted("taken"),
+        KeeperEntered("k", lambda: KeeperState(1, 2, 3, {"*": "not_sent"}, 4, START)),
+        FleetCounted(
+            "k", Figures(START, 1.0, {"coinbase": BrokerFigures(1, {"active": 1}, 0, 0)}, 0, 0, 0.0, 1, 0, START)
+        ),
+    ):
+        observer.observe(told)
+    text = generate_latest(observer.registry).decode()
+    assert {one.name for one in ALL_SERIES} == set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    ran = check(tmp_path, "check", "metrics", given=text)
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, evolve, field
@@ -62,7 +63,7 @@ def lived(
         way, observer = Way(always_fresh(HOUR), 0.3), PrometheusObserver()
         scene = Scene(way)
         world = World(way, scene, FaultyStore(scene.store))
-        policy = {"poll": 5 * SECOND, "spread": 0.0, "concurrency": concurrency, "drain": timedelta()}
+        policy: dict[str, Any] = {"poll": 5 * SECOND, "spread": 0.0, "concurrency": concurrency, "drain": timedelta()}
         process = scene.process(store=world.store, observer=observer, spool=spool, **policy)
         keeper = await process.__aenter__()
         await keeper.add_many(scene.pairs(60, 12.5 * MINUTE))  # due after ten minutes, and then once in 48
