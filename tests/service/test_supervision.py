@@ -125,6 +125,17 @@ async def test_signs_of_life_go_on_until_the_keeper_is_dead(
             await manager.until("WATCHDOG=1")
 
 
+async def test_a_dead_keeper_gives_no_sign_of_life(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So systemd restarts the process."""
+    monkeypatch.setattr(supervision, "_EVERY", 0.001)
+    looked: list[bool] = []
+    monkeypatch.setattr(Probes, "alive", property(lambda _: bool(looked.append(True))))
+    async with Supervision(Probes(), systemd=Systemd(manager.address, None)):
+        while len(looked) < 3:
+            await manager.until("EXTEND_TIMEOUT_USEC=30000000")
+    assert "WATCHDOG=1" not in manager.told()
+
+
 async def test_the_delay_at_the_end_can_be_cut_short() -> None:
     probes = Probes()
     async with Supervision(probes, drain_delay=3600.0) as shown:
