@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -24,7 +24,7 @@ class _Answered(ConnectionError):
     """The request was answered past aiohttp, which then closes the connection."""
 
 
-class Connection(web.RequestHandler):
+class ServedConnection(web.RequestHandler):
     """Serves one connection, and ends it where a request does not come in time.
 
     The headers of a request must be whole `patience` seconds after its first byte, or after the connection was made,
@@ -35,7 +35,7 @@ class Connection(web.RequestHandler):
     patience: ClassVar[float] = 10.0
     """Seconds for the headers of a request, and again for its body."""
 
-    def __init__(self, server: web.Server, connections: set["Connection"], limit: int) -> None:
+    def __init__(self, server: web.Server, connections: set["ServedConnection"], limit: int) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=_IDLE)
         self._connections, self._limit = connections, limit
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +66,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     @contextmanager
-    def serving(self, body: StreamReader) -> Iterator[None]:
+    def serving(self, body: StreamReader) -> Generator[None]:
         """While the handler of a request works, whose headers are whole, and whose body may still come."""
         self._stop_timer()
         self._is_serving = True
@@ -98,8 +98,9 @@ class Connection(web.RequestHandler):
                 self.transport.write(write_plain(HTTPStatus(status)))
         raise _Answered
 
-    def log_access(self, *arguments: Any) -> None:
+    def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
         """Log nothing."""
+        del request, response, time
 
     def log_debug(self, *arguments: Any, **options: Any) -> None:
         """Log nothing."""
@@ -132,7 +133,7 @@ async def watch_body(
 ) -> web.StreamResponse:
     """Tell the connection that a request has begun, and when it is over."""
     connection = request.protocol
-    if not isinstance(connection, Connection):  # the application is mounted in another server
+    if not isinstance(connection, ServedConnection):  # the application is mounted in another server
         return await handler(request)
     with connection.serving(request.content):
         return await handler(request)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, address_of, open_sockets, remove_stale
-from mesh_refresh.service.web.connection import Connection
+from mesh_refresh.service.web.connection import ServedConnection
 
 _log = logging.getLogger("mesh_refresh.service")
 
@@ -29,7 +29,7 @@ class Listening:
         self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN)
         self._place = place
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
+        self._connections: set[ServedConnection] = set()
         self.addresses: list[Address] = []
         """Where it listens."""
 
@@ -37,7 +37,7 @@ class Listening:
         sockets = open_sockets(self._place)
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        connect = partial(Connection, server, self._connections, self.limit)
+        connect = partial(ServedConnection, server, self._connections, self.limit)
         for sock in sockets:
             self._servers.append(await asyncio.get_running_loop().create_server(connect, sock=sock))
             self.addresses.append(address_of(sock))

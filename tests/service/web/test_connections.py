@@ -6,7 +6,7 @@ import logging
 import pytest
 from aiohttp import web
 
-from mesh_refresh.service.web.connection import Connection, watch_body
+from mesh_refresh.service.web.connection import ServedConnection, watch_body
 from mesh_refresh.service.web.listening import Listening
 from tests.service.web.conftest import connect, exchange, get, serve
 
@@ -15,7 +15,7 @@ SECRET = "mrk_planted"
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "patience", 0.05)
+    monkeypatch.setattr(ServedConnection, "patience", 0.05)
 
 
 def taking(handler: object = None) -> web.Application:
