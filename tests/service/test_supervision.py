@@ -128,10 +128,16 @@ async def test_signs_of_life_go_on_until_the_keeper_is_dead(
 async def test_a_dead_keeper_gives_no_sign_of_life(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     """So systemd restarts the process."""
     monkeypatch.setattr(supervision, "_EVERY", 0.001)
-    looked: list[bool] = []
-    monkeypatch.setattr(Probes, "alive", property(lambda _: bool(looked.append(True))))
+    looked = 0
+
+    def is_alive(_: Probes) -> bool:
+        nonlocal looked
+        looked += 1
+        return False
+
+    monkeypatch.setattr(Probes, "alive", property(is_alive))
     async with Supervision(Probes(), systemd=Systemd(manager.address, None)):
-        while len(looked) < 3:
+        while looked < 3:
             await manager.until("EXTEND_TIMEOUT_USEC=30000000")
     assert "WATCHDOG=1" not in manager.told()
 
