@@ -119,6 +119,7 @@ class Failing(dict[str, Any]):
         raise RuntimeError(dict(self))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("wrap", [Document, MappingProxyType, MultiDict, redis_hash, Failing, concealed, json.dumps])
 @pytest.mark.parametrize("name", ["accountTokens", "expiresInSeconds", "refreshToken"])
 def test_damaged_payloads_of_other_types(witness: Witness, wrap: Callable[[Any], Any], name: str) -> None:

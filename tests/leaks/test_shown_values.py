@@ -103,6 +103,7 @@ def look_at_outcome(witness: Witness, found: Any) -> None:
         witness.look_at(outcomes.NotSaved("Not saved.", (found,)))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("http", CODES)
 @pytest.mark.parametrize("code", [None, planted("code")])
 @pytest.mark.parametrize("status", STATUSES)
