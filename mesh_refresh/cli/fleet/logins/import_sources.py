@@ -1,12 +1,13 @@
 """Reads the files of an import line by line."""
 
+import codecs
 import io
 import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -45,23 +46,40 @@ def open_source(name: str, number: int | None = None) -> Generator[BinaryIO]:
 
 
 class Recoded:
-    """A file in another encoding than UTF-8, read as UTF-8."""
+    """A UTF-16 or UTF-32 file, as PowerShell writes it, read as UTF-8. Raises `Failure` where it is not one."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._text = io.TextIOWrapper(file, encoding, newline="\n")
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._read_ahead = b""
+        self._ended = False
 
     def readline(self, limit: int) -> bytes:
-        """The next line, or the first `limit` characters of it."""
-        return self._encoded(self._text.readline, limit)
+        """The next line, or the first `limit` bytes of it."""
+        while b"\n" not in self._read_ahead and len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        end = self._read_ahead.find(b"\n") + 1
+        return self._take(min(end, limit) if end else limit)
 
     def read(self, limit: int) -> bytes:
-        """The next `limit` characters, or all there are."""
-        return self._encoded(self._text.read, limit)
+        """The next `limit` bytes, or all there are."""
+        while len(self._read_ahead) < limit and not self._ended:
+            self._read_more()
+        return self._take(limit)
 
-    @staticmethod
-    def _encoded(read: Callable[[int], str], limit: int) -> bytes:
-        with suppress(UnicodeError):
-            return read(limit).encode()
+    def _take(self, size: int) -> bytes:
+        taken, self._read_ahead = self._read_ahead[:size], self._read_ahead[size:]
+        return taken
+
+    def _read_more(self) -> None:
+        data = self._file.read(_CHUNK)
+        self._ended = not data
+        try:
+            self._read_ahead += self._decoder.decode(data, final=self._ended).encode()
+        except UnicodeError:
+            del data
+        else:
+            return
         raise Failure("A file begins like UTF-16 or UTF-32 text, and is not. Save it as UTF-8.")
 
 
