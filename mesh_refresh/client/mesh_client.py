@@ -10,13 +10,12 @@ from typing import Any, Self, Unpack
 from attrs import evolve
 
 from mesh_refresh.client.answers import Unusable, may_be_news, tokens_of
-from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told
+from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told, built
 from mesh_refresh.client.delivery import Participant, working_for
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, registry_of
-from mesh_refresh.client.requests import built
 from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.client.sharing import Begin, Fail, Join, Recall, Step, Turn, WaitForEnd, WaitForNewer, decide, learn
 from mesh_refresh.clock import Clock

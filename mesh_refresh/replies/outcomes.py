@@ -10,9 +10,8 @@ from mesh_refresh.blank import some
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, OutcomeUnknown, ReplyFacts
 from mesh_refresh.masking import MaskedBytes, MaskedDict, hides_locals, masked
 from mesh_refresh.messages import BodyKind, HttpReply, Reply
-from mesh_refresh.replies.brought import FIELDS, Brought, brought_fields
+from mesh_refresh.replies.brought import FIELDS, Brought, brought_fields, onto
 from mesh_refresh.replies.identity import contradicts, whose
-from mesh_refresh.replies.saving import onto
 from mesh_refresh.tokens import Tokens, check_format
 
 _DOCUMENT = "mesh_refresh.mfa_required"

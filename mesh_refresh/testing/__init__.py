@@ -6,12 +6,12 @@ from mesh_refresh.testing.conformance.store_outbox import OutboxConformance
 from mesh_refresh.testing.conformance.store_registry import RegistryConformance
 from mesh_refresh.testing.conformance.strategy import StrategyConformance
 from mesh_refresh.testing.conformance.transport import Shortfall, TransportConformance
-from mesh_refresh.testing.fake.delivery import Delivery
 from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.testing.fake.traffic import SentRequest
 from mesh_refresh.testing.fake.unused import UnusedFault
+from mesh_refresh.testing.fake.wire import Delivery
 from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Moment, Reach, Relay
 from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.ledger import End, Reuse, Undelivered

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from mesh_refresh.testing import Delivery, Fault
-from mesh_refresh.testing.fake.delivery import Sent
-from mesh_refresh.testing.fake.wire import JSON_TYPE, Wire, faultless
+from mesh_refresh.testing.fake.wire import JSON_TYPE, Sent, Wire, faultless
 from mesh_refresh.testing.model.contract import Answer, envelope
 from tests.simulation.choices import AGES, COPIES, MIXED_UP, NEIGHBOURS, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER

@@ -14,10 +14,9 @@ from attrs import define, evolve, field
 from mesh_refresh import InvalidRequest, MfaRequired, Refreshed, Tokens
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.masking import MaskedDict
-from mesh_refresh.replies.brought import adopt
+from mesh_refresh.replies.brought import adopt, for_any_account
 from mesh_refresh.replies.identity import has_id, owners
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
-from mesh_refresh.replies.saving import for_any_account
 
 _DOUBTFUL = "not sent: the reply for another account of its login may have renewed it, and names no account."
 _SPENT = "its token was spent for another account of its login, and which of the new ones is its own is not known."

@@ -11,7 +11,7 @@ from attrs import field, fields, frozen
 from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import Account, Login
-from mesh_refresh.logins.bodies import body_from_text, body_to_text, values_of
+from mesh_refresh.logins.documents import body_from_text, body_to_text, values_of
 from mesh_refresh.masking import MaskedDict, MaskedList, masked, masked_size
 from mesh_refresh.replies.brought import ACCESS, FIELDS
 from mesh_refresh.replies.lineage import Credential, refresh_token_of

@@ -29,10 +29,9 @@ from mesh_refresh.keeper.rules.transition import (
     working_state,
 )
 from mesh_refresh.logins import Account, AccountState, Login, Reason, fingerprints
-from mesh_refresh.replies.brought import adopt
+from mesh_refresh.replies.brought import adopt, for_any_account
 from mesh_refresh.replies.identity import SECRETS, has_id, owners
 from mesh_refresh.replies.lineage import pass_on
-from mesh_refresh.replies.saving import for_any_account
 from mesh_refresh.tokens import Tokens
 
 _A_MOMENT, _A_MINUTE = timedelta(seconds=2), timedelta(minutes=1)

@@ -1,7 +1,7 @@
-"""Runs the store's verbs to their end, also where the caller is cancelled."""
+"""Runs the store's verbs to their end, also where the caller is cancelled; and single statements by their names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
@@ -136,3 +136,23 @@ def give(future: "asyncio.Future[_T]", result: _T) -> None:
     """Give `result` to the caller, where it still waits."""
     if not future.done():
         future.set_result(result)
+
+
+class Statements:
+    """Those of a store that is open. `runner` raises `StoreUnavailable` where it is not."""
+
+    def __init__(self, runner: Callable[[], VerbRunner], queries: Callable[[], Mapping[str, str]]) -> None:
+        self._runner = runner
+        self._queries = queries
+
+    async def write(self, name: str, *values: Any, key: Hashable = None) -> list[Any]:
+        """The rows of the statement `name`, which writes: see `VerbRunner.write`."""
+        sql = self._queries()[name]
+        found: list[Any] = await self._runner().write(key, lambda connection: connection.fetch(sql, *values))
+        return found
+
+    async def look(self, name: str, *values: Any) -> list[Any]:
+        """The rows of the statement `name`, which reads: see `VerbRunner.look`."""
+        sql = self._queries()[name]
+        found: list[Any] = await self._runner().look(lambda connection: connection.fetch(sql, *values))
+        return found

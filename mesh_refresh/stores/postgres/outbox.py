@@ -8,7 +8,7 @@ from typing import Any
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_notices, check_text, check_time
 from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox
-from mesh_refresh.stores.postgres.statements import Statements
+from mesh_refresh.stores.postgres.jobs import Statements
 from mesh_refresh.stores.postgres.values import moment, read, span, written
 from mesh_refresh.stores.row import ahead_of
 

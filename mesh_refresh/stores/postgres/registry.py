@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_text, check_time
-from mesh_refresh.stores.postgres.statements import Statements
+from mesh_refresh.stores.postgres.jobs import Statements
 from mesh_refresh.stores.postgres.values import moment, read, span, written
 from mesh_refresh.stores.registry import ProcessReport, Registry, StoredFigures
 

@@ -19,12 +19,11 @@ from mesh_refresh.stores.postgres.connection.listener import NotificationListene
 from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, in_transaction
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.stores.postgres.groups import Group
-from mesh_refresh.stores.postgres.jobs import VerbRunner
+from mesh_refresh.stores.postgres.jobs import Statements, VerbRunner
 from mesh_refresh.stores.postgres.outbox import PostgresOutbox, notice_columns
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.registry import PostgresRegistry
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.stores.postgres.statements import Statements
 from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row

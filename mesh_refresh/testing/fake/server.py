@@ -9,10 +9,9 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from mesh_refresh.testing.fake.delivery import Sent
 from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.traffic import FaultQueue, SentRequest, Traffic
-from mesh_refresh.testing.fake.wire import Wire, faultless
+from mesh_refresh.testing.fake.wire import Sent, Wire, faultless
 from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.contract import REFRESH_PATH, Answer, is_json, parse
 from mesh_refresh.testing.model.model import MeshModel

@@ -9,9 +9,8 @@ from attrs import evolve, field, frozen
 
 from mesh_refresh.enums import ApiStatus, AuthStatus
 from mesh_refresh.testing.fake import wire
-from mesh_refresh.testing.fake.delivery import Delivery, Sent
 from mesh_refresh.testing.fake.gate import Gate
-from mesh_refresh.testing.fake.wire import Wire
+from mesh_refresh.testing.fake.wire import Delivery, Sent, Wire
 from mesh_refresh.testing.model.contract import Answer, bad_request, client_refused, envelope, failed_content, success
 
 Shape = Callable[[Answer, Sent], Wire]
