@@ -14,12 +14,14 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall clock: an aware datetime in UTC. Lifetimes of tokens are told in it."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, never running backwards, and counted while the machine is suspended too.
 
         How long something is remembered is told in it, and how much is left of a lease.
         """
+        ...
 
 
 class SystemClock:

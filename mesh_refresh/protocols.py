@@ -31,9 +31,11 @@ class Transport(Protocol):
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send `request` as one POST, and bring the reply."""
+        ...
 
     async def aclose(self) -> None:
         """Let go of connections. The client calls it once, after the last exchange."""
+        ...
 
 
 class Strategy(Protocol):
@@ -41,15 +43,18 @@ class Strategy(Protocol):
 
     def build(self, tokens: Tokens, options: RefreshOptions) -> RefreshRequest:
         """The request that refreshes `tokens`. Raises `InvalidRequest` where something is missing from them."""
+        ...
 
     def build_mfa(self, pending: MfaRequired, code: str) -> RefreshRequest:
         """The second request, with the code. Raises `InvalidRequest` for an empty code."""
+        ...
 
     def interpret(self, request: RefreshRequest, tokens: Tokens, reply: Reply, at: datetime) -> Refreshed | MfaRequired:
         """What `reply` to `request` means for the account of `tokens`; lifetimes count from `at`, when it was sent.
 
         Raises a `MeshRefreshError`, and nothing else, where the reply is no success.
         """
+        ...
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends: the refresh token, for most brokers. None: they cannot be exchanged.
@@ -57,9 +62,11 @@ class Strategy(Protocol):
         Tokens with the same credential are never in two exchanges at once. The credential also tells which outcome is
         newer, and which accounts share a token.
         """
+        ...
 
     def may_resend(self, request: RefreshRequest) -> bool:
         """Whether `request` may be sent again after an unknown outcome. Must be False for a request with a code."""
+        ...
 
 
 def credential_of(strategy: Strategy, tokens: Tokens) -> str | None:

@@ -62,7 +62,7 @@ class Deliveries:
 
     _runtime: ClientRuntime
     _result_for: Callable[[Call], Result]
-    _is_late: bool = field(default=False, kw_only=True)
+    _is_late: bool = field(default=False, kw_only=True, alias="is_late")
     number: int = field(factory=_numbers.__next__)
     _participants: list[Participant] = field(factory=list)
     # No containers until they are needed: thousands of refreshes may be pending.

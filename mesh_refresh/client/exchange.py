@@ -61,9 +61,9 @@ class Exchange:
     call: Call
     _on_end: Callable[["Exchange"], None]
     answered: Answered | None = None
-    _on_late: Callable[["Exchange", HttpReply], None] | None = field(default=None, kw_only=True)
-    _is_late: bool = field(default=False, kw_only=True)
-    _came: float | None = field(default=None, kw_only=True)
+    _on_late: Callable[["Exchange", HttpReply], None] | None = field(default=None, kw_only=True, alias="on_late")
+    _is_late: bool = field(default=False, kw_only=True, alias="is_late")
+    _came: float | None = field(default=None, kw_only=True, alias="came")
     """When its first caller came, in the loop's time, if that caller has waited for another exchange before."""
     failed: MeshRefreshError | None = None
     state: State = "new"

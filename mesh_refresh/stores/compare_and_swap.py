@@ -18,6 +18,7 @@ class RowWriter(Protocol):
 
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
+        ...
 
     async def swap(
         self,
@@ -28,6 +29,7 @@ class RowWriter(Protocol):
         notices: Sequence[NoticeRow] = (),
     ) -> bool:
         """See `Store`."""
+        ...
 
 
 @frozen

@@ -72,42 +72,54 @@ class Outbox(Protocol):
         and under no lease. Due is also one that was written more than `CLOCK_TOLERANCE` after `now`: the wall clock
         was put back since. They come back as they are after the claim.
         """
+        ...
 
     async def take(self, notice_id: str, owner: str) -> bool:
         """It was handled: forget it. False, and nothing changed, where `owner` has no lease of it (any more)."""
+        ...
 
     async def give_back(self, notice_id: str, owner: str, due_at: datetime) -> bool:
         """It was not handled: end the lease, and hand it out again from `due_at` on. False as by `take`."""
+        ...
 
     async def bury(self, notice_id: str, owner: str) -> bool:
         """It is given up: end the lease, and keep it as a dead one. False as by `take`."""
+        ...
 
     async def resend(self, notice_id: str, due_at: datetime) -> bool:
         """A dead one is due at `due_at`, with no tries, behind the other notices of its login.
 
         False, and nothing changed, where there is no such notice, or it is not dead.
         """
+        ...
 
     async def page(self, page: NoticePage) -> Sequence[NoticeRow]:
         """Notices in the order of their ids, by code points."""
+        ...
 
     async def of(self, login_id: str) -> Sequence[NoticeRow]:
         """Every notice of a login, dead ones too, in their order."""
+        ...
 
     async def counts(self) -> NoticeCounts:
         """How many there are."""
+        ...
 
     async def put(self, notices: Sequence[NoticeRow]) -> int:
         """Write `notices` in this order, with all that they say; those whose ids are there are left alone.
 
         For a copy that brings them from another store. Gives how many were new.
         """
+        ...
 
     async def drop(self, notice_ids: Sequence[str]) -> int:
         """Forget these, whether they are under a lease or not. Gives how many there were."""
+        ...
 
     async def purge(self, before: datetime) -> int:
         """Forget those that have been due since `before`, dead or not, and are under no lease. Gives how many."""
+        ...
 
     async def reseal(self, notice_id: str, sealed: bytes) -> bool:
         """Write `sealed` and nothing else. False where there is no such notice."""
+        ...

@@ -39,27 +39,35 @@ class Registry(Protocol):
 
     async def put_report(self, report: ProcessReport) -> None:
         """Write what a process says, in place of what it said before."""
+        ...
 
     async def reports(self) -> Sequence[ProcessReport]:
         """The last one of each process, in the order of their names by code points."""
+        ...
 
     async def delete_report(self, process: str) -> bool:
         """A process ends in order. False where it said nothing."""
+        ...
 
     async def purge_reports(self, before: datetime) -> int:
         """Forget the processes that have said nothing since `before`. Gives how many."""
+        ...
 
     async def claim_duty(self, name: str, owner: str, lease: timedelta) -> bool:
         """Whether `owner` has the duty `name` for `lease` from now on, by the store's clock.
 
         It has where no other owner has a lease of it; its own lease is renewed. A lease ends at its very moment.
         """
+        ...
 
     async def release_duty(self, name: str, owner: str) -> bool:
         """Give a duty back. False, and nothing changed, where `owner` does not have it."""
+        ...
 
     async def put_figures(self, figures: StoredFigures) -> None:
         """Write them in place of those before."""
+        ...
 
     async def figures(self) -> StoredFigures | None:
         """The last ones; None where the fleet was never counted."""
+        ...

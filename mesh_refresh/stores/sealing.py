@@ -30,9 +30,11 @@ class Sealing(Protocol):
 
     def seal(self, text: str, context: str = "") -> bytes:
         """`text`, to be opened only with the same `context`."""
+        ...
 
     def open(self, sealed: bytes, context: str = "") -> str:
         """The text. Raises `WrongKey` where it does not open."""
+        ...
 
 
 def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:

@@ -65,9 +65,11 @@ class Store(Protocol):
 
         `notices` are written with it, in this order, as by `swap`.
         """
+        ...
 
     async def read(self, login_id: str) -> Row | None:
         """The row as it is; None where there is none."""
+        ...
 
     async def swap(
         self,
@@ -87,6 +89,7 @@ class Store(Protocol):
         tried and not dead, even where they say otherwise. Those whose ids are there are left alone. A store without an
         outbox is given none.
         """
+        ...
 
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """Lease due rows to ``request.owner``, the longest due first.
@@ -100,6 +103,7 @@ class Store(Protocol):
         A claim may miss a row for a minute and no longer, in two cases: another process wrote the row with a due time
         before that of rows which were claimed since; or the row was under a lease or a hold when a claim passed it.
         """
+        ...
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row.
@@ -107,6 +111,7 @@ class Store(Protocol):
         ``sends=False``: the owner sends nothing under this lease. It does not get a row with an open attempt, which
         would be forgotten: `Busy` for no time.
         """
+        ...
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """Give back the lease of `owner`, who has sent nothing under it; no claim gets the row for `hold` from now on.
@@ -114,15 +119,19 @@ class Store(Protocol):
         Changes nothing else, not the revision either. An attempt that was open when this lease was claimed is open for
         the next claim again. False, and nothing changed, where the lease is not this owner's.
         """
+        ...
 
     async def delete(self, login_id: str) -> bool:
         """Forget a login and its notices, whether the login is under a lease or not. False where there is none."""
+        ...
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """Rows in the order of their login ids, by code points."""
+        ...
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """How many rows there are, for each broker and each set of states that a row of it has."""
+        ...
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
@@ -132,9 +141,11 @@ class Store(Protocol):
         `note` says why, `by` who paused it, and `at` since when (None: now); a pause that is there gets the new ones.
         ``paused=False`` ends the pause. The time of that is kept, whether or not there was a pause: see `resumed`.
         """
+        ...
 
     async def paused(self) -> Mapping[str, BrokerPause]:
         """The pauses, by their brokers, perhaps with ``"*"`` among them."""
+        ...
 
     async def resumed(self) -> Mapping[str, datetime]:
         """When ``pause(broker, paused=False)`` was called last, for each broker for which it was.
@@ -142,9 +153,11 @@ class Store(Protocol):
         Keepers with an open breaker ask for this at every `Policy.poll`, and let a probe through where there is a new
         time: so an operator ends a wait in every process.
         """
+        ...
 
     async def aclose(self) -> None:
         """Finish the verbs that were called before, then let go of everything. Calling it twice is safe."""
+        ...
 
     # Provided: each is right as it stands here, and may be done better.
 

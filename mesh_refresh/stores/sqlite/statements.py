@@ -13,6 +13,7 @@ class RunVerb(Protocol):
 
     def __call__(self, verb: Callable[[SqliteSession], _T], *, writes: bool) -> Awaitable[_T]:
         """What `verb` gives, in the thread of the store."""
+        ...
 
 
 class SqliteStatements:

@@ -6,7 +6,7 @@ Source: https://docs.meshconnect.com/api-reference/managed-account-authenticatio
 import json
 import zlib
 from collections.abc import Collection, Mapping
-from types import UnionType
+from types import NoneType
 from typing import Any
 
 from attrs import field, frozen
@@ -91,7 +91,7 @@ def check_body(body: object, extra_brokers: Collection[str] = ()) -> Answer | No
         if name not in FIELDS:
             return bad_request(f"Unknown field {name[:40]}")
         inside = value.values() if isinstance(value, dict) else ()
-        if not isinstance(value, FIELDS[name]) or not all(isinstance(it, _TEXT_OR_NULL) for it in inside):
+        if not isinstance(value, FIELDS[name]) or not all(isinstance(it, str | None) for it in inside):
             return bad_request(f"{name} is of a wrong type")
     if body["type"] not in BROKERS and body["type"] not in extra_brokers:
         return bad_request("type is not a broker")
@@ -113,14 +113,13 @@ def parse(body: bytes) -> object:
         return None
 
 
-_TEXT_OR_NULL = str | None
-FIELDS: Mapping[str, type | UnionType] = {
-    "type": str,
-    "refreshToken": str,
-    "createNewRefreshToken": bool | None,
-    "accessToken": _TEXT_OR_NULL,
-    "tradeToken": _TEXT_OR_NULL,
-    "mfaCode": _TEXT_OR_NULL,
-    "metadata": dict | None,
+FIELDS: Mapping[str, tuple[type, ...]] = {
+    "type": (str,),
+    "refreshToken": (str,),
+    "createNewRefreshToken": (bool, NoneType),
+    "accessToken": (str, NoneType),
+    "tradeToken": (str, NoneType),
+    "mfaCode": (str, NoneType),
+    "metadata": (dict, NoneType),
 }
 """The type of each field. What is in ``metadata`` are texts or nulls too."""
