@@ -94,7 +94,7 @@ class Play:
         await self.keeper.add_many((member.login_id, member.login.tokens) for member in self.fleet.members)
         await self._read(self.fleet.members)
         async with self._scenes as group:
-            aside = [group.create_task(task) for task in (self.worker.watch(), self._follow(), self._callers())]
+            aside = [group.create_task(task) for task in (self._follow(), self._callers())]
             await self._first_round()
             await self._throttle()
             await self._until(lambda: self.codes and self.reconnected and self.recovered)
@@ -102,7 +102,7 @@ class Play:
             await self._all_fresh()
             for task in aside:
                 task.cancel()
-        await self.worker.stop()
+            await self.worker.stop()
         self.board.pid, self.board.over = None, True
         self.say("SIGTERM: the worker finished its exchanges, and stopped", Mood.GOOD)
         await self._read(self.fleet.members)
@@ -112,7 +112,7 @@ class Play:
         cut = self.fleet.cut
         self.fake.fail(Fault.cut(), login=cut.login)
         self._delay_replies()
-        self.board.pid = await self.worker.start(self.hear)
+        self.board.pid = await self.worker.start(self.hear, self._scenes)
         self.say(f"a worker starts, process {self.board.pid}: a keeper with a sealed file and its key")
         await self._until(lambda: self.board.refreshes >= _AT_ONCE and self._was_sent(cut))
 
@@ -160,7 +160,7 @@ class Play:
         self.say(f"no worker runs; callers still get valid tokens from the file: {self.board.served - served} so far")
         self.fake.heal()
         self._delay_replies()
-        self.board.pid = await self.worker.start(self.hear)
+        self.board.pid = await self.worker.start(self.hear, self._scenes)
         self.say(f"a new worker, process {self.board.pid}, waits until the leases of the old one run out")
         await self._until(lambda: all(self._refreshed(member, seen) for member in out))
         self.say(f"the logins of the killed worker are refreshed, {len(out)} of {len(out)}", Mood.GOOD)

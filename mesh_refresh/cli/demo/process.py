@@ -37,17 +37,13 @@ class Worker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.kill()  # there is no real token to wait for
-        if self._process is not None:
-            await self._wait_for(self._process)
+        await self.kill_and_wait()  # there is no real token to wait for
 
-    @property
-    def pid(self) -> int | None:
-        """The id of the running process; None if none runs."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
+    async def start(self, on_event: OnEvent, group: asyncio.TaskGroup) -> int:
+        """Start a process, and pass its events to `on_event`. Returns its id once its keeper works.
 
-    async def start(self, on_event: OnEvent) -> int:
-        """Start a process, and pass its events to `on_event`. Returns its id once its keeper works."""
+        An end of the process without a kill or a stop is a `Failure` in `group`.
+        """
         with (self._folder / _LOG).open("ab") as log:
             # A session of its own, so that Ctrl-C reaches the demo only.
             process = await asyncio.create_subprocess_exec(
@@ -57,24 +53,17 @@ class Worker:
             )  # fmt: skip
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._process, self._ends = process, False
-        self._reading = asyncio.create_task(self._read(process, on_event, ready))
-        await asyncio.wait((ready, self._reading), return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            await process.wait()
-            self._check(process)
+        self._reading = group.create_task(self._read(process, on_event, ready))
+        await ready
         return process.pid
 
-    def kill(self) -> None:
-        """``kill -9``."""
-        self._ends = True
-        if self.pid is not None and self._process is not None:
-            self._process.kill()
-
     async def kill_and_wait(self) -> bool:
-        """Kill the process, and wait until it is gone. Whether the kill is what ended it."""
-        self.kill()
+        """``kill -9``, and wait until the process is gone. Whether the kill is what ended it."""
+        self._ends = True
         if self._process is None:
             return False
+        if self._process.returncode is None:
+            self._process.kill()
         await self._wait_for(self._process)
         return self._process.returncode == -signal.SIGKILL
 
@@ -87,20 +76,6 @@ class Worker:
                 process.terminate()
             await self._wait_for(process)
             self._check(process)
-
-    async def watch(self) -> None:
-        """Run for ever. Raises `Failure` when a process ends without a kill or a stop."""
-        while True:
-            process, reading = self._process, self._reading
-            if reading is None or process is None or reading.done():
-                await asyncio.sleep(0.05)
-                continue
-            await asyncio.wait((reading,))
-            reading.result()
-            await process.wait()
-            if not self._ends:
-                self._check(process)
-                raise Failure("The worker of the demo ended by itself. Please report this line.", Exit.FAILED)
 
     def _check(self, process: Process) -> None:
         code = process.returncode
@@ -118,8 +93,12 @@ class Worker:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         async for line in process.stdout:
             if not line.endswith(b"\n"):
-                return  # cut by the kill
+                break  # cut by the kill
             if not ready.done():
                 ready.set_result(None)
             else:
                 on_event(json.loads(line))
+        await process.wait()
+        if not self._ends:
+            self._check(process)
+            raise Failure("The worker of the demo ended by itself. Please report this line.", Exit.FAILED)
