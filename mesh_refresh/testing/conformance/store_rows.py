@@ -133,14 +133,10 @@ class RowCases(StoreKit):
     async def test_times_may_be_missing(self) -> None:
         """A due time and an expiry can be taken away, and given."""
         async with self.opened(a_row(due_at=None, expires_at=None)) as store:
-            row = await kept(store)
-            assert (row.due_at, row.expires_at) == (None, None)
-            assert await store.swap(evolve(row, due_at=NOW, expires_at=NOW)) is True
-            row = await kept(store)
-            assert (row.due_at, row.expires_at) == (NOW, NOW)
-            assert await store.swap(evolve(row, due_at=None, expires_at=None)) is True
-            row = await kept(store)
-            assert (row.due_at, row.expires_at) == (None, None)
+            for time, after in ((None, NOW), (NOW, None), (None, None)):
+                row = await kept(store)
+                assert (row.due_at, row.expires_at) == (time, time)
+                assert await store.swap(evolve(row, due_at=after, expires_at=after)) is True
 
     async def test_a_swap_writes_the_row_and_raises_the_revision(self) -> None:
         """The store keeps its own attempt, and writes no `open_attempt`."""

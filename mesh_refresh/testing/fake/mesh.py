@@ -225,7 +225,8 @@ class FakeMesh(Observed):
 
     def hold_tokens(self, tokens: Iterable[Tokens]) -> None:
         """Record in the ledger that a program has saved these."""
-        self.model.hold(tokens)
+        for each in tokens:
+            self.ledger.hold(each)
 
     def hold_body(self, body: bytes) -> None:
         """Record in the ledger that a program has saved these bytes: every whole token in them counts as held.

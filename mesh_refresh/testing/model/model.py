@@ -102,11 +102,6 @@ class MeshModel:
             broker = self.logins[record.login].broker
             self.ledger.undelivered[value] = Undelivered(record.login, record.account, broker, why, value)
 
-    def hold(self, held: Iterable[Tokens]) -> None:
-        """Record that a program has saved these."""
-        for tokens in held:
-            self.ledger.hold(tokens)
-
     def place(self, before: Tokens | None, kept: Iterable[Tokens]) -> None:
         """Record that `kept` are kept for the login that the tokens `before` were issued to."""
         login = self.owner_of(before)
