@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Self
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from mesh_refresh import codec
 from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, own_tokens
@@ -38,7 +38,7 @@ class Answered:
     at: datetime
     """When the request was sent."""
     received_at: datetime
-    _client_secret: MaskedStr
+    _client_secret: MaskedStr = field(repr=False)
     _is_nameless: bool = False
     _reply: Reply | None = None
     until: float = 0.0

@@ -76,7 +76,7 @@ class Exchange:
     _requests: int = 0
     _seconds: float | None = None
     """From its begin to its outcome; None: there is none yet, or nothing is sent."""
-    _secret: MaskedStr = _NO_SECRET
+    _secret: MaskedStr = field(default=_NO_SECRET, repr=False)
     _begun: float = field(init=False)
     """When its first caller came, in the loop's time."""
     _task: ExchangeTask | None = None

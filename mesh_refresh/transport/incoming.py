@@ -52,10 +52,10 @@ class Incoming:
     _keep_alive: bool = False
     _parser: httptools.HttpResponseParser = field(init=False)
     _status: int = field(init=False)
-    _headers: dict[str, str] = field(init=False)
+    _headers: dict[str, str] = field(init=False, repr=False)
     _headers_seen: int = field(init=False)
     _head_size: int = field(init=False)
-    _body: list[bytes] = field(init=False)
+    _body: list[bytes] = field(init=False, repr=False)
     _body_size: int = field(init=False)
     _chunked: bool = field(init=False)
     _has_length: bool = field(init=False)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from attrs import define
+from attrs import define, field
 
 from mesh_refresh import (
     ClientRefused,
@@ -38,7 +38,7 @@ class RefreshRun:
     client: MeshClient
     accounts: Accounts
     output: Output
-    codes: CodeSource
+    codes: CodeSource = field(repr=False)
     new_refresh_token: bool | None = None
     quiet: bool = False
     _halt: Exit | None = None

@@ -3,7 +3,7 @@
 import asyncio
 
 import click
-from attrs import define
+from attrs import define, field
 
 from mesh_refresh import CodeRefused, MfaPending
 from mesh_refresh.cli.fleet.support import open_fleet
@@ -61,7 +61,7 @@ class _CodeDialog:
     login_id: str
     account_id: str | None
     pending_id: str | None
-    codes: CodeSource
+    codes: CodeSource = field(repr=False)
 
     def run(self, *, restart: bool) -> int:
         """Ask for a code and submit it, until the account is refreshed. Raises `Failure` after some refused codes."""
