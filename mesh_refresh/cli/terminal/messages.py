@@ -1,8 +1,7 @@
-"""Messages on standard error: one line each, without characters that could steer a terminal. And a question."""
+"""Messages on standard error: one line each, without characters that could steer a terminal."""
 
 import errno
 import os
-import sys
 import traceback
 from pathlib import Path
 from typing import TypeGuard
@@ -65,17 +64,3 @@ def is_of_output(error: BaseException) -> TypeGuard[OSError]:
 def system_reason(error: OSError) -> str:
     """The reason that the system gives, without the path: a token may stand there by mistake."""
     return error.strerror or type(error).__name__
-
-
-YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-
-
-def confirm(question: str, *, otherwise: str) -> None:
-    """Ask a person at the terminal, and return where the answer is yes. Raises `Failure` with `otherwise` if it is no.
-
-    Raises `Failure` too where there is no terminal: a script has to give ``--yes``, and its caller does not ask then.
-    """
-    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise Failure(f"{otherwise} There is no terminal to ask at: give --yes. The question was: {one_line(question)}")
-    if not click.confirm(one_line(question), err=True):
-        raise Failure(otherwise, Exit.INTERRUPTED)

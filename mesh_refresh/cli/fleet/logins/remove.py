@@ -9,16 +9,8 @@ from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
-from mesh_refresh.cli.terminal.messages import (
-    YES,
-    Failure,
-    confirm,
-    format_count,
-    format_path,
-    one_line,
-    say,
-    system_reason,
-)
+from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, say, system_reason
+from mesh_refresh.cli.terminal.questions import YES, confirm
 from mesh_refresh.keeper import UnknownLogin
 from mesh_refresh.keeper.runtime.spool import files, unsealed
 from mesh_refresh.stores import Sealing, StoreDamaged, WrongKey

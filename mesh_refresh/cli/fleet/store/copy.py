@@ -12,7 +12,8 @@ from mesh_refresh.cli.fleet.support.options import parse_duration
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import COPY, Exit, exit_for, list_exits
 from mesh_refresh.cli.terminal.loop import Loop
-from mesh_refresh.cli.terminal.messages import YES, Failure, confirm, format_count, one_line, say
+from mesh_refresh.cli.terminal.messages import Failure, format_count, one_line, say
+from mesh_refresh.cli.terminal.questions import YES, confirm
 from mesh_refresh.keeper import Copied, Policy, TakenBack, copy_fleet, take_back
 from mesh_refresh.stores.store import ALL_BROKERS
 
