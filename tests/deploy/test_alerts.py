@@ -148,9 +148,10 @@ def test_the_dashboard_asks_for_series_that_there_are(tmp_path: Path) -> None:
 
 @needs_promtool
 def test_the_rules_are_valid(tmp_path: Path) -> None:
-    """promtool says so."""
-    ran = check(tmp_path, "check", "rules", RULES)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    """promtool says so, of the configuration that loads them too."""
+    for what, file in (("rules", RULES), ("config", DEPLOY / "prometheus.yml")):
+        ran = check(tmp_path, "check", what, file)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @needs_promtool

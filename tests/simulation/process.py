@@ -121,6 +121,7 @@ class Process:
             spool=self.spool,
             clock=self.clock,
             names=self.names,
+            role=None,  # what a process reports of itself would make another world of each seed
         )
         async with self.keeper:
             self.ready.set()
