@@ -75,7 +75,7 @@ class Supervision:
         self.end()
         if not self._drain_delay:
             return
-        _log.info("not ready any more; it goes on for a moment", extra={"seconds": self._drain_delay})
+        _log.info("the process is not ready any more, and goes on for a moment", extra={"seconds": self._drain_delay})
         self._hurried = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_delay):

@@ -44,11 +44,13 @@ def worker(cli: Cli) -> Iterator[Worker]:
 
 
 def test_a_worker_is_told_from_one_that_is_not_ready(cli: Cli, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"http://{worker.listen()}"
+    address = worker.listen()
+    url = f"http://{address}"
     worker.probes.stage = "the store is\x1b[2J away"
     ran = cli("health", url)
     assert (ran.code, ran.out) == (1, "alive, and not ready\nthe store is [2J away\n")
     assert cli("health", "--live", url).out == "alive\n"
+    assert cli("health", "--live", address).out == "alive\n"
     halted = Health(alive=True, ready=True, ok=False, problems=("everything is halted: throttled",))
     monkeypatch.setattr(Keeper, "health", lambda _: halted)
     worker.probes.keeper = Keeper(cli.served.fake.client(), MemoryStore())
@@ -96,7 +98,7 @@ def test_what_is_no_worker_is_not_believed(cli: Cli, worker: Worker, answer: obj
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "127.0.0.1:8321", "ftp://a", "http://", "http://[", "http://a:99999", "unix:"),
+        *("", "worker:8321", "ftp://a", "http://", "http://[", "http://a:99999", "unix:"),
         *("http://a:b@c", "http://a/livez", "http://a?b", "http://a#b"),
     ],
 )

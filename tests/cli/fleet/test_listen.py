@@ -106,7 +106,7 @@ def test_a_second_signal_shortens_the_delay_on_a_socket_of_systemd(fleet: OpenFl
             read_until(process, "the worker has started")
             assert fleet("health", url).code == 0
             process.send_signal(signal.SIGTERM)
-            read_until(process, "not ready any more")
+            read_until(process, "is not ready any more")
             assert "the process is ending" in fleet("health", url).out
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)

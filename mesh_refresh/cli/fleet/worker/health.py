@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import click
 
+from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, system_reason
-from mesh_refresh.service.web.addresses import DEFAULT_ADDRESS
+from mesh_refresh.service.web.addresses import DEFAULT_ADDRESS, UnixAddress, parse_address
 
 _PATIENCE = 5.0
 """Seconds for all of it."""
@@ -36,7 +38,8 @@ Exit codes:
 def health(url: str, *, live: bool) -> int:
     """Ask the worker at URL whether it is alive and ready, and print what is wrong.
 
-    URL is its address, such as http://127.0.0.1:8321 (the default) or unix:PATH. Redirects are not followed.
+    URL is its address, such as http://127.0.0.1:8321 (the default), or as --listen has it, such as unix:PATH. Redirects
+    are not followed.
     """
     base, path = _split(url)
     try:
@@ -59,15 +62,16 @@ class _NoWorkerError(Exception):
 
 def _split(url: str) -> tuple[str, str | None]:
     """The base of the URLs to ask, and the path of a unix socket. The URL is not quoted: it may hold a password."""
-    if url.startswith("unix:") and url != "unix:":
-        return "http://localhost", url.removeprefix("unix:")
-    try:
+    with suppress(InvalidRequest):
+        address = parse_address(url)  # as --listen has it
+        return (
+            ("http://localhost", str(address.path)) if isinstance(address, UnixAddress) else (f"http://{address}", None)
+        )
+    with suppress(ValueError):
         parts = urlsplit(url)
         is_plain = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
         if parts.scheme in ("http", "https") and parts.hostname and is_plain and parts.port != 0:
             return f"{parts.scheme}://{parts.netloc}", None
-    except ValueError:
-        pass
     raise Failure(f"The URL must be an address such as http://{DEFAULT_ADDRESS}, without a path, or unix:PATH.")
 
 
