@@ -43,7 +43,7 @@ async def test_the_server_sees_the_same_order(fleet: Fleet) -> None:
             assert await kept(store, login_id) == a_row(login_id, broker=login_id, epoch=login_id, revision=1)
 
 
-async def test_a_time_that_would_stop_every_claim_is_refused_where_it_is_written(fleet: Fleet) -> None:
+async def test_a_value_that_would_stop_every_claim_is_refused_where_it_is_written(fleet: Fleet) -> None:
     """A person who helps with SQL subtracts too much, say: Python has no year before 1 and none after 9999."""
     times = {"login": "due_at expires_at changed_at", "notice": "due_at written_at first_tried_at", "pause": "at"}
     async with fleet.store() as store:
@@ -53,5 +53,8 @@ async def test_a_time_that_would_stop_every_claim_is_refused_where_it_is_written
             for time in ("0001-12-31 23:59Z BC", "10000-01-01 00:00Z"):
                 with pytest.raises(asyncpg.CheckViolationError):
                     await fleet.sql(f"UPDATE {{schema}}.{table} SET {column} = '{time}'")
+        for change in ("revision = 9223372036854775807", "attempt = 9223372036854775807", "until = 'infinity'"):
+            with pytest.raises(asyncpg.CheckViolationError):
+                await fleet.sql(f"UPDATE {{schema}}.login SET {change}")
         await fleet.sql("UPDATE {schema}.login SET due_at = '-infinity', expires_at = 'infinity'")
         assert [row.login_id for row in await store.claim(a_request())] == ["a"]

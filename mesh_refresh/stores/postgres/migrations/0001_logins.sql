@@ -1,8 +1,8 @@
 -- {schema} and {partitioned} are filled in. Text is compared by code points, whatever the database's own collation is. No
 -- column has a default but the number of a notice: what is written is written by name.
 --
--- A time that Python has not, of a year before 1 or after 9999, would make every claim fail after it was committed: it is
--- refused where it is written, by any program.
+-- A time that Python has not, of a year before 1 or after 9999, would make every claim fail after it was committed, and a
+-- number that cannot grow before: they are refused where they are written, by any program.
 
 CREATE TABLE {schema}.login (
     login_id text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -16,8 +16,8 @@ CREATE TABLE {schema}.login (
     changed_at timestamptz NOT NULL
         CHECK (changed_at BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59.999999Z' OR NOT isfinite(changed_at)),
     epoch text COLLATE "C" NOT NULL,
-    revision bigint NOT NULL,
-    attempt bigint NOT NULL,
+    revision bigint NOT NULL CHECK (revision < 9000000000000000000),
+    attempt bigint NOT NULL CHECK (attempt < 9000000000000000000),
     -- Who has the lease. Without one, a row with an end is on hold.
     owner text COLLATE "C",
     -- Whether the owner of that lease, or of the last one, may send something under it.
@@ -25,7 +25,7 @@ CREATE TABLE {schema}.login (
     -- Whether that lease, or the last one, found an open attempt.
     open_before boolean NOT NULL,
     -- The end of the lease or the hold, on this server's clock.
-    until timestamptz,
+    until timestamptz CHECK (isfinite(until)),
     sealed bytea NOT NULL
 ){partitioned};
 

@@ -1,7 +1,7 @@
 -- Times are microseconds since 1970 in UTC, those of leases microseconds of the store's clock.
 
--- SQLite keeps a value of any type in any column. A time that is text, or past the year 9999, would make every claim fail:
--- it is refused where it is written, by any program.
+-- SQLite keeps a value of any type in any column. A time that is text, or past the year 9999, would make every claim fail,
+-- and so would a number that cannot grow: they are refused where they are written, by any program.
 
 CREATE TABLE login (
     id INTEGER PRIMARY KEY,
@@ -13,8 +13,8 @@ CREATE TABLE login (
     expires_at INTEGER CHECK (expires_at BETWEEN -62135596800000000 AND 253402300799999999),
     changed_at INTEGER NOT NULL CHECK (changed_at BETWEEN -62135596800000000 AND 253402300799999999),
     epoch TEXT NOT NULL CHECK (typeof(epoch) = 'text'),
-    revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer'),
-    attempt INTEGER NOT NULL CHECK (typeof(attempt) = 'integer'),
+    revision INTEGER NOT NULL CHECK (typeof(revision) = 'integer' AND revision < 9000000000000000000),
+    attempt INTEGER NOT NULL CHECK (typeof(attempt) = 'integer' AND attempt < 9000000000000000000),
     -- Who has the lease. Without one, a row with an end is on hold.
     owner TEXT,
     -- Whether the owner of that lease, or of the last one, may send something under it.
