@@ -171,6 +171,22 @@ def test_figures_of_a_store_that_fails_are_absent() -> None:
     leaping(story())
 
 
+def test_figures_are_absent_where_counting_never_ends() -> None:
+    """A store that hangs: what was counted before is out of date."""
+
+    async def story() -> None:
+        it, observer = scene(), PrometheusObserver()
+        store = Slow(it.store, 0.0)
+        async with it.process(store=store, observer=observer, poll=HOUR):
+            await pass_by(30)
+            assert value(observer, "logins_due") == 0
+            store.takes = 10_000.0
+            await pass_by(800)
+            assert value(observer, "logins_due") is None
+
+    leaping(story())
+
+
 def test_a_store_without_a_registry(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is counted, and that is said once. Without a role, nothing is told, and nothing is said."""
 

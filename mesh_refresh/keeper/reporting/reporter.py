@@ -33,6 +33,8 @@ _LEASE = timedelta(minutes=1)
 """Of the duty; it is renewed with each report, also while the fleet is being counted."""
 _COUNTED_EVERY, _SHARE = 60.0, 100
 """Seconds between two counts at the least, and how many times as long as a count took."""
+_LONGEST_COUNT = 600.0
+"""Seconds after which a count is given up: the store hangs, and what was counted before is out of date."""
 _KEPT = timedelta(days=1)
 """For how long the row of a process that has ended without deleting it is kept."""
 _GOODBYE = 1.0
@@ -122,14 +124,15 @@ class Reporter:
         runtime, loop = self._runtime, self._runtime.loop
         begun = loop.time()
         try:
-            counts = await runtime.store.counts(runtime.at())
-            paused = await runtime.store.paused()
-            outbox = runtime.store.outbox
-            notices = None if outbox is None else await outbox.counts()
-            figures = figures_of(counts, paused, notices, runtime.at(), loop.time() - begun)
-            await self._registry.put_figures(seal_figures(runtime.store.cipher, figures))
-            runtime.tell(FleetCounted(runtime.owner, figures))
-            await self._registry.purge_reports(runtime.at() - _KEPT)
+            async with asyncio.timeout(_LONGEST_COUNT):
+                counts = await runtime.store.counts(runtime.at())
+                paused = await runtime.store.paused()
+                outbox = runtime.store.outbox
+                notices = None if outbox is None else await outbox.counts()
+                figures = figures_of(counts, paused, notices, runtime.at(), loop.time() - begun)
+                await self._registry.put_figures(seal_figures(runtime.store.cipher, figures))
+                runtime.tell(FleetCounted(runtime.owner, figures))
+                await self._registry.purge_reports(runtime.at() - _KEPT)
         except Exception as error:  # noqa: BLE001 - a store may raise anything: it is counted again
             _log.debug("the fleet could not be counted", extra=without_secrets(error))
             self._forget_figures()
