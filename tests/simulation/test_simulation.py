@@ -25,7 +25,7 @@ PLANTED = {
     "a lease shorter than the deadline": ("stormy", range(2, 20), "while another exchange with it was under way"),
     "a late settle that overwrites a newer pair": ("long outages", (2, *range(20)), "was overwritten by a dead one"),
     "a null that erases a token": ("calm", (3, 2, *range(4, 7)), "was erased"),
-    "an open attempt that its own keeper erases": ("outages", (64, *range(51, 91)), "though what came for it is held"),
+    "an open attempt that its own keeper erases": ("outages", (2, 66, *range(20)), "though what came for it is held"),
     "an add that fences off what it keeps": ("calm", (4, *range(8)), "sent a spent token"),
     "a stranger who joins a login": (MIXED_UP, (1, 0, *range(2, 5)), "token of"),
 }
@@ -88,7 +88,7 @@ def covered_by(worlds: Iterable[tuple[int, str]], wanted: Sequence[str]) -> Coun
     return covered
 
 
-SHORT = ((0, "stormy"), (3, "long outages"), (5, "outages"), (1, "jumps"), (5, MIXED_UP))
+SHORT = ((4, "stormy"), (3, "long outages"), (5, "outages"), (2, "jumps"), (4, MIXED_UP))
 """Small worlds, one of each kind, which have it all. Others follow where a change made them into other worlds."""
 
 
@@ -97,7 +97,7 @@ def test_a_world_is_not_tame() -> None:
     covered = covered_by((*SHORT, *((seed, kind) for seed, kind in enumerate(3 * KINDS[1:6]))), ANY_KIND)
     # What they excuse is little all the same: in the end most logins are fresh, or wait to be asked for.
     asserted = covered["in the end, logins all fresh"] + covered[f"in the end, logins excused: {ON_DEMAND}"]
-    assert asserted >= 0.7 * covered["in the end, logins"]
+    assert asserted >= 0.6 * covered["in the end, logins"]
 
 
 WIDE_KINDS = {
