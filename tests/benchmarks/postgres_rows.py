@@ -27,6 +27,7 @@ from tests.benchmarks.grown_fleet import insert
 from tests.benchmarks.report import How, Report, Target, at_least, shown, target_table
 from tests.benchmarks.serving import answering
 from tests.postgres_server import server_url
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 DELAY = timedelta(milliseconds=200)
 _LEASE = timedelta(minutes=1)
@@ -91,10 +92,10 @@ def _schema() -> str:
 
 
 @asynccontextmanager
-async def _store(url: str, cipher: Any = None) -> AsyncIterator[PostgresStore]:
+async def _store(url: str, cipher: Any = None) -> AsyncIterator[OpenPostgres]:
     """An empty one, gone afterwards."""
     schema = _schema()
-    async with PostgresStore.open(url, cipher=cipher or PlainText(), schema=schema, migrate=True) as store:
+    async with OpenPostgres.open(url, cipher=cipher or PlainText(), schema=schema, migrate=True) as store:
         yield store
     await _execute(url, f"DROP SCHEMA {schema} CASCADE")
 
@@ -108,9 +109,9 @@ async def _execute(url: str, sql: str) -> None:
 # Claims and settles.
 
 
-async def by_hand(connection: Any, store: PostgresStore, rounds: int, exchange: Exchange | None = None) -> float:
+async def by_hand(connection: Any, store: OpenPostgres, rounds: int, exchange: Exchange | None = None) -> float:
     """Logins a second, in the store's own table; `exchange` comes between, in a task for each login."""
-    claim, settle = (text.format(schema=store._to.schema) for text in (_CLAIM, _SETTLE))
+    claim, settle = (text.format(schema=store.schema) for text in (_CLAIM, _SETTLE))
     done, begun = 0, time.perf_counter()
     for _ in range(rounds):
         found = await connection.fetch(claim, _FAR, _BATCH, "benchmark", _LEASE)

@@ -21,7 +21,7 @@ from mesh_refresh.cli.demo.pace import Pace, choose_pace
 from mesh_refresh.cli.demo.play import Play
 from mesh_refresh.cli.demo.proof import prove
 from mesh_refresh.cli.demo.rows import Board
-from mesh_refresh.testing import FakeMesh
+from mesh_refresh.testing import FakeMesh, Fault
 from tests.cli.conftest import Cli, Process
 
 pytestmark = pytest.mark.once
@@ -286,7 +286,8 @@ def test_a_delay_that_no_request_met_is_no_warning(cli: Cli) -> None:
     """A person sees the story, and no source lines of the demo."""
 
     async def delayed(play: Play, _: Pace) -> None:
-        play._delay_replies()
+        member = play.fleet.members[0]
+        play.fake.fail(Fault.delay(1.0), times=None, login=member.login)
 
     cli.monkeypatch.setattr(command, "_in_time", delayed)
     ran = cli("demo")

@@ -1,5 +1,6 @@
 """Which signals end a command in order, and which do not."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -77,22 +78,23 @@ def test_a_signal_on_the_way_into_the_loop_starts_nothing() -> None:
     """Raised there, it could leave the coroutine to run later."""
     begun = []
 
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     async def begin() -> None:
         begun.append(1)
 
     with Loop() as loop:
-        loop._is_running = True
-        os.kill(os.getpid(), signal.SIGTERM)
-        loop.received, came = None, loop.received
-        assert came is signal.SIGTERM
+        events = loop.run(running())
 
         def interrupting() -> object:
             os.kill(os.getpid(), signal.SIGTERM)
             return None
 
-        loop._runner.get_loop().call_soon(interrupting)  # before the task's first step
+        events.call_soon(interrupting)  # before the task's first step
         with pytest.raises(KeyboardInterrupt):
             loop.run(begin())
+        assert loop.received is signal.SIGTERM
     assert not begun
 
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.stores import Cipher, MemoryStore
+from mesh_refresh.stores import Cipher
 from mesh_refresh.testing import FakeMesh, ManualClock
 from tests.keeper.stage import Stage
+from tests.stores.open_memory import OpenMemory
 
 
 @pytest.fixture
@@ -26,6 +27,6 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def target(stage: Stage) -> MemoryStore:
+def target(stage: Stage) -> OpenMemory:
     """Where a copy of the fleet goes; sealed with another key."""
-    return MemoryStore(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))
+    return OpenMemory(clock=stage.clock, cipher=Cipher([Cipher.generate_key()]))

@@ -25,6 +25,11 @@ EVER = timedelta(hours=100)
 _E = TypeVar("_E", bound=Event)
 
 
+def runtime_of(keeper: Keeper) -> Any:
+    """What a keeper that is entered works with; None where it is not entered."""
+    return keeper._entered  # noqa: SLF001 - the one way in, for tests that look at what is under way
+
+
 class Notes:
     """A handler that writes down every event."""
 

@@ -11,7 +11,7 @@ from mesh_refresh.keeper import Keeper, UnknownLogin
 from mesh_refresh.keeper.runtime import health as probing
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.stores import Cipher, MemoryStore
-from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
+from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage, runtime_of
 
 
 def answers(keeper: Keeper) -> tuple[bool, bool, bool]:
@@ -21,8 +21,14 @@ def answers(keeper: Keeper) -> tuple[bool, bool, bool]:
 
 
 def vitals(keeper: Keeper) -> Vitals:
-    assert keeper._entered is not None
-    return keeper._entered.vitals
+    found: Vitals = runtime_of(keeper).vitals
+    return found
+
+
+def the_loop() -> "asyncio.Task[None]":
+    """The task of the one keeper that runs."""
+    (found,) = (task for task in asyncio.all_tasks() if task.get_name() == "mesh_refresh keeper")
+    return found
 
 
 class DeafStore(FaultyStore):
@@ -92,8 +98,7 @@ async def test_a_store_that_hangs_is_not_ready_and_the_keeper_alive(
         assert answers(keeper) == (True, False, False)
         assert keeper.health().problems == ("the store has not answered for 11 s",)
         store.deaf.clear()
-        assert keeper._entered is not None
-        await probing.ping(keeper._entered)
+        await probing.ping(runtime_of(keeper))
         assert answers(keeper) == (True, True, True)
 
 
@@ -131,8 +136,7 @@ async def test_a_keeper_that_is_being_left_is_alive_and_takes_no_calls(stage: St
         asking = asyncio.gather(keeper.refresh("a"), return_exceptions=True)
         await gate.entered.wait()
         leaving = asyncio.create_task(keeper.__aexit__(None, None, None))
-        assert keeper._loop is not None
-        await asyncio.wait((keeper._loop,))
+        await asyncio.wait((the_loop(),))
         assert answers(keeper) == (True, False, True)
         gate.release()
         await leaving
@@ -143,9 +147,9 @@ async def test_a_keeper_that_is_being_left_is_alive_and_takes_no_calls(stage: St
 async def test_a_loop_that_died_is_not_alive(stage: Stage) -> None:
     """The one thing that a restart mends."""
     async with stage.keeper(background=True) as keeper:
-        assert keeper._loop is not None
-        keeper._loop.cancel()
-        await asyncio.wait((keeper._loop,))
+        died = the_loop()
+        died.cancel()
+        await asyncio.wait((died,))
         assert answers(keeper) == (False, False, False)
         assert keeper.health().problems == ("the loop has ended",)
 

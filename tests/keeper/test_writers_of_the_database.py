@@ -7,29 +7,31 @@ import pytest
 from attrs import evolve
 
 from mesh_refresh.keeper import NotReadyInTime, Reason, ReconnectNeeded
-from mesh_refresh.stores import Cipher, MemoryStore, Row
+from mesh_refresh.stores import Cipher, Row
 from tests.keeper.stage import HOUR, Stage
+from tests.stores.open_memory import OpenMemory
 
 KEY = Cipher.generate_key()
 
 
 @pytest.fixture
-def store(stage: Stage) -> MemoryStore:
+def store(stage: Stage) -> OpenMemory:
     """Sealed; its rows can be written behind its back."""
-    stage.store = MemoryStore(clock=stage.clock, cipher=Cipher([KEY]))
-    return stage.store
+    stage.store = found = OpenMemory(clock=stage.clock, cipher=Cipher([KEY]))
+    return found
 
 
-def row_of(store: MemoryStore, login_id: str) -> Row:
-    return store._kept[login_id].row
+def row_of(store: OpenMemory, login_id: str) -> Row:
+    found: Row = store.kept(login_id).row
+    return found
 
 
-def forge(store: MemoryStore, login_id: str, **columns: Any) -> None:
+def forge(store: OpenMemory, login_id: str, **columns: Any) -> None:
     """As an UPDATE does it."""
-    store._kept[login_id].row = evolve(row_of(store, login_id), **columns)
+    store.kept(login_id).row = evolve(row_of(store, login_id), **columns)
 
 
-async def test_a_value_of_another_login_does_not_open(stage: Stage, store: MemoryStore) -> None:
+async def test_a_value_of_another_login_does_not_open(stage: Stage, store: OpenMemory) -> None:
     """Nobody is answered with tokens of somebody else, and nothing of theirs is sent."""
     async with stage.keeper() as keeper:
         for login_id in ("mine", "theirs"):
@@ -42,7 +44,7 @@ async def test_a_value_of_another_login_does_not_open(stage: Stage, store: Memor
     assert stage.sent() == 0
 
 
-async def test_an_old_value_of_the_same_login_is_believed(stage: Stage, store: MemoryStore) -> None:
+async def test_an_old_value_of_the_same_login_is_believed(stage: Stage, store: OpenMemory) -> None:
     """A known limit: the spent token is sent, refused, and the person must log in again; the others go on."""
     async with stage.keeper(resend_after=timedelta(0)) as keeper:
         for login_id in ("a", "b"):
@@ -64,7 +66,7 @@ async def test_an_old_value_of_the_same_login_is_believed(stage: Stage, store: M
     assert len(stage.fake.reuses) == 2
 
 
-async def test_another_broker_in_the_row_does_not_send_a_token_there(stage: Stage, store: MemoryStore) -> None:
+async def test_another_broker_in_the_row_does_not_send_a_token_there(stage: Stage, store: OpenMemory) -> None:
     """The broker of the tokens is in the seal."""
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
@@ -73,7 +75,7 @@ async def test_another_broker_in_the_row_does_not_send_a_token_there(stage: Stag
     assert [request.broker for request in stage.fake.requests] == ["coinbase"]
 
 
-async def test_a_due_time_that_is_put_back_makes_no_storm(stage: Stage, store: MemoryStore) -> None:
+async def test_a_due_time_that_is_put_back_makes_no_storm(stage: Stage, store: OpenMemory) -> None:
     """The time of the last success is in the seal."""
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase", access_lifetime=HOUR).token)

@@ -2,10 +2,10 @@
 
 import asyncio
 import copy
+import inspect
 import logging
 import pickle
 import re
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class _Kept(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._witness.saw("log", f"{self.format(record)} {record.args!r}")
         if record.name.startswith("mesh_refresh"):
-            for place, text in trackers.frames_of(sys._getframe()):
+            for place, text in trackers.frames_of(inspect.currentframe()):
                 self._witness.saw(f"log, locals of {place}", text)
         if record.exc_info and record.exc_info[1] is not None:
             self._witness.look_at_error(record.exc_info[1], "logged error")

@@ -190,7 +190,7 @@ class Mutation:
 
 
 def _run(item: pytest.Item) -> None:
-    item._initrequest()  # type: ignore[attr-defined]  # a test that has run is made new by this alone
+    item._initrequest()  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else makes a test new that has run
     item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from unittest import mock
 
+import pytest
 from attrs import evolve
 
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
@@ -44,6 +45,8 @@ def test_one_entry_with_nothing_beside_it_goes_the_short_way() -> None:
     """Else there would be nothing to compare."""
     entry = BrokerAccountTokens(BrokerAccount(account_id="id-1"), "fake-access", "fake-new")
     content = BrokerRefreshTokenResponse(broker_account_tokens=(entry,))
-    for tokens in _OWN[:2]:
-        assert merging._only_entry(tokens, content) is entry
-    assert merging._only_entry(_OWN[2], content) is None
+    with mock.patch.object(merging, "_entries", side_effect=NotImplementedError):
+        for tokens in _OWN[:2]:
+            merging.merge(tokens, content, _AT)
+        with pytest.raises(NotImplementedError):
+            merging.merge(_OWN[2], content, _AT)

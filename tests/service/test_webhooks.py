@@ -10,7 +10,9 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -245,8 +247,10 @@ async def test_a_receiver_that_does_not_answer(
     never.set()
 
 
-async def test_twenty_seconds_are_the_limit(hooks: Webhooks) -> None:
-    assert hooks._opened().timeout.total == 20
+async def test_twenty_seconds_are_the_limit(receiver: Receiver, hooks: Webhooks) -> None:
+    with mock.patch.object(aiohttp, "ClientTimeout", wraps=aiohttp.ClientTimeout) as limit:
+        await hooks(NOTICE)
+    limit.assert_called_once_with(total=20)
 
 
 async def raw(answer: bytes | None) -> tuple[asyncio.Server, str]:

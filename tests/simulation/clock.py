@@ -15,10 +15,10 @@ class Clock:
         self._ahead = timedelta(seconds=skew)
 
     def now(self) -> datetime:
-        return BEGIN + timedelta(seconds=self._loop._now) + self._ahead
+        return BEGIN + timedelta(seconds=self._loop.now) + self._ahead
 
     def monotonic(self) -> float:
-        return 1000.0 + float(self._loop._now)
+        return 1000.0 + self._loop.now
 
     def jump(self, seconds: float) -> None:
         self._ahead += timedelta(seconds=seconds)

@@ -54,7 +54,7 @@ class Excuses:
         missing = [value for value in sent.successors if value not in self.stored]
         if not missing:
             return None
-        now = self.loop._now
+        now = self.loop.now
         withheld = {self.fake.ledger.is_withheld(value) for value in missing}
         if Withheld.BY_FAULT in withheld:
             return WITHHELD

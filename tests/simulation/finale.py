@@ -38,7 +38,7 @@ async def finale(world: "World") -> None:
     policy = world.choices.policy
     unit = world.choices.deadline
     await asyncio.sleep(unit * 10 + 4 * (policy.lease + policy.resend_after + policy.backoff_cap).total_seconds())
-    calm = world.loop._now
+    calm = world.loop.now
     await asyncio.sleep(unit * 20)
     for login in world.people.members.values():
         _paced(world, login, calm)
@@ -69,7 +69,7 @@ def _paced(world: "World", login: FakeLogin, since: float) -> None:
         spans.append(max(policy.min_interval, options.access_lifetime - margin * (1 + policy.spread)))
     if options.refresh_lifetime is not None:
         spans.append(options.refresh_lifetime / 2)
-    taken = timedelta(seconds=world.loop._now - since)
+    taken = timedelta(seconds=world.loop.now - since)
     turns = max([taken / span for span in spans], default=0.0)
     asked = judge.pace.asked(login.id, since)
     sent = sum(it.arrived >= since for it in judge.parking.by_login.get(login.id, ()))
@@ -200,7 +200,7 @@ def _nothing_dropped(world: "World") -> None:
     for sent in judge.sent:
         if judge.excuses.stored.issuperset(sent.successors):
             continue
-        if judge.loop._now - sent.arrived < judge.deadline * 2 and sent.host not in judge.loop.dead:
+        if judge.loop.now - sent.arrived < judge.deadline * 2 and sent.host not in judge.loop.dead:
             continue  # it is on its way
         why = judge.excuses.of_pair(sent)
         judge.covered["new pairs that nobody has"] += 1

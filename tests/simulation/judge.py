@@ -11,7 +11,7 @@ from attrs import define, field
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AccountRefreshed, Event
 from mesh_refresh.logins import Account, AccountState, Login, Way
-from mesh_refresh.stores import MemoryStore, Row, sealing
+from mesh_refresh.stores import Row, sealing
 from mesh_refresh.testing import End, FakeMesh
 from mesh_refresh.testing.model.ledger import Issued, TokenKind
 from tests.belonging import of_others
@@ -22,6 +22,7 @@ from tests.simulation.pace import Pace
 from tests.simulation.parking import Parking
 from tests.simulation.sent import Hindrances, Sent
 from tests.simulation.strategies import is_kept, opened
+from tests.stores.open_memory import OpenMemory
 
 if TYPE_CHECKING:
     from mesh_refresh.testing.fake.traffic import SentRequest
@@ -40,7 +41,7 @@ class Judge:
 
     loop: Loop
     fake: FakeMesh
-    memories: list[MemoryStore]
+    memories: list[OpenMemory]
     """One, or two between which the fleet is copied."""
     excuses: Excuses
     parking: Parking
@@ -79,14 +80,14 @@ class Judge:
 
     def kept(self, login: str) -> Any:
         """What the store has in which the login is at home, or any store; None where none has it."""
-        found = [memory._kept[login] for memory in self.memories if login in memory._kept]
+        found = [kept for memory in self.memories if (kept := memory.kept(login))]
         return next((it for it in found if it.row.states.isdisjoint(Way)), found[0] if found else None)
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too, unless this is what it is there for."""
         self.loop.enough = self.until is not None and self.until in what
         if len(self.broken) < 20 or self.loop.enough:
-            self.broken.append(f"t={self.loop._now:.3f} step {self.loop.steps}: {what}")
+            self.broken.append(f"t={self.loop.now:.3f} step {self.loop.steps}: {what}")
 
     # What excuses the exchanges that are under way, or whose pair is not in the store yet, and no others.
 
@@ -112,7 +113,7 @@ class Judge:
             yield
         finally:
             changing[login] -= 1
-            self.added[login] = self.loop._now
+            self.added[login] = self.loop.now
 
     def _open(self, host: str) -> Iterator[Sent]:
         process = self.processes[host]
@@ -132,7 +133,7 @@ class Judge:
             self.violated(f"{host} sent a token that nobody issued")
             return None
         self.covered["exchanges"] += 1
-        sent = Sent(host, token, record.login, self.loop._now, self._lease_end(record.login))
+        sent = Sent(host, token, record.login, self.loop.now, self._lease_end(record.login))
         sent.crashed = host in self.loop.dead
         sent.stopped = host in self.loop.stopped
         sent.changed = self._changed_since(record.login, self._claimed(sent))
@@ -154,7 +155,7 @@ class Judge:
 
     def ended(self, sent: Sent, request: "SentRequest") -> None:
         self._running[sent.token] -= 1
-        sent.ended, sent.record = self.loop._now, request
+        sent.ended, sent.record = self.loop.now, request
         excuses, record = self.excuses, self.fake.ledger.find(sent.token, TokenKind.REFRESH)
         if record is not None and record.end is End.SPENT and sent.token not in excuses.spent_by:
             sent.successors = record.successors
@@ -182,17 +183,17 @@ class Judge:
 
     def _holds_lease(self, sent: Sent) -> None:
         process = self.processes.get(sent.host)
-        kept = None if process is None else process.store.memory._kept.get(sent.login)
+        kept = None if process is None else process.store.memory.kept(sent.login)
         core = None if process is None else process.core
         if kept is None or core is None or sent.changed:
             return
-        now = round((1000.0 + self.loop._now) * 1e6)
+        now = round((1000.0 + self.loop.now) * 1e6)
         if kept.lease.owner != core.owner or not kept.lease.is_taken(now):
             self.violated(f"{sent.host} sent a token of {sent.login} without its lease")
 
     def _lease_end(self, login: str) -> float:
         kept = self.kept(login)
-        return self.loop._now if kept is None or kept.lease.until is None else float(kept.lease.until) / 1e6 - 1000.0
+        return self.loop.now if kept is None or kept.lease.until is None else float(kept.lease.until) / 1e6 - 1000.0
 
     def _claimed(self, sent: Sent) -> float:
         """When the row was claimed that this request was made of."""
@@ -283,7 +284,7 @@ class Judge:
         at = (event.at - BEGIN).total_seconds() - self.parking.skew
         if self._changed_since(event.login_id, at - self.deadline) or self.touched.get(event.login_id, -1e9) >= at:
             return
-        rows = [memory._kept[event.login_id].row for memory in self.memories if event.login_id in memory._kept]
+        rows = [kept.row for memory in self.memories if (kept := memory.kept(event.login_id))]
         accounts = [account for row in rows for account in opened(self._cipher, row).accounts]
         known = [it.refreshed_at for it in accounts if it.refreshed_at is not None]
         if not any(at >= event.at for at in known):

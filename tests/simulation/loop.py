@@ -14,6 +14,7 @@ from typing import Any
 
 _simloop: Any = importlib.import_module("simloop")
 _net: Any = importlib.import_module("simloop._net")
+_HOST: Any = _net._current_host  # noqa: SLF001 - simloop does not tell otherwise whose step it is
 
 SERVER = "mesh"
 _STEP = 1e-6
@@ -65,6 +66,19 @@ class _Server(_net.SimServer):  # type: ignore[misc]
         return (_Bound(self._port),)
 
 
+class _Network(_net.SimNetwork):  # type: ignore[misc]
+    def name_server(self) -> None:
+        self.host(SERVER)
+        self._names["127.0.0.1"] = SERVER
+
+    def streams_of(self, host: str) -> list[Any]:
+        """Taken out of the network: nothing arrives at them any more."""
+        return [self._streams.pop(key) for key in [key for key in self._streams if key[1] == host]]
+
+    def silence(self, host: str) -> None:
+        self._alive[host] = False
+
+
 class Loop(_simloop.SimLoop):  # type: ignore[misc]
     """One world's loop. Hosts of simloop's network are the processes; `SERVER` is where 127.0.0.1 is."""
 
@@ -83,8 +97,13 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
         self._later: list[tuple[int, Callable[[], None]]] = []
         self._graves: list[Any] = []
         self.set_exception_handler(self._complain)
-        self.net.host(SERVER)
-        self.net._names["127.0.0.1"] = SERVER
+        self.net.__class__ = _Network
+        self.net.name_server()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the world began. No machine's clock is asked."""
+        return float(self._now)
 
     # What simloop does, but for the dead.
 
@@ -108,13 +127,13 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
         handle = entry[2]
         if handle.cancelled():
             return
-        host = handle.get_context().get(_net._current_host, "driver")
+        host = handle.get_context().get(_HOST, "driver")
         if host in self.dead:
             self._graves.append(handle)
         elif host in self.stopped:
             self.stopped[host].append(entry)
         else:
-            handle._run()
+            handle._run()  # noqa: SLF001 - as every event loop does
 
     def create_future(self) -> asyncio.Future[Any]:
         future = _Future(loop=self)
@@ -145,14 +164,12 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
         # Kept until the world ends: a coroutine that is collected runs its `finally`, which a dead process does not.
         self._graves += [task for task in asyncio.all_tasks(self) if _host_of(task) == host]
         self._graves.append(self.stopped.pop(host, None))
-        net = self.net
-        for key in [key for key in net._streams if key[1] == host]:
-            transport = net._streams.pop(key)
+        for transport in self.net.streams_of(host):
             self._graves.append(transport)
-            if not silent and not transport._closed:
-                transport._send("rst")
+            if not silent and not transport._closed:  # noqa: SLF001 - one that is only closing sends a reset too
+                transport._send("rst")  # noqa: SLF001 - `abort` would run code of the dead
         if silent:
-            net._alive[host] = False
+            self.net.silence(host)
 
     def stop_process(self, host: str) -> None:
         """As SIGSTOP does."""
@@ -188,5 +205,5 @@ class Loop(_simloop.SimLoop):  # type: ignore[misc]
 
 
 def _host_of(task: "asyncio.Task[Any]") -> str:
-    found: str = task.get_context().get(_net._current_host, "driver")  # type: ignore[attr-defined, unused-ignore]
+    found: str = task.get_context().get(_HOST, "driver")  # type: ignore[attr-defined, unused-ignore]
     return found

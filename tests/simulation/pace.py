@@ -57,7 +57,7 @@ class Pace:
         self._respects_the_interval(sent.login, claimed)
 
     def _is_no_loop(self, login: str) -> None:
-        lately, now = self._lately[login], self.loop._now
+        lately, now = self._lately[login], self.loop.now
         lately.append(now)
         while lately[0] < now - self.deadline:
             lately.popleft()
@@ -75,7 +75,7 @@ class Pace:
     def _respects_the_interval(self, login: str, claimed: float) -> None:
         """Within `Policy.min_interval` after a success, only a caller makes an exchange; none makes many."""
         _, at = self._succeeded.get(login, (None, -1e9))
-        now, least = self.loop._now, self.policy.min_interval.total_seconds()
+        now, least = self.loop.now, self.policy.min_interval.total_seconds()
         if now - at >= least * 0.99 - 0.001 or claimed < at or self.jumped > at - self.deadline:
             return
         self.covered["exchanges within the least interval, for callers"] += 1
@@ -100,7 +100,7 @@ class Pace:
             self._succeeded.pop(login.login_id, None)
         elif login.succeeded_at != seen:
             late = max(timedelta(), now - login.succeeded_at).total_seconds()
-            self._succeeded[login.login_id] = login.succeeded_at, self.loop._now - late
+            self._succeeded[login.login_id] = login.succeeded_at, self.loop.now - late
         self._is_bounded(login)
 
     def _is_bounded(self, login: Login) -> None:

@@ -122,7 +122,7 @@ class Parking:
         since = account.unknown_since
         if since is None:
             return False
-        now = self.excuses.loop._now
+        now = self.excuses.loop.now
         token = account.tokens.refresh_token or ""
         if any(self._without_answer(it) for it in self.by_token.get(token, ())):
             return True

@@ -109,7 +109,7 @@ class People:
         )
         world.judge.touched[login.id] = 1e12  # until it is in the store
         await self._added(process, login, tokens)
-        world.judge.touched[login.id] = world.loop._now
+        world.judge.touched[login.id] = world.loop.now
         world.judge.covered["access tokens from elsewhere"] += 1
 
     async def repeat(self, login: FakeLogin) -> None:
@@ -170,7 +170,7 @@ class People:
                 if account is None:
                     continue
                 process = await world.some_process(login)
-                world.judge.pace.wanted[login.id].append(world.loop._now)
+                world.judge.pace.wanted[login.id].append(world.loop.now)
                 wait, keeper = seconds(unit * 3), process.keeper
                 _ = process.call(_tried(keeper.restart_mfa(login.id, account.tokens.account_id, max_wait=wait)))  # type: ignore[union-attr]
                 world.judge.covered["questions asked anew"] += 1
@@ -240,7 +240,7 @@ class People:
         else:
             world.judge.covered["codes"] += 1
             call = keeper.submit_mfa(login.id, code, pending_id=pending_id)
-        world.judge.pace.wanted[login.id].append(world.loop._now)
+        world.judge.pace.wanted[login.id].append(world.loop.now)
         task = process.call(_tried(call))
         if chance.random() < 0.2:
             await asyncio.sleep(world.choices.deadline * chance.random() / 4)
@@ -269,7 +269,7 @@ class People:
         assert keeper is not None
         account = self.chance.choice(login.account_ids) if login.options.named else None
         wait = seconds(world.choices.deadline * self.chance.choice((0, 1, 3)))
-        began = world.loop._now
+        began = world.loop.now
         world.judge.pace.wanted[login.id].append(began)
         try:
             if draw < 0.6:
@@ -291,7 +291,7 @@ class People:
     def _answered_in_time(self, process: Process, login: FakeLogin, most: float, began: float) -> None:
         """A caller waits as long as it said, and for the store, but for a process that stands still meanwhile."""
         world = self.world
-        waited = world.loop._now - began
+        waited = world.loop.now - began
         if waited > most and not world.judge.hindrances.stood_still(process.name, began):
             world.judge.violated(f"a caller of {login.id} waited for {waited:.1f} s, and {most:.1f} would do")
 

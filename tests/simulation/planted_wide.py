@@ -19,6 +19,7 @@ from mesh_refresh.keeper.runtime import runtime as core
 from mesh_refresh.keeper.runtime import writer as settling
 from mesh_refresh.keeper.transfer import step as carrying
 from mesh_refresh.stores import sealing
+from tests.simulation.planted import original
 from tests.simulation.strategies import bare
 
 _EVER = timedelta(days=36_500)
@@ -28,7 +29,7 @@ _IN_THE_END = datetime.max.replace(tzinfo=UTC)
 @contextmanager
 def one_epoch_for_all() -> Iterator[None]:
     """A copy draws one name for all accounts that it takes over, and no write tells them apart (K1)."""
-    right, names = carrying.Carrier._context, itertools.count(1)
+    right, names = original(carrying.Carrier, "_context"), itertools.count(1)
 
     def adding(self: Any) -> Any:
         name = f"drawn-once-{next(names)}"
@@ -61,7 +62,7 @@ def a_drain_that_spills_nothing() -> Iterator[None]:
 @contextmanager
 def at_once_again() -> Iterator[None]:
     """An account that a reply without rotation leaves out stays as it was: due at once (K3)."""
-    right = siblings._try_later
+    right = original(siblings, "_try_later")
 
     def unserved(login: Any, account: Any, attempt: Any, now: Any) -> Any:
         is_spent = now.credential(account.tokens) == attempt.spent
@@ -74,14 +75,15 @@ def at_once_again() -> Iterator[None]:
 @contextmanager
 def a_round_in_the_future() -> Iterator[None]:
     """The round of a login's accounts stays where a clock that was ahead has put it (K4)."""
-    right, began = clock_skew.rewind_login, success._round_at
+    right, began = clock_skew.rewind_login, original(success, "_round_at")
 
     def wrong(login: Any, now: Any) -> Any:
         seen = right(login, now)
         return seen.succeeding(login.round_at, seen.succeeded_at)
 
     def round_at(login: Any, attempt: Any, context: Any) -> datetime:
-        return began(login, attempt, evolve(context, now=_IN_THE_END))
+        found: datetime = began(login, attempt, evolve(context, now=_IN_THE_END))
+        return found
 
     with (
         patch.object(core, "rewind_login", wrong),
@@ -151,7 +153,8 @@ def one_login_is_enough() -> Iterator[None]:
 @contextmanager
 def one_broker_is_all() -> Iterator[None]:
     """Where one broker throttles or fails, all are held back (K6)."""
-    with patch.object(breakers, "_FOR_ALL", (*breakers._FOR_ALL, *breakers._SPREADING)):
+    for_all = (*original(breakers, "_FOR_ALL"), *original(breakers, "_SPREADING"))
+    with patch.object(breakers, "_FOR_ALL", for_all):
         yield
 
 

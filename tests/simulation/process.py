@@ -11,6 +11,7 @@ from attrs import define, field
 from mesh_refresh import MeshClient, Transport
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.replies.outcomes import NotSaved, UnreadableReply
+from tests.keeper.stage import runtime_of
 from tests.simulation.choices import Choices
 from tests.simulation.clock import Clock
 from tests.simulation.judge import TOKEN, Judge
@@ -59,7 +60,7 @@ class Process:
 
     @property
     def core(self) -> Any:
-        return None if self.keeper is None else self.keeper._entered
+        return None if self.keeper is None else runtime_of(self.keeper)
 
     def call(self, coroutine: Any) -> "asyncio.Task[Any]":
         """A caller's task in this process."""
@@ -83,7 +84,7 @@ class Process:
         self.ended.set()
 
     def _down(self) -> None:
-        self.down = self.judge.hindrances.begin(keeper_of(self.name), self.loop._now)
+        self.down = self.judge.hindrances.begin(keeper_of(self.name), self.loop.now)
 
     async def _run(self) -> None:
         fake = self.judge.fake

@@ -11,13 +11,13 @@ from mesh_refresh.stores import (
     Busy,
     ClaimRequest,
     Count,
-    MemoryStore,
     NoticeRow,
     Page,
     Row,
     Store,
     StoreUnavailable,
 )
+from tests.stores.open_memory import OpenMemory
 
 _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ class SimStore(Store):
     is `gone`, it raises, and where `gone` says so after having done its work.
     """
 
-    def __init__(self, memory: MemoryStore, chance: Random, latency: float, watcher: Watcher) -> None:
+    def __init__(self, memory: OpenMemory, chance: Random, latency: float, watcher: Watcher) -> None:
         self.cipher, self.store_id = memory.cipher, memory.store_id
         self.memory = self._memory = memory
         self._chance, self._latency, self._watcher = chance, latency, watcher
@@ -80,7 +80,7 @@ class SimStore(Store):
             await asyncio.sleep(0)
 
     def _row(self, login_id: str) -> Row | None:
-        kept = self._memory._kept.get(login_id)
+        kept = self._memory.kept(login_id)
         return None if kept is None else kept.row
 
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:

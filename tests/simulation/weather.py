@@ -38,6 +38,7 @@ class Weather:
         self.world, self.chance = world, chance
         self._tasks: set[asyncio.Task[None]] = set()
         self._storm_until = 0.0
+        self._server_is_gone = False
         self._answers: dict[str, bytes] = {}
 
     async def passes(self) -> None:
@@ -70,11 +71,11 @@ class Weather:
             count = int(max(0.0, expected)) + (chance.random() < expected % 1)
             planned += [(chance.uniform(0, choices.span), happening) for _ in range(count)]
         for moment, happening in sorted(planned, key=lambda item: item[0]):
-            await asyncio.sleep(max(0.0, moment - (world.loop._now - 0.0)))
+            await asyncio.sleep(max(0.0, moment - (world.loop.now - 0.0)))
             task = asyncio.ensure_future(happening())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        await asyncio.sleep(max(0.0, choices.span - world.loop._now))
+        await asyncio.sleep(max(0.0, choices.span - world.loop.now))
         world.look_at_neighbours()
         await asyncio.gather(*list(self._tasks))
 
@@ -217,35 +218,35 @@ class Weather:
         # Others wait for the end of a lease, and then for the settling time.
         lease, short = policy.lease.total_seconds(), chance.random() < 0.4
         longest = 6 * settle if long else 0.3 * settle if short else lease + max(0.3 * settle, settle - 6)
-        if not long and world.loop._now < self._storm_until:
+        if not long and world.loop.now < self._storm_until:
             return  # two in a row are one long one
-        self._storm_until = world.loop._now + longest + 5 * settle
+        self._storm_until = world.loop.now + longest + 5 * settle
         if chance.random() < 0.8:
             # Replies that come while the store is gone.
             slow = seconds(world.choices.deadline / 4)
             world.fake.fail(evolve(Fault.none(), name="slow, none").waiting(after=slow), times=8)
             await self._something_under_way()
             await asyncio.sleep(world.choices.deadline * chance.uniform(0, 0.2))
-        until = world.loop._now + (longest * chance.random() if long or short else chance.uniform(0.6 * lease, longest))
+        until = world.loop.now + (longest * chance.random() if long or short else chance.uniform(0.6 * lease, longest))
         share, after = chance.choice((0.3, 0.7, 0.7, 1.0)), chance.choice((0.0, 0.5, 1.0))
         only_swaps = chance.random() < 0.3
         numbers = range(len(world.processes))
         one = chance.choice(numbers) if chance.random() < 0.4 else None
         judge = world.judge
         judge.covered["outages of the store"] += 1
-        spans = [judge.hindrances.begin(f"keeper-{it}", world.loop._now) for it in numbers if one in (None, it)]
-        while world.loop._now < until:
+        spans = [judge.hindrances.begin(f"keeper-{it}", world.loop.now) for it in numbers if one in (None, it)]
+        while world.loop.now < until:
             for number, process in enumerate(world.processes):
                 if one is None or number == one:
                     process.store.gone, process.store.gone_after = share, after
                     process.store.only_swaps = only_swaps
             if one is not None:
                 self._callers_go_elsewhere(one)
-            await asyncio.sleep(min(settle / 20, max(0.001, until - world.loop._now)))
+            await asyncio.sleep(min(settle / 20, max(0.001, until - world.loop.now)))
         for process in world.processes:
             process.store.gone = 0.0
         for span in spans:
-            span.end = world.loop._now
+            span.end = world.loop.now
         # Who could not be answered asks again, now and then, while the keepers still write what they hold.
         for _ in range(chance.choice((0, 0, 8))):
             await asyncio.sleep(policy.poll.total_seconds() + chance.random())
@@ -258,15 +259,15 @@ class Weather:
         lease, settle = policy.lease.total_seconds(), policy.resend_after.total_seconds()
         number = chance.randrange(len(world.processes))
         store = world.processes[number].store
-        if world.loop._now < self._storm_until:
+        if world.loop.now < self._storm_until:
             return
         await self._something_under_way()
-        store.stuck, store.stuck_until = chance.randint(1, 3), world.loop._now + lease + 0.8 * settle * chance.random()
+        store.stuck, store.stuck_until = chance.randint(1, 3), world.loop.now + lease + 0.8 * settle * chance.random()
         self._storm_until = store.stuck_until + 5 * settle
         world.judge.covered["writes that were stuck"] += 1
-        span = world.judge.hindrances.begin(f"keeper-{number}", world.loop._now)
-        await asyncio.sleep(store.stuck_until - world.loop._now)
-        span.end, store.stuck = world.loop._now, 0
+        span = world.judge.hindrances.begin(f"keeper-{number}", world.loop.now)
+        await asyncio.sleep(store.stuck_until - world.loop.now)
+        span.end, store.stuck = world.loop.now, 0
 
     async def _something_under_way(self) -> None:
         for _ in range(50):
@@ -298,7 +299,7 @@ class Weather:
 
     def _set_clock(self, by: float) -> None:
         self.world.machine.jump(by)
-        self.world.judge.pace.jumped = self.world.loop._now
+        self.world.judge.pace.jumped = self.world.loop.now
 
     async def _jump_and_back(self) -> None:
         """Somebody sets the clock wrongly, and rightly again a while later."""
@@ -382,11 +383,13 @@ class Weather:
     async def _server_gone(self) -> None:
         world = self.world
         world.judge.covered["outages of Mesh"] += 1
-        if world.fake.server._runner is None:
+        if self._server_is_gone:
             return
+        self._server_is_gone = True
         await world.loop.start(SERVER, world.fake.stop())
         await asyncio.sleep(world.choices.deadline * self.chance.uniform(0, 3))
         await world.loop.start(SERVER, world.fake.start())
+        self._server_is_gone = False
 
     async def _stand_still(self) -> None:
         """As a machine that is suspended, or a process that is stopped."""
@@ -398,12 +401,12 @@ class Weather:
         judge = world.judge
         judge.covered["processes that stood still"] += 1
         judge.stops(process.name)
-        span = judge.hindrances.begin(keeper_of(process.name), world.loop._now)
+        span = judge.hindrances.begin(keeper_of(process.name), world.loop.now)
         world.loop.stop_process(process.name)
         await asyncio.sleep(policy.lease.total_seconds() * chance.uniform(0.1, 3))
-        span.end = world.loop._now
+        span.end = world.loop.now
         process.stopped = False
-        judge.hindrances.continued[process.name] = world.loop._now
+        judge.hindrances.continued[process.name] = world.loop.now
         world.loop.continue_process(process.name)
 
     async def _at_any_step(self, process: "Process") -> None:
@@ -416,8 +419,8 @@ class Weather:
         world.loop.after_steps(chance.randrange(400), there.set)
         await there.wait()
         if chance.random() < 0.5:
-            span = world.judge.hindrances.begin(keeper_of(process.name), world.loop._now)
-            span.end = process.store.hangs_until = world.loop._now + unit * chance.choice((0.1, 1.0, 6.0))
+            span = world.judge.hindrances.begin(keeper_of(process.name), world.loop.now)
+            span.end = process.store.hangs_until = world.loop.now + unit * chance.choice((0.1, 1.0, 6.0))
             world.judge.covered["stores that hung"] += 1
             await asyncio.sleep(unit * chance.choice((0.0, 0.2)))
 

@@ -23,7 +23,7 @@ from attrs import field, frozen
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import copy_fleet
 from mesh_refresh.keeper.transfer import step as carrying
-from mesh_refresh.stores import MemoryStore, StoreError
+from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.model.ledger import End, Issued
 from tests.simulation.choices import BROKEN_EDGES, COPIES, KINDS, ODD_STRATEGIES, Choices, drawn
@@ -40,6 +40,7 @@ from tests.simulation.sent import Hindrances
 from tests.simulation.storage import SimStore
 from tests.simulation.strategies import bare
 from tests.simulation.weather import Weather
+from tests.stores.open_memory import OpenMemory
 
 MOST_STEPS = 3_000_000
 
@@ -71,7 +72,7 @@ class World:
         self.folder = folder
         self.fake = FakeMesh(clock=Clock(loop), seed=seed, port=8080)
         self.machine = Clock(loop, self.chance.choice((0.0, 0.0, 37.0, -53.0)))
-        self.memories = [MemoryStore(clock=self.machine) for _ in range(1 + (kind == COPIES))]
+        self.memories = [OpenMemory(clock=self.machine) for _ in range(1 + (kind == COPIES))]
         choices = self.choices
         policy = choices.policy
         spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
@@ -143,22 +144,22 @@ class World:
         store = SimStore(memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
         spool = self.judge.excuses.spools[number] if choices.spool[number] else None
         process = Process(
-            name, self.loop, self.judge, store, self.machine, choices, self._name, spool,
+            name, self.loop, self.judge, store, self.machine, choices, self.new_name, spool,
             Random(f"{name} {self.loop.seed}"), self._edge(name), self.kind == ODD_STRATEGIES,
         )  # fmt: skip
         process.begin()
         before = self.processes[number].down if number < len(self.processes) else None
         if before is not None:
-            before.end = self.loop._now
+            before.end = self.loop.now
         return process
 
     def _edge(self, name: str) -> EdgeTransport | None:
         if self.kind != BROKEN_EDGES:
             return None
         chance = Random(f"edge {name} {self.loop.seed}")
-        return EdgeTransport(self.judge, chance, self._answers, lambda: self.loop._now < self.choices.span)
+        return EdgeTransport(self.judge, chance, self._answers, lambda: self.loop.now < self.choices.span)
 
-    def _name(self) -> str:
+    def new_name(self) -> str:
         return f"name-{next(self._names)}"
 
     async def some_process(self, login: FakeLogin | None = None, *, moved: bool = False) -> Process:
@@ -171,8 +172,8 @@ class World:
             usable = [it for it in self.processes if it.usable]
             if kept is not None:
                 assert login is not None
-                having = [it for it in usable if login.id in it.store.memory._kept]
-                usable = having if moved else [it for it in having if it.store.memory._kept[login.id] is kept]
+                having = [it for it in usable if it.store.memory.kept(login.id)]
+                usable = having if moved else [it for it in having if it.store.memory.kept(login.id) is kept]
             if usable:
                 return self.chance.choice(usable)
             await asyncio.sleep(self.choices.deadline / 4)
@@ -187,7 +188,7 @@ class World:
             raise Gone
         return task.result()
 
-    async def copy(self, source: MemoryStore, target: MemoryStore, *, wait: bool = False) -> None:
+    async def copy(self, source: OpenMemory, target: OpenMemory, *, wait: bool = False) -> None:
         """Move the fleet, as `mesh-refresh copy` does."""
         one, other = (SimStore(it, self.chance, self.choices.latency, self.judge) for it in (source, target))
         with suppress(StoreError):
@@ -256,24 +257,22 @@ class _Names:
 @contextmanager
 def _replayable(seed: int) -> Iterator[None]:
     """Nothing outside the seed decides anything: no file names, no jitter, no moment at which garbage is collected."""
-    names = tempfile._name_sequence  # type: ignore[attr-defined]
     hook, disabled = sys.unraisablehook, logging.root.manager.disable
     state = random.getstate()
     gc.collect()
     gc.disable()
     try:
-        tempfile._name_sequence = _Names()  # type: ignore[attr-defined]
         random.seed(seed)
         sys.unraisablehook = lambda _: None  # the dead are collected without a loop
         logging.disable(logging.CRITICAL)
-        yield
+        with patch.object(tempfile, "_name_sequence", _Names()):
+            yield
     finally:
         gc.collect()
         gc.enable()
         sys.unraisablehook = hook
         logging.disable(disabled)
         random.setstate(state)
-        tempfile._name_sequence = names  # type: ignore[attr-defined]
 
 
 def run(seed: int, kind: str | None = None, until: str | None = None) -> Report:
@@ -285,7 +284,7 @@ def run(seed: int, kind: str | None = None, until: str | None = None) -> Report:
         judge = world.judge
         judge.until = until
         try:
-            with patch.object(carrying, "new_id", world._name):
+            with patch.object(carrying, "new_id", world.new_name):
                 loop.run_until_complete(world.live())
         except Enough:
             pass

@@ -4,8 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from mesh_refresh.stores import PlainText
-from mesh_refresh.stores.sqlite import SqliteStore
+from tests.stores.stopping import Opened
 
 
-def a_store(path: Path) -> SqliteStore:
-    return SqliteStore.open(path, cipher=PlainText(), busy_timeout=timedelta(milliseconds=50))
+def a_store(path: Path) -> Opened:
+    return Opened.open(path, cipher=PlainText(), busy_timeout=timedelta(milliseconds=50))

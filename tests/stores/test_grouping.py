@@ -79,7 +79,7 @@ async def test_one_that_fails_harms_no_other(store: Opened) -> None:
     async with store.stopped():
         inserted = asyncio.ensure_future(store.insert(a_row("b")))
         await turn()
-        failed = asyncio.ensure_future(store._write(fails))
+        failed = asyncio.ensure_future(store.do(fails, writes=True))
         await turn()
         leased = asyncio.ensure_future(take(store))
     with pytest.raises(StoreError, match=r"ZeroDivisionError at test_grouping\.py:\d+") as caught:
@@ -95,7 +95,7 @@ async def test_one_that_fails_alone_is_undone(store: Opened) -> None:
     """A transaction of one."""
     await fill(store, a_row())
     with pytest.raises(StoreError):
-        await store._write(fails)
+        await store.do(fails, writes=True)
     assert await kept(store) == a_row(revision=1)
 
 
@@ -134,7 +134,7 @@ async def test_a_lock_that_comes_while_a_group_is_done_apart_is_waited_for_once(
     async with store.stopped():
         tasks = [asyncio.ensure_future(store.insert(a_row(str(number)))) for number in range(5)]
         await turn()
-        tasks += [asyncio.ensure_future(store._write(fails))]
+        tasks += [asyncio.ensure_future(store.do(fails, writes=True))]
         await turn()
         read = asyncio.ensure_future(store.read("0"))
     found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -192,7 +192,7 @@ async def test_a_long_scan_holds_up_nobody(store: Opened) -> None:
             assert goes_on.wait(60)
             return int(execute("SELECT count(*) FROM login").fetchone()[0])
 
-    scanned = asyncio.ensure_future(store._scan(scan))
+    scanned = asyncio.ensure_future(store.scan(scan))
     await asyncio.to_thread(reached.wait, 60)
     await fill(store, a_row("b"))
     assert await store.swap(await take(store), owner="me") is True
@@ -221,7 +221,7 @@ def test_a_loop_that_is_gone_harms_nobody(tmp_path: Path) -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             # The loop ends with the thread still at work.
-            store._thread()._queue.put(_late(store))
+            store._thread()._queue.put(_late(store))  # noqa: SLF001 - a verb would wait for its answer
 
     def _late(store: Opened) -> Any:
         from mesh_refresh.stores.sqlite.group import Job

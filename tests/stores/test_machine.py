@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from mesh_refresh.stores import ClaimRequest, Count, MemoryStore, NoticePage, NoticeRow, Outbox, Page, Row, Store
-from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing.conformance.store_outbox import outbox_of
 from tests.examples import bounded
 from tests.stores.handles import Handles, SqliteHandles
-from tests.stores.postgres.postgres_handles import PostgresHandles
+from tests.stores.postgres.postgres_handles import OpenPostgres, PostgresHandles
 
 pytestmark = pytest.mark.once
 
@@ -226,10 +225,10 @@ def test_sqlite_does_what_memory_does() -> None:
 
 def test_postgres_does_what_memory_does(postgres: str) -> None:
     class FromTheStart(PostgresHandles):
-        def _open(self, **options: Any) -> PostgresStore:
+        def _open(self, **options: Any) -> OpenPostgres:
             store = super()._open(**options)
             # Every claim begins at the start: else it may miss for a minute what the other handle wrote overdue.
-            store._floors = Floors(itertools.count(step=60.0).__next__)
+            store.floors = Floors(itertools.count(step=60.0).__next__)
             return store
 
     class PostgresMachine(StoreMachine):

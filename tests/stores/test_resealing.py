@@ -2,11 +2,12 @@
 
 from attrs import evolve
 
-from mesh_refresh.stores import Cipher, LoginNames, MemoryStore, NoticePage, NoticeRow, Resealed
+from mesh_refresh.stores import Cipher, LoginNames, NoticePage, NoticeRow, Resealed
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.sealing import context_of, context_of_notice
 from mesh_refresh.testing.conformance.store_kit import kept
 from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, notify, outbox_of
+from tests.stores.open_memory import OpenMemory
 
 OLD, NEW, LOST = (Cipher.generate_key() for _ in range(3))
 
@@ -17,8 +18,8 @@ def notice(number: int, key: str = OLD) -> NoticeRow:
     return evolve(blank, sealed=Cipher([key]).seal(f"text {number}", context_of_notice(blank)))
 
 
-async def a_store(*notices: NoticeRow) -> MemoryStore:
-    store = MemoryStore(cipher=Cipher([NEW, OLD]))
+async def a_store(*notices: NoticeRow) -> OpenMemory:
+    store = OpenMemory(cipher=Cipher([NEW, OLD]))
     for it in notices:
         await notify(store, it)
         row = await kept(store, it.login_id)
@@ -58,9 +59,9 @@ async def test_a_login_that_is_written_meanwhile_is_sealed_as_it_is_then() -> No
 
         def open(self, sealed: bytes, context: str = "") -> str:
             if next(busy, False):
-                first = store._kept["login 0"]
+                first = store.kept("login 0")
                 first.row = evolve(first.row, sealed=Cipher([OLD]).seal("newer", context), revision=9)
-                del store._kept["login 1"]
+                store.forget("login 1")
             return opening(sealed, context)
 
     store.cipher = Meanwhile()

@@ -32,6 +32,7 @@ from mesh_refresh.testing.conformance.store_kit import (
     take,
 )
 from tests.stores.handles import SqliteHandles
+from tests.stores.stopping import Opened
 
 _SURROGATE = "\ud800"
 
@@ -51,8 +52,8 @@ class TestSqliteStore(StoreConformance, OutboxConformance, RegistryConformance):
         await self.made.pass_time(by)
 
 
-def a_store(folder: Path, clock: ManualClock | None = None) -> SqliteStore:
-    return SqliteStore.open(folder / "fleet.db", cipher=PlainText(), clock=clock)
+def a_store(folder: Path, clock: ManualClock | None = None) -> Opened:
+    return Opened.open(folder / "fleet.db", cipher=PlainText(), clock=clock)
 
 
 async def test_all_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ async def test_a_store_is_used_only_while_it_is_open(tmp_path: Path) -> None:
         await store.aclose()
         with pytest.raises(StoreUnavailable, match="not open"):
             _ = await store
-        store = await SqliteStore.open(tmp_path / "fleet.db", cipher=PlainText())
+        store = await Opened.open(tmp_path / "fleet.db", cipher=PlainText())
         await store.aclose()
 
 
@@ -103,12 +104,9 @@ async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 async def test_a_commit_is_synced(tmp_path: Path) -> None:
     """The settings that make it durable are in force."""
 
-    def setting(name: str) -> Any:
-        return lambda session: session.connection.execute(f"PRAGMA {name}").fetchone()[0]
-
     async with a_store(tmp_path) as store:
-        found = [await store._thread().run(setting(name), writes=False) for name in ("journal_mode", "synchronous")]
-        assert found == ["wal", 2]
+        found = [await store.execute(f"PRAGMA {name}") for name in ("journal_mode", "synchronous")]
+        assert found == [[("wal",)], [(2,)]]
 
 
 @pytest.mark.parametrize("name", ["login_id", "broker", "epoch"])
@@ -170,7 +168,7 @@ async def test_a_lease_of_another_boot_has_run_out(tmp_path: Path) -> None:
     """Its attempt is open then; a hold of another boot is over too, and neither is counted."""
     clock = ManualClock()
     async with a_store(tmp_path, clock) as store, a_store(tmp_path, clock) as rebooted:
-        rebooted._clock.boot = "the next boot"
+        rebooted.of_boot("the next boot")
         await fill(store, a_row(), a_row("held"))
         await take(store)
         assert await store.swap(await take(store, "held"), owner="me", hold=LEASE) is True
@@ -191,7 +189,8 @@ async def test_without_a_name_for_the_boot_a_lease_that_begins_later_has_run_out
         return found != [] and not isinstance(found[0], Busy)
 
     async with a_store(tmp_path, clock) as store, a_store(tmp_path, restarted) as rebooted:
-        store._clock.boot = rebooted._clock.boot = ""
+        store.of_boot("")
+        rebooted.of_boot("")
         await fill(store, a_row())
         await take(store)
         restarted.advance(100)
@@ -199,7 +198,9 @@ async def test_without_a_name_for_the_boot_a_lease_that_begins_later_has_run_out
         assert [count.leased for count in await rebooted.counts(NOW)] == [1]
         restarted.advance(59)
         assert not await free(rebooted)
-        await store._write(lambda session: session.connection.execute("UPDATE login SET since = since + 60000000"))
+        await store.do(
+            lambda session: session.connection.execute("UPDATE login SET since = since + 60000000"), writes=True
+        )
         assert [count.leased for count in await rebooted.counts(NOW)] == [0]
         assert await free(rebooted)
 
@@ -238,7 +239,7 @@ async def gathered(store: Store, *rows: Row) -> None:
     await asyncio.gather(*map(store.insert, rows))
 
 
-async def _steps(store: SqliteStore, **changes: Any) -> int:
+async def _steps(store: Opened, **changes: Any) -> int:
     """Hundreds of steps of SQLite's machine that a claim of `limit` rows took."""
     steps = 0
 
@@ -248,7 +249,7 @@ async def _steps(store: SqliteStore, **changes: Any) -> int:
         return 0
 
     async def watch(handler: Any) -> None:
-        await store._thread().run(lambda s: s.connection.set_progress_handler(handler, 100), writes=False)
+        await store.do(lambda session: session.connection.set_progress_handler(handler, 100))
 
     await watch(step)
     assert len(await claimed(store, **changes)) == changes["limit"]

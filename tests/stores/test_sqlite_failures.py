@@ -18,9 +18,9 @@ import pytest
 
 from mesh_refresh.stores import Page, PlainText, StoreDamaged, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.registry import ProcessReport, StoredFigures
-from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_row, fill, kept, take
 from tests.stores.sqlite_files import a_store
+from tests.stores.stopping import Opened
 
 pytestmark = pytest.mark.once
 
@@ -87,7 +87,7 @@ async def test_malformed_pages_are_told(path: Path) -> None:
 async def test_a_store_that_lacks_its_tables_is_told(path: Path) -> None:
     """`StoreDamaged`, and nothing of SQLite's own message."""
     async with a_store(path) as store:
-        await store._thread().run(lambda session: session.connection.execute("DROP TABLE login"), writes=False)
+        await store.execute("DROP TABLE login")
         for verb in (store.read("a"), store.insert(a_row()), store.rows(Page(1)), store.counts(NOW)):
             with pytest.raises(StoreDamaged, match="lacks tables"):
                 await verb
@@ -156,11 +156,8 @@ async def test_text_that_is_not_unicode_is_told(path: Path) -> None:
 async def test_any_patience_will_do(path: Path) -> None:
     """SQLite has room for 24 days; more would be none at all."""
     for patience in (timedelta.max, timedelta(days=30), timedelta(0)):
-        async with SqliteStore.open(path, cipher=PlainText(), busy_timeout=patience) as store:
-            found = await store._thread().run(
-                lambda session: session.connection.execute("PRAGMA busy_timeout").fetchone(), writes=False
-            )
-            assert found == (2**31 - 1 if patience else 0,)
+        async with Opened.open(path, cipher=PlainText(), busy_timeout=patience) as store:
+            assert await store.execute("PRAGMA busy_timeout") == [(2**31 - 1 if patience else 0,)]
 
 
 @pytest.mark.parametrize("name", ["missing/fleet.db", "file/fleet.db", ""])
@@ -203,12 +200,9 @@ async def test_a_file_that_is_locked_when_it_is_opened_is_told(path: Path) -> No
 async def test_a_full_disk_is_told_and_works_again(path: Path) -> None:
     """What does not fit fails, what does fit beside it is done, and once there is room all works."""
 
-    def room(pages: int) -> Any:
-        return lambda session: session.connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-
     async with a_store(path) as store:
         row = await take(store)
-        await store._thread().run(room(1), writes=False)  # no more than there are
+        await store.execute("PRAGMA max_page_count = 1")  # no more than there are
         found = await asyncio.gather(
             store.insert(a_row("big", sealed=b"x" * 1_000_000)), store.swap(row, owner="me"), return_exceptions=True
         )
@@ -216,7 +210,7 @@ async def test_a_full_disk_is_told_and_works_again(path: Path) -> None:
         assert "full" in str(found[0])
         assert found[1] is True
         assert await store.read("big") is None
-        await store._thread().run(room(1_000_000), writes=False)
+        await store.execute("PRAGMA max_page_count = 1000000")
         await fill(store, a_row("big", sealed=b"x" * 1_000_000))
         assert (await take(store)).open_attempt is False
 
@@ -282,15 +276,12 @@ async def test_a_file_that_may_not_be_written_is_told(open_folder: Path, mode: i
 async def test_a_store_that_becomes_read_only_is_told_and_works_again(path: Path) -> None:
     """`StoreUnavailable` for writes; reads go on."""
 
-    def only_reads(yes: str) -> Any:
-        return lambda session: session.connection.execute(f"PRAGMA query_only = {yes}").fetchone()
-
     async with a_store(path) as store:
-        await store._thread().run(only_reads("ON"), writes=False)
+        await store.execute("PRAGMA query_only = ON")
         with pytest.raises(StoreUnavailable, match="read-only"):
             await store.insert(a_row("b"))
         assert await kept(store) == a_row(sealed=b"kept", revision=1)
-        await store._thread().run(only_reads("OFF"), writes=False)
+        await store.execute("PRAGMA query_only = OFF")
         await fill(store, a_row("b"))
 
 
@@ -304,6 +295,7 @@ from pathlib import Path
 from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.testing.conformance.store_kit import a_row
 from tests.stores.sqlite_files import a_store
+from tests.stores.stopping import Opened
 path = Path({str(path)!r})
 async def main():
     # Everything is loaded before the rights are given up: the interpreter may lie in a folder of root's.

@@ -15,8 +15,8 @@ import pytest
 
 from mesh_refresh.stores import PlainText
 from mesh_refresh.stores.sqlite import SqliteStore
-from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.testing.conformance.store_kit import a_row, fill
+from tests.stores.stopping import Opened
 
 pytestmark = pytest.mark.once
 
@@ -95,22 +95,15 @@ async def test_a_reader_that_never_ends_is_told(
             await fill(store, a_row(f"still more {time.monotonic_ns()}"))
 
 
-async def test_a_log_that_is_short_again_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_is_short_again_is_left_alone(path: Path) -> None:
     """What only reads does not begin it anew once more, for which it would wait for writers of other processes."""
-    begun: list[bool] = []
-    right = SqliteSession._begin_log_anew
-
-    def begin(self: SqliteSession) -> bool:
-        begun.append(right(self))
-        return begun[-1]
-
-    monkeypatch.setattr(SqliteSession, "_begin_log_anew", begin)
-    async with SqliteStore.open(path, cipher=PlainText()) as store:
+    async with Opened.open(path, cipher=PlainText()) as store:
+        await store.watch_statements()
         number = 0
-        while not begun:
+        while not store.count("PRAGMA wal_checkpoint"):
             await fill(store, a_row(str(number), sealed=bytes(50_000)))
             await store.read("0")  # when this is answered, the log was begun anew if it had to be
             number += 1
         for _ in range(3):
             await store.read("0")
-    assert begun == [True]
+        assert store.count("PRAGMA wal_checkpoint") == 1

@@ -45,10 +45,7 @@ async def test_migrations_run_in_order_and_once(path: Path, monkeypatch: pytest.
     for _ in range(2):
         async with a_store(path) as store:
             assert await kept(store) == a_row(sealed=b"kept", revision=1)
-            more = await store._thread().run(
-                lambda session: session.connection.execute("SELECT n FROM more").fetchall(), writes=False
-            )
-            assert more == [(1,), (2,)]
+            assert await store.execute("SELECT n FROM more") == [(1,), (2,)]
     monkeypatch.undo()
     await refused(path, StoreDamaged, "version is 3")
 

@@ -15,7 +15,7 @@ class VerbRunner:
     """Runs verbs in tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
 
     def __init__(self, links: ConnectionPool, shown: str) -> None:
-        self._links = links
+        self.links = links
         self.shown = shown
         """Where the store is."""
         self.patience = links.patience
@@ -30,11 +30,11 @@ class VerbRunner:
 
         It is done to its end, also where the caller is cancelled. Later writes of the same key wait for that.
         """
-        return await self.whole(lambda: self._links.run(work), key)
+        return await self.whole(lambda: self.links.run(work), key)
 
     async def do(self, work: Work[_T]) -> _T:
         """The same without a key: only the caller waits for it."""
-        return await self.whole(lambda: self._links.run(work))
+        return await self.whole(lambda: self.links.run(work))
 
     async def whole(self, story: Callable[[], Awaitable[_T]], key: Hashable = None) -> _T:
         """The same for several steps, each of them by `run`."""
@@ -55,7 +55,7 @@ class VerbRunner:
         """
         future: asyncio.Future[_T] = self.future()
         end = self.future()
-        break_off = self.start(self._into(future, end, lambda: self._links.run(work, long=long)))
+        break_off = self.start(self._into(future, end, lambda: self.links.run(work, long=long)))
         try:
             return await future
         except asyncio.CancelledError:
@@ -87,11 +87,11 @@ class VerbRunner:
 
     async def run(self, work: Work[_T], *, patient: bool = True) -> _T:
         """The result of `work`, for a task of this class. Unless `patient`, it does not wait long for a lock."""
-        return await self._links.run(work, patient=patient)
+        return await self.links.run(work, patient=patient)
 
     async def leave(self) -> None:
         """Work that is left for after the callers were told."""
-        await self._links.leave()
+        await self.links.leave()
 
     def future(self) -> "asyncio.Future[Any]":
         """A future for a caller to wait for. Raises `StoreUnavailable` once the store is closed."""
@@ -116,7 +116,7 @@ class VerbRunner:
         self.closed = True
         while self._tasks:
             await asyncio.wait(set(self._tasks))
-        await self._links.aclose()
+        await self.links.aclose()
 
     async def _into(
         self, future: "asyncio.Future[_T]", end: "asyncio.Future[None]", story: Callable[[], Awaitable[_T]]

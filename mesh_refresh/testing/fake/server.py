@@ -25,7 +25,8 @@ class MeshServer:
     """Serves a `MeshModel` on one address; it can be stopped and started there again."""
 
     def __init__(self, model: MeshModel, traffic: Traffic, faults: FaultQueue[Fault], host: str, port: int) -> None:
-        self._model, self._traffic, self._faults = model, traffic, faults
+        self._model, self._faults = model, faults
+        self.traffic = traffic
         self.host, self.port = host, port
         self._runner: web.AppRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,12 +78,12 @@ class MeshServer:
         body = parse(raw) if is_json(http.headers.get("Content-Type")) else None
         request = self._record(http.headers, body)
         fault = self._faults.take(request.login, request.broker)
-        self._traffic.enter(request)
+        self.traffic.enter(request)
         self._tell()
         try:
             return await self._respond(http, request, fault, body)
         finally:
-            self._traffic.leave(request)
+            self.traffic.leave(request)
             self._tell()
 
     def _record(self, headers: Mapping[str, str], body: object) -> SentRequest:
@@ -91,7 +92,7 @@ class MeshServer:
         issued = self._model.ledger.tokens.get(fields["refreshToken"]) if login else None
         broker = fields.get("type")
         return SentRequest(
-            len(self._traffic.requests) + 1,
+            len(self.traffic.requests) + 1,
             self._model.clock.now(),
             fields,
             CIMultiDict(headers),
@@ -121,7 +122,7 @@ class MeshServer:
     def _answer(self, request: SentRequest, body: object) -> Answer:
         answer = self._model.answer(request.headers, body)
         request.outcome = answer.outcome
-        self._traffic.exchanges[answer.outcome] += 1
+        self.traffic.exchanges[answer.outcome] += 1
         log.debug("request %d: %s", request.number, answer.outcome)
         return answer
 

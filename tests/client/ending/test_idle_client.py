@@ -91,7 +91,7 @@ async def test_what_reached_nobody_stays(fake: FakeMesh) -> None:
 async def test_goes_away_without_being_closed() -> None:
     """A timer keeps no client that nobody has any more."""
     found = memory.Memory(SystemClock())
-    found._forget_in(30.0)
+    found._forget_in(30.0)  # noqa: SLF001 - the timer alone, without what else keeps a client
     there = weakref.ref(found)
     del found
     gc.collect()

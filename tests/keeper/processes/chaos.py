@@ -22,7 +22,6 @@ from attrs import define, field
 
 from mesh_refresh.keeper import Account, AccountState
 from mesh_refresh.stores import StoreUnavailable
-from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing import FakeLogin, Fault
 from tests.keeper.processes.blows import Blows, Seat
 from tests.keeper.processes.chaos_book import ChaosBook
@@ -32,6 +31,7 @@ from tests.keeper.processes.postgres import Mode, Proxy, Server, new_schema, own
 from tests.keeper.processes.scene import Scene, open_scene, until
 from tests.keeper.processes.traps import Point, Trap
 from tests.keeper.processes.watched import WatchedMesh
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 KEEPERS = 4
 POINTS: tuple[Point, ...] = ("claimed", "connected", "bytes", "reply", "settle", "committed")
@@ -208,8 +208,8 @@ class Chaos:
     async def _unsettled(self) -> set[str]:
         """Neither fresh nor parked; or leased: by a process that was killed, or for a reply that may be withheld."""
         live, store = self.fake.is_live, self.scene.store
-        assert isinstance(store, PostgresStore)
-        found = await store._open_jobs().do(partial(_fetched, _LEASED.format(schema=store._to.schema)))
+        assert isinstance(store, OpenPostgres)
+        found = await store.verbs.do(partial(_fetched, _LEASED.format(schema=store.schema)))
         return {login_id for (login_id,) in found} | {
             login_id
             for login_id, account in await self.scene.accounts()

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import asyncpg
 from attrs import frozen
 
-from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.connection.addresses import Target
 from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, Work
 from tests.keeper.processes.scene import until
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 Moment = Literal["before", "during", "after"]
 """The server ends the connection before the statement, or while it waits for a lock; or it is done and committed, and
@@ -18,7 +19,7 @@ the way back is cut."""
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
 
 
-class LosingStore(PostgresStore):
+class LosingStore(OpenPostgres):
     """Statements are named as in the ``.sql`` files."""
 
     planned: Counter[tuple[str, Moment]]
@@ -30,7 +31,7 @@ class LosingStore(PostgresStore):
         """From here on it loses what is planned. It was opened before."""
         assert self._jobs is not None
         self.planned, self.admin = Counter(), admin
-        links, self._jobs._links = self._jobs._links, _LosingLinks(self)
+        links, self._jobs.links = self._jobs.links, _LosingLinks(self, self._to, self._connections)
         await links.aclose()
 
     def lose(self, statement: str, moment: Moment, times: int = 1) -> None:
@@ -51,8 +52,8 @@ class LosingStore(PostgresStore):
 
 
 class _LosingLinks(ConnectionPool):
-    def __init__(self, store: LosingStore) -> None:
-        super().__init__(store._to, store._connections)
+    def __init__(self, store: LosingStore, to: Target, most: int) -> None:
+        super().__init__(to, most)
         self._store = store
 
     async def run(self, work: Work[Any], *, patient: bool = True, long: bool = False) -> Any:
@@ -94,7 +95,7 @@ class _Losing:
 
     async def _while_it_waits(self, call: Callable[[], Any]) -> Any:
         admin = await asyncpg.connect(self.store.admin)
-        schema, pid = self.store._to.schema, self.connection.get_server_pid()
+        schema, pid = self.store.schema, self.connection.get_server_pid()
         async with admin.transaction():
             await admin.execute(f'LOCK TABLE "{schema}".login, "{schema}".pause IN ACCESS EXCLUSIVE MODE')
             calling = asyncio.ensure_future(call())

@@ -16,13 +16,13 @@ from attrs import define, field
 from mesh_refresh import Tokens
 from mesh_refresh.keeper import Account, Keeper, Policy
 from mesh_refresh.stores import Cipher, Page, Store
-from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeLogin, FakeMesh, Lost, SentRequest
 from tests.keeper.processes.handle import PATIENCE, Worker
 from tests.keeper.processes.measured import WORKER, is_url
 from tests.keeper.processes.worker import CLIENT_ID, CLIENT_SECRET, KEY, STORE, Settings
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 DEADLINE = 1.0
 POLICY: dict[str, Any] = {
@@ -188,7 +188,7 @@ async def open_scene(
 
 def _store(where: str, cipher: Cipher) -> Store:
     if is_url(where):
-        return PostgresStore.open(where, cipher=cipher, migrate=True)
+        return OpenPostgres.open(where, cipher=cipher, migrate=True)
     return SqliteStore.open(where, cipher=cipher)
 
 

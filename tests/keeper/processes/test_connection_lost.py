@@ -10,13 +10,13 @@ import pytest
 from mesh_refresh import MeshRefreshError, RetryPolicy
 from mesh_refresh.keeper import Keeper, NotReadyInTime
 from mesh_refresh.stores import Cipher, StoreUnavailable
-from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing import FakeLogin
 from tests.keeper.processes.losing import MOMENTS, LosingStore, Moment
 from tests.keeper.processes.postgres import Server, new_schema
 from tests.keeper.processes.scene import Scene, until
 from tests.keeper.processes.test_two_keepers import add_run_out
 from tests.keeper.processes.worker import policy_of
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 pytestmark = pytest.mark.once
 
@@ -58,9 +58,9 @@ async def test_the_loop_goes_on(postgres_scene: Scene, server: Server, statement
 async def test_a_worker_whose_network_is_gone_holds_up_nobody_for_long(postgres_scene: Scene, server: Server) -> None:
     """Over TCP, the server ends what it gets no answer from, and does not wait until the system gives up."""
     url, cipher = server.tcp_url(new_schema()), Cipher([postgres_scene.key])
-    async with PostgresStore.open(url, cipher=cipher, migrate=True) as store:
+    async with OpenPostgres.open(url, cipher=cipher, migrate=True) as store:
         shown = "SHOW tcp_user_timeout"
-        assert await store._open_jobs().do(lambda link: link.fetchval(shown)) == "30000"
+        assert await store.fetchval(shown) == "30000"
 
 
 CALLS: dict[str, tuple[str, Call]] = {

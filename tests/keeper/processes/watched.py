@@ -39,7 +39,7 @@ class WatchedMesh(FakeMesh):
     def __init__(self, *, seed: int, lifetime: float) -> None:
         super().__init__(seed=seed, access_lifetime=timedelta(seconds=lifetime))
         self.traffic = self.watched = WatchedTraffic()
-        self.server._traffic = self.traffic
+        self.server.traffic = self.traffic
 
     def all_done(self, worker: str) -> bool:
         """Whether nothing of that process is being answered."""

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from attrs import field, frozen
 
-from mesh_refresh import RetryPolicy
+from mesh_refresh import MeshClient, RetryPolicy
+from mesh_refresh.keeper import Keeper, Policy
 from mesh_refresh.keeper.events import BreakerOpened
 from mesh_refresh.logins import Account, AccountState
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, ManualClock, Reach, Relay
@@ -75,10 +76,14 @@ async def due_at_once(fault: EdgeFault) -> Fleet:
     clock = ManualClock()
     async with FakeMesh(clock=clock) as fake, Edge(fake, fault) as edge:
         stage, retry = Stage(clock, fake), RetryPolicy(deadline=timedelta(seconds=5))
-        async with stage.keeper(base_url=edge.base_url, retry=retry, concurrency=CONCURRENCY) as keeper:
+        keys, policy = (fake.client_id, fake.client_secret), Policy(concurrency=CONCURRENCY)
+        async with (
+            MeshClient(*keys, base_url=edge.base_url, clock=clock, retry=retry) as mesh,
+            Keeper(mesh, stage.store, policy=policy, on_event=stage.notes, background=False) as keeper,
+        ):
             stranger = give_own_ids(fake, fake.login("coinbase", named=True))
             edge.fail(EdgeFault.none(), login=stranger)
-            await keeper._mesh.refresh(stranger.token)
+            await mesh.refresh(stranger.token)
             names = []
             for _ in range(LOGINS):
                 login = give_own_ids(fake, fake.login("coinbase", named=True))

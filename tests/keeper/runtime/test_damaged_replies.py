@@ -207,21 +207,18 @@ async def test_a_late_reply_while_somebody_else_has_the_lease(stage: Stage, late
 
 async def test_nothing_is_sent_of_a_login_while_a_late_reply_is_written(stage: Stage, late: list[Late]) -> None:
     """Also where the next exchange was claimed before: its token could end the one that is inside."""
-    store = FaultyStore(stage.store)
-    async with stage.keeper(store=store, min_interval=NOTHING) as keeper:
+    store, writing = FaultyStore(stage.store), list[asyncio.Future[None]]()
+
+    async def secret() -> str:
+        if len(late) == 2 and not writing:
+            writing.append(asyncio.ensure_future(told(late[0], keeper)))
+            await asyncio.sleep(0)
+            store.lose("read")
+        return stage.fake.client_secret
+
+    async with stage.keeper(store=store, secret=secret, min_interval=NOTHING) as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
         await keeper.refresh("a")
-
-        writing: list[asyncio.Future[None]] = []
-
-        async def secret() -> str:
-            if not writing:
-                writing.append(asyncio.ensure_future(told(late[0], keeper)))
-                await asyncio.sleep(0)
-                store.lose("read")
-            return stage.fake.client_secret
-
-        keeper._mesh._runtime._client_secret = secret
         with pytest.raises((NotReadyInTime, StoreUnavailable)):
             await keeper.refresh("a", max_wait=timedelta(seconds=0.2))
         assert stage.sent() == 1

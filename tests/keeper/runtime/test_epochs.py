@@ -24,8 +24,10 @@ async def test_accounts_of_one_epoch_are_told_apart(stage: Stage, caplog: pytest
     login = stage.fake.login("etoro", accounts=3, sharing=Sharing.PAIR_EACH, replies_with=Replies.ASKED)
     async with stage.keeper() as keeper:
         await keeper.add("a", login.tokens)
-        kept, stored = stage.store._kept["a"], of_one_epoch(await stage.login())
-        kept.row = evolve(kept.row, sealed=stage.store.cipher.seal(login_to_text(stored), context_of("a")))
+        row, stored = await stage.store.read("a"), of_one_epoch(await stage.login())
+        assert row is not None
+        sealed = stage.store.cipher.seal(login_to_text(stored), context_of("a"))
+        assert await stage.store.swap(evolve(row, sealed=sealed))
         for number in (2, 3, 1):
             await keeper.refresh("a", f"acc-{number}")
     assert WARNING in caplog.text

@@ -15,7 +15,7 @@ from mesh_refresh.keeper.rules.transition import Transition
 from mesh_refresh.keeper.runtime import claimer as reaching
 from mesh_refresh.keeper.runtime.writer import swap
 from mesh_refresh.stores import Busy, MemoryStore, Row
-from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage
+from tests.keeper.stage import EVER, HOUR, MINUTE, NOTHING, SECOND, FaultyStore, Stage, runtime_of
 
 LEASE = timedelta(minutes=3)
 DEADLINE = RetryPolicy().deadline
@@ -317,7 +317,7 @@ async def test_a_write_that_is_repeated_gives_back_no_later_lease(stage: Stage) 
     """Nobody saw that it was done, and the same process has claimed the login again since, and may be sending."""
     async with stage.keeper() as keeper:
         await keeper.add("a", stage.fake.login("coinbase").token)
-        core = keeper._runtime()
+        core = runtime_of(keeper)
         row = await stage.store.claim_one("a", core.owner, LEASE)
         assert isinstance(row, Row)
         for number in (1, 2):

@@ -13,7 +13,7 @@ from mesh_refresh.keeper import BreakerFault as Why
 from mesh_refresh.stores import BrokerPause
 from mesh_refresh.strategies import DefaultStrategy
 from mesh_refresh.testing import Fault
-from tests.keeper.stage import EVER, HOUR, MINUTE, SECOND, Stage
+from tests.keeper.stage import EVER, HOUR, MINUTE, SECOND, Stage, runtime_of
 
 FLEET, AT_ONCE = 120, 10
 BOUND = AT_ONCE + 16
@@ -263,8 +263,7 @@ async def test_a_pause_binds_a_caller_who_waits_for_a_place(stage: Stage, what: 
 
 async def crowded(keeper: Keeper) -> None:
     """Until a caller waits for a place."""
-    assert keeper._entered is not None
-    while not keeper._entered.limiter.asking:  # noqa: ASYNC110 - nobody else is told of it
+    while not runtime_of(keeper).limiter.asking:  # noqa: ASYNC110 - nobody else is told of it
         await asyncio.sleep(0)
 
 

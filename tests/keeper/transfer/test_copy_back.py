@@ -14,6 +14,7 @@ from mesh_refresh.stores import Busy, MemoryStore, Row, Store
 from mesh_refresh.testing import Sharing
 from tests.keeper.stage import HOUR, MINUTE, FaultyStore, Stage
 from tests.keeper.transfer.test_copy_fleet import LEASE, Interrupted, Steps, assert_whole
+from tests.stores.open_memory import OpenMemory
 
 
 async def copied(stage: Stage, source: Store, target: Store) -> Copied:
@@ -332,14 +333,14 @@ async def test_pauses_are_told_and_are_not_made_again(stage: Stage, target: Memo
 
 
 async def test_what_is_resumed_while_a_copy_waits_stays_resumed(
-    stage: Stage, target: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, target: OpenMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at what is left again and again."""
     monkeypatch.setattr("mesh_refresh.keeper.transfer.copy_fleet._LONGEST_PAUSE", timedelta(milliseconds=1))
 
     def heard(done: Copied) -> None:
         if done.waits:
-            target._paused.clear()
+            target.resume_all()
             stage.clock.advance(HOUR)
 
     async with stage.keeper() as keeper:

@@ -22,7 +22,7 @@ from mesh_refresh.keeper import (
     Way,
     copy_fleet,
 )
-from mesh_refresh.stores import Busy, Cipher, MemoryStore, Row, Store
+from mesh_refresh.stores import Busy, Cipher, MemoryStore, Page, Row, Store
 from mesh_refresh.stores.sealing import context_of_notice
 from mesh_refresh.testing import Sharing
 from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, notify, outbox_of
@@ -37,7 +37,7 @@ async def copied(stage: Stage, target: Store, source: Store | None = None) -> Co
 
 async def assert_whole(stage: Stage, target: MemoryStore) -> None:
     """What is lost, if the new store is all that is held, and what was sent twice."""
-    logins = [await target.get(login_id) for login_id in target._kept]
+    logins = [await target.get(row.login_id) for row in await target.rows(Page(1_000))]
     held = [account.tokens for login in logins if login is not None for account in login.accounts]
     assert not stage.fake.lost(held)
     assert not stage.fake.reuses
@@ -320,7 +320,7 @@ async def test_notices_are_moved_by_the_next_run_where_one_is_killed(
         await keeper.add("a", stage.fake.login("coinbase").token)
     notice = a_notice("1")
     await notify(stage.store, evolve(notice, sealed=stage.store.cipher.seal("text", context_of_notice(notice))))
-    outbox = target._outbox if fails == "put" else stage.store._outbox
+    outbox = target.outbox if fails == "put" else stage.store.outbox
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(outbox, fails, Mock(side_effect=Interrupted))
         with pytest.raises(Interrupted):
@@ -340,7 +340,7 @@ async def test_notices_stay_where_the_new_store_does_not_have_their_login(stage:
     notice = a_notice("1")
     await notify(stage.store, evolve(notice, sealed=stage.store.cipher.seal("text", context_of_notice(notice))))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(target._outbox, "put", Mock(side_effect=Interrupted))
+        patched.setattr(target.outbox, "put", Mock(side_effect=Interrupted))
         with pytest.raises(Interrupted):
             await copied(stage, target)
     await target.delete("a")

@@ -95,7 +95,7 @@ async def beside_a_snapshot(fleet: Fleet, rows: int, settles: int, begin: dateti
         now = await settled(fleet, store, settles, now, step)
         await claimed(store, now)
         after = [await claimed(store, now) for _ in range(9)]
-        store._floors.start_over(soon=False)
+        store.floors.start_over(soon=False)
         return Held(median(before), median(after), await claimed(store, now))
 
 

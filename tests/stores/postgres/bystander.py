@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from mesh_refresh.stores import PlainText
-from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import quoted
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 
 class Fleet:
@@ -22,10 +22,10 @@ class Fleet:
         self.schema = schema
         self._connection = connection
 
-    def store(self, **options: Any) -> PostgresStore:
+    def store(self, **options: Any) -> OpenPostgres:
         """A store in it, to be opened."""
         given = {"url": self.url, "cipher": PlainText(), "schema": self.schema, **options}
-        return PostgresStore.open(given.pop("url"), **given)
+        return OpenPostgres.open(given.pop("url"), **given)
 
     async def sql(self, text: str, *values: Any) -> Any:
         """Run a statement; gives its first value. ``{schema}`` stands for the schema."""

@@ -24,6 +24,11 @@ class OwnServer:
         """For its administrator, who needs no password."""
         return str(self._server.get_uri())
 
+    @property
+    def folder(self) -> Any:
+        """Where its files are."""
+        return self._server.pgdata
+
     def url_of(self, role: str, password: str, database: str = "postgres") -> str:
         """For somebody else."""
         parts = urlsplit(self.url)
@@ -35,7 +40,7 @@ class OwnServer:
 
     def start(self) -> None:
         """As it was stopped."""
-        with self._server._lock:
+        with self._server._lock:  # noqa: SLF001 - as its library does where it starts one
             self._server.ensure_postgres_running()
 
     def end(self) -> None:

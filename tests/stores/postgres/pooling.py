@@ -19,11 +19,37 @@ _ASKS = b"QSF"
 """After each of these (Query, Sync, FunctionCall) the server says that it is ready."""
 
 
+class MessageReader:
+    """Reads messages. Cancelled before the whole of one is there, it keeps what has come of it."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._came = bytearray()
+
+    async def message(self) -> bytes:
+        """Its kind, its length and its body."""
+        await self._until(5)
+        return await self.readexactly(1 + struct.unpack_from("!i", self._came, 1)[0])
+
+    async def readexactly(self, many: int) -> bytes:
+        await self._until(many)
+        found = bytes(self._came[:many])
+        del self._came[:many]
+        return found
+
+    async def _until(self, many: int) -> None:
+        while len(self._came) < many:
+            more = await self._stream.read(1 << 16)
+            if not more:
+                raise ConnectionError
+            self._came += more
+
+
 class Server:
     """A connection to the server, signed in."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
+    def __init__(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = MessageReader(stream)
         self.writer = writer
         self.greeting = b""
 
@@ -38,8 +64,9 @@ class Proxy:
         self.handed_out = 0
         """How many transactions there were."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A client, until it goes."""
+        reader = MessageReader(stream)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -64,8 +91,8 @@ class Proxy:
             self._idle[startup].append(await self._signed_in(startup))
         writer.write(self._idle[startup][0].greeting)
 
-    async def _transactions(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, startup: bytes) -> None:
-        while (message := await _message(reader))[:1] != b"X":
+    async def _transactions(self, reader: MessageReader, writer: asyncio.StreamWriter, startup: bytes) -> None:
+        while (message := await reader.message())[:1] != b"X":
             self.handed_out += 1
             servers = self._idle[startup]
             server = servers.popleft() if servers else await self._signed_in(startup)
@@ -80,7 +107,7 @@ class Proxy:
         server = Server(*await connection_to(self._server))
         server.writer.write(startup)
         while True:
-            message = await _message(server.reader)
+            message = await server.reader.message()
             if message[:1] == b"E":
                 raise ConnectionError(message)
             assert message[:1] != b"R" or message[5:9] == bytes(4), "the server asks for a password"
@@ -89,14 +116,12 @@ class Proxy:
                 return server
 
 
-async def _transaction(
-    message: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server
-) -> None:
+async def _transaction(message: bytes, reader: MessageReader, writer: asyncio.StreamWriter, server: Server) -> None:
     """From its first message to the answer with which it is over."""
     asked, under_way = int(message[:1] in _ASKS), message[:1] not in _ASKS
     server.writer.write(message)
-    from_client = asyncio.ensure_future(_message(reader))
-    from_server = asyncio.ensure_future(_message(server.reader))
+    from_client = asyncio.ensure_future(reader.message())
+    from_server = asyncio.ensure_future(server.reader.message())
     try:
         while True:
             done, _ = await asyncio.wait({from_client, from_server}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,13 +132,13 @@ async def _transaction(
                     asked -= 1
                     if asked == 0 and answer[5:6] == _IDLE and not under_way and from_client not in done:
                         return
-                from_server = asyncio.ensure_future(_message(server.reader))
+                from_server = asyncio.ensure_future(server.reader.message())
             if from_client in done:
                 message = from_client.result()
                 asked += message[:1] in _ASKS
                 under_way = message[:1] not in _ASKS
                 server.writer.write(message)
-                from_client = asyncio.ensure_future(_message(reader))
+                from_client = asyncio.ensure_future(reader.message())
     finally:
         # What the client sends next is the next transaction's: nothing of it has been read.
         for task in (from_client, from_server):
@@ -121,16 +146,7 @@ async def _transaction(
             await asyncio.wait({task})
 
 
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    """Its kind, its length and its body. Cancelled before the whole of it is there, it leaves all of it."""
-    while len(reader._buffer) < 5 or len(reader._buffer) < 1 + struct.unpack_from("!i", reader._buffer, 1)[0]:  # type: ignore[attr-defined]
-        if reader.at_eof() or reader._eof:  # type: ignore[attr-defined]
-            raise ConnectionError
-        await reader._wait_for_data("_message")  # type: ignore[attr-defined]
-    return await reader.readexactly(1 + struct.unpack_from("!i", reader._buffer, 1)[0])  # type: ignore[attr-defined]
-
-
-async def _startup(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes | None:
+async def _startup(reader: MessageReader, writer: asyncio.StreamWriter) -> bytes | None:
     """What a client begins with; None where it only wants something cancelled."""
     while True:
         head = await reader.readexactly(8)

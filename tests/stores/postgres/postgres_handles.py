@@ -2,14 +2,17 @@
 
 import itertools
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 
-from mesh_refresh.stores import PlainText, Store
+from mesh_refresh.stores import PlainText, Row, Store
 from mesh_refresh.stores.postgres import PostgresStore
+from mesh_refresh.stores.postgres.connection.listener import NotificationListener
 from mesh_refresh.stores.postgres.floors import Floors
+from mesh_refresh.stores.postgres.jobs import VerbRunner
 from mesh_refresh.testing import ManualClock
 
 _numbers = itertools.count()
@@ -36,11 +39,55 @@ async def execute(url: str, sql: str, *values: Any) -> Any:
         await connection.close()
 
 
-def on_clock(store: PostgresStore, clock: str) -> PostgresStore:
+class OpenPostgres(PostgresStore):
+    """A PostgresStore into which a test looks, and in which it changes what it likes."""
+
+    @property
+    def statements(self) -> dict[str, str]:
+        """What its verbs send, as named in the ``.sql`` files. Others may be put in their place."""
+        return self._sql
+
+    @property
+    def floors(self) -> Floors:
+        """From where on claims look for what is due. Others may be put in their place."""
+        return self._floors
+
+    @floors.setter
+    def floors(self, floors: Floors) -> None:
+        self._floors = floors
+
+    @property
+    def schema(self) -> str:
+        """Where its tables are."""
+        return self._to.schema
+
+    @property
+    def verbs(self) -> VerbRunner:
+        """What runs its verbs."""
+        return self._open_jobs()
+
+    @property
+    def listener(self) -> NotificationListener | None:
+        """What hears notifications."""
+        return self._ears
+
+    async def fetchval(self, sql: str) -> Any:
+        """The first value that a statement of the test's own gives."""
+        return await self.verbs.do(lambda link: link.fetchval(sql))
+
+    async def swap_many(self, connection: Any, rows: Sequence[Row], owner: str, hold: timedelta) -> None:
+        """By that connection, in one statement."""
+        await self._swap(connection, [(row, ()) for row in rows], (owner, hold))
+
+    async def read_many(self, connection: Any, login_ids: Sequence[str]) -> None:
+        """By that connection, in one statement."""
+        await self._read(connection, [*login_ids], None)
+
+
+def on_clock(store: OpenPostgres, clock: str) -> OpenPostgres:
     """`store`, told the time by the function `clock_timestamp` of the schema `clock`."""
-    store._sql = {
-        name: text.replace("clock_timestamp()", f"{clock}.clock_timestamp()") for name, text in store._sql.items()
-    }
+    for name, text in store.statements.items():
+        store.statements[name] = text.replace("clock_timestamp()", f"{clock}.clock_timestamp()")
     return store
 
 
@@ -68,9 +115,9 @@ class PostgresHandles:
         self.clock.advance(by)
         await execute(self._server, f"UPDATE {self._clock}.moved SET at = at + $1 RETURNING 1", by)
 
-    def _open(self, **options: Any) -> PostgresStore:
-        store = PostgresStore.open(self._server, cipher=PlainText(), schema=self._schema, **options)
-        store._floors = Floors(self.clock.monotonic)
+    def _open(self, **options: Any) -> OpenPostgres:
+        store = OpenPostgres.open(self._server, cipher=PlainText(), schema=self._schema, **options)
+        store.floors = Floors(self.clock.monotonic)
         return on_clock(store, self._clock)
 
 

@@ -237,7 +237,7 @@ async def test_what_is_committed_is_on_the_disk(fleet: Fleet, set_to: str, poole
     how = f"ALTER ROLE {{role}} SET synchronous_commit = {set_to}"
     looked = "SELECT setting || ' by ' || source FROM pg_settings WHERE name = 'synchronous_commit'"
     async with a_role(fleet, *_ALL, how) as url, fleet.store(url=url, transaction_pooling=pooled) as store:
-        waits = await store._open_jobs().do(lambda link: link.fetchval(looked))
+        waits = await store.fetchval(looked)
         assert waits == f"{'remote_apply' if set_to == 'remote_apply' else 'on'} by session"
 
 
@@ -252,7 +252,7 @@ async def test_the_settings_of_a_role_do_not_change_what_verbs_mean(fleet: Fleet
         a_role(fleet, *_ALL, *(f"ALTER ROLE {{role}} SET {setting}" for setting in settings)) as url,
         fleet.store(url=url) as store,
     ):
-        isolation = await store._open_jobs().do(lambda link: link.fetchval("SHOW transaction_isolation"))
+        isolation = await store.fetchval("SHOW transaction_isolation")
         assert isolation == "read committed"
         rows = [a_row("\\'é😀\0"), a_row("b")]
         await fill(store, *rows)

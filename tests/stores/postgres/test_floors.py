@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores.postgres import PostgresStore, claiming
+from mesh_refresh.stores.postgres import claiming
 from mesh_refresh.stores.postgres.floors import Floors
 from mesh_refresh.testing import ManualClock
 from mesh_refresh.testing.conformance.store_kit import NOW, SECOND, a_request, a_row, claimed, fill, take
 from tests.stores.postgres.at_scale import DAY, filled, settled
 from tests.stores.postgres.bystander import Fleet, connected
+from tests.stores.postgres.postgres_handles import OpenPostgres
 from tests.stores.postgres.test_plans import Explained
 
 pytestmark = pytest.mark.once
@@ -33,7 +34,7 @@ async def test_a_claim_beside_a_snapshot_reads_no_more_than_without(postgres: st
         async def look(now: Any) -> int:
             request = a_request(limit=50, now=now)
             await store.claim(request)
-            await claiming.claim(explained, store._sql["claim"], request, store._floors.begin(now))
+            await claiming.claim(explained, store.statements["claim"], request, store.floors.begin(now))
             return pages(explained)
 
         async with fleet.snapshot():
@@ -41,7 +42,7 @@ async def test_a_claim_beside_a_snapshot_reads_no_more_than_without(postgres: st
             before = await look(now)
             now = await settled(fleet, store, SETTLES, now, step)
             assert await look(now) <= 2 * before
-            await claiming.claim(explained, store._sql["claim"], a_request(limit=50, now=now))
+            await claiming.claim(explained, store.statements["claim"], a_request(limit=50, now=now))
             assert pages(explained) > 3 * before
 
 
@@ -50,10 +51,10 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-async def busy_store(fleet: Fleet, clock: ManualClock) -> PostgresStore:
+async def busy_store(fleet: Fleet, clock: ManualClock) -> OpenPostgres:
     """One that has claimed what was due an hour ago, and a minute ago."""
     store = await fleet.store()
-    store._floors = Floors(clock.monotonic)
+    store.floors = Floors(clock.monotonic)
     await fill(store, a_row("old", due_at=NOW - 3_600 * SECOND), a_row("new", due_at=NOW - SECOND))
     assert await claimed(store, limit=1) == ["old"]
     assert await claimed(store, limit=1) == ["new"]
@@ -85,7 +86,7 @@ async def test_what_listeners_are_told_of_is_found_soon(fleet: Fleet, clock: Man
     """Not at once each time: others may write all the time. What a pause kept back is found at once."""
     async with await busy_store(fleet, clock) as store, fleet.store() as other:
         await fill(other, a_row("late", due_at=NOW - 1_800 * SECOND))
-        store._floors.start_over()
+        store.floors.start_over()
         assert await claimed(store, limit=9) == []
         clock.advance(timedelta(seconds=5))
         assert await claimed(store, limit=9) == ["late"]
@@ -109,7 +110,7 @@ async def test_an_idle_worker_does_not_walk_over_what_the_others_settled(fleet: 
     async with await busy_store(fleet, clock) as store:
         now = NOW + 3_600 * SECOND
         assert await claimed(store, now=now, limit=9) == []
-        assert store._floors.begin(now) == (["coinbase"], [now - timedelta(minutes=1)])
+        assert store.floors.begin(now) == (["coinbase"], [now - timedelta(minutes=1)])
         request = a_request(now=now + DAY, limit=9, limits={"coinbase": 0})
         assert await store.claim(request) == []  # it did not look for these
-        assert store._floors.begin(now)[1] == [now - timedelta(minutes=1)]
+        assert store.floors.begin(now)[1] == [now - timedelta(minutes=1)]

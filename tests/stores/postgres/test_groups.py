@@ -151,7 +151,7 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
     """Each of hundreds would wait for it as long."""
     async with fleet.store() as store:
         asked = []
-        jobs = store._open_jobs()
+        jobs = store.verbs
         run = jobs.run
 
         async def gone_after_two(work: Any, **_: Any) -> Any:

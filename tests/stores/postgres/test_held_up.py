@@ -14,6 +14,7 @@ from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.testing.conformance.store_kit import LEASE, NOW, a_request, a_row, fill, kept, take
 from mesh_refresh.testing.conformance.store_outbox import a_notice, claim, listed
 from tests.stores.postgres.bystander import Fleet
+from tests.stores.postgres.postgres_handles import OpenPostgres
 
 pytestmark = pytest.mark.once
 
@@ -25,10 +26,10 @@ READERS: dict[str, tuple[str, str, Callable[[PostgresStore], Coroutine[Any, Any,
 }
 
 
-def slowed(store: PostgresStore, name: str) -> Callable[[PostgresStore], Coroutine[Any, Any, Any]]:
+def slowed(store: OpenPostgres, name: str) -> Callable[[PostgresStore], Coroutine[Any, Any, Any]]:
     """A reader that takes an hour in the server, as with a hundred million rows."""
     old, new, verb = READERS[name]
-    store._sql[name] = store._sql[name].replace(old, new)
+    store.statements[name] = store.statements[name].replace(old, new)
     return verb
 
 
@@ -165,7 +166,7 @@ async def test_a_notice_that_is_put_behind_the_others_stays_behind_them(fleet: F
         assert await claim(store) == ["1"]
         assert await store.outbox.bury("1", "me")
         async with fleet.holding("SELECT") as theirs:
-            assert await theirs.fetch(store._sql[how], *values[how])
+            assert await theirs.fetch(store.statements[how], *values[how])
             writing = asyncio.ensure_future(store.swap(await kept(store), notices=[a_notice("3")]))
             await asyncio.wait((writing,), timeout=0.2)
             before = await claim(store)

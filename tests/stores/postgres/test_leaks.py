@@ -70,8 +70,8 @@ async def test_work_that_goes_well_shows_nothing(empty: Fleet, pooled: bool, mon
             if not pooled:
                 await woken.wait()
             witness.look_inside(store, "store")
-            witness.look_inside(store._jobs, "jobs")
-            witness.look_inside(store._ears, "ears")
+            witness.look_inside(store.verbs, "jobs")
+            witness.look_inside(store.listener, "ears")
     assert witness.found == []
 
 

@@ -45,11 +45,11 @@ class Woken:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._times = 0
+        self.times = 0
         self._more = asyncio.Event()
 
     def __call__(self) -> None:
-        self._times += 1
+        self.times += 1
         self._more.set()
 
     async def again(self) -> None:
@@ -59,11 +59,11 @@ class Woken:
 
     async def not_by(self, verb: Any) -> None:
         """Nobody is told of `verb`: what is said after it is the next that is heard."""
-        before = self._times
+        before = self.times
         assert await verb
         await self._fleet.sql("SELECT pg_notify($1, '')", channel_of(self._fleet.schema))
         await self.again()
-        assert self._times == before + 1
+        assert self.times == before + 1
 
 
 @asynccontextmanager
@@ -167,7 +167,7 @@ async def test_one_connection_listens_for_all_and_ends_with_the_store(fleet: Fle
         no_more()
         await fill(store, a_row("b"))
         await woken.again()
-        assert second._times == 1
+        assert second.times == 1
     await fleet.gone(pids)
     assert await fleet.pids() == []
 

@@ -104,16 +104,16 @@ async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: 
         await fill(store, a_row())
         four = asyncio.Barrier(4)
 
+        noticed = asyncio.Semaphore(0)
+
         async def together(link: Any) -> None:
+            link.add_termination_listener(lambda _: noticed.release())
             await link.execute(f"SELECT '\"{fleet.schema}\"'")
             await four.wait()
 
-        await asyncio.gather(*(store._open_jobs().do(together) for _ in range(4)))
+        await asyncio.gather(*(store.verbs.do(together) for _ in range(4)))
         pids = await fleet.pids()
         assert len(pids) == 4
-        noticed = asyncio.Semaphore(0)
-        for link in store._open_jobs()._links._idle:
-            link.add_termination_listener(lambda _: noticed.release())
         await fleet.ended(pids)
         for _ in range(4):
             await noticed.acquire()

@@ -43,7 +43,7 @@ async def test_session_mode_needs_nothing(empty: Fleet, session_mode: str) -> No
             await woken.wait()  # it listens
             if not number:
                 await every_verb(store)
-            shown = await store._open_jobs().do(lambda link: link.fetchval(PINNED))
+            shown = await store.fetchval(PINNED)
             assert shown == "pg_catalog, pg_temp; on; off; 250ms"
             woken.clear()
             async with empty.store() as other:
@@ -55,7 +55,7 @@ async def test_transaction_mode_keeps_what_is_pinned(empty: Fleet, transaction_m
     """In each transaction; the server processes are shared with who sets other things, and left as they were."""
     async with empty.store(url=transaction_mode, migrate=True) as store:
         await every_verb(store)
-        shown = await asyncio.gather(*(store._open_jobs().do(lambda link: link.fetchval(PINNED)) for _ in range(8)))
+        shown = await asyncio.gather(*(store.fetchval(PINNED) for _ in range(8)))
         assert set(shown) == {"pg_catalog, pg_temp; on; off; 250ms"}
         async with empty.store(url=transaction_mode) as other:
             await fill(store, *(a_row(f"n {number}") for number in range(40)))

@@ -149,21 +149,21 @@ async def test_statements_read_what_they_give(
             a_request(limit=LIMIT, limits={"coinbase": 0}),
             a_request(limit=LIMIT, now=datetime.min.replace(tzinfo=NOW.tzinfo) + timedelta(days=1), wall=NOW),
         ):
-            await claiming.claim(explained, store._sql["claim"], request)
+            await claiming.claim(explained, store.statements["claim"], request)
             explained.assert_reads_few((2 * LOOK + WRITE) * LIMIT)  # looked at, locked and changed
-            await claiming.claim_ahead(explained, store._sql["claim_ahead"], request)
+            await claiming.claim_ahead(explained, store.statements["claim_ahead"], request)
             explained.assert_reads_few((2 * LOOK + WRITE) * LIMIT)
         # A wall clock that is two days behind: every row was changed in its future.
         behind = a_request(limit=LIMIT, now=NOW - timedelta(days=2))
-        await claiming.claim_ahead(explained, store._sql["claim_ahead"], behind)
+        await claiming.claim_ahead(explained, store.statements["claim_ahead"], behind)
         explained.assert_reads_few(10_000, rows=3_000)
-        await explained.fetch(store._sql["claim_one"], "login 7", "me", span(LEASE), True)
+        await explained.fetch(store.statements["claim_one"], "login 7", "me", span(LEASE), True)
         explained.assert_reads_few(100)
         for many in (LIMIT, 500):
             rows = [a_row(f"login {number}") for number in range(many)]
-            await store._swap(explained, [(row, ()) for row in rows], ("me", LEASE))
+            await store.swap_many(explained, rows, "me", LEASE)
             explained.assert_reads_few(WRITE * many)
-            await store._read(explained, [row.login_id for row in rows], None)
+            await store.read_many(explained, [row.login_id for row in rows])
             explained.assert_reads_few(LOOK * many)
         by_change = (
             (NOW, NOW - timedelta(days=1)) if analyzed else ()
@@ -174,7 +174,7 @@ async def test_statements_read_what_they_give(
             Page(LIMIT, states=frozenset(["mfa_required", "reconnect_required"])),
             *(Page(LIMIT, changed_since=since) for since in by_change),
         ):
-            sql, values = page_query(store._sql, page)
+            sql, values = page_query(store.statements, page)
             await explained.fetch(sql, *values)
             explained.assert_reads_few(LOOK * LIMIT)
 
@@ -199,7 +199,7 @@ async def test_counts_read_the_table_once(postgres: str, schemas: dict[int, str]
             schemas[parts],
         )
         explained = Explained(connection)
-        await explained.fetch(store._sql["counts"], NOW)
+        await explained.fetch(store.statements["counts"], NOW)
     plan = explained.plans[-1]
     read = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     assert read <= 1.05 * float(pages) + 100, f"{read} of {pages} pages"

@@ -14,7 +14,7 @@ from mesh_refresh.testing.conformance.store_kit import LEASE, a_request, a_row, 
 from tests.postgres_server import with_options
 from tests.stores.postgres.bystander import Fleet
 from tests.stores.postgres.pooling import Proxy, pooling
-from tests.stores.postgres.postgres_handles import PostgresHandles, on_clock
+from tests.stores.postgres.postgres_handles import OpenPostgres, PostgresHandles, on_clock
 from tests.stores.postgres.test_contract import TestPostgresStore as _OfPostgres
 
 pytestmark = pytest.mark.once
@@ -25,12 +25,12 @@ class PooledHandles(PostgresHandles):
 
     proxy = ""
 
-    def _open(self, **options: Any) -> PostgresStore:
+    def _open(self, **options: Any) -> OpenPostgres:
         if "migrate" in options:
             return super()._open(**options)
         url = with_options(self.proxy, transaction_pooling="yes")
-        store = PostgresStore.open(url, cipher=PlainText(), schema=self._schema, **options)
-        store._floors = Floors(self.clock.monotonic)
+        store = OpenPostgres.open(url, cipher=PlainText(), schema=self._schema, **options)
+        store.floors = Floors(self.clock.monotonic)
         return on_clock(store, self._clock)
 
 
@@ -81,7 +81,7 @@ async def test_nothing_is_compiled(fleet: Fleet, behind: tuple[str, Proxy]) -> N
     """With and without a proxy: PostgreSQL would take longer for that than for the claim."""
     for options in ({}, {"url": behind[0], "transaction_pooling": True}):
         async with fleet.store(**options) as store:
-            assert await store._open_jobs().do(lambda link: link.fetchval("SHOW jit")) == "off"
+            assert await store.fetchval("SHOW jit") == "off"
 
 
 async def test_a_worker_that_is_cut_off_in_a_transaction_holds_up_nobody_for_long(
@@ -90,7 +90,7 @@ async def test_a_worker_that_is_cut_off_in_a_transaction_holds_up_nobody_for_lon
     """The server ends what waits for it within a transaction: its locks are gone then."""
     async with fleet.store(url=behind[0], transaction_pooling=True) as store:
         shown = "SHOW idle_in_transaction_session_timeout"
-        assert await store._open_jobs().do(lambda link: link.fetchval(shown)) == "1min"
+        assert await store.fetchval(shown) == "1min"
 
 
 async def _used(store: PostgresStore) -> None:

@@ -167,7 +167,7 @@ async def test_the_url_may_say_that_there_is_a_proxy(fleet: Fleet) -> None:
     for given, option, pooled in (("yes", None, True), ("no", None, False), ("1", False, False), ("off", True, True)):
         url = with_options(fleet.url, transaction_pooling=given)
         async with fleet.store(url=url, transaction_pooling=option) as store:
-            assert (store._ears is None) is pooled
+            assert (store.listener is None) is pooled
 
 
 async def test_an_unopened_store_says_so() -> None:
