@@ -115,8 +115,7 @@ class Breakers:
 
     def reminders(self, now: float, at: datetime) -> Iterator[Event]:
         """A halt is told again once an hour, as long as it goes on: everything stands still until a person acts."""
-        breaker = self._open.get(None)
-        if self.halted is not None and breaker is not None and now - breaker.told >= _TOLD_AGAIN:
+        if self.halted is not None and now - (breaker := self._open[None]).told >= _TOLD_AGAIN:
             breaker.told = now
             yield BreakerOpened(None, breaker.fault, at, at + timedelta(seconds=max(0.0, breaker.until - now)))
 

@@ -122,7 +122,7 @@ def _take(
     is_new = access is not None and not fingerprints.was_seen(old.known, fingerprints.fingerprint(access))
     if not old.parked or not is_new or access == kept.auth_token:
         return "unchanged", old
-    if given.refresh_token is not None and given.refresh_token != kept.refresh_token:
+    if given.refresh_token != kept.refresh_token:
         # The stored refresh token came after the given one: a refresh of ours has spent that, perhaps longer ago than
         # marks are kept, or the person has logged in anew since.
         ends = kept.refresh_token_expires_at

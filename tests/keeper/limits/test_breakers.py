@@ -473,9 +473,27 @@ def test_a_halt_is_told_again_each_hour() -> None:
     assert list(breakers.reminders(3599.0, at(3599))) == []
     (told,) = breakers.reminders(3600.0, at(3600))
     assert isinstance(told, BreakerOpened)
-    assert (told.broker, told.fault, told.at) == (None, BreakerFault.CLIENT_REFUSED, at(3600))
+    assert (told.broker, told.fault, told.at, told.retry_at) == (
+        None, BreakerFault.CLIENT_REFUSED, at(3600), at(3600)
+    )  # fmt: skip
     assert list(breakers.reminders(3601.0, at(3601))) == []
+    list(breakers.outage("one", BreakerFault.CLIENT_REFUSED, 7000.0, at(7000), (), retry_after=timedelta(hours=1)))
+    assert [event.retry_at for event in breakers.reminders(7200.0, at(7200))] == [at(10_600)]
     assert list(opened(BreakerFault.NOT_SENT).reminders(3600.0, at(3600))) == []
+
+
+def test_what_waits_for_a_probe_is_told_no_time() -> None:
+    """It may end at any moment. The longest wait of both breakers counts."""
+    breakers = opened(BreakerFault.NOT_SENT)
+    assert breakers.probe("one", 3600.0)
+    found = breakers.blocked("one", 3600.0)
+    assert found is not None
+    assert (found.fault, found.seconds) == (BreakerFault.NOT_SENT, 0.0)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 3600.0, at(3600), ()))
+    for broker, fault, waits in (("one", BreakerFault.THROTTLED, True), ("two", BreakerFault.NOT_SENT, False)):
+        found = breakers.blocked(broker, 3600.0)
+        assert found is not None
+        assert (found.fault, found.seconds > 0) == (fault, waits)
 
 
 def test_the_very_moment_at_which_a_probe_may_go() -> None:

@@ -102,7 +102,7 @@ def test_a_login_without_accounts_takes_tokens_without_a_name() -> None:
     assert (done.new, len(after.accounts)) == ((None,), 1)
 
 
-@pytest.mark.parametrize(("which", "spender"), permutations(range(3), 2))
+@pytest.mark.parametrize(("which", "spender"), [*permutations(range(3), 2)])
 def test_a_token_that_a_sibling_has_spent_is_replaced_by_what_came_after(which: int, spender: int) -> None:
     """Whichever account it is given for, and whichever of the others had it; what is known of it comes along."""
     login = made(*(tokens(f"r-{name}", None, name) for name in "ABC"))
@@ -150,3 +150,13 @@ def test_an_account_that_is_woken_forgets_why_it_was_parked() -> None:
     assert (after.retry_not_before, after.failures, after.last_error) == (None, 0, None)
     assert after.due_at is not None
     assert START < after.due_at <= at(100) + HOUR
+
+
+def test_when_tokens_were_obtained() -> None:
+    """As they say, or now: their lifetime needs a beginning. The refresh token came then, too."""
+    given = tokens(obtained_at=None, expires_at=at(3600))
+    account = made(given, seconds=7).accounts[0]
+    assert (account.tokens.obtained_at, account.renewed_at) == (at(7), at(7))
+    account = made(tokens(got=3), seconds=7).accounts[0]
+    assert (account.tokens.obtained_at, account.renewed_at) == (at(3), at(3))
+    assert made(tokens(None)).accounts[0].renewed_at is None
