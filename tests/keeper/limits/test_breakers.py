@@ -496,6 +496,14 @@ def test_what_waits_for_a_probe_is_told_no_time() -> None:
         assert (found.fault, found.seconds > 0) == (fault, waits)
 
 
+def test_of_two_breakers_with_one_end_that_of_all_is_told() -> None:
+    breakers = opened(BreakerFault.NOT_SENT)
+    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    found = breakers.blocked("one", 1.0)
+    assert found is not None
+    assert (found.fault, found.seconds) == (BreakerFault.NOT_SENT, POLICY.cool_down.total_seconds() - 1)
+
+
 def test_the_very_moment_at_which_a_probe_may_go() -> None:
     """Not before the pause is over, and then one: for a request, for a claim, and after a resume."""
     breakers = opened(BreakerFault.THROTTLED)

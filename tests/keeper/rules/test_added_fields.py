@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 from attrs import evolve
 
-from mesh_refresh.keeper.rules.add import Added, Terms, with_tokens
+from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.logins import AccountState
 from tests.keeper.making import HOUR, START, at, changed, context, made, tokens
 from tests.keeper.rules.test_add import PARKED, add, rotated
@@ -82,6 +82,8 @@ def test_a_login_of_a_broker_that_is_left_alone_stays_with_its_callers() -> None
     login = changed(made(), resend_not_before=at(900))
     after = with_tokens(login, [tokens(None, "a-new", got=100)], context(100), terms)[0].accounts[0]
     assert (after.needs_code, after.due_at) == (True, None)
+    held = new_login("user-7", "row", (tokens(None),), context(), terms)[0].accounts[0]
+    assert (held.needs_code, held.due_at) == (False, at(3600)), "it is never exchanged"
 
 
 def test_what_never_ends_is_never_due() -> None:
