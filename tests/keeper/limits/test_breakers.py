@@ -477,8 +477,12 @@ def test_a_halt_is_told_again_each_hour() -> None:
         None, BreakerFault.CLIENT_REFUSED, at(3600), at(3600)
     )  # fmt: skip
     assert list(breakers.reminders(3601.0, at(3601))) == []
-    list(breakers.outage("one", BreakerFault.CLIENT_REFUSED, 7000.0, at(7000), (), retry_after=timedelta(hours=1)))
-    assert [event.retry_at for event in breakers.reminders(7200.0, at(7200))] == [at(10_600)]
+    breakers.outage(
+        "one", BreakerFault.CLIENT_REFUSED, 7000.0, at(7000), (), login_id="login", retry_after=timedelta(hours=1)
+    )
+    (told,) = breakers.reminders(7200.0, at(7200))
+    assert isinstance(told, BreakerOpened)
+    assert told.retry_at == at(10_600)
     assert list(opened(BreakerFault.NOT_SENT).reminders(3600.0, at(3600))) == []
 
 
@@ -489,7 +493,7 @@ def test_what_waits_for_a_probe_is_told_no_time() -> None:
     found = breakers.blocked("one", 3600.0)
     assert found is not None
     assert (found.fault, found.seconds) == (BreakerFault.NOT_SENT, 0.0)
-    list(breakers.outage("one", BreakerFault.THROTTLED, 3600.0, at(3600), ()))
+    breakers.outage("one", BreakerFault.THROTTLED, 3600.0, at(3600), (), login_id="login")
     for broker, fault, waits in (("one", BreakerFault.THROTTLED, True), ("two", BreakerFault.NOT_SENT, False)):
         found = breakers.blocked(broker, 3600.0)
         assert found is not None
@@ -498,7 +502,7 @@ def test_what_waits_for_a_probe_is_told_no_time() -> None:
 
 def test_of_two_breakers_with_one_end_that_of_all_is_told() -> None:
     breakers = opened(BreakerFault.NOT_SENT)
-    list(breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), ()))
+    breakers.outage("one", BreakerFault.THROTTLED, 0.0, at(), (), login_id="login")
     found = breakers.blocked("one", 1.0)
     assert found is not None
     assert (found.fault, found.seconds) == (BreakerFault.NOT_SENT, POLICY.cool_down.total_seconds() - 1)

@@ -25,9 +25,9 @@ class OwnServer:
         return str(self._server.get_uri())
 
     @property
-    def folder(self) -> Any:
+    def folder(self) -> Path:
         """Where its files are."""
-        return self._server.pgdata
+        return Path(self._server.pgdata)
 
     def url_of(self, role: str, password: str, database: str = "postgres") -> str:
         """For somebody else."""

@@ -62,7 +62,7 @@ async def test_of_two_keys_for_a_new_store_one_wins(empty: Fleet) -> None:
             return await store
 
         found = await asyncio.gather(*(opened(store) for store in stores), return_exceptions=True)
-        assert sorted(type(it).__name__ for it in found) == ["PostgresStore", "WrongKey"]
+        assert sorted(type(it).__name__ for it in found) == ["OpenPostgres", "WrongKey"]
         await asyncio.gather(*(store.aclose() for store in stores))
         winner = found.index(next(it for it in found if isinstance(it, PostgresStore)))
         async with empty.store(cipher=ciphers[winner]):

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import asyncpg
 import pytest
@@ -111,7 +110,7 @@ async def _fill_up(others: AsyncExitStack, url: str) -> None:
 
 async def test_a_server_that_could_lose_what_was_written_is_refused(fleet: Fleet, server: OwnServer) -> None:
     """With fsync=off, a power cut loses tokens that a verb said were kept."""
-    settings: Any = server.folder / "postgresql.conf"
+    settings = server.folder / "postgresql.conf"
     safe = settings.read_text()
     settings.write_text(safe + "fsync = off\n")
     try:
