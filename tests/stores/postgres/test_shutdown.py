@@ -57,9 +57,10 @@ async def held_by_others(postgres: str, program: str, timeout: float, *, held: b
         assert await process.stdout.readline() == b"taken\n"
         async with fleet.holding("SELECT FROM {schema}.login FOR UPDATE"):
             ending = asyncio.ensure_future(process.communicate(b"\n"))
-            await fleet.waiting()
             if held:
-                await asyncio.wait({ending}, timeout=90)
+                await asyncio.wait({ending})
+            else:
+                await fleet.waiting()
         out, err = await asyncio.wait_for(ending, 90)
         assert (process.returncode, err) == (0, b"")
         async with fleet.store() as store:
