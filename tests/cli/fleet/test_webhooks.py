@@ -84,6 +84,11 @@ def test_the_list(mixed: OpenFleet) -> None:
     assert lines[1][4:6] == ["-", "7"]
 
 
+def test_the_status_counts_them(mixed: OpenFleet) -> None:
+    assert "Notices that were given up: 2. Next: mesh-refresh webhooks list --dead" in mixed("status").out
+    assert json.loads(mixed("status", "--json").out)["notices"] == {"waiting": 2, "dead": 2}
+
+
 def listed(fleet: OpenFleet, *options: str) -> list[str]:
     return [json.loads(line)["notice"] for line in fleet("webhooks", "list", "--json", *options).out.splitlines()]
 

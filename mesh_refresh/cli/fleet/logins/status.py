@@ -11,6 +11,7 @@ from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import format_span, show, tell
 from mesh_refresh.cli.terminal.messages import one_line
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
+from mesh_refresh.stores import NoticeCounts
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _NEXT = {
@@ -20,6 +21,7 @@ _NEXT = {
 }
 _YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconnect_required", "active", "logins")
 """In a narrow window. `show` moves states without logins first."""
+_NO_NOTICES = NoticeCounts(0, 0, None)
 
 
 @click.command(short_help="Count logins by broker and state.")
@@ -33,10 +35,13 @@ def status(location: StoreLocation, *, as_json: bool) -> None:
     """
     with OpenFleet(location) as fleet:
         summary = fleet.run(fleet.keeper.summary())
+        outbox = fleet.store.outbox
+        notices = _NO_NOTICES if outbox is None else fleet.run(outbox.counts())
     if as_json:
-        click.echo(json.dumps(document_of(summary)))
+        told = {"waiting": notices.waiting, "dead": notices.dead}
+        click.echo(json.dumps({**document_of(summary), "notices": told}))
     else:
-        _print(summary)
+        _print(summary, notices)
 
 
 def document_of(summary: Summary) -> dict[str, Any]:
@@ -56,8 +61,10 @@ def _count(counts: Summary | BrokerSummary) -> dict[str, Any]:
     return {"logins": counts.logins, "states": states, "expired": counts.expired, "due": counts.due}
 
 
-def _print(summary: Summary) -> None:
+def _print(summary: Summary, notices: NoticeCounts = _NO_NOTICES) -> None:
     lines = _lines(summary)
+    if notices.dead:
+        lines.append(f"Notices that were given up: {notices.dead}. Next: mesh-refresh webhooks list --dead")
     if not summary.logins:
         click.echo("The store has no logins. Next: mesh-refresh import FILE")
     else:
