@@ -46,17 +46,22 @@ _ALONE = ("demo", "refresh", "sandbox")
 class _Commands(click.Group):
     """Imports a command when it is asked for: without those of a fleet, `refresh` starts in half of the time."""
 
-    def list_commands(self, _context: click.Context) -> list[str]:
-        return sorted((*_ALONE, *_fleet()))
+    def list_commands(self, context: click.Context) -> list[str]:
+        self.get_command(context, "")
+        return super().list_commands(context)
 
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        return getattr(import_module(f"mesh_refresh.cli.{name}"), name) if name in _ALONE else _fleet().get(name)
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        alone: tuple[str, ...] = (name,) if name in _ALONE else ()
+        if not alone:
+            from mesh_refresh.cli.fleet import COMMANDS  # noqa: PLC0415 - as above
 
-
-def _fleet() -> dict[str, click.Command]:
-    from mesh_refresh.cli.fleet import COMMANDS  # noqa: PLC0415 - as above
-
-    return {command.name or "": command for command in COMMANDS}
+            for command in COMMANDS:
+                self.add_command(command)
+            if name not in self.commands:
+                alone = _ALONE  # all are listed, or one of them is proposed
+        for needed in alone:
+            self.add_command(getattr(import_module(f"mesh_refresh.cli.{needed}"), needed))
+        return super().get_command(context, name)
 
 
 @click.group(
