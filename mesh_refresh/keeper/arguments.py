@@ -4,6 +4,7 @@ A check of tokens returns what is wrong with them and does not raise: a tracebac
 frame that raises. The caller deletes the tokens first.
 """
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from mesh_refresh.stores import MemoryStore
 from mesh_refresh.stores.store import ALL_BROKERS
 from mesh_refresh.tokens import Tokens
 
-_OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "release", "rows", "counts", "pause", "paused")
+_OF_A_STORE = ("cipher", "insert", "read", "swap", "claim", "claim_one", "release", "rows", "counts", "pause", "outbox")
 _OF_A_CLIENT = ("refresh", "submit_mfa", "may_resend", "credential", "retry", "clock", "closed")
 _NO_TOKENS = "add takes Tokens, or an iterable of them (Tokens.from_link reads what Link hands over)."
 
@@ -31,6 +32,8 @@ def check_parts(mesh: object, store: object, **options: object) -> None:
         raise InvalidRequest("Keeper takes a Store second, such as one of mesh_refresh.stores.")
     if options["policy"] is not None and not isinstance(options["policy"], Policy):
         raise InvalidRequest("policy takes a Policy.")
+    if inspect.isasyncgenfunction(options["on_notice"]) or inspect.isgeneratorfunction(options["on_notice"]):
+        raise InvalidRequest("on_notice takes an async function, and this is a generator.")
     for name in ("on_event", "on_notice", "names"):
         if options[name] is not None and not callable(options[name]):
             raise InvalidRequest(f"{name} takes a function.")

@@ -1,7 +1,6 @@
 """What a keeper tells an application, as values. No event has a secret in it. See docs/events.md.
 
-An event is told once, after the write, and is lost in a crash. Ask for what must not be missed with
-``Keeper.logins(state=..., changed_since=...)``.
+An event is told once, after the write, and is lost in a crash. What must not be missed is a notice: docs/notices.md.
 """
 
 from datetime import datetime

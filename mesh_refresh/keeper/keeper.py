@@ -12,6 +12,7 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import arguments
+from mesh_refresh.keeper.add_login import add_login
 from mesh_refresh.keeper.errors import KeeperClosed
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import page_of, read_logins
@@ -20,10 +21,10 @@ from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reporting.documents import Process, open_figures, process_of
 from mesh_refresh.keeper.reporting.reporter import Reporter, begin_reporting
 from mesh_refresh.keeper.rules.add import Added, Terms
-from mesh_refresh.keeper.runtime.add_login import add_login
 from mesh_refresh.keeper.runtime.claim_loop import ClaimLoop
 from mesh_refresh.keeper.runtime.event_queue import EventQueue, Handler
 from mesh_refresh.keeper.runtime.health import NOT_RUNNING, health_of, keep_pinging, ping, state_of
+from mesh_refresh.keeper.runtime.notice_delivery import NoticeDelivery
 from mesh_refresh.keeper.runtime.on_demand import OnDemand
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.shutdown import drain, raise_unsaved
@@ -100,6 +101,8 @@ class Keeper:
         arguments.check_spool(spool, store)
         self._mesh, self._store = mesh, store
         self._policy = policy or Policy()
+        if on_notice is not None and store.outbox is None:
+            raise InvalidRequest("on_notice needs a store with an outbox, and this one has none.")
         if self._policy.lease < mesh.retry.deadline * _SLACK:
             raise InvalidRequest(
                 "Policy.lease must be longer than the client's RetryPolicy.deadline, by a tenth at the least: no other "
@@ -113,6 +116,8 @@ class Keeper:
         self._reporter: Reporter | None = None
         self._entered: Runtime | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._delivery: NoticeDelivery | None = None
+        self._delivering: asyncio.Task[None] | None = None
         self._pinging: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
 
@@ -151,6 +156,10 @@ class Keeper:
         self._pinging = runtime.loop.create_task(keep_pinging(runtime), name="mesh_refresh ping")
         event_queue.start()
         runtime.listen()
+        outbox = self._store.outbox
+        if outbox is not None and (self._background or self._on_notice is not None):
+            self._delivery = NoticeDelivery(runtime, outbox, self._on_notice)
+            self._delivering = runtime.loop.create_task(self._delivery.run(), name="mesh_refresh notices")
         if self._background:
             self._loop = runtime.loop.create_task(ClaimLoop(runtime).run(), name="mesh_refresh keeper")
         self._reporter = begin_reporting(runtime, self._role)
@@ -192,8 +201,9 @@ class Keeper:
             raise cancelled
 
     async def _drain(self, runtime: Runtime) -> None:
+        loops = [task for task in (self._loop, self._delivering) if task is not None]
         try:
-            await drain(runtime, self._loop, self._policy.drain)
+            await drain(runtime, loops, self._delivery, self._policy.drain)
         finally:
             if self._reporter is not None:
                 await self._reporter.end()

@@ -136,6 +136,12 @@ class Policy:
     event_queue: int = field(default=10_000, validator=_count)
     """The most events that wait for the handler. Beyond that the oldest are dropped."""
 
+    notice_give_up: timedelta = field(default=timedelta(days=3), validator=_time)
+    """A notice whose handler fails is tried for this long, counted from the first try. Then it is dead: it is kept, and
+    holds back no other notice."""
+    notice_keep: timedelta = field(default=timedelta(days=30), validator=_time)
+    """Notices that have been due for this long are forgotten: dead ones, and those that no handler ever took."""
+
     def __attrs_post_init__(self) -> None:
         for attribute in fields(Policy):
             value = getattr(self, attribute.name)

@@ -8,12 +8,12 @@ from unittest.mock import patch
 
 from attrs import evolve
 
+from mesh_refresh.keeper import add_login as storing
 from mesh_refresh.keeper.events import AccountRefreshed
 from mesh_refresh.keeper.keeper import Keeper
 from mesh_refresh.keeper.rules import mfa, plan, success
 from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.attempt import result_of
-from mesh_refresh.keeper.runtime import add_login as storing
 from mesh_refresh.keeper.runtime import exchange as unit
 from mesh_refresh.keeper.runtime import writer as settling
 from mesh_refresh.replies import brought

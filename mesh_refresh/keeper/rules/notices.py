@@ -9,11 +9,13 @@ See docs/decisions/notices.md.
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import evolve
 
 from mesh_refresh.keeper.notices import Notice, NoticeKind
+from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY, backoff, chance_of
 from mesh_refresh.logins import Account, AccountState, Login
 
 _OF_STATE = {
@@ -51,6 +53,13 @@ def with_notices(
         _notice(after, account, kind, now, sequence) for sequence, (account, kind) in enumerate(found, first)
     )
     return evolve(after, notice_sequence=notices[-1].sequence), notices
+
+
+def next_try(notice_id: str, tries: int, after: timedelta | None, now: datetime, policy: Policy) -> datetime:
+    """When a notice that was not taken is tried again. `after`: what its handler said, at the most a day."""
+    if after is not None:
+        return now + min(max(after, timedelta()), ONCE_A_DAY)
+    return now + backoff(tries, chance_of(notice_id, tries), policy)
 
 
 def _kinds(old: Account | None, account: Account, announced: str, *, by_add: bool) -> Iterator[NoticeKind]:

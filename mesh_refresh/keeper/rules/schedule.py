@@ -84,8 +84,13 @@ def backoff_until(account: Account, policy: Policy, *, now: datetime, chance: fl
     """When an account that has just failed is tried again. `Account.failures` says how often it has failed in a row."""
     if account.failing_since is not None and now - account.failing_since >= policy.give_up_after:
         return _later(now, ONCE_A_DAY * (1 - chance / 10))
-    seconds = policy.backoff.total_seconds() * 2.0 ** min(max(account.failures - 1, 0), 60)
-    return _later(now, timedelta(seconds=min(seconds, policy.backoff_cap.total_seconds()) * (1 - chance / 2)))
+    return _later(now, backoff(account.failures, chance, policy))
+
+
+def backoff(failures: int, chance: float, policy: Policy) -> timedelta:
+    """The pause after so many failures in a row: doubled with each, and shortened at random by up to half."""
+    seconds = policy.backoff.total_seconds() * 2.0 ** min(max(failures - 1, 0), 60)
+    return timedelta(seconds=min(seconds, policy.backoff_cap.total_seconds()) * (1 - chance / 2))
 
 
 def resend_not_before(account: Account, policy: Policy, *, now: datetime) -> datetime:

@@ -49,6 +49,7 @@ def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
     problems = [
         *(["the loop has ended"] if loop_died else []),
         *_problems_of_store(runtime),
+        *([f"no notices are handed out: {runtime.notices_stopped}"] if runtime.notices_stopped is not None else []),
         *([_NO_KEY] if runtime.key_mismatch.stopped else []),
         *([f"everything is halted: {halted}"] if halted is not None else []),
         *([f"new tokens of {unsaved} login(s) are not in the store yet"] if unsaved else []),

@@ -52,9 +52,12 @@ class Rows:
         notices: Sequence[NoticeRow] = (),
     ) -> bool:
         """See `Store`."""
-        return await self._runtime.stored(
+        is_written = await self._runtime.stored(
             partial(self._runtime.store.swap, row, owner=owner, hold=hold, notices=notices)
         )
+        if notices:
+            self._runtime.notice_written.set()
+        return is_written
 
 
 class Runtime:
@@ -94,6 +97,10 @@ class Runtime:
         """Logins as they are stored, read once for all callers who ask at the same time."""
         self.tasks: dict[ExchangeTask, None] = {}
         """Tasks that must end before the keeper is left, in the order in which they began."""
+        self.notice_written = asyncio.Event()
+        """There may be a notice to deliver: one was written, or a call of the handler has ended."""
+        self.notices_stopped: str | None = None
+        """Why no more notices are handed out: the handler has said so."""
         self.undoing = 0
         """Tasks that take backoffs back, under way."""
         self.closing = False

@@ -7,6 +7,7 @@ from datetime import timedelta
 from mesh_refresh.keeper.errors import LeftInSpool
 from mesh_refresh.keeper.runtime.inflight import StoreWrite
 from mesh_refresh.keeper.runtime.late_replies import give_up
+from mesh_refresh.keeper.runtime.notice_delivery import NoticeDelivery
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.tasks import run_foreign
@@ -17,16 +18,19 @@ _LOOK_AGAIN = 0.25
 """Seconds, while the last exchanges end at the client's deadline."""
 
 
-async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", within: timedelta) -> None:
-    """End `claim_loop`, then wait until nothing is under way.
+async def drain(
+    runtime: Runtime, loops: "list[asyncio.Task[None]]", delivery: NoticeDelivery | None, within: timedelta
+) -> None:
+    """End the `loops`, then wait until nothing is under way.
 
     A failing store is tried for `within`, a write that begins late for three seconds at least, and as long as a reply
     may still come. What it did not take is then in ``runtime.inflight.spilled`` or ``given_up``.
     """
     inflight = runtime.inflight
-    if claim_loop is not None:
-        claim_loop.cancel()
-        await asyncio.wait((claim_loop,))
+    for loop in loops:
+        loop.cancel()
+    if loops:
+        await asyncio.wait(loops)
     if runtime.tasks:
         await asyncio.wait(set(runtime.tasks), timeout=within.total_seconds() / 2)
     for write in list(inflight.writes):
@@ -52,6 +56,8 @@ async def drain(runtime: Runtime, claim_loop: "asyncio.Task[None] | None", withi
     for task in list(runtime.tasks):
         _log.warning("the store does not answer; what it was asked for is left to itself")
         task.end()
+    if delivery is not None:
+        await delivery.finish()
     await run_foreign(lambda: runtime.event_queue.finish(within))
 
 

@@ -1,12 +1,13 @@
 """Adding a login to the store: inserted, or swapped with what the store has."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.writing import rows_of
-from mesh_refresh.stores import Row, row_of
+from mesh_refresh.stores import NoticeRow, Row, row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 from mesh_refresh.tokens import Tokens
 
@@ -15,9 +16,11 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
     """See `Keeper.add` and `Keeper.add_many`."""
     check_login(login_id, tokens)
     store = runtime.store
+    notices: Sequence[NoticeRow] = ()
 
     def decide(row: Row | None) -> RowWrite[Added] | NoWrite[Added]:
-        context = runtime.context()
+        nonlocal notices
+        context, notices = runtime.context(), ()
         if row is None:
             login, added = new_login(login_id, context.new_id(), tokens, context, terms)
             return RowWrite(row_of(store.cipher, login, context.now), added, is_new=True)
@@ -30,5 +33,7 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
         return RowWrite(row, added, notices=notices)
 
     added = await compare_and_swap(store, partial(store.read, login_id), decide)
+    if notices:
+        runtime.notice_written.set()
     runtime.wake(login_id)
     return added
