@@ -73,7 +73,7 @@ NAMES = {one.name for one in ALL_SERIES}
 
 
 @needs_promtool
-@pytest.mark.parametrize("minute", [14, 30, 59])
+@pytest.mark.parametrize("minute", [11, 14, 16, 27, 39, 59])
 def test_none_fires_in_an_ordinary_hour(tmp_path: Path, minute: int) -> None:
     """With what happens in every fleet: a store that fails once, a broker that throttles, tokens on their way."""
     assert_firing(tmp_path, ORDINARY, {}, minute)

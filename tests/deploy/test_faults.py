@@ -131,7 +131,7 @@ def silent(world: World) -> None:
         (store_away, 16, ["MeshRefreshStoreAway"]),
         (halted, 16, ["MeshRefreshHalted"]),
         (slow, 50, ["MeshRefreshOverdue"]),
-        (unsaved, 16, ["MeshRefreshUnsaved"]),
+        (unsaved, 18, ["MeshRefreshUnsaved"]),
         (notices_old, 40, ["MeshRefreshNoticesOld"]),
         (silent, 16, ["MeshRefreshWorkerSilent"]),
     ],

@@ -86,16 +86,18 @@ async def test_where_answers_come_from(stage: Stage) -> None:
 
 
 async def test_one_observer_of_client_and_keeper_hears_of_each_exchange_once(stage: Stage) -> None:
-    """Two observers hear of it once each."""
-    both, mine = Noting(), Noting()
+    """The client's own and the keeper's own hear of it too."""
+    both, mine, its = Noting(), Noting(), Noting()
     keys = stage.fake.client_id, stage.fake.client_secret
     async with (
-        MeshClient(*keys, base_url=stage.fake.base_url, clock=stage.clock, observer=both) as mesh,
+        MeshClient(
+            *keys, base_url=stage.fake.base_url, clock=stage.clock, observer=CombinedObserver(both, its)
+        ) as mesh,
         Keeper(mesh, stage.store, background=False, observer=CombinedObserver(both, mine)) as keeper,
     ):
         await keeper.add("a", stage.fake.login("coinbase").token)
         await keeper.refresh("a")
-    for noting in (both, mine):
+    for noting in (both, mine, its):
         assert [type(it).__name__ for it in noting.told].count("ExchangeEnded") == 1
 
 
