@@ -344,6 +344,7 @@ async def test_a_certificate_that_is_not_trusted_takes_nothing_and_one_of_the_ow
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         await writer.drain()
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
     async with server:
