@@ -150,6 +150,7 @@ def simulate(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     quiet = ("-W", "ignore::RuntimeWarning")  # who crashes leaves coroutines behind that nobody awaits
     session.run("python", *quiet, "-m", "tests.simulation", "--exchanges", "1000000", *session.posargs)
+    session.run("python", "-m", "tests.service.outage")
 
 
 @nox.session(python=SIMULATING)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from attrs import evolve
+from standardwebhooks import Webhook
 
 from mesh_refresh.cli import main
 from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks
@@ -237,6 +239,32 @@ def test_a_receiver_is_tried(fleet: OpenFleet, receiver: Receiver, monkeypatch: 
     assert ran.err == "mesh-refresh: the receiver did not take it: HTTP 404\n"
     assert "Name the receiver with --webhook" in fleet("webhooks", "test").err
     assert len(receiver.seen) == 2
+
+
+def test_a_worker_posts_what_it_has_to_tell(
+    fleet: OpenFleet, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed, and taken: nothing of it is left."""
+    make(monkeypatch, SECRET=SECRET)
+    fleet.add("user-7", "vanguard", mfa=True)
+    came = threading.Event()
+
+    def answer(_: web.Request) -> web.Response:
+        came.set()
+        return web.Response()
+
+    receiver.answer = answer
+    with fleet.start("--webhook", receiver.url) as worker:
+        assert came.wait(60)
+        worker.terminate()
+        assert "team=fake" not in worker.communicate()[1]
+    ((headers, body),) = receiver.seen
+    document = Webhook(SECRET).verify(body, headers)
+    assert (document["type"], document["data"]["loginId"]) == ("login.mfa_needed", "user-7")
+    pending = fleet.account("user-7").pending
+    assert pending is not None
+    assert document["data"]["pendingId"] == pending.id
+    assert listed(fleet) == []
 
 
 def make(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
