@@ -32,11 +32,12 @@ async def reseal(store: Store) -> Resealed:
 
 
 async def _reseal_notices(outbox: Outbox, cipher: Sealing, done: Resealed) -> Resealed:
-    after = None
+    after, seen = None, set(done.unopened.first)
     while notices := await outbox.page(NoticePage(_BATCH, after=after)):
         ends = await all_of(_reseal_notice(outbox, cipher, notice) for notice in notices)
-        unopened = [notice.login_id for notice, end in zip(notices, ends, strict=True) if end is None]
-        done = evolve(done, notices=done.notices + ends.count(True), unopened=done.unopened.having(unopened))
+        unopened = {notice.login_id for notice, end in zip(notices, ends, strict=True) if end is None} - seen
+        seen |= unopened
+        done = evolve(done, notices=done.notices + ends.count(True), unopened=done.unopened.having(sorted(unopened)))
         after = notices[-1].id
     return done
 

@@ -37,8 +37,8 @@ class NoticeDelivery:
 
     def __init__(self, runtime: Runtime, outbox: Outbox, handler: NoticeHandler | None) -> None:
         self._runtime, self._outbox, self._handler = runtime, outbox, handler
-        self._tasks: set[ExchangeTask] = set()
-        self._calls: set[ForeignTask] = set()
+        self._tasks: dict[ExchangeTask, None] = {}
+        self._calls: dict[ForeignTask, None] = {}
         """Calls of the handler under way."""
         self._not_begun = 0
         """Notices that were claimed, and are not in the handler's hands yet: it does not count them itself."""
@@ -70,12 +70,12 @@ class NoticeDelivery:
         loop = self._runtime.loop
         left = max(0.0, (self._runtime.give_up_at or 0.0) - loop.time())
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=left)
+            await asyncio.wait(list(self._tasks), timeout=left)
         self._is_ending = True
         for call in list(self._calls):
             call.end()
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=self._runtime.patience)
+            await asyncio.wait(list(self._tasks), timeout=self._runtime.patience)
         for task in list(self._tasks):
             _log.warning("a notice is left to its lease: its handler or the store does not answer")
             task.end()
@@ -119,11 +119,11 @@ class NoticeDelivery:
         self._not_begun += len(claimed)
         for row in claimed:
             task = ExchangeTask.of(self._deliver(row, began), runtime.loop)
-            self._tasks.add(task)
+            self._tasks[task] = None
             task.add_done_callback(self._over)
 
     def _over(self, task: ExchangeTask) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._runtime.notice_written.set()
 
     async def _wait(self) -> None:
@@ -172,8 +172,8 @@ class NoticeDelivery:
         self._not_begun += 1
         call = ForeignTask(self._call(notice), loop=runtime.loop, name="mesh_refresh notice")
         call.owner = asyncio.current_task()
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        self._calls[call] = None
+        call.add_done_callback(lambda done: self._calls.pop(done, None))
         await asyncio.wait((call,), timeout=max(0.0, began + lease * _HANDLING - runtime.clock.monotonic()))
         if not call.done():
             call.end()

@@ -215,7 +215,7 @@ class Carrier:
         async def read() -> Row | None:
             row = await self.target.read(login_id)
             if row is not None:
-                await self._move_notices(login_id)
+                await self._move_notices(row)
             return row
 
         def decide(row: Row | None) -> RowWrite[bool] | NoWrite[bool]:
@@ -228,12 +228,13 @@ class Carrier:
 
         return await compare_and_swap(self.target, read, decide)
 
-    async def _move_notices(self, login_id: str) -> None:
+    async def _move_notices(self, row: Row) -> None:
         """Notices that no handler has taken go with their login, dead ones too. They keep their ids.
 
-        One that does not open stays behind: it could be told in neither store.
+        One that does not open stays behind: it could be told in neither store. `row` is the login as the new store has
+        it: where it is removed there meanwhile, its notices are too.
         """
-        here, there = self.source.outbox, self.target.outbox
+        here, there, login_id = self.source.outbox, self.target.outbox, row.login_id
         if here is None or there is None:
             return
         moved = []
@@ -244,6 +245,9 @@ class Carrier:
                 _log.error("a notice cannot be moved", extra={"login_id": login_id, **without_secrets(error)})
         if moved:
             await there.put(moved)
+            still = await self.target.read(login_id)
+            if still is None or still.epoch != row.epoch:
+                await there.drop([notice.id for notice in moved])
             await here.drop([notice.id for notice in moved])
 
     async def _take_over(self, login: Login) -> bool:

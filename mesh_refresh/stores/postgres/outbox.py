@@ -12,6 +12,9 @@ from mesh_refresh.stores.postgres.jobs import Statements
 from mesh_refresh.stores.postgres.values import moment, read, span, written
 from mesh_refresh.stores.row import ahead_of
 
+_PURGED = 1_000
+"""So many are forgotten in one transaction."""
+
 
 class PostgresOutbox(Outbox):
     """See `Outbox`."""
@@ -86,7 +89,11 @@ class PostgresOutbox(Outbox):
     async def purge(self, before: datetime) -> int:
         """See `Outbox`."""
         check_time(before)
-        return len(await self._statements.write("purge_notices", before))
+        total = 0
+        for is_dead in (False, True):
+            while forgotten := len(await self._statements.write("purge_notices", before, is_dead, _PURGED)):
+                total += forgotten
+        return total
 
     async def reseal(self, notice_id: str, sealed: bytes) -> bool:
         """See `Outbox`."""

@@ -2,6 +2,14 @@
 -- Under no lease.
 (until IS NULL OR until <= clock_timestamp())
 
+-- name: first_notice
+-- No other of its login waits before it.
+NOT EXISTS (
+        SELECT
+        FROM {schema}.notice AS earlier
+        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+    )
+
 -- name: notice_columns
 id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
 
@@ -9,18 +17,25 @@ id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
 -- $1 owner, $2 lease in seconds, $3 now, $4 what is written after it is due as well, $5 limit. Of each login the first that
 -- is not dead, where it is due and free. That changes only when it is taken, dies or is purged, which takes its lock; and
 -- what is written later, or sent again, comes behind it: so two claims at once do not hand out two of one login.
-WITH found AS MATERIALIZED (
+-- Those that were written in the future are looked at by an index of their own: mostly there are none.
+WITH due AS MATERIALIZED (
     SELECT id
     FROM {schema}.notice
-    WHERE NOT is_dead AND (due_at <= $3 OR written_at > $4) AND {free_notice}
-        AND NOT EXISTS (
-            SELECT
-            FROM {schema}.notice AS earlier
-            WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
-        )
+    WHERE NOT is_dead AND due_at <= $3 AND {free_notice} AND {first_notice}
     ORDER BY due_at, number
     LIMIT $5
     FOR UPDATE OF notice SKIP LOCKED
+),
+ahead AS MATERIALIZED (
+    SELECT id
+    FROM {schema}.notice
+    WHERE NOT is_dead AND written_at > $4 AND due_at > $3 AND {free_notice} AND {first_notice}
+    ORDER BY due_at, number
+    LIMIT $5
+    FOR UPDATE OF notice SKIP LOCKED
+),
+found AS MATERIALIZED (
+    (SELECT id FROM due) UNION ALL (SELECT id FROM ahead) LIMIT $5
 )
 UPDATE {schema}.notice
 SET owner = $1, until = clock_timestamp() + make_interval(secs => $2), tries = tries + 1,
@@ -108,8 +123,11 @@ DELETE FROM {schema}.notice
 WHERE login_id = $1 AND NOT EXISTS (SELECT FROM {schema}.login WHERE login_id = $1);
 
 -- name: purge_notices
+-- $2 dead ones, or the others; $3 how many at once.
 DELETE FROM {schema}.notice
-WHERE due_at < $1 AND {free_notice}
+WHERE id = ANY (ARRAY(
+    SELECT id FROM {schema}.notice WHERE is_dead = $2 AND due_at < $1 AND {free_notice} LIMIT $3 FOR UPDATE SKIP LOCKED
+))
 RETURNING 1;
 
 -- name: reseal_notice

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
@@ -15,14 +16,16 @@ from mesh_refresh.stores.sqlite.values import EVER, microseconds, moment, notice
 from mesh_refresh.stores.sqlite.verbs import write_notices
 
 _SQL = queries("outbox.sql")
+_PURGED = 1_000
+"""So many are forgotten in one transaction: a write waits for no more than these."""
 
 
 class SqliteOutbox(Outbox):
     """See `Outbox`."""
 
-    def __init__(self, run: RunVerb) -> None:
+    def __init__(self, run: RunVerb, scan: RunVerb) -> None:
         self._run = run
-        self._statements = SqliteStatements(run, _SQL)
+        self._statements, self._scans = SqliteStatements(run, _SQL), SqliteStatements(scan, _SQL)
 
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:
         """See `Outbox`."""
@@ -32,7 +35,11 @@ class SqliteOutbox(Outbox):
         def work(session: SqliteSession) -> list[NoticeRow]:
             at = session.clock.now()
             length = session.clock.lease(lease, at)
-            found = session.connection.execute(_SQL["due"], {**asked, "at": at, "boot": session.clock.boot}).fetchall()
+            wanted = {**asked, "at": at, "boot": session.clock.boot}
+            found = session.connection.execute(_SQL["due"], wanted).fetchall()
+            if len(found) < asked["limit"]:
+                wanted["limit"] = asked["limit"] - len(found)
+                found += session.connection.execute(_SQL["ahead"], wanted).fetchall()
             for number, *_ in found:
                 values = (owner, length.boot, length.since, length.until, asked["now"], number)
                 session.connection.execute(_SQL["lease"], values)
@@ -66,7 +73,7 @@ class SqliteOutbox(Outbox):
             "since": EVER if page.since is None else microseconds(page.since),
             "limit": max(0, page.limit),
         }
-        return [_notice(values) for values in await self._statements.look("page", asked)]
+        return [_notice(values) for values in await self._scans.look("page", asked)]
 
     async def of(self, login_id: str) -> Sequence[NoticeRow]:
         """See `Outbox`."""
@@ -75,7 +82,7 @@ class SqliteOutbox(Outbox):
 
     async def counts(self) -> NoticeCounts:
         """See `Outbox`."""
-        ((waiting, dead, oldest),) = await self._statements.look("counts")
+        ((waiting, dead, oldest),) = await self._scans.look("counts")
         return NoticeCounts(waiting, dead, perhaps_moment(oldest))
 
     async def put(self, notices: Sequence[NoticeRow]) -> int:
@@ -95,13 +102,16 @@ class SqliteOutbox(Outbox):
 
     async def purge(self, before: datetime) -> int:
         """See `Outbox`."""
-        limit = microseconds(before)
+        asked, total = {"before": microseconds(before), "limit": _PURGED}, 0
 
-        def work(session: SqliteSession) -> int:
-            asked = {"before": limit, "at": session.clock.now(), "boot": session.clock.boot}
-            return session.connection.execute(_SQL["purge"], asked).rowcount
+        def work(session: SqliteSession, *, is_dead: bool) -> int:
+            wanted = {**asked, "is_dead": is_dead, "at": session.clock.now(), "boot": session.clock.boot}
+            return session.connection.execute(_SQL["purge"], wanted).rowcount
 
-        return await self._run(work, writes=True)
+        for is_dead in (False, True):
+            while forgotten := await self._run(partial(work, is_dead=is_dead), writes=True):
+                total += forgotten
+        return total
 
     async def reseal(self, notice_id: str, sealed: bytes) -> bool:
         """See `Outbox`."""

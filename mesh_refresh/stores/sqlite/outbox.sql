@@ -1,10 +1,25 @@
 -- A notice is free as a row is: see claims.sql.
 
 -- name: due
--- Of each login the first that is not dead, where it is due and free.
+-- Of each login the first that is not dead, where it is due and free. The index gives the order: no more are read than are
+-- taken, save for those that are passed over.
 SELECT number, id, login_id, due_at, written_at, sealed, tries + 1, coalesce(first_tried_at, :now), is_dead
-FROM notice
-WHERE NOT is_dead AND (due_at <= :now OR written_at > :ahead)
+FROM notice INDEXED BY notice_due
+WHERE is_dead = 0 AND due_at <= :now
+    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+    AND NOT EXISTS (
+        SELECT 1
+        FROM notice AS earlier
+        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+    )
+ORDER BY due_at, number
+LIMIT :limit;
+
+-- name: ahead
+-- The same, due only because they were written in the future.
+SELECT number, id, login_id, due_at, written_at, sealed, tries + 1, coalesce(first_tried_at, :now), is_dead
+FROM notice INDEXED BY notice_written
+WHERE is_dead = 0 AND written_at > :ahead AND due_at > :now
     AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
     AND NOT EXISTS (
         SELECT 1
@@ -64,8 +79,13 @@ WHERE id = ?;
 
 -- name: purge
 DELETE FROM notice
-WHERE due_at < :before
-    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''));
+WHERE number IN (
+    SELECT number
+    FROM notice INDEXED BY notice_due
+    WHERE is_dead = :is_dead AND due_at < :before
+        AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+    LIMIT :limit
+);
 
 -- name: reseal
 UPDATE notice

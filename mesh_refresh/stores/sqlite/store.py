@@ -58,7 +58,7 @@ class SqliteStore(Store):
         self._scanner: SessionThread | None = None
         self._closed = False
         self._statements = SqliteStatements(self._run, verbs.SQL)
-        self._outbox, self._registry = SqliteOutbox(self._run), SqliteRegistry(self._run)
+        self._outbox, self._registry = SqliteOutbox(self._run, self._look), SqliteRegistry(self._run)
 
     @classmethod
     def open(
@@ -228,6 +228,11 @@ class SqliteStore(Store):
 
     async def _run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
         return await self._thread().run(verb, writes=writes)
+
+    async def _look(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
+        """For verbs that only read, and may take long. `writes` is False."""
+        assert not writes  # noqa: S101 - the session of scans only reads
+        return await self._scan(verb)
 
     async def _write(self, verb: Callable[[SqliteSession], T]) -> T:
         return await self._thread().run(verb, writes=True)

@@ -76,8 +76,9 @@ CREATE TABLE {schema}.notice (
     sealed bytea NOT NULL
 );
 
--- What a claim walks along, and where it looks for an earlier one of the same login.
-CREATE INDEX notice_due ON {schema}.notice (due_at) WHERE NOT is_dead;
+-- What a claim and a purge walk along, and where a claim looks for an earlier one of the same login.
+CREATE INDEX notice_due ON {schema}.notice (is_dead, due_at);
+CREATE INDEX notice_written ON {schema}.notice (is_dead, written_at);
 CREATE INDEX notice_login ON {schema}.notice (login_id, number);
 
 -- What processes tell each other: see registry.py.

@@ -72,8 +72,9 @@ CREATE TABLE notice (
     sealed BLOB NOT NULL CHECK (typeof(sealed) = 'blob')
 );
 
--- What a claim walks along, and where it looks for an earlier one of the same login.
-CREATE INDEX notice_due ON notice (due_at) WHERE NOT is_dead;
+-- What a claim and a purge walk along, and where a claim looks for an earlier one of the same login.
+CREATE INDEX notice_due ON notice (is_dead, due_at);
+CREATE INDEX notice_written ON notice (is_dead, written_at);
 CREATE INDEX notice_login ON notice (login_id, is_dead);
 
 -- What processes tell each other: see registry.py.
