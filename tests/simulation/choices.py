@@ -17,21 +17,25 @@ AGES = "ages"
 RESTARTS = "restarts"
 COPIES = "copies"
 NEIGHBOURS = "neighbours"
+NOTICES = "notices"
+MOVING = (COPIES, NOTICES)
+"""Worlds with two stores."""
 KINDS = (
     "calm", "stormy", "outages", "jumps", "long outages", MIXED_UP,
-    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES, NEIGHBOURS,
+    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES, NEIGHBOURS, NOTICES,
 )  # fmt: skip
 """Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. Where replies are
 mixed up, a proxy answers some requests with a reply to somebody else; behind broken edges, replies come damaged, early,
 or with others behind them. Odd strategies keep tokens in forms of their own. In ages, tokens live for years, logins
 have up to five accounts, and clocks jump by years and back. Restarts are many, at any step, beside late replies and
 stores that are slow or hang. Copies move the fleet between two stores, in both directions. Neighbours are logins, and
-at times a broker, with a fault that lasts, beside healthy ones and in fine weather."""
+at times a broker, with a fault that lasts, beside healthy ones and in fine weather. Notices have handlers that fail,
+hang and die, outboxes that lose acknowledgements, and two stores as copies have."""
 
 _BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
 
 
-_WIDE = (ODD_STRATEGIES, AGES, RESTARTS, COPIES)
+_WIDE = (ODD_STRATEGIES, AGES, RESTARTS, *MOVING)
 """Worlds in which more happens to each login, and operators do more."""
 _TEN_YEARS = timedelta(days=3650)
 
@@ -88,7 +92,9 @@ def drawn(kind: str, chance: Random) -> Choices:
             found.policy, concurrency=chance.choice((5, 50)), concurrency_each=None, rate=None, rate_each=None
         )
         return evolve(found, policy=policy, crashes=0.0, faults=0.0, outages=0.0, restarts=0.0, operators=0.0)
-    if kind == COPIES:
+    if kind == NOTICES:
+        found = evolve(found, logins=min(found.logins, 6), span=min(span, unit * 30))
+    if kind in MOVING:
         return evolve(found, keepers=2 * keepers, spool=found.spool * 2, copies=chance.uniform(3, 6), outages=0.0)
     return found
 
@@ -153,7 +159,7 @@ def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
 def login_choices(unit: float, chance: Random, kind: str) -> tuple[str, dict[str, Any]]:
     """One person's login: its broker, and how it behaves."""
     broker, choices = _login_choices(unit, chance)
-    if kind in (AGES, COPIES, ODD_STRATEGIES):
+    if kind in (AGES, ODD_STRATEGIES, *MOVING):
         choices["accounts"] = chance.randint(1, 5)
         choices["named"] = choices["named"] if choices["accounts"] == 1 else True
         choices["delayed"] = False

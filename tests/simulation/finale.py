@@ -136,6 +136,8 @@ def _of_login(world: "World", login: FakeLogin) -> Iterator[str]:
     stored = opened(world.memories[0].cipher, kept.row)
     if len(stored.accounts) < (len(login.account_ids) if login.options.named else 1):
         yield f"an account of {login.id} was forgotten"
+    if world.telling is not None:
+        yield from world.telling.in_the_end(stored)
     for account in stored.accounts:
         wrong = _seen(world, login, stored, account).wrong
         if wrong:

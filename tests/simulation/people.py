@@ -17,7 +17,7 @@ from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin
 from mesh_refresh.testing.fake.upstream import end_of
 from tests.belonging import give_own_ids
-from tests.simulation.choices import BROKEN_EDGES, COPIES, MIXED_UP, login_choices, seconds
+from tests.simulation.choices import BROKEN_EDGES, MIXED_UP, MOVING, login_choices, seconds
 from tests.simulation.process import Process
 from tests.simulation.strategies import opened
 
@@ -60,7 +60,7 @@ class People:
 
     async def log_in_again(self, login: FakeLogin) -> None:
         world = self.world
-        moved = world.kind == COPIES and self.chance.random() < 0.5
+        moved = world.kind in MOVING and self.chance.random() < 0.5
         process = await world.some_process(login, moved=moved)
         if world.judge.excuses.changing.get(login.id):
             return  # the person is at it: an application that adds two logins in the wrong order keeps the older one

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from mesh_refresh import MeshClient, Transport
-from mesh_refresh.keeper import Keeper
+from mesh_refresh.keeper import Keeper, Notice
 from mesh_refresh.replies.outcomes import NotSaved, UnreadableReply
 from tests.keeper.stage import runtime_of
 from tests.simulation.choices import Choices
@@ -19,6 +19,7 @@ from tests.simulation.loop import Loop
 from tests.simulation.sent import Span, keeper_of
 from tests.simulation.storage import SimStore
 from tests.simulation.strategies import ODD
+from tests.simulation.telling import Telling
 
 
 @define(eq=False)
@@ -35,6 +36,8 @@ class Process:
     spool: Path | None
     chance: Random
     transport: Transport | None = None
+    telling: Telling | None = None
+    """In worlds with handlers of notices."""
     odd: bool = False
     """Some of its brokers have strategies that keep tokens in another form."""
     keeper: Keeper | None = None
@@ -74,6 +77,8 @@ class Process:
         if not self.alive:
             return
         self.judge.dies(self.name)
+        if self.telling is not None:
+            self.telling.interrupted(self.name)
         self.alive = False
         core = self.core
         under_way = 0 if core is None else len(core.inflight.exchanges)
@@ -119,6 +124,7 @@ class Process:
             self.store,
             policy=self.choices.policy,
             on_event=self._told,
+            on_notice=None if self.telling is None else self._noticed,
             spool=self.spool,
             clock=self.clock,
             names=self.names,
@@ -127,6 +133,10 @@ class Process:
         async with self.keeper:
             self.ready.set()
             await self.leave.wait()
+
+    async def _noticed(self, notice: Notice) -> None:
+        assert self.telling is not None
+        await self.telling.handle(self.name, self.store.memory, notice)
 
     async def _told(self, event: Any) -> None:
         self.judge.told(event)

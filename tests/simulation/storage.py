@@ -12,11 +12,13 @@ from mesh_refresh.stores import (
     ClaimRequest,
     Count,
     NoticeRow,
+    Outbox,
     Page,
     Row,
     Store,
     StoreUnavailable,
 )
+from tests.simulation.telling import SimOutbox, Telling
 from tests.stores.open_memory import OpenMemory
 
 _T = TypeVar("_T")
@@ -35,7 +37,9 @@ class SimStore(Store):
     is `gone`, it raises, and where `gone` says so after having done its work.
     """
 
-    def __init__(self, memory: OpenMemory, chance: Random, latency: float, watcher: Watcher) -> None:
+    def __init__(
+        self, memory: OpenMemory, chance: Random, latency: float, watcher: Watcher, telling: Telling | None = None
+    ) -> None:
         self.cipher, self.store_id = memory.cipher, memory.store_id
         self.memory = self._memory = memory
         self._chance, self._latency, self._watcher = chance, latency, watcher
@@ -51,6 +55,18 @@ class SimStore(Store):
         self.hangs_until = 0.0
         """No verb comes through before, as on a connection that hangs."""
         self.failures = 0
+        self._telling = telling
+        self._outbox: Any = None if telling is None else SimOutbox(memory, self._call, telling)
+
+    @property
+    def outbox(self) -> Outbox | None:
+        found: Outbox | None = self._outbox
+        return found
+
+    def _written(self, before: Row | None, after: Row | None, notices: Sequence[NoticeRow]) -> None:
+        self._watcher.written(before, after)
+        if self._telling is not None:
+            self._telling.note(self._memory, notices)
 
     async def _call(self, verb: Callable[[], Coroutine[Any, Any, _T]], *, swap: bool = False) -> _T:
         await self._pause()
@@ -87,7 +103,7 @@ class SimStore(Store):
         async def verb() -> bool:
             done = await self._memory.insert(row, notices=notices)
             if done:
-                self._watcher.written(None, self._row(row.login_id))
+                self._written(None, self._row(row.login_id), notices)
             return done
 
         return await self._call(verb)
@@ -107,10 +123,11 @@ class SimStore(Store):
             before = self._row(row.login_id)
             done = await self._memory.swap(row, owner=owner, hold=hold, notices=notices)
             if done:
-                self._watcher.written(before, self._row(row.login_id))
+                self._written(before, self._row(row.login_id), notices)
             return done
 
-        return await self._call(verb, swap=True)
+        telling = self._telling if notices else None
+        return await self._call(verb if telling is None else lambda: telling.outbox_call(verb), swap=True)
 
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         return await self._call(lambda: self._memory.claim(request))
@@ -127,6 +144,8 @@ class SimStore(Store):
             done = await self._memory.delete(login_id)
             if done:
                 self._watcher.written(before, None)
+                if self._telling is not None:
+                    self._telling.removed(login_id)
             return done
 
         return await self._call(verb)

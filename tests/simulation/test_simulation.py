@@ -11,12 +11,31 @@ import pytest
 if sys.version_info < (3, 12):
     pytest.skip("simloop, on which the simulation runs, needs Python 3.12", allow_module_level=True)
 
-from tests.simulation.choices import AGES, BROKEN_EDGES, COPIES, KINDS, MIXED_UP, NEIGHBOURS, ODD_STRATEGIES, RESTARTS
+from tests.simulation.choices import (
+    AGES,
+    BROKEN_EDGES,
+    COPIES,
+    KINDS,
+    MIXED_UP,
+    NEIGHBOURS,
+    NOTICES,
+    ODD_STRATEGIES,
+    RESTARTS,
+)
 from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_notices import NOTICE_BUGS
 from tests.simulation.planted_wide import WIDE_BUGS
 from tests.simulation.world import run
 
+# The same for notices: these show in any world of theirs, most in less than a second. `--bug` plants the others too.
+OF_NOTICES = {
+    "a notice is taken before it is handled": "before an earlier one",
+    "several notices of a login at once": "before an earlier one",
+    "a handler that outlives its lease": "are out",
+    "a recovery that is not told": "was told last",
+    "a notice that is given up at once": "before an earlier one",
+}
 SEEDS = range(2)
 # Each with a kind of world in which it shows, seeds of which some find it, and what must be said of it. One that does
 # so today comes first where few do: a bug that one world in seventy shows would take minutes.
@@ -107,6 +126,15 @@ WIDE_KINDS = {
     RESTARTS: ("restarts", "stores that hung", "pauses", "removed", "resumes while a breaker was open"),
     COPIES: ("copies", "copies that were cut off", "logins anew", "pauses", "removed", "questions asked anew"),
     NEIGHBOURS: ("exchanges beside sick neighbours",),
+    NOTICES: (
+        "notices taken",
+        "notices taken again",
+        "handlers that fail",
+        "handlers that hang",
+        "acknowledgements of an outbox that were lost",
+        "notices: recovered",
+        "copies",
+    ),
 }
 
 
@@ -147,3 +175,10 @@ def test_a_bug_that_keepers_once_had_is_found(bug: str) -> None:
     kind, seeds, sign = WIDE[bug]
     with WIDE_BUGS[bug]():
         assert any(sign in what for seed in seeds for what in run(seed, kind, sign).broken)
+
+
+@pytest.mark.parametrize("bug", OF_NOTICES)
+def test_a_bug_of_notices_is_found(bug: str) -> None:
+    """Handlers that fail, hang and die, and acknowledgements that are lost, show it."""
+    with NOTICE_BUGS[bug]():
+        assert any(OF_NOTICES[bug] in what for seed in range(4) for what in run(seed, NOTICES, OF_NOTICES[bug]).broken)

@@ -12,7 +12,7 @@ from attrs import evolve
 from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.fake.wire import JSON_TYPE, Sent, Wire, faultless
 from mesh_refresh.testing.model.contract import Answer, envelope
-from tests.simulation.choices import AGES, COPIES, MIXED_UP, NEIGHBOURS, RESTARTS, fault, seconds
+from tests.simulation.choices import AGES, MIXED_UP, MOVING, NEIGHBOURS, NOTICES, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
@@ -86,7 +86,8 @@ class Weather:
         if self.world.kind == NEIGHBOURS:
             beside = self._sick_broker if self.chance.random() < 0.5 else self._shaky
             return [(1.5, self._sick), (1.0, beside)]
-        return [(self.world.choices.copies, self._copy)] if self.world.kind == COPIES else []
+        parking = [(4.0, self._revoke)] if self.world.kind == NOTICES else []
+        return [(self.world.choices.copies, self._copy), *parking] if self.world.kind in MOVING else []
 
     async def _fault(self) -> None:
         world, chance, unit = self.world, self.chance, self.world.choices.deadline
@@ -401,6 +402,8 @@ class Weather:
         judge = world.judge
         judge.covered["processes that stood still"] += 1
         judge.stops(process.name)
+        if world.telling is not None:
+            world.telling.interrupted(process.name)
         span = judge.hindrances.begin(keeper_of(process.name), world.loop.now)
         world.loop.stop_process(process.name)
         await asyncio.sleep(policy.lease.total_seconds() * chance.uniform(0.1, 3))

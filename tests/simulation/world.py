@@ -26,7 +26,7 @@ from mesh_refresh.keeper.transfer import step as carrying
 from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.model.ledger import End, Issued
-from tests.simulation.choices import BROKEN_EDGES, COPIES, KINDS, ODD_STRATEGIES, Choices, drawn
+from tests.simulation.choices import BROKEN_EDGES, KINDS, MOVING, NOTICES, ODD_STRATEGIES, Choices, drawn
 from tests.simulation.clock import Clock
 from tests.simulation.edge import EdgeTransport
 from tests.simulation.excuses import Excuses
@@ -39,6 +39,7 @@ from tests.simulation.process import Process
 from tests.simulation.sent import Hindrances
 from tests.simulation.storage import SimStore
 from tests.simulation.strategies import bare
+from tests.simulation.telling import Telling
 from tests.simulation.weather import Weather
 from tests.stores.open_memory import OpenMemory
 
@@ -72,7 +73,7 @@ class World:
         self.folder = folder
         self.fake = FakeMesh(clock=Clock(loop), seed=seed, port=8080)
         self.machine = Clock(loop, self.chance.choice((0.0, 0.0, 37.0, -53.0)))
-        self.memories = [OpenMemory(clock=self.machine) for _ in range(1 + (kind == COPIES))]
+        self.memories = [OpenMemory(clock=self.machine) for _ in range(1 + (kind in MOVING))]
         choices = self.choices
         policy = choices.policy
         spools = [folder / f"spool-{number}" for number in range(choices.keepers)]
@@ -99,6 +100,11 @@ class World:
             policy,
             kind == ODD_STRATEGIES,
         )
+        self.telling: Telling | None = None
+        if kind == NOTICES:
+            handlers = Random(f"handlers {kind} {seed}")
+            violated, covered = self.judge.violated, self.judge.covered
+            self.telling = Telling(loop, handlers, choices.deadline, choices.span, violated, covered)
         self.processes: list[Process] = []
         self._answers: dict[str, bytes] = {}
         self.lives: Counter[int] = Counter()
@@ -141,17 +147,20 @@ class World:
         self.lives[number] += 1
         name = f"keeper-{number}-{life}"
         memory = self.memories[number % len(self.memories)]
-        store = SimStore(memory, Random(f"store {name} {self.kind} {self.loop.seed}"), choices.latency, self.judge)
+        store = self._store(memory, Random(f"store {name} {self.kind} {self.loop.seed}"))
         spool = self.judge.excuses.spools[number] if choices.spool[number] else None
         process = Process(
             name, self.loop, self.judge, store, self.machine, choices, self.new_name, spool,
-            Random(f"{name} {self.loop.seed}"), self._edge(name), self.kind == ODD_STRATEGIES,
+            Random(f"{name} {self.loop.seed}"), self._edge(name), self.telling, self.kind == ODD_STRATEGIES,
         )  # fmt: skip
         process.begin()
         before = self.processes[number].down if number < len(self.processes) else None
         if before is not None:
             before.end = self.loop.now
         return process
+
+    def _store(self, memory: OpenMemory, chance: Random) -> SimStore:
+        return SimStore(memory, chance, self.choices.latency, self.judge, self.telling)
 
     def _edge(self, name: str) -> EdgeTransport | None:
         if self.kind != BROKEN_EDGES:
@@ -190,7 +199,7 @@ class World:
 
     async def copy(self, source: OpenMemory, target: OpenMemory, *, wait: bool = False) -> None:
         """Move the fleet, as `mesh-refresh copy` does."""
-        one, other = (SimStore(it, self.chance, self.choices.latency, self.judge) for it in (source, target))
+        one, other = (self._store(it, self.chance) for it in (source, target))
         with suppress(StoreError):
             await copy_fleet(one, other, policy=self.choices.policy, wait=wait, clock=self.machine)
 

@@ -85,6 +85,19 @@ class Chaos:
                 task.cancel()
         accounts = await self.scene.accounts()
         self.book.check(accounts, list(self.logins.values()), [seat.spool for seat in self.seats])
+        self._check_notices(accounts)
+
+    def _check_notices(self, accounts: list[tuple[str, Account]]) -> None:
+        """The last that was told of an account is true, whichever process was told it."""
+        told = [note for worker in self.scene.workers for note in worker.of("notice")]
+        told = [note for note in told if note["what"] != "account_joined"]
+        for login_id, account in accounts:
+            name = account.tokens.account_id or account.tokens.mesh_account_id
+            mine = [note for note in told if (note["login"], note["account"]) == (login_id, name)]
+            last = max(mine, key=lambda note: int(note["sequence"]), default={"what": ""})["what"]
+            assert account.announced in ("", last), (login_id, account.state, last)
+            assert account.announced or last in ("", "recovered", "mfa_done"), (login_id, last)
+        self.book.done["notices told"] += len({note["id"] for note in told})
 
     async def _story(self, seconds: float) -> None:
         await self._chaos(time.monotonic(), seconds)
@@ -102,7 +115,7 @@ class Chaos:
         while not self.ending:
             trap = self._trap()
             worker = await self.scene.worker(
-                go=False, where=seat.where, spool=seat.spool, events=False, trap=trap, busy=STORE_PATIENCE
+                go=False, where=seat.where, spool=seat.spool, events=False, notices=True, trap=trap, busy=STORE_PATIENCE
             )
             if before is not None:
                 # By now, all that it has sent was read by the fake.
@@ -199,8 +212,14 @@ class Chaos:
             left.intersection_update(now)
             return left
 
+        async def waiting() -> int:
+            outbox = self.scene.store.outbox
+            assert outbox is not None
+            return (await outbox.counts()).waiting
+
         try:
             await until(look, lambda left: not left, PATIENCE)
+            await until(waiting, lambda left: not left, PATIENCE)
         except AssertionError:
             self.book.check_exchanges()  # the cause is a better message
             raise

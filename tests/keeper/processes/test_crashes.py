@@ -47,6 +47,22 @@ async def test_a_kill_before_the_commit_ends_with_a_reason(scene: Scene, point: 
     assert (await scene.account(login)).tokens.refresh_token is not None
 
 
+async def test_a_kill_between_a_settle_and_its_notice_loses_no_notice(scene: Scene) -> None:
+    """The next process with a handler tells it, and what came after it."""
+    login = scene.fake.login("coinbase")
+    await scene.add([login])
+    login.revoke()
+    worker = await scene.worker(policy={"confirm_after": 0.0})
+    await worker.told("event", what="ReconnectRequired")
+    await worker.kill()
+    following = await scene.worker(notices=True, background=False)
+    await following.told("notice", what="reconnect_required", login=login.id)
+    login.again()
+    await scene.add([login])
+    await following.told("notice", what="recovered", login=login.id)
+    assert await following.end() == 0
+
+
 async def test_a_kill_after_the_commit_costs_nothing(scene: Scene) -> None:
     login = scene.fake.login("coinbase", revokes_on_reuse=True)
     await scene.add([login])

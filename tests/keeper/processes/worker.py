@@ -19,7 +19,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy, Tokens
-from mesh_refresh.keeper import Event, Keeper, Policy
+from mesh_refresh.keeper import Event, Keeper, Notice, Policy
 from mesh_refresh.stores import Cipher, Store, StoreUnavailable
 from tests.keeper.processes.measured import NotingClient, NotingTransport, noting_store, watch_commits
 from tests.keeper.processes.traps import Snare, Trap, tell
@@ -49,6 +49,8 @@ class Settings:
     spool: str | None = None
     background: bool = True
     events: bool = True
+    notices: bool = False
+    """It has a handler of notices, which tells them too."""
     runs: bool = False
     """By `Keeper.run`, and not by ``async with``."""
     trap: Trap | None = field(default=None, converter=_trap)
@@ -75,6 +77,7 @@ async def work(settings: Settings, orders: asyncio.StreamReader) -> None:
             kept,
             policy=policy_of(settings.policy),
             on_event=told if settings.events else None,
+            on_notice=noticed if settings.notices else None,
             background=settings.background,
             spool=settings.spool,
         )
@@ -192,6 +195,11 @@ def read(path: Path) -> list[tuple[str, list[str]]]:
 def told(event: Event) -> None:
     reason = getattr(event, "reason", None)
     tell("event", what=type(event).__name__, login=getattr(event, "login_id", None), reason=reason and str(reason))
+
+
+async def noticed(notice: Notice) -> None:
+    facts = {"login": notice.login_id, "account": notice.account_id, "sequence": notice.sequence}
+    tell("notice", what=notice.kind.value, id=notice.id, **facts)
 
 
 class Telling(logging.Handler):
