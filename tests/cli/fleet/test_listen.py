@@ -78,7 +78,7 @@ def test_a_worker_shows_its_life_on_a_unix_socket(fleet: OpenFleet, told: Callab
         assert mode(path) == 0o600
         assert fleet("health", f"unix:{path}").out == "alive and ready\n"
         assert "another process listens there" in fleet("run", "--listen", f"unix:{path}").err
-        assert b"mesh_refresh_build_info{" in ask(path, "/metrics")
+        assert b"mesh_refresh_in_flight 1.0\n" in ask(path, "/metrics")
         process.send_signal(signal.SIGTERM)
         read_until(process, "sends nothing more")
         process.send_signal(signal.SIGTERM)
