@@ -108,6 +108,7 @@ def descriptor(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A socket of systemd's, which is not bound."""
     sock = socket.socket()
     descriptor = sock.detach()
+    os.set_inheritable(descriptor, True)  # as systemd leaves it
     monkeypatch.setattr(addresses, "_FIRST_INHERITED", descriptor)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
