@@ -1,10 +1,13 @@
 """What an account has of each field after an `add`: of the given tokens, of the account's past, of a sibling."""
 
+from datetime import datetime
 from itertools import permutations
+from typing import Any
 
 import pytest
 from attrs import evolve
 
+from mesh_refresh import Tokens
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.logins import AccountState
 from tests.keeper.making import HOUR, START, at, changed, context, made, tokens
@@ -162,3 +165,21 @@ def test_when_tokens_were_obtained() -> None:
     account = made(tokens(got=3), seconds=7).accounts[0]
     assert (account.tokens.obtained_at, account.renewed_at) == (at(3), at(3))
     assert made(tokens(None)).accounts[0].renewed_at is None
+
+
+def test_when_a_new_account_is_due() -> None:
+    """At once, unless callers alone exchange it; and spread only where it is asked for, and due."""
+
+    def due(*given: Tokens, **terms: Any) -> datetime | None:
+        return new_login("user-7", "row", given, context(), Terms(**terms))[0].accounts[0].due_at
+
+    assert due(tokens(), at_once=True) == START
+    assert due(tokens(), at_once=True, on_demand=frozenset({"*"})) is None
+    assert due(tokens(access=None)) == START
+    assert due(tokens(expires_at=None), over=HOUR) is None
+
+
+def test_an_account_is_told_by_either_id() -> None:
+    login, done = new_login("user-7", "row", (tokens(mesh_account_id="M"), tokens("r-1", account="B")), context())
+    assert done.new == ("M", "B")
+    assert len(login.accounts) == 2
