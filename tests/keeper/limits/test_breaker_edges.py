@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import BreakerClosed, BreakerFault, BreakerOpened
 from mesh_refresh.keeper.limits.breakers import Breakers, Probe, Verdict
@@ -124,7 +126,22 @@ def test_a_straggler_may_ask_for_more_patience() -> None:
 
 
 def test_the_first_pause_is_as_long_as_the_policy_says() -> None:
-    """Also on a machine that was started a moment ago."""
-    blocked = throttled(Policy(cool_down=timedelta(seconds=1))).blocked("one", 0.0)
+    """Also a short one, and on a machine that was started a moment ago."""
+    for pause in (0.5, 1.0):
+        blocked = throttled(Policy(cool_down=timedelta(seconds=pause))).blocked("one", 0.0)
+        assert blocked is not None
+        assert blocked.seconds == pause
+
+
+@pytest.mark.parametrize(("after", "pause"), [(COOL_DOWN - 1, 2 * COOL_DOWN), (COOL_DOWN, COOL_DOWN)])
+def test_a_breaker_that_opens_again_at_once_waits_twice_as_long(after: float, pause: float) -> None:
+    """At once is within the pause that it had."""
+    breakers = throttled()
+    probe = breakers.probe("one", COOL_DOWN)
+    closed = list(breakers.succeeded("one", "first", COOL_DOWN, at(COOL_DOWN), probe))
+    assert [type(event) for event in closed] == [BreakerClosed]
+    now = COOL_DOWN + after
+    breakers.outage("one", BreakerFault.THROTTLED, now, at(now), (), login_id="second")
+    blocked = breakers.blocked("one", now)
     assert blocked is not None
-    assert blocked.seconds == 1.0
+    assert blocked.seconds == pause
