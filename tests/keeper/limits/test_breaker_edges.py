@@ -82,13 +82,12 @@ def test_a_breaker_takes_the_blame_until_it_has_been_open_for_so_long() -> None:
 
 def test_what_mesh_rejects_ends_a_run_of_unknown_outcomes() -> None:
     """What was not sent does not."""
-    almost = range(POLICY.unknown_run - 1)
-    breakers = Breakers(POLICY)
-    assert unknown(breakers, almost) == []
+    breakers, almost = Breakers(POLICY), POLICY.unknown_run - 1
+    assert unknown(breakers, range(almost)) == []
     reject(breakers, "rejected", 0.0)
-    assert unknown(breakers, almost) == []
+    assert unknown(breakers, range(100, 100 + almost)) == []
     reject(breakers, "rejected", 0.0, sent=False)
-    assert unknown(breakers, range(POLICY.unknown_run - 1, POLICY.unknown_run)) == ["one"]
+    assert unknown(breakers, range(1)) == ["one"]
 
 
 def test_unknown_outcomes_of_one_broker_say_nothing_of_the_others() -> None:

@@ -9,8 +9,9 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
+from mesh_refresh.keeper.rules.schedule import chance_of
 from mesh_refresh.logins import AccountState
-from tests.keeper.making import HOUR, START, at, changed, context, made, tokens
+from tests.keeper.making import HOUR, POLICY, START, at, changed, context, made, tokens
 from tests.keeper.rules.test_add import PARKED, add, rotated
 
 
@@ -177,6 +178,10 @@ def test_when_a_new_account_is_due() -> None:
     assert due(tokens(), at_once=True, on_demand=frozenset({"*"})) is None
     assert due(tokens(access=None)) == START
     assert due(tokens(expires_at=None), over=HOUR) is None
+    overdue = tokens(got=-7200)
+    soft = POLICY.refresh_fraction * HOUR
+    assert due(overdue) == at(-3600) - soft * (1 + POLICY.spread * chance_of("user-7", 0))
+    assert due(overdue, over=HOUR) == START + HOUR * chance_of("user-7", 0)
 
 
 def test_an_account_is_told_by_either_id() -> None:
