@@ -5,13 +5,14 @@ import sys
 from importlib import import_module
 
 import click
-import rich  # noqa: F401 - as click, of the extra `cli`: that it is missing is told before a command runs
 
 from mesh_refresh import MeshRefreshError
 from mesh_refresh.cli.terminal.closed_output import refuse_closed_output
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, describe_bug, is_of_output, say, system_reason
 from mesh_refresh.version import VERSION
+
+import_module("rich")  # as click, of the extra `cli`: that it is missing is told before a command runs
 
 _EPILOG = """\b
 Start here:
@@ -46,22 +47,22 @@ _ALONE = ("demo", "refresh", "sandbox")
 class _Commands(click.Group):
     """Imports a command when it is asked for: without those of a fleet, `refresh` starts in half of the time."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
-        self.get_command(context, "")
-        return super().list_commands(context)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self.get_command(ctx, "")
+        return super().list_commands(ctx)
 
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        alone: tuple[str, ...] = (name,) if name in _ALONE else ()
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        alone: tuple[str, ...] = (cmd_name,) if cmd_name in _ALONE else ()
         if not alone:
             from mesh_refresh.cli.fleet import COMMANDS  # noqa: PLC0415 - as above
 
             for command in COMMANDS:
                 self.add_command(command)
-            if name not in self.commands:
+            if cmd_name not in self.commands:
                 alone = _ALONE  # all are listed, or one of them is proposed
         for needed in alone:
             self.add_command(getattr(import_module(f"mesh_refresh.cli.{needed}"), needed))
-        return super().get_command(context, name)
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(
