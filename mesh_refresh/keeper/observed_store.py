@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
-from mesh_refresh.stores import Outbox, Registry, Store
+from mesh_refresh.stores import Outbox, Registry, Sealing, Store
 
 _VERBS = frozenset(
     name
@@ -16,11 +16,15 @@ _VERBS = frozenset(
 
 def observed(store: Store, failed: Callable[[str], object]) -> Store:
     """`store`, with its outbox and registry. `failed` is called with the name of each verb that raises."""
-    return cast("Store", _Observed(store, failed))
+    part = _Observed(store, failed)
+    part.cipher = store.cipher  # asked for with each row, and quicker than by `__getattr__`
+    return cast("Store", part)
 
 
 class _Observed:
     """Has all that the part of a store has."""
+
+    cipher: Sealing
 
     def __init__(self, part: object, failed: Callable[[str], object]) -> None:
         self._part, self._failed = part, failed
