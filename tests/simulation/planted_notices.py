@@ -12,12 +12,13 @@ from mesh_refresh.keeper.runtime import notice_delivery
 from mesh_refresh.keeper.transfer import step
 from mesh_refresh.stores import Row
 from mesh_refresh.stores.memory import outbox
+from tests.simulation.planted import original
 
 
 @contextmanager
 def taken_before_it_is_handled() -> Iterator[None]:
     """A notice is forgotten as soon as its handler is called."""
-    right = notice_delivery.NoticeDelivery._deliver  # noqa: SLF001
+    right = original(notice_delivery.NoticeDelivery, "_deliver")
 
     async def deliver(self: Any, row: Any, began: float) -> None:
         await self._write(began, lambda: self._outbox.take(row.id, self._runtime.owner))
@@ -74,7 +75,7 @@ def what_is_true_is_told_again() -> Iterator[None]:
 @contextmanager
 def a_copy_that_leaves_notices_behind() -> Iterator[None]:
     """They are dropped from the old store, and not written to the new one."""
-    right = step.Carrier._move_notices  # noqa: SLF001
+    right = original(step.Carrier, "_move_notices")
 
     async def move(self: Any, login: Row) -> None:
         if self.source.outbox is not None:
@@ -88,7 +89,7 @@ def a_copy_that_leaves_notices_behind() -> Iterator[None]:
 @contextmanager
 def a_recovery_that_is_not_told() -> Iterator[None]:
     """Only bad news is told."""
-    right = notices._kinds  # noqa: SLF001
+    right = original(notices, "_kinds")
 
     def kinds(*args: Any, **options: Any) -> Any:
         return (kind for kind in right(*args, **options) if kind != NoticeKind.RECOVERED)

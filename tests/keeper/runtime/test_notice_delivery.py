@@ -433,9 +433,9 @@ class WithoutOutbox(MemoryStore):
 async def test_a_store_without_an_outbox_keeps_without_notices(stage: Stage) -> None:
     """With a handler it is refused; without one a keeper works as ever."""
     store = WithoutOutbox(clock=stage.clock)
-    async with stage.keeper(store=store, confirm_after=NOTHING) as keeper:
+    async with stage.keeper(store=store, confirm_after=NOTHING) as keeper, stage.fake.client() as mesh:
         with pytest.raises(InvalidRequest, match="outbox"):
-            Keeper(keeper._mesh, store, on_notice=Taker())  # noqa: SLF001
+            Keeper(mesh, store, on_notice=Taker())
         person = stage.fake.login("coinbase")
         await keeper.add("a", person.token)
         person.revoke()
@@ -452,6 +452,6 @@ async def test_a_generator_is_no_handler(stage: Stage) -> None:
     async def handler(notice: Notice) -> Any:
         yield notice
 
-    async with stage.keeper() as keeper:
+    async with stage.fake.client() as mesh:
         with pytest.raises(InvalidRequest, match="on_notice"):
-            Keeper(keeper._mesh, stage.store, policy=Policy(), on_notice=handler)  # noqa: SLF001
+            Keeper(mesh, stage.store, policy=Policy(), on_notice=handler)
