@@ -3,11 +3,13 @@
 (until IS NULL OR until <= clock_timestamp())
 
 -- name: first_notice
--- No other of its login waits before it.
-NOT EXISTS (
-        SELECT
+-- No other of its login waits before it. With a LIMIT it is looked up for each, and never joined: a join would read them all.
+number = (
+        SELECT earlier.number
         FROM {schema}.notice AS earlier
-        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead
+        ORDER BY earlier.number
+        LIMIT 1
     )
 
 -- name: notice_columns
@@ -30,7 +32,7 @@ ahead AS MATERIALIZED (
     SELECT id
     FROM {schema}.notice
     WHERE NOT is_dead AND written_at > $4 AND due_at > $3 AND {free_notice} AND {first_notice}
-    ORDER BY due_at, number
+    ORDER BY written_at
     LIMIT $5
     FOR UPDATE OF notice SKIP LOCKED
 ),
@@ -126,7 +128,12 @@ WHERE login_id = $1 AND NOT EXISTS (SELECT FROM {schema}.login WHERE login_id = 
 -- $2 dead ones, or the others; $3 how many at once.
 DELETE FROM {schema}.notice
 WHERE id = ANY (ARRAY(
-    SELECT id FROM {schema}.notice WHERE is_dead = $2 AND due_at < $1 AND {free_notice} LIMIT $3 FOR UPDATE SKIP LOCKED
+    SELECT id
+    FROM {schema}.notice
+    WHERE is_dead = $2 AND due_at < $1 AND {free_notice}
+    ORDER BY due_at
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
 ))
 RETURNING 1;
 

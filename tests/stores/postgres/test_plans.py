@@ -179,6 +179,37 @@ async def test_statements_read_what_they_give(
             explained.assert_reads_few(LOOK * LIMIT)
 
 
+_NOTICES = """
+INSERT INTO {schema}.notice (id, login_id, due_at, written_at, tries, first_tried_at, is_dead, owner, until, sealed)
+SELECT
+    'notice ' || number, 'login ' || number, $2::timestamptz - number * interval '1 ms', '2026-01-01 00:00Z', 1, NULL,
+    number % 10 = 0, NULL, NULL, '\\x00'
+FROM generate_series(1, $1::int) AS number
+"""
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("is_due", [False, True])
+async def test_claims_of_notices_read_what_they_give(
+    postgres: str, schemas: dict[int, str], mode: str, *, is_due: bool
+) -> None:
+    """Ten of ten thousand that wait, or none; and none is old enough to be forgotten."""
+    async with (
+        connected(postgres) as connection,
+        Fleet(postgres, schemas[0], connection).store() as store,
+        undone(connection),
+    ):
+        await connection.execute(f"{TRANSACTION} SET LOCAL plan_cache_mode = {mode}")
+        due_at = NOW - timedelta(hours=1) if is_due else NOW + timedelta(hours=1)
+        await connection.execute(_NOTICES.replace("{schema}", schemas[0]), 10_000, due_at)
+        await connection.execute(f"ANALYZE {schemas[0]}.notice")
+        explained = Explained(connection)
+        await explained.fetch(store.statements["due_notices"], "me", span(LEASE), NOW, NOW + timedelta(minutes=1), 10)
+        explained.assert_reads_few(2 * (LOOK + WRITE) * 10)  # four indexes
+        await explained.fetch(store.statements["purge_notices"], NOW - timedelta(days=30), True, 1_000)
+        explained.assert_reads_few(LOOK)
+
+
 @pytest.mark.parametrize("analyzed", [False, True], ids=["grown", "analyzed"])
 @pytest.mark.parametrize("parts", [0, 3])
 async def test_counts_read_the_table_once(postgres: str, schemas: dict[int, str], parts: int, analyzed: bool) -> None:
