@@ -38,7 +38,8 @@ class WatchedMesh(FakeMesh):
 
     def __init__(self, *, seed: int, lifetime: float) -> None:
         super().__init__(seed=seed, access_lifetime=timedelta(seconds=lifetime))
-        self.traffic = self.watched = WatchedTraffic()
+        # What the fake shows are these lists.
+        self.traffic = self.watched = WatchedTraffic(self.requests, self.exchanges, twice=self.traffic.twice)
         self.server.traffic = self.traffic
 
     def all_done(self, worker: str) -> bool:
