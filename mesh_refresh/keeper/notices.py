@@ -102,6 +102,8 @@ class TryNoticeAgain(Exception):
     """
 
     def __init__(self, after: timedelta | None = None, why: str = "") -> None:
+        if after is not None and not isinstance(after, timedelta):
+            raise TypeError("TryNoticeAgain takes a timedelta")
         super().__init__(why or ("" if after is None else f"not before {after} from now"))
         self.after = after
 

@@ -10,6 +10,10 @@ from typing import Protocol
 from attrs import field, frozen
 
 from mesh_refresh.masking import masked_size
+from mesh_refresh.stores.row import CLOCK_TOLERANCE, later
+
+LONGEST_WAIT = timedelta(days=1)
+"""No notice that is given back is due later than this."""
 
 
 @frozen
@@ -56,6 +60,11 @@ class NoticeCounts:
     """The least `written_at` of those that wait."""
 
 
+def far_from(wall: datetime) -> datetime:
+    """What is due after this, by the wall clock, was given back before that clock was put back to `wall`."""
+    return later(wall, LONGEST_WAIT + CLOCK_TOLERANCE)
+
+
 class Outbox(Protocol):
     """Notices are written by `Store.insert` and `Store.swap`, in one transaction with the login that they are about.
 
@@ -69,8 +78,10 @@ class Outbox(Protocol):
         """Lease notices to `owner`, the longest due first, and count a try of each.
 
         Of each login at most one is out at a time: the first in its order that is not dead, where that is due `now`
-        and under no lease. Due is also one that was written more than `CLOCK_TOLERANCE` after `now`: the wall clock
-        was put back since. They come back as they are after the claim.
+        and under no lease. The wall clock may have been put back since it was written, or was given back: due are also
+        one that was never tried and was written more than `CLOCK_TOLERANCE` after `now`, and one that is due more than
+        a day and `CLOCK_TOLERANCE` after `now`: no keeper lets one wait so long. A claim brings a later `due_at` and
+        `first_tried_at` to `now`. They come back as they are after the claim.
         """
         ...
 

@@ -78,7 +78,12 @@ class ClaimRequest:
 
 def ahead_of(wall: datetime) -> datetime:
     """What was written after this, by the wall clock, was written before that clock was put back to `wall`."""
-    return wall + min(CLOCK_TOLERANCE, _END - wall)
+    return later(wall, CLOCK_TOLERANCE)
+
+
+def later(wall: datetime, by: timedelta) -> datetime:
+    """The time `by` after `wall`, or the last one there is."""
+    return wall + min(by, _END - wall)
 
 
 @frozen

@@ -85,7 +85,8 @@ async def test_where_answers_come_from(stage: Stage) -> None:
     assert answers == {"store": 1, "refreshed": 1, "failed": 2}
 
 
-async def test_one_observer_of_client_and_keeper_hears_of_each_exchange_once(stage: Stage) -> None:
+@pytest.mark.parametrize("role", ["keeper", None])
+async def test_one_observer_of_client_and_keeper_hears_of_each_exchange_once(stage: Stage, role: str | None) -> None:
     """The client's own and the keeper's own hear of it too."""
     both, mine, its = Noting(), Noting(), Noting()
     keys = stage.fake.client_id, stage.fake.client_secret
@@ -93,7 +94,7 @@ async def test_one_observer_of_client_and_keeper_hears_of_each_exchange_once(sta
         MeshClient(
             *keys, base_url=stage.fake.base_url, clock=stage.clock, observer=CombinedObserver(both, its)
         ) as mesh,
-        Keeper(mesh, stage.store, background=False, observer=CombinedObserver(both, mine)) as keeper,
+        Keeper(mesh, stage.store, background=False, role=role, observer=CombinedObserver(both, mine)) as keeper,
     ):
         await keeper.add("a", stage.fake.login("coinbase").token)
         await keeper.refresh("a")

@@ -15,8 +15,9 @@ from attrs import evolve
 
 from mesh_refresh.keeper.notices import Notice, NoticeKind
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.schedule import ONCE_A_DAY, backoff, chance_of
+from mesh_refresh.keeper.rules.schedule import backoff, chance_of
 from mesh_refresh.logins import Account, AccountState, Login
+from mesh_refresh.stores.outbox import LONGEST_WAIT
 
 _OF_STATE = {
     AccountState.RECONNECT_REQUIRED: NoticeKind.RECONNECT_REQUIRED,
@@ -58,8 +59,8 @@ def with_notices(
 def next_try(notice_id: str, tries: int, after: timedelta | None, now: datetime, policy: Policy) -> datetime:
     """When a notice that was not taken is tried again. `after`: what its handler said, at the most a day."""
     if after is not None:
-        return now + min(max(after, timedelta()), ONCE_A_DAY)
-    return now + backoff(tries, chance_of(notice_id, tries), policy)
+        return now + min(max(after, timedelta()), LONGEST_WAIT)
+    return now + min(backoff(tries, chance_of(notice_id, tries), policy), LONGEST_WAIT)
 
 
 def _kinds(old: Account | None, account: Account, announced: str, *, by_add: bool) -> Iterator[NoticeKind]:

@@ -84,7 +84,9 @@ class Runtime:
         self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
         self._observer = observer
-        self.exchange_observer: Observer | None = observer
+        of_client: Observer | None = getattr(mesh, "observer", None)
+        both = None if observer is None or of_client is None else CombinedObserver(observer, of_client)
+        self.exchange_observer: Observer | None = both or observer
         """Told of each exchange, in place of the client's observer. None: that one is told."""
         self.owner = names()
         """The owner of this keeper's leases. Drawn at each start: leases of an earlier life are another owner's."""

@@ -8,7 +8,7 @@ from attrs import Factory, define, evolve
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.stores.memory.leases import MemoryLease, microseconds_of
-from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox
+from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox, far_from
 from mesh_refresh.stores.row import ahead_of
 
 
@@ -37,15 +37,17 @@ class MemoryOutbox(Outbox):
 
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:
         """See `Outbox`."""
-        at, due = microseconds_of(self._clock), []
-        for kept in self._first_of_each_login():
-            is_due = kept.row.due_at <= now or kept.row.written_at > ahead_of(now)
-            if is_due and not kept.lease.is_taken(at):
-                due.append(kept)
+        at = microseconds_of(self._clock)
+        due = [it for it in self._first_of_each_login() if _is_due(it.row, now) and not it.lease.is_taken(at)]
         due.sort(key=lambda kept: kept.row.due_at)
         for kept in due[: max(0, limit)]:
             kept.lease.take(owner, lease, at)
-            kept.row = evolve(kept.row, tries=kept.row.tries + 1, first_tried_at=kept.row.first_tried_at or now)
+            kept.row = evolve(
+                kept.row,
+                due_at=min(kept.row.due_at, now),
+                tries=kept.row.tries + 1,
+                first_tried_at=min(kept.row.first_tried_at or now, now),
+            )
         return [kept.row for kept in due[: max(0, limit)]]
 
     async def take(self, notice_id: str, owner: str) -> bool:
@@ -126,6 +128,11 @@ class MemoryOutbox(Outbox):
             kept.lease.end()
             kept.row = evolve(kept.row, **changes)
         return kept is not None
+
+
+def _is_due(row: NoticeRow, now: datetime) -> bool:
+    is_ahead = row.tries == 0 and row.written_at > ahead_of(now)
+    return row.due_at <= now or is_ahead or row.due_at > far_from(now)
 
 
 def _is_wanted(row: NoticeRow, page: NoticePage) -> bool:

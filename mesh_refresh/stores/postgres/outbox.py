@@ -7,7 +7,7 @@ from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_notices, check_text, check_time
-from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox
+from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox, far_from
 from mesh_refresh.stores.postgres.jobs import Statements
 from mesh_refresh.stores.postgres.values import moment, read, span, written
 from mesh_refresh.stores.row import ahead_of
@@ -26,7 +26,7 @@ class PostgresOutbox(Outbox):
         """See `Outbox`."""
         check_text(owner)
         check_time(now)
-        values = (written(owner), span(lease), now, ahead_of(now), max(0, limit))
+        values = (written(owner), span(lease), now, ahead_of(now), max(0, limit), far_from(now))
         found = await self._statements.write("due_notices", *values)
         found.sort(key=itemgetter("due_at", "number"))  # as they are handed out
         return [_notice(values[:-1]) for values in map(tuple, found)]

@@ -16,9 +16,10 @@ number = (
 id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
 
 -- name: due_notices
--- $1 owner, $2 lease in seconds, $3 now, $4 what is written after it is due as well, $5 limit. Of each login the first that
--- is not dead, where it is due and free. That changes only when it is taken, dies or is purged, which takes its lock; and
--- what is written later, or sent again, comes behind it: so two claims at once do not hand out two of one login.
+-- $1 owner, $2 lease in seconds, $3 now, $4 what is written after it and was not tried is due as well, $5 limit, $6 what is
+-- due after it was given back by a clock that was ahead, and is due as well. Of each login the first that is not dead, where
+-- it is due and free. That changes only when it is taken, dies or is purged, which takes its lock; and what is written
+-- later, or sent again, comes behind it: so two claims at once do not hand out two of one login.
 -- Those that were written in the future are looked at by an index of their own: mostly there are none.
 WITH due AS MATERIALIZED (
     SELECT id
@@ -31,17 +32,25 @@ WITH due AS MATERIALIZED (
 ahead AS MATERIALIZED (
     SELECT id
     FROM {schema}.notice
-    WHERE NOT is_dead AND written_at > $4 AND due_at > $3 AND {free_notice} AND {first_notice}
+    WHERE NOT is_dead AND written_at > $4 AND due_at > $3 AND tries = 0 AND {free_notice} AND {first_notice}
     ORDER BY written_at
     LIMIT $5
     FOR UPDATE OF notice SKIP LOCKED
 ),
+far AS MATERIALIZED (
+    SELECT id
+    FROM {schema}.notice
+    WHERE NOT is_dead AND due_at > $6 AND NOT (tries = 0 AND written_at > $4) AND {free_notice} AND {first_notice}
+    ORDER BY due_at, number
+    LIMIT $5
+    FOR UPDATE OF notice SKIP LOCKED
+),
 found AS MATERIALIZED (
-    (SELECT id FROM due) UNION ALL (SELECT id FROM ahead) LIMIT $5
+    (SELECT id FROM due) UNION ALL (SELECT id FROM ahead) UNION ALL (SELECT id FROM far) LIMIT $5
 )
 UPDATE {schema}.notice
 SET owner = $1, until = clock_timestamp() + make_interval(secs => $2), tries = tries + 1,
-    first_tried_at = coalesce(first_tried_at, $3)
+    due_at = least(due_at, $3), first_tried_at = least(first_tried_at, $3)
 WHERE id = ANY (ARRAY(SELECT id FROM found))
 RETURNING {notice_columns}, number;
 

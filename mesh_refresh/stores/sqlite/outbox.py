@@ -7,7 +7,7 @@ from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.checks import check_notices, check_text
-from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox
+from mesh_refresh.stores.outbox import NoticeCounts, NoticePage, NoticeRow, Outbox, far_from
 from mesh_refresh.stores.row import ahead_of
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
@@ -30,16 +30,22 @@ class SqliteOutbox(Outbox):
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:
         """See `Outbox`."""
         check_text(owner)
-        asked = {"now": microseconds(now), "ahead": microseconds(ahead_of(now)), "limit": max(0, limit)}
+        asked = {
+            "now": microseconds(now),
+            "ahead": microseconds(ahead_of(now)),
+            "far": microseconds(far_from(now)),
+            "limit": max(0, limit),
+        }
 
         def work(session: SqliteSession) -> list[NoticeRow]:
             at = session.clock.now()
             length = session.clock.lease(lease, at)
             wanted = {**asked, "at": at, "boot": session.clock.boot}
             found = session.connection.execute(_SQL["due"], wanted).fetchall()
-            if len(found) < asked["limit"]:
-                wanted["limit"] = asked["limit"] - len(found)
-                found += session.connection.execute(_SQL["ahead"], wanted).fetchall()
+            for more in ("ahead", "far"):
+                if len(found) < asked["limit"]:
+                    wanted["limit"] = asked["limit"] - len(found)
+                    found += session.connection.execute(_SQL[more], wanted).fetchall()
             for number, *_ in found:
                 values = (owner, length.boot, length.since, length.until, asked["now"], number)
                 session.connection.execute(_SQL["lease"], values)

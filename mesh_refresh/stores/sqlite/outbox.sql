@@ -3,7 +3,8 @@
 -- name: due
 -- Of each login the first that is not dead, where it is due and free. The index gives the order: no more are read than are
 -- taken, save for those that are passed over.
-SELECT number, id, login_id, due_at, written_at, sealed, tries + 1, coalesce(first_tried_at, :now), is_dead
+SELECT
+    number, id, login_id, due_at, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
 FROM notice INDEXED BY notice_due
 WHERE is_dead = 0 AND due_at <= :now
     AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
@@ -16,10 +17,26 @@ ORDER BY due_at, number
 LIMIT :limit;
 
 -- name: ahead
--- The same, due only because they were written in the future.
-SELECT number, id, login_id, due_at, written_at, sealed, tries + 1, coalesce(first_tried_at, :now), is_dead
+-- The same, due only because they were written in the future, and were not tried yet.
+SELECT
+    number, id, login_id, :now, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
 FROM notice INDEXED BY notice_written
-WHERE is_dead = 0 AND written_at > :ahead AND due_at > :now
+WHERE is_dead = 0 AND written_at > :ahead AND due_at > :now AND tries = 0
+    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+    AND NOT EXISTS (
+        SELECT 1
+        FROM notice AS earlier
+        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
+    )
+ORDER BY due_at, number
+LIMIT :limit;
+
+-- name: far
+-- The same, due only because they were given back in the future.
+SELECT
+    number, id, login_id, :now, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
+FROM notice INDEXED BY notice_due
+WHERE is_dead = 0 AND due_at > :far AND NOT (tries = 0 AND written_at > :ahead)
     AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
     AND NOT EXISTS (
         SELECT 1
@@ -31,8 +48,9 @@ LIMIT :limit;
 
 -- name: lease
 UPDATE notice
-SET owner = ?, boot = ?, since = ?, until = ?, tries = tries + 1, first_tried_at = coalesce(first_tried_at, ?)
-WHERE number = ?;
+SET owner = ?1, boot = ?2, since = ?3, until = ?4, tries = tries + 1, due_at = min(due_at, ?5),
+    first_tried_at = min(coalesce(first_tried_at, ?5), ?5)
+WHERE number = ?6;
 
 -- name: take
 DELETE FROM notice

@@ -105,6 +105,25 @@ class OutboxConformance(StoreKit):
             assert await claim(store) == ["1", "4"]
             assert await claim(store, now=NOW + MICROSECOND) == ["2"]
 
+    async def test_a_notice_that_a_wrong_clock_has_given_back_is_due(self) -> None:
+        """The clock was ahead, and was put right; but a wait that may be meant is waited for, and tries begin now."""
+        far, year = NOW + _DAY + timedelta(minutes=2), 365 * _DAY
+        async with self.opened() as store:
+            outbox = outbox_of(store)
+            await notify(store, *(a_notice(it, written_at=NOW + year, due_at=NOW + year) for it in ("1", "2")))
+            await notify(store, a_notice("3", "b"))
+            (one, other) = await outbox.claim("me", LEASE, now=NOW + year, limit=10)
+            assert {one.id, other.id} == {"1", "3"}
+            assert await outbox.give_back("3", "me", far) is True
+            assert await outbox.give_back("1", "me", far + MICROSECOND) is True
+            (found,) = await outbox.claim("me", LEASE, now=NOW, limit=10)
+            assert (found.id, found.due_at, found.first_tried_at, found.tries) == ("1", NOW, NOW, 2)
+            assert next(iter(await outbox.of("a"))) == found
+            assert await outbox.give_back("1", "me", NOW + SECOND) is True
+            assert await claim(store) == []
+            assert await claim(store, now=NOW + SECOND) == ["1"]
+            assert await claim(store, now=far) == ["3"]
+
     async def test_the_longest_due_notices_come_first(self) -> None:
         """No more than the limit, which may be none."""
         async with self.opened() as store:

@@ -229,6 +229,60 @@ async def test_a_handler_says_when_it_is_tried_again(stage: Stage) -> None:
         await taker.until(taken=1)
 
 
+async def test_a_notice_that_was_written_by_a_wrong_clock_waits_as_its_handler_says(stage: Stage) -> None:
+    """It is due at once, because the clock was put back; but only the first time."""
+    stage.clock.jump(365 * DAY)
+    await parked(stage, "a")
+    stage.clock.jump(-365 * DAY)
+    taker = Taker(TryNoticeAgain(HOUR), OSError("no"))
+    async with stage.keeper(on_notice=taker):
+        await taker.until(tried=1)
+        await given_back(stage)
+        await asyncio.sleep(0.03)
+        assert len(taker.tried) == 1
+        stage.clock.advance(HOUR)
+        await taker.until(tried=2)
+        await given_back(stage)
+        await asyncio.sleep(0.03)
+        assert len(taker.tried) == 2
+        stage.clock.advance(MINUTE)
+        await taker.until(taken=1)
+
+
+async def test_a_notice_that_was_refused_under_a_wrong_clock_is_tried_again(stage: Stage) -> None:
+    """At once, when the clock is right; else it would hold back those behind it for a year."""
+    await parked(stage, "a")
+    await park(stage, works=True)
+
+    async def a_year_ahead() -> None:
+        await asyncio.sleep(0.03)  # what is old was forgotten by then
+        stage.clock.jump(365 * DAY)
+        raise OSError("no")
+
+    taker = Taker(a_year_ahead)
+    async with stage.keeper(on_notice=taker, notice_give_up=999 * DAY):
+        await taker.until(tried=1)
+        await given_back(stage)
+        stage.clock.jump(-365 * DAY)
+        await taker.until(taken=2)
+        await settled(stage, waiting=0)
+
+
+async def test_a_wait_that_is_no_time_counts_as_any_other_error(stage: Stage) -> None:
+    """The notice waits for its next try, and not for the end of its lease."""
+    await parked(stage, "a")
+
+    async def in_a_minute() -> None:
+        raise TryNoticeAgain(60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    taker = Taker(in_a_minute)
+    async with stage.keeper(on_notice=taker):
+        await taker.until(tried=1)
+        await given_back(stage)
+        stage.clock.advance(timedelta(seconds=10))
+        await taker.until(taken=1)
+
+
 @pytest.mark.parametrize("is_sync", [False, True])
 async def test_a_handler_that_stops_is_called_no_more(stage: Stage, *, is_sync: bool) -> None:
     """The notices wait for another process, or the next start. A sync function cannot be waited for."""

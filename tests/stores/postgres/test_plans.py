@@ -204,7 +204,8 @@ async def test_claims_of_notices_read_what_they_give(
         await connection.execute(_NOTICES.replace("{schema}", schemas[0]), 10_000, due_at)
         await connection.execute(f"ANALYZE {schemas[0]}.notice")
         explained = Explained(connection)
-        await explained.fetch(store.statements["due_notices"], "me", span(LEASE), NOW, NOW + timedelta(minutes=1), 10)
+        ahead, far = NOW + timedelta(minutes=2), NOW + timedelta(days=1, minutes=2)
+        await explained.fetch(store.statements["due_notices"], "me", span(LEASE), NOW, ahead, 10, far)
         explained.assert_reads_few(2 * (LOOK + WRITE) * 10)  # four indexes
         await explained.fetch(store.statements["purge_notices"], NOW - timedelta(days=30), True, 1_000)
         explained.assert_reads_few(LOOK)
