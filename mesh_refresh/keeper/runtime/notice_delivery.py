@@ -45,6 +45,8 @@ class NoticeDelivery:
         self._purge_at = self._retry_at = runtime.clock.monotonic()
         """When old notices are forgotten, and when a store that failed, or whose notices did not open, is asked again:
         on the monotonic clock."""
+        self._purged_at: tuple[datetime, float] | None = None
+        """When old notices were forgotten last, by the wall clock and on the monotonic one."""
         self._failures = self._unopened = 0
         self._is_ending = False
 
@@ -149,9 +151,13 @@ class NoticeDelivery:
         now = self._runtime.clock.monotonic()
         if now < self._purge_at or now < self._retry_at:
             return
-        before = self._runtime.at() - self._runtime.policy.notice_keep
+        at = by = self._runtime.at()
+        if self._purged_at is not None:  # a wall clock that has leapt forward since is believed the next time
+            last, then = self._purged_at
+            by = min(at, last + timedelta(seconds=now - then))
+        before = by - self._runtime.policy.notice_keep
         forgotten: int = await self._runtime.stored(lambda: self._outbox.purge(before))
-        self._purge_at = now + _PURGE_EVERY
+        self._purge_at, self._purged_at = now + _PURGE_EVERY, (at, now)
         if forgotten:
             _log.warning("old notices were forgotten", extra={"number": forgotten})
 

@@ -465,6 +465,24 @@ async def test_old_notices_are_forgotten_without_a_handler_too(stage: Stage) -> 
         await settled(stage, waiting=0)
 
 
+async def test_a_wall_clock_that_leaps_forward_makes_no_notice_old(stage: Stage) -> None:
+    """It may be put right within the hour. After that it is believed."""
+    await parked(stage, "a")
+    await park(stage, works=True)
+    gate = asyncio.Event()
+    taker = Taker(gate.wait)
+    async with stage.keeper(on_notice=taker, lease=DAY):
+        await taker.until(tried=1)
+        await asyncio.sleep(0.03)
+        stage.clock.jump(365 * DAY)
+        stage.clock.advance(HOUR)
+        await asyncio.sleep(0.05)
+        assert (await stage.store.outbox.counts()).waiting == 2
+        stage.clock.advance(HOUR)
+        await settled(stage, waiting=1)
+        gate.set()
+
+
 async def test_a_removed_login_has_no_notices(stage: Stage) -> None:
     """And one that is added anew goes on counting."""
     await parked(stage, "a")
