@@ -67,7 +67,7 @@ def test_without_systemd_there_is_nobody_to_tell(monkeypatch: pytest.MonkeyPatch
     ("span", "pid", "watchdog"),
     [
         ("3000000", "", 3.0),
-        ("3000000", str(os.getpid()), 3.0),
+        ("3000000", "own", 3.0),
         ("3000000", "1", None),
         ("0", "", None),
         ("x", "", None),
@@ -77,7 +77,7 @@ def test_the_watchdog_is_the_one_of_this_process(
     span: str, pid: str, watchdog: float | None, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", span)
-    monkeypatch.setenv("WATCHDOG_PID", pid)
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "own" else pid)
     assert Systemd.from_environment() == Systemd(manager.address, watchdog)
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & os.environ.keys()  # child processes tell nothing
 
