@@ -12,6 +12,7 @@ from aiohttp import web
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, address_of, open_sockets, remove_stale
 from mesh_refresh.service.web.connection import ServedConnection
+from mesh_refresh.service.web.descriptors import fit_to_descriptors
 
 _log = logging.getLogger("mesh_refresh.service")
 
@@ -37,7 +38,7 @@ class Listening:
         sockets = open_sockets(self._place)
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        connect = partial(ServedConnection, server, self._connections, self.limit)
+        connect = partial(ServedConnection, server, self._connections, fit_to_descriptors(self.limit))
         for sock in sockets:
             self._servers.append(await asyncio.get_running_loop().create_server(connect, sock=sock))
             self.addresses.append(address_of(sock))

@@ -38,7 +38,10 @@ class Metrics:
             return web.Response(status=404, text="Metrics need the extra: pip install 'mesh-refresh[prometheus]'\n")
         from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
 
-        encode, media_type = choose_encoder(request.headers.get("Accept", ""))
+        try:
+            encode, media_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):  # it takes any text for a version, and then compares numbers
+            encode, media_type = choose_encoder("")
         return web.Response(body=encode(self.registry), headers={"Content-Type": media_type})
 
     def _refuse(self, request: web.Request) -> str | None:
@@ -48,9 +51,9 @@ class Metrics:
             return None
         if not self.is_local:
             return "Metrics are open on loopback and on a unix socket only. Serve them to all with --open-metrics."
-        by_proxy = next((name for name in request.headers if _names_proxy(name.lower())), None)
+        by_proxy = next(filter(None, map(_name_of_proxy, request.headers)), None)
         if by_proxy is not None:
-            return f"A proxy sent this request on ({by_proxy.title()}). Serve metrics to all with --open-metrics."
+            return f"A proxy sent this request on ({by_proxy}). Serve metrics to all with --open-metrics."
         return None
 
     def _is_own(self, given: list[str]) -> bool:
@@ -61,8 +64,10 @@ class Metrics:
         return name in {"localhost", *self.hosts} or _is_ip(name)
 
 
-def _names_proxy(header: str) -> bool:
-    return header in ("forwarded", "via") or header.startswith("x-forwarded-")
+def _name_of_proxy(header: str) -> str | None:
+    """The header that a proxy adds, in words of ours: an answer quotes nothing of a request."""
+    name = header.title()
+    return name if name in ("Forwarded", "Via") else "X-Forwarded-*" if name.startswith("X-Forwarded-") else None
 
 
 def _is_ip(name: str) -> bool:

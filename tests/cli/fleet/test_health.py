@@ -80,6 +80,7 @@ def test_no_answer_is_said_in_words(cli: Cli, tmp_path: Path) -> None:
         (lambda: web.Response(status=302, headers={"Location": "/other"}), "HTTP status 302"),
         (lambda: web.Response(text="<html>"), "no JSON"),
         (lambda: web.Response(text="[]"), "no JSON"),
+        (lambda: web.Response(text="[" * 60_000), "no JSON"),
         (lambda: web.json_response({"alive": "x" * 100_000}), "too long"),
     ],
 )
@@ -93,6 +94,16 @@ def test_what_is_no_worker_is_not_believed(cli: Cli, worker: Worker, answer: obj
     assert ran.code == 1
     assert ran.out.startswith("no worker answers there: ")
     assert told in ran.out
+
+
+@pytest.mark.parametrize("problems", [None, 5, "the store"])
+def test_problems_that_are_no_list_are_passed_over(cli: Cli, worker: Worker, problems: object) -> None:
+    async def reply(_: web.Request) -> web.Response:
+        return web.json_response({"alive": True, "ready": False, "problems": problems})
+
+    app = web.Application()
+    app.router.add_get("/{path}", reply)
+    assert cli("health", f"http://{worker.listen(app=app)}") == Ran(1, "alive, and not ready\n", "")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,17 @@ async def test_the_series_are_served_with_their_media_type(port: int) -> None:
     assert opened.endswith(b"# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["zz", "1.x", "9" * 5000, ""])
+async def test_a_version_that_is_none_gets_the_plain_form(
+    port: int, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept = f"Accept: application/openmetrics-text; version={version}; escaping=none"
+    answer = await exchange(port, get("/metrics", "Host: 127.0.0.1", accept))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"mesh_refresh_build_info" in answer
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("headers", "code"), [*((line, 200) for line in OWN), *((line, 403) for line in FOREIGN)])
 @pytest.mark.parametrize("is_open", [False, True])
 async def test_a_host_must_be_our_own(headers: str, code: int, is_open: bool) -> None:
@@ -53,6 +64,8 @@ async def test_a_request_that_a_proxy_sends_on_is_refused(port: int, header: str
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert b"--open-metrics" in answer
     assert b"1.2.3.4" not in answer
+    secret = await exchange(port, get("/metrics", "Host: 127.0.0.1", "X-Forwarded-planted: 1"))
+    assert secret.endswith(b"(X-Forwarded-*). Serve metrics to all with --open-metrics.\n")
     assert await status(port, "/readyz", "Host: 127.0.0.1", header) == 503
 
 

@@ -84,8 +84,9 @@ async def _ask(base: str, path: str | None, *, live: bool) -> tuple[bool, list[s
         if live or not is_alive:
             return is_alive, ["alive" if is_alive else "not alive: restart it"]
         found = await _get(session, f"{base}/readyz")
-    is_ready = found.get("ready") is True
-    return is_ready, ["alive and ready" if is_ready else "alive, and not ready", *map(str, found.get("problems", ()))]
+    is_ready, problems = found.get("ready") is True, found.get("problems")
+    told = map(str, problems) if isinstance(problems, list) else ()
+    return is_ready, ["alive and ready" if is_ready else "alive, and not ready", *told]
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
@@ -99,7 +100,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
                 raise _NoWorkerError("the answer is too long")
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise _NoWorkerError("the answer is no JSON object")
