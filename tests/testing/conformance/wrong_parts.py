@@ -76,6 +76,16 @@ def claiming(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Cl
     return noticing(claim=claim)
 
 
+async def _leaves_the_due_time(
+    self: MemoryOutbox, owner: str, lease: timedelta, *, now: datetime, limit: int
+) -> Sequence[NoticeRow]:
+    before = {notice_id: kept.row for notice_id, kept in self._kept.items()}
+    claimed = await MemoryOutbox.claim(self, owner, lease, now=now, limit=limit)
+    for row in claimed:
+        self._kept[row.id].row = evolve(row, due_at=before[row.id].due_at)
+    return [self._kept[row.id].row for row in claimed]
+
+
 async def _shortest_first(self: MemoryOutbox, owner: str, lease: timedelta, **more: Any) -> Sequence[NoticeRow]:
     return list(reversed(await MemoryOutbox.claim(self, owner, lease, **more)))
 
@@ -205,6 +215,8 @@ WRONG_PARTS: tuple[Wrong, ...] = (
     Wrong("leaves notices that are out", "test_a_login_takes_its_notices_along", noticing(forget=_forgets_free_ones)),
     Wrong("hands out a moment late", "test_a_notice_is_due_from_its_very_moment_on",
           claiming(lambda it: {**it, "now": it["now"] - MICROSECOND})),
+    Wrong("leaves times in the future", "test_a_notice_that_a_wrong_clock_has_given_back_is_due",
+          noticing(claim=_leaves_the_due_time)),
     Wrong("hands out the shortest due first", "test_the_longest_due_notices_come_first",
           noticing(claim=_shortest_first)),
     Wrong("counts a try when it comes back", "test_a_claim_counts_a_try", noticing(give_back=_counts_what_comes_back)),
