@@ -80,6 +80,7 @@ async def work(settings: Settings, orders: asyncio.StreamReader) -> None:
             on_notice=noticed if settings.notices else None,
             background=settings.background,
             spool=settings.spool,
+            role=None,  # a process that is stopped in the midst of its report holds the lock of an SQLite file
         )
         if settings.runs:
             tell("started")
