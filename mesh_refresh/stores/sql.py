@@ -7,9 +7,16 @@ _NAME = "-- name: "
 
 
 def queries(package: str, file: str) -> dict[str, str]:
-    """The statements of `file` in `package`, each under the name in the comment before it."""
-    parts = files(package).joinpath(file).read_text("utf-8").split(_NAME)[1:]
-    return {name.strip(): "\n".join(_code(text)) for name, text in (part.split("\n", 1) for part in parts)}
+    """The statements of `file` in `package`, each under the name in the comment before it.
+
+    Where the name of another one stands in a statement in braces, that one is filled in.
+    """
+    named = (part.split("\n", 1) for part in files(package).joinpath(file).read_text("utf-8").split(_NAME)[1:])
+    found = {name.strip(): "\n".join(_code(text)) for name, text in named}
+    for part in list(found):
+        text = found[part]
+        found = {name: whole.replace("{" + part + "}", text) for name, whole in found.items()}
+    return found
 
 
 def migrations(package: str) -> dict[int, str]:

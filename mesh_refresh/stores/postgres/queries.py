@@ -12,12 +12,8 @@ class Queries:
         self._schema = quoted(schema)
 
     def of(self, file: str) -> dict[str, str]:
-        """The statements of `file`, each with those filled in whose names stand in it in braces."""
-        found = {name: self.filled(text) for name, text in sql.queries(_PACKAGE, file).items()}
-        for part in list(found):
-            text = found[part]
-            found = {name: whole.replace("{" + part + "}", text) for name, whole in found.items()}
-        return found
+        """The statements of `file`."""
+        return {name: self.filled(text) for name, text in sql.queries(_PACKAGE, file).items()}
 
     def filled(self, text: str) -> str:
         """`text` for this schema, without its comments: a name with a line's end in it would end those."""

@@ -1,5 +1,7 @@
--- A row is free where it has no lease or hold, or that ran out, or was of another boot, or seems to begin only later: then
--- the clock started again since. A boot without a name is told by that alone.
+-- name: free
+-- A row is, where it has no lease or hold, or that ran out, or was of another boot, or seems to begin only later: then the
+-- clock started again since. A boot without a name is told by that alone.
+(until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
 
 -- name: brokers
 -- Each broker that has a row with a due time and is not paused, by one look into the index for each: its rows are not
@@ -24,7 +26,7 @@ SELECT due_at, id,
     owner IS NOT NULL AND sends
 FROM login INDEXED BY login_due
 WHERE broker = :broker AND due_at <= :now
-    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+    AND {free}
 ORDER BY due_at, id
 LIMIT :limit;
 
@@ -39,7 +41,7 @@ WHERE id IN (
     SELECT id
     FROM login INDEXED BY login_changed
     WHERE broker = :broker AND changed_at > :ahead AND due_at > :now
-        AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+        AND {free}
     ORDER BY changed_at
     LIMIT :look
 )

@@ -1,48 +1,44 @@
--- A notice is free as a row is: see claims.sql.
+-- name: free
+-- As a row is: see claims.sql.
+(until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
 
--- name: due
--- Of each login the first that is not dead, where it is due and free. The index gives the order: no more are read than are
--- taken, save for those that are passed over.
-SELECT
-    number, id, login_id, due_at, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
-FROM notice INDEXED BY notice_due
-WHERE is_dead = 0 AND due_at <= :now
-    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
-    AND NOT EXISTS (
+-- name: first
+-- No other of its login waits before it.
+NOT EXISTS (
         SELECT 1
         FROM notice AS earlier
         WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
     )
+
+-- name: as_claimed
+-- The notice as it will be under its lease.
+number, id, login_id, min(due_at, :now), written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
+
+-- name: due
+-- Of each login the first that is not dead, where it is due and free. The index gives the order: no more are read than are
+-- taken, save for those that are passed over.
+SELECT {as_claimed}
+FROM notice INDEXED BY notice_due
+WHERE is_dead = 0 AND due_at <= :now
+    AND {free} AND {first}
 ORDER BY due_at, number
 LIMIT :limit;
 
 -- name: ahead
 -- The same, due only because they were written in the future, and were not tried yet.
-SELECT
-    number, id, login_id, :now, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
+SELECT {as_claimed}
 FROM notice INDEXED BY notice_written
 WHERE is_dead = 0 AND written_at > :ahead AND due_at > :now AND tries = 0
-    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
-    AND NOT EXISTS (
-        SELECT 1
-        FROM notice AS earlier
-        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
-    )
+    AND {free} AND {first}
 ORDER BY due_at, number
 LIMIT :limit;
 
 -- name: far
 -- The same, due only because they were given back in the future.
-SELECT
-    number, id, login_id, :now, written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
+SELECT {as_claimed}
 FROM notice INDEXED BY notice_due
 WHERE is_dead = 0 AND due_at > :far AND NOT (tries = 0 AND written_at > :ahead)
-    AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
-    AND NOT EXISTS (
-        SELECT 1
-        FROM notice AS earlier
-        WHERE earlier.login_id = notice.login_id AND NOT earlier.is_dead AND earlier.number < notice.number
-    )
+    AND {free} AND {first}
 ORDER BY due_at, number
 LIMIT :limit;
 
@@ -101,7 +97,7 @@ WHERE number IN (
     SELECT number
     FROM notice INDEXED BY notice_due
     WHERE is_dead = :is_dead AND due_at < :before
-        AND (until IS NULL OR until <= :at OR since > :at OR (boot <> :boot AND boot <> '' AND :boot <> ''))
+        AND {free}
     LIMIT :limit
 );
 
