@@ -35,7 +35,9 @@ class _Observed:
     def __getattr__(self, name: str) -> Any:
         found: Any = getattr(self._part, name)
         if name in ("outbox", "registry"):
-            return None if found is None else _Observed(found, self._failed)
+            part = None if found is None else _Observed(found, self._failed)
+            setattr(self, name, part)  # asked for with each write
+            return part
         if name not in _VERBS:
             return found
 

@@ -19,7 +19,7 @@ from mesh_refresh.keeper.reporting.documents import (
 )
 from mesh_refresh.keeper.runtime.health import state_of
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.observing import CombinedObserver, ExchangeEnded, Figures, FleetCounted, Observation, Observer
+from mesh_refresh.observing import ExchangeEnded, Figures, FleetCounted, Observation
 from mesh_refresh.stores import Registry
 from mesh_refresh.tasks import run_foreign
 from mesh_refresh.version import VERSION
@@ -152,8 +152,6 @@ def begin_reporting(runtime: Runtime, role: str | None) -> Reporter | None:
             _log.info("the store has no registry: this process reports nothing, and does not count the fleet")
         return None
     reporter = Reporter(runtime, registry, role)
-    of_client: Observer | None = getattr(runtime.mesh, "observer", None)
-    told = (runtime.exchange_observer, of_client)
-    runtime.exchange_observer = CombinedObserver(reporter, *(observer for observer in told if observer is not None))
+    runtime.watch_exchanges(reporter)
     reporter.start()
     return reporter

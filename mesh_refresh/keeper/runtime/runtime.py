@@ -84,10 +84,10 @@ class Runtime:
         self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
         self._observer = observer
-        of_client: Observer | None = getattr(mesh, "observer", None)
-        both = None if observer is None or of_client is None else CombinedObserver(observer, of_client)
-        self.exchange_observer: Observer | None = both or observer
+        self.exchange_observer: Observer | None = None
         """Told of each exchange, in place of the client's observer. None: that one is told."""
+        if observer is not None:
+            self.watch_exchanges(observer)
         self.owner = names()
         """The owner of this keeper's leases. Drawn at each start: leases of an earlier life are another owner's."""
         self.limiter = Limiter(policy)
@@ -126,6 +126,11 @@ class Runtime:
     def context(self) -> Context:
         """What the rules are told besides the login: the time, the policy, new ids, what an exchange spends."""
         return Context(self.clock.now(), self.policy, self.names, self.mesh.credential)
+
+    def watch_exchanges(self, observer: Observer) -> None:
+        """Tell `observer` of each exchange, beside those that are told already, the client's observer too."""
+        told = (observer, self.exchange_observer, self.mesh.observer)
+        self.exchange_observer = CombinedObserver(*(each for each in told if each is not None))
 
     def tell(self, happened: Observation) -> None:
         """Tell the keeper's observer, where it has one."""
