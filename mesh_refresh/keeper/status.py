@@ -1,7 +1,8 @@
 """What a keeper tells of its fleet (`Summary`) and of itself (`Health`)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,10 +87,10 @@ def summed_up(
     earliest = min((count.earliest_due_at for count in counts if count.earliest_due_at is not None), default=now)
     return Summary(
         brokers={
-            broker: BrokerSummary(**_totals([count for count in counts if count.broker == broker]))
+            broker: BrokerSummary(**_of_accounts(totals([count for count in counts if count.broker == broker])))
             for broker in sorted({count.broker for count in counts})
         },
-        **_totals(counts),
+        **_of_accounts(totals(counts)),
         late=max(timedelta(), now - earliest),
         leased=sum(count.leased for count in counts),
         in_flight=in_flight,
@@ -99,14 +100,19 @@ def summed_up(
     )
 
 
-def _totals(counts: list[Count]) -> dict[str, Any]:
-    """What `BrokerSummary` has, and `Summary` too."""
-    states = dict.fromkeys(AccountState, 0)
+def totals(counts: Collection[Count]) -> dict[str, Any]:
+    """What a summary and figures have alike, by the names of their fields; states of moving logins are among them."""
+    states: Counter[str] = Counter()
     for count in counts:
-        for state in count.states.difference(Way):
-            states[AccountState(state)] += count.logins
+        states.update(dict.fromkeys(map(str, count.states), count.logins))
     sums = {name: sum(getattr(count, name) for count in counts) for name in ("logins", "expired", "due")}
-    return {**sums, "states": {state: number for state, number in states.items() if number}}
+    return {**sums, "states": dict(states)}
+
+
+def _of_accounts(found: dict[str, Any]) -> dict[str, Any]:
+    """`found` with the states of accounts alone, in their order."""
+    states = {AccountState(name): found["states"][name] for name in found["states"].keys() - set(Way)}
+    return {**found, "states": {state: states[state] for state in AccountState if states.get(state)}}
 
 
 @define

@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import astuple, define, evolve, frozen
 
 from mesh_refresh import codec
+from mesh_refresh.keeper.status import totals
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import BrokerFigures, ExchangeEnded, Figures, KeeperState
 from mesh_refresh.stores import Count, NoticeCounts, ProcessReport, StoredFigures, StoreError
@@ -134,27 +135,16 @@ def figures_of(
     return Figures(
         at,
         seconds,
-        {broker: _broker(counts, broker) for broker in sorted({count.broker for count in counts})},
+        {
+            broker: BrokerFigures(**totals([count for count in counts if count.broker == broker]))
+            for broker in sorted({count.broker for count in counts})
+        },
         sum(count.leased for count in counts),
         sum(count.due for count in counts),
         max(0.0, (at - earliest).total_seconds()),
         None if notices is None else notices.waiting,
         None if notices is None else notices.dead,
         None if notices is None else notices.oldest,
-    )
-
-
-def _broker(counts: list[Count], broker: str) -> BrokerFigures:
-    mine = [count for count in counts if count.broker == broker]
-    states: dict[str, int] = {}
-    for count in mine:
-        for state in sorted(count.states):
-            states[str(state)] = states.get(state, 0) + count.logins
-    return BrokerFigures(
-        sum(count.logins for count in mine),
-        states,
-        sum(count.expired for count in mine),
-        sum(count.due for count in mine),
     )
 
 
