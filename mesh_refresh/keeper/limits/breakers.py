@@ -137,7 +137,8 @@ class Breakers:
         blocked = self.blocked(broker, now)
         if blocked is not None:
             for breaker in self._breakers_above(broker):
-                breaker.kept_back |= {login_id} if len(breaker.kept_back) < _ENOUGH else set()
+                if len(breaker.kept_back) < _ENOUGH:
+                    breaker.kept_back.add(login_id)
             return blocked
         own = self._open.get(broker)
         if own is None or login_id not in self._failed.get(broker, ()) or own.kept_back <= {login_id}:
@@ -351,16 +352,16 @@ class Breakers:
                 events += self._close(None, now, at)  # Mesh answered: the network works
             elif not is_own:
                 self._again(breaker, now, probe, retry_after)
-        found = self._open.get(scope)
         if is_own:
-            pass
-        elif found is not None and fault is BreakerFault.CLIENT_REFUSED and found.fault is not fault:
+            return Verdict(events, blamed=True)
+        found = self._open.get(scope)
+        if found is not None and fault is BreakerFault.CLIENT_REFUSED and found.fault is not fault:
             events += self._instead(scope, fault, now, at, display_message)
         elif found is None:
             events += self._trip(scope, fault, now, at, retry_after=retry_after, display_message=display_message)
         elif found not in probe:
             self._again(found, now, probe, retry_after)
-        return Verdict(events, blamed=is_own)
+        return Verdict(events)
 
     def _is_own(self, broker: str, login_id: str) -> bool:
         """Whether an outage of the broker is the login's own, and note that the login met one."""

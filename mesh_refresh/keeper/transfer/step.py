@@ -75,13 +75,15 @@ class Carrier:
         Where that copy was killed before its last step, this one takes the step.
         """
         row = await self.target.read(login.login_id)
-        if row is None and origin == self.target.store_id:
-            return GONE  # removed there, before it was brought
-        moving = None if row is None else self._opened(self.target, row).moving
-        if row is None or (moving is not None and (moving.way, moving.other) != (Way.MOVED, self.source.store_id)):
+        if row is None:
+            if origin == self.target.store_id:
+                return GONE  # removed there, before it was brought
             raise Later
-        if moving is None:
+        there = self._opened(self.target, row).moving
+        if there is None:
             return NOTHING
+        if (there.way, there.other) != (Way.MOVED, self.source.store_id):
+            raise Later
         await evolve(self, source=self.target, target=self.source).carry(row)
         return await self._move(login.login_id)
 
