@@ -10,7 +10,7 @@ import click
 from attrs import frozen
 
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
-from mesh_refresh.cli.fleet.support.options import json_option, parse_time, store_options
+from mesh_refresh.cli.fleet.support.options import json_option, page_options, parse_time, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.terminal.exit_codes import Exit
@@ -60,10 +60,7 @@ class _Filters:
 @click.option("--state", type=click.Choice([state.value for state in AccountState]), help="Accounts in this state.")
 @click.option("--broker", metavar="NAME", help="Logins of this broker, such as coinbase.")
 @click.option("--changed-since", type=parse_time, metavar="TIME", help="Changed at TIME or later: a time, or 15m, 2h.")
-@click.option("--after", metavar="LOGIN", help="Logins behind this one, in the order of the ids.")
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help=f"At most N logins.  [default: {_SHOWN}; all with --json]"
-)
+@page_options("login", "LOGIN", _SHOWN)
 @json_option
 @store_options
 def list_logins(

@@ -11,7 +11,7 @@ import click
 from attrs import evolve
 
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
-from mesh_refresh.cli.fleet.support.options import json_option, parse_time, store_options
+from mesh_refresh.cli.fleet.support.options import json_option, page_options, parse_time, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import Cell, show
 from mesh_refresh.cli.fleet.support.webhook_option import URL_VARIABLE, make_webhooks, webhook_option
@@ -75,10 +75,7 @@ async def _post_test(hooks: Webhooks) -> None:
 @webhooks.command("list", short_help="List notices that wait or are dead.")
 @click.option("--dead", is_flag=True, help="Dead ones only.")
 @_since_option
-@click.option("--after", metavar="ID", help="Notices behind this one, in the order of the ids.")
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help=f"At most N notices.  [default: {_SHOWN}; all with --json]"
-)
+@page_options("notice", "ID", _SHOWN)
 @json_option
 @store_options
 def list_notices(

@@ -50,6 +50,27 @@ def duration_option(name: str, text: str, default: str | None = None) -> Callabl
     return click.option(name, type=parse_duration, metavar="SPAN", default=default, help=text)
 
 
+def page_options(what: str, metavar: str, shown: int) -> Callable[[_Command], _Command]:
+    """Adds ``--after`` and ``--limit`` to a list of what is called `what`, of which a table has `shown` by default."""
+
+    def add(command: _Command) -> _Command:
+        for option in (
+            click.option(
+                "--limit",
+                type=click.IntRange(1),
+                metavar="N",
+                help=f"At most N {what}s.  [default: {shown}; all with --json]",
+            ),
+            click.option(
+                "--after", metavar=metavar, help=f"{what.capitalize()}s behind this one, in the order of the ids."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds ``--store`` and ``--plaintext``. The command gets a `StoreLocation` as `location` in their place."""
 
