@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
 from typing import Self
 
 from mesh_refresh.keeper import Keeper
@@ -47,9 +46,7 @@ class Supervision:
             self._beating = asyncio.create_task(self._beat(self._systemd), name="mesh_refresh systemd")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._beating is not None:
             self._beating.cancel()
         await self._stack.aclose()

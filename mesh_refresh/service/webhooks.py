@@ -8,7 +8,6 @@ import secrets
 import ssl as tls
 from collections.abc import Iterable
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -194,9 +193,7 @@ class Webhooks:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

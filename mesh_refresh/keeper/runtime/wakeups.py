@@ -5,7 +5,6 @@ place. Callers of other logins sleep on: each of them would read and unseal its 
 """
 
 import asyncio
-from types import TracebackType
 from typing import Self
 
 _Waiters = set["asyncio.Future[None]"]
@@ -90,9 +89,7 @@ class Followed:
         self._followers += 1
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._followers -= 1
         if not self._followers:
             self._wakeups.unfollow(self.login_id)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Self, cast
 
 from aiohttp import web
@@ -45,9 +44,7 @@ class Listening:
         _log.info("listening", extra={"addresses": " ".join(map(str, self.addresses))})
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for server in self._servers:
             server.close()
         await self._runner.cleanup()

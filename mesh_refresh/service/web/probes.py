@@ -39,7 +39,8 @@ class Probes:
 
     async def livez(self, _: web.Request) -> web.Response:
         """Liveness."""
-        return web.json_response({"alive": self.alive}, status=200 if self.alive else 503)
+        is_alive = self.alive
+        return web.json_response({"alive": is_alive}, status=200 if is_alive else 503)
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Readiness."""
