@@ -219,14 +219,15 @@ def test_paused_brokers_are_not_overdue() -> None:
     def count(broker: str, late: float) -> Count:
         return Count(broker, frozenset({"active"}), 2, 1, 1, at - late * SECOND, 0)
 
-    def overdue(*paused: str) -> float:
+    def overdue(*paused: str) -> tuple[float, int]:
         counts = [count("coinbase", 600), count("etoro", 60), count("gemini", -60)]
-        return figures_of(counts, paused, None, at, 0.1).most_overdue
+        figures = figures_of(counts, paused, None, at, 0.1)
+        return figures.most_overdue, figures.due
 
-    assert overdue() == 600
-    assert overdue("coinbase") == 60
-    assert overdue("coinbase", "etoro") == 0
-    assert overdue("*") == 0
+    assert overdue() == (600, 3)
+    assert overdue("coinbase") == (60, 2)
+    assert overdue("coinbase", "etoro") == (0, 1)
+    assert overdue("*") == (0, 0)
 
 
 def test_states_are_counted_by_broker() -> None:

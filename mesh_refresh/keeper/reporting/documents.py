@@ -140,7 +140,7 @@ def figures_of(
             for broker in sorted({count.broker for count in counts})
         },
         sum(count.leased for count in counts),
-        sum(count.due for count in counts),
+        sum(count.due for count in running),
         max(0.0, (at - earliest).total_seconds()),
         None if notices is None else notices.waiting,
         None if notices is None else notices.dead,
