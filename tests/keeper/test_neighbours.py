@@ -136,6 +136,27 @@ async def test_one_login_with_the_fault_of_a_broker_holds_that_back_once(stage: 
     await stage.assert_whole()
 
 
+@pytest.mark.parametrize("name", ["429", "503", "302"])
+async def test_one_login_is_not_each_probe(stage: Stage, name: str) -> None:
+    """However long its breaker's pause has become: a login that falls due meanwhile is the next probe."""
+    async with stage.keeper() as keeper:
+        sick = stage.fake.login("coinbase")
+        await keeper.add("sick", sick.token)
+        stage.clock.advance(2 * HOUR)
+        stage.fake.fail(ONE_BROKER[name], times=None, login=sick.id)
+        for _ in range(8):
+            await keeper.refresh_due()
+            stage.clock.advance(MINUTE)
+        await keeper.refresh_due()
+        stage.clock.advance(MINUTE / 2)
+        await keeper.add_many([("healthy", stage.fake.login("coinbase").token)], at_once=True)
+        succeeded = stage.fake.exchanges["succeeded"]
+        stage.clock.advance(MINUTE / 2)
+        await keeper.refresh_due()
+        assert stage.fake.exchanges["succeeded"] == succeeded + 1
+    await stage.assert_whole()
+
+
 @pytest.mark.parametrize("name", ONE_BROKER)
 async def test_one_broker_keeps_no_other_back(stage: Stage, name: str) -> None:
     """Whatever it asks for."""

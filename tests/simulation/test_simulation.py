@@ -64,7 +64,7 @@ WIDE = {
     "K6: one broker's outage is everybody's": (NEIGHBOURS, (1, *range(3, 12)), "was kept back"),
     "K7: a wait without an end": (AGES, range(12), "waits until"),
     "P2: the reply is read once more": (ODD_STRATEGIES, range(12), "does not keep what its strategy made"),
-    "a login that is written as it was claimed": (AGES, (2, 4, *range(12)), "in the future"),
+    "a login that is written as it was claimed": (AGES, (14, 46, *range(19, 25)), "in the future"),
     "an exchange within the least interval": (AGES, (2, *range(12)), "within its least interval"),
     "a caller who waits longer than was said": (RESTARTS, (1, *range(12)), "would do"),
 }

@@ -128,6 +128,11 @@ class Breakers:
                 longest = found if longest is None or found.seconds > longest.seconds else longest
         return longest
 
+    def held_back_for(self, broker: str, now: float) -> timedelta:
+        """How long nothing of `broker` is sent from now on; zero where a probe may go, or is under way."""
+        blocked = self.blocked(broker, now)
+        return timedelta(seconds=blocked.seconds) if blocked is not None else timedelta()
+
     def keep_back(self, broker: str, login_id: str, now: float) -> Blocked | None:
         """Why a caller's exchange of this login may not be sent now, and for how long; None where it may.
 

@@ -46,7 +46,7 @@ class Failed:
     blamed: bool
     """Whether it counts against the account (locked, say). False: an outage of Mesh, of a broker or of the network."""
     retry_after: timedelta = timedelta()
-    """How long Mesh asks to wait. Where the account is not to blame, its breaker waits."""
+    """How long Mesh asks to wait; where the account is not to blame, how long its breaker holds the broker back."""
 
 
 Failure = Refused | Unknown | Failed
@@ -201,8 +201,9 @@ def park_expired(login: Login, context: Context) -> Transition:
 
 def _back_off(login: Login, account: Account, attempt: Attempt, failure: Failed, context: Context) -> Transition:
     if not failure.blamed:
-        # Due again when its broker is, and behind other logins: probes take turns.
-        again = context.now + context.policy.cool_down
+        # Due again when its broker is, and behind the logins that fall due until then: probes take turns.
+        policy = context.policy
+        again = context.now + max(policy.cool_down, min(failure.retry_after, policy.cool_down_cap))
         return Transition(with_account(login, account, evolve(account, due_at=_due_at(account, again))))
     counted = count_failure(account, failure.error, attempt.number, context)
     chance = chance_of(login.login_id, login.attempt)

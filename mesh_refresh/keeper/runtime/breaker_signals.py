@@ -61,7 +61,8 @@ def blame(
                 broker, fault, now, at, probe, login_id=login_id, retry_after=asked, display_message=said
             )
             tell(verdict.events)
-            return Failed(type(error).__name__, verdict.blamed, asked or timedelta())
+            wait = asked or timedelta() if verdict.blamed else breakers.held_back_for(broker, now)
+            return Failed(type(error).__name__, verdict.blamed, wait)
         case _:
             pass  # Heard.NOTHING
     return failure
@@ -86,7 +87,8 @@ def _rejected(
 ) -> Failed:
     now, at = runtime.clock.monotonic(), runtime.at()
     backed_off = None if attempt.with_code is not None else BackedOff.of(account, attempt)
-    found = runtime.limiter.breakers.rejected(
+    breakers = runtime.limiter.breakers
+    found = breakers.rejected(
         permit.broker,
         fault,
         now,
@@ -99,7 +101,8 @@ def _rejected(
     runtime.event_queue.tell(found.events)
     if found.undo:
         _ = runtime.start(_undo_backoffs(runtime, found.undo))
-    return Failed(name, blamed=found.blamed)
+    wait = timedelta() if found.blamed else breakers.held_back_for(permit.broker, now)
+    return Failed(name, found.blamed, wait)
 
 
 async def _undo_backoffs(runtime: Runtime, backoffs: Iterable[BackedOff]) -> None:

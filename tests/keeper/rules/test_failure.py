@@ -95,6 +95,13 @@ def test_a_fault_that_is_nobodys() -> None:
     assert (account.failures, account.retry_not_before, account.due_at) == (0, None, at(15))
 
 
+@pytest.mark.parametrize(("pause", "due"), [(3, 15), (20, 30), (100_000, 70)])
+def test_a_fault_that_is_nobodys_while_its_breaker_is_shut(pause: int, due: int) -> None:
+    """It falls due again when a probe may go, behind the logins that fall due until then; no later than any probe."""
+    failure = Failed("Unavailable", blamed=False, retry_after=timedelta(seconds=pause))
+    assert one(after(made(), failure)).due_at == at(due)
+
+
 def test_backing_off() -> None:
     """Failures of the account itself: each later, with one event each, and never parked."""
     login, waits = made(), []
