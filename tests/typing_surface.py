@@ -98,9 +98,11 @@ from mesh_refresh.keeper import (
     TryNoticeAgain,
     UnknownAccount,
     UnknownLogin,
+    UnopenedRow,
     Way,
     copy_fleet,
     take_back,
+    version_of,
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
 from mesh_refresh.service import WebhookNotTaken, Webhooks
@@ -480,7 +482,7 @@ async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
         assert_type(added, Added)
         assert_type(added.changed, bool)
         assert_type(added.new, tuple[str | None, ...])
-        assert_type(await keeper.add("user-7", Tokens("coinbase", "r")), Added)
+        assert_type(await keeper.add("user-7", Tokens("coinbase", "r"), only_new=True), Added)
         assert_type(await keeper.add_many(many(), spread=timedelta(hours=6), at_once=True), int)
         assert_type(await keeper.add_many(many(), on_demand="vanguard"), int)
         assert_type(await keeper.add_many(many(), on_demand=[BrokerType.VANGUARD]), int)
@@ -533,6 +535,11 @@ async def callers(keeper: Keeper, moment: datetime) -> None:
     fresh = await keeper.tokens("user-7")
     assert_type(fresh, Tokens)
     assert_type(await keeper.tokens("user-7", "acc-2", rejected=fresh, max_wait=timedelta(seconds=5)), Tokens)
+    version = version_of("user-7", fresh)
+    assert_type(await keeper.tokens("user-7", rejected=version, valid_for=timedelta(minutes=5)), Tokens)
+    assert_type(keeper.credential(fresh), str | None)
+    assert_type(await keeper.page(9, state="active", after="a"), Sequence[Login | UnopenedRow])
+    assert_type(await keeper.pauses(), Mapping[str, BrokerPause])
     assert_type(await keeper.refresh("user-7", "acc-2", max_wait=timedelta()), Tokens)
     assert_type(await keeper.refresh_due(), int)
     assert_type(await keeper.submit_mfa("user-7", "424242"), Tokens)

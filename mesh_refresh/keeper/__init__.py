@@ -1,6 +1,14 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
-from mesh_refresh.keeper.errors import CodeNotWanted, KeeperClosed, LeftInSpool, NotReadyInTime, ReconnectNeeded
+from mesh_refresh.keeper.errors import (
+    CodeNotWanted,
+    KeeperClosed,
+    KeeperLeaving,
+    LeftInSpool,
+    LoginExists,
+    NotReadyInTime,
+    ReconnectNeeded,
+)
 from mesh_refresh.keeper.events import (
     AccountEvent,
     AccountJoined,
@@ -17,10 +25,12 @@ from mesh_refresh.keeper.events import (
     ReconnectSoon,
 )
 from mesh_refresh.keeper.keeper import Keeper
+from mesh_refresh.keeper.listing import UnopenedRow
 from mesh_refresh.keeper.notices import Notice, NoticeHandler, NoticeKind, PacedHandler, StopNotices, TryNoticeAgain
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reporting.documents import Minute, Process
 from mesh_refresh.keeper.rules.add import Added
+from mesh_refresh.keeper.rules.versions import version_of
 from mesh_refresh.keeper.status import BrokerSummary, Health, Summary
 from mesh_refresh.keeper.transfer.copy_fleet import Copied, copy_fleet
 from mesh_refresh.keeper.transfer.take_back import TakenBack, take_back
@@ -59,8 +69,10 @@ __all__ = [
     "Health",
     "Keeper",
     "KeeperClosed",
+    "KeeperLeaving",
     "LeftInSpool",
     "Login",
+    "LoginExists",
     "LoginMoved",
     "MfaNeeded",
     "Minute",
@@ -83,7 +95,9 @@ __all__ = [
     "TryNoticeAgain",
     "UnknownAccount",
     "UnknownLogin",
+    "UnopenedRow",
     "Way",
     "copy_fleet",
     "take_back",
+    "version_of",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mesh_refresh.keeper.arguments import check_login
+from mesh_refresh.keeper.errors import LoginExists
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.writing import rows_of
@@ -12,7 +13,9 @@ from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_
 from mesh_refresh.tokens import Tokens
 
 
-async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...], terms: Terms) -> Added:
+async def add_login(
+    runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...], terms: Terms, *, only_new: bool = False
+) -> Added:
     """See `Keeper.add` and `Keeper.add_many`."""
     check_login(login_id, tokens)
     store = runtime.store
@@ -24,6 +27,8 @@ async def add_login(runtime: Runtime, login_id: str, tokens: tuple[Tokens, ...],
         if row is None:
             login, added = new_login(login_id, context.new_id(), tokens, context, terms)
             return RowWrite(row_of(store.cipher, login, context.now), added, is_new=True)
+        if only_new:
+            raise LoginExists
         stored = runtime.open_row(row)
         check_login(login_id, tokens, str(stored.broker))
         login, added = with_tokens(stored, tokens, context, terms)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.policy import Policy
+from mesh_refresh.keeper.rules.versions import is_version
 from mesh_refresh.logins import AccountState
 from mesh_refresh.observing import check_observer
 from mesh_refresh.replies.identity import has_id, same_account
@@ -56,10 +57,12 @@ def check_spool(spool: object, store: object) -> None:
         )
 
 
-def check_wait(max_wait: object) -> None:
-    """For how long a caller waits."""
+def check_wait(max_wait: object, valid_for: object = None) -> None:
+    """For how long a caller waits, and uses the tokens."""
     if max_wait is not None and not isinstance(max_wait, timedelta):
         raise InvalidRequest("max_wait takes a timedelta.")
+    if valid_for is not None and not isinstance(valid_for, timedelta):
+        raise InvalidRequest("valid_for takes a timedelta.")
 
 
 def check_id(name: str, value: object) -> None:
@@ -149,7 +152,9 @@ def wrong_login_id(login_id: object) -> str | None:
 
 def wrong_rejected(value: object) -> str | None:
     """What is wrong with `rejected`."""
-    return None if value is None or isinstance(value, Tokens) else "rejected takes the Tokens that were refused."
+    if value is None or isinstance(value, Tokens) or (isinstance(value, str) and is_version(value)):
+        return None
+    return "rejected takes the Tokens that were refused, or their version, as version_of gives it."
 
 
 def wrong_many(logins: object, spread: object) -> str | None:

@@ -51,6 +51,20 @@ class NotReadyInTime(MeshRefreshError):
         """When it may be worth to ask again; None: not known."""
 
 
+class KeeperLeaving(NotReadyInTime):
+    """The keeper is being left, and begins nothing any more. A keeper in another process may have the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the keeper is being left")
+
+
+class LoginExists(MeshRefreshError):
+    """The login is in the store already, and was to be added as a new one only."""
+
+    _what = "There is such a login already."
+    _next = "Nothing was changed. Add its tokens without `only_new`, or under another id."
+
+
 class CodeNotWanted(InvalidRequest):
     """No open question waits for this code: it was answered already, or never asked."""
 

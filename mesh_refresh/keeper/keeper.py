@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
@@ -15,7 +15,7 @@ from mesh_refresh.keeper import arguments
 from mesh_refresh.keeper.add_login import add_login
 from mesh_refresh.keeper.errors import KeeperClosed
 from mesh_refresh.keeper.ids import new_id
-from mesh_refresh.keeper.listing import page_of, read_logins
+from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_logins, read_page
 from mesh_refresh.keeper.notices import NoticeHandler
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reporting.documents import Process, open_figures, process_of
@@ -34,7 +34,7 @@ from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import CombinedObserver, Figures, KeeperEntered, KeeperLeft, Observer
-from mesh_refresh.stores import Store
+from mesh_refresh.stores import BrokerPause, Store
 from mesh_refresh.tasks import all_of, run_to_end
 from mesh_refresh.tokens import Tokens
 
@@ -226,20 +226,21 @@ class Keeper:
 
     # Adding and removing.
 
-    async def add(self, login_id: str, tokens: Tokens | Iterable[Tokens]) -> Added:
+    async def add(self, login_id: str, tokens: Tokens | Iterable[Tokens], *, only_new: bool = False) -> Added:
         """Keep a login: one person at one broker, with one account or several.
 
         If the login is stored already, its accounts take these tokens, and a parked account works again. Tokens that
         the login has had before change nothing, so it is safe to repeat the call.
 
         Returns what was added, renewed or left as it was. Raises `InvalidRequest` where the tokens cannot be of one
-        login, and the store's `StoreError`; then nothing was added, or all of it.
+        login, `LoginExists` with `only_new` where there is such a login, and the store's `StoreError`; then nothing was
+        added, or all of it.
         """
         runtime, found = self._runtime(), arguments.as_tokens(tokens)
         del tokens  # a traceback may be rendered with its locals
         if isinstance(found, str):
             raise InvalidRequest(found)
-        return await add_login(runtime, login_id, found, Terms())
+        return await add_login(runtime, login_id, found, Terms(), only_new=only_new)
 
     async def add_many(
         self,
@@ -301,7 +302,8 @@ class Keeper:
         login_id: str,
         account_id: str | None = None,
         *,
-        rejected: Tokens | None = None,
+        rejected: Tokens | str | None = None,
+        valid_for: timedelta = timedelta(),
         max_wait: timedelta | None = None,
     ) -> Tokens:
         """Fresh tokens of one account, refreshed first where they must be.
@@ -309,7 +311,11 @@ class Keeper:
         Args:
             login_id: the id that the login was added with.
             account_id: which account; None where the login has only one.
-            rejected: tokens that the broker has just refused. They are refreshed, unless that was done since.
+            rejected: tokens that the broker has just refused. They are refreshed, unless that was done since. Or their
+                version, as `version_of` gives it: where it is not that of the stored tokens, these are returned as they
+                are, and nothing is sent.
+            valid_for: for how long the access token is wanted. One that ends sooner is refreshed first, unless it has
+                just come. A broker whose tokens live for less gives what it gives.
             max_wait: how long to wait for an exchange; None is ``Policy.max_wait``. The exchange goes on after that.
 
         Raises:
@@ -320,13 +326,17 @@ class Keeper:
             LoginMoved: `copy_fleet` has moved the login to another store.
             NotReadyInTime: no fresh tokens in time: the store fails, the broker is paused, or an exchange takes long.
         """
-        wait = self._wait(max_wait)
+        wait = self._wait(max_wait, valid_for)
         arguments.check_id("account_id", account_id)
         wrong = arguments.wrong_rejected(rejected)
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
-        return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, rejected, wait)
+        return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, wait, rejected, valid_for)
+
+    def credential(self, tokens: Tokens) -> str | None:
+        """What an exchange of `tokens` spends, by the strategy of their broker: mostly the refresh token."""
+        return self._mesh.credential(tokens)
 
     async def refresh(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
@@ -428,6 +438,24 @@ class Keeper:
         )
         return read_logins(self._runtime().store, page, limit)
 
+    async def page(
+        self,
+        limit: int = 100,
+        *,
+        state: AccountState | str | None = None,
+        broker: str | None = None,
+        changed_since: datetime | None = None,
+        after: str | None = None,
+    ) -> Sequence[Login | UnopenedRow]:
+        """The first `limit` of what `logins` gives. A login that does not open is among them, as an `UnopenedRow`.
+
+        Fewer than `limit` are the last ones. Raises `InvalidRequest`, and the store's `StoreError`.
+        """
+        arguments.check_filters(state, broker, changed_since, after, limit)
+        name = broker and named_broker(broker)
+        page = page_of(limit, state=state, broker=name, changed_since=changed_since, after=after)
+        return await read_page(self._runtime().store, page)
+
     async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
         """Begin no more exchanges of `broker` (``"*"``: of all), in any process, until `resume`.
 
@@ -453,6 +481,10 @@ class Keeper:
         await runtime.store.pause(name, paused=False)
         await runtime.notice_resumes(of=name)
         runtime.wake()
+
+    async def pauses(self) -> Mapping[str, BrokerPause]:
+        """The pauses, by their brokers; ``"*"`` is all brokers. Raises the store's `StoreError`."""
+        return await self._runtime().store.paused()
 
     async def summary(self) -> Summary:
         """Counts of the whole fleet by broker and state, the most overdue login, and what this keeper has in flight.
@@ -498,8 +530,8 @@ class Keeper:
         loop_died = self._loop is not None and self._loop.done() and not runtime.closing
         return health_of(runtime, loop_died=loop_died)
 
-    def _wait(self, max_wait: timedelta | None) -> timedelta:
-        arguments.check_wait(max_wait)
+    def _wait(self, max_wait: timedelta | None, valid_for: timedelta | None = None) -> timedelta:
+        arguments.check_wait(max_wait, valid_for)
         return self._policy.max_wait if max_wait is None else max_wait
 
 

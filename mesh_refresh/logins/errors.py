@@ -29,3 +29,8 @@ class AmbiguousAccount(MeshRefreshError, LookupError):
 
     _what = "The login has several accounts, and it was not said which one is meant."
     _next = "Nothing was sent. Name the account by its account_id."
+
+    def __init__(self, what: str | None = None, *, account_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.account_ids = account_ids
+        """The accounts to choose from, as `Login.account` takes them. One without any id is left out."""

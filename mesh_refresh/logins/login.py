@@ -1,5 +1,6 @@
 """One person's login at one broker."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from attrs import field, frozen
@@ -16,6 +17,12 @@ _URGENCY = (
     AccountState.ACTIVE,
     AccountState.NOT_REFRESHABLE,
 )
+
+
+def ids_of(accounts: Iterable[Account]) -> tuple[str, ...]:
+    """What names each of `accounts`; one without any id is left out."""
+    named = (account.tokens.account_id or account.tokens.mesh_account_id for account in accounts)
+    return tuple(name for name in named if name is not None)
 
 
 @frozen(slots=False)  # faster to make
@@ -57,7 +64,7 @@ class Login:
         """
         if account_id is None:
             if len(self.accounts) != 1:
-                raise AmbiguousAccount
+                raise AmbiguousAccount(account_ids=ids_of(self.accounts))
             return self.accounts[0]
         for account in self.accounts:
             if account.tokens.account_id == account_id:

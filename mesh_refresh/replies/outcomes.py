@@ -274,8 +274,14 @@ class MfaPending(MeshRefreshError):
     _next = "Nothing is lost while you keep the continuation. Ask the person for the code and submit it."
     _carriers: ClassVar[tuple[str, ...]] = ("pending",)
 
-    def __init__(self, pending: MfaRequired | None = None, *, pending_id: str | None = None) -> None:
-        super().__init__(facts=pending.reply.facts if pending else None)
+    def __init__(
+        self,
+        pending: MfaRequired | None = None,
+        *,
+        pending_id: str | None = None,
+        display_message: str | None = None,
+    ) -> None:
+        super().__init__(facts=pending.reply.facts if pending else ReplyFacts(display_message=display_message))
         self.pending = pending
         self.pending_id = pending_id
         """The id of the question that the code answers, where a keeper has it."""

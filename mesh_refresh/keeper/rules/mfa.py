@@ -22,6 +22,7 @@ from mesh_refresh.keeper.rules.siblings import find_successor, update_left_out
 from mesh_refresh.keeper.rules.success import accept_entries, assign
 from mesh_refresh.keeper.rules.transition import Context, Transition, clear_failures, event_head, with_account
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Pending, fingerprints
+from mesh_refresh.logins.login import ids_of
 from mesh_refresh.tokens import Tokens
 
 
@@ -62,7 +63,9 @@ def find_question(login: Login, question_id: str | None = None, account_id: str 
     if not found:
         raise CodeNotWanted
     if len(found) > 1:
-        raise AmbiguousAccount("Several accounts of this login wait for a code: say which, by pending_id.")
+        waiting = ids_of(account for account, _ in found)
+        what = "Several accounts of this login wait for a code: say which, by pending_id."
+        raise AmbiguousAccount(what, account_ids=waiting)
     return found[0]
 
 

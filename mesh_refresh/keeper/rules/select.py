@@ -7,7 +7,7 @@ claimed at every poll. See docs/keeper.md.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
@@ -15,6 +15,7 @@ from mesh_refresh.keeper.errors import CodeNotWanted
 from mesh_refresh.keeper.rules.mfa import find_question, sibling_asks_until
 from mesh_refresh.keeper.rules.schedule import is_good, wants_new_refresh_token
 from mesh_refresh.keeper.rules.transition import Context
+from mesh_refresh.keeper.rules.versions import version_of
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Reason
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
@@ -41,6 +42,7 @@ class CodeFirst:
     """The person must type a code first."""
 
     pending_id: str
+    display_message: str | None = None
 
 
 @frozen
@@ -61,6 +63,9 @@ class NotBefore:
 
 Answer = Good | CodeFirst | Parked | NotBefore | Send
 
+_JUST = timedelta(seconds=10)
+"""A caller that wants longer-lived tokens than there are sends no second exchange within this."""
+
 _NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
 """The tokens of an account that is parked for one of these may be spent: `refresh` does not send them either."""
 
@@ -74,6 +79,8 @@ class Asked:
     context: Context
     is_rejected: bool = False
     """The broker has rejected the access token that is stored."""
+    valid_for: timedelta = timedelta()
+    """For how long the caller wants to use the access token."""
 
     @property
     def has_credential(self) -> bool:
@@ -82,8 +89,15 @@ class Asked:
 
     @property
     def is_good(self) -> bool:
-        """Whether the stored access token is above its hard margin."""
-        return is_good(self.account.tokens, self.context.now, self.context.policy)
+        """Whether the stored access token is above its hard margin, and lives for as long as the caller wants.
+
+        One that has just come is good for whatever is left of it: the next would live no longer.
+        """
+        tokens, now = self.account.tokens, self.context.now
+        if not is_good(tokens, now, self.context.policy):
+            return False
+        ends = tokens.expires_at
+        return ends is None or ends - now >= self.valid_for or _has_just_come(self.account, self.context)
 
 
 Guard = Callable[[Asked], Answer | None]
@@ -99,7 +113,7 @@ def waits_for_code(asked: Asked) -> Answer | None:
     """A question is open."""
     account = asked.account
     if account.state is AccountState.MFA_REQUIRED and account.pending is not None:
-        return CodeFirst(account.pending.id)
+        return CodeFirst(account.pending.id, account.pending.display_message)
     return None
 
 
@@ -242,11 +256,26 @@ def postpone(login: Login, context: Context) -> Login:
     return login.having(tuple(accounts))
 
 
-def answer_tokens(login: Login, account: Account, context: Context, *, rejected: Tokens | None = None) -> Answer:
-    """What `Keeper.tokens` does for a caller who asks for `account`. `rejected`: the broker has rejected these."""
+def answer_tokens(
+    login: Login,
+    account: Account,
+    context: Context,
+    *,
+    rejected: Tokens | str | None = None,
+    valid_for: timedelta = timedelta(),
+) -> Answer:
+    """What `Keeper.tokens` does for a caller who asks for `account`.
+
+    `rejected`: the broker has rejected these. By a version that is not of the stored ones, nothing is sent.
+    """
     stored = account.tokens.auth_token
-    is_rejected = rejected is not None and rejected.auth_token is not None and rejected.auth_token == stored
-    return _first_answer(GUARDS, Asked(login, account, context, is_rejected)) or _send(account, context)
+    if isinstance(rejected, str):
+        is_rejected = rejected == version_of(login.login_id, account.tokens)
+        if not is_rejected and stored is not None:
+            return Good(account.tokens)
+    else:
+        is_rejected = rejected is not None and rejected.auth_token is not None and rejected.auth_token == stored
+    return _first_answer(GUARDS, Asked(login, account, context, is_rejected, valid_for)) or _send(account, context)
 
 
 def answer_refresh(login: Login, account: Account, context: Context) -> Answer:
@@ -288,8 +317,13 @@ def _earliest(login: Login, context: Context) -> datetime:
     return _interval_end(login.succeeded_at, context)
 
 
-def _interval_end(success: datetime | None, context: Context) -> datetime:
-    """`Policy.min_interval` after `success`. One in the future does not count: the clock went back since."""
+def _has_just_come(account: Account, context: Context) -> bool:
+    """Whether its last exchange has just brought its tokens, also under a policy without a least interval."""
+    return context.now < _interval_end(account.refreshed_at, context, _JUST)
+
+
+def _interval_end(success: datetime | None, context: Context, least: timedelta = timedelta()) -> datetime:
+    """`Policy.min_interval` (or `least`) after `success`. One in the future does not count: the clock went back."""
     if success is None or success > context.now + CLOCK_TOLERANCE:
         return context.now
-    return success + context.policy.min_interval
+    return success + max(context.policy.min_interval, least)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.keeper.errors import NotReadyInTime
+from mesh_refresh.keeper.errors import KeeperLeaving, NotReadyInTime
 from mesh_refresh.keeper.rules.plan import Choice
 from mesh_refresh.keeper.runtime.exchange import LoginExchange
 from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
@@ -111,7 +111,7 @@ class Claimer:
             case [None]:
                 raise UnknownLogin
             case _:  # the shutdown has ended the claim
-                raise NotReadyInTime("the keeper is being left")
+                raise KeeperLeaving
 
     async def _check_not_paused(self, broker: str, deadline: Deadline) -> None:
         try:
@@ -197,7 +197,7 @@ class Claimer:
 
     def _check_open(self) -> None:
         if self.runtime.closing:
-            raise NotReadyInTime("the keeper is being left")
+            raise KeeperLeaving
 
     async def _until_written(self, login: Login, left: timedelta, deadline: Deadline) -> None:
         """Wait until the owner of the lease has written the login, or the lease has ended: no claim gets it before."""

@@ -69,11 +69,18 @@ class OnDemand:
         self._runtime = runtime
         self._claimer = Claimer(runtime)
 
-    async def tokens(self, login_id: str, account_id: str | None, rejected: Tokens | None, wait: timedelta) -> Tokens:
+    async def tokens(
+        self,
+        login_id: str,
+        account_id: str | None,
+        wait: timedelta,
+        rejected: Tokens | str | None,
+        valid_for: timedelta,
+    ) -> Tokens:
         """See `Keeper.tokens`."""
 
         def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
-            return answer_tokens(login, account, context, rejected=rejected)
+            return answer_tokens(login, account, context, rejected=rejected, valid_for=valid_for)
 
         begun, request = self._runtime.loop.time(), TokenRequest(login_id, account_id, rule)
         answer: AnsweredFrom | None = "failed"
@@ -167,8 +174,8 @@ class OnDemand:
             match found if isinstance(found, Good) else _check_at_home(login, found):
                 case Good(tokens):
                     return tokens
-                case CodeFirst(pending_id):
-                    raise MfaPending(pending_id=pending_id)
+                case CodeFirst(pending_id, display_message):
+                    raise MfaPending(pending_id=pending_id, display_message=display_message)
                 case Parked(reason, display_message):
                     raise ReconnectNeeded(reason, display_message)
                 case NotBefore(at, why):
@@ -216,7 +223,7 @@ def _after_code(exchange: ExchangeHandle, account: Account, pending_id: str) -> 
     if after is None:
         raise CodeNotWanted("The login was removed or added anew meanwhile, and does not take what the code brought.")
     if after.pending is not None and after.pending.id != pending_id:
-        raise MfaPending(pending_id=after.pending.id)
+        raise MfaPending(pending_id=after.pending.id, display_message=after.pending.display_message)
     if after.state is AccountState.ACTIVE and exchange.sent:
         return after.tokens
     raise CodeNotWanted

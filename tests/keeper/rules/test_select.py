@@ -1,5 +1,6 @@
 """What to exchange next, and what somebody who asks is answered."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh_refresh import Tokens
+from mesh_refresh.keeper import Policy, version_of
+from mesh_refresh.keeper.rules.mfa import find_question
 from mesh_refresh.keeper.rules.plan import nothing_to_send
 from mesh_refresh.keeper.rules.select import (
     ASKED_BY_LOOP,
@@ -27,7 +31,8 @@ from mesh_refresh.keeper.rules.select import (
 from mesh_refresh.keeper.rules.select import (
     PARKED as PARKED_GUARDS,
 )
-from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
+from mesh_refresh.keeper.rules.versions import is_version
+from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Pending, Reason
 from mesh_refresh.stores import PlainText, row_of
 from tests.examples import bounded
 from tests.keeper.making import START, at, changed, context, made, tokens
@@ -295,3 +300,65 @@ def test_who_drops_a_guard_names_one_that_there_is() -> None:
     for named in (DROPPED_BY_REFRESH, ASKED_BY_LOOP, ASKED_BY_RESTART, PARKED_GUARDS):
         assert set(named) < set(GUARDS)
     assert [guard for guard in GUARDS if guard in PARKED_GUARDS] == list(PARKED_GUARDS)
+
+
+def test_a_caller_gets_tokens_that_live_for_as_long_as_it_wants() -> None:
+    """Where they end sooner, the account is exchanged; where that cannot be, the caller is told why."""
+    login = made()  # for an hour
+
+    def ask_for(minutes: float, seconds: float, **fields: Any) -> Answer:
+        found = changed(login, **fields)
+        return answer_tokens(found, found.accounts[0], context(seconds), valid_for=timedelta(minutes=minutes))
+
+    assert isinstance(ask_for(10, 3000), Good)
+    assert isinstance(ask_for(10, 3001), Send)
+    assert isinstance(ask_for(9, 3001), Good)
+    assert isinstance(ask_for(10, 3001, state=MFA, pending=QUESTION), CodeFirst)
+    assert isinstance(ask_for(10, 3001, retry_not_before=at(3002)), NotBefore)
+    assert isinstance(ask_for(10, 3001, tokens=tokens(expires_at=None)), Good)
+    assert ask_for(10, 3001, state=FIXED, tokens=tokens(None)) == Parked(Reason.EXPIRED, None)
+
+
+def test_a_caller_is_told_what_to_show_to_the_person() -> None:
+    """And which accounts wait for a code, where several do."""
+    asking = evolve(QUESTION, display_message="Look at your telephone.")
+    login = changed(made(tokens(account="x"), tokens("r-1", account="y")), state=MFA, pending=asking)
+    assert ask(login, 9999) == CodeFirst("question-1", "Look at your telephone.")
+    both = changed(login, 1, state=MFA, pending=QUESTION)
+    with pytest.raises(AmbiguousAccount) as ambiguous:
+        find_question(both)
+    assert ambiguous.value.account_ids == ("x", "y")
+
+
+def test_tokens_that_have_just_come_are_good_for_what_is_left_of_them() -> None:
+    """A broker whose tokens live for less than a caller wants is not asked again and again."""
+    login = changed(made(), refreshed_at=at(100))
+    for seconds, expected in ((100, Good), (109.9, Good), (110, Send), (0, Good), (3599, Send)):
+        found = answer_tokens(
+            login, login.accounts[0], context(seconds, Policy(min_interval=timedelta())), valid_for=timedelta(days=1)
+        )
+        assert isinstance(found, expected), seconds
+
+
+def test_a_version_says_which_tokens_were_rejected() -> None:
+    """Only that of the stored tokens leads to an exchange; by any other, nothing is sent, however old they are."""
+    login = made()
+    account = login.accounts[0]
+    version = version_of(login.login_id, account.tokens)
+    assert is_version(version)
+    assert isinstance(answer_tokens(login, account, context(0), rejected=version), Send)
+    others = (
+        version_of("another login", account.tokens),
+        version_of(login.login_id, evolve_tokens(account.tokens, account_id="b")),
+        version_of(login.login_id, evolve_tokens(account.tokens, access_token="new")),
+    )
+    assert len({version, *others}) == 4
+    for other in others:
+        for seconds in (0, 3599, 9999):
+            assert answer_tokens(login, account, context(seconds), rejected=other) == Good(account.tokens)
+    renewed = evolve_tokens(account.tokens, refresh_token="another", obtained_at=at(9), expires_at=at(99))
+    assert version_of(login.login_id, renewed) == version, "another access token, and nothing else, is news"
+
+
+def evolve_tokens(given: Tokens, **fields: Any) -> Tokens:
+    return Tokens.from_document({**given.to_document(), **fields})
