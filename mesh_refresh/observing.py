@@ -82,6 +82,8 @@ class KeeperState:
     """Events that were dropped since the keeper was entered, because the handler is too slow."""
     last_round: datetime | None
     """When the loop looked last for what is due. None: there is no loop, or it has not looked yet."""
+    next_probes: Mapping[str, datetime] = field(factory=dict)
+    """When the next probe of each open breaker may be sent, by the wall clock."""
 
 
 @frozen
@@ -134,6 +136,8 @@ class Figures:
     notices_dead: int | None = None
     oldest_notice: datetime | None = None
     """When the oldest notice that waits was written. None: none waits."""
+    due_by_hour: tuple[int, ...] = ()
+    """Logins that fall due in each of the 24 hours after `at`, those of paused brokers too. Empty: not counted."""
 
 
 @frozen

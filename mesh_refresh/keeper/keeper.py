@@ -512,14 +512,19 @@ class Keeper:
         return None if registry is None else open_figures(runtime.store.cipher, await registry.figures())
 
     async def processes(self) -> tuple[Process, ...]:
-        """The processes of this fleet, in the order of their names, as they told of themselves last.
+        """The processes of this fleet, by their names: this one as it is now, the others as they told last.
 
         None of them where the store has no registry. Raises the store's `StoreError`.
         """
         runtime = self._runtime()
         registry = runtime.store.registry
-        reports = () if registry is None else await registry.reports()
-        return tuple(process_of(runtime.store.cipher, report) for report in reports)
+        if registry is None:
+            return ()
+        found = [process_of(runtime.store.cipher, report) for report in await registry.reports()]
+        if self._reporter is None:
+            return tuple(found)
+        own = self._reporter.look()
+        return tuple(sorted([own, *(it for it in found if it.process != own.process)], key=lambda it: it.process))
 
     def health(self) -> Health:
         """For probes and alerts, without I/O: whether this keeper is alive, is ready for calls, and does its work."""

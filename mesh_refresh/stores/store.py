@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import ClassVar, Protocol, Self
 
 from mesh_refresh.logins import Login
@@ -179,6 +180,14 @@ class Store(Protocol):
         Each is as safe as by itself, and no more: where it raises, some of them may have been inserted.
         """
         return [await self.insert(row) for row in rows]
+
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
+        """How many rows fall due in each of the `hours` hours after `now`, whether their brokers are paused or not.
+
+        An hour begins after its first moment: what is due at `now` is not in it.
+        """
+        due = [sum(it.due for it in await self.counts(now + timedelta(hours=hour))) for hour in range(hours + 1)]
+        return [until - before for before, until in pairwise(due)]
 
     async def key_usage(self) -> Mapping[str, int]:
         """How many logins and notices each key seals, by the ids of the keys: see `key_id_of`. It reads all of them."""

@@ -156,6 +156,9 @@ class SimStore(Store):
     async def counts(self, now: datetime) -> Sequence[Count]:
         return await self._call(lambda: self._memory.counts(now))
 
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
+        return await self._call(lambda: self._memory.due_by_hour(now, hours))
+
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
     ) -> None:

@@ -111,6 +111,9 @@ async def test_a_breaker(stage: Stage) -> None:
         with pytest.raises(NotReadyInTime):
             await keeper.refresh("a", max_wait=SECOND / 2)
         assert value(observer, "breaker_open", HALT) == 1
+        (own,) = await keeper.processes()
+        assert own.state is not None
+        assert own.state.next_probes == {"*": stage.clock.now() + MINUTE}
     assert value(observer, "breaker_open", HALT) is None
 
 

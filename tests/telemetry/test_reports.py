@@ -236,11 +236,12 @@ def test_states_are_counted_by_broker() -> None:
         Count("coinbase", frozenset({"active", "mfa_required"}), 3, 1, 1, None, 1),
         Count("coinbase", frozenset({"active"}), 4, 0, 2, None, 0),
     ]
-    figures = figures_of(counts, (), NoticeCounts(7, 1, START), START, 0.5)
+    figures = figures_of(counts, (), NoticeCounts(7, 1, START), START, 0.5, due_by_hour=(1, 2))
     broker = figures.brokers["coinbase"]
     assert broker.states == {"active": 7, "mfa_required": 3}
     assert (broker.logins, broker.expired, broker.due) == (7, 1, 3)
     assert (figures.due, figures.leased, figures.notices_waiting, figures.notices_dead) == (3, 1, 7, 1)
+    assert figures.due_by_hour == (1, 2)
 
 
 def test_the_last_hour_by_minutes() -> None:

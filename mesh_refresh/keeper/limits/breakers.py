@@ -107,6 +107,10 @@ class Breakers:
         """What is held back, and why."""
         return {scope: breaker.fault for scope, breaker in tuple(self._open.items())}
 
+    def next_probes(self, now: float) -> dict[Scope, float]:
+        """In how many seconds the next probe of each open breaker may be sent; zero while one is under way."""
+        return {scope: max(0.0, breaker.until - now) for scope, breaker in tuple(self._open.items())}
+
     @property
     def halted(self) -> BreakerFault | None:
         """Why nothing at all is sent but slow probes."""

@@ -42,7 +42,7 @@ class Minute:
 @frozen
 class _Told:
     version: str
-    state: KeeperState
+    state: KeeperState | None
     hour: tuple[Minute, ...]
 
 
@@ -103,19 +103,10 @@ class LastHour:
         return tuple(Minute(*astuple(minute)) for minute in self._minutes if now - minute.at < 60 * _MINUTE)
 
 
-def report_of(
-    cipher: Sealing,
-    process: str,
-    role: str,
-    at: datetime,
-    *,
-    version: str,
-    state: KeeperState,
-    hour: tuple[Minute, ...],
-) -> ProcessReport:
-    """What a process writes about itself."""
-    text = codec.write_value(_Told(version, state, hour))
-    return ProcessReport(process, role, at, cipher.seal(MaskedStr(text), _context_of(process)))
+def report_of(cipher: Sealing, it: Process) -> ProcessReport:
+    """What the process `it` writes about itself."""
+    text = codec.write_value(_Told(it.version or "", it.state, it.hour))
+    return ProcessReport(it.process, it.role, it.at, cipher.seal(MaskedStr(text), _context_of(it.process)))
 
 
 def process_of(cipher: Sealing, report: ProcessReport) -> Process:
@@ -126,7 +117,13 @@ def process_of(cipher: Sealing, report: ProcessReport) -> Process:
 
 
 def figures_of(
-    counts: Iterable[Count], paused: Collection[str], notices: NoticeCounts | None, at: datetime, seconds: float
+    counts: Iterable[Count],
+    paused: Collection[str],
+    notices: NoticeCounts | None,
+    at: datetime,
+    seconds: float,
+    *,
+    due_by_hour: Iterable[int] = (),
 ) -> Figures:
     """The fleet in numbers. `seconds`: how long counting took."""
     counts = list(counts)
@@ -145,6 +142,7 @@ def figures_of(
         None if notices is None else notices.waiting,
         None if notices is None else notices.dead,
         None if notices is None else notices.oldest,
+        tuple(due_by_hour),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.keeper.reporting.documents import (
     LastHour,
+    Process,
     figures_of,
     open_figures,
     report_of,
@@ -99,12 +100,13 @@ class Reporter:
                 self._forget_figures()
             await asyncio.sleep(_EVERY)
 
-    async def _report(self) -> None:
+    def look(self) -> Process:
+        """This process, as it is now."""
         runtime, now = self._runtime, self._runtime.at()
-        state, hour = state_of(runtime), self._hour.minutes(now)
-        cipher, owner = runtime.store.cipher, runtime.owner
-        report = report_of(cipher, owner, self._role, now, version=VERSION, state=state, hour=hour)
-        await self._registry.put_report(report)
+        return Process(runtime.owner, self._role, now, VERSION, state_of(runtime), self._hour.minutes(now))
+
+    async def _report(self) -> None:
+        await self._registry.put_report(report_of(self._runtime.store.cipher, self.look()))
 
     async def _keep_duty(self) -> None:
         runtime = self._runtime
@@ -126,10 +128,12 @@ class Reporter:
         try:
             async with asyncio.timeout(_LONGEST_COUNT):
                 counts = await runtime.store.counts(runtime.at())
+                due_by_hour = await runtime.store.due_by_hour(runtime.at())
                 paused = await runtime.store.paused()
                 outbox = runtime.store.outbox
                 notices = None if outbox is None else await outbox.counts()
-                figures = figures_of(counts, paused, notices, runtime.at(), loop.time() - begun)
+                took, at = loop.time() - begun, runtime.at()
+                figures = figures_of(counts, paused, notices, at, took, due_by_hour=due_by_hour)
                 await self._registry.put_figures(seal_figures(runtime.store.cipher, figures))
                 runtime.tell(FleetCounted(runtime.owner, figures))
                 await self._registry.purge_reports(runtime.at() - _KEPT)

@@ -1,6 +1,7 @@
 """What a keeper tells probes and alerts of itself, and the ping of the store that this needs."""
 
 import asyncio
+from datetime import timedelta
 
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.status import Health
@@ -78,6 +79,10 @@ def state_of(runtime: Runtime) -> KeeperState:
         {scope or ALL_BROKERS: str(fault) for scope, fault in runtime.limiter.breakers.open.items()},
         runtime.event_queue.dropped,
         runtime.vitals.last_round,
+        {
+            scope or ALL_BROKERS: runtime.at() + timedelta(seconds=seconds)
+            for scope, seconds in runtime.limiter.breakers.next_probes(runtime.clock.monotonic()).items()
+        },
     )
 
 

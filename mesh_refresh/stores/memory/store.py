@@ -1,8 +1,10 @@
 """MemoryStore: the shortest store that keeps the whole contract."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from attrs import Factory, define, evolve
 
@@ -163,6 +165,12 @@ class MemoryStore(Store):
             )
             for (broker, states), group in groups.items()
         ]
+
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> list[int]:
+        """See `Store`."""
+        due = sorted(kept.row.due_at for kept in self._kept.values() if kept.row.due_at is not None)
+        until = [bisect_right(due, now + timedelta(hours=hour)) for hour in range(hours + 1)]
+        return [last - first for first, last in pairwise(until)]
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None

@@ -35,6 +35,12 @@ SELECT substring(sealed FROM 1 FOR $1) AS head, count(*) FROM {schema}.login GRO
 UNION ALL
 SELECT substring(sealed FROM 1 FOR $1) AS head, count(*) FROM {schema}.notice GROUP BY head;
 
+-- name: due_by_hour
+SELECT ceil(extract(epoch FROM due_at - $1) / 3600)::int - 1 AS hour, count(*)
+FROM {schema}.login
+WHERE due_at > $1 AND due_at <= $1 + $2 * interval '1 hour'
+GROUP BY hour;
+
 -- name: counts
 SELECT
     broker,

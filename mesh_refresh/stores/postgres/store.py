@@ -245,6 +245,14 @@ class PostgresStore(Store):
             for broker, states, logins, expired, due, earliest, leased in found
         ]
 
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
+        """See `Store`. It reads the index of due times from end to end."""
+        check_time(now)
+        sql = self._sql["due_by_hour"]
+        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, hours, timeout=_LONG), long=True)
+        numbers = dict(map(tuple, found))
+        return [numbers.get(hour, 0) for hour in range(hours)]
+
     async def key_usage(self) -> dict[str, int]:
         """See `Store`. It reads both tables from end to end."""
         sql, usage = self._sql["key_usage"], Counter[str]()

@@ -22,6 +22,8 @@ _SQL = queries("scans.sql")
 _FEW = 5_000
 """So many changes are sorted by id. Where there are more, walking along the ids soon meets enough of them."""
 _STRETCH = 20_000
+_HOUR = 3_600_000_000
+"""Microseconds."""
 
 Asked = dict[str, Any]
 
@@ -63,6 +65,17 @@ def counts(session: SqliteSession, now: datetime) -> list[Count]:
                 key = count.broker, count.states
                 found[key] = _sum(found[key], count) if key in found else count
     return list(found.values())
+
+
+def due_by_hour(session: SqliteSession, now: int, hours: int) -> list[int]:
+    """See `Store.due_by_hour`."""
+    found = [0] * hours
+    with session.snapshot() as execute:
+        for (broker,) in execute(_SQL["brokers"]).fetchall():
+            for hour in range(hours):
+                asked = {"broker": broker, "after": now + hour * _HOUR, "until": now + (hour + 1) * _HOUR}
+                found[hour] += execute(_SQL["due_between"], asked).fetchone()[0]
+    return found
 
 
 def key_usage(session: SqliteSession) -> dict[str, int]:

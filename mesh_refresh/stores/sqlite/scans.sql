@@ -70,6 +70,12 @@ SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM login GROUP BY head
 UNION ALL
 SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM notice GROUP BY head;
 
+-- name: due_between
+-- Along the index, of one broker.
+SELECT count(*)
+FROM login INDEXED BY login_due
+WHERE broker = :broker AND due_at > :after AND due_at <= :until;
+
 -- name: last
 SELECT max(id)
 FROM login;

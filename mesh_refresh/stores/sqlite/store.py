@@ -166,6 +166,11 @@ class SqliteStore(Store):
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
 
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
+        """See `Store`."""
+        start = microseconds(now)
+        return await self._scan(lambda session: scanning.due_by_hour(session, start, hours))
+
     async def key_usage(self) -> dict[str, int]:
         """See `Store`."""
         return await self._scan(scanning.key_usage)

@@ -140,6 +140,16 @@ class StoreConformance(RowCases, LeaseCases, ClaimCases):
                 ("other", ACTIVE): Count("other", ACTIVE, 1, 0, 0, None, 0),
             }
 
+    async def test_what_falls_due_is_counted_by_the_hour(self) -> None:
+        """The last moment of an hour belongs to it, and its first one to the hour before."""
+        hour = timedelta(hours=1)
+        at = (-hour, 0 * hour, MICROSECOND, hour, hour, hour + MICROSECOND, 2 * hour, 3 * hour, 3 * hour + MICROSECOND)
+        async with self.opened() as store:
+            assert list(await store.due_by_hour(NOW, 2)) == [0, 0]
+            await fill(store, *(a_row(str(n), due_at=NOW + by, broker=f"b{n % 2}") for n, by in enumerate(at)))
+            await fill(store, a_row("never", due_at=None))
+            assert list(await store.due_by_hour(NOW, 3)) == [3, 2, 1]
+
     async def test_leases_are_counted_while_they_last(self) -> None:
         """Not at their very end any more, and holds never."""
         async with self.opened(*(a_row(str(number)) for number in range(3))) as store:

@@ -97,7 +97,10 @@ def test_retry_after_is_waited_for() -> None:
     road.run(1, always(Said.FRESH))
     road.retry_after = timedelta(minutes=5)
     road.run(1, always(BreakerFault.THROTTLED))
-    start = road.now
+    start, breakers = road.now, road.limiter.breakers
+    (wait,) = breakers.next_probes(start).values()
+    assert 295 < wait <= 300
+    assert breakers.next_probes(start + 301) == {"coinbase": 0}
     road.run(290, always(BreakerFault.THROTTLED), callers=5)
     assert road.since(start) == []
     road.retry_after = None

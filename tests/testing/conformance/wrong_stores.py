@@ -124,6 +124,10 @@ def counting(**changes: int) -> Callable[[Clock], MemoryStore]:
     return having(counts=counts)
 
 
+async def _shifted(self: MemoryStore, now: datetime, hours: int = 24) -> list[int]:
+    return await MemoryStore.due_by_hour(self, now - MICROSECOND, hours)
+
+
 def reading(change: Callable[[Row], Row]) -> Callable[[Clock], MemoryStore]:
     """A store that reads something else than it keeps."""
 
@@ -681,6 +685,7 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("leaves the very moment out", "test_pages_can_be_filtered",
           paging(lambda it: evolve(it, changed_since=it.changed_since and it.changed_since + MICROSECOND))),
     Wrong("counts one too many", "test_rows_are_counted_by_broker_and_states", counting(expired=1)),
+    Wrong("counts due ones as to come", "test_what_falls_due_is_counted_by_the_hour", having(due_by_hour=_shifted)),
     Wrong("counts a hold as a lease", "test_leases_are_counted_while_they_last", counting(leased=1)),
     # Many at once, and endings.
     Wrong("claims in two steps", "test_no_row_is_claimed_twice", having(claim=_slow_claim)),
