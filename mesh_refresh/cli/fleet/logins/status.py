@@ -11,14 +11,10 @@ from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import format_span, show, tell
 from mesh_refresh.cli.terminal.messages import one_line
 from mesh_refresh.keeper import AccountState, BrokerSummary, Summary, Way
+from mesh_refresh.keeper.advice import PARKED
 from mesh_refresh.stores import NoticeCounts
 from mesh_refresh.stores.store import ALL_BROKERS
 
-_NEXT = {
-    AccountState.MFA_REQUIRED: "Waiting for an MFA code: {}. Next: mesh-refresh mfa LOGIN",
-    AccountState.RECONNECT_REQUIRED: "To be logged in again by the person: {}. Next: import the new payload of Link.",
-    AccountState.UNREADABLE: "With an unreadable reply: {}. Next: mesh-refresh salvage LOGIN",
-}
 _YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconnect_required", "active", "logins")
 """In a narrow window. `show` moves states without logins first."""
 _NO_NOTICES = NoticeCounts(0, 0, None)
@@ -99,5 +95,7 @@ def _lines(summary: Summary) -> list[str]:
         lines.append(f"Moved to another store: {moved}.")
     if arriving := summary.moving.get(Way.ARRIVING):
         lines.append(f"Arriving from another store: {arriving}. If no copy runs now, next: mesh-refresh copy FROM TO")
-    lines += [words.format(summary.states[state]) for state, words in _NEXT.items() if summary.states.get(state)]
+    for state, parked in PARKED.items():
+        if number := summary.states.get(state):
+            lines.append(f"{parked.what}: {number}. Next: {parked.command}")
     return lines
