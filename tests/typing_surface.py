@@ -4,10 +4,10 @@
 
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never, assert_type
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from attrs import evolve
 
 from mesh_refresh import (
@@ -105,7 +105,7 @@ from mesh_refresh.keeper import (
     version_of,
 )
 from mesh_refresh.keeper import Reason as ParkedBecause
-from mesh_refresh.service import WebhookNotTaken, Webhooks
+from mesh_refresh.service import Access, AccessKey, Scope, Service, WebhookNotTaken, Webhooks
 from mesh_refresh.stores import (
     BrokerPause,
     Busy,
@@ -814,6 +814,17 @@ class TestRegionalPaxos(StrategyConformance):
     def make_strategy(self) -> Strategy:
         """Mine."""
         return RegionalPaxos()
+
+
+async def service(keeper: Keeper) -> None:
+    """A fleet over HTTP."""
+    key, text = AccessKey.generate("caller", [Scope.TOKENS], prefix="a", rate=2.0, expires=datetime.now(UTC))
+    assert_type(key, AccessKey)
+    assert_type(text, str)
+    assert_type(Access.open("access.toml").keys, tuple[AccessKey, ...])
+    served = Service(keeper, Access([key]), page=False, hosts=["refresh.example"], observer=None)
+    assert_type(served.app, web.Application)
+    assert_type(await served.stop(), None)
 
 
 async def webhooks(mesh: MeshClient, store: Store) -> None:

@@ -10,9 +10,8 @@ import yaml
 
 from mesh_refresh.cli.fleet.worker.health import health
 from mesh_refresh.cli.fleet.worker.run import run
-from mesh_refresh.service.web.app import make_app
-from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
+from tests.service.web.conftest import make_probed
 
 pytestmark = pytest.mark.once
 
@@ -33,7 +32,7 @@ def check_command(words: list[str]) -> dict[str, Any]:
 
 
 def routes() -> set[str]:
-    app = make_app(Probes(), Metrics(None, is_local=True))
+    app = make_probed(Probes())
     return {route.resource.canonical for route in app.router.routes() if route.resource is not None}
 
 

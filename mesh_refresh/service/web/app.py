@@ -1,22 +1,42 @@
 """The application of a service: its routes, and what each answer has."""
 
-from aiohttp import web
+from collections.abc import Sequence
 
+from aiohttp import hdrs, web
+
+from mesh_refresh.service.access.keys import Scope
 from mesh_refresh.service.web.connection import watch_body
-from mesh_refresh.service.web.metrics import Metrics
-from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.service.web.guard import Guard
+from mesh_refresh.service.web.metrics import show_metrics
 from mesh_refresh.service.web.replies import add_headers
+from mesh_refresh.service.web.requests import EXPOSURE, check_host, introduce
+from mesh_refresh.service.web.routes import SMALL_BODY, Door, Route
+from mesh_refresh.telemetry import PrometheusObserver
 
 
-def make_app(probes: Probes, metrics: Metrics) -> web.Application:
-    """An application with probes and metrics."""
-    app = web.Application(middlewares=[watch_body])
+def make_app(guard: Guard, observer: PrometheusObserver | None, routes: Sequence[Route] = ()) -> web.Application:
+    """An application with probes, the series of `observer` (None: without prometheus-client), and `routes`."""
+    probed: set[web.AbstractRoute] = set()
+    app = web.Application(middlewares=[watch_body, introduce, check_host(probed)], client_max_size=SMALL_BODY)
+    app[EXPOSURE] = guard.doors.exposure
     app.on_response_prepare.append(add_headers)
-    app.add_routes(
-        [
-            web.get("/livez", probes.livez),
-            web.get("/readyz", probes.readyz),
-            web.get("/metrics", metrics.answer),
-        ]
-    )
+    for route in (*own_routes(guard, observer), *routes):
+        for method in (route.method, hdrs.METH_HEAD) if route.answers_head else (route.method,):
+            added = app.router.add_route(method, route.path, guard.protect(route))
+            if route.door is Door.PROBE:
+                probed.add(added)
     return app
+
+
+def own_routes(guard: Guard, observer: PrometheusObserver | None) -> tuple[Route, ...]:
+    """The routes that every service has."""
+
+    async def metrics(request: web.Request) -> web.Response:
+        return show_metrics(None if observer is None else observer.registry, request.headers.get(hdrs.ACCEPT, ""))
+
+    probes = guard.probes
+    return (
+        Route("GET", "/livez", probes.livez, door=Door.PROBE, answers_head=True),
+        Route("GET", "/readyz", probes.readyz, door=Door.PROBE, answers_head=True),
+        Route("GET", "/metrics", metrics, Scope.METRICS, door=Door.METRICS, answers_head=True),
+    )

@@ -2,17 +2,15 @@
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 from aiohttp import StreamReader, web
 
-from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.service.web.replies import write_plain
+from mesh_refresh.service.web.requests import describe
 
 _log = logging.getLogger("mesh_refresh.service")
 
@@ -93,7 +91,7 @@ class ServedConnection(web.RequestHandler):
         del message
         if not isinstance(exc, _Answered):
             if exc is not None and status >= 500:
-                _log.error("a request was not answered because of a bug in mesh_refresh", extra=_describe(exc))
+                _log.error("a request was not answered because of a bug in mesh_refresh", extra=describe(exc))
             if self.transport is not None and not request.writer.output_size:
                 self.transport.write(write_plain(HTTPStatus(status)))
         raise _Answered
@@ -137,9 +135,3 @@ async def watch_body(
         return await handler(request)
     with connection.serving(request.content):
         return await handler(request)
-
-
-def _describe(error: BaseException) -> dict[str, Any]:
-    """Class and place of `error`, for a log record."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return {**without_secrets(error), "raised_at": f"{Path(frame.filename).name}:{frame.lineno}"}

@@ -26,7 +26,7 @@ class Listening:
     """Connections at the same time; more are answered with 503."""
 
     def __init__(self, app: web.Application, place: Address | Inherited) -> None:
-        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN)
+        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN, handler_cancellation=True)
         self._place = place
         self._servers: list[asyncio.Server] = []
         self._connections: set[ServedConnection] = set()

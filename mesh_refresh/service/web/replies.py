@@ -4,12 +4,16 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from mesh_refresh.service.web.requests import REQUEST_ID
+
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers that each answer has, and take out the name of the server. A signal of the application."""
     response.headers.update(_ALWAYS)
+    if (request_id := request.get(REQUEST_ID)) is not None:
+        response.headers["X-Request-Id"] = request_id
     response.headers.popall("Server", None)
 
 

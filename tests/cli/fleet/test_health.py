@@ -10,12 +10,11 @@ from attrs import evolve
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.keeper.status import Health
 from mesh_refresh.service.web.addresses import parse_address
-from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.listening import Listening
-from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.stores import MemoryStore
 from tests.cli.conftest import Cli, Ran
+from tests.service.web.conftest import make_probed
 
 
 class Worker:
@@ -27,7 +26,7 @@ class Worker:
 
     def listen(self, place: str = "127.0.0.1:0", app: web.Application | None = None) -> str:
         """The address."""
-        app = app or make_app(self.probes, Metrics(None, is_local=True))
+        app = app or make_probed(self.probes)
         self.listening = Listening(app, parse_address(place))
         self.cli.served.wait(self.listening.__aenter__())
         return str(self.listening.addresses[0])

@@ -3,22 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from mesh_refresh.service.access import Access, AccessKey
+from mesh_refresh.service.service import make_guard
 from mesh_refresh.service.web.addresses import TcpAddress, parse_address
 from mesh_refresh.service.web.app import make_app
+from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.listening import Listening
-from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.telemetry import PrometheusObserver
 
 
-def make_metrics(**options: bool | frozenset[str]) -> Metrics:
-    """Metrics with the series of an observer."""
-    given = {"is_local": True, **options}
-    return Metrics(PrometheusObserver().registry, **given)  # type: ignore[arg-type]
+def make_probed(probes: Probes, *keys: AccessKey, **exposure: Any) -> web.Application:
+    """A service with probes and the series of an observer, on loopback unless `exposure` says otherwise."""
+    guard = make_guard(probes, Access(keys), Exposure(**{"is_local": True, **exposure}))
+    return make_app(guard, PrometheusObserver())
 
 
 @asynccontextmanager
@@ -33,7 +36,7 @@ async def serve(app: web.Application) -> AsyncIterator[int]:
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """A service with probes and metrics, whose process is starting."""
-    async with serve(make_app(Probes(), make_metrics())) as port:
+    async with serve(make_probed(Probes())) as port:
         yield port
 
 

@@ -6,11 +6,10 @@ import json
 from attrs import define
 
 from mesh_refresh.keeper import Keeper
-from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.stores import MemoryStore
 from mesh_refresh.testing import FakeMesh
-from tests.service.web.conftest import exchange, get, make_metrics, serve
+from tests.service.web.conftest import exchange, get, make_probed, serve
 
 
 @define
@@ -42,7 +41,7 @@ class HangingStore(MemoryStore):
 
 async def test_a_process_from_its_start_to_its_end(fake: FakeMesh) -> None:
     probes = Probes("the store is being opened")
-    async with serve(make_app(probes, make_metrics())) as port, fake.client() as mesh:
+    async with serve(make_probed(probes)) as port, fake.client() as mesh:
         ask = Asked(port)
         assert await ask() == (200, 503, ["the store is being opened"])
         async with Keeper(mesh, MemoryStore()) as keeper:
@@ -66,7 +65,7 @@ async def test_a_store_that_hangs_is_not_ready_and_no_reason_to_restart(fake: Fa
     async with (
         fake.client() as mesh,
         Keeper(mesh, store, background=False) as keeper,
-        serve(make_app(Probes(keeper=keeper), make_metrics())) as port,
+        serve(make_probed(Probes(keeper=keeper))) as port,
     ):
         alive, ready, problems = await Asked(port)()
     assert (alive, ready) == (200, 503)
@@ -77,5 +76,5 @@ async def test_a_keeper_that_was_left_without_an_end_is_dead(fake: FakeMesh) -> 
     """Nothing works any more, and only a restart helps."""
     async with fake.client() as mesh, Keeper(mesh, MemoryStore()) as keeper:
         pass
-    async with serve(make_app(Probes(keeper=keeper), make_metrics())) as port:
+    async with serve(make_probed(Probes(keeper=keeper))) as port:
         assert await Asked(port)() == (503, 503, ["the keeper is not running"])

@@ -10,12 +10,14 @@ from attrs import define
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.options import duration_option
+from mesh_refresh.service.access import Access
+from mesh_refresh.service.service import make_guard
 from mesh_refresh.service.supervision import Supervision
 from mesh_refresh.service.systemd import Systemd
 from mesh_refresh.service.web.addresses import Address, UnixAddress, parse_address, take_inherited
 from mesh_refresh.service.web.app import make_app
+from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.listening import Listening
-from mesh_refresh.service.web.metrics import Metrics
 from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.telemetry import PrometheusObserver
 
@@ -55,15 +57,11 @@ class ListenOptions:
                 raise click.UsageError("--socket-mode goes with --listen unix:PATH.")
             place = UnixAddress(place.path, self.mode)
         observer = _make_observer()
-        metrics = Metrics(
-            None if observer is None else observer.registry,
-            place.is_local,
-            self.is_open,
-            frozenset(host.lower() for host in self.hosts),
-        )
+        exposure = Exposure(place.is_local, self.is_open, frozenset(host.lower() for host in self.hosts))
+        guard = make_guard(probes, Access(), exposure)
         usual = 0.0 if place.is_local else _BEYOND_LOOPBACK
         delay = usual if self.drain_delay is None else self.drain_delay.total_seconds()
-        return Supervision(probes, Listening(make_app(probes, metrics), place), systemd, delay, observer)
+        return Supervision(probes, Listening(make_app(guard, observer), place), systemd, delay, observer)
 
 
 def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,1 @@
+"""The API below ``/v1``, for programs in any language."""

@@ -1,0 +1,1 @@
+"""The operator's page: the fleet in a browser."""
