@@ -117,7 +117,7 @@ class Policy:
     fault_logins: int = field(default=10, validator=_count)
     """After this many logins of a broker whose requests are not accepted (403, 404, 451, an odd 400, or a strategy that
     raises), its breaker opens, if they are `refusal_share` of the logins that were answered within `refusal_window`.
-    Fewer than these back off, each for itself."""
+    Fewer than these back off, each for itself. An outage that so many logins have met is not one login's own."""
     refusal_logins: int = field(default=20, validator=_count)
     """Refusals of at least this many distinct logins of a broker..."""
     refusal_share: float = field(default=0.5, validator=_fraction)

@@ -352,7 +352,9 @@ class Breakers:
     ) -> Verdict:
         """An outage: of Mesh, of the network, of the client keys, or of a broker.
 
-        It counts against the account where it is the login's own: the login met one before, and others succeed.
+        It counts against the account where it is the login's own: the login met one before, another login of the broker
+        has succeeded since, and fewer than `Policy.fault_logins` have met one. A `retry_after` makes the pause longer,
+        beyond `Policy.cool_down_cap` too: its reader has bounded it.
         """
         scope, events = None if fault in _FOR_ALL else broker, list[Event]()
         is_own = scope is not None and self._is_own(broker, login_id)

@@ -10,6 +10,10 @@ A step is a file ``migrations/NNNN_name.sql``. Comments in it say how it is run:
 - ``-- oldest: N``: processes that know the schema up to version N may go on with it, and be started, beside new ones.
   Only the version before counts: so a fleet is rolled over one version at a time. Columns that such a step adds have a
   default or may be NULL, because old processes name the columns that they know.
+
+So a column gets another name in four versions, each with ``-- oldest`` of the one before: add the new column, and write
+both; fill it in batches, and read it; make the old one nullable, and name it no more; drop it. With one step and no
+``-- oldest``, all old processes have to be stopped.
 """
 
 import re
