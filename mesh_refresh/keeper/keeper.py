@@ -314,8 +314,9 @@ class Keeper:
             rejected: tokens that the broker has just refused. They are refreshed, unless that was done since. Or their
                 version, as `version_of` gives it: where it is not that of the stored tokens, these are returned as they
                 are, and nothing is sent.
-            valid_for: for how long the access token is wanted. One that ends sooner is refreshed first, unless it has
-                just come. A broker whose tokens live for less gives what it gives.
+            valid_for: for how long the access token is wanted. One that ends sooner is refreshed first where that can
+                be done now, by one exchange at the most; else it is what you get, until shortly before its end. More
+                than half of the tokens' lifetime counts as half of it. Tokens without a known end last for ever.
             max_wait: how long to wait for an exchange; None is ``Policy.max_wait``. The exchange goes on after that.
 
         Raises:

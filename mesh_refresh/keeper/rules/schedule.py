@@ -44,6 +44,12 @@ def is_good(tokens: Tokens, now: datetime, policy: Policy) -> bool:
     return until is None or now < until
 
 
+def lasts(tokens: Tokens, valid_for: timedelta, now: datetime) -> bool:
+    """Whether the access token lives for so long, or for half of its own lifetime: new ones may live for no longer."""
+    life, ends = _lifetime(tokens), tokens.expires_at
+    return ends is None or ends - now >= (valid_for if life is None else min(valid_for, life / 2))
+
+
 def renewal_margin(account: Account, policy: Policy, chance: float = 0.0) -> timedelta:
     """How long before its end the refresh token itself is renewed."""
     ends = account.tokens.refresh_token_expires_at

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from mesh_refresh.keeper.errors import CodeNotWanted
 from mesh_refresh.keeper.rules.mfa import find_question, sibling_asks_until
-from mesh_refresh.keeper.rules.schedule import is_good, wants_new_refresh_token
+from mesh_refresh.keeper.rules.schedule import is_good, lasts, wants_new_refresh_token
 from mesh_refresh.keeper.rules.transition import Context
 from mesh_refresh.keeper.rules.versions import version_of
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Reason
@@ -28,6 +28,8 @@ class Send:
     account: Account
     renew: bool = False
     """Ask for a new refresh token too."""
+    spare: Tokens | None = None
+    """Good tokens, for a caller who wanted others that last longer: its answer where an exchange has to wait."""
 
 
 @frozen
@@ -63,9 +65,6 @@ class NotBefore:
 
 Answer = Good | CodeFirst | Parked | NotBefore | Send
 
-_JUST = timedelta(seconds=10)
-"""A caller that wants longer-lived tokens than there are sends no second exchange within this."""
-
 _NEVER_AGAIN = (Reason.UNKNOWN, Reason.AMBIGUOUS)
 """The tokens of an account that is parked for one of these may be spent: `refresh` does not send them either."""
 
@@ -79,8 +78,6 @@ class Asked:
     context: Context
     is_rejected: bool = False
     """The broker has rejected the access token that is stored."""
-    valid_for: timedelta = timedelta()
-    """For how long the caller wants to use the access token."""
 
     @property
     def has_credential(self) -> bool:
@@ -89,15 +86,8 @@ class Asked:
 
     @property
     def is_good(self) -> bool:
-        """Whether the stored access token is above its hard margin, and lives for as long as the caller wants.
-
-        One that has just come is good for whatever is left of it: the next would live no longer.
-        """
-        tokens, now = self.account.tokens, self.context.now
-        if not is_good(tokens, now, self.context.policy):
-            return False
-        ends = tokens.expires_at
-        return ends is None or ends - now >= self.valid_for or _has_just_come(self.account, self.context)
+        """Whether the stored access token is above its hard margin."""
+        return is_good(self.account.tokens, self.context.now, self.context.policy)
 
 
 Guard = Callable[[Asked], Answer | None]
@@ -266,7 +256,8 @@ def answer_tokens(
 ) -> Answer:
     """What `Keeper.tokens` does for a caller who asks for `account`.
 
-    `rejected`: the broker has rejected these. By a version that is not of the stored ones, nothing is sent.
+    `rejected`: the broker has rejected these. By a version that is not of the stored ones, nothing is sent. Good tokens
+    that do not last for `valid_for` are exchanged only where nothing at all speaks against it.
     """
     stored = account.tokens.auth_token
     if isinstance(rejected, str):
@@ -275,7 +266,11 @@ def answer_tokens(
             return Good(account.tokens)
     else:
         is_rejected = rejected is not None and rejected.auth_token is not None and rejected.auth_token == stored
-    return _first_answer(GUARDS, Asked(login, account, context, is_rejected, valid_for)) or _send(account, context)
+    asked = Asked(login, account, context, is_rejected)
+    answer = _first_answer(GUARDS, asked) or _send(account, context)
+    if isinstance(answer, Good) and not lasts(answer.tokens, valid_for, context.now) and _may_be_sent(asked):
+        return evolve(_send(account, context), spare=answer.tokens)
+    return answer
 
 
 def answer_refresh(login: Login, account: Account, context: Context) -> Answer:
@@ -317,13 +312,14 @@ def _earliest(login: Login, context: Context) -> datetime:
     return _interval_end(login.succeeded_at, context)
 
 
-def _has_just_come(account: Account, context: Context) -> bool:
-    """Whether its last exchange has just brought its tokens, also under a policy without a least interval."""
-    return context.now < _interval_end(account.refreshed_at, context, _JUST)
+def _may_be_sent(asked: Asked) -> bool:
+    """Whether an account with good tokens may be exchanged before its time."""
+    others = (guard for guard in GUARDS if guard is not good)
+    return _first_answer(others, asked) is None and asked.context.now >= _earliest(asked.login, asked.context)
 
 
-def _interval_end(success: datetime | None, context: Context, least: timedelta = timedelta()) -> datetime:
-    """`Policy.min_interval` (or `least`) after `success`. One in the future does not count: the clock went back."""
+def _interval_end(success: datetime | None, context: Context) -> datetime:
+    """`Policy.min_interval` after `success`. One in the future does not count: the clock went back since."""
     if success is None or success > context.now + CLOCK_TOLERANCE:
         return context.now
-    return success + max(context.policy.min_interval, least)
+    return success + context.policy.min_interval

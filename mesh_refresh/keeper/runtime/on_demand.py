@@ -52,6 +52,8 @@ class TokenRequest:
     """An exchange was begun for it."""
     waited: bool = False
     """What was stored would not do, and an exchange of this or of another process brought the answer."""
+    spare: Tokens | None = None
+    """What the caller gets where it gets nothing better in time."""
 
     def choose(self, login: Login, context: Context) -> Send | None:
         """What to exchange of the login as it was claimed: the rule decides once more."""
@@ -79,14 +81,15 @@ class OnDemand:
     ) -> Tokens:
         """See `Keeper.tokens`."""
 
-        def rule(_: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
-            return answer_tokens(login, account, context, rejected=rejected, valid_for=valid_for)
+        def rule(request: TokenRequest, login: Login, account: Account, context: Context) -> Answer:
+            lasting = timedelta() if request.tried else valid_for  # one exchange for that is enough
+            return answer_tokens(login, account, context, rejected=rejected, valid_for=lasting)
 
         begun, request = self._runtime.loop.time(), TokenRequest(login_id, account_id, rule)
         answer: AnsweredFrom | None = "failed"
         try:
-            found = await self._fresh(request, Deadline(self._runtime, wait))
-            answer = "refreshed" if request.waited else "store"
+            found = await self._fresh_or_spare(request, Deadline(self._runtime, wait))
+            answer = "refreshed" if request.waited and found is not request.spare else "store"
         except asyncio.CancelledError:
             answer = None
             raise
@@ -157,6 +160,17 @@ class OnDemand:
             error = exchange.error
             not_sent = NotReadyInTime("nothing was sent") if error is None else error.for_another()
 
+    async def _fresh_or_spare(self, request: TokenRequest, deadline: Deadline) -> Tokens:
+        try:
+            return await self._fresh(request, deadline)
+        except NotReadyInTime:
+            spare, runtime = request.spare, self._runtime
+            if spare is None or runtime.inflight.is_out_of_date(request.login_id):
+                raise
+            if not is_good(spare, runtime.at(), runtime.policy):
+                raise
+            return spare
+
     async def _fresh(self, request: TokenRequest, deadline: Deadline) -> Tokens:
         with self._runtime.wakeups.follow(request.login_id) as followed:
             return await self._answered(request, deadline, followed)
@@ -171,6 +185,9 @@ class OnDemand:
                 seen = followed.changes
                 login = await claimer.read(request.login_id, deadline)
             found = request.rule(request, login, login.account(request.account_id), runtime.context())
+            request.spare = found.spare if isinstance(found, Send) else None
+            if request.spare is not None and self._would_wait(login):
+                return request.spare
             match found if isinstance(found, Good) else _check_at_home(login, found):
                 case Good(tokens):
                     return tokens
@@ -191,6 +208,11 @@ class OnDemand:
                         login, request.tried = exchange.login, request.tried or _was_tried(exchange)
                         if not deadline.left and exchange.error is not None:
                             raise NotReadyInTime(f"the last exchange failed ({type(exchange.error).__name__})")
+
+    def _would_wait(self, login: Login) -> bool:
+        """Whether it is known that no exchange of the login may begin now."""
+        runtime = self._runtime
+        return login.moving is not None or runtime.limiter.is_held_back(str(login.broker), runtime.clock.monotonic())
 
 
 def _check_at_home(login: Login, found: _T) -> _T:

@@ -303,7 +303,7 @@ def test_who_drops_a_guard_names_one_that_there_is() -> None:
 
 
 def test_a_caller_gets_tokens_that_live_for_as_long_as_it_wants() -> None:
-    """Where they end sooner, the account is exchanged; where that cannot be, the caller is told why."""
+    """Where they end sooner, the account is exchanged; where that cannot be now, they are what the caller gets."""
     login = made()  # for an hour
 
     def ask_for(minutes: float, seconds: float, **fields: Any) -> Answer:
@@ -311,12 +311,39 @@ def test_a_caller_gets_tokens_that_live_for_as_long_as_it_wants() -> None:
         return answer_tokens(found, found.accounts[0], context(seconds), valid_for=timedelta(minutes=minutes))
 
     assert isinstance(ask_for(10, 3000), Good)
-    assert isinstance(ask_for(10, 3001), Send)
+    assert ask_for(10, 3001) == Send(login.accounts[0], spare=login.accounts[0].tokens)
     assert isinstance(ask_for(9, 3001), Good)
-    assert isinstance(ask_for(10, 3001, state=MFA, pending=QUESTION), CodeFirst)
-    assert isinstance(ask_for(10, 3001, retry_not_before=at(3002)), NotBefore)
     assert isinstance(ask_for(10, 3001, tokens=tokens(expires_at=None)), Good)
-    assert ask_for(10, 3001, state=FIXED, tokens=tokens(None)) == Parked(Reason.EXPIRED, None)
+    assert isinstance(ask_for(10, 3001, state=FIXED, tokens=tokens(None)), Good)
+    for why in (
+        {"state": MFA, "pending": QUESTION},
+        {"state": RECONNECT, "reason": Reason.REFUSED},
+        {"retry_not_before": at(3002)},
+        {"resend_not_before": at(3002)},
+    ):
+        assert isinstance(ask_for(10, 3001, **why), Good), why
+
+
+def test_more_than_half_of_the_lifetime_counts_as_half() -> None:
+    """Nothing that a caller wants makes each call an exchange; of tokens whose age is not known, it is all."""
+    login = made()
+    for seconds, expected in ((0, Good), (1800, Good), (1801, Send)):
+        found = answer_tokens(login, login.accounts[0], context(seconds), valid_for=timedelta(days=1))
+        assert isinstance(found, expected), seconds
+    ageless = changed(login, tokens=evolve(login.accounts[0].tokens, obtained_at=None))
+    assert isinstance(answer_tokens(ageless, ageless.accounts[0], context(0), valid_for=timedelta(days=1)), Send)
+
+
+def test_no_wish_for_longer_lived_tokens_breaks_the_least_interval() -> None:
+    """Since the last success of any account of the login."""
+    policy = Policy(min_interval=timedelta(minutes=50))
+    login = evolve(made(), succeeded_at=at(1000))
+    for seconds, expected in ((3001, Good), (3999, Good), (4000, Send)):
+        long_lived = changed(login, tokens=tokens(expires_at=at(4500)))
+        found = answer_tokens(
+            long_lived, long_lived.accounts[0], context(seconds, policy), valid_for=timedelta(minutes=30)
+        )
+        assert isinstance(found, expected), seconds
 
 
 def test_a_caller_is_told_what_to_show_to_the_person() -> None:
@@ -328,16 +355,6 @@ def test_a_caller_is_told_what_to_show_to_the_person() -> None:
     with pytest.raises(AmbiguousAccount) as ambiguous:
         find_question(both)
     assert ambiguous.value.account_ids == ("x", "y")
-
-
-def test_tokens_that_have_just_come_are_good_for_what_is_left_of_them() -> None:
-    """A broker whose tokens live for less than a caller wants is not asked again and again."""
-    login = changed(made(), refreshed_at=at(100))
-    for seconds, expected in ((100, Good), (109.9, Good), (110, Send), (0, Good), (3599, Send)):
-        found = answer_tokens(
-            login, login.accounts[0], context(seconds, Policy(min_interval=timedelta())), valid_for=timedelta(days=1)
-        )
-        assert isinstance(found, expected), seconds
 
 
 def test_a_version_says_which_tokens_were_rejected() -> None:

@@ -1,10 +1,15 @@
 """What callers say beside a login: for how long they want its tokens, which were rejected, that it must be new."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from mesh_refresh import InvalidRequest, MfaPending, Tokens
 from mesh_refresh.keeper import (
     AmbiguousAccount,
+    BreakerOpened,
+    Keeper,
     KeeperLeaving,
     Login,
     LoginExists,
@@ -13,27 +18,115 @@ from mesh_refresh.keeper import (
     version_of,
 )
 from mesh_refresh.stores import Cipher, WrongKey
-from tests.keeper.stage import HOUR, MINUTE, NOTHING, SharedStore, Stage, runtime_of
+from mesh_refresh.testing import Fault
+from tests.keeper.stage import HOUR, MINUTE, NOTHING, SECOND, SharedStore, Stage, runtime_of
+
+WANTED = HOUR / 4
 
 
 async def test_valid_for_refreshes_tokens_that_end_sooner(stage: Stage) -> None:
-    """Once: a broker whose tokens live for less gives what it gives."""
+    """Before their time, and once: what has come lasts for half of its lifetime at the least."""
     login = stage.fake.login("coinbase", access_lifetime=HOUR)
     async with stage.keeper(min_interval=NOTHING) as keeper:
         await keeper.add("a", login.token)
-        assert await keeper.tokens("a", valid_for=HOUR) == login.token
-        stage.clock.advance(MINUTE)
-        fresh = await keeper.tokens("a", valid_for=HOUR)
+        assert await keeper.tokens("a", valid_for=3 * HOUR) == login.token
+        stage.clock.advance(HOUR / 2 + MINUTE)
+        assert await keeper.tokens("a", valid_for=WANTED) == login.token
+        fresh = await keeper.tokens("a", valid_for=3 * HOUR)
         assert fresh != login.token
-        assert stage.sent() == 1
         assert await keeper.tokens("a", valid_for=3 * HOUR) == fresh
         assert stage.sent() == 1
-        stage.clock.advance(MINUTE)
-        assert await keeper.tokens("a", valid_for=3 * HOUR) != fresh
-        assert stage.sent() == 2
         with pytest.raises(InvalidRequest, match="valid_for takes a timedelta"):
             await keeper.tokens("a", valid_for=60)  # type: ignore[arg-type]
     await stage.assert_whole()
+
+
+async def paused(_: Stage, keeper: Keeper) -> None:
+    await keeper.pause("coinbase")
+
+
+async def throttled(stage: Stage, keeper: Keeper) -> None:
+    stage.fake.fail(Fault.throttle(5 * 3600))
+    await keeper.add("b", stage.fake.login("coinbase").token)
+    with pytest.raises(NotReadyInTime):
+        await keeper.refresh("b")
+
+
+async def fails(stage: Stage, _: Keeper) -> None:
+    stage.fake.fail(Fault.problem(404), times=None)
+
+
+async def refused(stage: Stage, _: Keeper) -> None:
+    stage.fake.fail(Fault.refuse(), times=None)
+
+
+async def full(_: Stage, keeper: Keeper) -> None:
+    runtime_of(keeper).limiter.reserved = 1_000
+
+
+@pytest.mark.parametrize("made", [paused, throttled, fails, refused, full])
+async def test_valid_for_gives_what_is_there_where_nothing_better_can_be_had(
+    stage: Stage, made: Callable[[Stage, Keeper], Awaitable[None]]
+) -> None:
+    """Until the hard margin, by one exchange at the most, and without waiting for what lasts."""
+    login = stage.fake.login("coinbase", access_lifetime=HOUR)
+    async with stage.keeper(min_interval=NOTHING) as keeper:
+        await keeper.add("a", login.token)
+        await made(stage, keeper)
+        stage.clock.advance(HOUR - WANTED + SECOND)
+        sent = stage.sent()
+        assert await keeper.tokens("a", valid_for=WANTED, max_wait=NOTHING if made is full else None) == login.token
+        assert stage.sent() <= sent + 1
+        stage.clock.advance(WANTED)
+        with pytest.raises(NotReadyInTime):
+            await keeper.tokens("a", valid_for=WANTED, max_wait=NOTHING)
+        runtime_of(keeper).limiter.reserved = 0
+
+
+async def test_valid_for_waits_for_no_breaker(stage: Stage) -> None:
+    """Not even for one that lets a probe go within the caller's time."""
+    login = stage.fake.login("coinbase", access_lifetime=HOUR)
+    async with stage.keeper(min_interval=NOTHING, cool_down=10 * SECOND) as keeper:
+        await keeper.add("a", login.token)
+        stage.clock.advance(HOUR - WANTED + SECOND)
+        stage.fake.fail(Fault.throttle())
+        await keeper.add("b", stage.fake.login("coinbase").token)
+        with pytest.raises(NotReadyInTime):
+            await keeper.refresh("b", max_wait=NOTHING)
+        await stage.notes.until(BreakerOpened)
+        async with asyncio.timeout(5):
+            assert await keeper.tokens("a", valid_for=WANTED, max_wait=20 * SECOND) == login.token
+        assert stage.sent() == 1
+
+
+async def test_valid_for_sends_one_request_for_one_call(stage: Stage) -> None:
+    """However little what it brought is good for."""
+    login = stage.fake.login("coinbase", access_lifetime=HOUR)
+    async with stage.keeper(min_interval=NOTHING) as keeper:
+        await keeper.add("a", login.token)
+        stage.clock.advance(HOUR - WANTED + SECOND)
+        gate = stage.fake.hold(after_rotation=True)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(keeper.tokens("a", valid_for=WANTED))
+            await gate.entered.wait()
+            stage.clock.advance(HOUR - 2 * MINUTE)
+            gate.release()
+        assert asked.result() != login.token
+        assert stage.sent() == 1
+
+
+async def test_valid_for_gives_what_is_there_when_its_time_is_over(stage: Stage) -> None:
+    """The exchange goes on, and the next caller gets what it brings; but none gets tokens that are out of date."""
+    login = stage.fake.login("coinbase", access_lifetime=HOUR)
+    async with stage.keeper(min_interval=NOTHING) as keeper:
+        await keeper.add("a", login.token)
+        stage.clock.advance(HOUR - WANTED + SECOND)
+        gate = stage.fake.hold()
+        assert await keeper.tokens("a", valid_for=WANTED, max_wait=NOTHING) == login.token
+        await gate.entered.wait()
+        gate.release()
+        assert await keeper.tokens("a", valid_for=WANTED) != login.token
+        assert stage.sent() == 1
 
 
 async def test_a_version_is_refreshed_unless_that_was_done_since(stage: Stage) -> None:
