@@ -1,11 +1,14 @@
-"""What is wrong with the parts of `Tokens`, as a sentence, or None.
+"""What is wrong with the parts of `Tokens`, as a sentence, or None. And spans of time, as people write them.
 
 Nothing here raises: a frame that raises shows its locals to error trackers, and these are tokens.
 """
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
 MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
 NO_MOMENTS = (None, None, None, None)
@@ -79,3 +82,15 @@ def wrong_moments(moments: tuple[object, ...]) -> str | None:
 def in_utc(moment: datetime | None) -> datetime | None:
     """The same moment, told in UTC."""
     return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def read_span(text: str) -> timedelta | None:
+    """The span of time that `text` says: ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``. None: it says none."""
+    text = text.strip().lower()
+    parts = _PART.findall(text)
+    if not parts or "".join(map("".join, parts)) != text:
+        return None
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        return None

@@ -550,7 +550,7 @@ async def callers(keeper: Keeper, moment: datetime) -> None:
     async for login in keeper.logins(state="mfa_required", broker="coinbase", changed_since=moment, after="a", limit=9):
         assert_type(login, Login)
     keeper.logins(state=AccountState.ACTIVE, broker=BrokerType.COINBASE)
-    await keeper.pause(BrokerType.COINBASE, note="an outage", by="ann")
+    assert_type(await keeper.pause(BrokerType.COINBASE, note="an outage", by="ann"), BrokerPause)
     await keeper.pause()
     await keeper.resume("coinbase")
     summary = await keeper.summary()

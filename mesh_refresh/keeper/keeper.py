@@ -335,6 +335,11 @@ class Keeper:
             raise InvalidRequest(wrong)
         return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, wait, rejected, valid_for)
 
+    @property
+    def clock(self) -> Clock:
+        """The source of time in use."""
+        return self._clock
+
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends, by the strategy of their broker: mostly the refresh token."""
         return self._mesh.credential(tokens)
@@ -457,18 +462,20 @@ class Keeper:
         page = page_of(limit, state=state, broker=name, changed_since=changed_since, after=after)
         return await read_page(self._runtime().store, page)
 
-    async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> None:
+    async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> BrokerPause:
         """Begin no more exchanges of `broker` (``"*"``: of all), in any process, until `resume`.
 
         Exchanges that are under way end and are written. The store keeps `note` (why), `by` (who) and the time beside
-        the pause, unsealed; pausing again replaces all three. Raises `InvalidRequest` for what is no broker or no text,
-        and the store's `StoreError`.
+        the pause, unsealed; pausing again replaces all three. Returns the pause. Raises `InvalidRequest` for what is no
+        broker or no text, and the store's `StoreError`.
         """
         arguments.check_broker(broker)
         arguments.check_id("note", note)
         arguments.check_id("by", by)
         runtime = self._runtime()
-        await runtime.store.pause(str(named_broker(broker)), note=note, by=by, at=runtime.at())
+        pause = BrokerPause(str(named_broker(broker)), note, by, runtime.at())
+        await runtime.store.pause(pause.broker, note=pause.note, by=pause.by, at=pause.at)
+        return pause
 
     async def resume(self, broker: str = "*") -> None:
         """End the pause of `broker`. A pause of all brokers (``"*"``) is ended by resuming all only.

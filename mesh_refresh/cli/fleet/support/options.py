@@ -1,6 +1,5 @@
 """Options that several commands of a fleet share."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -10,25 +9,19 @@ import click
 from click.core import ParameterSource
 
 from mesh_refresh.cli.fleet.support.store_location import STORE_VARIABLE, StoreLocation
+from mesh_refresh.validation import read_span
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
 
 def parse_duration(text: str) -> timedelta:
     """Read a span of time: ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``. Raises `click.BadParameter` for other text."""
-    text = text.strip().lower()
-    parts = _PART.findall(text)
-    if not parts or "".join(map("".join, parts)) != text:
+    span = read_span(text)
+    if span is None:
         raise click.BadParameter("Write a span of time, such as 90s, 15m, 2h or 1d.")
-    try:
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-    except OverflowError:
-        raise click.BadParameter("The span of time is too long.") from None
+    return span
 
 
 def parse_time(text: str) -> datetime:
