@@ -335,10 +335,9 @@ class Keeper:
             raise InvalidRequest(wrong)
         return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, wait, rejected, valid_for)
 
-    @property
-    def clock(self) -> Clock:
-        """The source of time in use."""
-        return self._clock
+    def now(self) -> datetime:
+        """The time, by the clock in use."""
+        return self._clock.now()
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends, by the strategy of their broker: mostly the refresh token."""

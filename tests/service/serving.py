@@ -1,7 +1,8 @@
 """A service over `FakeMesh` on a real socket, for tests of routes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import ClientSession
 from attrs import frozen
@@ -44,12 +45,17 @@ def make_key(*scopes: Scope, name: str = "caller", **limits: object) -> tuple[Ac
 
 @asynccontextmanager
 async def serving(
-    fake: FakeMesh, routes: Sequence[Route], *keys: AccessKey, store: Store | None = None, **exposure: object
+    fake: FakeMesh,
+    routes: Sequence[Route],
+    *keys: AccessKey,
+    store: Store | None = None,
+    client: Mapping[str, Any] | None = None,
+    **exposure: object,
 ) -> AsyncIterator[Served]:
-    """A service with `routes` on a port of loopback, whose keeper has no loop."""
+    """A service with `routes` on a port of loopback, whose keeper has no loop. `client`: options of its client."""
     access = Access(keys)
     async with (
-        fake.client() as mesh,
+        fake.client(**(client or {})) as mesh,
         Keeper(mesh, MemoryStore() if store is None else store, background=False) as keeper,
         ClientSession() as session,
     ):

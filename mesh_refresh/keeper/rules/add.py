@@ -7,7 +7,7 @@ comes twice and a repeated import do no harm. See docs/decisions/the-keeper.md a
 from collections.abc import Sequence
 from datetime import timedelta
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.rules.schedule import chance_of, next_due
@@ -32,6 +32,9 @@ class Added:
     """They were parked, and an access token that was never seen says that they are good again."""
     unchanged: tuple[str | None, ...] = ()
     """These tokens were here before: everything stayed as it was."""
+
+    created: bool = field(default=False, eq=False, kw_only=True)
+    """The login itself was not known."""
 
     @property
     def changed(self) -> bool:
@@ -62,7 +65,7 @@ def new_login(
     """A login that was not known, with an account for each of `tokens`. `epoch` is that of its row."""
     accounts = tuple(_new_account(login_id, given, context, terms, epoch=context.new_id()) for given in tokens)
     login = Login(login_id, tokens[0].broker, accounts, changed_at=context.now, epoch=epoch)
-    return login, Added(login_id, new=tuple(map(_id, tokens)))
+    return login, Added(login_id, new=tuple(map(_id, tokens)), created=True)
 
 
 def with_tokens(
@@ -85,8 +88,8 @@ def with_tokens(
             account = _with_siblings_token(account, siblings, context.credential)
         accounts[index] = account
         done[what].append(_id(account.tokens))
-    told = {what: tuple(ids) for what, ids in done.items()}
-    return evolve(login, accounts=tuple(accounts)), Added(login.login_id, **told)
+    told = (tuple(done[what]) for what in ("new", "replaced", "woken", "unchanged"))
+    return evolve(login, accounts=tuple(accounts)), Added(login.login_id, *told)
 
 
 def has_had(account: Account, mark: str | None, credential: Credential) -> bool:

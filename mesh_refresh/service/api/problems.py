@@ -1,12 +1,152 @@
-"""What callers of the API are told of an error."""
+"""What callers of the API are told of an error. The most derived class that has a row says it.
+
+A detail is in words of this package. What Mesh or a broker wrote stands in `displayMessage` alone.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
+from attrs import frozen
 
-from mesh_refresh.errors import MeshRefreshError
-from mesh_refresh.service.web.problems import problem
+from mesh_refresh.errors import (
+    ClientRefused,
+    Conflict,
+    InvalidRequest,
+    Locked,
+    MeshRefreshError,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    PermissionDenied,
+    RedirectRefused,
+    RequestRejected,
+    Throttled,
+    TokensRefused,
+    Unavailable,
+    UnavailableForLegalReasons,
+)
+from mesh_refresh.keeper import (
+    AmbiguousAccount,
+    CodeNotWanted,
+    KeeperClosed,
+    KeeperLeaving,
+    LoginExists,
+    LoginMoved,
+    NotReadyInTime,
+    ReconnectNeeded,
+    UnknownAccount,
+    UnknownLogin,
+)
+from mesh_refresh.observing import outcome_name
+from mesh_refresh.replies.outcomes import AccountNotInReply, CodeRefused, MfaPending
+from mesh_refresh.service.api.parameters import MediaTypeRefused
+from mesh_refresh.service.web.problems import jittered, problem
+from mesh_refresh.stores import StoreDamaged, StoreError, WrongKey
+
+_SOON = 2.0
+"""Seconds until a caller may ask again, where it is not known when that is of use."""
+_LONGEST_WAIT = 3600.0
+
+
+@frozen
+class Answer:
+    """How an error is told."""
+
+    status: int
+    reason: str
+    members: Callable[[Any], Mapping[str, Any]] = lambda _: {}
+    """What else a program needs of the error."""
+
+
+_EXCHANGE_FAILED = Answer(
+    502,
+    "exchange_failed",
+    lambda error: {
+        "error": outcome_name(error),
+        "retryable": error.retryable,
+        "tokenMayBeSpent": error.token_may_be_spent,
+    },
+)
+_INTERNAL = Answer(500, "internal")
+_UNREADABLE = Answer(500, "login_unreadable")
+_STOPPING = Answer(503, "stopping")
+_NO_STORE = Answer(503, "store_unavailable")
+
+ANSWERS: Mapping[type[MeshRefreshError], Answer] = {
+    MeshRefreshError: _INTERNAL,
+    InvalidRequest: Answer(422, "invalid_request"),
+    MediaTypeRefused: Answer(415, "unsupported_media_type"),
+    CodeNotWanted: Answer(409, "code_not_wanted"),
+    KeeperClosed: _STOPPING,
+    KeeperLeaving: _STOPPING,
+    NotReadyInTime: Answer(503, "not_ready"),
+    UnknownLogin: Answer(404, "unknown_login"),
+    UnknownAccount: Answer(404, "unknown_account"),
+    LoginMoved: Answer(421, "login_moved"),
+    LoginExists: Answer(412, "login_exists"),
+    AmbiguousAccount: Answer(409, "ambiguous_account", lambda error: {"accountIds": list(error.account_ids)}),
+    MfaPending: Answer(
+        409,
+        "mfa_pending",
+        lambda error: {"pendingId": error.pending_id, "displayMessage": error.display_message},
+    ),
+    ReconnectNeeded: Answer(
+        409, "reconnect_required", lambda error: {"why": error.reason, "displayMessage": error.display_message}
+    ),
+    CodeRefused: Answer(422, "code_refused", lambda error: {"displayMessage": error.display_message}),
+    StoreError: _NO_STORE,
+    StoreDamaged: _UNREADABLE,
+    WrongKey: _UNREADABLE,
+    **dict.fromkeys(
+        (
+            NotSent,
+            OutcomeUnknown,
+            TokensRefused,
+            RequestRejected,
+            ClientRefused,
+            PermissionDenied,
+            NotFound,
+            UnavailableForLegalReasons,
+            Conflict,
+            Locked,
+            Throttled,
+            Unavailable,
+            RedirectRefused,
+            AccountNotInReply,
+        ),
+        _EXCHANGE_FAILED,
+    ),
+}
+"""Of errors without a row of their own, the row of the nearest class above counts."""
+
+
+def answer_of(error: MeshRefreshError) -> Answer:
+    """How `error` is told. Where a keeper had no tokens because its store failed, the store's error counts."""
+    cause = error.__cause__
+    if isinstance(error, NotReadyInTime) and isinstance(cause, TimeoutError):
+        return _NO_STORE
+    told = cause if isinstance(error, NotReadyInTime) and isinstance(cause, StoreError) else error
+    return next(ANSWERS[kind] for kind in type(told).__mro__ if kind in ANSWERS)
 
 
 def explain(error: MeshRefreshError) -> web.Response:
     """The answer for an error that a handler raised."""
-    del error
-    return problem(500, "internal")
+    answer = answer_of(error)
+    return problem(
+        answer.status,
+        answer.reason,
+        None if answer is _INTERNAL else str(error).removesuffix(f" [{error.facts}]"),
+        retry_after=_retry_after(answer, error) if answer.status == 503 else None,
+        **answer.members(error),
+    )
+
+
+def _retry_after(answer: Answer, error: MeshRefreshError) -> float:
+    """Seconds, spread so that callers who were refused together do not come back together."""
+    if answer is _STOPPING:
+        return 1.0
+    at = error.retry_at if isinstance(error, NotReadyInTime) else None
+    left = 0.0 if at is None else min(max(0.0, (at - datetime.now(UTC)).total_seconds()), _LONGEST_WAIT)
+    return left + jittered(_SOON)

@@ -1,5 +1,6 @@
 """The application of a service: its routes, and what each answer has."""
 
+import re
 from collections.abc import Sequence
 
 from aiohttp import hdrs, web
@@ -13,6 +14,9 @@ from mesh_refresh.service.web.requests import EXPOSURE, check_host, introduce
 from mesh_refresh.service.web.routes import SMALL_BODY, Door, Route
 from mesh_refresh.telemetry import PrometheusObserver
 
+_NAME = re.compile(r"{(\w+)}")
+"""In a path. aiohttp would let it stand for a text without braces only."""
+
 
 def make_app(guard: Guard, observer: PrometheusObserver | None, routes: Sequence[Route] = ()) -> web.Application:
     """An application with probes, the series of `observer` (None: without prometheus-client), and `routes`."""
@@ -22,7 +26,8 @@ def make_app(guard: Guard, observer: PrometheusObserver | None, routes: Sequence
     app.on_response_prepare.append(add_headers)
     for route in (*own_routes(guard, observer), *routes):
         for method in (route.method, hdrs.METH_HEAD) if route.answers_head else (route.method,):
-            added = app.router.add_route(method, route.path, guard.protect(route))
+            path = _NAME.sub(r"{\1:[^/]+}", route.path)
+            added = app.router.add_route(method, path, guard.protect(route))
             if route.door is Door.PROBE:
                 probed.add(added)
     return app

@@ -1,0 +1,48 @@
+"""The routes about the fleet and its brokers, and the document that describes all of them."""
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.service.api.call import Call
+from mesh_refresh.service.api.documents import brokers_document, pause_document, summary_document
+
+
+async def summarize(call: Call) -> dict[str, Any]:
+    """``GET summary``."""
+    keeper = call.keeper
+    return summary_document(await keeper.figures(), await keeper.processes(), keeper.now())
+
+
+async def list_brokers(call: Call) -> dict[str, Any]:
+    """``GET brokers``."""
+    keeper = call.keeper
+    return brokers_document(await keeper.figures(), await keeper.pauses(), await keeper.processes())
+
+
+async def pause(call: Call) -> dict[str, Any]:
+    """``PUT`` of a pause."""
+    note = call.body.get("note")
+    if note is not None and not isinstance(note, str):
+        raise InvalidRequest("note must be a text.")
+    return pause_document(await call.keeper.pause(call.shown or "", note=note or "", by=call.caller.key))
+
+
+async def resume(call: Call) -> web.Response:
+    """``DELETE`` of a pause. It also ends the wait of open breakers, so it is no error where there is no pause."""
+    await call.keeper.resume(call.shown or "")
+    return web.Response(status=204)
+
+
+@lru_cache
+def openapi() -> bytes:
+    """The description of this API in OpenAPI 3.1."""
+    return files("mesh_refresh.service.api").joinpath("openapi.json").read_bytes()
+
+
+async def describe(_: web.Request) -> web.Response:
+    """``/openapi.json``."""
+    return web.Response(body=openapi(), content_type="application/json")
