@@ -325,6 +325,7 @@ class Keeper:
             MfaPending: the broker waits for an MFA code; its ``pending_id`` names the question.
             ReconnectNeeded: the person must log in anew.
             LoginMoved: `copy_fleet` has moved the login to another store.
+            WrongKey, StoreDamaged: the login does not open.
             NotReadyInTime: no fresh tokens in time: the store fails, the broker is paused, or an exchange takes long.
         """
         wait = self._wait(max_wait, valid_for)

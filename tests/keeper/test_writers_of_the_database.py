@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from mesh_refresh.keeper import NotReadyInTime, Reason, ReconnectNeeded
-from mesh_refresh.stores import Cipher, Row
+from mesh_refresh.keeper import Reason, ReconnectNeeded
+from mesh_refresh.stores import Cipher, Row, WrongKey
 from tests.keeper.stage import HOUR, Stage
 from tests.stores.open_memory import OpenMemory
 
@@ -37,9 +37,9 @@ async def test_a_value_of_another_login_does_not_open(stage: Stage, store: OpenM
         for login_id in ("mine", "theirs"):
             await keeper.add(login_id, stage.fake.login("coinbase").token)
         forge(store, "mine", sealed=row_of(store, "theirs").sealed)
-        with pytest.raises(NotReadyInTime):
+        with pytest.raises(WrongKey):
             await keeper.tokens("mine", max_wait=timedelta())
-        with pytest.raises(NotReadyInTime):
+        with pytest.raises(WrongKey):
             await keeper.refresh("mine", max_wait=timedelta())
     assert stage.sent() == 0
 

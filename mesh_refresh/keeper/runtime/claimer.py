@@ -12,7 +12,7 @@ from mesh_refresh.keeper.runtime.inflight import ExchangeHandle
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.wakeups import Followed
 from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
-from mesh_refresh.stores import BrokerPause, Busy
+from mesh_refresh.stores import BrokerPause, Busy, StoreDamaged, WrongKey
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _LOOK_AGAIN = 0.25
@@ -43,7 +43,8 @@ class Deadline:
 class Claimer:
     """Reads, claims and waits for the callers of one keeper.
 
-    Each method raises `NotReadyInTime` where the caller's time does not suffice or the store fails.
+    Each method raises `NotReadyInTime` where the caller's time does not suffice or the store fails, and `WrongKey` or
+    `StoreDamaged` where the login does not open.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -224,6 +225,8 @@ class Claimer:
 
 
 def _store_failed(error: Exception) -> MeshRefreshError:
+    if isinstance(error, WrongKey | StoreDamaged):
+        return error.for_another()  # waiting helps nothing
     return NotReadyInTime(f"the store failed ({type(error).__name__})")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import MeshClient
-from mesh_refresh.keeper import AccountRefreshed, Keeper, NotReadyInTime, Policy
+from mesh_refresh.keeper import AccountRefreshed, Keeper, KeeperLeaving, NotReadyInTime, Policy
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import EVER, HOUR, FaultyStore, HangingStore, Stage
 
@@ -66,7 +66,7 @@ async def test_callers_who_wait_are_told_that_the_keeper_is_left(stage: Stage) -
         callers = [asyncio.create_task(keeper.tokens(name, max_wait=EVER)) for name in ("later", "busy")]
         await asyncio.sleep(0.01)
     done, _ = await asyncio.wait(callers)
-    assert {type(caller.exception()) for caller in done} == {NotReadyInTime}
+    assert {type(caller.exception()) for caller in done} == {KeeperLeaving}
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -173,6 +173,17 @@ async def test_a_page_has_the_logins_that_do_not_open(stage: Stage) -> None:
             await keeper.page(-1)
 
 
+async def test_a_login_that_does_not_open_is_no_matter_of_waiting(stage: Stage) -> None:
+    """Each caller is told why, also those who read it together."""
+    other = SharedStore(stage.store, Cipher([Cipher.generate_key()]))
+    async with stage.keeper() as keeper, stage.keeper(store=other) as another:
+        await another.add("a", stage.fake.login("coinbase").token)
+        calls = (keeper.tokens("a"), keeper.tokens("a"), keeper.refresh("a"), keeper.submit_mfa("a", "123456"))
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(error) for error in found] == [WrongKey] * 4
+        assert len({id(error) for error in found}) == 4
+
+
 async def test_pauses_say_who_and_why(stage: Stage) -> None:
     """Also all of them together."""
     async with stage.keeper() as keeper:
