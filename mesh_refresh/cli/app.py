@@ -27,9 +27,10 @@ A fleet in a store, kept fresh by a worker:
   mesh-refresh run                  run a worker
   mesh-refresh status               count the logins by state
 
-No command takes tokens, MFA codes or the client secret as arguments. Only four
-commands print secrets: "refresh" the new tokens, "key generate" a new key,
-"webhooks secret" a new secret, and "salvage" an unreadable reply.
+No command takes tokens, MFA codes or the client secret as arguments. Only six
+commands print secrets: "refresh" the new tokens, "key generate", "access add"
+and "webhooks secret" a new one, "salvage" an unreadable reply, and "serve" at a
+terminal an address that opens its page once.
 """
 
 _QUOTING = (

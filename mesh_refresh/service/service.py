@@ -7,6 +7,7 @@ from aiohttp import web
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.service.access.access import Access
+from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.api.problems import explain
 from mesh_refresh.service.api.routes import API_ROUTES
 from mesh_refresh.service.page.routes import PAGE_ROUTES, admit
@@ -65,7 +66,7 @@ class Service:
 
 def make_guard(probes: Probes, access: Access, exposure: Exposure) -> Guard:
     """The guard of a service."""
-    return Guard(Doors(access, exposure, admit, explain), probes)
+    return Guard(Doors(access, Tickets(), exposure, admit, explain), probes)
 
 
 def make_service_app(guard: Guard, observer: PrometheusObserver | None, *, page: bool) -> web.Application:

@@ -7,7 +7,10 @@ from typing import Self
 
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.observing import Observer
+from mesh_refresh.service.access.tickets import TICKET_PATH
 from mesh_refresh.service.systemd import Systemd
+from mesh_refresh.service.web.addresses import TcpAddress
+from mesh_refresh.service.web.guard import Guard
 from mesh_refresh.service.web.listening import Listening
 from mesh_refresh.service.web.probes import Probes
 
@@ -28,10 +31,12 @@ class Supervision:
         listening: Listening | None = None,
         systemd: Systemd | None = None,
         drain_delay: float = 0.0,
+        *,
         observer: Observer | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._probes, self._listening, self._systemd = probes, listening, systemd
-        self._drain_delay = drain_delay
+        self._drain_delay, self._guard = drain_delay, guard
         self.observer = observer
         """Told what the keeper does, for metrics."""
         self._stack = AsyncExitStack()
@@ -78,6 +83,21 @@ class Supervision:
             async with asyncio.timeout(self._drain_delay):
                 await self._hurried.wait()
         self._hurried = None
+
+    async def stop_calls(self) -> None:
+        """End the calls of the service: see `Guard.stop`. Done before the keeper is left, which they need."""
+        self.end()
+        if self._guard is not None:
+            await self._guard.stop()
+
+    def issue_ticket(self, now: float) -> str | None:
+        """Where the page is open once, at `now` of a clock that never goes back; None: there is no page."""
+        if self._guard is None or self._listening is None:
+            return None
+        ticket = self._guard.doors.tickets.issue(now)
+        address = next((it for it in self._listening.addresses if isinstance(it, TcpAddress)), None)
+        scheme = "https" if self._guard.doors.exposure.has_tls else "http"
+        return None if address is None else f"{scheme}://{address}{TICKET_PATH}/{ticket}"
 
     def hurry(self) -> bool:
         """End `linger`. Returns False where nothing lingers."""

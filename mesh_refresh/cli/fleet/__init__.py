@@ -6,6 +6,7 @@ from mesh_refresh.cli.fleet.logins.mfa import mfa
 from mesh_refresh.cli.fleet.logins.remove import remove
 from mesh_refresh.cli.fleet.logins.salvage import salvage
 from mesh_refresh.cli.fleet.logins.status import status
+from mesh_refresh.cli.fleet.service.access import access
 from mesh_refresh.cli.fleet.service.webhooks import webhooks
 from mesh_refresh.cli.fleet.store.copy import copy
 from mesh_refresh.cli.fleet.store.key import key
@@ -13,10 +14,12 @@ from mesh_refresh.cli.fleet.store.migrate import migrate
 from mesh_refresh.cli.fleet.worker.health import health
 from mesh_refresh.cli.fleet.worker.pause import pause, resume
 from mesh_refresh.cli.fleet.worker.run import run
+from mesh_refresh.cli.fleet.worker.serve import serve
 
 COMMANDS = (
     import_logins,
     run,
+    serve,
     health,
     status,
     list_logins,
@@ -29,6 +32,7 @@ COMMANDS = (
     migrate,
     copy,
     webhooks,
+    access,
 )
 
 __all__ = ["COMMANDS"]

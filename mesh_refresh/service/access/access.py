@@ -3,7 +3,6 @@
 import hmac
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -14,15 +13,12 @@ from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import hides_locals
-from mesh_refresh.service.access.keys import AccessKey, hash_of, read_keys
+from mesh_refresh.service.access.file import AccessFile
+from mesh_refresh.service.access.keys import AccessKey, hash_of
 from mesh_refresh.service.access.rates import RateLimits
 
 _log = logging.getLogger("mesh_refresh.service")
 
-_LARGEST = 1 << 20
-"""Bytes of an access file."""
-_SETTLED = 1.0
-"""Seconds after which a further change of a file shows in its times for sure."""
 _SILENT = 1.0
 """Seconds between two log lines about refused callers."""
 
@@ -58,8 +54,7 @@ class Access:
     """
 
     def __init__(self, keys: Iterable[AccessKey] = ()) -> None:
-        self._path: Path | None = None
-        self._stamp: object = None
+        self._file: AccessFile | None = None
         self._rates = RateLimits()
         self.failures = 0
         """How many requests were refused for their key, or for having none."""
@@ -75,9 +70,8 @@ class Access:
         they were; where it is gone, there are no keys. Raises `InvalidRequest` where it cannot be used now.
         """
         access = cls()
-        access._path = Path(path)
-        keys, access._stamp = _read(access._path)
-        access._take(keys)
+        access._file = AccessFile(Path(path))
+        access._take(access._file.keys)
         return access
 
     @property
@@ -98,7 +92,7 @@ class Access:
     def find(self, bearer: str | None) -> AccessKey | Refusal:
         """The key that `bearer` is (the text itself), or why it opens nothing. It takes one request of the key's rate.
 
-        All keys are compared, each in constant time. A refusal is counted, and logged at most once a second.
+        All keys are compared, each in constant time.
         """
         if bearer is None:
             return _NO_KEY
@@ -134,57 +128,5 @@ class Access:
 
     def _look(self) -> None:
         """Read the file again where it has changed."""
-        if self._path is None or _stamp_of(self._path) == self._stamp:
-            return
-        try:
-            keys, self._stamp = _read(self._path)
-        except InvalidRequest as error:
-            self._stamp = _stamp_of(self._path)
-            if self._stamp is not None:
-                _log.error("the access file cannot be used; the keys stay as they were", extra={"reason": str(error)})
-                return
-            _log.warning("the access file is gone: there are no access keys")
-            keys = ()
-        self._take(keys)
-
-
-def _stamp_of(path: Path) -> object:
-    """What changes when the file does. None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    # Two changes within a tick of the file system's clock look alike: until it is over, the file is read each time.
-    if time.time() - found.st_ctime < _SETTLED:
-        return object()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode, found.st_uid
-
-
-def _read(path: Path) -> tuple[tuple[AccessKey, ...], object]:
-    """The keys in the file, and its stamp. Raises `InvalidRequest` where it cannot be used."""
-    stamp = _stamp_of(path)
-    try:
-        with path.open("rb") as file:
-            refuse_shared(os.fstat(file.fileno()))
-            text = file.read(_LARGEST + 1)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise InvalidRequest(f"The access file cannot be read: {why}.") from None
-    if len(text) > _LARGEST:
-        raise InvalidRequest("The access file is too large.")
-    try:
-        return read_keys(text.decode()), stamp
-    except UnicodeDecodeError:
-        raise InvalidRequest("The access file is no TOML.") from None
-
-
-def refuse_shared(found: os.stat_result) -> None:
-    """Raise `InvalidRequest` for an access file that others can write: they could give themselves a key."""
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidRequest("The access file is no file.")
-    if os.name != "posix":
-        return
-    if stat.S_IMODE(found.st_mode) & 0o022:
-        raise InvalidRequest("Others can write the access file, and give themselves a key. Mend it: chmod 600.")
-    if found.st_uid not in (0, os.geteuid()):
-        raise InvalidRequest("The access file is of another user, who can write it. Mend it: chown.")
+        if self._file is not None and self._file.look():
+            self._take(self._file.keys)

@@ -62,7 +62,7 @@ class AccessKey:
             (bool(_NAME.fullmatch(self.name)), "its name must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'"),
             (bool(_HASH.fullmatch(self.hash)), "its hash is no SHA-256 in hexadecimal digits"),
             (bool(self.scopes) and all(isinstance(scope, Scope) for scope in self.scopes), "it needs scopes"),
-            (self.rate is None or 0 < self.rate < float("inf"), "its rate must be a number above 0"),
+            (self.rate is None or _is_rate(self.rate), "its rate must be a number above 0"),
             (self.expires is None or self.expires.tzinfo is not None, "its end has no time zone"),
         ):
             if not is_right:
@@ -82,19 +82,23 @@ class AccessKey:
         return self.expires is not None and now >= self.expires
 
 
+def _is_rate(rate: float) -> bool:
+    return rate is not True and 0 < rate < float("inf")
+
+
 def hash_of(key: str) -> str:
     """What is kept of `key`: SHA-256, in hexadecimal digits. A key is random, so it needs no salt and no stretching."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
-def read_keys(text: str) -> tuple[AccessKey, ...]:
+def read_keys(text: bytes) -> tuple[AccessKey, ...]:
     """The keys of a document in TOML: a table ``[keys.NAME]`` for each. Raises `InvalidRequest`, quoting nothing."""
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.decode())
         if document.keys() - {"keys"}:
             raise ValueError("it has other names than keys")
         return tuple(_read_key(name, table) for name, table in document.get("keys", {}).items())
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise InvalidRequest("The access file is no TOML.") from None
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         why = str(error) if type(error) in (ValueError, InvalidRequest) else "a table of it is no key"

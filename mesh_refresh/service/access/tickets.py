@@ -9,6 +9,8 @@ from mesh_refresh.service.access.keys import Scope, hash_of
 
 TICKET_SCOPES = frozenset({Scope.READ, Scope.OPERATE})
 """What a session by a ticket allows. Never `Scope.TOKENS`."""
+TICKET_PATH = "/ticket"
+"""The path of the page that takes one: ``/ticket/TICKET``."""
 TICKET_LASTS = 600.0
 """Seconds."""
 

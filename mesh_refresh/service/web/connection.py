@@ -33,14 +33,20 @@ class ServedConnection(web.RequestHandler):
     patience: ClassVar[float] = 10.0
     """Seconds for the headers of a request, and again for its body."""
 
-    def __init__(self, server: web.Server, connections: set["ServedConnection"], limit: int) -> None:
+    def __init__(
+        self, server: web.Server, connections: set["ServedConnection"], limit: int, admits: Callable[[str], bool]
+    ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=_IDLE)
-        self._connections, self._limit = connections, limit
+        self._connections, self._limit, self._admits = connections, limit, admits
         self._timer: asyncio.TimerHandle | None = None
         self._is_serving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or refuse the connection where there are too many."""
+        """Begin, or refuse the connection: of a peer that may not connect, or where there are too many."""
+        peer = transport.get_extra_info("peername")
+        if not self._admits(peer[0] if isinstance(peer, tuple) else ""):
+            cast("asyncio.Transport", transport).abort()
+            return
         if len(self._connections) >= self._limit:
             refused = cast("asyncio.Transport", transport)
             refused.write(write_plain(HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1"))

@@ -25,6 +25,13 @@ class Exposure:
     """Names of this service, in lower case. Under any other name a web page may ask here: DNS rebinding."""
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """``--behind-proxy``: only these peers may connect, and what they forward is theirs to say."""
+    has_tls: bool = False
+    """Connections are encrypted up to this process."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people reach it by ``https``: by TLS of its own, or of the proxy in front of it."""
+        return self.has_tls or bool(self.proxies)
 
     def is_own(self, given: list[str]) -> bool:
         """Whether the ``Host`` headers name this service: by an IP address, ``localhost`` or one of `hosts`."""

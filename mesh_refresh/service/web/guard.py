@@ -10,6 +10,7 @@ from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.service.access.access import Access, Refusal
 from mesh_refresh.service.access.caller import CALLER, Caller
 from mesh_refresh.service.access.keys import AccessKey, Scope
+from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.service.web.problems import jittered, problem
@@ -30,6 +31,7 @@ class Doors:
     """What decides who is let in."""
 
     access: Access
+    tickets: Tickets
     exposure: Exposure
     admit: Admit
     """For sessions of the page."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Self, cast
@@ -25,9 +27,16 @@ class Listening:
     limit = 1000
     """Connections at the same time; more are answered with 503."""
 
-    def __init__(self, app: web.Application, place: Address | Inherited) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        place: Address | Inherited,
+        context: ssl.SSLContext | None = None,
+        admits: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """`context` is for TLS. Connections of peers that `admits` gives False for are closed."""
         self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN, handler_cancellation=True)
-        self._place = place
+        self._place, self._context, self._admits = place, context, admits
         self._servers: list[asyncio.Server] = []
         self._connections: set[ServedConnection] = set()
         self.addresses: list[Address] = []
@@ -37,9 +46,14 @@ class Listening:
         sockets = open_sockets(self._place)
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        connect = partial(ServedConnection, server, self._connections, fit_to_descriptors(self.limit))
+        connect = partial(ServedConnection, server, self._connections, fit_to_descriptors(self.limit), self._admits)
+        handshake = None if self._context is None else ServedConnection.patience
         for sock in sockets:
-            self._servers.append(await asyncio.get_running_loop().create_server(connect, sock=sock))
+            self._servers.append(
+                await asyncio.get_running_loop().create_server(
+                    connect, sock=sock, ssl=self._context, ssl_handshake_timeout=handshake
+                )
+            )
             self.addresses.append(address_of(sock))
         _log.info("listening", extra={"addresses": " ".join(map(str, self.addresses))})
         return self

@@ -152,7 +152,7 @@ def test_a_store_that_comes_late_is_taken(fleet: OpenFleet, monkeypatch: pytest.
     assert len(tries) == 3
 
 
-async def end_at_once(keeper: object) -> None:
+async def end_at_once(*_: object) -> None:
     """In place of a worker's life."""
     os.kill(os.getpid(), signal.SIGTERM)
 

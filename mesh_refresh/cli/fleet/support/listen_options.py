@@ -3,65 +3,87 @@
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import wraps
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import click
-from attrs import define
+from aiohttp import web
+from attrs import frozen
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.support.options import duration_option
+from mesh_refresh.cli.fleet.support.options import access_option, duration_option
 from mesh_refresh.service.access import Access
 from mesh_refresh.service.service import make_guard
 from mesh_refresh.service.supervision import Supervision
 from mesh_refresh.service.systemd import Systemd
-from mesh_refresh.service.web.addresses import Address, UnixAddress, parse_address, take_inherited
+from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, parse_address, take_inherited
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.exposure import Exposure
+from mesh_refresh.service.web.guard import Guard
 from mesh_refresh.service.web.listening import Listening
 from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.service.web.tls import Certificate
 from mesh_refresh.telemetry import PrometheusObserver
 
 _BEYOND_LOOPBACK = 5.0
 """Seconds of --drain-delay where other machines send calls here."""
 
 
-@define
+@frozen
 class ListenOptions:
-    """Where a command listens, and to whom it shows metrics."""
+    """Where a process listens, to whom it answers, and how it ends."""
 
     address: Address | None
     mode: int | None
-    is_open: bool
+    access: str | None
+    """The path of the access file."""
+    opens_metrics: bool
     hosts: Sequence[str]
     drain_delay: timedelta | None
+    certificate: Certificate | None = None
+    proxies: Sequence[IPv4Network | IPv6Network] = ()
 
     @property
     def are_given(self) -> bool:
-        """Whether any of them was given."""
-        others = (self.mode is not None, self.is_open, self.hosts, self.drain_delay is not None)
+        """Whether any of them was given on the command line."""
+        others = (self.mode is not None, self.opens_metrics, self.hosts, self.drain_delay is not None)
         return self.address is not None or any(others)
 
     def supervise(self) -> Supervision | None:
-        """What shows this process to its supervisor; None where none asks.
+        """What shows a worker to its supervisor; None where none asks. Sockets of systemd go before the address.
 
-        Sockets of systemd are taken in place of the address. Nothing is opened yet.
+        Nothing is opened yet.
         """
         place = take_inherited() or self.address
-        probes, systemd = Probes(), Systemd.from_environment()
-        if place is None:
-            if self.are_given:
-                raise click.UsageError("--open-metrics, --host, --socket-mode and --drain-delay go with --listen.")
-            return None if systemd is None else Supervision(probes, systemd=systemd)
+        if place is not None:
+            return self.listen(place, make_app)
+        if self.are_given:
+            raise click.UsageError("--open-metrics, --host, --socket-mode and --drain-delay go with --listen.")
+        systemd = Systemd.from_environment()
+        return None if systemd is None else Supervision(Probes(), systemd=systemd)
+
+    def listen(
+        self, place: Address | Inherited, make: Callable[[Guard, PrometheusObserver | None], web.Application]
+    ) -> Supervision:
+        """What serves, at `place`, the application that `make` makes. Nothing is opened yet."""
         if self.mode is not None:
             if not isinstance(place, UnixAddress):
                 raise click.UsageError("--socket-mode goes with --listen unix:PATH.")
             place = UnixAddress(place.path, self.mode)
-        observer = _make_observer()
-        exposure = Exposure(place.is_local, self.is_open, frozenset(host.lower() for host in self.hosts))
-        guard = make_guard(probes, Access(), exposure)
+        observer, probes = _make_observer(), Probes()
+        exposure = Exposure(
+            place.is_local,
+            self.opens_metrics,
+            frozenset(host.lower() for host in self.hosts),
+            tuple(self.proxies),
+            self.certificate is not None,
+        )
+        guard = make_guard(probes, Access() if self.access is None else Access.open(self.access), exposure)
+        context = None if self.certificate is None else self.certificate.context
+        listening = Listening(make(guard, observer), place, context, exposure.admits)
         usual = 0.0 if place.is_local else _BEYOND_LOOPBACK
         delay = usual if self.drain_delay is None else self.drain_delay.total_seconds()
-        return Supervision(probes, Listening(make_app(guard, observer), place), systemd, delay, observer)
+        return Supervision(probes, listening, Systemd.from_environment(), delay, observer=observer, guard=guard)
 
 
 def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,6 +93,7 @@ def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def listening(
         *arguments: Any,
         listen: str | None,
+        access: str | None,
         socket_mode: int | None,
         open_metrics: bool,
         host: tuple[str, ...],
@@ -78,7 +101,7 @@ def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         address = None if listen is None else parse_address(listen)
-        options = ListenOptions(address, socket_mode, open_metrics, host, drain_delay)
+        options = ListenOptions(address, socket_mode, access or None, open_metrics, host, drain_delay)
         return command(*arguments, listen=options, **others)
 
     for option in (
@@ -90,14 +113,15 @@ def listen_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--host",
             metavar="NAME",
             multiple=True,
-            help="Answer /metrics under this name too; IP addresses and localhost always go.",
+            help="Answer under this name too; IP addresses and localhost always go.",
         ),
         click.option("--socket-mode", type=_parse_mode, metavar="MODE", help="Of a unix socket.  [default: 0600]"),
         click.option("--open-metrics", is_flag=True, help="Show /metrics to all, and not on loopback only."),
+        access_option("The access keys of callers. A worker opens /metrics by them, and nothing else."),
         click.option(
             "--listen",
             metavar="ADDRESS",
-            help="Serve /livez, /readyz and /metrics here: 127.0.0.1:8321, [::1]:8321 or unix:PATH.",
+            help="Listen here: 127.0.0.1:8321, [::1]:8321 or unix:PATH. A worker serves /livez, /readyz and /metrics.",
         ),
     ):
         listening = option(listening)

@@ -20,18 +20,23 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 @contextmanager
 def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
-    """Inside, standard error gets what the process logs. Our events are at INFO, and `quiet` leaves them out."""
+    """Inside, standard error gets what the process logs. Our events are at INFO, and `quiet` leaves them out.
+
+    Lines of the audit are never left out.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if as_json else _Text())
-    root, ours = logging.getLogger(), logging.getLogger(_OURS)
-    before = ours.level
+    root, ours, audit = logging.getLogger(), logging.getLogger(_OURS), logging.getLogger(f"{_OURS}.audit")
+    before = ours.level, audit.level
     root.addHandler(handler)
     ours.setLevel(logging.WARNING if quiet else logging.INFO)
+    audit.setLevel(logging.INFO)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        ours.setLevel(before)
+        ours.setLevel(before[0])
+        audit.setLevel(before[1])
 
 
 class _Text(logging.Formatter):

@@ -147,6 +147,7 @@ class OpenFleet:
         )
         self._is_open = True
         if self.supervision is not None:
+            self._stack.push_async_callback(self.supervision.stop_calls)
             self.supervision.work(self.keeper)
 
     async def _wait_for_store(self, opening: AnyStore) -> AnyStore:

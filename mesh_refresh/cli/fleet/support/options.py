@@ -14,6 +14,7 @@ from mesh_refresh.validation import read_span
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 SPOOL_VARIABLE = "MESH_REFRESH_SPOOL"
+ACCESS_VARIABLE = "MESH_REFRESH_ACCESS"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -41,6 +42,12 @@ def parse_time(text: str) -> datetime:
 def duration_option(name: str, text: str, default: str | None = None) -> Callable[[_Command], _Command]:
     """An option that takes a span of time. `text` is its help."""
     return click.option(name, type=parse_duration, metavar="SPAN", default=default, help=text)
+
+
+def access_option(text: str) -> Callable[[_Command], _Command]:
+    """``--access``, a file. `text` is its help."""
+    shown = f"{text}  [environment: {ACCESS_VARIABLE}]"
+    return click.option("--access", metavar="FILE", envvar=ACCESS_VARIABLE, help=shown)
 
 
 def page_options(what: str, metavar: str, shown: int) -> Callable[[_Command], _Command]:

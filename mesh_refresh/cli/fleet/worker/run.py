@@ -6,20 +6,19 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
 from mesh_refresh.cli.fleet.support.listen_options import ListenOptions, listen_options
-from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
-from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
-from mesh_refresh.cli.fleet.support.options import duration_option, spool_option, store_options
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
+from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
-from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
+from mesh_refresh.cli.fleet.support.worker_options import WorkerOptions, worker_options
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
 from mesh_refresh.cli.terminal.messages import say
-from mesh_refresh.keeper import Keeper, Policy
+from mesh_refresh.keeper import Keeper
 from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -49,93 +48,47 @@ Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur
 
 @click.command(epilog=_EPILOG, short_help="Keep the logins of the store fresh: a worker.")
 @click.option("--once", is_flag=True, help="Refresh what is due, and exit.")
-@click.option(
-    "--concurrency", type=click.IntRange(1), help=f"Exchanges at the same time.  [default: {Policy().concurrency}]"
-)
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Start at most this many exchanges a second.")
-@duration_option("--keep-alive", "Refresh every account at least this often, even if its lifetime is unknown.")
-@duration_option("--deadline", "Time limit of one exchange.  [default: 60s]")
-@duration_option("--lease", "How long a worker reserves a login; longer than --deadline.  [default: 3m]")
-@duration_option("--resend-after", "Wait after an unknown outcome before the tokens are sent again.  [default: 2m]")
-@duration_option("--confirm-after", "Wait after a first refusal before one more request confirms it.  [default: 2m]")
-@duration_option("--poll", "How often to ask the store what is due.  [default: 1s]")
-@click.option("--log-json", is_flag=True, help="Log in JSON, one object a line.")
-@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only.")
-@spool_option
+@worker_options
 @listen_options
-@webhook_option
 @store_options
-def run(
-    location: StoreLocation,
-    spool: str | None,
-    listen: ListenOptions,
-    webhook: str | None,
-    *,
-    once: bool,
-    concurrency: int | None,
-    rate: float | None,
-    keep_alive: timedelta | None,
-    deadline: timedelta | None,
-    lease: timedelta | None,
-    resend_after: timedelta | None,
-    confirm_after: timedelta | None,
-    poll: timedelta | None,
-    log_json: bool,
-    quiet: bool,
-) -> int:
+def run(location: StoreLocation, listen: ListenOptions, worker: WorkerOptions, *, once: bool) -> int:
     """Refresh each login of the store before its access token expires, until SIGTERM or Ctrl-C."""
-    policy = make_policy(
-        concurrency=concurrency,
-        rate=rate,
-        keep_alive=keep_alive,
-        lease=_fit_lease(lease, deadline),
-        resend_after=resend_after,
-        confirm_after=confirm_after,
-        poll=poll,
-    )
     if once and listen.are_given:
         raise click.UsageError("--once goes without --listen: it ends by itself.")
     supervision = None if once else listen.supervise()
     tally = Tally()
-    with logging_to_stderr(as_json=log_json, quiet=quiet):
-        fleet = OpenFleet(
-            location,
-            lambda: make_client(deadline),
-            policy,
-            background=not once,
-            spool=spool,
-            spools=True,
-            on_event=tally.count if once else None,
-            webhooks=make_webhooks(webhook, None if supervision is None else supervision.observer),
-            tell=_log.warning,
-            supervision=supervision,
-            role="run",
+    with worker.logging():
+        fleet = worker.open(
+            location, supervision, background=not once, on_event=tally.count if once else None, role="run"
         )
+        if not once:
+            return run_until_stopped(fleet, "worker")
         # With --log-json, a program reads all of standard error.
-        tell = _log.info if log_json else say
-        return _run_once(fleet, tally, tell, quiet=quiet) if once else _run_until_stopped(fleet)
+        return _run_once(fleet, tally, _log.info if worker.log_json else say, quiet=worker.quiet)
 
 
-def _run_until_stopped(fleet: OpenFleet) -> int:
+def run_until_stopped(fleet: OpenFleet, name: str, begin: Callable[[], object] = lambda: None) -> int:
+    """Keep `fleet` open until a signal comes. `begin` is called once it is. Messages call the process `name`."""
     with fleet:
         try:
-            fleet.run(_work(fleet.keeper))
+            begin()
+            fleet.run(_work(fleet.keeper, name))
         except KeyboardInterrupt:
-            # The ordinary end of a worker.
+            # The ordinary end.
             received = fleet.loop.received or signal.SIGINT
             if fleet.supervision is not None:
                 fleet.run(fleet.supervision.linger())
-            _log.info("%s: the worker sends nothing more, and writes the results of what it has sent", received.name)
-    _log.info("the worker has stopped; all results are in the store")
+            _log.info("%s: the %s sends nothing more, and writes the results of what it has sent", received.name, name)
+    _log.info("the %s has stopped; all results are in the store", name)
     return Exit.REFRESHED
 
 
-async def _work(keeper: Keeper) -> None:
+async def _work(keeper: Keeper, name: str) -> None:
     facts = {}
     with suppress(StoreUnavailable):  # it was there a moment ago, and the keeper waits for it
         summary = await keeper.summary()
         facts = {"logins": summary.logins, "due": summary.due, "paused": ", ".join(sorted(summary.paused)) or None}
-    _log.info("the worker has started", extra=facts)
+    _log.info("the %s has started", name, extra=facts)
     # Imported modules stay for good. Unfrozen, every full collection walks over them and holds the loop up.
     gc.collect()
     gc.freeze()
@@ -164,10 +117,3 @@ def _name_pauses(paused: frozenset[str], due: set[str]) -> list[str]:
     if ALL_BROKERS in paused and due:
         return ["all brokers are paused: mesh-refresh resume --all"]
     return [f"{broker} is paused: mesh-refresh resume {broker}" for broker in sorted(paused & due)]
-
-
-def _fit_lease(lease: timedelta | None, deadline: timedelta | None) -> timedelta | None:
-    """The lease to use. It must outlast the deadline, so a long `deadline` given alone makes the lease longer too."""
-    if lease is None and deadline is not None and deadline >= Policy().lease:
-        return deadline * 1.5
-    return lease

@@ -1,0 +1,115 @@
+"""Options of commands that keep a fleet fresh, and what they make of them."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import partial, wraps
+from typing import Any
+
+import click
+from attrs import frozen
+
+from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
+from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
+from mesh_refresh.cli.fleet.support.options import duration_option, spool_option
+from mesh_refresh.cli.fleet.support.store_location import StoreLocation
+from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
+from mesh_refresh.keeper import Policy
+from mesh_refresh.service.supervision import Supervision
+
+_log = logging.getLogger("mesh_refresh.cli")
+
+
+@frozen
+class WorkerOptions:
+    """How a process works, and what it logs."""
+
+    policy: Policy
+    deadline: timedelta | None
+    spool: str | None
+    webhook: str | None
+    log_json: bool
+    quiet: bool
+
+    def logging(self) -> AbstractContextManager[None]:
+        """Inside, standard error gets the log."""
+        return logging_to_stderr(as_json=self.log_json, quiet=self.quiet)
+
+    def open(self, location: StoreLocation, supervision: Supervision | None, **more: Any) -> OpenFleet:
+        """The fleet at `location`, to be entered. `more` are fields of `OpenFleet`."""
+        return OpenFleet(
+            location,
+            partial(make_client, self.deadline),
+            self.policy,
+            spool=self.spool,
+            spools=True,
+            tell=_log.warning,
+            webhooks=make_webhooks(self.webhook, None if supervision is None else supervision.observer),
+            supervision=supervision,
+            **more,
+        )
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a worker. The command gets `WorkerOptions` as `worker` in their place."""
+
+    @wraps(command)
+    def working(
+        *arguments: Any,
+        spool: str | None,
+        webhook: str | None,
+        concurrency: int | None,
+        rate: float | None,
+        keep_alive: timedelta | None,
+        deadline: timedelta | None,
+        lease: timedelta | None,
+        resend_after: timedelta | None,
+        confirm_after: timedelta | None,
+        poll: timedelta | None,
+        log_json: bool,
+        quiet: bool,
+        **others: Any,
+    ) -> Any:
+        policy = make_policy(
+            concurrency=concurrency,
+            rate=rate,
+            keep_alive=keep_alive,
+            lease=_fit_lease(lease, deadline),
+            resend_after=resend_after,
+            confirm_after=confirm_after,
+            poll=poll,
+        )
+        worker = WorkerOptions(policy, deadline, spool, webhook, log_json, quiet)
+        return command(*arguments, worker=worker, **others)
+
+    concurrency = f"Exchanges at the same time.  [default: {Policy().concurrency}]"
+    for option in (
+        webhook_option,
+        spool_option,
+        click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only, and the audit."),
+        click.option("--log-json", is_flag=True, help="Log in JSON, one object a line."),
+        duration_option("--poll", "How often to ask the store what is due.  [default: 1s]"),
+        duration_option(
+            "--confirm-after", "Wait after a first refusal before one more request confirms it.  [default: 2m]"
+        ),
+        duration_option(
+            "--resend-after", "Wait after an unknown outcome before the tokens are sent again.  [default: 2m]"
+        ),
+        duration_option("--lease", "How long a worker reserves a login; longer than --deadline.  [default: 3m]"),
+        duration_option("--deadline", "Time limit of one exchange.  [default: 60s]"),
+        duration_option("--keep-alive", "Refresh every account at least this often, even if its lifetime is unknown."),
+        click.option(
+            "--rate", type=click.FloatRange(0, min_open=True), help="Start at most this many exchanges a second."
+        ),
+        click.option("--concurrency", type=click.IntRange(1), help=concurrency),
+    ):
+        working = option(working)
+    return working
+
+
+def _fit_lease(lease: timedelta | None, deadline: timedelta | None) -> timedelta | None:
+    """The lease to use. It must outlast the deadline, so a long `deadline` given alone makes the lease longer too."""
+    if lease is None and deadline is not None and deadline >= Policy().lease:
+        return deadline * 1.5
+    return lease
