@@ -146,7 +146,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=SIMULATING)
 def simulate(session: nox.Session) -> None:
-    """A million exchanges of keepers in simulated worlds, on all cores: some twenty minutes on two."""
+    """A million exchanges of keepers in simulated worlds, on all cores: an hour and a half on two idle ones."""
     session.install("-e", ".[dev]")
     quiet = ("-W", "ignore::RuntimeWarning")  # who crashes leaves coroutines behind that nobody awaits
     session.run("python", *quiet, "-m", "tests.simulation", "--exchanges", "1000000", *session.posargs)

@@ -12,7 +12,7 @@ from mesh_refresh.keeper import Policy
 from mesh_refresh.keeper.events import AccountRefreshed, Event
 from mesh_refresh.logins import Account, AccountState, Login, Way
 from mesh_refresh.stores import Row, sealing
-from mesh_refresh.testing import End, FakeMesh
+from mesh_refresh.testing import End, FakeLogin, FakeMesh
 from mesh_refresh.testing.model.ledger import Issued, TokenKind
 from tests.belonging import of_others
 from tests.simulation.clock import BEGIN
@@ -82,6 +82,14 @@ class Judge:
         """What the store has in which the login is at home, or any store; None where none has it."""
         found = [kept for memory in self.memories if (kept := memory.kept(login))]
         return next((it for it in found if it.row.states.isdisjoint(Way)), found[0] if found else None)
+
+    def has_moved_with(self, memory: OpenMemory, login: FakeLogin) -> bool:
+        """Whether the row that the login has left behind in this store holds its newest tokens."""
+        kept = memory.kept(login.id)
+        if kept is None or Way.MOVED not in kept.row.states:
+            return False
+        live = {token.auth_token for token in login.live}
+        return not live.isdisjoint(account.tokens.auth_token for account in opened(self._cipher, kept.row).accounts)
 
     def violated(self, what: str) -> None:
         """Note it; the world goes on, so that what follows can be seen too, unless this is what it is there for."""

@@ -67,10 +67,10 @@ class People:
         with world.judge.changing(login.id):
             login.again()
             await self._added(process, login, linked(world, login, process))
-            if moved:
-                # The application does not know yet that the login has moved: the next copy takes over what came.
-                source = process.store.memory
-                await world.copy(source, next(it for it in world.memories if it is not source), wait=True)
+            # The application does not know yet that the login has moved, or moves: the next copy takes over what came.
+            for source in world.memories:
+                if world.judge.has_moved_with(source, login):
+                    await world.copy(source, next(it for it in world.memories if it is not source), wait=True)
         world.judge.covered["logins anew"] += 1
 
     async def reconnect(self) -> None:
