@@ -4,7 +4,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from mesh_refresh.logins import Account, AccountState, Login, Reason, Way
+from mesh_refresh.keeper.errors import WHY
+from mesh_refresh.logins import Account, AccountState, Login, Way
 
 
 @frozen
@@ -39,20 +40,6 @@ PARKED = {
     ),
 }
 
-WHY = {
-    Reason.REFUSED: "The tokens were refused twice, with a pause between: they are expired, revoked or used up.",
-    Reason.REFUSED_AFTER_UNKNOWN: "The tokens were sent once, and no answer could be kept. They have been refused "
-    "since: most likely they were used up then.",
-    Reason.REFUSED_AFTER_SIBLING: "The tokens were refused after another account of this login was renewed: most "
-    "likely both shared one token.",
-    Reason.UNKNOWN: "The tokens were sent, no answer came, and this broker allows no second request with them.",
-    Reason.UNREADABLE: "A reply came that cannot be read or is not this person's, or came late. It may hold the only "
-    "live token, and is kept, sealed.",
-    Reason.NOT_REFRESHABLE: "A refresh was asked for, and there is nothing to exchange.",
-    Reason.AMBIGUOUS: "A reply renewed the login without saying which of several token pairs is of this account.",
-    Reason.EXPIRED: "The access token has ended, and there was nothing to exchange.",
-}
-
 _ANSWERED = "A code was sent, and its outcome is not known."
 _ASKED = "The broker asked for an MFA code."
 _MOVING = {
@@ -65,7 +52,10 @@ def why_parked(account: Account) -> str | None:
     """Why the loop leaves the account alone, as a sentence; None where it does not."""
     if account.state is AccountState.MFA_REQUIRED:
         return _ANSWERED if account.pending is not None and account.pending.answered else _ASKED
-    return WHY.get(account.reason) if account.parked and account.reason is not None else None
+    if not account.parked or account.reason is None:
+        return None
+    why = WHY[account.reason]
+    return f"{why[0].upper()}{why[1:]}."
 
 
 def why_waiting(login: Login, account: Account, now: datetime) -> str | None:

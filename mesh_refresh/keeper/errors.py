@@ -10,7 +10,7 @@ from mesh_refresh.logins import Reason
 from mesh_refresh.replies.outcomes import NotSaved
 from mesh_refresh.stores.errors import StoreError
 
-_WHY = {
+WHY = {
     Reason.REFUSED: "the broker refused its tokens twice",
     Reason.REFUSED_AFTER_UNKNOWN: "its tokens were sent once without an answer, and are refused since",
     Reason.REFUSED_AFTER_SIBLING: "its tokens were refused after another account of the login was renewed",
@@ -22,6 +22,7 @@ _WHY = {
     ),
     Reason.EXPIRED: "its access token has ended, and there is no refresh token",
 }
+"""Why accounts are parked."""
 
 
 class ReconnectNeeded(MeshRefreshError):
@@ -31,7 +32,7 @@ class ReconnectNeeded(MeshRefreshError):
     _next = "Let the person log in again, and `add` what Link hands over. What is stored stays until then."
 
     def __init__(self, reason: Reason | None, display_message: str | None = None) -> None:
-        why = _WHY[reason] if reason is not None else "the account is parked"
+        why = WHY[reason] if reason is not None else "the account is parked"
         super().__init__(f"The person must log in again: {why}.")
         self.facts = ReplyFacts(display_message=display_message)
         self.reason = reason

@@ -34,7 +34,7 @@ from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import CombinedObserver, Figures, KeeperEntered, KeeperLeft, Observer
-from mesh_refresh.stores import BrokerPause, Store
+from mesh_refresh.stores import BrokerPause, Sealing, Store
 from mesh_refresh.tasks import all_of, run_to_end
 from mesh_refresh.tokens import Tokens
 
@@ -339,6 +339,11 @@ class Keeper:
     def now(self) -> datetime:
         """The time, by the clock in use."""
         return self._clock.now()
+
+    @property
+    def cipher(self) -> Sealing:
+        """What seals the rows of the store."""
+        return self._store.cipher
 
     def credential(self, tokens: Tokens) -> str | None:
         """What an exchange of `tokens` spends, by the strategy of their broker: mostly the refresh token."""

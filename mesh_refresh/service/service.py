@@ -11,6 +11,7 @@ from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.api.problems import explain
 from mesh_refresh.service.api.routes import API_ROUTES
 from mesh_refresh.service.page.routes import PAGE_ROUTES, admit
+from mesh_refresh.service.page.state import PAGE, PageState, check_sealed
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.guard import Doors, Guard
@@ -51,6 +52,8 @@ class Service:
             raise InvalidRequest("Service takes a Keeper and an Access.")
         if isinstance(hosts, str):
             raise InvalidRequest("hosts takes several names: a list of them.")
+        if page:
+            check_sealed(keeper)
         exposure = Exposure(hosts=frozenset(host.lower() for host in hosts))
         self._guard = make_guard(Probes(keeper=keeper), access, exposure)
         self.app: web.Application = make_service_app(self._guard, observer, page=page)
@@ -71,4 +74,6 @@ def make_guard(probes: Probes, access: Access, exposure: Exposure) -> Guard:
 
 def make_service_app(guard: Guard, observer: PrometheusObserver | None, *, page: bool) -> web.Application:
     """The application of a service. Its keeper may come later: ``guard.probes.keeper``."""
-    return make_app(guard, observer, (*API_ROUTES, *(PAGE_ROUTES if page else ())))
+    app = make_app(guard, observer, (*API_ROUTES, *(PAGE_ROUTES if page else ())))
+    app[PAGE] = PageState(guard.doors, guard.probes, tuple(route.path for route in PAGE_ROUTES))
+    return app

@@ -104,7 +104,7 @@ async def list_logins(call: Call) -> dict[str, Any]:
         state=query.get("state"),
         broker=query.get("broker"),
         changed_since=time_of("changedSince", query.get("changedSince")),
-        after=max(filter(None, (cursor, _before(caller.prefix))), default=None),
+        after=max(filter(None, (cursor, start_before(caller.prefix))), default=None),
     )
     last = page[-1].login_id if len(page) == limit else None
     if last is not None and last > caller.prefix and not caller.sees(last):
@@ -147,7 +147,7 @@ def _is_only_new(if_none_match: str | None, if_match: str | None) -> bool:
     return if_none_match is not None
 
 
-def _before(prefix: str) -> str | None:
+def start_before(prefix: str) -> str | None:
     """A text before all that begin with `prefix`, and behind almost all others that are before these."""
     if not prefix:
         return None

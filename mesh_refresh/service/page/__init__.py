@@ -1,1 +1,1 @@
-"""The operator's page: the fleet in a browser."""
+"""The page for operators: rendered on the server, and of use without JavaScript. See docs/page.md."""

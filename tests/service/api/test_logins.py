@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.masking import MaskedDict
-from mesh_refresh.service.api.logins import _before, read_login
+from mesh_refresh.service.api.logins import read_login, start_before
 from mesh_refresh.service.api.segments import write_base64
 from mesh_refresh.testing.clock import DEFAULT_START
 from tests.examples import bounded
@@ -201,7 +201,7 @@ async def test_a_list_for_a_prefix_has_no_other_login() -> None:
 @bounded(300)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_list_for_a_prefix_begins_before_it(prefix: str, more: str) -> None:
-    before = _before(prefix)
+    before = start_before(prefix)
     assert before is not None
     before.encode()
     assert before < prefix <= prefix + more
