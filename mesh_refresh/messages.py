@@ -300,3 +300,4 @@ class LinkPayload:
     """True for ``delayedAuth``: the refresh token can be exchanged after 24 hours, and there is no access token."""
     trade_token: str | None = field(default=None, repr=masked)
     """WeBull's. Link does not hand it over; programs store it beside the rest."""
+    broker_name: str | None = None

@@ -43,6 +43,10 @@ class Tokens:
     account_id: str | None
     """The broker's id of the account."""
     mesh_account_id: str | None
+    account_name: str | None = field(repr=masked)
+    """What the broker calls the account. Never sent."""
+    broker_name: str | None
+    """What Link calls the broker. Never sent."""
     ref: str | int | None
     """Your own key for this account. Never sent; carried to the account that was asked for, and to no other."""
     obtained_at: datetime | None
@@ -64,6 +68,8 @@ class Tokens:
         metadata: Mapping[str, str | None] | None = None,
         account_id: str | None = None,
         mesh_account_id: str | None = None,
+        account_name: str | None = None,
+        broker_name: str | None = None,
         ref: str | int | None = None,
         obtained_at: datetime | None = None,
         expires_at: datetime | None = None,
@@ -71,16 +77,18 @@ class Tokens:
         not_before: datetime | None = None,
     ) -> None:
         moments = (obtained_at, expires_at, refresh_token_expires_at, not_before)
+        tokens = (refresh_token, access_token, trade_token, token_id)
+        names = (account_id, mesh_account_id, account_name, broker_name)
         wrong = (
             validation.wrong_broker(broker)
-            or validation.wrong_texts((refresh_token, access_token, trade_token, token_id, account_id, mesh_account_id))
+            or validation.wrong_texts((*tokens, *names))
             or (metadata is not None and validation.wrong_metadata(metadata))
             or (ref is not None and validation.wrong_ref(ref))
             or (moments != validation.NO_MOMENTS and validation.wrong_moments(moments))
         )
         if wrong:
             # `hides_locals` would do this, but type checkers read the fields of an attrs class here.
-            del self, broker, refresh_token, access_token, trade_token, token_id, metadata, ref
+            del self, broker, refresh_token, access_token, trade_token, token_id, tokens, names, metadata, ref
             raise InvalidRequest(wrong)
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
             named_broker(broker),
@@ -91,6 +99,8 @@ class Tokens:
             None if metadata is None else {str(key): value for key, value in metadata.items()},
             some(account_id),
             some(mesh_account_id),
+            some(account_name),
+            some(broker_name),
             ref,
             *(moments if moments == validation.NO_MOMENTS else map(validation.in_utc, moments)),
         )
@@ -139,10 +149,13 @@ class Tokens:
         refresh_token: str | None,
         access_token: str | None,
         token_id: str | None,
-        account: tuple[str | None, str | None],
+        account: tuple[str | None, str | None, str | None],
         moments: tuple[datetime, datetime | None, datetime | None],
     ) -> "Tokens":
-        """These tokens after a reply, with the other fields carried over. The arguments are not checked."""
+        """These tokens after a reply, with the other fields carried over. The arguments are not checked.
+
+        `account` has both ids and the name.
+        """
         tokens = Tokens.__new__(Tokens)
         tokens.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             self.broker,
@@ -151,8 +164,8 @@ class Tokens:
             self.trade_token,
             token_id,
             self.metadata,
-            account[0],
-            account[1],
+            *account,
+            self.broker_name,
             self.ref,
             moments[0],
             moments[1],
@@ -160,6 +173,24 @@ class Tokens:
             None,
         )
         return tokens
+
+    def to_link(self) -> dict[str, str]:
+        """These tokens as one of the ``accessTokens`` of Link's SDKs, for a person who comes back to Link.
+
+        A token id stands where Mesh manages the token. An id or a name that is not known is an empty string, because
+        Link wants text. Raises `InvalidRequest` where there is neither an access token nor a token id.
+
+        Source: https://docs.meshconnect.com/guides/web-sdk
+        """
+        if self.auth_token is None:
+            raise InvalidRequest("These tokens have no access token for Link yet: refresh them first.")
+        return MaskedDict(
+            accountId=self.account_id or "",
+            accountName=self.account_name or "",
+            accessToken=self.auth_token,
+            brokerType=str(self.broker),
+            brokerName=self.broker_name or "",
+        )
 
     def to_json(self) -> str:
         """All of it as a JSON document, secrets in plain text: keep it where tokens are kept."""
@@ -258,6 +289,8 @@ def _linked(entry: BrokerAccountTokens, link: LinkPayload, at: datetime, ref: st
         token_id=entry.token_id,
         account_id=account.account_id,
         mesh_account_id=account.mesh_account_id,
+        account_name=account.account_name,
+        broker_name=link.broker_name,
         ref=ref,
         obtained_at=at,
         expires_at=at + link.expires_in if link.expires_in and (entry.access_token or entry.token_id) else None,

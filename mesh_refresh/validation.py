@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_TEXTS = ("refresh_token", "access_token", "trade_token", "token_id", "account_id", "mesh_account_id")
+_TEXTS = (
+    "refresh_token", "access_token", "trade_token", "token_id",
+    "account_id", "mesh_account_id", "account_name", "broker_name",
+)  # fmt: skip
 MOMENTS = ("obtained_at", "expires_at", "refresh_token_expires_at", "not_before")
 NO_MOMENTS = (None, None, None, None)
 
@@ -22,7 +25,7 @@ def wrong_broker(broker: object) -> str | None:
 
 
 def wrong_texts(values: tuple[object, ...]) -> str | None:
-    """For the tokens and ids, in the order of the fields."""
+    """For the tokens, ids and names, in the order of the fields."""
     if all([value is None or (isinstance(value, str) and value.isascii()) for value in values]):
         return None  # nearly always
     for name, value in zip(_TEXTS, values, strict=True):

@@ -186,6 +186,7 @@ def tokens(payload: Mapping[str, Any], moment: datetime) -> None:
     assert_type(Tokens.from_link(payload), tuple[Tokens, ...])
     assert_type(Tokens.from_link("{}", obtained_at=moment), tuple[Tokens, ...])
     assert_type(Tokens.from_link(b"{}"), tuple[Tokens, ...])
+    assert_type(one.to_link(), dict[str, str])
     assert_type(one.to_json(), str)
     assert_type(Tokens.from_json(b"{}"), Tokens)
     assert_type(evolve(one, ref="user-7"), Tokens)

@@ -20,6 +20,7 @@ from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayloa
 _WRAPPERS = ("payload", "accessTokenPayload", "accessToken", "delayedAuth")
 _TOKENS = ("accessToken", "refreshToken", "tokenId")
 _IDS = ("accountId", "meshAccountId")
+_OF_ACCOUNT = (*_IDS, "accountName")
 _ENDS = ("expiresInSeconds", "refreshTokenExpiresInSeconds")
 _OTHER_END = re.compile(
     r"(access|refresh)?(token)?(expires|expiry|expiration)(at|on|in|by|date|time|stamp|utc|m?s|\w*seconds)*"
@@ -27,15 +28,15 @@ _OTHER_END = re.compile(
 """A folded name that dates a token in another way than Link does, or the token of one account."""
 _PATH = re.compile(r"[.\[\]/:]+")
 """What separates the parts of a flattened name."""
-_AROUND = ("brokerType", *_ENDS, "tradeToken")
+_AROUND = ("brokerType", "brokerName", *_ENDS, "tradeToken")
 """Names that may stand around the payload, in a row of the caller's, where the payload has them not."""
 _NAMES = {
     name.lower(): name
-    for name in (*_WRAPPERS, *_TOKENS, *_IDS, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
+    for name in (*_WRAPPERS, *_TOKENS, *_OF_ACCOUNT, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
 }
-_LINKS = ("brokerName", "brokerBrandInfo")
-"""Names of Link that describe the broker, and carry no token."""
-_ALL_NAMES = {**_NAMES, **{name.lower(): name for name in _LINKS}}
+_BRAND = "brokerBrandInfo"
+"""A name of Link that is not read."""
+_ALL_NAMES = {**_NAMES, _BRAND.lower(): _BRAND}
 _DEEPEST = 8
 _NO_PAYLOAD = "This is not a Link payload: "
 _LIST = "is a list, not a JSON object"
@@ -89,11 +90,11 @@ def unread_keys(payload: object) -> tuple[MaskedDict, ...]:
     while (inner := _inside(level)) is not None:
         around.update(_others(level, (*_WRAPPERS, *_AROUND)))
         level = inner
-    around.update(_others(level, (*_AROUND, *_TOKENS, *_IDS, *_LINKS, "account", "accountTokens")))
+    around.update(_others(level, (*_AROUND, *_TOKENS, *_OF_ACCOUNT, _BRAND, "account", "accountTokens")))
     items = list_of(named(level, _NAMES).get("accountTokens"))
     entries = [object_of(item) for item in items or ()] if not isinstance(items, Wrong) else []
     with_tokens = [entry for entry in entries if isinstance(entry, MaskedDict) and _has_token(named(entry, _NAMES))]
-    beside = [_others(entry, (*_TOKENS, *_IDS, "account")) for entry in with_tokens]
+    beside = [_others(entry, (*_TOKENS, *_OF_ACCOUNT, "account")) for entry in with_tokens]
     return tuple(MaskedDict({**around, **others}) for others in beside) or (around,)
 
 
@@ -134,6 +135,7 @@ def _read(payload: object) -> LinkPayload:
         _lifetime(values, "expiresInSeconds"),
         _lifetime(values, "refreshTokenExpiresInSeconds"),
         trade_token=_text(values, "tradeToken", ""),
+        broker_name=_name(values, "brokerName"),
     )
     nothing_else = not listed and first.account is None and link.trade_token is None
     alone = first.access_token is None and first.token_id is None
@@ -225,17 +227,18 @@ def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
 
 
 def _account(entry: MaskedDict, path: str) -> BrokerAccountTokens:
-    """An account, whose ids stand under ``account`` or, where it is flat, beside its tokens."""
+    """An account, whose ids and name stand under ``account`` or, where it is flat, beside its tokens."""
     account = object_of(entry.get("account"))
     if isinstance(account, Wrong):
         raise _RefusedError(f"The Link payload's {path}account {account.why}.")
     inner = MaskedDict() if account is None else named(account, _NAMES)
     ids = [_text(inner, name, f"{path}account.") or _text(entry, name, path) for name in _IDS]
+    name = _name(inner, "accountName") or _name(entry, "accountName")
     refresh_token, access_token, token_id = (
         _text(entry, name, path) for name in ("refreshToken", "accessToken", "tokenId")
     )
     return BrokerAccountTokens(
-        BrokerAccount(account_id=ids[0], mesh_account_id=ids[1]) if any(ids) else None,
+        BrokerAccount(account_id=ids[0], mesh_account_id=ids[1], account_name=name) if any((*ids, name)) else None,
         access_token,
         refresh_token,
         token_id,
@@ -260,7 +263,7 @@ def _joined(listed: list[BrokerAccountTokens], top: BrokerAccountTokens) -> tupl
     one = listed[0] if listed else top
     return (
         BrokerAccountTokens(
-            one.account or top.account,
+            _either(one.account, top.account),
             one.access_token or top.access_token,
             one.refresh_token or top.refresh_token,
             one.token_id or top.token_id,
@@ -280,8 +283,20 @@ def _tokens_of(entry: BrokerAccountTokens) -> dict[str, str | None]:
 
 def _agree(one: BrokerAccountTokens, top: BrokerAccountTokens) -> bool:
     """Whether both can be the same account: no field that both have differs."""
-    pairs = [*zip(_tokens_of(one).values(), _tokens_of(top).values(), strict=True), (one.account, top.account)]
+    ids = tuple(None if has.account is None else _ids_of(has.account) for has in (one, top))
+    pairs = [*zip(_tokens_of(one).values(), _tokens_of(top).values(), strict=True), ids]
     return all(first == second for first, second in pairs if first is not None and second is not None)
+
+
+def _ids_of(account: BrokerAccount) -> tuple[str | None, str | None]:
+    return account.account_id, account.mesh_account_id
+
+
+def _either(one: BrokerAccount | None, top: BrokerAccount | None) -> BrokerAccount | None:
+    """The account, which may stand in both places, with its ids or its name in one of them."""
+    if one is None or top is None:
+        return one or top
+    return evolve(one if any(_ids_of(one)) else top, account_name=one.account_name or top.account_name)
 
 
 def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None:
@@ -314,6 +329,12 @@ def _text(values: MaskedDict, name: str, path: str) -> str | None:
     if isinstance(found, Wrong):
         raise _RefusedError(f"The Link payload's {path}{name} {found.why}.")
     return found
+
+
+def _name(values: MaskedDict, name: str) -> str | None:
+    """A name for people, which decides nothing: one that cannot be read counts as absent."""
+    found = text_of(values.get(name))
+    return None if found is None or isinstance(found, Wrong) else found.encode(errors="replace").decode()
 
 
 def _lifetime(values: MaskedDict, name: str) -> timedelta | None:

@@ -74,6 +74,14 @@ class Login:
                 return account
         raise UnknownAccount
 
+    def to_link(self) -> list[dict[str, str]]:
+        """The ``accessTokens`` of Link's SDKs, with an entry for each account, as `Tokens.to_link` makes it.
+
+        An account that has no access token yet (delayed authentication) is left out. Whether a token has ended is for
+        you to look at: `Keeper.tokens` gives those that are good.
+        """
+        return [account.tokens.to_link() for account in self.accounts if account.tokens.auth_token is not None]
+
     def having(self, accounts: tuple[Account, ...]) -> "Login":
         """This login with other accounts. Written out, because `attrs.evolve` takes five times as long."""
         return self._with(accounts, self.round_at, self.succeeded_at)

@@ -20,7 +20,7 @@ ACCESS = frozenset({"access_token", "token_id"})
 FIELDS = frozenset(each.name for each in fields(Tokens)) - {"broker", "ref", "obtained_at"}
 """The fields that a reply or a strategy can bring."""
 
-_OF_THE_ACCOUNT = ("trade_token", "metadata", "account_id", "mesh_account_id")
+_OF_THE_ACCOUNT = ("trade_token", "metadata", "account_id", "mesh_account_id", "account_name", "broker_name")
 """The fields that no token of the three comes with."""
 
 
@@ -189,7 +189,7 @@ def onto(
 
 def for_any_account(tokens: Tokens) -> Tokens:
     """A pair that serves every account of the login, without the names of the one account that it was read for."""
-    return evolve(tokens, account_id=None, mesh_account_id=None, ref=None)
+    return evolve(tokens, account_id=None, mesh_account_id=None, account_name=None, ref=None)
 
 
 def _entry_of(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
+from mesh_refresh.blank import some
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, BrokerRefreshTokenResponse
 from mesh_refresh.replies.brought import Brought
 from mesh_refresh.replies.identity import contradicts, entry_of, has_id, same_account
@@ -79,7 +80,9 @@ def _only_entry(tokens: Tokens, content: BrokerRefreshTokenResponse) -> BrokerAc
 
 def _sibling(tokens: Tokens) -> Tokens:
     """The fields that another account of the same login takes over: those of the login, and no token of an account."""
-    return Tokens(tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata)
+    return Tokens(
+        tokens.broker, trade_token=tokens.trade_token, metadata=tokens.metadata, broker_name=tokens.broker_name
+    )
 
 
 def _fields(entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, sent: Tokens | None) -> frozenset[str]:
@@ -97,6 +100,7 @@ def _fields(entry: BrokerAccountTokens, content: BrokerRefreshTokenResponse, sen
         "expires_at": access and content.expires_in,
         "account_id": account and account.account_id,
         "mesh_account_id": account and account.mesh_account_id,
+        "account_name": account and some(account.account_name),
     }
     return frozenset([name for name in had if had[name]])
 
@@ -266,7 +270,11 @@ def _renewed(
         refresh or old.refresh_token,
         entry.access_token if replaces_access else entry.access_token or old.access_token,
         entry.token_id or old.token_id,
-        (account.account_id or old.account_id, account.mesh_account_id or old.mesh_account_id),
+        (
+            account.account_id or old.account_id,
+            account.mesh_account_id or old.mesh_account_id,
+            some(account.account_name) or old.account_name,
+        ),
         (
             at,
             _end(access, old.auth_token, old.expires_at, content.expires_in, at),

@@ -37,9 +37,10 @@ def test_one_for_each_account() -> None:
     hour, day = AT + timedelta(hours=1), AT + timedelta(days=1)
     assert Tokens.from_link(PAYLOAD, obtained_at=AT) == (
         Tokens(BrokerType.COINBASE, "fake-refresh-a", access_token="fake-access-a", account_id="A", mesh_account_id="M",
-               obtained_at=AT, expires_at=hour, refresh_token_expires_at=day),
+               account_name="Main", broker_name="Coinbase", obtained_at=AT, expires_at=hour,
+               refresh_token_expires_at=day),
         Tokens(BrokerType.COINBASE, None, access_token="fake-access-b", token_id="fake-id-b", account_id="B",
-               obtained_at=AT, expires_at=hour),
+               broker_name="Coinbase", obtained_at=AT, expires_at=hour),
     )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def test_delayed_auth() -> None:
     """A delayedAuth payload gives a refresh token that can be exchanged after 24 hours."""
     assert Tokens.from_link(DELAYED, obtained_at=AT) == (
         Tokens(
-            "interactiveBrokers", "fake-refresh-ib", obtained_at=AT,
+            "interactiveBrokers", "fake-refresh-ib", broker_name="Interactive Brokers", obtained_at=AT,
             refresh_token_expires_at=AT + timedelta(days=1), not_before=AT + timedelta(hours=24),
         ),
     )  # fmt: skip

@@ -144,6 +144,8 @@ def _replace(login: Login, old: Account, given: Tokens, context: Context, terms:
         metadata=old.tokens.metadata if given.metadata is None else given.metadata,
         account_id=given.account_id or old.tokens.account_id,
         mesh_account_id=given.mesh_account_id or old.tokens.mesh_account_id,
+        account_name=given.account_name or old.tokens.account_name,
+        broker_name=given.broker_name or old.tokens.broker_name,
         ref=old.tokens.ref if given.ref is None else given.ref,
     )
     known = fingerprints.remember_added(old.known, old.tokens, context.credential)

@@ -25,6 +25,8 @@ _OLD_ENDS: dict[str, Any] = {
     "expires_at": AT + _MINUTE,
     "refresh_token_expires_at": AT + _DAY,
     "mesh_account_id": "mesh-1",
+    "account_name": "Main",
+    "broker_name": "A Broker",
 }
 
 
@@ -82,17 +84,19 @@ class CarryingCases(StrategyKit):
             assert tokens.obtained_at == AT, "tokens were obtained when the request was sent"
 
     def test_all_else_is_carried_over(self) -> None:
-        """Metadata, trade token, ids and ref stay, of the account asked for; a sibling has what is the login's."""
+        """Metadata, trade token, ids, names, ref stay, of the account asked for; siblings have what is the login's."""
         entries = [entry("acc-1", "a", "r"), entry("acc-2", "b", "s")]
         for status in ("succeeded", "mfaRequired"):
             outcome = self._interpret(content(status=status, brokerAccountTokens=entries), **_OLD_ENDS)
             sent = self.make_tokens()
-            for name in ("metadata", "trade_token", "broker"):
-                for tokens in (outcome.tokens, *outcome.all_tokens):
+            for tokens in (outcome.tokens, *outcome.all_tokens):
+                for name in ("metadata", "trade_token", "broker"):
                     found = getattr(tokens, name)
                     assert found == getattr(sent, name), f"{name} of {tokens.account_id} is {found!r}"
-            ids = (outcome.tokens.account_id, outcome.tokens.mesh_account_id, outcome.tokens.ref)
-            assert ids == (sent.account_id, "mesh-1", sent.ref), f"ids and ref became {ids!r}"
+                assert tokens.broker_name == "A Broker", f"broker_name of {tokens.account_id} is lost"
+            own = outcome.tokens
+            ids = (own.account_id, own.mesh_account_id, own.account_name, own.ref)
+            assert ids == (sent.account_id, "mesh-1", "Main", sent.ref), f"ids, name and ref became {ids!r}"
 
     def test_a_ref_is_of_the_account_asked_for(self) -> None:
         """No other account is given it, nor an id, nor a token, of the one asked for."""
@@ -102,7 +106,8 @@ class CarryingCases(StrategyKit):
             refs = {it.account_id: it.ref for it in outcome.all_tokens}
             assert refs == {"acc-1": "user-7", "acc-2": None, "acc-3": None}, f"the refs are {refs}"
             others = [it for it in outcome.all_tokens if it.account_id != "acc-1"]
-            assert [it.mesh_account_id for it in others] == [None, None], "another account has this one's id"
+            names = {name for it in others for name in (it.mesh_account_id, it.account_name)}
+            assert names == {None}, "another account has this one's id, or its name"
             mixed = {secret for it in others for secret in (it.access_token, it.refresh_token)} & {"a", "r"}
             assert not mixed, "another account has a token of the one asked for"
 

@@ -75,6 +75,7 @@ class FakeLogin:
     def link_payload(self) -> dict[str, Any]:
         """What Link hands over for `tokens`: ``accessTokenPayload``, or ``delayedAuth`` for a delayed login."""
         payload: dict[str, Any] = {"brokerType": self.broker, "brokerName": self.broker.title()}
+        payload["brokerBrandInfo"] = {"brokerLogo": ""}
         options = self.options
         if options.refresh_lifetime is not None:
             payload["refreshTokenExpiresInSeconds"] = int(options.refresh_lifetime.total_seconds())
@@ -87,7 +88,7 @@ class FakeLogin:
             entry_of(seat, (tokens.refresh_token, tokens.access_token, tokens.token_id), named=options.named)
             for seat, tokens in entries
         ]
-        return {**payload, "brokerBrandInfo": {}}
+        return payload
 
     def revoke(self) -> None:
         """The person disconnects the application at the broker: nothing of this login is good any more."""
@@ -128,6 +129,8 @@ class FakeLogin:
             trade_token=self.trade_token,
             account_id=seat.account_id if options.named else None,
             mesh_account_id=seat.mesh_account_id if options.named else None,
+            account_name=_name_of(seat) if options.named else None,
+            broker_name=self.broker.title(),
             ref=self.ref,
             obtained_at=_born(access) or _born(refresh),
             expires_at=access.ends_at if access else None,
@@ -140,13 +143,17 @@ def _born(record: Issued | None) -> datetime | None:
     return record.issued_at if record else None
 
 
+def _name_of(seat: Seat) -> str:
+    return f"Fake account {seat.account_id}"
+
+
 def account_of(seat: Seat) -> dict[str, Any]:
     """The account in Mesh's words."""
     balance = {"symbol": "USD", "buyingPower": 20.5, "cryptoBuyingPower": 20.5, "cash": 10.25}
     return {
         "meshAccountId": seat.mesh_account_id,
         "accountId": seat.account_id,
-        "accountName": f"Fake account {seat.account_id}",
+        "accountName": _name_of(seat),
         "fund": 20.5,
         "cash": 10.25,
         "isReconnected": False,

@@ -194,7 +194,7 @@ async def test_delayed_authentication_waits_a_day(fake: FakeMesh, caller: Caller
     """Interactive Brokers' first refresh token can be exchanged after 24 hours, and is good before and after."""
     login = fake.delayed_login()
     assert login.token.access_token is None
-    assert set(login.link_payload()) == {"refreshToken", "brokerType", "brokerName"}
+    assert set(login.link_payload()) == {"refreshToken", "brokerType", "brokerName", "brokerBrandInfo"}
     assert (await caller.refresh(login.token)).status == 400
     clock.advance(timedelta(hours=24))
     assert (await caller.refresh(login.token)).status == 200
