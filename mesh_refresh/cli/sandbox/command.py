@@ -37,6 +37,14 @@ Beside the refresh endpoint it has:
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens.")
+@click.option("--serve", "serves", is_flag=True, help="Run the service over it too, with a login in each state.")
+@click.option(
+    "--serve-port",
+    type=click.IntRange(0, 65535),
+    default=8321,
+    show_default=True,
+    help="Where the service of --serve listens. 0: any free port.",
+)
 @click.option(
     "--edge",
     "edges",
@@ -45,7 +53,7 @@ Beside the refresh endpoint it has:
     help="Damage replies on their way, as a broken proxy does. Several take turns; 'A + B' is both at once; "
     "'list' prints all names.",
 )
-def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> None:
+def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...], *, serves: bool, serve_port: int) -> None:
     """Run a fake Mesh with its brokers until Ctrl-C, for a program in any language."""
     if "list" in edges:
         for name, fault in EdgeFault.all().items():
@@ -58,7 +66,13 @@ def sandbox(port: int, host: str, seed: int, edges: tuple[str, ...]) -> None:
     edge = Edge(fake, *faults, host=host, port=port, beat=_BEAT) if faults else None
     try:
         with Loop() as loop:
-            loop.run(serve(fake, edge=edge, on_ready=lambda _: _greet(fake, (edge or fake).base_url)))
+            if serves:
+                # The service, a keeper and a store: what the fake alone need not import.
+                from mesh_refresh.cli.sandbox.service import serve_states  # noqa: PLC0415
+
+                loop.run(serve_states(fake, edge, serve_port, click.echo))
+            else:
+                loop.run(serve(fake, edge=edge, on_ready=lambda _: _greet(fake, (edge or fake).base_url)))
     except KeyboardInterrupt:
         # The ordinary end, by Ctrl-C or SIGTERM.
         with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from attrs import evolve
 from mesh_refresh import MeshRefreshError
 from mesh_refresh.keeper import Keeper, Login, Moving, Way
 from mesh_refresh.stores import Cipher, Row, Store, row_of
-from mesh_refresh.testing import FakeMesh, Fault
+from mesh_refresh.testing import FakeLogin, FakeMesh, Fault
 from mesh_refresh.testing.clock import ManualClock, MovableClock
 
 LOGINS: Mapping[str, str] = {
@@ -33,8 +33,11 @@ LOGINS: Mapping[str, str] = {
 _WAIT = timedelta(seconds=5)
 
 
-async def add_logins(fake: FakeMesh, keeper: Keeper, store: Store) -> None:
-    """Give the fleet of `keeper`, which has no loop, the logins of `LOGINS`. Hours pass on the clock of `fake`."""
+async def add_logins(fake: FakeMesh, keeper: Keeper, store: Store) -> FakeLogin:
+    """Give the fleet of `keeper`, which has no loop, the logins of `LOGINS`. Hours pass on the clock of `fake`.
+
+    Returns the login that waits for a code.
+    """
     coded = fake.login("vanguard", mfa=True)
     refused, damaged, cut = (fake.login(broker) for broker in ("coinbase", "kraken", "bittrex"))
     ended = {"mfa-required": coded, "reconnect-required": refused, "unreadable": damaged, "outcome-unknown": cut}
@@ -60,6 +63,7 @@ async def add_logins(fake: FakeMesh, keeper: Keeper, store: Store) -> None:
         moving = evolve(await keeper.login(way), moving=Moving(way))
         await store.swap(row_of(store.cipher, moving, fake.clock.now()))
     await store.insert(_row_of_another_key(await keeper.login("active"), fake))
+    return coded
 
 
 def _row_of_another_key(login: Login, fake: FakeMesh) -> Row:
