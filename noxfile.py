@@ -144,6 +144,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("pytest", *AT_ONCE, "-o", "faulthandler_timeout=0", *models, env=env)
 
 
+@nox.session
+def api(session: nox.Session) -> None:
+    """The HTTP API driven by its OpenAPI document, with a hundred times as many requests: some ten minutes."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-q", "tests/service/api/test_driven.py", env={"MESH_REFRESH_TIMES": "100"})
+
+
 @nox.session(python=SIMULATING)
 def simulate(session: nox.Session) -> None:
     """A million exchanges of keepers in simulated worlds, on all cores: an hour and a half on two idle ones."""
