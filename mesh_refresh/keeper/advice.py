@@ -9,7 +9,7 @@ from mesh_refresh.logins import Account, AccountState, Login, Way
 
 
 @frozen
-class Parked:
+class ParkedWords:
     """What people are told of accounts in a state in which the loop leaves them alone."""
 
     what: str
@@ -21,18 +21,18 @@ class Parked:
 
 
 PARKED = {
-    AccountState.MFA_REQUIRED: Parked(
+    AccountState.MFA_REQUIRED: ParkedWords(
         "Waiting for an MFA code",
         "Ask the person for the code that the broker sent, and submit it. If it never came or is too old, let the "
         "broker ask for a new one.",
         "mesh-refresh mfa LOGIN",
     ),
-    AccountState.RECONNECT_REQUIRED: Parked(
+    AccountState.RECONNECT_REQUIRED: ParkedWords(
         "To be logged in again by the person",
         "The person must log in at the broker again, through Link. Then import the new payload of Link.",
         "import the new payload of Link.",
     ),
-    AccountState.UNREADABLE: Parked(
+    AccountState.UNREADABLE: ParkedWords(
         "With an unreadable reply",
         "Bring the reply out with “mesh-refresh salvage LOGIN”, and add the tokens that are in it. If there are none, "
         "the person must log in again.",

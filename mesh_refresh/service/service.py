@@ -7,15 +7,17 @@ from aiohttp import web
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.service.access.access import Access
+from mesh_refresh.service.access.caller import Caller
+from mesh_refresh.service.access.keys import Scope
 from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.api.problems import explain
 from mesh_refresh.service.api.routes import API_ROUTES
-from mesh_refresh.service.page.routes import PAGE_ROUTES, admit
-from mesh_refresh.service.page.state import PAGE, PageState, check_sealed
 from mesh_refresh.service.web.app import make_app
 from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.guard import Doors, Guard
 from mesh_refresh.service.web.probes import Probes
+from mesh_refresh.stores import PlainText
+from mesh_refresh.stores.errors import package_missing
 from mesh_refresh.telemetry import PrometheusObserver
 
 
@@ -52,8 +54,11 @@ class Service:
             raise InvalidRequest("Service takes a Keeper and an Access.")
         if isinstance(hosts, str):
             raise InvalidRequest("hosts takes several names: a list of them.")
-        if page:
-            check_sealed(keeper)
+        if page and isinstance(keeper.cipher, PlainText):
+            raise InvalidRequest(
+                "The page needs a store that is sealed, which seals its sessions too. Give the store a key, or leave "
+                "the page out: page=False."
+            )
         exposure = Exposure(hosts=frozenset(host.lower() for host in hosts))
         self._guard = make_guard(Probes(keeper=keeper), access, exposure)
         self.app: web.Application = make_service_app(self._guard, observer, page=page)
@@ -69,11 +74,23 @@ class Service:
 
 def make_guard(probes: Probes, access: Access, exposure: Exposure) -> Guard:
     """The guard of a service."""
-    return Guard(Doors(access, Tickets(), exposure, admit, explain), probes)
+    return Guard(Doors(access, Tickets(), exposure, _admit, explain), probes)
 
 
 def make_service_app(guard: Guard, observer: PrometheusObserver | None, *, page: bool) -> web.Application:
     """The application of a service. Its keeper may come later: ``guard.probes.keeper``."""
-    app = make_app(guard, observer, (*API_ROUTES, *(PAGE_ROUTES if page else ())))
-    app[PAGE] = PageState(guard.doors, guard.probes, tuple(route.path for route in PAGE_ROUTES))
+    if not page:
+        return make_app(guard, observer, API_ROUTES)
+    try:
+        from mesh_refresh.service.page import routes  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise package_missing("The page", "jinja2", "service") from None
+    app = make_app(guard, observer, (*API_ROUTES, *routes.PAGE_ROUTES))
+    app[routes.PAGE] = routes.make_state(guard)
     return app
+
+
+async def _admit(request: web.Request, scope: Scope | None) -> Caller | web.StreamResponse:
+    from mesh_refresh.service.page.routes import admit  # noqa: PLC0415 - an extra, and here only if there is a page
+
+    return await admit(request, scope)

@@ -8,7 +8,6 @@ from aiohttp import web
 from mesh_refresh.keeper import AccountState
 from mesh_refresh.service.api.segments import raw_segment, read_segment
 from mesh_refresh.service.page.acting import TOLD, act
-from mesh_refresh.service.page.fleet_view import view_fleet
 from mesh_refresh.service.page.visit import Visit
 
 PAUSE, RESUME = "/brokers/{brokerType}/pause", "/brokers/{brokerType}/resume"
@@ -43,7 +42,7 @@ async def _change(visit: Visit, verb: str, broker: str, doing: Awaitable[object]
 
 
 async def _page(visit: Visit, status: int = 200, **values: Any) -> web.Response:
-    view = view_fleet(await visit.state.look(visit.keeper))
+    view = await visit.state.look(visit.keeper)
     values = {"path": "/", "view": view, "shown_states": list(AccountState), **values}
     return visit.page("fleet.html", status, here="fleet", **values)
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from mesh_refresh.keeper import AccountState, Minute, Process
 from mesh_refresh.keeper.advice import PARKED
 from mesh_refresh.observing import BrokerFigures, Figures
-from mesh_refresh.service.page.plots import Series, bars
+from mesh_refresh.service.page.plots import BarSeries, bars
 from mesh_refresh.service.page.words import count, number, span
 from mesh_refresh.stores import BrokerPause
 from mesh_refresh.stores.store import ALL_BROKERS
@@ -269,9 +269,9 @@ def plot_outcomes(minutes: Sequence[Minute]) -> Plot:
     most = max((it.refreshed + it.asked + it.failed for it in minutes), default=0)
     picture = bars(
         [
-            Series("good", [it.refreshed for it in minutes]),
-            Series("warn", [it.asked for it in minutes]),
-            Series("bad", [it.failed for it in minutes]),
+            BarSeries("good", [it.refreshed for it in minutes]),
+            BarSeries("warn", [it.asked for it in minutes]),
+            BarSeries("bad", [it.failed for it in minutes]),
         ],
         told=f"Exchanges of the last hour: {summary}. At most {count(most, 'exchange')} in a minute.",
         notes=[
@@ -292,7 +292,7 @@ def plot_lateness(minutes: Sequence[Minute]) -> Plot:
     words = _seconds(most)
     summary = f"at most {words} late" if most else "nothing was late"
     picture = bars(
-        [Series("plain", [it.latest for it in minutes])],
+        [BarSeries("plain", [it.latest for it in minutes])],
         told=f"Lateness in the last hour: {summary}.",
         notes=[f"{it.at:%H:%M} UTC: {_seconds(it.latest)} late" for it in minutes],
         left="an hour ago",
@@ -309,7 +309,7 @@ def plot_due(figures: Figures | None) -> Plot:
     summary = f"{count(sum(hours), 'login')} in 24 hours" if hours else "not counted yet"
     busiest = f" Most in hour {hours.index(most) + 1}: {number(most)}." if most else ""
     picture = bars(
-        [Series("plain", hours)],
+        [BarSeries("plain", hours)],
         told=f"Due in the next 24 hours: {summary}.{busiest}",
         notes=[f"in {hour} to {hour + 1} h: {count(it, 'login')}" for hour, it in enumerate(hours)],
         left="now",

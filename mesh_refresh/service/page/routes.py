@@ -10,12 +10,14 @@ from mesh_refresh.service.access.tickets import TICKET_PATH
 from mesh_refresh.service.api.problems import answer_of
 from mesh_refresh.service.page import fleet, logins, sign_in
 from mesh_refresh.service.page.rendering import asset
+from mesh_refresh.service.page.state import PAGE, PageState
 from mesh_refresh.service.page.visit import HEADERS, Visit, admit, visit_of
+from mesh_refresh.service.web.guard import Guard
 from mesh_refresh.service.web.problems import jittered, problem
 from mesh_refresh.service.web.routes import Door, Handler, Route
 from mesh_refresh.stores import StoreError
 
-__all__ = ["PAGE_ROUTES", "admit"]
+__all__ = ["PAGE", "PAGE_ROUTES", "admit", "make_state"]
 
 Serving = Callable[[Visit], Awaitable[web.Response]]
 
@@ -76,4 +78,9 @@ PAGE_ROUTES: tuple[Route, ...] = (
     _done(f"{logins.LOGIN}/mfa/restart", logins.ask_again, Scope.OPERATE, waits=True),
     _done(f"{logins.LOGIN}/remove", logins.remove, Scope.REMOVE),
 )
-"""Each answer is a page, or sends the browser on to one. None holds a token, whatever a key may do."""
+"""Each answer is a page, or sends the browser on to one. None holds a token, for any key."""
+
+
+def make_state(guard: Guard) -> PageState:
+    """The page of a service behind `guard`."""
+    return PageState(guard.doors, guard.probes, tuple(route.path for route in PAGE_ROUTES))

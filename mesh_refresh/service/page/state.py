@@ -6,12 +6,10 @@ import secrets
 from aiohttp import web
 from attrs import define, field
 
-from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Keeper
-from mesh_refresh.service.page.fleet_view import Snapshot
+from mesh_refresh.service.page.fleet_view import FleetView, Snapshot, view_fleet
 from mesh_refresh.service.web.guard import Doors
 from mesh_refresh.service.web.probes import Probes
-from mesh_refresh.stores import PlainText
 
 _LIVE_EVERY = 5.0
 _FRESH = 0.8
@@ -30,10 +28,10 @@ class PageState:
     """Seconds between two looks of a browser at live figures."""
     process: str = field(factory=lambda: secrets.token_hex(16))
     """A name that no other process has: sessions by its tickets have it."""
-    _reading: "asyncio.Task[Snapshot] | None" = field(default=None, init=False)
+    _reading: "asyncio.Task[FleetView] | None" = field(default=None, init=False)
     _good_until: float = field(default=0.0, init=False)
 
-    async def look(self, keeper: Keeper) -> Snapshot:
+    async def look(self, keeper: Keeper) -> FleetView:
         """The fleet as it was a few seconds ago at most. However many look, the store is asked once for it.
 
         Raises the store's `StoreError`.
@@ -52,15 +50,6 @@ class PageState:
 PAGE: web.AppKey[PageState] = web.AppKey("mesh_refresh page", PageState)
 
 
-def check_sealed(keeper: Keeper) -> None:
-    """Raise `InvalidRequest` where sessions could be forged: nothing seals them."""
-    if isinstance(keeper.cipher, PlainText):
-        raise InvalidRequest(
-            "The page needs a store that is sealed: its sessions are sealed by the same key. Give the store a key, or "
-            "leave the page out (page=False, --no-page)."
-        )
-
-
-async def _read(keeper: Keeper) -> Snapshot:
+async def _read(keeper: Keeper) -> FleetView:
     figures, processes, pauses = await asyncio.gather(keeper.figures(), keeper.processes(), keeper.pauses())
-    return Snapshot(keeper.now(), figures, processes, pauses)
+    return view_fleet(Snapshot(keeper.now(), figures, processes, pauses))

@@ -1,7 +1,10 @@
 """Who sees the page, and who may do something there: tried over HTTP, as a browser and as an attacker would."""
 
+import asyncio
 import base64
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -348,6 +351,23 @@ async def test_the_page_needs_a_store_that_is_sealed(page: bool) -> None:
                 Service(keeper, Access())
         else:
             assert Service(keeper, Access(), page=False).app is not None
+
+
+async def test_the_page_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else does: a worker that listens imports none of it."""
+    program = """
+import sys
+sys.modules["jinja2"] = sys.modules["markupsafe"] = None
+import mesh_refresh.service, mesh_refresh.cli.demo.command, mesh_refresh.cli.fleet
+from mesh_refresh import InvalidRequest
+from mesh_refresh.service.service import make_service_app
+try:
+    make_service_app(None, None, page=True)
+except InvalidRequest as error:
+    print(error)
+"""
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True)
+    assert "The page needs the package jinja2, which the extra service brings" in done.stdout, done.stderr
 
 
 async def test_no_page_holds_a_token(shown: Shown) -> None:
