@@ -12,6 +12,7 @@ from mesh_refresh.errors import InvalidRequest
 _FOR_EVER = timedelta(days=36_525)
 """A hundred years: with a longer time, dates would be out of range."""
 _MOST_SPREAD = 1_000
+_MOST_REPORT_EVERY = timedelta(seconds=30)
 
 
 def _time_or_none_at_all(_: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -141,12 +142,17 @@ class Policy:
     holds back no other notice."""
     notice_keep: timedelta = field(default=timedelta(days=30), validator=_time)
     """Notices that have been due for this long are forgotten: dead ones, and those that no handler ever took."""
+    report_every: timedelta = field(default=timedelta(seconds=15), validator=_time)
+    """How often a process tells the others of itself, by the store: 30 seconds at the most. The fleet is counted at
+    every fourth of these times, or less often."""
 
     def __attrs_post_init__(self) -> None:
         for attribute in fields(Policy):
             value = getattr(self, attribute.name)
             if isinstance(value, timedelta) and value > _FOR_EVER:
                 object.__setattr__(self, attribute.name, _FOR_EVER)
+        if self.report_every > _MOST_REPORT_EVERY:
+            raise InvalidRequest("Policy.report_every must be at most 30 seconds: after a minute a process is silent.")
         if self.hard_fraction >= self.refresh_fraction or self.hard_margin > max(self.refresh_before, timedelta(0)):
             raise InvalidRequest("Policy: the hard margin must be less than the margin at which the loop refreshes.")
         if self.refresh_fraction * (1 + self.spread) >= 1:

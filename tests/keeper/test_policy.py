@@ -78,6 +78,12 @@ def test_a_spread_that_no_date_can_bear() -> None:
     refused(spread=1e300, refresh_fraction=1e-305, hard_fraction=0)
 
 
+def test_a_process_that_reports_is_not_silent() -> None:
+    """It counts as silent after a minute."""
+    refused(report_every=timedelta(seconds=31))
+    assert Policy(report_every=timedelta(seconds=30)).report_every == timedelta(seconds=30)
+
+
 def test_the_hard_margin_is_the_lesser_one() -> None:
     """What is not handed out any more must have been due before."""
     refused(hard_fraction=0.2)

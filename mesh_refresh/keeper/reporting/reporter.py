@@ -1,7 +1,8 @@
 """Writes a row about this process, and counts the fleet where this process has the duty to.
 
-A report says what this process does, every 15 seconds. One process of the fleet has the duty: it counts at most once a
-minute, and for at most a hundredth of the time. See docs/decisions/the-contract-of-stores.md.
+A report says what this process does, every `Policy.report_every`. One process of the fleet has the duty: it counts at
+every fourth of these times at the most, and for at most a hundredth of the time.
+See docs/decisions/the-contract-of-stores.md.
 """
 
 import asyncio
@@ -27,13 +28,13 @@ from mesh_refresh.version import VERSION
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
-_EVERY = 15.0
-"""Seconds between two reports."""
+_PATIENCE = 15.0
+"""Seconds that the store may take for a report."""
 _DUTY = "figures"
 _LEASE = timedelta(minutes=1)
 """Of the duty; it is renewed with each report, also while the fleet is being counted."""
-_COUNTED_EVERY, _SHARE = 60.0, 100
-"""Seconds between two counts at the least, and how many times as long as a count took."""
+_REPORTS, _SHARE = 4, 100
+"""From one count to the next there are so many reports at the least, and so many times as long as it took."""
 _LONGEST_COUNT = 600.0
 """Seconds after which a count is given up: the store hangs, and what was counted before is out of date."""
 _KEPT = timedelta(days=1)
@@ -42,9 +43,12 @@ _GOODBYE = 1.0
 """Seconds that the store may take with the end."""
 
 
-def seconds_to_next(last: Figures, now: datetime) -> float:
-    """How long to wait before the fleet may be counted again. A clock that was put back makes it no longer."""
-    pause = max(_COUNTED_EVERY, last.seconds * _SHARE)
+def seconds_to_next(last: Figures, now: datetime, least: float) -> float:
+    """How long to wait before the fleet may be counted again. A clock that was put back makes it no longer.
+
+    `least`: the seconds between two counts at the least.
+    """
+    pause = max(least, last.seconds * _SHARE)
     return min(pause, pause - (now - last.at).total_seconds())
 
 
@@ -54,6 +58,7 @@ class Reporter:
     def __init__(self, runtime: Runtime, registry: Registry, role: str) -> None:
         self._runtime, self._registry, self._role = runtime, registry, role
         self._hour = LastHour()
+        self._every = runtime.policy.report_every.total_seconds()
         self._task: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
         self._has_duty = False
@@ -92,13 +97,13 @@ class Reporter:
     async def _run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(_EVERY):
+                async with asyncio.timeout(_PATIENCE):
                     await self._report()
                     await self._keep_duty()
             except Exception as error:  # noqa: BLE001 - a store may raise anything, and what fails is logged elsewhere
                 _log.debug("this process could not report itself", extra=without_secrets(error))
                 self._forget_figures()
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(self._every)
 
     def look(self) -> Process:
         """This process, as it is now."""
@@ -116,7 +121,7 @@ class Reporter:
             return
         if not self._has_duty:
             last = open_figures(runtime.store.cipher, await self._registry.figures())
-            wait = 0.0 if last is None else seconds_to_next(last, runtime.at())
+            wait = 0.0 if last is None else seconds_to_next(last, runtime.at(), self._every * _REPORTS)
             self._has_duty, self._next_count = True, runtime.loop.time() + wait
         is_idle = self._counting is None or self._counting.done()
         if is_idle and not runtime.closing and runtime.loop.time() >= self._next_count:
@@ -141,7 +146,7 @@ class Reporter:
             _log.debug("the fleet could not be counted", extra=without_secrets(error))
             self._forget_figures()
         finally:
-            self._next_count = loop.time() + max(_COUNTED_EVERY, (loop.time() - begun) * _SHARE)
+            self._next_count = loop.time() + max(self._every * _REPORTS, (loop.time() - begun) * _SHARE)
 
     def _forget_figures(self) -> None:
         """What this process has counted is out of date."""

@@ -10,20 +10,18 @@ from datetime import timedelta
 
 from mesh_refresh import MeshClient
 from mesh_refresh.keeper import Keeper, Policy
-from mesh_refresh.keeper.reporting import reporter
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
 
 
 async def work() -> None:
     """Refresh what is due, until standard input ends."""
-    setattr(reporter, "_EVERY", 0.2)  # noqa: B010 - the page should not have to wait for 15 seconds
     over = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), over.set)
     async with (
         MeshClient.from_env() as mesh,
         SqliteStore.open(os.environ["STORE"], cipher=Cipher([os.environ["KEY"]])) as store,
-        Keeper(mesh, store, role="run", policy=Policy(poll=timedelta(seconds=0.1))),
+        Keeper(mesh, store, role="run", policy=Policy(report_every=timedelta(seconds=0.2))),
     ):
         await over.wait()
 
