@@ -67,7 +67,9 @@ def span(time: timedelta) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """When, from now: ``in 5 min``, ``3 h ago``."""
+    """When, from now: ``in 5 min``, ``3 h ago``, ``now`` within a second."""
+    if abs(moment - now) < timedelta(seconds=1):
+        return "now"
     return f"in {span(moment - now)}" if moment > now else f"{span(now - moment)} ago"
 
 

@@ -81,7 +81,7 @@ async def test_a_pause_has_a_note_and_a_name(shown: Shown) -> None:
         assert (await person.post("/brokers/~Y29pbmJhc2U/pause", note=" maintenance ")).status == 200
         pause = (await shown.keeper.pauses())["coinbase"]
         assert (pause.note, pause.by) == ("maintenance", "dana")
-        assert "Paused 0 s ago by dana Note maintenance" in person.text
+        assert "Paused now by dana Note maintenance" in person.text
         assert (await person.post("/brokers/~Kg/pause")).status == 200
         assert (await shown.keeper.pauses()).keys() == {"*", "coinbase"}
         for segment in ("~Kg", "coinbase"):

@@ -53,6 +53,7 @@ def test_spans_and_counts() -> None:
     assert count(1234, "login") == "1\u202f234 logins"
     assert "in 5 s" in moment(START + 5 * SECOND, START)
     assert "5 s ago" in moment(START, START + 5 * SECOND)
+    assert ">now<" in moment(START, START + SECOND / 2)
 
 
 def test_each_fault_has_words() -> None:

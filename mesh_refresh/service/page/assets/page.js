@@ -36,9 +36,8 @@
       const other = fresh.getElementById(part.id);
       if (other && !isInUse(part) && other.innerHTML !== part.innerHTML) part.replaceChildren(...other.childNodes);
     }
-    const before = [...document.querySelectorAll("main > [id], main > section")].length;
-    const after = [...fresh.querySelectorAll("main > [id], main > section")].length;
-    show("on", before === after ? "Live" : "Live: reload to see what is new");
+    const names = (page) => [...page.querySelectorAll("[data-live]")].map((part) => part.id).join();
+    show("on", names(document) === names(fresh) ? "Live" : "Live: reload to see what is new");
   };
 
   const turn = async () => {
