@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,7 +44,8 @@ with 1 if a token was lost, or if a spent token was sent again.
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens and delays.")
 @click.option("--fast", is_flag=True, help="Shorter lifetimes, and no pauses for the eye: ten seconds.")
-def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click passes by name
+@click.option("--page", is_flag=True, help="Show the fleet in a browser too, while the demo runs.")
+def demo(accounts: int, seed: int, *, fast: bool, page: bool) -> int:
     """Keep a fleet of logins fresh, kill the worker half-way, and prove that no token is lost.
 
     It takes half a minute, and needs no keys and no network. Client, keeper and store are the real ones: the store is
@@ -54,7 +55,7 @@ def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click p
     view: View = DemoTerminal() if interactive else PlainLines()
     with TemporaryDirectory(prefix="mesh-refresh-demo-") as folder, _quiet(), Loop() as loop:
         try:
-            proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast))
+            proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast, page=page))
         except BaseExceptionGroup as group:
             raise _first(group) from None
         except KeyboardInterrupt:
@@ -62,13 +63,14 @@ def demo(accounts: int, seed: int, fast: bool) -> int:  # noqa: FBT001 - click p
     return Exit.REFRESHED if proof.holds else Exit.FAILED
 
 
-async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool) -> Proof:
+async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool, page: bool) -> Proof:
     pace, key = choose_pace(fast=fast), Cipher.generate_key()
     async with (
         FakeMesh(seed=seed) as fake,
         MeshClient(fake.client_id, fake.client_secret, base_url=fake.base_url, retry=pace.retry) as mesh,
         SqliteStore.open(folder / FILE, cipher=Cipher([key])) as store,
-        Keeper(mesh, store, policy=pace.policy, background=False) as keeper,
+        Keeper(mesh, store, policy=pace.policy, background=False, role="demo") as keeper,
+        _page(keeper) if page else nullcontext(),
     ):
         fleet = build_fleet(fake, accounts, seed, pace)
         board = Board(fake, fleet)
@@ -79,6 +81,12 @@ async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool
         proof = prove(play)
         view.conclude(board, proof)
         return proof
+
+
+def _page(keeper: Keeper) -> AbstractAsyncContextManager[None]:
+    from mesh_refresh.cli.demo.page import show_page  # noqa: PLC0415 - what serves takes half a second to import
+
+    return show_page(keeper)
 
 
 def _environment(fake: FakeMesh, key: str) -> dict[str, str]:

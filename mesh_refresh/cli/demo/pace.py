@@ -55,6 +55,7 @@ def _policy(lease: float, resend_after: float, cool_down: float) -> Policy:
         poll=0.1 * seconds,
         drain=5 * seconds,
         max_wait=20 * seconds,
+        report_every=0.5 * seconds,
     )
 
 

@@ -33,7 +33,7 @@ async def work(pace: Pace) -> None:
     async with (
         MeshClient.from_env(retry=pace.retry) as mesh,
         SqliteStore.open(FILE, cipher=Cipher([os.environ[KEY]])) as store,
-        Keeper(mesh, store, policy=pace.policy, on_event=print_event),
+        Keeper(mesh, store, policy=pace.policy, on_event=print_event, role="run"),
     ):
         print("at work", flush=True)
         await stop.wait()
