@@ -1,4 +1,4 @@
-"""Access keys as values, and the document that keeps them. Nobody can read a key out of it: it has hashes."""
+"""Access keys as values, and the document that keeps them: as hashes, from which no key can be read."""
 
 import hashlib
 import json

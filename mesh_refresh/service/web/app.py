@@ -24,6 +24,14 @@ def make_app(guard: Guard, observer: PrometheusObserver | None, routes: Sequence
     app = web.Application(middlewares=[watch_body, introduce, check_host(probed)], client_max_size=SMALL_BODY)
     app[EXPOSURE], app[ACCESS], app[TICKETS] = guard.doors.exposure, guard.doors.access, guard.doors.tickets
     app.on_response_prepare.append(add_headers)
+
+    async def close_at_the_end(_: web.Request, response: web.StreamResponse) -> None:
+        """Callers open their next connection to a process that stays."""
+        if guard.probes.is_ending:
+            response.force_close()
+            response.headers["Connection"] = "close"  # aiohttp has written its headers already
+
+    app.on_response_prepare.append(close_at_the_end)
     for route in (*own_routes(guard, observer), *routes):
         for method in (route.method, hdrs.METH_HEAD) if route.answers_head else (route.method,):
             path = _NAME.sub(r"{\1:[^/]+}", route.path)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NoReturn, cast
 
 from aiohttp import StreamReader, web
 
-from mesh_refresh.service.web.replies import write_plain
+from mesh_refresh.service.web.problems import PROBLEM_TYPE, reason_of, write_problem
+from mesh_refresh.service.web.replies import write_answer
 from mesh_refresh.service.web.requests import describe
 
 _log = logging.getLogger("mesh_refresh.service")
@@ -49,7 +50,7 @@ class ServedConnection(web.RequestHandler):
             return
         if len(self._connections) >= self._limit:
             refused = cast("asyncio.Transport", transport)
-            refused.write(write_plain(HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1"))
+            refused.write(write_answer(HTTPStatus.SERVICE_UNAVAILABLE, Retry_After="1"))
             refused.close()
             return
         self._connections.add(self)
@@ -87,7 +88,8 @@ class ServedConnection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Answer. What aiohttp itself refuses gets plain words: its own quote the header ``Expect``, for example."""
         if isinstance(resp, web.HTTPException):
-            resp.text = f"{resp.status} {resp.reason}\n"
+            resp.body = write_problem(resp.status, reason_of(resp.status))
+            resp.content_type = PROBLEM_TYPE
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -99,7 +101,7 @@ class ServedConnection(web.RequestHandler):
             if exc is not None and status >= 500:
                 _log.error("a request was not answered because of a bug in mesh_refresh", extra=describe(exc))
             if self.transport is not None and not request.writer.output_size:
-                self.transport.write(write_plain(HTTPStatus(status)))
+                self.transport.write(write_answer(status))
         raise _Answered
 
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
@@ -122,7 +124,7 @@ class ServedConnection(web.RequestHandler):
 
     def _end_slow_headers(self) -> None:
         if self.transport is not None:
-            self.transport.write(write_plain(HTTPStatus.REQUEST_TIMEOUT))
+            self.transport.write(write_answer(HTTPStatus.REQUEST_TIMEOUT))
         self._end_slow_body()
 
     def _end_slow_body(self) -> None:

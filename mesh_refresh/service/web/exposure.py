@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from aiohttp import hdrs
@@ -61,7 +62,7 @@ class Exposure:
     def address_of(self, peer: str, headers: Headers) -> str:
         """The address of the caller. Behind a proxy it is the last in ``X-Forwarded-For``, which our proxy wrote."""
         told = ",".join(headers.getall(hdrs.X_FORWARDED_FOR, ())).rpartition(",")[2].strip() if self.proxies else ""
-        return told if _is_ip(told) else peer or "unix"
+        return told if told and _is_ip(told) else peer or "unix"
 
 
 def _is_in(peer: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
@@ -79,6 +80,7 @@ def _name_of_proxy(header: str) -> str | None:
     return name if name in ("Forwarded", "Via") else "X-Forwarded-*" if name.startswith("X-Forwarded-") else None
 
 
+@lru_cache(256)
 def _is_ip(name: str) -> bool:
     try:
         ip_address(name)

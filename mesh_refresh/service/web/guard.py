@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import hdrs, web
 from attrs import define, evolve, field, frozen
@@ -46,9 +47,9 @@ class Guard:
     doors: Doors
     probes: Probes
     most_waiting: int = 200
-    _waiting: "set[asyncio.Future[web.StreamResponse]]" = field(factory=set, init=False)
+    _waiting: "set[asyncio.Future[Any]]" = field(factory=set, init=False)
     """Calls that may wait for an exchange."""
-    _finishing: "set[asyncio.Future[web.StreamResponse]]" = field(factory=set, init=False)
+    _finishing: "set[asyncio.Future[Any]]" = field(factory=set, init=False)
     """Calls that are not broken off."""
     _is_stopping: bool = field(default=False, init=False)
 
@@ -101,7 +102,7 @@ class Guard:
                 return evolve(key, detail=f"{key.detail} {why_closed}") if why_closed else key
             caller = Caller(key.name, key.scopes, key.prefix, request[REQUEST_ID], request[ADDRESS])
         request[CALLER] = caller
-        return _refuse_caller(route, caller) or (None if why_closed else self._refuse_for_now(route, request))
+        return _refuse_caller(route, caller) or (None if why_closed else self._refuse_for_now(request))
 
     def _find_key(self, request: web.Request) -> AccessKey | Refusal:
         access, given = self.doors.access, request.headers.getall(hdrs.AUTHORIZATION, [])
@@ -114,12 +115,10 @@ class Guard:
             access.count_failure(found, request[ADDRESS])
         return found
 
-    def _refuse_for_now(self, route: Route, request: web.Request) -> Refusal | None:
+    def _refuse_for_now(self, request: web.Request) -> Refusal | None:
         keeper = self.probes.keeper
         if keeper is None:
             return Refusal(503, "not_ready", "The service is starting.", retry_after=jittered(1.0))
-        if route.waits and len(self._waiting) >= self.most_waiting:
-            return Refusal(503, "busy", "Too many calls wait for exchanges.", retry_after=jittered(1.0))
         request[KEEPER] = keeper
         return None
 
@@ -128,28 +127,38 @@ class Guard:
     async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         if not (route.waits or route.finishes):
             return await self._answer(route, request)
+        if self._is_ending():  # while its body came
+            return refuse(_STOPPING)
+        if route.waits and len(self._waiting) >= self.most_waiting:
+            return problem(503, "busy", "Too many calls wait for exchanges.", retry_after=jittered(1.0))
+        if not route.finishes:
+            return await self._wait(route, request)
         call = asyncio.ensure_future(self._answer(route, request))
-        for group in ([self._waiting] if route.waits else []) + ([self._finishing] if route.finishes else []):
+        for group in (self._finishing, self._waiting) if route.waits else (self._finishing,):
             group.add(call)
             call.add_done_callback(group.discard)
+        return await asyncio.shield(call)
+
+    async def _wait(self, route: Route, request: web.Request) -> web.StreamResponse:
+        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        self._waiting.add(task)
         try:
-            return await (asyncio.shield(call) if route.finishes else call)
+            return await self._answer(route, request)
         except asyncio.CancelledError:
-            if not (self._is_stopping and call.cancelled()) or _is_cancelled():
+            if not self._is_stopping or task.uncancel():  # its caller has hung up
                 raise
             return refuse(_STOPPING)
+        finally:
+            self._waiting.discard(task)
+
+    def _is_ending(self) -> bool:
+        return self._is_stopping
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         try:
             return await route.handler(request)
         except MeshRefreshError as error:
             return self.doors.explain(error)
-
-
-def _is_cancelled() -> bool:
-    """Whether the caller has hung up."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def refuse(refusal: Refusal) -> web.Response:

@@ -11,6 +11,16 @@ from aiohttp import web
 
 PROBLEM_TYPE = "application/problem+json"
 
+_REASONS = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+    500: "internal",
+    503: "busy",
+}
+"""Of what aiohttp answers by itself."""
+
 
 def problem(
     status: int,
@@ -36,14 +46,23 @@ def problem(
     more = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
     if challenge is not None:
         more["WWW-Authenticate"] = challenge
-    known = {"title": HTTPStatus(status).phrase, "status": status, "reason": reason, "detail": detail, **members}
-    document = {name: value for name, value in known.items() if value is not None}
     return web.Response(
         status=status,
-        body=json.dumps(document).encode(),
+        body=write_problem(status, reason, detail=detail, **members),
         content_type=PROBLEM_TYPE,
         headers={**more, **(headers or {})},
     )
+
+
+def write_problem(status: int, reason: str, **members: Any) -> bytes:
+    """The body of such an answer. Members that are None are left out."""
+    known = {"title": HTTPStatus(status).phrase, "status": status, "reason": reason, **members}
+    return json.dumps({name: value for name, value in known.items() if value is not None}).encode()
+
+
+def reason_of(status: int) -> str:
+    """The reason of an error that aiohttp finds: it has no other words than its status."""
+    return _REASONS.get(status, "invalid_request")
 
 
 def jittered(seconds: float) -> float:

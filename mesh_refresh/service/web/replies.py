@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from mesh_refresh.service.web.problems import PROBLEM_TYPE, reason_of, write_problem
 from mesh_refresh.service.web.requests import REQUEST_ID
 
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -17,15 +18,15 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers.popall("Server", None)
 
 
-def write_plain(status: HTTPStatus, **headers: str) -> bytes:
+def write_answer(status: int, **headers: str) -> bytes:
     """The bytes of an answer that ends its connection, for requests that reach no handler. It quotes nothing."""
-    body = f"{status.value} {status.phrase}\n"
+    body = write_problem(status, reason_of(status))
     lines = {
-        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Type": PROBLEM_TYPE,
         "Content-Length": str(len(body)),
         "Connection": "close",
         **_ALWAYS,
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{head}\r\n{body}".encode()
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode() + body

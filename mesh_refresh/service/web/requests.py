@@ -1,8 +1,8 @@
 """What each request has, before its handler runs."""
 
 import logging
+import random
 import re
-import secrets
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.service.access.access import Access
 from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.web.exposure import Exposure
-from mesh_refresh.service.web.problems import problem
+from mesh_refresh.service.web.problems import problem, reason_of
 
 _log = logging.getLogger("mesh_refresh.service")
 
@@ -29,7 +29,6 @@ ACCESS: web.AppKey[Access] = web.AppKey("mesh_refresh access", Access)
 TICKETS: web.AppKey[Tickets] = web.AppKey("mesh_refresh tickets", Tickets)
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-_REASONS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 def keeper_of(request: web.Request) -> Keeper:
@@ -56,16 +55,15 @@ def tickets_of(request: web.Request) -> Tickets:
 async def introduce(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Give the request its id and the address of its caller; errors of aiohttp and bugs become problems."""
     given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _PLAIN_ID.fullmatch(given) else secrets.token_hex(16)
+    request[REQUEST_ID] = given if _PLAIN_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
     request[ADDRESS] = request.app[EXPOSURE].address_of(request.remote or "", request.headers)
     try:
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        reason = _REASONS.get(error.status, "invalid_request")
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return problem(error.status, reason, headers=allow)
+        return problem(error.status, reason_of(error.status), headers=allow)
     except ConnectionError:  # the caller is gone
         raise
     except Exception as error:  # noqa: BLE001 - the answer and the log show its class and place, and never its text
