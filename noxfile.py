@@ -199,6 +199,7 @@ def rolling(session: nox.Session) -> None:
     """Two services beside three workers, each restarted five times under load; ``-- --rounds 1`` for a look."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "tests.service.rolling", *session.posargs)
+    session.run("python", "-m", "tests.service.rolling", "--postgres", *session.posargs)
 
 
 @nox.session

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession
@@ -24,8 +24,10 @@ from mesh_refresh.keeper import Keeper
 from mesh_refresh.service import AccessKey, Scope
 from mesh_refresh.service.access.changes import add_key, change_keys
 from mesh_refresh.stores import Cipher
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeMesh
+from tests.keeper.processes.postgres import new_schema, own_server
 
 _PATIENCE = 120.0
 """Seconds for a process to start or to end."""
@@ -72,6 +74,13 @@ class Fleet:
                 process.kill()
                 await process.wait()
 
+    def open(self) -> SqliteStore | PostgresStore:
+        """The store, to be entered."""
+        where, cipher = self.environment["MESH_REFRESH_STORE"], Cipher([self.environment["MESH_REFRESH_KEYS"]])
+        if where.startswith("postgresql:"):
+            return PostgresStore.open(where, cipher=cipher)
+        return SqliteStore.open(where, cipher=cipher)
+
     def worker(self, number: int) -> Sequence[str]:
         return ("run", "--poll", "50ms", "--spool", f"worker-{number}.spool")
 
@@ -100,41 +109,44 @@ class Fleet:
             await asyncio.sleep(0.01)
 
 
-async def restart_in_turn(*, logins: int, callers: int, workers: int, rounds: int) -> Counter[str]:
+async def restart_in_turn(
+    *, logins: int, callers: int, workers: int, rounds: int, url: str | None = None
+) -> Counter[str]:
     """Restart each process `rounds` times while callers call. Gives how these were answered.
 
-    Raises `AssertionError` where a token is lost, or was sent twice.
+    The store is at `url`; None: an SQLite file. Raises `AssertionError` where a token is lost, or was sent twice.
     """
     with tempfile.TemporaryDirectory() as folder:
         async with FakeMesh() as fake:
-            fleet = await _make(fake, Path(folder), logins)
+            fleet = await _make(fake, Path(folder), url or f"{folder}/fleet.db", logins)
             async with ClientSession() as session:
                 await _turn(fleet, session, logins=logins, callers=callers, workers=workers, rounds=rounds)
             await _check(fleet, logins)
     return fleet.answers
 
 
-async def _make(fake: FakeMesh, folder: Path, logins: int) -> Fleet:
+async def _make(fake: FakeMesh, folder: Path, where: str, logins: int) -> Fleet:
     fake.client_secret = "a-secret-for-the-test"
     seal = Cipher.generate_key()
     key, text = AccessKey.generate("caller", [Scope.TOKENS, Scope.OPERATE])
     change_keys(folder / "access.toml", add_key(key))
-    async with (
-        SqliteStore.open(folder / "fleet.db", cipher=Cipher([seal]), create=True) as store,
-        fake.client() as mesh,
-        Keeper(mesh, store, background=False) as keeper,
-    ):
-        await keeper.add_many((f"login-{number}", fake.login("coinbase").token) for number in range(logins))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "MESH_BASE_URL": fake.base_url,
         "MESH_CLIENT_ID": fake.client_id,
         "MESH_CLIENT_SECRET": fake.client_secret,
-        "MESH_REFRESH_STORE": str(folder / "fleet.db"),
+        "MESH_REFRESH_STORE": where,
         "MESH_REFRESH_KEYS": seal,
     }
-    return Fleet(fake, folder, environment, (_free_port(), _free_port()), str.__str__(text))
+    fleet = Fleet(fake, folder, environment, (_free_port(), _free_port()), str.__str__(text))
+    migrating = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mesh_refresh", "migrate"), env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await migrating.wait() == 0
+    async with fleet.open() as store, fake.client() as mesh, Keeper(mesh, store, background=False) as keeper:
+        await keeper.add_many((f"login-{number}", fake.login("coinbase").token) for number in range(logins))
+    return fleet
 
 
 async def _turn(fleet: Fleet, session: ClientSession, *, logins: int, callers: int, workers: int, rounds: int) -> None:
@@ -156,8 +168,7 @@ async def _turn(fleet: Fleet, session: ClientSession, *, logins: int, callers: i
 
 async def _check(fleet: Fleet, logins: int) -> None:
     """Raise `AssertionError` where a token is lost, or was sent twice."""
-    cipher = Cipher([fleet.environment["MESH_REFRESH_KEYS"]])
-    async with SqliteStore.open(fleet.folder / "fleet.db", cipher=cipher) as store:
+    async with fleet.open() as store:
         found = [await store.get(f"login-{number}") for number in range(logins)]
     held = [account.tokens for login in found if login is not None for account in login.accounts]
     assert len(held) == logins
@@ -174,8 +185,12 @@ def main() -> None:
     """Run it, and print how the calls were answered."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="restarts of each process")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own, and not on SQLite")
     options = parser.parse_args()
-    answers = asyncio.run(restart_in_turn(logins=200, callers=16, workers=3, rounds=options.rounds))
+    with own_server() if options.postgres else nullcontext() as server:
+        url = None if server is None else server.url(new_schema())
+        turns = restart_in_turn(logins=200, callers=16, workers=3, rounds=options.rounds, url=url)
+        answers = asyncio.run(turns)
     sys.stdout.writelines(f"{number:8,}  {told}\n" for told, number in answers.most_common())
     if any(told.startswith("wrong") for told in answers):
         raise SystemExit("an answer was neither 200 nor 503 with Retry-After")

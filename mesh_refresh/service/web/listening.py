@@ -14,11 +14,15 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.service.web.addresses import Address, Inherited, UnixAddress, address_of, open_sockets, remove_stale
 from mesh_refresh.service.web.connection import ServedConnection
 from mesh_refresh.service.web.descriptors import fit_to_descriptors
+from mesh_refresh.service.web.tls import Handshakes
 
 _log = logging.getLogger("mesh_refresh.service")
 
 _SHUTDOWN = 1.0
 """Seconds that requests under way have at the end. What they wait for is over by then."""
+
+_TOLD = 16
+"""Connections beyond the limit that are told so over TLS; more are closed before their handshake."""
 
 
 class Listening:
@@ -37,7 +41,7 @@ class Listening:
         """`context` is for TLS. Connections of peers that `admits` gives False for are closed."""
         self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN, handler_cancellation=True)
         self._place, self._context, self._admits = place, context, admits
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Handshakes] = []
         self._connections: set[ServedConnection] = set()
         self.addresses: list[Address] = []
         """Where it listens."""
@@ -46,15 +50,21 @@ class Listening:
         sockets = open_sockets(self._place)
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
-        connect = partial(ServedConnection, server, self._connections, fit_to_descriptors(self.limit), self._admits)
-        handshake = None if self._context is None else ServedConnection.patience
+        limit = fit_to_descriptors(self.limit)
+        connect = partial(ServedConnection, server, self._connections, limit, self._admits)
         for sock in sockets:
-            self._servers.append(
-                await asyncio.get_running_loop().create_server(
-                    connect, sock=sock, ssl=self._context, ssl_handshake_timeout=handshake
-                )
-            )
             self.addresses.append(address_of(sock))
+            if self._context is None:
+                self._servers.append(await asyncio.get_running_loop().create_server(connect, sock=sock))
+                continue
+            handshakes = Handshakes(
+                connect,
+                self._context,
+                ServedConnection.patience,
+                has_room=lambda under_way: under_way + len(self._connections) < limit + _TOLD,
+            )
+            handshakes.start(sock)
+            self._servers.append(handshakes)
         _log.info("listening", extra={"addresses": " ".join(map(str, self.addresses))})
         return self
 
