@@ -34,6 +34,7 @@ class SqliteSession:
         self.patience = patience
         self._connection: sqlite3.Connection | None = None
         self._files: tuple[Identity, Identity] = (None, None)
+        self._is_laid_down = False
         self._place: mounts.Mount | None = None
         self._log_size = 0
         self._shorten_at = 0.0
@@ -42,6 +43,8 @@ class SqliteSession:
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection, while it is open."""
+        if self._is_laid_down:
+            self._open_again()
         if self._connection is None:
             raise closed(self.path)
         return self._connection
@@ -53,6 +56,23 @@ class SqliteSession:
         migrate(self.connection, self.path, self.patience)
         self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))
         _log.debug("The store %s is open.", self.path)
+
+    def lay_down(self) -> None:
+        """Close the file because this process is about to fork; the next verb opens it again.
+
+        SQLite keeps its own list of the locks that a process holds. A child that inherits the list takes no lock of the
+        system's: the parent then closes the file as if it were the last, and removes the log that the child writes to.
+        Source: https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
+        """
+        self._is_laid_down = self._is_laid_down or (self._connection is not None and self._files[0] is not None)
+        self.close()
+
+    def _open_again(self) -> None:
+        if identity(self.path) != self._files[0]:
+            raise _moved(self.path)
+        connection = connect(self.path, self.patience)
+        connection.execute("PRAGMA user_version").fetchone()  # makes the log, which is known by its identity
+        self._connection, self._is_laid_down, self._files = connection, False, self._found()
 
     def to_read(self) -> Self:
         """This session, opened only to read where it is not open. One that writes must be open beside it."""
@@ -72,12 +92,10 @@ class SqliteSession:
 
     def begin(self) -> None:
         """Wait for the write lock, and check that the file still has this name. Raises `StoreUnavailable` if not."""
+        connection = self.connection
         if self._found() != self._files:
-            raise StoreUnavailable(
-                f"The store {self.path}, or the -wal file beside it, was moved, removed or replaced while it was open. "
-                "Put it back, or end this process and start it again."
-            )
-        self.connection.execute("BEGIN IMMEDIATE")
+            raise _moved(self.path)
+        connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """Commit: everything is on the disk when this returns."""
@@ -151,3 +169,10 @@ class SqliteSession:
     def _found(self) -> tuple[Identity, Identity]:
         log, self._log_size = identity_and_size(self._wal)
         return identity(self.path), log
+
+
+def _moved(path: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"The store {path}, or the -wal file beside it, was moved, removed or replaced while it was open. "
+        "Put it back, or end this process and start it again."
+    )
