@@ -10,11 +10,12 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextvars import Context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from mesh_refresh.masking import MaskedList
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 
 _CLEANING_UP = 1.0
@@ -178,6 +179,22 @@ class ForeignTask(asyncio.Task[None]):
         """Let the owner look again: this task is done, or its time is over."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+
+
+hooks_in_threads: ContextVar[bool] = ContextVar("mesh_refresh_hooks_in_threads", default=False)
+"""Whether an ordinary function of the user's runs in a thread of the loop's executor: it may block, as all of a program
+does that calls `mesh_refresh.sync`, and may refuse to run in an event loop, as Django's database does."""
+
+
+def call_hook(hook: Callable[[_A], Awaitable[object] | object], given: _A) -> Awaitable[object] | object:
+    """What ``hook(given)`` gives, or an awaitable of that."""
+    if not hooks_in_threads.get() or _is_async(hook):
+        return hook(given)
+    return asyncio.get_running_loop().run_in_executor(None, copy_context().run, hook, given)
+
+
+def _is_async(hook: object) -> bool:
+    return any(map(inspect.iscoroutinefunction, (hook, getattr(type(hook), "__call__", None))))  # noqa: B004 - not callable()
 
 
 class CancelledForGood(Exception):

@@ -17,7 +17,7 @@ from mesh_refresh.client.calls import NO_REFS, Call, Ref, Result, holds_live_tok
 from mesh_refresh.client.options import Hook
 from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.replies.outcomes import NotSaved, Outcome, UnreadableReply
-from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign
+from mesh_refresh.tasks import CancelledForGood, ExchangeTask, call_hook, run_foreign
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -232,7 +232,7 @@ class Deliveries:
         context.run(working_for.set, self.number)
         try:
             given = await run_foreign(
-                lambda: _to_await(hook(outcome)), timeout=self._runtime.hook_deadlines, context=context
+                lambda: _to_await(call_hook(hook, outcome)), timeout=self._runtime.hook_deadlines, context=context
             )
             if given is not None:
                 await self._finish(given)

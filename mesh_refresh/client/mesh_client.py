@@ -15,7 +15,7 @@ from mesh_refresh.client.delivery import Participant, working_for
 from mesh_refresh.client.exchange import Ended, Exchange
 from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
-from mesh_refresh.client.options import ClientOptions, registry_of
+from mesh_refresh.client.options import ClientOptions, Hook, registry_of
 from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.client.sharing import Begin, Fail, Join, Recall, Step, Turn, WaitForEnd, WaitForNewer, decide, learn
 from mesh_refresh.clock import Clock
@@ -96,6 +96,11 @@ class MeshClient:
     def observer(self) -> Observer | None:
         """What is told each exchange."""
         return self._runtime.observer
+
+    @property
+    def on_outcome(self) -> Hook | None:
+        """What is given every outcome that may hold a live token."""
+        return self._runtime.on_outcome
 
     @property
     def closed(self) -> bool:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from attrs import asdict
 
 from mesh_refresh.keeper.events import AccountUnreadable, BreakerClosed, BreakerOpened, Event, ReconnectRequired
+from mesh_refresh.tasks import call_hook
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -75,9 +76,9 @@ class EventQueue:
 
 async def _told(handler: Handler, event: Event) -> None:
     try:
-        told = handler(event)
-        if inspect.isawaitable(told):
-            await told
+        told = call_hook(handler, event)
+        while inspect.isawaitable(told):
+            told = await told
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

@@ -14,7 +14,7 @@ from mesh_refresh.keeper.notices import Notice, NoticeHandler, PacedHandler, Sto
 from mesh_refresh.keeper.rules.notices import next_try
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import NoticeRow, Outbox, StoreDamaged, WrongKey
-from mesh_refresh.tasks import ExchangeTask, ForeignTask
+from mesh_refresh.tasks import ExchangeTask, ForeignTask, call_hook
 
 _log = logging.getLogger("mesh_refresh.keeper")
 
@@ -199,7 +199,7 @@ class NoticeDelivery:
 
     async def _call(self, notice: Notice) -> None:
         self._not_begun -= 1
-        called = None if self._handler is None else self._handler(notice)
+        called = None if self._handler is None else call_hook(self._handler, notice)
         if not isinstance(called, Awaitable):
             raise StopNotices("on_notice is no async function, so the keeper cannot wait for it")
         await called
