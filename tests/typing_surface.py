@@ -57,6 +57,7 @@ from mesh_refresh import (
     UnreadableReply,
     VanguardStrategy,
     WeBullStrategy,
+    sync,
 )
 from mesh_refresh import strategies as strategies_module
 from mesh_refresh.keeper import (
@@ -840,6 +841,31 @@ async def webhooks(mesh: MeshClient, store: Store) -> None:
             assert_type(error.args, tuple[Any, ...])
         async with Keeper(mesh, store, on_notice=hooks):
             pass
+
+
+def without_a_loop(key: str, tokens: Tokens, payload: Mapping[str, Any]) -> None:
+    def store() -> SqliteStore:
+        return SqliteStore.open("fleet.db", cipher=Cipher([key]))
+
+    async def opened() -> SqliteStore:
+        return await store()
+
+    with sync.Keeper(MeshClient.from_env, store, spool="spool", policy=Policy(), on_event=sync_handler) as keeper:
+        assert_type(keeper.add("u", Tokens.from_link(payload)), Added)
+        assert_type(keeper.tokens("u", "acc-1", rejected=tokens, max_wait=timedelta(seconds=1)), Tokens)
+        assert_type(keeper.refresh("u"), Tokens)
+        assert_type(keeper.submit_mfa("u", "424242", pending_id="p"), Tokens)
+        assert_type(keeper.restart_mfa("u"), Account)
+        assert_type(keeper.login("u"), Login)
+        assert_type(keeper.logins(state="active", limit=3), Iterator[Login])
+        assert_type(keeper.remove("u"), bool)
+        assert_type(keeper.summary(), Summary)
+        keeper.tokens(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        keeper.tokens("u", wait=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    sync.Keeper(lambda: MeshClient.from_env(on_outcome=sync_hook), opened).close()
+    sync.Keeper(MeshClient.from_env, store, background=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    with sync.MeshClient(MeshClient.from_env) as mesh:
+        assert_type(mesh.refresh(tokens), Refreshed | MfaRequired)
 
 
 async def testing() -> None:

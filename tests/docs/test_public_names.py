@@ -13,7 +13,7 @@ import pytest
 from attrs import fields
 
 import mesh_refresh
-from mesh_refresh import MeshRefreshError, keeper, service, stores, strategies, telemetry, testing
+from mesh_refresh import MeshRefreshError, keeper, service, stores, strategies, sync, telemetry, testing
 from mesh_refresh.keeper import AccountEvent, AccountState, BreakerEvent, Keeper, Policy
 from mesh_refresh.stores import postgres, sqlite
 
@@ -24,12 +24,13 @@ ERRORS = (ROOT / "docs" / "errors-and-retries.md").read_text()
 KEEPER = (ROOT / "docs" / "keeper.md").read_text()
 EVENTS = (ROOT / "docs" / "events.md").read_text()
 
-MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, service, telemetry, testing]
+MODULES = [mesh_refresh, strategies, keeper, stores, sqlite, postgres, service, sync, telemetry, testing]
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
 CONSTANTS = {"PRODUCTION_URL", "SANDBOX_URL", "Outcome", "Event", "AnsweredFrom", "Observation"}
 """What can have no docstring of its own."""
 SECTIONS = {
     "The keeper": [keeper],
+    "Without an event loop": [sync],
     "Stores": [stores, sqlite, postgres],
     "Telemetry": [telemetry],
     "Service": [service],

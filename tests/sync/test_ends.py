@@ -1,0 +1,114 @@
+"""Programs that are interrupted or end while a request is out: what is sent is answered and written."""
+
+import signal
+import sqlite3
+
+import pytest
+
+from mesh_refresh import Tokens
+from tests.sync.programs import Scene
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["with", "left open"])
+async def test_ctrl_c_abandons_no_exchange(scene: Scene, closes: bool) -> None:
+    """The first one ends the caller's waiting. A second one, while the process ends, ends nothing."""
+    await scene.add(u=scene.fake.login("coinbase"))
+    gate = scene.fake.hold(after_rotation=True)
+    program = await scene.run(
+        """
+try:
+    keeper.refresh("u")
+except KeyboardInterrupt:
+    say("interrupted")
+    if sys.argv[1] == "True":
+        try:
+            keeper.close()
+        finally:
+            say("closed")
+""",
+        str(closes),
+    )
+    await program.interrupted_at(gate)
+    assert await program.said() == "interrupted"
+    program.process.send_signal(signal.SIGINT)
+    gate.release()
+    _, out, err = await program.over()
+    assert out == ("closed" if closes else ""), err
+    await scene.assert_whole()
+
+
+async def test_a_program_that_does_not_wait_for_its_exchange_ends_when_that_is_written(scene: Scene) -> None:
+    """Without `close`, and while a thread that is no daemon still asks for tokens after the end of the main one."""
+    await scene.add(u=scene.fake.login("coinbase"), v=scene.fake.login("etoro"))
+    gate = scene.fake.hold(after_rotation=True)
+    program = await scene.run(
+        """
+def last():
+    threading.main_thread().join()
+    say(keeper.tokens("v").broker)
+
+threading.Thread(target=last).start()
+try:
+    keeper.refresh("u")
+except KeyboardInterrupt:
+    say("ends")
+"""
+    )
+    await program.interrupted_at(gate)
+    assert await program.said() == "ends"
+    assert await program.said() == "etoro"
+    gate.release()
+    assert await program.is_done() == ""
+    await scene.assert_whole()
+
+
+async def test_new_tokens_go_into_the_spool_at_the_end_of_a_process(scene: Scene) -> None:
+    """Python takes no work for its executors at that time, and 3.12 starts no thread."""
+    await scene.add(u=scene.fake.login("coinbase"))
+    gate = scene.fake.hold(after_rotation=True)
+    program = await scene.run(
+        """
+try:
+    keeper.refresh("u")
+except KeyboardInterrupt:
+    say("ends")
+"""
+    )
+    await program.interrupted_at(gate)
+    assert await program.said() == "ends"
+    other = sqlite3.connect(scene.folder / "fleet.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # the store can be written no more
+    gate.release()
+    _, _, err = await program.over()
+    other.rollback()
+    other.close()
+    assert "in the spool" in err
+    await scene.assert_whole()
+
+
+async def test_a_hook_is_served_at_the_end_of_a_process(scene: Scene) -> None:
+    """An ordinary function, in a thread in which no event loop runs."""
+    gate = scene.fake.hold(after_rotation=True)
+    (scene.folder / "tokens.json").write_text(scene.fake.login("coinbase").token.to_json())
+    program = await scene.run(
+        """
+import asyncio
+
+def save(outcome):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        open("saved.json", "w").write(outcome.all_tokens[0].to_json())
+
+mesh = sync.MeshClient(lambda: MeshClient.from_env(on_outcome=save))
+try:
+    mesh.refresh(Tokens.from_json(open("tokens.json").read()))
+except KeyboardInterrupt:
+    say("interrupted")
+"""
+    )
+    await program.interrupted_at(gate)
+    assert await program.said() == "interrupted"
+    gate.release()
+    assert await program.is_done() == ""
+    assert not scene.fake.lost([Tokens.from_json((scene.folder / "saved.json").read_text())])
