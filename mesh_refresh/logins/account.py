@@ -22,6 +22,11 @@ class AccountState(StrEnum):
     """A reply came that cannot be taken and may hold its only live token: `Account.body` has the bytes."""
     NOT_REFRESHABLE = "not_refreshable"
     """There is nothing to exchange, mostly no refresh token: the access token is good until it ends."""
+    MANAGED = "managed"
+    """There is nothing to exchange, and nothing to do: Mesh refreshes what its token id stands for."""
+
+
+_NOT_PARKED = (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE, AccountState.MANAGED)
 
 
 class Reason(StrEnum):
@@ -120,6 +125,11 @@ class Account:
     `mesh_refresh.logins.fingerprints`."""
 
     @property
+    def ends_at(self) -> datetime | None:
+        """When its access token ends; None: that is not known, or Mesh renews what the token id stands for."""
+        return None if self.state is AccountState.MANAGED else self.tokens.expires_at
+
+    @property
     def parked(self) -> bool:
         """Whether the loop leaves it alone until a person acts: one of three states."""
-        return self.state not in (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE)
+        return self.state not in _NOT_PARKED

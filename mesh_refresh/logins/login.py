@@ -16,6 +16,7 @@ _URGENCY = (
     AccountState.MFA_REQUIRED,
     AccountState.ACTIVE,
     AccountState.NOT_REFRESHABLE,
+    AccountState.MANAGED,
 )
 
 

@@ -20,9 +20,8 @@ class Row:
     login_id: str
     broker: str
     states: frozenset[str]
-    """The states of its accounts: `AccountState` names them, and ``managed`` is one of tokens that Mesh refreshes. Of a
-    login that is moved to another store, ``moved`` or ``arriving`` alone. To a store they are names of lower-case
-    letters and ``_``."""
+    """The states of its accounts: `AccountState` names them. Of a login that is moved to another store, ``moved`` or
+    ``arriving`` alone. To a store they are names of lower-case letters and ``_``."""
     due_at: datetime | None
     """When the loop may claim it; None: never."""
     expires_at: datetime | None

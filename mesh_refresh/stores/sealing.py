@@ -9,7 +9,6 @@ from attrs import evolve
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins import (
-    AccountState,
     Login,
     login_from_text,
     login_to_text,
@@ -21,8 +20,6 @@ from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.row import Row
 
 _log = logging.getLogger("mesh_refresh.stores")
-
-_IN_LOOP = (AccountState.ACTIVE, AccountState.NOT_REFRESHABLE)
 
 
 class Sealing(Protocol):
@@ -44,8 +41,8 @@ def row_of(cipher: Sealing, login: Login, changed_at: datetime) -> Row:
     if login.moving is not None:
         # Its home is another store: here it is never due and never counts as expired.
         accounts, states = (), frozenset((login.moving.way.value,))
-    due = [account.due_at for account in accounts if account.due_at is not None and account.state in _IN_LOOP]
-    ends = [account.tokens.expires_at for account in accounts if account.tokens.expires_at is not None]
+    due = [account.due_at for account in accounts if account.due_at is not None and not account.parked]
+    ends = [account.ends_at for account in accounts if account.ends_at is not None]
     return Row(
         login.login_id,
         str(login.broker),

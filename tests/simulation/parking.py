@@ -48,7 +48,7 @@ class Parking:
                 return ASKED_FOR_A_CODE if fits else None
             case AccountState.UNREADABLE:
                 return self._unreadable(login, account)
-            case AccountState.NOT_REFRESHABLE:
+            case AccountState.NOT_REFRESHABLE | AccountState.MANAGED:
                 return None if options.refreshable else NOT_REFRESHABLE
             case AccountState.RECONNECT_REQUIRED:
                 return self._reconnect(account, refreshable=options.refreshable)

@@ -18,6 +18,7 @@ from tests.simulation.loop import Loop
 _SAYS = {
     AccountState.ACTIVE: {"", "recovered", "mfa_done", "reconnect_soon"},
     AccountState.NOT_REFRESHABLE: {"", "recovered", "mfa_done", "reconnect_soon"},
+    AccountState.MANAGED: {"", "recovered", "mfa_done"},
     AccountState.MFA_REQUIRED: {"mfa_needed"},
     AccountState.RECONNECT_REQUIRED: {"reconnect_required"},
     AccountState.UNREADABLE: {"unreadable"},

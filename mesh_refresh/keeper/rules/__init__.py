@@ -25,14 +25,16 @@ parked           Not exchanged by the loop: `mfa_required`, `reconnect_required`
 An account, from state to state
 -------------------------------
 
-The first row counts whose state, event and guard hold; a row without a guard is the rest. `working` is `active` or
-`not_refreshable`, `none` an account that the login does not have yet, and `same` the state before. `Reason` says why an
-account is parked. tests/keeper/rules/test_transitions.py checks this table against the code, row by row.
+The first row counts whose state, event and guard hold; a row without a guard is the rest. `working` is `active`,
+`not_refreshable` or `managed`, `none` an account that the login does not have yet, and `same` the state before. Mesh
+manages the token of an account that has a token id, and neither has nor had a credential. `Reason` says why an account
+is parked. tests/keeper/rules/test_transitions.py checks this table against the code, row by row.
 
 | state           | event              | guard                           | becomes            |
 |-----------------|--------------------|---------------------------------|--------------------|
 | any             | tokens             | does not count                  | same               |
 | any, none       | tokens             | has a credential                | active             |
+| any, none       | tokens             | Mesh manages its token          | managed            |
 | any, none       | tokens             |                                 | not_refreshable    |
 | any             | sibling's tokens   | does not count                  | same               |
 | working         | sibling's tokens   | an unnamed entry may be its own | reconnect_required |
@@ -69,11 +71,13 @@ account is parked. tests/keeper/rules/test_transitions.py checks this table agai
 | any             | unsendable         | had an unknown outcome before   | reconnect_required |
 | any             | unsendable         |                                 | same               |
 | not_refreshable | time passed        | has a credential                | active             |
+| managed         | time passed        | has a credential                | active             |
 | not_refreshable | time passed        | access token ended              | reconnect_required |
 | any             | time passed        |                                 | same               |
 | parked          | add                | has an access token never seen  | active             |
 | any             | add                | had the tokens before           | same               |
 | any, none       | add                | has a credential                | active             |
+| any, none       | add                | Mesh manages its token          | managed            |
 | any, none       | add                |                                 | not_refreshable    |
 
 The events, and the rules that decide them:

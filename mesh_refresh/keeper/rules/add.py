@@ -148,8 +148,7 @@ def _replace(login: Login, old: Account, given: Tokens, context: Context, terms:
         broker_name=given.broker_name or old.tokens.broker_name,
         ref=old.tokens.ref if given.ref is None else given.ref,
     )
-    known = fingerprints.remember_added(old.known, old.tokens, context.credential)
-    account = _new_account(login.login_id, tokens, context, terms, epoch=epoch, known=known, after=login.attempt)
+    account = _new_account(login.login_id, tokens, context, terms, epoch=epoch, old=old, after=login.attempt)
     credential = context.credential(tokens)
     if credential is None or credential != context.credential(old.tokens):
         return account
@@ -194,10 +193,20 @@ def _with_siblings_token(account: Account, siblings: Sequence[Account], credenti
 
 
 def _new_account(
-    login_id: str, tokens: Tokens, context: Context, terms: Terms, *, epoch: str, known: str = "", after: int = 0
+    login_id: str,
+    tokens: Tokens,
+    context: Context,
+    terms: Terms,
+    *,
+    epoch: str,
+    old: Account | None = None,
+    after: int = 0,
 ) -> Account:
-    """An account that is added. `after`: the last attempt of its login, which cannot have sent its tokens."""
-    now, state = context.now, working_state(tokens, context.credential)
+    """An account that is added, in the place of `old`. `after`: the last attempt of its login, which cannot have sent
+    its tokens.
+    """
+    now, state = context.now, working_state(tokens, context.credential, old)
+    known = "" if old is None else fingerprints.remember_added(old.known, old.tokens, context.credential)
     if tokens.obtained_at is None:
         tokens = evolve(tokens, obtained_at=now)  # margins are fractions of a lifetime, which needs a beginning
     is_active = state is AccountState.ACTIVE

@@ -178,18 +178,18 @@ def park_unsendable(login: Login, due: Account, context: Context) -> Transition:
 def park_expired(login: Login, context: Context) -> Transition:
     """`login` with each account parked that cannot be refreshed and whose access token has ended.
 
-    An account that a changed strategy can refresh since becomes active, and due.
+    An account that a changed strategy can refresh since becomes active, and due. What Mesh manages does not end here.
     """
     events: list[Event] = []
     before = login
     for account in login.accounts:
         ends = account.tokens.expires_at
-        if account.state is not AccountState.NOT_REFRESHABLE:
+        if account.state not in (AccountState.NOT_REFRESHABLE, AccountState.MANAGED):
             continue
         if context.credential(account.tokens) is not None:
             active = evolve(account, state=AccountState.ACTIVE, due_at=_due_at(account, context.now))
             login = with_account(login, account, active)
-        elif ends is not None and ends <= context.now:
+        elif account.state is AccountState.NOT_REFRESHABLE and ends is not None and ends <= context.now:
             parked = _park(account, Reason.EXPIRED, None, context)
             login = with_account(login, account, parked)
             events += _events_of_parking(login, account, parked, context)

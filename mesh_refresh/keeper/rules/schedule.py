@@ -70,7 +70,7 @@ def next_due(account: Account, policy: Policy, *, chance: float, now: datetime) 
     tokens = account.tokens
     if account.state is AccountState.NOT_REFRESHABLE:
         return tokens.expires_at
-    if account.needs_code:
+    if account.needs_code or account.state is AccountState.MANAGED:
         return None
     if tokens.auth_token is None:
         return tokens.not_before or now

@@ -85,9 +85,14 @@ class Asked:
         return self.context.credential(self.account.tokens) is not None
 
     @property
+    def is_managed(self) -> bool:
+        """Whether Mesh renews what the stored token id stands for. No end of that is known here."""
+        return self.account.state is AccountState.MANAGED and not self.has_credential
+
+    @property
     def is_good(self) -> bool:
-        """Whether the stored access token is above its hard margin."""
-        return is_good(self.account.tokens, self.context.now, self.context.policy)
+        """Whether the stored access token is above its hard margin, or is none of ours to renew."""
+        return self.is_managed or is_good(self.account.tokens, self.context.now, self.context.policy)
 
 
 Guard = Callable[[Asked], Answer | None]
@@ -123,7 +128,8 @@ def not_refreshable(asked: Asked) -> Answer | None:
     """There is nothing to exchange."""
     if asked.has_credential:
         return None
-    reason = Reason.NOT_REFRESHABLE if asked.is_good and not asked.is_rejected else Reason.EXPIRED
+    is_left = asked.is_managed or (asked.is_good and not asked.is_rejected)
+    reason = Reason.NOT_REFRESHABLE if is_left else Reason.EXPIRED
     return Parked(reason, asked.account.display_message)
 
 

@@ -242,7 +242,7 @@ def _refresh(
     build = partial(
         Account,
         new,
-        working_state(new, context.credential),
+        working_state(new, context.credential, account),
         epoch=account.epoch,
         produced_by=account.produced_by if has_same_credential else attempt.number,
         settled_by=max(account.settled_by, attempt.number),

@@ -79,6 +79,13 @@ def count_failure(account: Account, error: str, number: int, context: Context) -
     )
 
 
-def working_state(tokens: Tokens, credential: Credential) -> AccountState:
-    """The state of an account that is not parked: active where there is anything to exchange."""
-    return AccountState.ACTIVE if credential(tokens) is not None else AccountState.NOT_REFRESHABLE
+def working_state(tokens: Tokens, credential: Credential, before: Account | None = None) -> AccountState:
+    """The state of an account that is not parked: active where there is anything to exchange.
+
+    `before` is the account as it was; None: it is new. An account that had anything to exchange does not become
+    managed: its token id came beside a credential, and says nothing of who renews that.
+    """
+    if credential(tokens) is not None:
+        return AccountState.ACTIVE
+    had = before is not None and (before.state is AccountState.ACTIVE or credential(before.tokens) is not None)
+    return AccountState.NOT_REFRESHABLE if tokens.token_id is None or had else AccountState.MANAGED

@@ -15,6 +15,7 @@ STATES = {
     "reconnect_required": "Log in again",
     "unreadable": "Unreadable",
     "not_refreshable": "Not refreshable",
+    "managed": "Managed by Mesh",
     "moved": "Moved",
     "arriving": "Arriving",
     "sealed": "Does not open",
@@ -79,7 +80,7 @@ def line_of(login: Login | UnopenedRow, now: datetime) -> LoginLine:
         )
     accounts = login.accounts
     states = (login.moving.way.value,) if login.moving else tuple(sorted({str(it.state) for it in accounts}))
-    ends = [it.tokens.expires_at for it in accounts if it.tokens.expires_at is not None]
+    ends = [it.ends_at for it in accounts if it.ends_at is not None]
     due = [it.due_at for it in accounts if it.due_at is not None and not it.parked]
     return LoginLine(
         login.login_id,

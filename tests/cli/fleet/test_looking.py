@@ -45,14 +45,38 @@ def test_counts_by_broker_and_state(mixed: OpenFleet) -> None:
     assert ran.code == 0
     table = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line}
     assert table["broker"] == (
-        ["logins", "active", "mfa_required", "reconnect_required", "unreadable", "not_refreshable", "expired", "due"]
+        [
+            "logins",
+            "active",
+            "mfa_required",
+            "reconnect_required",
+            "unreadable",
+            "not_refreshable",
+            "managed",
+            "expired",
+            "due",
+        ]
     )
-    assert table["coinbase"][:6] == ["2", "0", "0", "0", "1", "1"]
-    assert table["etoro"][:6] == ["3", "3", "0", "0", "0", "0"]
-    assert table["vanguard"][:6] == ["1", "0", "1", "0", "0", "0"]
-    assert table["all"][:6] == ["6", "3", "1", "0", "1", "1"]
+    assert table["coinbase"][:7] == ["2", "0", "0", "0", "1", "1", "0"]
+    assert table["etoro"][:7] == ["3", "3", "0", "0", "0", "0", "0"]
+    assert table["vanguard"][:7] == ["1", "0", "1", "0", "0", "0", "0"]
+    assert table["all"][:7] == ["6", "3", "1", "0", "1", "1", "0"]
     assert "Waiting for an MFA code: 1. Next: mesh-refresh mfa LOGIN" in ran.out
     assert "With an unreadable reply: 1. Next: mesh-refresh salvage LOGIN" in ran.out
+
+
+def test_managed_logins_are_imported_counted_and_listed(fleet: OpenFleet) -> None:
+    """What Mesh manages is neither due nor expired, whatever end it was imported with, and a worker sends nothing."""
+    link = {"brokerType": "coinbase", "expiresInSeconds": 1, "accountTokens": [{"tokenId": "fake-id"}]}
+    line = {"login": "managed", "payload": link, "obtained_at": "2020-01-01T00:00:00Z"}
+    assert fleet("import", "-q", "-", stdin=json.dumps(line)).code == 0
+    assert fleet.once("-q").code == 0
+    assert not fleet.fake.requests
+    document = json.loads(fleet("status", "--json").out)
+    assert (document["states"]["managed"], document["expired"], document["due"]) == (1, 0, 0)
+    assert "Next:" not in fleet("status").out
+    found = json.loads(fleet("logins", "--state", "managed", "--json").out)
+    assert (found["login"], found["state"], found["due_at"]) == ("managed", "managed", None)
 
 
 def test_status_in_json(mixed: OpenFleet) -> None:

@@ -148,7 +148,7 @@ def test_no_news_while_an_exchange_is_under_way() -> None:
     assert after.accounts[0].tokens.refresh_token == "r-1"
 
 
-@pytest.mark.parametrize("state", [it for it in AccountState if it not in ("active", "not_refreshable")])
+@pytest.mark.parametrize("state", [it for it in AccountState if it not in ("active", "not_refreshable", "managed")])
 def test_waking_a_parked_account(state: AccountState) -> None:
     """Only an access token that was never seen for it does: a repeated delivery does not."""
     pending = Pending("question-1", "a document", START)

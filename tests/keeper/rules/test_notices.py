@@ -25,6 +25,7 @@ WORKING: dict[str, Any] = {"state": ACTIVE, "reason": None, "pending": None, "re
 AS: dict[str, dict[str, Any]] = {
     "active": WORKING,
     "not_refreshable": {**WORKING, "state": AccountState.NOT_REFRESHABLE},
+    "managed": {**WORKING, "state": AccountState.MANAGED},
     "ends": {**WORKING, "renewal_stuck": True},
     "asks": {**WORKING, "state": MFA, "pending": Pending("q-1", "{}", at())},
     "answered": {**WORKING, "state": MFA, "pending": Pending("q-1", "{}", at(), answered=True)},
@@ -176,6 +177,7 @@ _OVER = {"recovered", "mfa_done"}
 _SAYS: dict[tuple[AccountState, bool], set[str]] = {
     (ACTIVE, False): _OVER,
     (AccountState.NOT_REFRESHABLE, False): _OVER,
+    (AccountState.MANAGED, False): _OVER,
     (ACTIVE, True): {"reconnect_soon"},
     (MFA, False): {"mfa_needed"},
     (RECONNECT, False): {"reconnect_required"},

@@ -29,7 +29,7 @@ from mesh_refresh.logins import Account, AccountState, Login, Pending, Reason
 from tests.keeper.making import START, at, attempt, beside, brought, context, made, question, success, tokens
 
 NONE, SAME = "none", "same"
-WORKING: set[str] = {AccountState.ACTIVE, AccountState.NOT_REFRESHABLE}
+WORKING: set[str] = {AccountState.ACTIVE, AccountState.NOT_REFRESHABLE, AccountState.MANAGED}
 STATES: dict[str, set[str]] = {
     "any": set(AccountState),
     "working": {*WORKING},
@@ -81,6 +81,7 @@ GUARDS: dict[str, Callable[[Case], bool]] = {
     "": lambda _: True,
     "does not count": lambda case: case.facts.get("stale", False),
     "has a credential": lambda case: case.after.tokens.refresh_token is not None,
+    "Mesh manages its token": lambda case: case.after.tokens.token_id is not None and not _had_credential(case),
     "an unnamed entry may be its own": lambda case: case.facts["unnamed"],
     "had the spent token": lambda case: case.facts["shares"],
     "is no fault of the account": lambda case: not case.facts["blamed"],
@@ -97,6 +98,11 @@ GUARDS: dict[str, Callable[[Case], bool]] = {
 }
 
 
+def _had_credential(case: Case) -> bool:
+    before = case.before
+    return before is not None and (before.state == AccountState.ACTIVE or before.tokens.refresh_token is not None)
+
+
 def _before(case: Case) -> Account:
     assert case.before is not None
     return case.before
@@ -107,8 +113,8 @@ def _before(case: Case) -> Account:
 
 def stored(state: AccountState, **fields: Any) -> Account:
     """Account "A" in that state, which came by an attempt before."""
-    refresh = None if state is AccountState.NOT_REFRESHABLE else "r-0"
-    given = fields.pop("tokens", tokens(refresh, "a-0", "A"))
+    has_none = state in (AccountState.NOT_REFRESHABLE, AccountState.MANAGED)
+    given = fields.pop("tokens", tokens(None if has_none else "r-0", "a-0", "A"))
     pending = Pending("question-1", "the continuation", START) if state is AccountState.MFA_REQUIRED else None
     reason = {AccountState.RECONNECT_REQUIRED: Reason.REFUSED, AccountState.UNREADABLE: Reason.UNREADABLE}.get(state)
     base = made(given).accounts[0]
@@ -171,18 +177,19 @@ def its_tokens(event: str) -> Cases:
             for refresh in ("r-1", "r-0"):
                 fresh = success(brought(tokens(refresh, "a-1", "A")))
                 yield case(event, login, apply_success(login, flying, fresh, context(9)).login, stale=stale)
-    for state in AccountState:
+    for state, given in itertools.product(AccountState, (tokens(None, "a-1", "A"), BY_ID)):
         login = login_of(stored(state, tokens=tokens(None, "a-0", "A")), stored(AccountState.ACTIVE, tokens=OTHER))
-        both = success(brought(tokens("r-b1", "b-1", "B")), beside(tokens(None, "a-1", "A"), own=False))
+        both = success(brought(tokens("r-b1", "b-1", "B")), beside(given, own=False))
         yield case(event, login, apply_success(login, sent(login, 1), both, context(9)).login)
-    for shown in ("r-z", None):
+    for shown, token_id in itertools.product(("r-z", None), ("id-z", None)):
         login = login_of(stored(AccountState.ACTIVE))
-        joined = success(brought(tokens("r-1", "a-1", "A")), beside(tokens(shown, "a-z", "Z")))
+        joined = success(brought(tokens("r-1", "a-1", "A")), beside(tokens(shown, "a-z", "Z", token_id=token_id)))
         after = apply_success(login, sent(login), joined, context(9)).login
         yield Case(event, None, {}, after.accounts[1])
 
 
 OTHER = tokens("r-b", "b-0", "B")
+BY_ID = tokens(None, None, "A", token_id="id-1")
 
 
 def siblings_tokens(event: str) -> Cases:
@@ -309,16 +316,17 @@ def add(event: str) -> Cases:
         (tokens("r-0", "a-1", "A"), True, True),
         (tokens("r-1", "a-1", "A"), False, True),
         (tokens(None, "a-1", "A"), False, True),
+        (BY_ID, False, True),
     ]
     for account, (given, had, new_access) in itertools.product(refreshable(), fresh):
         login = login_of(account)
         yield case(event, login, with_tokens(login, (given,), context(9))[0], had=had, new_access=new_access)
-    for state in AccountState:
+    for state, (given, *_) in itertools.product(AccountState, fresh[3:]):
         login = login_of(stored(state, tokens=tokens(None, "a-0", "A")))
-        yield case(event, login, with_tokens(login, (fresh[3][0],), context(9))[0], had=False, new_access=True)
-    for refresh in ("r-z", None):
+        yield case(event, login, with_tokens(login, (given,), context(9))[0], had=False, new_access=True)
+    for refresh, token_id in itertools.product(("r-z", None), ("id-z", None)):
         login = login_of(stored(AccountState.ACTIVE))
-        after = with_tokens(login, (tokens(refresh, "a-z", "Z"),), context(9))[0]
+        after = with_tokens(login, (tokens(refresh, "a-z", "Z", token_id=token_id),), context(9))[0]
         yield Case(event, None, {"had": False, "new_access": True}, after.accounts[1])
 
 

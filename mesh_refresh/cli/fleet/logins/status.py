@@ -15,7 +15,10 @@ from mesh_refresh.keeper.advice import PARKED
 from mesh_refresh.stores import NoticeCounts
 from mesh_refresh.stores.store import ALL_BROKERS
 
-_YIELDING = ("not_refreshable", "unreadable", "expired", "mfa_required", "reconnect_required", "active", "logins")
+_YIELDING = (
+    "managed", "not_refreshable", "unreadable", "expired",
+    "mfa_required", "reconnect_required", "active", "logins",
+)  # fmt: skip
 """In a narrow window. `show` moves states without logins first."""
 _NO_NOTICES = NoticeCounts(0, 0, None)
 

@@ -21,6 +21,7 @@ _INDENT = "    "
 _STYLES = {
     "active": "green",
     "not_refreshable": "",
+    "managed": "",
     "mfa_required": "yellow",
     "reconnect_required": "red",
     "unreadable": "bold red",
