@@ -57,7 +57,7 @@ async def _claimed(connection: Any, sql: str, *values: Any, **options: Any) -> l
     return rows
 
 
-async def claim_one(connection: Any, sql: str, asked: tuple[Any, ...]) -> Row | Busy | None:
+async def claim_one(connection: Any, sql: str, asked: Sequence[Any]) -> Row | Busy | None:
     """See `Store.claim_one`."""
     found = await connection.fetchrow(sql, *asked)
     if found is None:

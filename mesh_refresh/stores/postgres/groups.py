@@ -92,7 +92,7 @@ class Group(Generic[_In, _How, _T]):
                     await self._tell(asked, self._work)
                 elif self._aside:
                     await self._pause()
-                await self._jobs.leave()
+                await self._jobs.links.leave()
         finally:
             self._running = False
 
@@ -159,7 +159,7 @@ class Group(Generic[_In, _How, _T]):
     ) -> BaseException | None:
         them, how = [one.it for one in asked], asked[0].how
         try:
-            results = await self._jobs.run(lambda connection: work(connection, them, how), patient=False)
+            results = await self._jobs.links.run(lambda connection: work(connection, them, how), patient=False)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the callers
             return error
         for one, result in zip(asked, results, strict=True):

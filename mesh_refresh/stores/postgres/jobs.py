@@ -1,11 +1,12 @@
 """Runs the store's verbs to their end, also where the caller is cancelled; and single statements by their names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mesh_refresh.stores.postgres.connection.failures import closed, failure
 from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, Work
+from mesh_refresh.stores.postgres.values import given_back, kept
 from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")
@@ -28,16 +29,13 @@ class VerbRunner:
     async def write(self, key: Hashable, work: Work[_T]) -> _T:
         """The result of `work`, which writes `key`. Raises what the store's verbs raise.
 
-        It is done to its end, also where the caller is cancelled. Later writes of the same key wait for that.
+        It is done to its end, also where the caller is cancelled. Later writes of the same key wait for that; None is
+        no key.
         """
         return await self.whole(lambda: self.links.run(work), key)
 
-    async def do(self, work: Work[_T]) -> _T:
-        """The same without a key: only the caller waits for it."""
-        return await self.whole(lambda: self.links.run(work))
-
     async def whole(self, story: Callable[[], Awaitable[_T]], key: Hashable = None) -> _T:
-        """The same for several steps, each of them by `run`."""
+        """The same for several steps, each of them by `links`."""
         await self.settled(key)
         future: asyncio.Future[_T] = self.future()
         end = self.future()
@@ -85,14 +83,6 @@ class VerbRunner:
 
         end.add_done_callback(over)
 
-    async def run(self, work: Work[_T], *, patient: bool = True) -> _T:
-        """The result of `work`, for a task of this class. Unless `patient`, it does not wait long for a lock."""
-        return await self.links.run(work, patient=patient)
-
-    async def leave(self) -> None:
-        """Work that is left for after the callers were told."""
-        await self.links.leave()
-
     def future(self) -> "asyncio.Future[Any]":
         """A future for a caller to wait for. Raises `StoreUnavailable` once the store is closed."""
         if self.closed:
@@ -129,7 +119,7 @@ class VerbRunner:
             give(future, result)
         finally:
             end.set_result(None)
-        await self.leave()
+        await self.links.leave()
 
 
 def give(future: "asyncio.Future[_T]", result: _T) -> None:
@@ -139,20 +129,30 @@ def give(future: "asyncio.Future[_T]", result: _T) -> None:
 
 
 class Statements:
-    """Those of a store that is open. `runner` raises `StoreUnavailable` where it is not."""
+    """Those of a store that is open. `runner` raises `StoreUnavailable` where it is not.
+
+    Parameters and columns are as the caller has them: `kept` and `given_back` turn them into PostgreSQL's, and back.
+    """
 
     def __init__(self, runner: Callable[[], VerbRunner], queries: Callable[[], Mapping[str, str]]) -> None:
         self._runner = runner
         self._queries = queries
 
-    async def write(self, name: str, *values: Any, key: Hashable = None) -> list[Any]:
-        """The rows of the statement `name`, which writes: see `VerbRunner.write`."""
-        sql = self._queries()[name]
-        found: list[Any] = await self._runner().write(key, lambda connection: connection.fetch(sql, *values))
-        return found
+    async def write(self, name: str, *values: Any, key: Hashable = None) -> int:
+        """How many rows the statement `name` gives, one for each that it changed: see `VerbRunner.write`."""
+        return len(await self.rows(name, *values, key=key))
 
-    async def look(self, name: str, *values: Any) -> list[Any]:
+    async def rows(self, name: str, *values: Any, key: Hashable = None) -> list[tuple[Any, ...]]:
+        """The same, and the rows themselves."""
+        sql, asked = self._queries()[name], [*map(kept, values)]
+        return await self._runner().write(key, lambda connection: _fetched(connection, sql, asked))
+
+    async def look(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of the statement `name`, which reads: see `VerbRunner.look`."""
-        sql = self._queries()[name]
-        found: list[Any] = await self._runner().look(lambda connection: connection.fetch(sql, *values))
-        return found
+        sql, asked = self._queries()[name], [*map(kept, values)]
+        return await self._runner().look(lambda connection: _fetched(connection, sql, asked))
+
+
+async def _fetched(connection: Any, sql: str, asked: Sequence[Any]) -> list[tuple[Any, ...]]:
+    # Here, since a future's repr shows a row as it came.
+    return [tuple(map(given_back, row)) for row in await connection.fetch(sql, *asked)]

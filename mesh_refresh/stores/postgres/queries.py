@@ -1,6 +1,6 @@
 """The SQL beside this module, by name, for the schema that it is to work in."""
 
-from mesh_refresh.stores import sql
+from mesh_refresh.stores.sql import files
 
 _PACKAGE = "mesh_refresh.stores.postgres"
 
@@ -13,7 +13,7 @@ class Queries:
 
     def of(self, file: str) -> dict[str, str]:
         """The statements of `file`."""
-        return {name: self.filled(text) for name, text in sql.queries(_PACKAGE, file).items()}
+        return {name: self.filled(text) for name, text in files.queries(_PACKAGE, file).items()}
 
     def filled(self, text: str) -> str:
         """`text` for this schema, without its comments: a name with a line's end in it would end those."""
@@ -23,7 +23,7 @@ class Queries:
 
 def migrations() -> dict[int, str]:
     """What makes each version of the schema out of the one before, by version."""
-    return sql.migrations(_PACKAGE)
+    return files.migrations(_PACKAGE)
 
 
 def quoted(name: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import MaskedBytes, MaskedStr
+from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_row, check_text, check_time
 from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
@@ -22,12 +22,12 @@ from mesh_refresh.stores.postgres.groups import Group
 from mesh_refresh.stores.postgres.jobs import Statements, VerbRunner
 from mesh_refresh.stores.postgres.outbox import PostgresOutbox, notice_columns
 from mesh_refresh.stores.postgres.queries import Queries
-from mesh_refresh.stores.postgres.registry import PostgresRegistry
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.stores.postgres.values import columns, moment, read, row, span, written
+from mesh_refresh.stores.postgres.values import columns, kept, moment, read, row, span, written
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sql.registry import SqlRegistry
 from mesh_refresh.stores.states import states_of, text_of
 from mesh_refresh.stores.store import Store
 from mesh_refresh.tasks import all_of
@@ -72,8 +72,8 @@ class PostgresStore(Store):
         self._floors = Floors()
         self._waking = False
         self._closed = False
-        statements = Statements(self._open_jobs, lambda: self._sql)
-        self._outbox, self._registry = PostgresOutbox(statements), PostgresRegistry(statements)
+        self._statements = Statements(self._open_jobs, lambda: self._sql)
+        self._outbox, self._registry = PostgresOutbox(self._statements), SqlRegistry(self._statements)
 
     @classmethod
     def open(
@@ -137,7 +137,7 @@ class PostgresStore(Store):
         return self._outbox
 
     @property
-    def registry(self) -> PostgresRegistry:
+    def registry(self) -> SqlRegistry:
         """See `Store`."""
         return self._registry
 
@@ -155,9 +155,8 @@ class PostgresStore(Store):
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
-        check_text(login_id)
+        name = kept(login_id)
         self._open_jobs()
-        name = written(login_id)
         return await self._reads.ask(name, name, None)
 
     async def swap(
@@ -185,13 +184,13 @@ class PostgresStore(Store):
         jobs, sql, since = self._open_jobs(), self._sql, self._floors.begin(request.now)
 
         async def both_looks() -> list[Row]:
-            rows = await jobs.run(lambda connection: claiming.claim(connection, sql["claim"], request, since))
+            rows = await jobs.links.run(lambda connection: claiming.claim(connection, sql["claim"], request, since))
             left = claiming.rest(request, rows)
             self._floors.claimed(rows, left)
             if len(rows) >= request.limit:
                 return rows
             try:
-                return rows + await jobs.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
+                return rows + await jobs.links.run(lambda it: claiming.claim_ahead(it, sql["claim_ahead"], left))
             except Exception:
                 if not rows:
                     raise
@@ -201,22 +200,16 @@ class PostgresStore(Store):
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
-        check_text(login_id, owner)
-        asked = (written(login_id), written(owner), span(lease), sends)
-        return await self._open_jobs().write(
-            login_id, lambda connection: claiming.claim_one(connection, self._sql["claim_one"], asked)
-        )
+        sql, asked = self._sql["claim_one"], [*map(kept, (login_id, owner, lease, sends))]
+        return await self._open_jobs().write(login_id, lambda link: claiming.claim_one(link, sql, asked))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
-        check_text(login_id, owner)
-        sql, asked = self._sql["release"], (written(login_id), written(owner), span(hold))
-        return await self._open_jobs().write(login_id, lambda link: link.fetchval(sql, *asked)) is not None
+        return await self._statements.write("release", login_id, owner, hold, key=login_id) == 1
 
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
-        check_text(login_id)
-        sql, name = self._sql, written(login_id)
+        sql, name = self._sql, kept(login_id)
 
         async def work(connection: Any) -> bool:
             # First the login: a swap that writes notices has its row locked until they are committed.
@@ -265,30 +258,24 @@ class PostgresStore(Store):
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
     ) -> None:
         """See `Store`."""
-        check_text(broker, note, by)
-        check_time(at)
-        name, why = written(broker), (written(note), written(by), at)
-        sql, values = (self._sql["pause"], (name, *why)) if paused else (self._sql["resume"], (name,))
-        await self._open_jobs().write(("pause", name), lambda connection: connection.execute(sql, *values))
-        if not paused:
-            self._floors.start_over(soon=False)
-            self._wake()
+        if paused:
+            await self._statements.write("pause", broker, note, by, at, key=("pause", broker))
+            return
+        await self._statements.write("resume", broker, key=("pause", broker))
+        self._floors.start_over(soon=False)
+        self._wake()
 
     async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
-        found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["paused"]))
-        return {
-            read(broker): BrokerPause(read(broker), read(note), read(by), moment(at)) for broker, note, by, at in found
-        }
+        return {broker: BrokerPause(broker, *why) for broker, *why in await self._statements.look("paused")}
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
-        found = await self._open_jobs().look(lambda connection: connection.fetch(self._sql["resumed"]))
-        return {read(broker): moment(at) for broker, at in found}
+        return dict(await self._statements.look("resumed"))
 
     async def ping(self) -> None:
         """See `Store`."""
-        await self._open_jobs().look(lambda connection: connection.fetchval(self._sql["seal"]))
+        await self._statements.look("seal")
 
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy no notification can be heard."""
@@ -309,8 +296,7 @@ class PostgresStore(Store):
         is. Give every process both keys first, and only then put the new one before the old.
         """
         done = await reseal(self)
-        sealed = MaskedBytes(key_check.sealed_check(self.cipher, self.store_id))
-        await self._open_jobs().do(lambda connection: connection.execute(self._sql["put_seal"], sealed))
+        await self._statements.write("put_seal", key_check.sealed_check(self.cipher, self.store_id))
         return done
 
     async def aclose(self) -> None:
@@ -342,17 +328,12 @@ class PostgresStore(Store):
         if self._migrate:
             await migrating.migrate(self._to, self._partitions)
         else:
-            await jobs.do(lambda connection: migrating.check_version(connection, self._to))
-        found = await jobs.do(self._seal)
-        if found is None:
-            ours = MaskedBytes(key_check.sealed_check(self.cipher, key_check.new_store_id()))
-            await jobs.do(lambda connection: connection.execute(self._sql["first_seal"], ours))
-            found = await jobs.do(self._seal)
-        self.store_id = key_check.check(self.cipher, found or b"")
-
-    async def _seal(self, connection: Any) -> MaskedBytes | None:
-        found = await connection.fetchval(self._sql["seal"])
-        return None if found is None else MaskedBytes(found)
+            await jobs.write(None, lambda connection: migrating.check_version(connection, self._to))
+        found = await self._statements.look("seal")
+        if not found:
+            await self._statements.write("first_seal", key_check.sealed_check(self.cipher, key_check.new_store_id()))
+            found = await self._statements.look("seal")
+        self.store_id = key_check.check(self.cipher, found[0][0] if found else b"")
 
     def _open_jobs(self) -> VerbRunner:
         if self._jobs is None or self._closed:
@@ -413,7 +394,7 @@ class PostgresStore(Store):
             await connection.execute(self._sql["wake"], channel)
 
         try:
-            await jobs.run(work)
+            await jobs.links.run(work)
         except Exception as error:  # noqa: BLE001 - they find it at their next poll
             _log.info("keepers could not be woken: %s", failure(error, self._to.shown))
         finally:
@@ -431,10 +412,10 @@ def _swapped(rows: Sequence[Row], how: _How) -> tuple[Any, ...]:
     )
 
 
-def _told(items: Sequence[_Write]) -> tuple[list[Any], ...]:
+def _told(items: Sequence[_Write]) -> list[Any]:
     """The parameters for the notices; empty where there are none, as nearly always."""
     found = [notice for _, notices in items for notice in notices]
-    return notice_columns(found) if found else ()
+    return [*map(kept, notice_columns(found))] if found else []
 
 
 def _is_due(it: Row) -> bool:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.stores.checks import check_text, check_time
 from mesh_refresh.stores.row import Row
 from mesh_refresh.stores.states import states_of, text_of
 
@@ -39,6 +40,35 @@ def moment(time: datetime | None) -> Any:
 def span(length: timedelta) -> float:
     """A lease or a hold that PostgreSQL can add to its clock, in seconds: its days have 23 or 25 hours at times."""
     return min(length, _LONGEST).total_seconds()
+
+
+def kept(value: Any) -> Any:
+    """A parameter of a statement as it is kept. Raises `InvalidRequest` for what cannot be."""
+    match value:
+        case str():
+            check_text(value)
+            return written(value)
+        case bytes():
+            return MaskedBytes(value)
+        case datetime():
+            check_time(value)
+        case timedelta():
+            return span(value)
+        case list():
+            return list(map(kept, value))
+    return value
+
+
+def given_back(value: Any) -> Any:
+    """What was given to `kept`. A length of time comes back as a number of seconds."""
+    match value:
+        case str():
+            return read(value)
+        case bytes():
+            return MaskedBytes(value)
+        case datetime():
+            return moment(value)
+    return value
 
 
 def row(values: Sequence[Any]) -> Row:

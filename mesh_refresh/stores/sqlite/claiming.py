@@ -65,13 +65,6 @@ def claim_one(
     return row(values, open_attempt=bool(was_open))
 
 
-def release(session: SqliteSession, login_id: str, owner: str, hold: timedelta) -> bool:
-    """See `Store.release`."""
-    left = session.clock.lease(hold, session.clock.now())
-    values = (left.boot, left.since, left.until, login_id, owner)
-    return session.connection.execute(_SQL["release"], values).rowcount == 1
-
-
 def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
     """The due rows of one broker, the longest due first. No more than may still be among the first of all brokers."""
     full = len(found) >= wanted.request.limit

@@ -61,9 +61,3 @@ UPDATE login
 SET revision = revision + 1, attempt = attempt + 1,
     open_before = owner IS NOT NULL AND sends, owner = ?, sends = ?, boot = ?, since = ?, until = ?
 WHERE id IN ({numbers});
-
--- name: release
--- An attempt that was open stays so: the owner stays, and what is left of the lease is the hold.
-UPDATE login
-SET owner = CASE WHEN open_before THEN owner END, boot = ?, since = ?, until = ?
-WHERE login_id = ? AND owner = ?;

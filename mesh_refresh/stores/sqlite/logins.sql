@@ -24,9 +24,15 @@ WHERE login_id = ?;
 DELETE FROM notice
 WHERE login_id = ?;
 
+-- name: release
+-- An attempt that was open stays so: the owner stays, and what is left of the lease is the hold.
+UPDATE login
+SET owner = CASE WHEN open_before THEN owner END, boot = ?3, since = ?4, until = ?5
+WHERE login_id = ?1 AND owner = ?2;
+
 -- name: write_notice
 -- An id that is there is left alone.
-INSERT INTO notice (id, login_id, due_at, written_at, tries, first_tried_at, is_dead, sealed)
+INSERT INTO notice (id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING;
 

@@ -12,7 +12,8 @@ NOT EXISTS (
 
 -- name: as_claimed
 -- The notice as it will be under its lease.
-number, id, login_id, min(due_at, :now), written_at, sealed, tries + 1, min(coalesce(first_tried_at, :now), :now), is_dead
+number, id, login_id, min(due_at, :now) AS now_due_at, written_at, sealed, tries + 1,
+    min(coalesce(first_tried_at, :now), :now) AS first_at, is_dead
 
 -- name: due
 -- Of each login the first that is not dead, where it is due and free. The index gives the order: no more are read than are
@@ -48,43 +49,43 @@ SET owner = ?1, boot = ?2, since = ?3, until = ?4, tries = tries + 1, due_at = m
     first_tried_at = min(coalesce(first_tried_at, ?5), ?5)
 WHERE number = ?6;
 
--- name: take
+-- name: take_notice
 DELETE FROM notice
 WHERE id = ? AND owner = ?;
 
--- name: give_back
+-- name: give_back_notice
 UPDATE notice
-SET due_at = ?, owner = NULL, boot = NULL, since = NULL, until = NULL
-WHERE id = ? AND owner = ?;
+SET due_at = ?3, owner = NULL, boot = NULL, since = NULL, until = NULL
+WHERE id = ?1 AND owner = ?2;
 
--- name: bury
+-- name: bury_notice
 UPDATE notice
 SET is_dead = 1, owner = NULL, boot = NULL, since = NULL, until = NULL
 WHERE id = ? AND owner = ?;
 
--- name: resend
+-- name: resend_notice
 UPDATE notice
-SET is_dead = 0, due_at = ?, tries = 0, first_tried_at = NULL, number = (SELECT max(number) + 1 FROM notice)
-WHERE id = ? AND is_dead;
+SET is_dead = 0, due_at = ?2, tries = 0, first_tried_at = NULL, number = (SELECT max(number) + 1 FROM notice)
+WHERE id = ?1 AND is_dead;
 
--- name: page
+-- name: page_of_notices
 SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
 FROM notice
-WHERE id >= :start AND id IS NOT :after AND (:is_dead IS NULL OR is_dead = :is_dead) AND written_at >= :since
+WHERE id >= coalesce(?2, '') AND id IS NOT ?2 AND (?3 IS NULL OR is_dead = ?3) AND (?4 IS NULL OR written_at >= ?4)
 ORDER BY id
-LIMIT :limit;
+LIMIT ?1;
 
--- name: of
+-- name: notices_of
 SELECT id, login_id, due_at, written_at, sealed, tries, first_tried_at, is_dead
 FROM notice
 WHERE login_id = ?
 ORDER BY number;
 
--- name: counts
+-- name: count_notices
 SELECT
     count(CASE WHEN NOT is_dead THEN 1 END),
     count(CASE WHEN is_dead THEN 1 END),
-    min(CASE WHEN NOT is_dead THEN written_at END)
+    min(CASE WHEN NOT is_dead THEN written_at END) AS oldest_at
 FROM notice;
 
 -- name: drop
@@ -101,7 +102,7 @@ WHERE number IN (
     LIMIT :limit
 );
 
--- name: reseal
+-- name: reseal_notice
 UPDATE notice
-SET sealed = ?
-WHERE id = ?;
+SET sealed = ?2
+WHERE id = ?1;

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from mesh_refresh.stores import sql
+from mesh_refresh.stores.sql import files
 
 _PACKAGE = "mesh_refresh.stores.sqlite"
 
 
 def queries(file: str) -> dict[str, str]:
     """The statements of `file`."""
-    return sql.queries(_PACKAGE, file)
+    return files.queries(_PACKAGE, file)
 
 
 def migrations() -> dict[int, str]:
     """What makes each version of the schema out of the one before, by version."""
-    return sql.migrations(_PACKAGE)
+    return files.migrations(_PACKAGE)
 
 
 # Every statement hands Python's lock over and back. While the event loop is busy, that costs both threads more than

@@ -19,9 +19,9 @@ WHERE at < ?;
 -- name: claim_duty
 -- A duty is free as a row is (see claims.sql), and for its owner always.
 INSERT INTO duty (name, owner, boot, since, until)
-VALUES (:name, :owner, :boot, :since, :until)
-ON CONFLICT (name) DO UPDATE SET owner = :owner, boot = :boot, since = :since, until = :until
-WHERE owner = :owner OR until <= :since OR since > :since OR (boot <> :boot AND boot <> '' AND :boot <> '');
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (name) DO UPDATE SET owner = ?2, boot = ?3, since = ?4, until = ?5
+WHERE owner = ?2 OR until <= ?4 OR since > ?4 OR (boot <> ?3 AND boot <> '' AND ?3 <> '');
 
 -- name: release_duty
 DELETE FROM duty

@@ -15,7 +15,7 @@ from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
-from mesh_refresh.stores.sqlite.values import EVER, microseconds, perhaps_moment, row
+from mesh_refresh.stores.sqlite.values import EVER, microseconds, moment, row
 from mesh_refresh.stores.states import states_of, text_of
 
 _SQL = queries("scans.sql")
@@ -88,7 +88,7 @@ def key_usage(session: SqliteSession) -> dict[str, int]:
 
 def _count(values: tuple[Any, ...]) -> Count:
     broker, states, logins, expired, due, earliest, leased = values
-    return Count(broker, states_of(states), logins, expired, due, perhaps_moment(earliest), leased)
+    return Count(broker, states_of(states), logins, expired, due, moment(earliest), leased)
 
 
 def _sum(one: Count, other: Count) -> Count:

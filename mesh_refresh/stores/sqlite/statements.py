@@ -1,9 +1,10 @@
 """Statements by their names, for the parts of the store that do most verbs with one of them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
+from mesh_refresh.stores.sqlite.values import given_back, kept, with_leases
 
 _T = TypeVar("_T")
 
@@ -11,7 +12,7 @@ _T = TypeVar("_T")
 class RunVerb(Protocol):
     """How a part of the store does its verbs."""
 
-    def __call__(self, verb: Callable[[SqliteSession], _T], *, writes: bool) -> Awaitable[_T]:
+    def __call__(self, verb: Callable[[SqliteSession], _T], *, writes: bool = True) -> Awaitable[_T]:
         """What `verb` gives, in the thread of the store."""
         ...
 
@@ -23,12 +24,16 @@ class SqliteStatements:
         self._run = run
         self._sql = sql
 
-    async def write(self, name: str, *values: Any) -> int:
-        """How many rows the statement `name` changed."""
-        sql = self._sql[name]
-        return await self._run(lambda session: session.connection.execute(sql, values).rowcount, writes=True)
+    async def write(self, name: str, *values: Any, key: Hashable = None) -> int:  # noqa: ARG002 - the thread keeps order
+        """How many rows the statement `name` changed. A length of time becomes the columns of a lease from now on."""
+        sql, asked = self._sql[name], [*map(kept, values)]
 
-    async def look(self, name: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        def work(session: SqliteSession) -> int:
+            return session.connection.execute(sql, [*with_leases(asked, session.clock)]).rowcount
+
+        return await self._run(work)
+
+    async def look(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of the statement `name`, which reads."""
-        sql = self._sql[name]
-        return await self._run(lambda session: session.connection.execute(sql, values).fetchall(), writes=False)
+        sql, asked = self._sql[name], [*map(kept, values)]
+        return await self._run(lambda session: given_back(session.connection.execute(sql, asked)), writes=False)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
 
+from attrs import astuple
+
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_text
@@ -14,16 +16,17 @@ from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.resealing import reseal
 from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
 from mesh_refresh.stores.sealing import Sealing
+from mesh_refresh.stores.sql.registry import SqlRegistry
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.connection.failures import closed
 from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.connection.thread import SessionThread
 from mesh_refresh.stores.sqlite.outbox import SqliteOutbox
-from mesh_refresh.stores.sqlite.registry import SqliteRegistry
+from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.statements import SqliteStatements
 from mesh_refresh.stores.sqlite.swapping import Swap
-from mesh_refresh.stores.sqlite.values import Notices, microseconds, moment, notices_as_kept
+from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
@@ -58,7 +61,10 @@ class SqliteStore(Store):
         self._scanner: SessionThread | None = None
         self._closed = False
         self._statements = SqliteStatements(self._run, verbs.SQL)
-        self._outbox, self._registry = SqliteOutbox(self._run, self._look), SqliteRegistry(self._run)
+        self._outbox, self._registry = (
+            SqliteOutbox(self._run, self._scan),
+            SqlRegistry(SqliteStatements(self._run, queries("registry.sql"))),
+        )
 
     @classmethod
     def open(
@@ -100,27 +106,27 @@ class SqliteStore(Store):
         return self._outbox
 
     @property
-    def registry(self) -> SqliteRegistry:
+    def registry(self) -> SqlRegistry:
         """See `Store`."""
         return self._registry
 
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
         times, told = verbs.checked(row), _as_kept(row, notices)
-        return await self._write(lambda session: verbs.insert(session, row, times, told))
+        return await self._run(lambda session: verbs.insert(session, row, times, told))
 
     async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
         """See `Store`."""
         given = [(row, verbs.checked(row)) for row in rows]
         found: list[bool] = []
         for start in range(0, len(given), _AT_ONCE):
-            found += await self._write(partial(verbs.insert_many, given=given[start : start + _AT_ONCE]))
+            found += await self._run(partial(verbs.insert_many, given=given[start : start + _AT_ONCE]))
         return found
 
     async def read(self, login_id: str) -> Row | None:
         """See `Store`."""
         check_text(login_id)
-        return await self._thread().run(lambda session: verbs.read(session, login_id), writes=False)
+        return await self._run(lambda session: verbs.read(session, login_id), writes=False)
 
     async def swap(
         self,
@@ -133,28 +139,27 @@ class SqliteStore(Store):
         """See `Store`."""
         times, told = verbs.checked(row), _as_kept(row, notices)
         check_text(owner)
-        return await self._write(Swap(row, times, owner, hold, told))
+        return await self._run(Swap(row, times, owner, hold, told))
 
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         check_text(request.owner)
         wanted = claiming.Wanted(request, microseconds(request.now), microseconds(request.ahead))
-        return await self._write(lambda session: claiming.claim(session, wanted))
+        return await self._run(lambda session: claiming.claim(session, wanted))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""
         check_text(login_id, owner)
-        return await self._write(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
+        return await self._run(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
-        check_text(login_id, owner)
-        return await self._write(lambda session: claiming.release(session, login_id, owner, hold))
+        return await self._statements.write("release", login_id, owner, hold) == 1
 
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)
-        return await self._write(lambda session: verbs.delete(session, login_id))
+        return await self._run(lambda session: verbs.delete(session, login_id))
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -179,21 +184,19 @@ class SqliteStore(Store):
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
     ) -> None:
         """See `Store`."""
-        check_text(broker, note, by)
-        since = microseconds(at or datetime.now(UTC))
         if paused:
-            await self._statements.write("pause", broker, note, by, since)
-        else:
-            await self._write(lambda session: verbs.resume(session, broker))
+            await self._statements.write("pause", broker, note, by, at or datetime.now(UTC))
+            return
+        check_text(broker)
+        await self._run(lambda session: verbs.resume(session, broker))
 
     async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""
-        found = await self._statements.look("paused")
-        return {broker: BrokerPause(broker, note, by, moment(at)) for broker, note, by, at in found}
+        return {broker: BrokerPause(broker, *why) for broker, *why in await self._statements.look("paused")}
 
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
-        return {broker: moment(at) for broker, at in await self._statements.look("resumed")}
+        return dict(await self._statements.look("resumed"))
 
     async def ping(self) -> None:
         """See `Store`."""
@@ -207,7 +210,7 @@ class SqliteStore(Store):
         """
         cipher, store_id = self.cipher, self.store_id
         done = await reseal(self)
-        await self._write(lambda session: verbs.put_key_check(session, cipher, store_id))
+        await self._run(lambda session: verbs.put_key_check(session, cipher, store_id))
         return done
 
     async def aclose(self) -> None:
@@ -224,25 +227,19 @@ class SqliteStore(Store):
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
                 await self._writer.run(lambda session: session.open(create_file=create_file), writes=False)
-                self.store_id = await self._write(lambda session: verbs.check_key(session, cipher))
+                self.store_id = await self._run(lambda session: verbs.check_key(session, cipher))
             except BaseException:
                 await self.aclose()
                 raise
         self._thread()
         return self
 
-    async def _run(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
+    async def _run(self, verb: Callable[[SqliteSession], T], *, writes: bool = True) -> T:
         return await self._thread().run(verb, writes=writes)
 
-    async def _look(self, verb: Callable[[SqliteSession], T], *, writes: bool) -> T:
-        """For verbs that only read, and may take long. `writes` is False."""
+    async def _scan(self, verb: Callable[[SqliteSession], T], *, writes: bool = False) -> T:
+        """For verbs that only read, and may take long."""
         assert not writes  # noqa: S101 - the session of scans only reads
-        return await self._scan(verb)
-
-    async def _write(self, verb: Callable[[SqliteSession], T]) -> T:
-        return await self._thread().run(verb, writes=True)
-
-    async def _scan(self, verb: Callable[[SqliteSession], T]) -> T:
         self._thread()
         if self._scanner is None:
             session = SqliteSession(self._path, self._clock, self._busy_timeout)
@@ -262,8 +259,9 @@ class SqliteStore(Store):
 
 
 def _as_kept(row: Row, notices: Sequence[NoticeRow]) -> Notices:
+    """`notices` that were never tried, and are not dead."""
     check_notices(notices, row.login_id)
-    return notices_as_kept(notices, anew=True)
+    return notices_as_kept([NoticeRow(*astuple(it)[:5]) for it in notices])
 
 
 def _absolute(path: "str | os.PathLike[str]") -> str:

@@ -1,13 +1,17 @@
 """Turns rows and notices into SQLite's values, and back."""
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from attrs import astuple
+
 from mesh_refresh.masking import MaskedBytes
-from mesh_refresh.stores.checks import check_time
+from mesh_refresh.stores.checks import check_text, check_time
 from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.row import Row
+from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
 from mesh_refresh.stores.states import states_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,31 +43,47 @@ def row(values: Sequence[Any], *, open_attempt: bool = False) -> Row:
     )
 
 
-def notices_as_kept(notices: Iterable[NoticeRow], *, anew: bool) -> Notices:
-    """`notices` as they are kept; `anew`: never tried, and not dead. Raises `InvalidRequest` for what cannot be."""
-    return [
-        (
-            it.id,
-            it.login_id,
-            microseconds(it.due_at),
-            microseconds(it.written_at),
-            0 if anew else it.tries,
-            None if anew else perhaps_microseconds(it.first_tried_at),
-            not anew and it.is_dead,
-            MaskedBytes(it.sealed),
-        )
-        for it in notices
-    ]
+def notices_as_kept(notices: Iterable[NoticeRow]) -> Notices:
+    """`notices` as they are kept. Raises `InvalidRequest` for what cannot be."""
+    return [tuple(map(kept, astuple(it))) for it in notices]
 
 
-def moment(value: int) -> datetime:
-    """The time of so many microseconds."""
-    return _EPOCH + timedelta(microseconds=value)
+def kept(value: Any) -> Any:
+    """A value as it is kept. Raises `InvalidRequest` for what cannot be. A length of time stays: see `with_leases`."""
+    match value:
+        case str():
+            check_text(value)
+        case bytes():
+            return MaskedBytes(value)
+        case datetime():
+            return microseconds(value)
+    return value
 
 
-def perhaps_moment(value: int | None) -> datetime | None:
-    """As `moment`, for a time that there may be."""
-    return None if value is None else moment(value)
+def with_leases(values: Iterable[Any], clock: LeaseClock) -> Iterator[Any]:
+    """`values`, with the columns of a lease from now on in place of each length of time."""
+    for value in values:
+        if isinstance(value, timedelta):
+            yield from astuple(clock.lease(value, clock.now()))
+        else:
+            yield value
+
+
+def given_back(cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
+    """The rows, with what was given to `kept`. The names of the columns tell what is a time, or a yes or no."""
+    turns = [_turn(name) for name, *_ in cursor.description]
+    return [tuple([turn(value) for turn, value in zip(turns, values, strict=True)]) for values in cursor]
+
+
+def _turn(column: str) -> Callable[[Any], Any]:
+    if column == "at" or column.endswith("_at"):
+        return moment
+    return bool if column.startswith("is_") else lambda value: value
+
+
+def moment(value: int | None) -> datetime | None:
+    """The time of so many microseconds, where there is one."""
+    return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 def microseconds(time: datetime) -> int:

@@ -228,7 +228,7 @@ class Chaos:
         """Neither fresh nor parked; or leased: by a process that was killed, or for a reply that may be withheld."""
         live, store = self.fake.is_live, self.scene.store
         assert isinstance(store, OpenPostgres)
-        found = await store.verbs.do(partial(_fetched, _LEASED.format(schema=store.schema)))
+        found = await store.verbs.write(None, partial(_fetched, _LEASED.format(schema=store.schema)))
         return {login_id for (login_id,) in found} | {
             login_id
             for login_id, account in await self.scene.accounts()

@@ -73,7 +73,7 @@ class OpenPostgres(PostgresStore):
 
     async def fetchval(self, sql: str) -> Any:
         """The first value that a statement of the test's own gives."""
-        return await self.verbs.do(lambda link: link.fetchval(sql))
+        return await self.verbs.write(None, lambda link: link.fetchval(sql))
 
     async def swap_many(self, connection: Any, rows: Sequence[Row], owner: str, hold: timedelta) -> None:
         """By that connection, in one statement."""

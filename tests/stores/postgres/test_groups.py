@@ -151,8 +151,8 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
     """Each of hundreds would wait for it as long."""
     async with fleet.store() as store:
         asked = []
-        jobs = store.verbs
-        run = jobs.run
+        links = store.verbs.links
+        run = links.run
 
         async def gone_after_two(work: Any, **_: Any) -> Any:
             asked.append(work)
@@ -160,7 +160,7 @@ async def test_a_server_that_is_gone_while_a_group_is_done_apart_is_waited_for_o
                 raise TimeoutError
             return await run(work)
 
-        monkeypatch.setattr(jobs, "run", gone_after_two)
+        monkeypatch.setattr(links, "run", gone_after_two)
         rows = [*(a_row(str(number), changed_at=LONG_AGO) for number in range(20)), a_row(TOO_LONG)]
         found = await asyncio.gather(*(store.insert(row) for row in rows), return_exceptions=True)
         monkeypatch.undo()

@@ -111,7 +111,7 @@ async def test_connections_that_end_while_nobody_uses_them_are_made_anew(fleet: 
             await link.execute(f"SELECT '\"{fleet.schema}\"'")
             await four.wait()
 
-        await asyncio.gather(*(store.verbs.do(together) for _ in range(4)))
+        await asyncio.gather(*(store.verbs.write(None, together) for _ in range(4)))
         pids = await fleet.pids()
         assert len(pids) == 4
         await fleet.ended(pids)

@@ -1,0 +1,1 @@
+"""What the stores that keep their rows by SQL share."""
