@@ -18,8 +18,8 @@ from mesh_refresh.keeper.rules.attempt import Attempt
 from mesh_refresh.keeper.rules.classify import Heard, Signal, classify
 from mesh_refresh.keeper.rules.failure import BackedOff, Failed, Failure, Refused, undo_backoff
 from mesh_refresh.keeper.runtime.runtime import Runtime
-from mesh_refresh.logins import Account
-from mesh_refresh.stores import Row, row_of
+from mesh_refresh.logins import Account, Login
+from mesh_refresh.stores import row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
 
 _log = logging.getLogger("mesh_refresh.keeper")
@@ -123,11 +123,12 @@ async def _undo_backoffs(runtime: Runtime, backoffs: Iterable[BackedOff]) -> Non
 
 
 async def _undo(runtime: Runtime, backed_off: BackedOff) -> None:
-    def decide(row: Row | None) -> RowWrite[None] | NoWrite[None]:
-        if row is None:
+    def decide(login: Login | None) -> RowWrite[None] | NoWrite[None]:
+        if login is None:
             return NoWrite(None)
-        login, context = runtime.open_row(row), runtime.context()
+        context = runtime.context()
         after = undo_backoff(login, backed_off, context)
         return NoWrite(None) if after is login else RowWrite(row_of(runtime.store.cipher, after, context.now), None)
 
-    await compare_and_swap(runtime.rows, partial(runtime.rows.read, backed_off.login_id), decide)
+    read = partial(runtime.read, backed_off.login_id)
+    await compare_and_swap(runtime.store, read, decide, write=runtime.written)

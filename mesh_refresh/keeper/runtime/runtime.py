@@ -1,8 +1,8 @@
 """What the parts of one running keeper share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -21,43 +21,13 @@ from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
 from mesh_refresh.observing import CombinedObserver, Observation, Observer, StoreFailed
-from mesh_refresh.stores import NoticeRow, Row, Store
+from mesh_refresh.stores import Row, Store
+from mesh_refresh.stores.compare_and_swap import RowWrite, written
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.shared_reads import SharedReads
 from mesh_refresh.tasks import ExchangeTask, run_foreign
 
 _T = TypeVar("_T")
-
-
-class Rows:
-    """The rows of a keeper's store, for tasks that no shutdown stops: each verb is called by `Runtime.stored`."""
-
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
-
-    async def read(self, login_id: str) -> Row | None:
-        """See `Store`."""
-        return await self._runtime.stored(partial(self._runtime.store.read, login_id))
-
-    async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
-        """See `Store`."""
-        return await self._runtime.stored(partial(self._runtime.store.insert, row, notices=notices))
-
-    async def swap(
-        self,
-        row: Row,
-        *,
-        owner: str | None = None,
-        hold: timedelta = timedelta(),
-        notices: Sequence[NoticeRow] = (),
-    ) -> bool:
-        """See `Store`."""
-        is_written = await self._runtime.stored(
-            partial(self._runtime.store.swap, row, owner=owner, hold=hold, notices=notices)
-        )
-        if notices:
-            self._runtime.notice_written.set()
-        return is_written
 
 
 class Runtime:
@@ -81,7 +51,6 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self.mesh, self.policy, self.clock = mesh, policy, clock
         self.store = store if observer is None else observed(store, lambda verb: self.tell(StoreFailed(verb)))
-        self.rows = Rows(self)
         self.names, self.event_queue, self.spool = names, event_queue, spool
         self._observer = observer
         self.exchange_observer: Observer | None = None
@@ -222,6 +191,18 @@ class Runtime:
         self.failed_at = None
         self.vitals.store_answered_at = self.loop.time()
         return result
+
+    async def written(self, store: Store, it: RowWrite[Any]) -> bool:
+        """The same of a write: see `compare_and_swap`."""
+        is_written = await self.stored(partial(written, store, it))
+        if it.notices:
+            self.notice_written.set()
+        return is_written
+
+    async def read(self, login_id: str, epoch: str | None = None) -> Login | None:
+        """The same of a login. None where there is none, or (with `epoch`) another one has its name."""
+        row = await self.stored(partial(self.store.read, login_id))
+        return None if row is None or epoch not in (None, row.epoch) else self.open_row(row)
 
     async def _read(self, login_id: str) -> Login | None:
         row = await self.store.read(login_id)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -71,10 +72,7 @@ async def swap(
     """
     events = [] if events is None else events
     is_first_try = not events
-
-    async def read() -> Login | None:
-        row = await runtime.rows.read(login.login_id)
-        return None if row is None or row.epoch != login.epoch else runtime.open_row(row)
+    read = partial(runtime.read, login.login_id, login.epoch)
 
     def decide(stored: Login | None) -> RowWrite[Settled] | NoWrite[Settled]:
         if stored is None:
@@ -92,7 +90,7 @@ async def swap(
         wait = hold if applied.hold else timedelta()
         return RowWrite(row, Settled(written, tuple(events)), owner=owner, hold=wait, notices=notices)
 
-    return await compare_and_swap(runtime.rows, read, decide, seen=login)
+    return await compare_and_swap(runtime.store, read, decide, seen=login, write=runtime.written)
 
 
 def change_for(attempt: Attempt, result: ExchangeResult) -> Change:
@@ -163,7 +161,7 @@ class PendingWrite:
             self._patient_until = runtime.begin_write()
         while True:
             try:
-                login = login or await self._read()
+                login = login or await runtime.read(self.attempt.login_id, self.attempt.login_epoch)
                 settled = Settled(None)
                 if login is not None:
                     settled = await swap(runtime, login, change, self.hold, mine=self._is_mine, events=self._events)
@@ -210,12 +208,6 @@ class PendingWrite:
 
     def _known(self, error: BaseException | None) -> dict[str, object]:
         return {"login_id": self.attempt.login_id, **({} if error is None else without_secrets(error))}
-
-    async def _read(self) -> Login | None:
-        row = await self.runtime.rows.read(self.attempt.login_id)
-        if row is None or row.epoch != self.attempt.login_epoch:
-            return None
-        return self.runtime.open_row(row)
 
     async def _failed(self, error: Exception) -> None:
         runtime = self.runtime
