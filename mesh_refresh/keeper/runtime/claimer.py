@@ -1,8 +1,9 @@
 """How a caller comes to an exchange of one login: read it, wait for a permit, claim it, wait for the end."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper.errors import KeeperLeaving, NotReadyInTime
@@ -15,11 +16,13 @@ from mesh_refresh.logins import Login, LoginMoved, UnknownLogin, Way
 from mesh_refresh.stores import BrokerPause, Busy, StoreDamaged, WrongKey
 from mesh_refresh.stores.store import ALL_BROKERS
 
+_T = TypeVar("_T")
+
 _LOOK_AGAIN = 0.25
 """Seconds between two reads of a login whose lease another process has."""
 
 _FOR_THE_STORE = 1.0
-"""Seconds that a store has to answer, at the least."""
+"""Seconds that a store has to answer, at the least: a caller that does not wait at all still gets what is stored."""
 
 
 class Deadline:
@@ -33,11 +36,6 @@ class Deadline:
     def left(self) -> float:
         """Seconds."""
         return max(0.0, self._end - self._loop.time())
-
-    @property
-    def left_for_the_store(self) -> float:
-        """Seconds that a store may take to answer: a caller that does not wait at all still gets what is stored."""
-        return max(_FOR_THE_STORE, self.left)
 
 
 class Claimer:
@@ -115,12 +113,8 @@ class Claimer:
                 raise KeeperLeaving
 
     async def _check_not_paused(self, broker: str, deadline: Deadline) -> None:
-        try:
-            async with asyncio.timeout(deadline.left_for_the_store):
-                paused = await self.runtime.store.paused()
-                await self.runtime.notice_resumes()
-        except Exception as error:
-            raise _store_failed(error) from error
+        paused = await _answered(self.runtime.store.paused(), deadline)
+        await _answered(self.runtime.notice_resumes(), deadline)
         _check_paused(paused, broker)
 
     async def _wait_for_permit(self, broker: str, login_id: str, deadline: Deadline) -> bool:
@@ -150,15 +144,8 @@ class Claimer:
                 await runtime.change(waits)
             finally:
                 runtime.limiter.asking -= shut.crowded
-            await self._notice_resumes(deadline)
+            await _answered(runtime.notice_resumes(), deadline)
         return waited
-
-    async def _notice_resumes(self, deadline: Deadline) -> None:
-        try:
-            async with asyncio.timeout(deadline.left_for_the_store):
-                await self.runtime.notice_resumes()
-        except Exception as error:
-            raise _store_failed(error) from error
 
     async def wait_for_writes(self, followed: Followed, deadline: Deadline) -> None:
         """Wait until new tokens of this login are in the store: until then, the stored ones are out of date."""
@@ -177,11 +164,7 @@ class Claimer:
 
     async def read(self, login_id: str, deadline: Deadline) -> Login:
         """The login as it is stored. Raises `UnknownLogin`, or `LoginMoved` where another store has it."""
-        try:
-            async with asyncio.timeout(deadline.left_for_the_store):
-                login = await self.runtime.logins.get(login_id)
-        except Exception as error:
-            raise _store_failed(error) from error
+        login = await _answered(self.runtime.logins.get(login_id), deadline)
         if login is None:
             raise UnknownLogin
         if login.moving is not None and login.moving.way is Way.MOVED:
@@ -222,6 +205,15 @@ class Claimer:
         await asyncio.wait((done,), timeout=deadline.left)
         if not done.done():
             raise NotReadyInTime(why)
+
+
+async def _answered(asked: Awaitable[_T], deadline: Deadline) -> _T:
+    """What a store gives to this caller, who does not wait for long."""
+    try:
+        async with asyncio.timeout(max(_FOR_THE_STORE, deadline.left)):
+            return await asked
+    except Exception as error:
+        raise _store_failed(error) from error
 
 
 def _store_failed(error: Exception) -> MeshRefreshError:
