@@ -8,7 +8,7 @@ Source: https://docs.meshconnect.com/guides/web-sdk
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
@@ -16,6 +16,8 @@ from mesh_refresh.codec.plain import Wrong, folded, is_absent, is_text, lifetime
 from mesh_refresh.enums import BrokerType, known
 from mesh_refresh.masking import MaskedDict
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
+
+_T = TypeVar("_T")
 
 _WRAPPERS = ("payload", "accessTokenPayload", "accessToken", "delayedAuth")
 _TOKENS = ("accessToken", "refreshToken", "tokenId")
@@ -207,17 +209,12 @@ def _broker(values: MaskedDict, outer: MaskedDict) -> str:
 
 def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
     """The accounts in the list, with tokens or without."""
-    found = list_of(values.get("accountTokens"))
-    if isinstance(found, Wrong):
-        raise _RefusedError(f"The Link payload holds no token that can be read: accountTokens {found.why}.")
-    items = found or []
+    items = _readable(list_of(values.get("accountTokens")), " holds no token that can be read: accountTokens") or []
     for number, item in enumerate(items):
         path = f"accountTokens[{number}]"
         if isinstance(item, int | float):
             continue  # holds nothing, as null does
-        entry = object_of(item)
-        if isinstance(entry, Wrong):
-            raise _RefusedError(f"The Link payload holds an account that cannot be read: {path} {entry.why}.")
+        entry = _readable(object_of(item), f" holds an account that cannot be read: {path}")
         if entry is not None:
             entry = named(entry, _NAMES)
             if entry and len(items) == 1 and not any(name in entry for name in ("account", *_TOKENS, *_IDS)):
@@ -228,9 +225,7 @@ def _listed(values: MaskedDict) -> Iterator[BrokerAccountTokens]:
 
 def _account(entry: MaskedDict, path: str) -> BrokerAccountTokens:
     """An account, whose ids and name stand under ``account`` or, where it is flat, beside its tokens."""
-    account = object_of(entry.get("account"))
-    if isinstance(account, Wrong):
-        raise _RefusedError(f"The Link payload's {path}account {account.why}.")
+    account = _readable(object_of(entry.get("account")), f"'s {path}account")
     inner = MaskedDict() if account is None else named(account, _NAMES)
     ids = [_text(inner, name, f"{path}account.") or _text(entry, name, path) for name in _IDS]
     name = _name(inner, "accountName") or _name(entry, "accountName")
@@ -325,10 +320,7 @@ def _refuse_flattened(values: MaskedDict) -> None:
 
 
 def _text(values: MaskedDict, name: str, path: str) -> str | None:
-    found = text_of(values.get(name))
-    if isinstance(found, Wrong):
-        raise _RefusedError(f"The Link payload's {path}{name} {found.why}.")
-    return found
+    return _readable(text_of(values.get(name)), f"'s {path}{name}")
 
 
 def _name(values: MaskedDict, name: str) -> str | None:
@@ -338,7 +330,11 @@ def _name(values: MaskedDict, name: str) -> str | None:
 
 
 def _lifetime(values: MaskedDict, name: str) -> timedelta | None:
-    found = lifetime_of(values.get(name))
+    return _readable(lifetime_of(values.get(name)), f"'s {name}")
+
+
+def _readable(found: _T | Wrong, what: str) -> _T:
+    """`found`, which is not wrong. The error names `what` of the payload is."""
     if isinstance(found, Wrong):
-        raise _RefusedError(f"The Link payload's {name} {found.why}.")
+        raise _RefusedError(f"The Link payload{what} {found.why}.")
     return found

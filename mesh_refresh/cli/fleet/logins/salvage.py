@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -99,14 +101,11 @@ def _show(body: bytes) -> None:
 
 def _write(path: Path, body: bytes) -> None:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(body)
     except FileExistsError:
         raise Failure(f"--output {format_path(path)} exists. Name a new file.") from None
     except OSError as error:
-        raise Failure(f"--output cannot be written: {system_reason(error)}. {_KEPT}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-    except OSError as error:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         raise Failure(f"--output cannot be written: {system_reason(error)}. {_KEPT}") from None
