@@ -9,8 +9,7 @@ from mesh_refresh.testing.conformance.transport import Shortfall, TransportConfo
 from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.mesh import FakeMesh
 from mesh_refresh.testing.fake.options import LoginOptions, MfaToken, Replies, Sharing, WrongCode
-from mesh_refresh.testing.fake.traffic import SentRequest
-from mesh_refresh.testing.fake.unused import UnusedFault
+from mesh_refresh.testing.fake.traffic import SentRequest, UnusedFault
 from mesh_refresh.testing.fake.wire import Delivery
 from mesh_refresh.testing.faults.edge import Body, Chunks, Edge, EdgeFault, Moment, Reach, Relay
 from mesh_refresh.testing.faults.fault import Fault

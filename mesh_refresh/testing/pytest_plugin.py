@@ -12,8 +12,7 @@ import pytest_asyncio
 
 from mesh_refresh.testing.fake.gate import GATES, Gate
 from mesh_refresh.testing.fake.mesh import FakeMesh
-from mesh_refresh.testing.fake.traffic import QUEUES, FaultQueue, Rule
-from mesh_refresh.testing.fake.unused import tell_unused
+from mesh_refresh.testing.fake.traffic import QUEUES, FaultQueue, Rule, tell_unused
 
 
 @pytest_asyncio.fixture

@@ -17,8 +17,7 @@ from mesh_refresh.testing.fake.gate import Gate
 from mesh_refresh.testing.fake.observed import Observed
 from mesh_refresh.testing.fake.options import LoginChoices, Usual, options_of, usual_lifetimes
 from mesh_refresh.testing.fake.server import MeshServer
-from mesh_refresh.testing.fake.traffic import FaultQueue, Traffic
-from mesh_refresh.testing.fake.unused import tell_unused
+from mesh_refresh.testing.fake.traffic import FaultQueue, Traffic, tell_unused
 from mesh_refresh.testing.faults.fault import Fault
 from mesh_refresh.testing.model.logins import FakeLogin
 from mesh_refresh.testing.model.model import MeshModel

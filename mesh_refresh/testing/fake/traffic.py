@@ -1,5 +1,6 @@
 """The record of every request that came, and the queue of faults that wait for requests."""
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -135,3 +136,15 @@ class FaultQueue(Generic[F]):
             if rule.times <= 0:
                 self.rules.remove(rule)
         return rule.fault
+
+
+class UnusedFault(UserWarning):
+    """A fault met no request. Under ``-W error`` it fails the test."""
+
+
+def tell_unused(queue: FaultQueue[Any]) -> None:
+    """Warn of every forgotten fault of `queue` that no request has met. Each fault is told once."""
+    for rule in queue.take_unused():
+        wanted = [part for part in (rule.login, rule.broker) if part is not None]
+        of = f" of {' and '.join(wanted)}" if wanted else ""
+        warnings.warn(f"The fault {rule.fault.name!r} met no request{of}.", UnusedFault, stacklevel=3)

@@ -11,8 +11,7 @@ from attrs import evolve
 
 from mesh_refresh import Tokens
 from mesh_refresh.testing import Edge, EdgeFault, FakeMesh, Fault, LoginOptions, ManualClock, UnusedFault
-from mesh_refresh.testing.fake.traffic import QUEUES
-from mesh_refresh.testing.fake.unused import tell_unused
+from mesh_refresh.testing.fake.traffic import QUEUES, tell_unused
 from tests.testing.conftest import Caller
 
 

@@ -9,8 +9,7 @@ from attrs import define, field
 
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.testing.fake.mesh import FakeMesh
-from mesh_refresh.testing.fake.traffic import FaultQueue
-from mesh_refresh.testing.fake.unused import tell_unused
+from mesh_refresh.testing.fake.traffic import FaultQueue, tell_unused
 from mesh_refresh.testing.faults.edge.connection import Connection, ConnectionEnded, ask, script_of
 from mesh_refresh.testing.faults.edge.fault import EdgeFault
 from mesh_refresh.testing.faults.edge.message import Message
