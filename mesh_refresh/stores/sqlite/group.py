@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
-from mesh_refresh.stores.sqlite.swapping import CAN_DO_MANY, Swap, swap_many
+from mesh_refresh.stores.sqlite.verbs import CAN_DO_MANY, Swap, swap_many
 
 _log = logging.getLogger("mesh_refresh.stores")
 

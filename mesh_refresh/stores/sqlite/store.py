@@ -25,8 +25,8 @@ from mesh_refresh.stores.sqlite.connection.thread import SessionThread
 from mesh_refresh.stores.sqlite.outbox import SqliteOutbox
 from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.statements import SqliteStatements
-from mesh_refresh.stores.sqlite.swapping import Swap
 from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
+from mesh_refresh.stores.sqlite.verbs import Swap
 from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
