@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -24,12 +24,11 @@ from mesh_refresh.stores.postgres.outbox import PostgresOutbox, notice_columns
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.schema import migrate as migrating
 from mesh_refresh.stores.postgres.values import columns, kept, moment, read, row, span, written
-from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sql.registry import SqlRegistry
+from mesh_refresh.stores.sql.store import SqlStore
 from mesh_refresh.stores.states import states_of, text_of
-from mesh_refresh.stores.store import Store
 from mesh_refresh.tasks import all_of
 
 _log = logging.getLogger("mesh_refresh.stores")
@@ -45,7 +44,7 @@ _Write = tuple[Row, tuple[NoticeRow, ...]]
 """A row, and the notices that are written with it."""
 
 
-class PostgresStore(Store):
+class PostgresStore(SqlStore):
     """Keeps logins in PostgreSQL 14 or newer, for any number of processes on any number of machines::
 
         async with PostgresStore.open("postgresql://user@host/database", cipher=Cipher([key])) as store: ...
@@ -125,22 +124,6 @@ class PostgresStore(Store):
     def __repr__(self) -> str:
         return f"<PostgresStore {self._to.shown}>"
 
-    async def __aenter__(self) -> Self:
-        return await self._opened()
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._opened().__await__()
-
-    @property
-    def outbox(self) -> PostgresOutbox:
-        """See `Store`."""
-        return self._outbox
-
-    @property
-    def registry(self) -> SqlRegistry:
-        """See `Store`."""
-        return self._registry
-
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
         check_row(row)
@@ -203,10 +186,6 @@ class PostgresStore(Store):
         sql, asked = self._sql["claim_one"], [*map(kept, (login_id, owner, lease, sends))]
         return await self._open_jobs().write(login_id, lambda link: claiming.claim_one(link, sql, asked))
 
-    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
-        """See `Store`."""
-        return await self._statements.write("release", login_id, owner, hold, key=login_id) == 1
-
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         sql, name = self._sql, kept(login_id)
@@ -265,18 +244,6 @@ class PostgresStore(Store):
         self._floors.start_over(soon=False)
         self._wake()
 
-    async def paused(self) -> dict[str, BrokerPause]:
-        """See `Store`."""
-        return {broker: BrokerPause(broker, *why) for broker, *why in await self._statements.look("paused")}
-
-    async def resumed(self) -> dict[str, datetime]:
-        """See `Store`."""
-        return dict(await self._statements.look("resumed"))
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self._statements.look("seal")
-
     def watch(self, wake: Callable[[], object]) -> Callable[[], None]:
         """See `Store`. Behind a transaction-pooling proxy no notification can be heard."""
         self._open_jobs()
@@ -288,16 +255,6 @@ class PostgresStore(Store):
             wake()
 
         return self._ears.add(heard)
-
-    async def reseal(self) -> Resealed:
-        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
-
-        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then put the new one before the old.
-        """
-        done = await reseal(self)
-        await self._statements.write("put_seal", key_check.sealed_check(self.cipher, self.store_id))
-        return done
 
     async def aclose(self) -> None:
         """See `Store`."""

@@ -2,10 +2,10 @@
 
 import os
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from attrs import astuple
 
@@ -13,10 +13,10 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_text
 from mesh_refresh.stores.outbox import NoticeRow
-from mesh_refresh.stores.resealing import reseal
-from mesh_refresh.stores.row import BrokerPause, Busy, ClaimRequest, Count, Page, Resealed, Row
+from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sql.registry import SqlRegistry
+from mesh_refresh.stores.sql.store import SqlStore
 from mesh_refresh.stores.sqlite import claiming, scanning, verbs
 from mesh_refresh.stores.sqlite.connection.failures import closed
 from mesh_refresh.stores.sqlite.connection.leases import LeaseClock
@@ -27,7 +27,6 @@ from mesh_refresh.stores.sqlite.queries import queries
 from mesh_refresh.stores.sqlite.statements import SqliteStatements
 from mesh_refresh.stores.sqlite.values import Notices, microseconds, notices_as_kept
 from mesh_refresh.stores.sqlite.verbs import Swap
-from mesh_refresh.stores.store import Store
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ _AT_ONCE = 1_024
 """Rows of one `insert_many` in one transaction: more would hold up what else is written."""
 
 
-class SqliteStore(Store):
+class SqliteStore(SqlStore):
     """Keeps logins in one file, which any number of processes of one machine may share::
 
         async with SqliteStore.open("fleet.db", cipher=Cipher([key])) as store: ...
@@ -94,22 +93,6 @@ class SqliteStore(Store):
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
 
-    async def __aenter__(self) -> Self:
-        return await self._opened()
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._opened().__await__()
-
-    @property
-    def outbox(self) -> SqliteOutbox:
-        """See `Store`."""
-        return self._outbox
-
-    @property
-    def registry(self) -> SqlRegistry:
-        """See `Store`."""
-        return self._registry
-
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """See `Store`."""
         times, told = verbs.checked(row), _as_kept(row, notices)
@@ -152,10 +135,6 @@ class SqliteStore(Store):
         check_text(login_id, owner)
         return await self._run(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
-    async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
-        """See `Store`."""
-        return await self._statements.write("release", login_id, owner, hold) == 1
-
     async def delete(self, login_id: str) -> bool:
         """See `Store`."""
         check_text(login_id)
@@ -189,29 +168,6 @@ class SqliteStore(Store):
             return
         check_text(broker)
         await self._run(lambda session: verbs.resume(session, broker))
-
-    async def paused(self) -> dict[str, BrokerPause]:
-        """See `Store`."""
-        return {broker: BrokerPause(broker, *why) for broker, *why in await self._statements.look("paused")}
-
-    async def resumed(self) -> dict[str, datetime]:
-        """See `Store`."""
-        return dict(await self._statements.look("resumed"))
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self._statements.look("seal")
-
-    async def reseal(self) -> Resealed:
-        """Seal every login and notice anew with the cipher's first key, while the store is in use. Gives how many.
-
-        Afterwards the store opens with that key alone. A login that no key of the cipher opens is named and left as it
-        is. Give every process both keys first, and only then put the new one before the old.
-        """
-        cipher, store_id = self.cipher, self.store_id
-        done = await reseal(self)
-        await self._run(lambda session: verbs.put_key_check(session, cipher, store_id))
-        return done
 
     async def aclose(self) -> None:
         """See `Store`."""
