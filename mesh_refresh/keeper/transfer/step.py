@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from attrs import define, evolve, field, frozen
@@ -277,10 +277,8 @@ class Carrier:
     def _opened(self, store: Store, row: Row) -> Login:
         return rewind_login(open_row(store.cipher, row), self.clock.now())
 
-    async def _swap(
-        self, store: Store, login: Login, *, owner: str | None = None, hold: timedelta = timedelta()
-    ) -> bool:
-        return await store.swap(self._row(store, login), owner=owner, hold=hold)
+    async def _swap(self, store: Store, login: Login, *, owner: str | None = None) -> bool:
+        return await store.swap(self._row(store, login), owner=owner)
 
     def _row(self, store: Store, login: Login) -> Row:
         now = self.clock.now()

@@ -1,9 +1,8 @@
 """Claims: due rows are found along an index, broker by broker, so that other rows cost nothing."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-
-from attrs import frozen
 
 from mesh_refresh.stores.row import Busy, ClaimRequest, Row
 from mesh_refresh.stores.sqlite.connection.leases import Lease
@@ -24,25 +23,16 @@ Found = tuple[Any, ...]
 """A due time, the number of a row, and the row."""
 
 
-@frozen
-class Wanted:
-    """A claim request whose times are numbers."""
-
-    request: ClaimRequest
-    now: int
-    ahead: int
-
-
-def claim(session: SqliteSession, wanted: Wanted) -> list[Row]:
-    """See `Store.claim`."""
-    request, at = wanted.request, session.clock.now()
+def claim(session: SqliteSession, request: ClaimRequest, times: Mapping[str, int]) -> list[Row]:
+    """See `Store.claim`. `times` has those of `request` as they are kept: ``now`` and ``ahead``."""
+    at = session.clock.now()
     if request.limit <= 0:
         return []
-    asked = {"at": at, "boot": session.clock.boot, "ahead": wanted.ahead}
+    asked = {**times, "at": at, "boot": session.clock.boot}
     found: list[Found] = []
     for (broker,) in session.connection.execute(_SQL["brokers"], {"all": ALL_BROKERS}).fetchall():
         if (limit := request.limit_of(broker)) > 0:
-            due = _due(session, wanted, {**asked, "broker": broker, "limit": limit}, found)
+            due = _due(session, request.limit, {**asked, "broker": broker, "limit": limit}, found)
             found = sorted([*found, *due])[: request.limit]
     _lease(session, [found_row[1] for found_row in found], request.owner, session.clock.lease(request.lease, at))
     return [row(found_row[2:-1], open_attempt=bool(found_row[-1])) for found_row in found]
@@ -65,14 +55,13 @@ def claim_one(
     return row(values, open_attempt=bool(was_open))
 
 
-def _due(session: SqliteSession, wanted: Wanted, asked: dict[str, Any], found: list[Found]) -> list[Found]:
+def _due(session: SqliteSession, most: int, asked: dict[str, Any], found: list[Found]) -> list[Found]:
     """The due rows of one broker, the longest due first. No more than may still be among the first of all brokers."""
-    full = len(found) >= wanted.request.limit
-    latest = found[-1][0] if full else wanted.now
-    limit = asked["limit"]
-    asked["now"] = min(latest, wanted.now)
+    full, now, limit = len(found) >= most, asked["now"], asked["limit"]
+    latest = found[-1][0] if full else now
+    asked["now"] = min(latest, now)
     due: list[Found] = session.connection.execute(_SQL["due"], asked).fetchall()
-    if len(due) >= limit or (full and latest <= wanted.now):
+    if len(due) >= limit or (full and latest <= now):
         return due
     asked |= {"look": max(_LOOK, limit), "limit": limit - len(due)}
     return due + session.connection.execute(_SQL["ahead"], asked).fetchall()

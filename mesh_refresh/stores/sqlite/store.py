@@ -127,8 +127,8 @@ class SqliteStore(SqlStore):
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """See `Store`."""
         check_text(request.owner)
-        wanted = claiming.Wanted(request, microseconds(request.now), microseconds(request.ahead))
-        return await self._run(lambda session: claiming.claim(session, wanted))
+        times = {"now": microseconds(request.now), "ahead": microseconds(request.ahead)}
+        return await self._run(lambda session: claiming.claim(session, request, times))
 
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """See `Store`."""

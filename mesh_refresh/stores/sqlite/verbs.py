@@ -162,10 +162,6 @@ def check_key(session: SqliteSession, cipher: Sealing) -> str:
     found = session.connection.execute(SQL["seal"]).fetchone()
     if found is not None:
         return check(cipher, found[0])
-    put_key_check(session, cipher, store_id := new_store_id())
+    sealed = MaskedBytes(sealed_check(cipher, store_id := new_store_id()))
+    session.connection.execute(SQL["put_seal"], (sealed,))
     return store_id
-
-
-def put_key_check(session: SqliteSession, cipher: Sealing, store_id: str) -> None:
-    """Write the key check anew: from now on the store opens with the keys that open this."""
-    session.connection.execute(SQL["put_seal"], (MaskedBytes(sealed_check(cipher, store_id)),))
