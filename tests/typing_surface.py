@@ -680,6 +680,8 @@ def sealed(login: Login, moment: datetime) -> None:
     """Keys, and what is sealed with them."""
     assert_type(Cipher.generate_key(), str)
     cipher = Cipher([Cipher.generate_key(), b"an older one"])
+    assert_type(Cipher.from_file("keys"), Cipher)
+    assert_type(cipher.seals_with, str)
     assert_type(cipher.seal("text", context="of whom"), bytes)
     assert_type(cipher.open(b""), str)
     both: Sequence[Sealing] = [cipher, PlainText()]

@@ -1,18 +1,20 @@
 """The client keys and the base URL: checked before any I/O, and never shown in an error."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from mesh_refresh.enums import BrokerType
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.masking import hides_locals
+from mesh_refresh.masking import MaskedStr, hides_locals
 
 PRODUCTION_URL = "https://integration-api.meshconnect.com"
 SANDBOX_URL = "https://sandbox-integration-api.meshconnect.com"
 REFRESH_PATH = "/api/v1/token/refresh"
 
 ID_VARIABLE, SECRET_VARIABLE, URL_VARIABLE = "MESH_CLIENT_ID", "MESH_CLIENT_SECRET", "MESH_BASE_URL"
+FILE_VARIABLE = f"{SECRET_VARIABLE}_FILE"
 
 ClientSecret = str | Callable[[], str | Awaitable[str]]
 """A secret, or a callable (sync or async) that gives it and is called before each request."""
@@ -98,13 +100,23 @@ def check_broker_fits(base_url: str, broker: str) -> None:
 
 
 @hides_locals
-def from_environment(environ: Mapping[str, str]) -> tuple[str, str, str]:
-    """Id, secret and base URL. Raises `InvalidRequest` with the names of all variables that are missing."""
-    missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
+def from_environment(
+    environ: Mapping[str, str], watch: Callable[[str, str, Callable[[str], str]], Callable[[], str]]
+) -> tuple[str, str | Callable[[], str], str]:
+    """Id, secret and base URL. Raises `InvalidRequest` with the names of all variables that are missing.
+
+    `watch` makes a callable of the path of a file with the secret, where a variable names one: see `WatchedFile`.
+    """
+    path = environ.get(FILE_VARIABLE)
+    if path and environ.get(SECRET_VARIABLE):
+        raise InvalidRequest(f"{SECRET_VARIABLE} and {FILE_VARIABLE} are both set: leave out one of them.")
+    wanted = (ID_VARIABLE,) if path else (ID_VARIABLE, SECRET_VARIABLE)
+    missing = [name for name in wanted if not environ.get(name)]
     if missing:
         raise InvalidRequest(f"{' and '.join(missing)} must be set in the environment.")
+    checked = partial(checked_key, SECRET_VARIABLE)
     return (
         checked_key(ID_VARIABLE, environ[ID_VARIABLE]),
-        checked_key(SECRET_VARIABLE, environ[SECRET_VARIABLE]),
+        watch(path, f"in {FILE_VARIABLE}", checked) if path else MaskedStr(checked(environ[SECRET_VARIABLE])),
         checked_base_url(environ.get(URL_VARIABLE) or PRODUCTION_URL),
     )

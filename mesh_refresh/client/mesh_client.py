@@ -13,7 +13,7 @@ from mesh_refresh.client.answers import Unusable, may_be_news, tokens_of
 from mesh_refresh.client.calls import DEFAULT_SENDING, Call, SendOptions, as_told, built
 from mesh_refresh.client.delivery import Participant, working_for
 from mesh_refresh.client.exchange import Ended, Exchange
-from mesh_refresh.client.keys import ClientSecret, check_broker_fits, from_environment, host_of
+from mesh_refresh.client.keys import ClientSecret, check_broker_fits, check_secret_fits, from_environment, host_of
 from mesh_refresh.client.memory import Memory
 from mesh_refresh.client.options import ClientOptions, Hook, registry_of
 from mesh_refresh.client.runtime import ClientRuntime
@@ -30,6 +30,7 @@ from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
+from mesh_refresh.watched_file import WatchedFile
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -73,11 +74,15 @@ class MeshClient:
     def from_env(cls, **options: Unpack[ClientOptions]) -> Self:
         """A client with ``MESH_CLIENT_ID``, ``MESH_CLIENT_SECRET`` and perhaps ``MESH_BASE_URL`` from the environment.
 
+        ``MESH_CLIENT_SECRET_FILE`` may name a file with the secret instead, which is read again when it changes.
+
         `options` are those of the class. Raises `InvalidRequest`, which names the variables that are missing.
         """
-        client_id, secret, base_url = map(MaskedStr, from_environment(os.environ))
-        options.setdefault("base_url", str(base_url))
-        return cls(str(client_id), str(secret), **options)
+        client_id, secret, base_url = from_environment(os.environ, WatchedFile)
+        options.setdefault("base_url", base_url)
+        if not isinstance(secret, str):
+            check_secret_fits(options["base_url"], secret())
+        return cls(client_id, secret, **options)
 
     def __repr__(self) -> str:
         return f"<MeshClient {host_of(self._runtime.base_url)}>"

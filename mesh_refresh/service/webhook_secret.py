@@ -36,6 +36,12 @@ def read_secrets(text: object) -> tuple[bytes, ...]:
     return tuple(_read_secret(part) for part in parts)
 
 
+def checked_secret(text: str) -> str:
+    """`text` as it is. Raises `InvalidRequest` as `read_secrets` does."""
+    read_secrets(text)
+    return text
+
+
 def _read_secret(text: str) -> bytes:
     encoded = text.removeprefix(_PREFIX)
     try:

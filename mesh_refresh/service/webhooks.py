@@ -6,16 +6,16 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 import logging
 import secrets
 import ssl as tls
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Notice, NoticeKind, StopNotices, TryNoticeAgain
-from mesh_refresh.masking import MaskedBytes, MaskedDict, hides_locals
+from mesh_refresh.masking import MaskedBytes, MaskedDict, MaskedStr, hides_locals
 from mesh_refresh.observing import CombinedObserver, Observer, WebhookAttempted
 from mesh_refresh.service.receiver_breaker import AT_ONCE, ReceiverBreaker
 from mesh_refresh.service.webhook_form import (
@@ -58,8 +58,9 @@ class Webhooks:
 
     `url` begins with ``https://``, or with ``http://`` where the receiver is on this machine, and has no user name, no
     password and no fragment. `secret` is ``whsec_`` and standard base64 of 24 to 64 bytes; of two with a blank between,
-    both sign, for rotation. `kinds` are the kinds to send; the default is all, and notices of other kinds count as
-    taken. `ssl` verifies the certificate in place of the system's trust store. `observer` is told of each attempt.
+    both sign, for rotation. A callable that returns it is asked before each post. `kinds` are the kinds to send; the
+    default is all, and notices of other kinds count as taken. `ssl` verifies the certificate in place of the system's
+    trust store. `observer` is told of each attempt.
 
     A reply of 2xx takes a notice. After 410 nothing more is sent by this object, an error is logged, and the notices
     wait. Everything else is tried again: other replies, redirects too, and what takes more than 20 seconds. After five
@@ -73,7 +74,7 @@ class Webhooks:
     def __init__(
         self,
         url: str,
-        secret: str,
+        secret: str | Callable[[], str],
         *,
         kinds: Iterable[NoticeKind | str] | None = None,
         ssl: tls.SSLContext | None = None,
@@ -85,7 +86,10 @@ class Webhooks:
         except ImportError:
             raise package_missing("Webhooks", "standardwebhooks", "service") from None
         self._url = checked_url(url)
-        self._signers = tuple(Webhook(key) for key in read_secrets(secret))
+        self._secret, self._signer = secret, Webhook
+        self._signed_with: str | None = None
+        self._signers: tuple[Any, ...] = ()
+        self._take_secret()
         self._kinds = _checked_kinds(kinds)
         if ssl is not None and not isinstance(ssl, tls.SSLContext):
             raise InvalidRequest("ssl takes an ssl.SSLContext: the certificate of the receiver is always verified.")
@@ -163,6 +167,7 @@ class Webhooks:
         return read_reply(response.status, response.headers.getall("Retry-After", ()), self._clock.now())
 
     def _sign(self, webhook_id: str, body: MaskedBytes) -> MaskedDict:
+        self._take_secret()
         now = self._clock.now()
         signatures = [signer.sign(webhook_id, now, body.decode()) for signer in self._signers]
         return MaskedDict(
@@ -172,6 +177,13 @@ class Webhooks:
                 "webhook-signature": " ".join(signatures),
             }
         )
+
+    @hides_locals
+    def _take_secret(self) -> None:
+        secret = self._secret() if callable(self._secret) else self._secret
+        if secret != self._signed_with:
+            self._signers = tuple(self._signer(key) for key in read_secrets(secret))
+            self._signed_with = MaskedStr(secret)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,25 +1,28 @@
 """Seals values that must not be read in a database, a backup or a file, by AES-256-GCM. Keys can be rotated."""
 
 import base64
-import binascii
 import hmac
+import inspect
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr, hides_locals
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
-from mesh_refresh.stores.key_ids import ID, KEY_PREFIX, PLAIN, VERSION
+from mesh_refresh.stores.key_ids import KEY_PREFIX, PLAIN, VERSION
+from mesh_refresh.stores.key_ring import KEY, KeyFile, KeyRing, read_keys
+from mesh_refresh.tasks import all_of
 
-_SALT, _NONCE, _KEY, _RANDOM = 16, 12, 32, 32
-_PURPOSE = b"mesh_refresh seal 1"
-_UNIQUE = b"mesh_refresh salt and nonce 1"
-_KEY_ID = b"mesh_refresh key id 1"
+_SALT, _NONCE, _RANDOM = 16, 12, 32
 _AT_ONCE = 2_047
 """Bytes. For more of them at once, hashlib lets other threads run meanwhile."""
+
+_Wrapped = TypeVar("_Wrapped")
 
 
 class Cipher:
@@ -35,35 +38,72 @@ class Cipher:
     """
 
     @hides_locals
-    def __init__(self, keys: Iterable[str | bytes]) -> None:
+    def __init__(self, keys: Iterable[str | bytes] | KeyFile) -> None:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
         except ImportError:
             raise package_missing("Cipher", "cryptography", "keeper") from None
         self._aead: Any = AESGCM
-        found = _keys(keys)
-        self._keys = tuple((_id_of(key), hmac.new(key, _PURPOSE, "sha256")) for key in found)
-        self._unique = hmac.new(found[0], _UNIQUE, "sha256")
+        if isinstance(keys, KeyFile):
+            self._ring = keys.ring
+        else:
+            ring = KeyRing.of(read_keys(keys))
+            self._ring = lambda: ring
+
+    @classmethod
+    @hides_locals
+    def from_file(cls, path: str | Path, *, named: str = "of Cipher.from_file", clock: Clock | None = None) -> "Cipher":
+        """A cipher with the keys in a file, between which are commas or line breaks.
+
+        The file is read again while it is used, so that keys are rotated without a restart. A key that newly comes
+        first opens at once and seals after ten minutes, because other processes see the change at other times. The key
+        that sealed goes on until then, and so does the second one at the start, where the file is younger than that. A
+        file that is gone or broken meanwhile changes nothing, and is an error in the log. Raises `InvalidRequest` where
+        there are no keys in it now; `named` follows "The file" there.
+        """
+        return cls(KeyFile(path, named, clock=clock))
+
+    @classmethod
+    async def from_wrapped(
+        cls, wrapped: Iterable[_Wrapped], *, unwrap: Callable[[_Wrapped], Awaitable[str | bytes] | str | bytes]
+    ) -> "Cipher":
+        """A cipher with keys that another key wraps, as a KMS or Vault does: each is unwrapped once, here.
+
+        `unwrap` is given each of `wrapped` and returns the key, as `generate_key` made it or as 32 bytes. All are
+        unwrapped at the same time. Raises what `unwrap` raises, and `InvalidRequest` for what is no key.
+        """
+        if isinstance(wrapped, str | bytes) or not isinstance(wrapped, Iterable):
+            raise InvalidRequest("Cipher.from_wrapped takes a list of wrapped keys, even of one.")
+        if not callable(unwrap):
+            raise InvalidRequest("unwrap must be a function that gives the key in a wrapped one.")
+        return cls(await all_of([_unwrapped(key, unwrap) for key in wrapped]))
 
     def __repr__(self) -> str:
-        return f"<Cipher with {len(getattr(self, '_keys', ()))} key(s)>"  # one that was refused has none
+        ring = getattr(self, "_ring", None)  # one that was refused has none
+        return f"<Cipher with {len(ring().ids) if ring else 0} key(s)>"
 
     @property
     def key_ids(self) -> tuple[str, ...]:
         """The ids of the keys, in their order: `Store.key_usage` counts by them. They say nothing of the keys."""
-        return tuple(key_id.hex() for key_id, _ in self._keys)
+        return tuple(key_id.hex() for key_id in self._ring().ids)
+
+    @property
+    def seals_with(self) -> str:
+        """The id of the key that seals now: the first, or the one before it where the first is new in a file."""
+        return self._ring().sealing[0].hex()
 
     @staticmethod
     def generate_key() -> str:
         """A new key, drawn at random. Keep it where no backup of the store is: both together open everything."""
-        return base64.urlsafe_b64encode(os.urandom(_KEY)).decode()
+        return base64.urlsafe_b64encode(os.urandom(KEY)).decode()
 
     def seal(self, text: str, context: str = "") -> bytes:
         """`text`, to be opened only with the same `context`."""
         text = MaskedStr(text)
         plain, bound = _encoded(text), _encoded(context)
-        unique = self._drawn(plain, bound)
-        key_id, key = self._keys[0]
+        ring = self._ring()
+        unique = _drawn(ring.unique, plain, bound)
+        key_id, key = ring.sealing
         return VERSION + key_id + unique + self._apply("encrypt", key, unique, plain, bound)
 
     def open(self, sealed: bytes, context: str = "") -> str:
@@ -73,7 +113,7 @@ class Cipher:
         if sealed[: len(VERSION)] == VERSION:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
 
-            for key in [key for key_id, key in self._keys if key_id == sealed[len(VERSION) : KEY_PREFIX]]:
+            for key in [key for key_id, key in self._ring().opening if key_id == sealed[len(VERSION) : KEY_PREFIX]]:
                 try:
                     return MaskedBytes(self._apply("decrypt", key, random, body, bound)).decode()
                 except (InvalidTag, ValueError):
@@ -82,18 +122,6 @@ class Cipher:
             raise WrongKey("This is not sealed but plain text: open it with PlainText().")
         raise WrongKey
 
-    def _drawn(self, text: bytes, context: bytes) -> bytes:
-        """A salt and a nonce, made of fresh random bytes, the context and the text.
-
-        The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
-        not get the same salt and nonce, with which an attacker could open both.
-        """
-        mixed = self._unique.copy()
-        mixed.update(_random() + len(context).to_bytes(8, "big") + context)
-        for start in range(0, len(text), _AT_ONCE):
-            mixed.update(text[start : start + _AT_ONCE])
-        return mixed.digest()[: _SALT + _NONCE]
-
     def _apply(self, verb: str, key: hmac.HMAC, random: bytes, text: bytes, context: bytes) -> bytes:
         # Not `hmac.digest`: that lets other threads run meanwhile, and a busy one gives the turn back late.
         derived = key.copy()
@@ -101,6 +129,30 @@ class Cipher:
         own = self._aead(derived.digest())
         result: bytes = getattr(own, verb)(random[_SALT:], text, context)
         return result
+
+
+async def _unwrapped(
+    wrapped: _Wrapped, unwrap: Callable[[_Wrapped], Awaitable[str | bytes] | str | bytes]
+) -> str | bytes:
+    """The key in `wrapped`, in base64."""
+    found = unwrap(wrapped)
+    key = await found if inspect.isawaitable(found) else found
+    if isinstance(key, bytes):
+        return MaskedBytes(base64.urlsafe_b64encode(key) if len(key) == KEY else key)
+    return MaskedStr(key) if isinstance(key, str) else key
+
+
+def _drawn(unique: hmac.HMAC, text: bytes, context: bytes) -> bytes:
+    """A salt and a nonce, made of fresh random bytes, the context and the text.
+
+    The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
+    not get the same salt and nonce, with which an attacker could open both.
+    """
+    mixed = unique.copy()
+    mixed.update(_random() + len(context).to_bytes(8, "big") + context)
+    for start in range(0, len(text), _AT_ONCE):
+        mixed.update(text[start : start + _AT_ONCE])
+    return mixed.digest()[: _SALT + _NONCE]
 
 
 def _random() -> bytes:
@@ -119,6 +171,8 @@ class PlainText:
     """Seals nothing: for tests, and for stores that are sealed in another way. A reader of a row reads its tokens."""
 
     key_ids = ("plain",)
+    """As of `Cipher`."""
+    seals_with = "plain"
     """As of `Cipher`."""
 
     def __repr__(self) -> str:
@@ -141,10 +195,6 @@ class PlainText:
         raise StoreDamaged("A plain value in the store is not text.")
 
 
-def _id_of(key: bytes) -> bytes:
-    return hmac.digest(key, _KEY_ID, "sha256")[:ID]
-
-
 def _encoded(text: str) -> bytes:
     """`text` as bytes, masked. Raises `InvalidRequest` for what is not Unicode text."""
     try:
@@ -152,23 +202,3 @@ def _encoded(text: str) -> bytes:
     except UnicodeEncodeError:
         del text  # a traceback may be rendered with its locals
     raise InvalidRequest("What is to be sealed must be Unicode text.")
-
-
-def _keys(given: object) -> list[bytes]:
-    """The keys. Raises `InvalidRequest` for what is none."""
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise InvalidRequest("Cipher takes a list of keys, even of one.")
-    found: list[bytes] = []
-    for text in given:
-        key = b""
-        if isinstance(text, str | bytes):
-            with suppress(binascii.Error, ValueError):
-                key = base64.b64decode(text, altchars=b"-_", validate=True)
-        if len(key) != _KEY:
-            raise InvalidRequest(
-                "This is not a key: it should be 32 bytes in URL-safe base64, as Cipher.generate_key() makes them."
-            )
-        found.append(MaskedBytes(key))
-    if not found:
-        raise InvalidRequest("Cipher needs at least one key: Cipher.generate_key() makes one.")
-    return found

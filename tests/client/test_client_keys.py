@@ -1,6 +1,7 @@
 """Keys and base URLs: what is wrong with them is said before any I/O, and without showing them."""
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from mesh_refresh import (
     NotSent,
     StrategyRegistry,
     Tokens,
+    watched_file,
 )
 from mesh_refresh.strategies import VanguardStrategy
+from mesh_refresh.testing import FakeMesh, ManualClock
 
 ID, SECRET = "fake-client-id", "fake-client-secret"
 BAD_KEYS = [
@@ -155,6 +158,53 @@ def test_bad_variables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         MeshClient.from_env()
     assert "fake" not in str(caught.value)
+
+
+async def test_a_secret_in_a_file_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A rotated secret goes out without a restart; a file that breaks meanwhile leaves the last good one."""
+    file, clock = tmp_path / "secret", ManualClock()
+    monkeypatch.setattr(watched_file, "SystemClock", lambda: clock)
+    async with FakeMesh() as fake:
+        file.write_text(f"{fake.client_secret}\n")
+        monkeypatch.setenv("MESH_CLIENT_ID", fake.client_id)
+        monkeypatch.setenv("MESH_CLIENT_SECRET", "")
+        monkeypatch.setenv("MESH_CLIENT_SECRET_FILE", str(file))
+        async with MeshClient.from_env(base_url=fake.base_url) as mesh:
+            await mesh.refresh(fake.login("coinbase").token)
+            fake.client_secret = "fake-secret-of-tomorrow"
+            file.write_text(fake.client_secret)
+            clock.advance(1)
+            await mesh.refresh(fake.login("coinbase").token)
+            file.unlink()
+            clock.advance(1)
+            await mesh.refresh(fake.login("coinbase").token)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file"),
+        ("", "holds no secret"),
+        ("hun\nter2", "has characters that no key has"),
+        ("sk_sand_hunter2", "sandbox client secret"),
+    ],
+)
+def test_a_secret_file_that_will_not_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, says: str
+) -> None:
+    """It is refused at the start, and neither its name nor its content is shown."""
+    file = tmp_path / "hunter2"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("MESH_CLIENT_ID", ID)
+    monkeypatch.delenv("MESH_CLIENT_SECRET", raising=False)
+    monkeypatch.setenv("MESH_CLIENT_SECRET_FILE", str(file))
+    with pytest.raises(InvalidRequest, match=says) as caught:
+        MeshClient.from_env(base_url=PRODUCTION_URL)
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("MESH_CLIENT_SECRET", SECRET)
+    with pytest.raises(InvalidRequest, match="MESH_CLIENT_SECRET and MESH_CLIENT_SECRET_FILE are both set"):
+        MeshClient.from_env()
 
 
 def test_repr_shows_the_host() -> None:

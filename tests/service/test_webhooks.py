@@ -18,6 +18,7 @@ import trustme
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from mesh_refresh import InvalidRequest
 from mesh_refresh.keeper import NoticeKind, PacedHandler, StopNotices, TryNoticeAgain
 from mesh_refresh.observing import WebhookAttempted
 from mesh_refresh.service import WebhookNotTaken, Webhooks, webhooks
@@ -72,6 +73,19 @@ async def test_the_signature_by_hand(receiver: Receiver, hooks: Webhooks, clock:
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
+
+
+async def test_a_secret_that_changes_signs_from_then_on(receiver: Receiver) -> None:
+    """A callable is asked before each post: a secret in a file is rotated without a restart."""
+    secrets = [SECRET]
+    async with Webhooks(receiver.url, lambda: secrets[-1]) as hooks:
+        await hooks(NOTICE)
+        secrets.append(OTHER_SECRET)
+        await hooks(NOTICE)
+    (first, second) = receiver.seen
+    assert Webhook(SECRET).verify(first[1], first[0]) == Webhook(OTHER_SECRET).verify(second[1], second[0])
+    with pytest.raises(InvalidRequest, match="secret"):
+        Webhooks(receiver.url, lambda: "hunter2")
 
 
 async def test_with_two_secrets_a_receiver_may_know_either(receiver: Receiver) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from mesh_refresh import InvalidRequest, MeshRefreshError
-from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey
+from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey, key_ring
 from mesh_refresh.stores import cipher as cipher_module
 from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from tests.examples import bounded
@@ -235,7 +235,7 @@ def test_a_sealed_value_says_which_key_sealed_it() -> None:
 
 def test_a_value_of_a_key_that_is_not_at_hand_is_tried_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """And with each that has its id: four bytes may be those of two keys."""
-    monkeypatch.setattr(cipher_module, "_id_of", lambda _: b"same")
+    monkeypatch.setattr(key_ring, "_id_of", lambda _: b"same")
     sealed = [Cipher([key]).seal("text") for key in (OLD, NEW)]
     assert [Cipher([NEW, OLD]).open(it) for it in sealed] == ["text", "text"]
     monkeypatch.undo()

@@ -21,6 +21,7 @@ from mesh_refresh.keeper.rules.attempt import Attempt, ExchangeResult, NewerVers
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey
 from mesh_refresh.stores.errors import StoreOfNewerVersion, StoreRefused
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 
 _SUFFIX = ".settlement"
 _ORPHAN = ".orphan"
@@ -53,6 +54,18 @@ def files(folder: Path) -> list[Path]:
         return []
     kept = (_SUFFIX, _ORPHAN, _DAMAGED)
     return [path for path in folder.iterdir() if path.suffix in kept or path.name.startswith(_NEW)]
+
+
+def sealed_by(path: Path) -> str | None:
+    """The id of the key that sealed a file of the spool; None where it is gone, or was not written to its end."""
+    if not path.is_file():
+        return None  # reading a pipe would hang
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD) + _DIGEST + KEY_PREFIX)
+    except OSError:
+        return None
+    return key_id_of(head[len(_HEAD) + _DIGEST :]) if head.startswith(_HEAD) else None
 
 
 def unsealed(cipher: Sealing, content: bytes) -> tuple[Attempt, ExchangeResult]:

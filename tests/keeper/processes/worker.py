@@ -20,11 +20,13 @@ from attrs import asdict, field, frozen
 
 from mesh_refresh import MeshClient, MeshRefreshError, NotSaved, RetryPolicy, Tokens
 from mesh_refresh.keeper import Event, Keeper, Notice, Policy
-from mesh_refresh.stores import Cipher, Store, StoreUnavailable
+from mesh_refresh.stores import Cipher, Store, StoreUnavailable, key_ring
 from tests.keeper.processes.measured import NotingClient, NotingTransport, noting_store, watch_commits
 from tests.keeper.processes.traps import Snare, Trap, tell
 
 CLIENT_ID, CLIENT_SECRET, KEY = "PROCESSES_CLIENT_ID", "PROCESSES_CLIENT_SECRET", "PROCESSES_KEY"
+KEY_SEALS_AFTER = 1.5
+"""Seconds, in place of ten minutes, for a process whose keys are in a file. More than until it sees a change."""
 STORE = "PROCESSES_STORE"
 """The path of an SQLite file, or the URL of a PostgreSQL database, which may have a password in it."""
 NOT_SAVED = 3
@@ -53,6 +55,8 @@ class Settings:
     """It has a handler of notices, which tells them too."""
     runs: bool = False
     """By `Keeper.run`, and not by ``async with``."""
+    keys_file: str | None = None
+    """The file with its keys, which may change."""
     trap: Trap | None = field(default=None, converter=_trap)
 
 
@@ -114,12 +118,19 @@ def client(settings: Settings, snare: Snare) -> MeshClient:
     )
 
 
+def cipher_of(settings: Settings) -> Cipher:
+    if settings.keys_file is None:
+        return Cipher([os.environ[KEY]])
+    key_ring.SEALS_AFTER = KEY_SEALS_AFTER
+    return Cipher.from_file(settings.keys_file)
+
+
 @asynccontextmanager
 async def opened(settings: Settings, snare: Snare) -> AsyncIterator[Store]:
     """The store, as soon as it can be opened: what a supervisor does, who starts a process again and again."""
     while True:
         store = noting_store(
-            os.environ[STORE], Cipher([os.environ[KEY]]), patience=timedelta(seconds=settings.busy), snare=snare
+            os.environ[STORE], cipher_of(settings), patience=timedelta(seconds=settings.busy), snare=snare
         )
         try:
             await store.__aenter__()

@@ -90,7 +90,8 @@ class StoreLocation:
 
     def used_variable(self) -> str:
         """The variable from which its keys are read."""
-        return self.keys_variable if os.environ.get(self.keys_variable) else KEYS_VARIABLE
+        has_own = os.environ.get(self.keys_variable) or os.environ.get(f"{self.keys_variable}_FILE")
+        return self.keys_variable if has_own else KEYS_VARIABLE
 
     def is_same_file(self, other: "StoreLocation") -> bool:
         """Whether both name one file: by a hard link, for example."""
@@ -101,15 +102,24 @@ class StoreLocation:
     def cipher(self) -> Cipher | PlainText:
         """What seals the store. Raises `Failure` if there is no key and no --plaintext, or both."""
         variable = self.used_variable()
-        keys = _keys(variable)
+        file = f"{variable}_FILE"
+        keys, path = _keys(variable), os.environ.get(file)
+        if keys and path:
+            raise Failure(f"{variable} and {file} are both set. Leave out one of them.")
         if self.plaintext:
-            if keys:
-                raise Failure(f"--plaintext was given, and {variable} has a key. Leave out one of them.")
+            if keys or path:
+                has_key = file if path else variable
+                raise Failure(f"--plaintext was given, and {has_key} has a key. Leave out one of them.")
             return PlainText()
+        if path:
+            try:
+                return Cipher.from_file(path, named=f"in {file}")
+            except InvalidRequest as error:
+                raise Failure(str(error)) from None
         if not keys:
             raise Failure(
-                f"There is no key in {KEYS_VARIABLE}. Put there what `mesh-refresh key generate` prints, and keep it: "
-                "without the key, the store cannot be opened."
+                f"There is no key in {KEYS_VARIABLE}. Put there what `mesh-refresh key generate` prints, or into a "
+                f"file, and its path into {KEYS_VARIABLE}_FILE. Keep it: without the key, the store cannot be opened."
             )
         try:
             return Cipher(keys)

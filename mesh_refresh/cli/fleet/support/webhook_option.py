@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.terminal.messages import Failure, system_reason
+from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import Observer
 from mesh_refresh.service import Webhooks
+from mesh_refresh.service.webhook_secret import checked_secret
+from mesh_refresh.watched_file import WatchedFile
 
 URL_VARIABLE = "MESH_REFRESH_WEBHOOK"
 SECRET_VARIABLE = "MESH_REFRESH_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
@@ -37,17 +38,16 @@ def make_webhooks(url: str | None, observer: Observer | None = None) -> Webhooks
         raise Failure(f"--webhook: {error}") from None
 
 
-def _read_secret() -> str:
+def _read_secret() -> str | Callable[[], str]:
+    """The secret; where it is in a file, what gives the secret that is in it now."""
     secret, path = (os.environ.get(name) for name in (SECRET_VARIABLE, FILE_VARIABLE))
     if secret and path:
         raise Failure(f"{SECRET_VARIABLE} and {FILE_VARIABLE} are both set. Leave out one of them.")
     if path:
         try:
-            return MaskedStr(Path(path).read_text(encoding="ascii").removesuffix("\n"))
-        except OSError as error:
-            raise Failure(f"The file in {FILE_VARIABLE} cannot be read: {system_reason(error)}.") from None
-        except ValueError:
-            raise Failure(f"The file in {FILE_VARIABLE} holds no secret of webhooks.") from None
+            return WatchedFile(path, f"in {FILE_VARIABLE}", checked_secret)
+        except InvalidRequest as error:
+            raise Failure(str(error)) from None
     if not secret:
         raise Failure(
             f"--webhook needs a secret. Put what `mesh-refresh webhooks secret` prints into {SECRET_VARIABLE}, and "

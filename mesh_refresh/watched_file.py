@@ -1,0 +1,91 @@
+"""A secret in a file, as container platforms hand it over: the file is read again while the program runs."""
+
+import logging
+import os
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mesh_refresh.clock import Clock, SystemClock
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.masking import MaskedStr, hides_locals
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("mesh_refresh")
+
+_EVERY = 1.0
+"""Seconds. The file is read at the most so often: it is small, and no time of a file shows every change of it."""
+_LARGEST = 1 << 16
+"""Bytes."""
+
+
+class WatchedFile(Generic[_T]):
+    """What `parse` makes of the text of a file, as the file is now.
+
+    A change is seen within a second, when the value is next asked for. A file that is gone or broken meanwhile is an
+    error in the log, and the value stays as it was. `named` follows "The file" in messages, such as "in VARIABLE": a
+    path is not shown, because it may be the secret itself. `parse` raises `InvalidRequest` for a text that will not do,
+    and quotes nothing of it; so does the constructor.
+    """
+
+    def __init__(self, path: str | Path, named: str, parse: Callable[[str], _T], *, clock: Clock | None = None) -> None:
+        self._path, self._named, self._parse = Path(path), named, parse
+        self._clock = clock or SystemClock()
+        self._text = MaskedStr()
+        self._complaint: str | None = None
+        self._value = self._read()
+        self._read_at = self._clock.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<file {self._named}>"
+
+    def __call__(self) -> _T:
+        """The value now."""
+        now = self._clock.monotonic()
+        if now - self._read_at >= _EVERY:
+            self._read_at = now
+            try:
+                self._value, complaint = self._read(), None
+            except InvalidRequest as error:
+                complaint = str(error)
+            if complaint is not None and complaint != self._complaint:
+                _log.error("%s What was in it before is used.", complaint)
+            self._complaint = complaint
+        return self._value
+
+    @hides_locals
+    def _read(self) -> _T:
+        text = MaskedStr(_text_of(self._path, self._named))
+        if text == self._text:
+            return self._value
+        try:
+            value = self._parse(text)
+        except InvalidRequest as error:
+            wrong = str(error)
+        else:
+            self._text = text
+            return value
+        raise InvalidRequest(f"The file {self._named} will not do. {wrong}")
+
+
+@hides_locals
+def _text_of(path: Path, named: str) -> str:
+    """The text, without blanks around it: editors and `echo` end a file with a line break."""
+    try:
+        # What is no ordinary file must not hold up the event loop.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with closing(os.fdopen(handle, "rb")) as file:
+            is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+            content = file.read(_LARGEST + 1) if is_file else b""
+    except (OSError, ValueError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+        raise InvalidRequest(f"The file {named} cannot be read: {why}.") from None
+    if not is_file:
+        raise InvalidRequest(f"The file {named} cannot be read: it is no file.")
+    text = content.decode("ascii", "replace").strip()
+    if not text or len(content) > _LARGEST or not text.isascii():
+        raise InvalidRequest(f"The file {named} holds no secret.")
+    return text
