@@ -29,7 +29,7 @@ from mesh_refresh.keeper.runtime.on_demand import OnDemand
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.runtime.shutdown import drain, raise_unsaved
 from mesh_refresh.keeper.runtime.spool import Spool
-from mesh_refresh.keeper.runtime.writer import GivenUp, PendingWrite
+from mesh_refresh.keeper.runtime.writer import read_spool
 from mesh_refresh.keeper.status import Health, Summary, summed_up
 from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
@@ -148,7 +148,7 @@ class Keeper:
         try:
             await ping(runtime)
             if spool is not None:
-                await self._read_spool(runtime, spool)
+                await read_spool(runtime, spool)
         except BaseException:
             self._entered, runtime.closing = None, True
             runtime.wake()
@@ -165,22 +165,6 @@ class Keeper:
         self._reporter = begin_reporting(runtime, self._role)
         runtime.tell(KeeperEntered(runtime.owner, partial(state_of, runtime)))
         return self
-
-    async def _read_spool(self, runtime: Runtime, spool: Spool) -> None:
-        runtime.inflight.spool_pending += 1
-        try:
-            await spool.prepare()
-            latest: dict[str, asyncio.Future[None]] = {}
-            for file in await spool.read():
-                login_id = file.attempt.login_id
-                write = PendingWrite(
-                    runtime, file.attempt, file.result, path=file.path, earlier=True, after=latest.get(login_id)
-                )
-                latest[login_id] = runtime.protect(_take_up(runtime, write))
-            runtime.inflight.reading_spool = False
-        finally:
-            runtime.inflight.spool_pending -= 1
-            runtime.wake()
 
     async def __aexit__(self, *_: object) -> None:
         runtime = self._runtime()
@@ -556,17 +540,6 @@ class Keeper:
 async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
     adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
     return sum(added.changed for added in await all_of(adding))
-
-
-async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
-    """Write what an earlier life of this process could not."""
-    runtime.inflight.in_spool += 1
-    try:
-        settled = await write.save(None)
-    except GivenUp:
-        return
-    runtime.inflight.in_spool -= 1
-    runtime.event_queue.tell(settled.events)
 
 
 def _id(login_id: str) -> str:

@@ -252,3 +252,30 @@ class PendingWrite:
             await run_foreign(lambda: spool.forget(path) if there or not self.earlier else spool.set_aside(path))
         except Exception as error:  # noqa: BLE001 - the next start finds that it is in the store already
             _log.warning("a file of the spool could not be removed", extra=without_secrets(error))
+
+
+async def read_spool(runtime: Runtime, spool: Spool) -> None:
+    """Begin to write what earlier lives of this process, or other ones, could not."""
+    runtime.inflight.spool_pending += 1
+    try:
+        await spool.prepare()
+        latest: dict[str, asyncio.Future[None]] = {}
+        for file in await spool.read():
+            login_id = file.attempt.login_id
+            after = latest.get(login_id)
+            write = PendingWrite(runtime, file.attempt, file.result, path=file.path, earlier=True, after=after)
+            latest[login_id] = runtime.protect(_take_up(runtime, write))
+        runtime.inflight.reading_spool = False
+    finally:
+        runtime.inflight.spool_pending -= 1
+        runtime.wake()
+
+
+async def _take_up(runtime: Runtime, write: PendingWrite) -> None:
+    runtime.inflight.in_spool += 1
+    try:
+        settled = await write.save(None)
+    except GivenUp:
+        return
+    runtime.inflight.in_spool -= 1
+    runtime.event_queue.tell(settled.events)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from attrs import frozen
 
 from mesh_refresh.errors import MeshRefreshError
+from mesh_refresh.keeper import CodeNotWanted
 from mesh_refresh.replies.outcomes import CodeRefused, MfaPending
 from mesh_refresh.service.api.problems import answer_of
 from mesh_refresh.service.audit import audit
@@ -21,6 +22,7 @@ TOLD = {
 """What a page says after something was done, by its verb."""
 
 _WORDS: dict[type[MeshRefreshError], str] = {
+    CodeNotWanted: "No question waits for this code any more. How the login is now is below.",
     CodeRefused: "The broker did not take this code. The question is still open: try again.",
     MfaPending: "The broker asks for an MFA code. Nothing is lost: the question is below.",
 }

@@ -44,7 +44,7 @@ class AccountView:
     """Its id, or Mesh's; None where it has neither."""
     key: str | None
     """What forms name it by; None where the login has no other account."""
-    state: AccountState
+    state: str
     what: str
     why: str | None
     next_step: str | None
@@ -120,14 +120,15 @@ def _problem(error: StoreError) -> str:
 def _account(login: Login, account: Account, now: datetime, *, several: bool) -> AccountView:
     tokens, pending = account.tokens, account.pending
     name = tokens.account_id or tokens.mesh_account_id
-    parked, is_here = PARKED.get(account.state), login.moving is None
+    is_here = login.moving is None
+    parked = PARKED.get(account.state) if is_here else None
     asks = is_here and account.state is AccountState.MFA_REQUIRED and pending is not None
     return AccountView(
         name,
         name if several else None,
-        account.state,
-        parked.what if parked else _working(account),
-        why_parked(account) or why_waiting(login, account, now),
+        str(account.state) if login.moving is None else login.moving.way.value,
+        parked.what if parked else _working(account) if is_here else "At home in another store",
+        (why_parked(account) if is_here else None) or why_waiting(login, account, now),
         parked.next_step if parked else None,
         (pending.display_message if pending is not None else None) or account.display_message,
         pending.id if asks and pending is not None and not pending.answered else None,

@@ -30,7 +30,7 @@ async def show_form(visit: Visit) -> web.Response:
 async def show_ticket(visit: Visit) -> web.Response:
     """A button that uses the ticket up: what looks at the address before a person does must not."""
     visit.begin_form()
-    return visit.page("ticket.html", ticket=visit.request.match_info["ticket"])
+    return visit.page("ticket.html", path="/sign-in", ticket=visit.request.match_info["ticket"])
 
 
 async def sign_in(visit: Visit) -> web.Response:

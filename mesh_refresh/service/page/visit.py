@@ -1,14 +1,14 @@
 """`Visit`: a request to the page, and its answers. Who may come in is decided here."""
 
-import hmac
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import hdrs, web
 from attrs import define, field
 
 from mesh_refresh.keeper import Keeper
+from mesh_refresh.masking import MaskedBytes, MaskedDict
 from mesh_refresh.service.access.caller import CALLER, Caller
 from mesh_refresh.service.access.keys import Scope
 from mesh_refresh.service.access.tickets import TICKET_SCOPES
@@ -106,9 +106,11 @@ class Visit:
         self._cookies[_FORM] = seal_session(self.keeper.cipher, self.session)
 
     async def field(self, name: str) -> str:
-        """What a form has sent under `name`; empty where that is no text, or nothing."""
-        value = (await self.request.post()).get(name)
-        return value if isinstance(value, str) else ""
+        """What a form has sent under `name`; empty where that is nothing, or no form came."""
+        is_form = self.request.content_type == "application/x-www-form-urlencoded"
+        sent = MaskedBytes(await self.request.read()) if is_form else MaskedBytes()
+        fields = MaskedDict(parse_qsl(sent.decode(errors="replace"), keep_blank_values=True))
+        return str(fields.get(name, ""))
 
     async def is_own_form(self) -> bool:
         """Whether the request was sent by a form of this session, on this page and not on another one."""
@@ -183,7 +185,7 @@ def is_same_origin(request: web.Request, *, is_secure: bool) -> bool:
     """Whether a page of this very origin has sent it. Other ports of the host are other origins."""
     given = request.headers.getall(hdrs.ORIGIN, [])
     own = f"{'https' if is_secure else 'http'}://{request.headers.get(hdrs.HOST, '')}"
-    return len(given) == 1 and hmac.compare_digest(given[0].encode(), own.encode())
+    return given == [own]
 
 
 def is_secure(request: web.Request, state: PageState) -> bool:

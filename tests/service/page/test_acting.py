@@ -8,12 +8,13 @@ import pytest
 from aiohttp import web
 from attrs import evolve
 
-from mesh_refresh.keeper import AccountState
+from mesh_refresh.keeper import AccountState, Moving, Way
 from mesh_refresh.service.page.routes import PAGE_ROUTES
 from mesh_refresh.service.service import Service
 from mesh_refresh.service.web.addresses import parse_address
 from mesh_refresh.service.web.listening import Listening
 from mesh_refresh.stores import BrokerPause, Cipher, MemoryStore, StoreUnavailable
+from mesh_refresh.stores.sealing import row_of
 from tests.service.page.fleet import Person, Shown, park, showing
 
 
@@ -212,6 +213,48 @@ async def test_the_page_mounted_in_another_application(shown: Shown) -> None:
         assert (await person.get("/mesh/fleet/")).status == 200
         assert 'href="/mesh/fleet/logins"' in person.html
         assert (await person.post("/mesh/fleet/brokers/coinbase/pause", note="x")).url.path == "/mesh/fleet/"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=form\r\n\r\nx"),
+        ("multipart/form-data; boundary=b", b"--b\r\nbroken"),
+        ("multipart/form-data; boundary=" + "b" * 200, b"--b--"),
+        ("application/x-www-form-urlencoded; charset=no-such", b"form=x"),
+        ("application/x-www-form-urlencoded", b"form=\xff%ff&form&&=;"),
+        ("application/json", b'{"form": "x"}'),
+        ("text/plain", b"form=x"),
+        ("nonsense", b""),
+    ],
+)
+async def test_damaged_forms(shown: Shown, kind: str, body: bytes) -> None:
+    """Are no forms of this page, and no bugs of it."""
+    headers = {"Origin": shown.url, "Content-Type": kind}
+    async with shown.person(shown.key()) as person:
+        for path in ("/sign-in", "/logins/a/refresh", "/logins/a/remove", "/brokers/coinbase/pause", "/sign-out"):
+            response = await person.session.post(shown.url + path, data=body, headers=headers)
+            assert response.status in (400, 403), (path, await response.text())
+        huge = await person.session.post(
+            shown.url + "/sign-in", data={"form": "x" * 70_000}, headers={"Origin": shown.url}
+        )
+        assert huge.status == 413
+        odd = {"Origin": "http://\udcff", "Cookie": "mesh_refresh_session=\udcff; mesh_refresh_form=%00"}
+        assert (await person.session.post(shown.url + "/sign-in", headers=odd)).status == 403
+
+
+async def test_a_login_that_has_moved(shown: Shown) -> None:
+    """Says so, and has no buttons here."""
+    login = await shown.keeper.login("a")
+    moved = evolve(login, moving=Moving(Way.MOVED, other="other"))
+    assert await shown.store.swap(row_of(shown.store.cipher, moved, shown.keeper.now()))
+    async with shown.person(shown.key()) as person:
+        for path in ("/logins", "/logins/a"):
+            await person.get(path)
+            assert "Moved" in person.text
+        assert "was moved to another store" in person.text
+        assert "Refresh now" not in person.text
 
 
 async def test_head_and_other_methods(shown: Shown) -> None:

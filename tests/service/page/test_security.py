@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 
 import pytest
+from aiohttp import ClientSession, DummyCookieJar
 from attrs import evolve
 from yarl import URL
 
@@ -19,7 +21,11 @@ from mesh_refresh.keeper import Keeper
 from mesh_refresh.service.access import Access, Scope
 from mesh_refresh.service.page.routes import PAGE_ROUTES
 from mesh_refresh.service.page.session import open_session, seal_session
-from mesh_refresh.service.service import Service
+from mesh_refresh.service.service import Service, make_guard, make_service_app
+from mesh_refresh.service.web.addresses import parse_address
+from mesh_refresh.service.web.exposure import Exposure
+from mesh_refresh.service.web.listening import Listening
+from mesh_refresh.service.web.probes import Probes
 from mesh_refresh.service.web.routes import Door, Route
 from mesh_refresh.stores import MemoryStore
 from mesh_refresh.stores.sealing import row_of
@@ -313,6 +319,32 @@ async def test_cookies_and_headers(shown: Shown) -> None:
             assert "style=" not in person.html
             assert not re.search(r"\son\w+=", person.html)
             assert not re.search(r'(?:src|href|action)="(?!/|#)', person.html)
+
+
+async def test_behind_a_proxy_cookies_are_secure(shown: Shown) -> None:
+    """Named so that no other host and no plain connection can set them; and the origin is that of https."""
+    guard = make_guard(Probes(keeper=shown.keeper), shown.access, Exposure(proxies=(ip_network("127.0.0.0/8"),)))
+    app = make_service_app(guard, None, page=True)
+    async with (
+        Listening(app, parse_address("127.0.0.1:0")) as listening,
+        ClientSession(cookie_jar=DummyCookieJar()) as it,
+    ):
+        url = f"http://{listening.addresses[0]}"
+        form = await it.get(f"{url}/sign-in")
+        person = Person(url, it, await form.text())
+        cookie = {"Cookie": form.headers["Set-Cookie"].partition(";")[0]}
+        data = {"form": person.token, "key": shown.key()}
+        plain, answer = [
+            await it.post(f"{url}/sign-in", data=data, headers={**cookie, "Origin": origin}, allow_redirects=False)
+            for origin in (url, url.replace("http:", "https:"))
+        ]
+        assert (plain.status, answer.status) == (403, 303)
+        (set_,) = [value for value in answer.headers.getall("Set-Cookie") if COOKIE in value and "Max-Age" not in value]
+        assert set_.startswith(f"__Host-{COOKIE}=")
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict"} <= set(set_.split("; "))
+        bare = {"Cookie": set_.partition(";")[0].removeprefix("__Host-")}
+        assert (await it.get(f"{url}/", headers=bare, allow_redirects=False)).status == 303
+        assert (await it.get(f"{url}/", headers={"Cookie": set_.partition(";")[0]})).status == 200
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}\u202e"

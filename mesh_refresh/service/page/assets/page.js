@@ -1,13 +1,14 @@
 // Keeps what is marked with data-live as it is on the server. Without this script a reload does the same.
 "use strict";
 (() => {
+  // What a form has answered, or a ticket, stands at the address of its page: to load that again repeats nothing.
+  const path = document.body.dataset.path;
+  if (path && path !== location.pathname + location.search) history.replaceState(null, "", path);
+
   const bar = document.getElementById("live-status");
   const text = document.getElementById("live-text");
   const toggle = document.getElementById("live-toggle");
   if (!bar || !document.querySelector("[data-live]")) return;
-  // What a form has answered stands at the address of its page: to load that again repeats nothing.
-  const path = document.body.dataset.path;
-  if (path && path !== location.pathname + location.search) history.replaceState(null, "", path);
   const every = Number(bar.dataset.every);
   let paused = false;
   let timer = 0;
