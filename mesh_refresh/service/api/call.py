@@ -12,7 +12,7 @@ from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.masking import MaskedBytes, MaskedDict
 from mesh_refresh.service.access.caller import Caller, caller_of
-from mesh_refresh.service.api.parameters import check_fields, read_body, read_query, text_of
+from mesh_refresh.service.api.parameters import MediaTypeRefused, check_fields, read_body, read_query, text_of
 from mesh_refresh.service.api.problems import answer_of
 from mesh_refresh.service.api.segments import raw_segment, read_segment
 from mesh_refresh.service.audit import audit
@@ -107,6 +107,8 @@ async def _read_body(request: web.Request, fields: tuple[str, ...] | None) -> Ma
     sent = MaskedBytes(await request.read())
     if sent and fields == ():
         raise InvalidRequest("This takes no body.")
+    if sent and request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise MediaTypeRefused("The body must be sent as it is, without Content-Encoding.")
     content_type = request.headers.get(hdrs.CONTENT_TYPE)
     if len(sent) > _LARGE:
         document = await asyncio.to_thread(read_body, sent, content_type)

@@ -37,7 +37,8 @@ class ServedConnection(web.RequestHandler):
     def __init__(
         self, server: web.Server, connections: set["ServedConnection"], limit: int, admits: Callable[[str], bool]
     ) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=_IDLE)
+        # aiohttp would unpack bodies, of callers without a key too: a megabyte of a thousand stops the event loop.
+        super().__init__(server, loop=asyncio.get_running_loop(), keepalive_timeout=_IDLE, auto_decompress=False)
         self._connections, self._limit, self._admits = connections, limit, admits
         self._timer: asyncio.TimerHandle | None = None
         self._is_serving = False

@@ -62,7 +62,8 @@ class Guard:
                 return refusal if isinstance(refusal, web.StreamResponse) else refuse(refusal)
             if route.body_limit != SMALL_BODY:
                 request = request.clone(client_max_size=route.body_limit)
-            await request.read()
+            if len(await request.read()) > route.body_limit:  # a server that this is mounted in has other limits
+                return problem(413, "too_large")
             return await self._serve(route, request)
 
         return protected

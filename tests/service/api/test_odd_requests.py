@@ -1,10 +1,16 @@
 """Requests that are not in order: methods, paths, headers and bodies that no document describes."""
 
+import gzip
 import json
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from mesh_refresh.service.api.routes import API_ROUTES
+from mesh_refresh.service.web.app import make_app
 from tests.service.api.conftest import Api
+from tests.service.serving import bearer
 
 LOGIN = "/v1/logins/a"
 JSON = {"Content-Type": "application/json"}
@@ -85,12 +91,31 @@ async def test_content_types(api: Api) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"):
         reply = await api.call("POST", f"{LOGIN}/refresh", data=body, headers={"Content-Type": content_type})
         assert (reply.status, reply.reason) == (415, "unsupported_media_type"), content_type
+    for packed in (gzip.compress(body), gzip.compress(body)[:-12], body):
+        headers = {**JSON, "Content-Encoding": "gzip"}
+        reply = await api.call("POST", f"{LOGIN}/refresh", data=packed, headers=headers)
+        assert (reply.status, reply.reason) == (415, "unsupported_media_type")
     assert (await api.call("POST", f"{LOGIN}/refresh", data=body)).status == 200
     assert (await api.call("POST", f"{LOGIN}/refresh", data=b"", headers={"Content-Type": "text/plain"})).status == 200
     for wrong in (b"[]", b"{", b'{"accountId": "x", "accountId": "x"}', b'{"accountId": NaN}', b"\xff", b"[" * 60_000):
         reply = await api.call("POST", f"{LOGIN}/refresh", data=wrong, headers=JSON)
         assert (reply.status, reply.reason) == (422, "invalid_request")
     assert len(api.fake.requests) == 2
+
+
+async def test_the_bodies_that_are_taken_where_the_service_is_mounted(api: Api) -> None:
+    """The server there unpacks bodies, and takes larger ones."""
+    parent = web.Application()
+    parent.add_subapp("/mesh", make_app(api.served.guard, None, API_ROUTES))
+    async with TestClient(TestServer(parent)) as client:
+        for body, status, reason in (
+            (gzip.compress(b" " * (65 << 10)), 413, "too_large"),
+            (gzip.compress(b"{}"), 415, "unsupported_media_type"),
+        ):
+            headers = {**bearer(api.key), **JSON, "Content-Encoding": "gzip"}
+            async with client.post(f"/mesh{LOGIN}/refresh", data=body, headers=headers) as response:
+                assert response.status == status
+                assert reason in await response.text()
 
 
 async def test_nothing_of_a_request_comes_back(api: Api) -> None:

@@ -1,6 +1,7 @@
 """Connections to the service: slow and bad requests end, and nothing that came is quoted."""
 
 import asyncio
+import gzip
 import logging
 
 import pytest
@@ -40,6 +41,14 @@ async def test_a_body_that_does_not_come_ends_the_connection() -> None:
     async with serve(taking()) as port:
         head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234"
         assert not await exchange(port, head)
+
+
+async def test_a_body_is_not_unpacked() -> None:
+    """Callers without a key could stop the event loop for minutes with a megabyte that unpacks to a thousand."""
+    packed = gzip.compress(bytes(1 << 20))
+    head = f"POST / HTTP/1.0\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
+    async with serve(taking()) as port:
+        assert (await exchange(port, head + packed)).endswith(f"\r\n\r\n{len(packed)}".encode())
 
 
 @pytest.mark.usefixtures("impatient")
