@@ -94,7 +94,7 @@ def _these(python: object) -> list[str]:
     simulated = ["tests/simulation"] if python in SIMULATING else []
     if python != PYTHONS[-1]:
         return ["-m", "not once", "tests/client/ending", "tests/transport", *simulated]
-    folders = ("client", "transport", "cli", "codec", "keeper", "leaks", "mutants", "service", "telemetry")
+    folders = ("client", "transport", "cli", "codec", "keeper", "leaks", "mutants", "service", "sync", "telemetry")
     pure = ("--ignore", "tests/keeper/rules", "--ignore", "tests/keeper/limits")
     return ["-m", "not once", *pure, *(f"tests/{folder}" for folder in folders), *simulated]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh.stores import Cipher
-from tests.benchmarks import client, growth, keeper, machine, page, postgres_rows, rivals, service, telemetry
+from tests.benchmarks import blocking, client, growth, keeper, machine, page, postgres_rows, rivals, service, telemetry
 from tests.benchmarks.cores import cores, pin
 from tests.benchmarks.report import How, Report, target_table
 
@@ -17,6 +17,7 @@ SECTIONS: dict[str, Callable[[How], Report]] = {
     "keeper": keeper.section,
     "postgres": postgres_rows.section,
     "service": service.section,
+    "sync": blocking.section,
     "telemetry": telemetry.section,
 }
 """In this order. A further one needs a line here, and marks in docs/benchmarks.md for its tables to go between."""
