@@ -84,7 +84,8 @@ class Parking:
             return None
         token = account.tokens.refresh_token
         if account.reason in (Reason.NOT_REFRESHABLE, Reason.EXPIRED) or token is None:
-            return None if refreshable else NOT_REFRESHABLE
+            managed = account.tokens.token_id is not None  # Mesh renews it: there is nothing to tell a person
+            return None if refreshable or managed else NOT_REFRESHABLE
         if not self.fake.is_live(token):
             return self.excuses.of_token(token)
         if self._came_too_soon(token):

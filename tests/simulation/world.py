@@ -228,6 +228,8 @@ class World:
         record = self.fake.ledger.tokens.get(found.auth_token or "")
         if record is None:
             self.judge.violated(f"a caller of {login.id} was given no access token")
+        elif found.token_id is not None and found.refresh_token is None:
+            self.judge.covered["managed tokens answered"] += 1  # Mesh renews them, whatever end they were told with
         elif not self.choices.jumps and record.value not in self.judge.misled and not self._believed(found, record):
             self.judge.violated(f"a caller of {login.id} was given an access token that has run out")
 
