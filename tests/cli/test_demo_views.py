@@ -66,6 +66,7 @@ def test_each_state_of_a_login_has_its_words() -> None:
         "wants an MFA code": (vanguard, {"state": AccountState.MFA_REQUIRED}),
         "fresh; now on demand only": (vanguard, {"needs_code": True}),
         "the person must log in again": (plain, {"state": AccountState.RECONNECT_REQUIRED}),
+        "good; nothing to refresh": (plain, {"state": AccountState.MANAGED}),
         "unknown outcome: waiting": (plain, {"resend_not_before": soon}),
         "refused once: confirming": (plain, {"refused_at": NOW}),
         "due; the broker is held back": (plain, {"due_at": NOW - timedelta(minutes=1)}),

@@ -20,7 +20,7 @@ _EXTRA = (
     BrokerType.ALPACA,
     BrokerType.KU_COIN,
 )
-SMALLEST = 14
+SMALLEST = 16
 """The accounts that take part in the story; further ones are plain."""
 _MANY = 150
 """Logins that one machine refreshes every few seconds without effort. In a larger fleet tokens live longer."""
@@ -78,9 +78,9 @@ class _Registry:
     made: int = 0
 
     def make(self, broker: BrokerType, note: str, **choices: Unpack[LoginChoices]) -> Member:
-        """Make a login whose tokens live for seconds."""
+        """Make a login, whose tokens live for seconds where `choices` do not say otherwise."""
         self.made += 1
-        choices["access_lifetime"] = timedelta(seconds=self.random.randint(*self.pace.lifetimes))
+        choices.setdefault("access_lifetime", timedelta(seconds=self.random.randint(*self.pace.lifetimes)))
         login = self.fake.login(broker, ref=f"user-{self.made}", **choices)
         delay = round(self.random.uniform(0.6, 1.6), 2) * self.pace.eye
         return Member(f"user-{self.made}", login, note, delay)
@@ -116,3 +116,5 @@ def _plain(registry: _Registry) -> Iterator[Member]:
     yield registry.make(BrokerType.BINANCE_US, "revokes on reuse", revokes_on_reuse=True)
     yield registry.make(BrokerType.CRYPTO_COM, "has a token id", token_ids=True)
     yield registry.make(BrokerType.PAXOS, "revokes on reuse", revokes_on_reuse=True)
+    yield registry.make(BrokerType.E_TRADE, "access token only", access_lifetime=_ON_DEMAND)
+    yield registry.make(BrokerType.ACORNS, "managed by Mesh", token_ids=True, refreshable=False, access_lifetime=None)

@@ -169,7 +169,7 @@ class Play:
         """Wait until the fake Mesh accepts the tokens of every account."""
         while True:
             await self._read(self.fleet.members)
-            self.fresh = sum(self.fake.is_live(tokens.access_token or tokens.token_id) for tokens in self._stored())
+            self.fresh = sum(self.fake.is_live(tokens.auth_token) for tokens in self._stored())
             if self.fresh == self.fleet.accounts:
                 return
             await asyncio.sleep(_LOOK)

@@ -117,6 +117,8 @@ class Board:
             return "unknown outcome: waiting", Mood.WARNING
         if account.refused_at is not None:
             return "refused once: confirming", Mood.WARNING
+        if account.state in (AccountState.MANAGED, AccountState.NOT_REFRESHABLE):
+            return "good; nothing to refresh", Mood.GOOD
         if account.needs_code:
             return "fresh; now on demand only", Mood.GOOD
         if account.due_at is not None and account.due_at <= now and self.held_back & {None, member.broker}:
