@@ -20,6 +20,7 @@ from mesh_refresh.client.runtime import ClientRuntime
 from mesh_refresh.client.sharing import Begin, Fail, Join, Recall, Step, Turn, WaitForEnd, WaitForNewer, decide, learn
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest, MeshRefreshError, NotSent
+from mesh_refresh.files import WatchedFile
 from mesh_refresh.masking import MaskedStr, hides_locals
 from mesh_refresh.messages import HttpReply
 from mesh_refresh.observing import Observer
@@ -30,7 +31,6 @@ from mesh_refresh.retry import RetryPolicy
 from mesh_refresh.tasks import CancelledForGood, ExchangeTask, run_foreign, wait_to_end
 from mesh_refresh.tokens import Tokens
 from mesh_refresh.transport import AiohttpTransport
-from mesh_refresh.watched_file import WatchedFile
 
 _log = logging.getLogger("mesh_refresh")
 
@@ -79,9 +79,9 @@ class MeshClient:
         `options` are those of the class. Raises `InvalidRequest`, which names the variables that are missing.
         """
         client_id, secret, base_url = from_environment(os.environ, WatchedFile)
-        options.setdefault("base_url", base_url)
+        used = options.setdefault("base_url", base_url)
         if not isinstance(secret, str):
-            check_secret_fits(options["base_url"], secret())
+            check_secret_fits(used, secret())
         return cls(client_id, secret, **options)
 
     def __repr__(self) -> str:

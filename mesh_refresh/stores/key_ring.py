@@ -12,9 +12,9 @@ from attrs import field, frozen
 
 from mesh_refresh.clock import Clock, SystemClock
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.files import WatchedFile
 from mesh_refresh.masking import MaskedBytes
 from mesh_refresh.stores.key_ids import ID
-from mesh_refresh.watched_file import WatchedFile
 
 KEY = 32
 """Bytes of a key."""

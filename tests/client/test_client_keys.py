@@ -15,7 +15,7 @@ from mesh_refresh import (
     NotSent,
     StrategyRegistry,
     Tokens,
-    watched_file,
+    files,
 )
 from mesh_refresh.strategies import VanguardStrategy
 from mesh_refresh.testing import FakeMesh, ManualClock
@@ -163,7 +163,7 @@ def test_bad_variables(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 async def test_a_secret_in_a_file_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A rotated secret goes out without a restart; a file that breaks meanwhile leaves the last good one."""
     file, clock = tmp_path / "secret", ManualClock()
-    monkeypatch.setattr(watched_file, "SystemClock", lambda: clock)
+    monkeypatch.setattr(files, "SystemClock", lambda: clock)
     async with FakeMesh() as fake:
         file.write_text(f"{fake.client_secret}\n")
         monkeypatch.setenv("MESH_CLIENT_ID", fake.client_id)

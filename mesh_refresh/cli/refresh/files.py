@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure
-from mesh_refresh.fsync import sync_folder
+from mesh_refresh.files import sync_folder
 
 try:
     import fcntl

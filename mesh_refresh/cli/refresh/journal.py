@@ -21,7 +21,7 @@ from attrs import field, frozen
 from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import Owner
 from mesh_refresh.cli.terminal.messages import Failure, format_path, system_reason
-from mesh_refresh.fsync import sync_folder
+from mesh_refresh.files import sync_folder
 from mesh_refresh.masking import MaskedBytes, masked, masked_size
 
 _FORMAT = "mesh_refresh.journal"

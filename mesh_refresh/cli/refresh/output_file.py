@@ -11,7 +11,7 @@ from mesh_refresh.cli.refresh import files
 from mesh_refresh.cli.refresh.files import Owner
 from mesh_refresh.cli.refresh.source import Source
 from mesh_refresh.cli.terminal.messages import Failure, system_reason
-from mesh_refresh.fsync import sync_folder
+from mesh_refresh.files import sync_folder
 
 _REASONS = {
     errno.EBUSY: "it is a mount point; mount its folder, and name a file in that folder",

@@ -16,7 +16,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.fsync import sync_folder, write_new_file
+from mesh_refresh.files import sync_folder, write_new_file
 from mesh_refresh.keeper.rules.attempt import Attempt, ExchangeResult, NewerVersion, Unreadable, from_text, to_text
 from mesh_refresh.masking import MaskedBytes, MaskedStr
 from mesh_refresh.stores import Sealing, StoreDamaged, StoreUnavailable, WrongKey

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.fsync import sync_folder, write_new_file
+from mesh_refresh.files import sync_folder, write_new_file
 from mesh_refresh.service.access.file import read_file
 from mesh_refresh.service.access.keys import AccessKey, write_keys
 

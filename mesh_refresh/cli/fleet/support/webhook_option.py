@@ -8,11 +8,11 @@ import click
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.terminal.messages import Failure
+from mesh_refresh.files import WatchedFile
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import Observer
 from mesh_refresh.service import Webhooks
 from mesh_refresh.service.webhook_secret import checked_secret
-from mesh_refresh.watched_file import WatchedFile
 
 URL_VARIABLE = "MESH_REFRESH_WEBHOOK"
 SECRET_VARIABLE = "MESH_REFRESH_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from mesh_refresh.fsync import sync_folder
+from mesh_refresh.files import sync_folder
 from mesh_refresh.stores.errors import StoreDamaged, StoreRefused
 from mesh_refresh.stores.sqlite.connection.one_name import check_holders, check_name
 

@@ -1,10 +1,11 @@
-"""A secret in a file, as container platforms hand it over: the file is read again while the program runs."""
+"""Files that are made to outlive a power cut, and files with secrets that are read again while the program runs."""
 
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -22,12 +23,44 @@ _LARGEST = 1 << 16
 """Bytes."""
 
 
+def sync_folder(folder: Path) -> None:
+    """What was made or renamed in it stays so after a power cut, where the system can promise that."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return
+    finally:
+        os.close(handle)
+
+
+def write_new_file(folder: Path, prefix: str, content: bytes) -> Path:
+    """A new file of mode 0600, with `content` on the disk; its name begins with `prefix`. Raises `OSError`.
+
+    Its name is on the disk after `sync_folder`. Where writing fails, the file is removed.
+    """
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    return Path(name)
+
+
 class WatchedFile(Generic[_T]):
     """What `parse` makes of the text of a file, as the file is now.
 
     A change is seen within a second, when the value is next asked for. A file that is gone or broken meanwhile is an
     error in the log, and the value stays as it was. `named` follows "The file" in messages, such as "in VARIABLE": a
-    path is not shown, because it may be the secret itself. `parse` raises `InvalidRequest` for a text that will not do,
+    path is not shown, because it may be the secret itself. `parse` raises `InvalidRequest` for a text that it refuses,
     and quotes nothing of it; so does the constructor.
     """
 
@@ -68,7 +101,7 @@ class WatchedFile(Generic[_T]):
         else:
             self._text = text
             return value
-        raise InvalidRequest(f"The file {self._named} will not do. {wrong}")
+        raise InvalidRequest(f"The file {self._named} cannot be used. {wrong}")
 
 
 @hides_locals
