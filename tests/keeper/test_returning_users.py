@@ -98,6 +98,16 @@ async def test_a_new_login_without_names_keeps_them(stage: Stage) -> None:
     assert entry["accessToken"] == anew.access_token
 
 
+async def test_a_reply_can_rename_an_account(stage: Stage) -> None:
+    """The newest name counts, and the broker's, which no reply has, stays."""
+    login = stage.fake.login("coinbase", named=True)
+    async with stage.keeper(background=False) as keeper:
+        await keeper.add("a", evolve(login.token, account_name="As it was called", broker_name="As Link says"))
+        await keeper.refresh("a")
+        (entry,) = (await keeper.login("a")).to_link()
+    assert (entry["accountName"], entry["brokerName"]) == (login.token.account_name, "As Link says")
+
+
 def test_what_is_not_known_is_empty() -> None:
     """Link wants text in each field; a token never shows in the `repr` of what is handed to it."""
     entry = Tokens("webull", access_token="fake-access").to_link()
