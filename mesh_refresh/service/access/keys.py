@@ -120,7 +120,8 @@ def _read_key(name: str, table: Mapping[str, Any]) -> AccessKey:
         scopes = frozenset(map(Scope, table["scopes"]))
     except ValueError:
         raise ValueError("a key has a scope that is not known") from None
-    return AccessKey(name, **{**table, "scopes": scopes})
+    values: dict[str, Any] = {**table, "scopes": scopes}
+    return AccessKey(name, **values)
 
 
 def _write_key(key: AccessKey) -> str:

@@ -9,6 +9,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,11 +48,12 @@ def serving(fleet: OpenFleet, *options: str) -> Iterator[tuple[Process, str]]:
         yield process, f"127.0.0.1:{port}"
 
 
-def fetch(url: str, key: str | None = None, **headers: str) -> tuple[int, bytes]:
+def fetch(url: str, key: str | None = None, method: str = "GET", **headers: str) -> tuple[int, bytes]:
     """The status and the body of an answer."""
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})  # noqa: S310
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, headers=sent, method=method)  # noqa: S310 - of http
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return answer.status, answer.read()
@@ -102,7 +104,10 @@ def test_a_store_that_is_not_sealed_cannot_seal_sessions(fleet: OpenFleet, monke
 
 
 def test_it_serves_and_works_until_it_is_told_to_end(key: str, fleet: OpenFleet) -> None:
-    """A worker too: what is due is refreshed. A key that is revoked opens nothing from then on."""
+    """A worker too: what is due is refreshed. A key that is revoked opens nothing from then on.
+
+    A caller who waits at the end is sent away, and what it waited for is kept.
+    """
     fleet.add("user-7")
     other = add_key(fleet, "other", "metrics")
     gate = fleet.fake.hold(after_rotation=True)
@@ -115,9 +120,17 @@ def test_it_serves_and_works_until_it_is_told_to_end(key: str, fleet: OpenFleet)
         assert fetch(f"http://{place}/metrics", other, Via="1.1 proxy")[0] == 200
         assert fleet("access", "revoke", "other", "--access", "access.toml").code == 0
         assert fetch(f"http://{place}/metrics", other, Via="1.1 proxy")[0] == 401
-        process.send_signal(signal.SIGTERM)
+        gate = fleet.fake.hold(after_rotation=True)
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(fetch, f"http://{place}/v1/logins/user-7/refresh", key, "POST")
+            fleet.cli.served.wait(gate.entered.wait())
+            process.send_signal(signal.SIGTERM)
+            status, body = waiting.result(60)
+        assert (status, json.loads(body)["reason"]) == (503, "stopping")
+        fleet.cli.served.release(gate)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert "audit key=all verb=refresh outcome=cancelled login=user-7 request=" in err
     assert "the service has stopped; all results are in the store" in err
     assert key not in err
     assert not fleet.lost()
