@@ -4,8 +4,6 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.service.access import AccessKey, Scope
@@ -16,21 +14,17 @@ from mesh_refresh.service.access.tickets import TICKET_LASTS, Tickets
 HASH = "0" * 64
 GOOD = f'[keys.a]\nhash = "{HASH}"\nscopes = ["read"]\n'
 
-KEYS = st.builds(
-    AccessKey,
-    st.sampled_from(["a", "0.b", "C_d-e", "x" * 64]),
-    st.binary(min_size=32, max_size=32).map(bytes.hex),
-    st.frozensets(st.sampled_from(Scope), min_size=1),
-    st.text(st.characters(exclude_categories=["Cs"])),
-    st.none() | st.floats(0, 1e9, exclude_min=True),
-    st.none() | st.datetimes(timezones=st.just(UTC)),
-)
+ANY_TEXT = "".join(map(chr, (*range(0xD800), 0xE000, 0xFFFF, 0x10000, 0x10FFFF)))
 
 
-@settings(max_examples=50)
-@given(st.lists(KEYS, unique_by=lambda key: key.name))
-def test_what_is_written_is_read(keys: list[AccessKey]) -> None:
-    assert read_keys(write_keys(keys).encode()) == tuple(keys)
+def test_what_is_written_is_read() -> None:
+    keys = (
+        AccessKey("a", HASH, frozenset({Scope.READ})),
+        AccessKey("0.b_C-d", HASH, frozenset(Scope), ANY_TEXT, 0.25, datetime(2026, 1, 1, 12, 30, 15, 7, UTC)),
+        AccessKey("x" * 64, HASH, frozenset({Scope.TOKENS}), '"', 1e300),
+    )
+    assert read_keys(write_keys(keys).encode()) == keys
+    assert read_keys(b"") == ()
 
 
 def test_a_key_is_random_and_only_its_hash_is_kept() -> None:
