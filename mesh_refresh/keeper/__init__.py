@@ -30,7 +30,6 @@ from mesh_refresh.keeper.notices import Notice, NoticeHandler, NoticeKind, Paced
 from mesh_refresh.keeper.policy import Policy
 from mesh_refresh.keeper.reporting.documents import Minute, Process
 from mesh_refresh.keeper.rules.add import Added
-from mesh_refresh.keeper.rules.versions import version_of
 from mesh_refresh.keeper.status import BrokerSummary, Health, Summary
 from mesh_refresh.keeper.transfer.copy_fleet import Copied, copy_fleet
 from mesh_refresh.keeper.transfer.take_back import TakenBack, take_back
@@ -47,6 +46,7 @@ from mesh_refresh.logins import (
     UnknownLogin,
     Way,
 )
+from mesh_refresh.logins.versions import version_of
 
 __all__ = [
     "Account",

@@ -1,15 +1,17 @@
-"""Adding a login to the store: inserted, or swapped with what the store has."""
+"""Adding logins to the store: inserted, or swapped with what the store has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-from mesh_refresh.keeper.arguments import check_login
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper.arguments import as_pair, check_login
 from mesh_refresh.keeper.errors import LoginExists
 from mesh_refresh.keeper.rules.add import Added, Terms, new_login, with_tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.keeper.writing import rows_of
 from mesh_refresh.stores import NoticeRow, Row, row_of
 from mesh_refresh.stores.compare_and_swap import NoWrite, RowWrite, compare_and_swap
+from mesh_refresh.tasks import all_of
 from mesh_refresh.tokens import Tokens
 
 
@@ -42,3 +44,25 @@ async def add_login(
         runtime.notice_written.set()
     runtime.wake(login_id)
     return added
+
+
+async def add_logins(
+    runtime: Runtime, logins: Iterable[tuple[str, Tokens | Iterable[Tokens]]], terms: Terms, at_a_time: int
+) -> int:
+    """`add_login` for each of `logins`, so many at a time. Gives how many were changed."""
+    changed, waiting = 0, list[tuple[str, tuple[Tokens, ...]]]()
+    for login in logins:
+        found = as_pair(login)
+        if isinstance(found, str):
+            del logins, login  # a traceback may be rendered with its locals
+            raise InvalidRequest(found)
+        waiting.append(found)
+        if len(waiting) == at_a_time:
+            changed += await _add_together(runtime, waiting, terms)
+            waiting = []
+    return changed + await _add_together(runtime, waiting, terms)
+
+
+async def _add_together(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
+    adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
+    return sum(added.changed for added in await all_of(adding))

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper.policy import Policy
-from mesh_refresh.keeper.rules.versions import is_version
 from mesh_refresh.logins import AccountState
+from mesh_refresh.logins.versions import is_version
 from mesh_refresh.observing import check_observer
 from mesh_refresh.replies.identity import has_id, same_account
 from mesh_refresh.stores import MemoryStore
@@ -148,6 +148,14 @@ def wrong_login_id(login_id: object) -> str | None:
     except UnicodeEncodeError:
         return "A login id must be Unicode text."
     return None
+
+
+def checked_id(login_id: str) -> str:
+    """`login_id`. Raises `InvalidRequest` for what is none."""
+    wrong = wrong_login_id(login_id)
+    if wrong:
+        raise InvalidRequest(wrong)
+    return login_id
 
 
 def wrong_rejected(value: object) -> str | None:

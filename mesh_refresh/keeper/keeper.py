@@ -12,7 +12,8 @@ from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import arguments
-from mesh_refresh.keeper.add_login import add_login
+from mesh_refresh.keeper.add_login import add_login, add_logins
+from mesh_refresh.keeper.arguments import checked_id
 from mesh_refresh.keeper.errors import KeeperClosed
 from mesh_refresh.keeper.ids import new_id
 from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_logins, read_page
@@ -35,7 +36,7 @@ from mesh_refresh.logins import Account, AccountState, Login, UnknownLogin
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.observing import CombinedObserver, Figures, KeeperEntered, KeeperLeft, Observer
 from mesh_refresh.stores import BrokerPause, Sealing, Store
-from mesh_refresh.tasks import all_of, run_to_end
+from mesh_refresh.tasks import run_to_end
 from mesh_refresh.tokens import Tokens
 
 _AT_A_TIME = 500
@@ -255,19 +256,9 @@ class Keeper:
         if brokers is None:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
-        runtime, changed = self._runtime(), 0
-        terms = Terms(spread, at_once, brokers)
-        waiting: list[tuple[str, tuple[Tokens, ...]]] = []
-        for login in logins:
-            found = arguments.as_pair(login)
-            if isinstance(found, str):
-                del logins, login  # a traceback may be rendered with its locals
-                raise InvalidRequest(found)
-            waiting.append(found)
-            if len(waiting) == _AT_A_TIME:
-                changed += await _added(runtime, waiting, terms)
-                waiting = []
-        return changed + await _added(runtime, waiting, terms)
+        adding = add_logins(self._runtime(), logins, Terms(spread, at_once, brokers), _AT_A_TIME)
+        del logins  # as above
+        return await adding
 
     async def remove(self, login_id: str) -> bool:
         """Delete a login and all of its tokens. Returns False where there was none. Raises the store's `StoreError`.
@@ -275,7 +266,7 @@ class Keeper:
         The result of an exchange that is under way for it is dropped.
         """
         runtime = self._runtime()
-        is_removed = await runtime.store.delete(_id(login_id))
+        is_removed = await runtime.store.delete(checked_id(login_id))
         runtime.wake(login_id)
         return is_removed
 
@@ -318,7 +309,7 @@ class Keeper:
         if wrong:
             del rejected  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
-        return await OnDemand(self._runtime()).tokens(_id(login_id), account_id, wait, rejected, valid_for)
+        return await OnDemand(self._runtime()).tokens(checked_id(login_id), account_id, wait, rejected, valid_for)
 
     def now(self) -> datetime:
         """The time, by the clock in use."""
@@ -341,7 +332,7 @@ class Keeper:
         A token that may be spent is not sent again before the policy allows it: then this raises `NotReadyInTime`.
         """
         arguments.check_id("account_id", account_id)
-        return await OnDemand(self._runtime()).refresh(_id(login_id), account_id, self._wait(max_wait))
+        return await OnDemand(self._runtime()).refresh(checked_id(login_id), account_id, self._wait(max_wait))
 
     async def refresh_due(self) -> int:
         """Exchange all logins that are due now, for a worker that a timer starts. Returns how many were claimed.
@@ -384,7 +375,7 @@ class Keeper:
         arguments.check_id("pending_id", pending_id)
         arguments.check_id("account_id", account_id)
         wait = self._wait(max_wait)
-        return await OnDemand(self._runtime()).submit_mfa(_id(login_id), code, pending_id, account_id, wait)
+        return await OnDemand(self._runtime()).submit_mfa(checked_id(login_id), code, pending_id, account_id, wait)
 
     async def restart_mfa(
         self, login_id: str, account_id: str | None = None, *, max_wait: timedelta | None = None
@@ -395,13 +386,13 @@ class Keeper:
         else what `tokens` raises.
         """
         arguments.check_id("account_id", account_id)
-        return await OnDemand(self._runtime()).restart_mfa(_id(login_id), account_id, self._wait(max_wait))
+        return await OnDemand(self._runtime()).restart_mfa(checked_id(login_id), account_id, self._wait(max_wait))
 
     # Looking.
 
     async def login(self, login_id: str) -> Login:
         """The login as it is stored. Raises `UnknownLogin`, `WrongKey` where no key opens it, and `StoreError`."""
-        found = await self._runtime().store.get(_id(login_id))
+        found = await self._runtime().store.get(checked_id(login_id))
         if found is None:
             raise UnknownLogin
         return found
@@ -428,9 +419,7 @@ class Keeper:
         at once, and the store's `StoreError` while it is iterated.
         """
         arguments.check_filters(state, broker, changed_since, after, limit)
-        page = page_of(
-            _AT_A_TIME, state=state, broker=broker and named_broker(broker), changed_since=changed_since, after=after
-        )
+        page = page_of(_AT_A_TIME, state=state, broker=broker, changed_since=changed_since, after=after)
         return read_logins(self._runtime().store, page, limit)
 
     async def page(
@@ -447,8 +436,7 @@ class Keeper:
         Fewer than `limit` are the last ones. Raises `InvalidRequest`, and the store's `StoreError`.
         """
         arguments.check_filters(state, broker, changed_since, after, limit)
-        name = broker and named_broker(broker)
-        page = page_of(limit, state=state, broker=name, changed_since=changed_since, after=after)
+        page = page_of(limit, state=state, broker=broker, changed_since=changed_since, after=after)
         return await read_page(self._runtime().store, page)
 
     async def pause(self, broker: str = "*", *, note: str = "", by: str = "") -> BrokerPause:
@@ -535,15 +523,3 @@ class Keeper:
     def _wait(self, max_wait: timedelta | None, valid_for: timedelta | None = None) -> timedelta:
         arguments.check_wait(max_wait, valid_for)
         return self._policy.max_wait if max_wait is None else max_wait
-
-
-async def _added(runtime: Runtime, logins: list[tuple[str, tuple[Tokens, ...]]], terms: Terms) -> int:
-    adding = (add_login(runtime, login_id, tokens, terms) for login_id, tokens in logins)
-    return sum(added.changed for added in await all_of(adding))
-
-
-def _id(login_id: str) -> str:
-    wrong = arguments.wrong_login_id(login_id)
-    if wrong:
-        raise InvalidRequest(wrong)
-    return login_id

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from attrs import evolve, field, frozen
 
+from mesh_refresh.enums import named_broker
 from mesh_refresh.keeper.errors import without_secrets
 from mesh_refresh.logins import AccountState, Login
 from mesh_refresh.stores import Page, Row, Store, StoreDamaged, StoreError, WrongKey
@@ -59,7 +60,7 @@ def page_of(
 ) -> Page:
     """What `Keeper.logins` is asked for, as a store is asked for it."""
     states = None if state is None else frozenset({AccountState(state)})
-    return Page(size, after, states, None if broker is None else str(broker), changed_since)
+    return Page(size, after, states, None if broker is None else str(named_broker(broker)), changed_since)
 
 
 def _read(store: Store, row: Row) -> Login | UnopenedRow:

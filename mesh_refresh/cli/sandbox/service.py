@@ -66,6 +66,9 @@ The code that mfa-required waits for, and how to send it:
   curl -s {url}/v1/logins/mfa-required/mfa -H "Authorization: Bearer $MESH_REFRESH_ACCESS_KEY" \\
     -H 'Content-Type: application/json' -d '{{"code": "..."}}'
 
+The operator's page, where that key logs in:
+  {url}/
+
 Everything else:
   curl -s {url}/openapi.json
 """

@@ -110,7 +110,6 @@ failure, classify     What a failure makes of an account; what an error means fo
 unreadable            Replies that cannot be taken, and are kept.
 add                   What `Keeper.add` makes of a login.
 notices               What of a write must be told until it is taken.
-versions              Texts by which a caller says which tokens it had.
 clock_skew            Times of a wall clock that was ahead.
 
 

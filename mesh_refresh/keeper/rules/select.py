@@ -15,8 +15,8 @@ from mesh_refresh.keeper.errors import CodeNotWanted
 from mesh_refresh.keeper.rules.mfa import find_question, sibling_asks_until
 from mesh_refresh.keeper.rules.schedule import is_good, lasts, wants_new_refresh_token
 from mesh_refresh.keeper.rules.transition import Context
-from mesh_refresh.keeper.rules.versions import version_of
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Reason
+from mesh_refresh.logins.versions import version_of
 from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 

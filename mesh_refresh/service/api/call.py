@@ -1,8 +1,8 @@
-"""`Call`: a request of the API as its handler sees it, and how one becomes an answer and a line of the audit."""
+"""`ApiCall`: a request of the API as its handler sees it, and how one becomes an answer and a line of the audit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from aiohttp import hdrs, web
 from attrs import define, field
@@ -19,14 +19,17 @@ from mesh_refresh.service.audit import audit
 from mesh_refresh.service.web.requests import keeper_of
 from mesh_refresh.telemetry.tracing import continue_trace
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _ABOUT = {"loginId": "login", "brokerType": "broker"}
 """What a path can name, and how the audit calls it."""
 _LARGE = 64 << 10
-"""Bytes of a body that is read in a thread: the event loop must not stand still for it."""
+"""Bytes of a body."""
 
 
 @define
-class Call:
+class ApiCall:
     """A request whose query, body and ids are read."""
 
     keeper: Keeper
@@ -42,6 +45,14 @@ class Call:
     """For the audit."""
     facts: dict[str, Any] = field(factory=dict)
     """More for the audit."""
+    is_large: bool = False
+    """The body is so large that the event loop must not stand still while it is read."""
+
+    async def aside(self, read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What `read` gives. For a large body it works in a thread."""
+        if self.is_large:
+            return await asyncio.to_thread(read, *args, **kwargs)
+        return read(*args, **kwargs)
 
     @property
     def login_id(self) -> str:
@@ -49,7 +60,7 @@ class Call:
         return self.caller.masked(self.shown or "")
 
 
-Answering = Callable[[Call], Awaitable[dict[str, Any] | web.Response]]
+Answering = Callable[[ApiCall], Awaitable[dict[str, Any] | web.Response]]
 
 
 def serve(
@@ -72,13 +83,13 @@ def serve(
     name = next((name for name in _ABOUT if f"{{{name}}}" in template), None)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        call = Call(keeper_of(request), caller_of(request), request.headers, {}, MaskedDict())
+        call = ApiCall(keeper_of(request), caller_of(request), request.headers, {}, MaskedDict())
         outcome = "cancelled"
         try:
             if name is not None:
                 call.shown = read_segment(raw_segment(request.raw_path, template, name))
             call.query = read_query(request.raw_path.partition("?")[2].partition("#")[0], query)
-            call.body = await _read_body(request, fields)
+            await _take_body(call, request, fields)
             call.account = call.query.get("accountId") or text_of(call.body if fields else {}, "accountId")
             with continue_trace(request.headers):
                 found = await answer(call)
@@ -103,17 +114,13 @@ def answer_json(document: dict[str, Any], status: int = 200) -> web.Response:
     return web.Response(status=status, body=codec.dumps(document).encode(), content_type="application/json")
 
 
-async def _read_body(request: web.Request, fields: tuple[str, ...] | None) -> MaskedDict:
+async def _take_body(call: ApiCall, request: web.Request, fields: tuple[str, ...] | None) -> None:
     sent = MaskedBytes(await request.read())
     if sent and fields == ():
         raise InvalidRequest("This takes no body.")
     if sent and request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise MediaTypeRefused("The body must be sent as it is, without Content-Encoding.")
-    content_type = request.headers.get(hdrs.CONTENT_TYPE)
-    if len(sent) > _LARGE:
-        document = await asyncio.to_thread(read_body, sent, content_type)
-    else:
-        document = read_body(sent, content_type)
+    call.is_large = len(sent) > _LARGE
+    call.body = await call.aside(read_body, sent, request.headers.get(hdrs.CONTENT_TYPE))
     if fields is not None:
-        check_fields(document, fields)
-    return document
+        check_fields(call.body, fields)

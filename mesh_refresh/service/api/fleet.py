@@ -7,23 +7,23 @@ from typing import Any
 from aiohttp import web
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.service.api.call import Call
+from mesh_refresh.service.api.call import ApiCall
 from mesh_refresh.service.api.documents import brokers_document, pause_document, summary_document
 
 
-async def summarize(call: Call) -> dict[str, Any]:
+async def summarize(call: ApiCall) -> dict[str, Any]:
     """``GET summary``."""
     keeper = call.keeper
     return summary_document(await keeper.figures(), await keeper.processes(), keeper.now())
 
 
-async def list_brokers(call: Call) -> dict[str, Any]:
+async def list_brokers(call: ApiCall) -> dict[str, Any]:
     """``GET brokers``."""
     keeper = call.keeper
     return brokers_document(await keeper.figures(), await keeper.pauses(), await keeper.processes())
 
 
-async def pause(call: Call) -> dict[str, Any]:
+async def pause(call: ApiCall) -> dict[str, Any]:
     """``PUT`` of a pause."""
     note = call.body.get("note")
     if note is not None and not isinstance(note, str):
@@ -31,7 +31,7 @@ async def pause(call: Call) -> dict[str, Any]:
     return pause_document(await call.keeper.pause(call.shown or "", note=note or "", by=call.caller.key))
 
 
-async def resume(call: Call) -> web.Response:
+async def resume(call: ApiCall) -> web.Response:
     """``DELETE`` of a pause. It also ends the wait of open breakers, so it is no error where there is no pause."""
     await call.keeper.resume(call.shown or "")
     return web.Response(status=204)

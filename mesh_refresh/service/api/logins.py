@@ -1,6 +1,5 @@
 """The routes about one login, and the list of all."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,9 +7,9 @@ from aiohttp import hdrs, web
 
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import UnknownLogin
-from mesh_refresh.keeper.rules.versions import is_version
+from mesh_refresh.logins.versions import is_version
 from mesh_refresh.masking import MaskedDict, MaskedStr, hides_locals
-from mesh_refresh.service.api.call import Call, answer_json
+from mesh_refresh.service.api.call import ApiCall, answer_json
 from mesh_refresh.service.api.documents import added_document, login_document, tokens_document
 from mesh_refresh.service.api.parameters import check_fields, number_of, span_of, text_of, time_of
 from mesh_refresh.service.api.segments import read_base64, write_base64
@@ -18,16 +17,14 @@ from mesh_refresh.stores.row import CLOCK_TOLERANCE
 from mesh_refresh.tokens import Tokens
 
 _PAGE, _LARGEST_PAGE = 100, 500
-_MOST_ACCOUNTS = 1000
+_MOST_ACCOUNTS = 500
 """Of one login. Each is compared with each."""
 _MOST_WAIT = timedelta(seconds=50)
 """Proxies end a request after a minute."""
-_IN_A_THREAD = 64 << 10
-"""Bytes of a body."""
 _CREDENTIALS = {"access_token": "access token", "token_id": "token id", "trade_token": "trade token"}
 
 
-async def give_tokens(call: Call) -> dict[str, Any]:
+async def give_tokens(call: ApiCall) -> dict[str, Any]:
     """``GET tokens``: fresh ones, refreshed first where they must be."""
     valid_for = span_of("validFor", call.query.get("validFor")) or timedelta()
     max_wait = span_of("maxWait", call.query.get("maxWait"), most=_MOST_WAIT)
@@ -35,7 +32,7 @@ async def give_tokens(call: Call) -> dict[str, Any]:
     return _tokens(call, found)
 
 
-async def replace_rejected(call: Call) -> dict[str, Any]:
+async def replace_rejected(call: ApiCall) -> dict[str, Any]:
     """``POST tokens/rejected``: others, unless the caller's version is not of the stored ones any more."""
     version = text_of(call.body, "version", required=True) or ""
     if not is_version(version):
@@ -43,13 +40,13 @@ async def replace_rejected(call: Call) -> dict[str, Any]:
     return _tokens(call, await call.keeper.tokens(call.login_id, call.account, rejected=version))
 
 
-async def refresh(call: Call) -> dict[str, Any]:
+async def refresh(call: ApiCall) -> dict[str, Any]:
     """``POST refresh``: exchange now, due or not."""
     await call.keeper.refresh(call.login_id, call.account)
     return await show_login(call)
 
 
-async def submit_code(call: Call) -> dict[str, Any]:
+async def submit_code(call: ApiCall) -> dict[str, Any]:
     """``POST mfa``: the code that a person typed."""
     code = MaskedStr(text_of(call.body, "code", required=True))
     pending_id = text_of(call.body, "pendingId")
@@ -57,41 +54,38 @@ async def submit_code(call: Call) -> dict[str, Any]:
     return await show_login(call)
 
 
-async def ask_again(call: Call) -> dict[str, Any]:
+async def ask_again(call: ApiCall) -> dict[str, Any]:
     """``POST mfa/restart``: make the broker send another code."""
     await call.keeper.restart_mfa(call.login_id, call.account)
     return await show_login(call)
 
 
-async def show_login(call: Call) -> dict[str, Any]:
+async def show_login(call: ApiCall) -> dict[str, Any]:
     """``GET`` of a login."""
     return login_document(await call.keeper.login(call.login_id))
 
 
-async def add_login(call: Call) -> web.Response:
+async def add_login(call: ApiCall) -> web.Response:
     """``PUT`` of a login: what Link handed over."""
     if not call.caller.sees(call.shown or ""):
         raise UnknownLogin
     only_new = _is_only_new(call.headers.get(hdrs.IF_NONE_MATCH), call.headers.get(hdrs.IF_MATCH))
     now = call.keeper.now()
-    if len(call.body) and int(call.headers.get(hdrs.CONTENT_LENGTH, 0)) > _IN_A_THREAD:
-        tokens = await asyncio.to_thread(read_login, call.body, now)
-    else:
-        tokens = read_login(call.body, now)
+    tokens = await call.aside(read_login, call.body, now)
     added = await call.keeper.add(call.login_id, tokens, only_new=only_new)
     call.outcome = "done" if added.changed else "unchanged"
     call.facts["broker"] = tokens[0].broker
     return answer_json(added_document(added), 201 if added.created else 200)
 
 
-async def remove_login(call: Call) -> web.Response:
+async def remove_login(call: ApiCall) -> web.Response:
     """``DELETE`` of a login."""
     if not await call.keeper.remove(call.login_id):
         raise UnknownLogin
     return web.Response(status=204)
 
 
-async def list_logins(call: Call) -> dict[str, Any]:
+async def list_logins(call: ApiCall) -> dict[str, Any]:
     """``GET`` of all logins, page by page; those that the caller's prefix allows."""
     caller, query = call.caller, call.query
     limit = number_of("limit", query.get("limit"), _PAGE, _LARGEST_PAGE)
@@ -133,7 +127,7 @@ def read_login(document: MaskedDict, now: datetime) -> tuple[Tokens, ...]:
     return Tokens.from_link(payload, obtained_at=obtained_at or now)
 
 
-def _tokens(call: Call, tokens: Tokens) -> dict[str, Any]:
+def _tokens(call: ApiCall, tokens: Tokens) -> dict[str, Any]:
     spends = call.keeper.credential(tokens)
     for name, words in _CREDENTIALS.items():
         if spends is not None and getattr(tokens, name) == spends:

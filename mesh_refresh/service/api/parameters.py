@@ -29,11 +29,13 @@ class MediaTypeRefused(InvalidRequest):
 
 def read_query(raw: str, names: tuple[str, ...]) -> dict[str, str]:
     """The parameters of a query. Each is one of `names`, stands there once, and is not empty."""
+    if not raw:
+        return {}
     try:
         pairs = parse_qsl(
             raw,
             keep_blank_values=True,
-            strict_parsing=bool(raw),
+            strict_parsing=True,
             errors="strict",
             max_num_fields=_MOST_PARAMETERS,
         )

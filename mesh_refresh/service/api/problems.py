@@ -51,7 +51,7 @@ _LONGEST_WAIT = 3600.0
 
 
 @frozen
-class Answer:
+class ProblemForm:
     """How an error is told."""
 
     status: int
@@ -60,7 +60,7 @@ class Answer:
     """What else a program needs of the error."""
 
 
-_EXCHANGE_FAILED = Answer(
+_EXCHANGE_FAILED = ProblemForm(
     502,
     "exchange_failed",
     lambda error: {
@@ -69,33 +69,33 @@ _EXCHANGE_FAILED = Answer(
         "tokenMayBeSpent": error.token_may_be_spent,
     },
 )
-_INTERNAL = Answer(500, "internal")
-_UNREADABLE = Answer(500, "login_unreadable")
-_STOPPING = Answer(503, "stopping")
-_NO_STORE = Answer(503, "store_unavailable")
+_INTERNAL = ProblemForm(500, "internal")
+_UNREADABLE = ProblemForm(500, "login_unreadable")
+_STOPPING = ProblemForm(503, "stopping")
+_NO_STORE = ProblemForm(503, "store_unavailable")
 
-ANSWERS: Mapping[type[MeshRefreshError], Answer] = {
+ANSWERS: Mapping[type[MeshRefreshError], ProblemForm] = {
     MeshRefreshError: _INTERNAL,
-    InvalidRequest: Answer(422, "invalid_request"),
-    MediaTypeRefused: Answer(415, "unsupported_media_type"),
-    CodeNotWanted: Answer(409, "code_not_wanted"),
+    InvalidRequest: ProblemForm(422, "invalid_request"),
+    MediaTypeRefused: ProblemForm(415, "unsupported_media_type"),
+    CodeNotWanted: ProblemForm(409, "code_not_wanted"),
     KeeperClosed: _STOPPING,
     KeeperLeaving: _STOPPING,
-    NotReadyInTime: Answer(503, "not_ready"),
-    UnknownLogin: Answer(404, "unknown_login"),
-    UnknownAccount: Answer(404, "unknown_account"),
-    LoginMoved: Answer(421, "login_moved"),
-    LoginExists: Answer(412, "login_exists"),
-    AmbiguousAccount: Answer(409, "ambiguous_account", lambda error: {"accountIds": list(error.account_ids)}),
-    MfaPending: Answer(
+    NotReadyInTime: ProblemForm(503, "not_ready"),
+    UnknownLogin: ProblemForm(404, "unknown_login"),
+    UnknownAccount: ProblemForm(404, "unknown_account"),
+    LoginMoved: ProblemForm(421, "login_moved"),
+    LoginExists: ProblemForm(412, "login_exists"),
+    AmbiguousAccount: ProblemForm(409, "ambiguous_account", lambda error: {"accountIds": list(error.account_ids)}),
+    MfaPending: ProblemForm(
         409,
         "mfa_pending",
         lambda error: {"pendingId": error.pending_id, "displayMessage": error.display_message},
     ),
-    ReconnectNeeded: Answer(
+    ReconnectNeeded: ProblemForm(
         409, "reconnect_required", lambda error: {"why": error.reason, "displayMessage": error.display_message}
     ),
-    CodeRefused: Answer(422, "code_refused", lambda error: {"displayMessage": error.display_message}),
+    CodeRefused: ProblemForm(422, "code_refused", lambda error: {"displayMessage": error.display_message}),
     StoreError: _NO_STORE,
     StoreDamaged: _UNREADABLE,
     WrongKey: _UNREADABLE,
@@ -122,7 +122,7 @@ ANSWERS: Mapping[type[MeshRefreshError], Answer] = {
 """Of errors without a row of their own, the row of the nearest class above counts."""
 
 
-def answer_of(error: MeshRefreshError) -> Answer:
+def answer_of(error: MeshRefreshError) -> ProblemForm:
     """How `error` is told. Where a keeper had no tokens because its store failed, the store's error counts."""
     cause = error.__cause__
     if isinstance(error, NotReadyInTime) and isinstance(cause, TimeoutError):
@@ -143,7 +143,7 @@ def explain(error: MeshRefreshError) -> web.Response:
     )
 
 
-def _retry_after(answer: Answer, error: MeshRefreshError) -> float:
+def _retry_after(answer: ProblemForm, error: MeshRefreshError) -> float:
     """Seconds, spread so that callers who were refused together do not come back together."""
     if answer is _STOPPING:
         return 1.0

@@ -9,6 +9,8 @@ import re
 
 from mesh_refresh.errors import InvalidRequest
 
+_PLAIN = re.compile(r"[A-Za-z0-9_@:-][A-Za-z0-9_@:.~-]*")
+"""Most ids."""
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _TILDE_FORM = "Write it as ~ and base64url (of its UTF-8, without padding)."
 _NOT_TEXT = "An id in the path is not UTF-8."
@@ -28,6 +30,8 @@ def read_segment(raw: str) -> str:
     """The id that a segment stands for. Raises `InvalidRequest` for one that stands for none, or not in this form."""
     if raw.startswith("~"):
         return _read_base64(raw[1:])
+    if _PLAIN.fullmatch(raw):
+        return raw
     sent = raw.encode("utf-8", "surrogateescape")
     if any(found[1] is None for found in _ESCAPE.finditer(sent)):
         raise InvalidRequest("An id in the path has a % that begins no escape.")

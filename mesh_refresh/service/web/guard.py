@@ -119,7 +119,7 @@ class Guard:
     def _refuse_for_now(self, request: web.Request) -> Refusal | None:
         keeper = self.probes.keeper
         if keeper is None:
-            return Refusal(503, "not_ready", "The service is starting.", retry_after=jittered(1.0))
+            return Refusal(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
         request[KEEPER] = keeper
         return None
 
@@ -131,7 +131,7 @@ class Guard:
         if self._is_ending():  # while its body came
             return refuse(_STOPPING)
         if route.waits and len(self._waiting) >= self.most_waiting:
-            return problem(503, "busy", "Too many calls wait for exchanges.", retry_after=jittered(1.0))
+            return problem(503, "busy", "Too many calls wait for exchanges.", retry_after=jittered(2.0))
         if not route.finishes:
             return await self._wait(route, request)
         call = asyncio.ensure_future(self._answer(route, request))

@@ -31,8 +31,8 @@ from mesh_refresh.keeper.rules.select import (
 from mesh_refresh.keeper.rules.select import (
     PARKED as PARKED_GUARDS,
 )
-from mesh_refresh.keeper.rules.versions import is_version
 from mesh_refresh.logins import Account, AccountState, AmbiguousAccount, Login, Pending, Reason
+from mesh_refresh.logins.versions import is_version
 from mesh_refresh.stores import PlainText, row_of
 from tests.examples import bounded
 from tests.keeper.making import START, at, changed, context, made, tokens

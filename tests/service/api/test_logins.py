@@ -87,7 +87,7 @@ async def test_the_time_of_a_payload(api: Api) -> None:
         {"brokerType": "coinbase"},
         {"brokerType": "coinbase", "refreshToken": ["planted"]},
         {"brokerType": "coinbase", "accountTokens": [{"refreshToken": "fake"}] * 2},
-        {"brokerType": "coinbase", "accountTokens": [{"refreshToken": "fake"}] * 1001},
+        {"brokerType": "coinbase", "accountTokens": [{"refreshToken": "fake"}] * 501},
     ],
 )
 def test_a_payload_that_cannot_be_read_is_refused(document: dict[str, Any]) -> None:

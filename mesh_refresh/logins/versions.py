@@ -1,7 +1,4 @@
-"""The version of tokens: a text by which a caller can say which ones it had, without saying them. Pure.
-
-See docs/keeper.md.
-"""
+"""The version of tokens: a text by which a caller can say which ones it had, without saying them. Pure."""
 
 import hashlib
 import re
