@@ -1,12 +1,12 @@
 """Traces of callers from other processes: the header ``traceparent`` (W3C Trace Context)."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 
 @contextmanager
-def continue_trace(headers: Mapping[str, str]) -> Iterator[None]:
+def continue_trace(headers: Mapping[str, str]) -> Generator[None]:
     """What is begun inside belongs to the trace that `headers` name, unless it is in a trace already.
 
     Where OpenTelemetry's API was not imported, there is no tracer that could look, and this does nothing.

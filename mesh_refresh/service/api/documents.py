@@ -166,17 +166,18 @@ def brokers_document(
         "brokers": [
             {
                 "brokerType": name,
-                **(
-                    _counts([counted[name]])
-                    if name in counted
-                    else dict.fromkeys(("logins", "states", "expired", "due"))
-                ),
+                **_broker_counts(counted.get(name)),
                 "pause": _pause(pauses, name),
                 "breakers": sorted(breakers.get(name, ())),
             }
             for name in sorted(names)
         ],
     }
+
+
+def _broker_counts(figures: BrokerFigures | None) -> Document:
+    unknown: Document = dict.fromkeys(("logins", "states", "expired", "due"))
+    return unknown if figures is None else _counts([figures])
 
 
 def pause_document(pause: BrokerPause) -> Document:
