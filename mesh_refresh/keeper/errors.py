@@ -15,7 +15,7 @@ WHY = {
     Reason.REFUSED_AFTER_UNKNOWN: "its tokens were sent once without an answer, and are refused since",
     Reason.REFUSED_AFTER_SIBLING: "its tokens were refused after another account of the login was renewed",
     Reason.UNKNOWN: "its tokens were sent without an answer, and may not be sent twice",
-    Reason.UNREADABLE: "a reply that cannot be read may hold its only live token: `mesh-refresh salvage` shows it",
+    Reason.UNREADABLE: "a reply that cannot be read may hold its only live token: “mesh-refresh salvage” shows it",
     Reason.NOT_REFRESHABLE: "it has no refresh token",
     Reason.AMBIGUOUS: (
         "a reply renewed its login and does not say which of several pairs is its own: accounts without an id have them"

@@ -40,7 +40,7 @@ class Window:
         await expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
 
     async def picture(self, folder: Path, name: str, *, asks_axe: bool = True) -> None:
-        """Draw the page. It must not be wider than the window, and axe, which takes a second, must find nothing."""
+        """Draw the page. Neither it nor a cell may be too wide, and axe, which takes a second, must find nothing."""
         from axe_playwright_python.async_playwright import Axe
 
         path = Path(PICTURES or folder) / f"{name}.png"
@@ -48,6 +48,10 @@ class Window:
         assert path.stat().st_size > 5_000
         wide = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} pixels wider than the window"
+        cut = await self.page.locator("tbody > tr > *").evaluate_all(
+            "cells => cells.filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText)"
+        )
+        assert not cut, f"{name} has cells that are too narrow: {cut}"
         if asks_axe:
             found = await Axe().run(self.page)
             assert found.violations_count == 0, found.generate_report()

@@ -114,6 +114,8 @@ async def test_a_login_is_found_by_its_id(shown: Shown) -> None:
             assert (await person.post(f"{found.url.raw_path}/refresh")).status == 200
         assert (await person.get("/logins", params={"id": " 100% "})).url.path.startswith("/logins/~")
         assert (await person.get("/logins", params={"id": "b"})).status == 404
+        assert "There is no login with this id" in person.text
+        assert "no logins yet" not in person.text
         for path in ("/logins/~%%%", "/logins/~a", "/logins/%ff", "/logins/%2Fetc"):
             assert (await person.get(path)).status in (404, 422)
 
