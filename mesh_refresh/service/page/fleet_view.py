@@ -11,7 +11,7 @@ from mesh_refresh.keeper import AccountState, Minute, Process
 from mesh_refresh.keeper.advice import PARKED
 from mesh_refresh.observing import BrokerFigures, Figures
 from mesh_refresh.service.page.plots import BarSeries, bars
-from mesh_refresh.service.page.words import count, number, span
+from mesh_refresh.service.page.words import count, fault, number, span
 from mesh_refresh.stores import BrokerPause
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -110,6 +110,15 @@ class FleetView:
         moods = {trouble.mood for trouble in self.troubles}
         return next((mood for mood in ("bad", "warn") if mood in moods), "good")
 
+    def held(self, broker: str) -> str | None:
+        """Why nothing of `broker` is exchanged now, as a sentence; None where that is not so."""
+        names = {broker, ALL_BROKERS}
+        if names & set(self.snapshot.pauses):
+            return "Exchanges of its broker are paused."
+        if faults := [fault(name) for it in self.breakers if it.broker in names for name in it.faults]:
+            return f"Exchanges of its broker are held back by an open breaker: {'; '.join(faults)}."
+        return None
+
 
 def view_fleet(snapshot: Snapshot) -> FleetView:
     """What the page shows of `snapshot`."""
@@ -132,9 +141,9 @@ def open_breakers(processes: Iterable[Process]) -> list[OpenBreaker]:
     for process in processes:
         if process.state is None:
             continue
-        for broker, fault in process.state.breakers.items():
+        for broker, name in process.state.breakers.items():
             known = found.get(broker, OpenBreaker(broker, (), None, 0))
-            faults = known.faults if fault in known.faults else (*known.faults, fault)
+            faults = known.faults if name in known.faults else (*known.faults, name)
             probes = [at for at in (known.next_probe, process.state.next_probes.get(broker)) if at is not None]
             found[broker] = OpenBreaker(broker, faults, min(probes, default=None), known.processes + 1)
     return [found[broker] for broker in sorted(found, key=lambda name: (name != ALL_BROKERS, name))]
@@ -199,7 +208,10 @@ def _who_waits(states: Mapping[str, int]) -> str:
 def _how_late(figures: Figures | None) -> tuple[str, str]:
     if figures is None or not figures.due:
         return "nothing is late" if figures else "", ""
-    return f"latest by {span(timedelta(seconds=figures.most_overdue))}", "bad" if figures.most_overdue >= _LATE else ""
+    return (
+        f"at most {span(timedelta(seconds=figures.most_overdue))} late",
+        "bad" if figures.most_overdue >= _LATE else "",
+    )
 
 
 def _notices(figures: Figures | None, now: datetime) -> Tile:
@@ -229,7 +241,7 @@ def _troubles(snapshot: Snapshot, breakers: Iterable[OpenBreaker]) -> Iterable[T
         yield Trouble("bad", f"The fleet was counted {span(now - figures.at)} ago. No process counts it any more.")
     if figures is not None and figures.due and figures.most_overdue >= _LATE:
         late = span(timedelta(seconds=figures.most_overdue))
-        yield Trouble("bad", f"{count(figures.due, 'login')} due now, the latest for {late}.")
+        yield Trouble("bad", f"{count(figures.due, 'login')} due now, the most overdue for {late}.")
     if not any(_has_loop(it) and not it.is_silent(now) for it in snapshot.processes):
         yield Trouble("bad", "No process with a loop tells of itself: logins are refreshed for callers only.")
     for silent in (it for it in snapshot.processes if it.is_silent(now)):

@@ -71,8 +71,8 @@ class LoginView:
     """Why it cannot be opened."""
 
 
-def line_of(login: Login | UnopenedRow, now: datetime) -> LoginLine:
-    """A login in a list, with the state of each of its accounts."""
+def line_of(login: Login | UnopenedRow, now: datetime, held: str | None = None) -> LoginLine:
+    """A login in a list, with the state of each of its accounts. `held` says why its broker is held back."""
     if isinstance(login, UnopenedRow):
         row = login.row
         return LoginLine(
@@ -86,21 +86,21 @@ def line_of(login: Login | UnopenedRow, now: datetime) -> LoginLine:
         login.login_id,
         str(login.broker),
         states,
-        next(filter(None, (why_parked(it) or why_waiting(login, it, now) for it in accounts)), ""),
+        next(filter(None, (why_parked(it) or _why_late(login, it, now, held) for it in accounts)), ""),
         min(due, default=None) if login.moving is None else None,
         min(ends, default=None),
         login.changed_at,
     )
 
 
-def view_login(login: Login, now: datetime) -> LoginView:
-    """All that the page shows of a login, the accounts that need a person first."""
+def view_login(login: Login, now: datetime, held: str | None = None) -> LoginView:
+    """All that the page shows of a login, the accounts that need a person first. `held`: see `line_of`."""
     several = len(login.accounts) > 1
     accounts = sorted(login.accounts, key=lambda it: not it.parked)
     return LoginView(
         login.login_id,
         str(login.broker),
-        [_account(login, account, now, several=several) for account in accounts],
+        [_account(login, account, now, held, several=several) for account in accounts],
         login.changed_at,
         is_here=login.moving is None,
     )
@@ -117,7 +117,7 @@ def _problem(error: StoreError) -> str:
     return "The row of this login is damaged. Restore it from a backup."
 
 
-def _account(login: Login, account: Account, now: datetime, *, several: bool) -> AccountView:
+def _account(login: Login, account: Account, now: datetime, held: str | None, *, several: bool) -> AccountView:
     tokens, pending = account.tokens, account.pending
     name = tokens.account_id or tokens.mesh_account_id
     is_here = login.moving is None
@@ -127,8 +127,8 @@ def _account(login: Login, account: Account, now: datetime, *, several: bool) ->
         name,
         name if several else None,
         str(account.state) if login.moving is None else login.moving.way.value,
-        parked.what if parked else _working(account) if is_here else "At home in another store",
-        (why_parked(account) if is_here else None) or why_waiting(login, account, now),
+        parked.what if parked else _working(account, now) if is_here else "At home in another store",
+        (why_parked(account) if is_here else None) or _why_late(login, account, now, held),
         parked.next_step if parked else None,
         (pending.display_message if pending is not None else None) or account.display_message,
         pending.id if asks and pending is not None and not pending.answered else None,
@@ -137,9 +137,20 @@ def _account(login: Login, account: Account, now: datetime, *, several: bool) ->
     )
 
 
-def _working(account: Account) -> str:
+def _why_late(login: Login, account: Account, now: datetime, held: str | None) -> str | None:
+    is_held = held is not None and login.moving is None and _is_due(account, now)
+    return held if is_held else why_waiting(login, account, now)
+
+
+def _is_due(account: Account, now: datetime) -> bool:
+    return account.due_at is not None and account.due_at <= now and not account.parked
+
+
+def _working(account: Account, now: datetime) -> str:
     if account.failures:
         return "Failing, and tried again"
+    if _is_due(account, now):
+        return "Due, and not refreshed yet"
     return "Kept fresh" if account.state is AccountState.ACTIVE else "Good until its access token ends"
 
 

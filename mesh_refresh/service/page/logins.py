@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from mesh_refresh.errors import InvalidRequest
-from mesh_refresh.keeper import AccountState, UnknownLogin
+from mesh_refresh.keeper import AccountState, Login, UnknownLogin, UnopenedRow
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.replies.outcomes import CodeRefused
 from mesh_refresh.service.api.logins import start_before
@@ -34,11 +34,12 @@ async def list_logins(visit: Visit) -> web.Response:
         )
     except InvalidRequest as error:
         return _list(visit, 422, problem=str(error))
+    fleet = await visit.state.look(visit.keeper)
     seen = [login for login in found[:_LINES] if who.sees(login.login_id)]
     has_more = len(found) > _LINES and (who.sees(found[-1].login_id) or not seen)
     return _list(
         visit,
-        lines=[line_of(login, visit.now) for login in seen],
+        lines=[line_of(it, visit.now, fleet.held(_broker(it))) for it in seen],
         next=write_base64(found[_LINES - 1].login_id) if has_more else None,
         is_later=bool(cursor),
         wanted_state=state,
@@ -118,7 +119,9 @@ async def _find(visit: Visit, typed: str) -> web.Response:
 
 async def _login(visit: Visit, login_id: str, status: int = 200, **values: Any) -> web.Response:
     try:
-        view = view_login(await visit.keeper.login(visit.who.masked(login_id)), visit.now)
+        login = await visit.keeper.login(visit.who.masked(login_id))
+        fleet = await visit.state.look(visit.keeper)
+        view = view_login(login, visit.now, fleet.held(_broker(login)))
     except (StoreDamaged, WrongKey) as error:
         view = view_unopened(login_id, error)
     except UnknownLogin:
@@ -126,6 +129,10 @@ async def _login(visit: Visit, login_id: str, status: int = 200, **values: Any) 
     options = {"broker_said": None, "code_problem": None, "remove_problem": None, **values}
     path = f"/logins/~{write_base64(login_id)}"
     return visit.page("login.html", status, here="logins", path=path, view=view, **options)
+
+
+def _broker(login: Login | UnopenedRow) -> str:
+    return login.row.broker if isinstance(login, UnopenedRow) else str(login.broker)
 
 
 def _unknown(visit: Visit) -> web.Response:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
@@ -88,6 +89,22 @@ async def test_a_pause_has_a_note_and_a_name(shown: Shown) -> None:
         for segment in ("~Kg", "coinbase"):
             assert (await person.post(f"/brokers/{segment}/resume")).status == 200
         assert await shown.keeper.pauses() == {}
+
+
+async def test_a_login_that_is_late_says_why(shown: Shown) -> None:
+    """Its broker is paused: that it is kept fresh would be wrong."""
+    token = shown.fake.login("kraken").token
+    await shown.keeper.add("late", evolve(token, expires_at=shown.keeper.now() - timedelta(hours=1)))
+    async with shown.person(shown.key()) as person:
+        for broker in ("*", "kraken"):
+            await shown.keeper.pause(broker, note="hush", by="robin")
+            shown.page.forget()
+            for path in ("/logins", "/logins/late"):
+                await person.get(path)
+                assert "Exchanges of its broker are paused." in person.text
+                assert "hush" not in person.text
+            assert "Kept fresh" not in person.text
+            await shown.keeper.resume(broker)
 
 
 async def test_a_login_is_removed_by_its_id(shown: Shown) -> None:

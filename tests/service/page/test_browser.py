@@ -232,7 +232,8 @@ async def test_pictures(browser: "Browser", shown: Shown, tmp_path: Path, width:
         await it.picture(tmp_path, f"fleet-not-counted-{name}", asks_axe=False)
         await park(shown, "family/7 \u202egro.evil")
         hour = [
-            (f"n-{n:02}", shown.fake.login(broker).token) for n, broker in enumerate(["kraken", "etoro", "binanceInternational"] * 4)
+            (f"n-{n:02}", shown.fake.login(broker).token)
+            for n, broker in enumerate(["kraken", "etoro", "binanceInternational"] * 4)
         ]
         await shown.keeper.add_many(hour)
         await shown.keeper.refresh("n-01")

@@ -54,7 +54,11 @@ def test_all_is_well() -> None:
         (snapshot(figures(), process(unsaved_logins=2)), "bad", "New tokens of 2 logins"),
         (snapshot(figures(states={"mfa_required": 1}), process()), "warn", "Waiting for an MFA code: 1 login."),
         (snapshot(figures(states={"unreadable": 2}), process()), "bad", "With an unreadable reply: 2 logins."),
-        (snapshot(figures(due=3, most_overdue=600.0), process()), "bad", "3 logins due now, the latest for 10 min"),
+        (
+            snapshot(figures(due=3, most_overdue=600.0), process()),
+            "bad",
+            "3 logins due now, the most overdue for 10 min",
+        ),
         (snapshot(figures(notices_waiting=1, notices_dead=1), process()), "warn", "1 notice given up"),
         (snapshot(figures(), process(breakers={"*": "not_sent"})), "bad", "breaker"),
         (snapshot(figures(), process(breakers={"etoro": "throttled"})), "warn", "breaker"),
@@ -79,6 +83,15 @@ def test_a_breaker_is_told_once_for_all_processes() -> None:
     every, etoro = open_breakers([process("a", **state), process("b", **other), Process("c", "run", AT)])
     assert (every.broker, every.next_probe, every.processes) == ("*", None, 1)
     assert (etoro.faults, etoro.next_probe, etoro.processes) == (("throttled", "unavailable"), AT + SECOND, 2)
+
+
+def test_who_is_held_back() -> None:
+    """By a pause or a breaker, of one broker or of all."""
+    view = view_fleet(snapshot(figures(), process(breakers={"etoro": "throttled"}), paused=("kraken",)))
+    assert "Mesh asks for fewer requests" in (view.held("etoro") or "")
+    assert "paused" in (view.held("kraken") or "")
+    assert view.held("coinbase") is None
+    assert view_fleet(snapshot(figures(), process(breakers={"*": "not_sent"}))).held("coinbase") is not None
 
 
 def test_the_last_hour_of_all_processes() -> None:
