@@ -31,13 +31,18 @@ LOGINS: Mapping[str, str] = {
 """What its tokens are answered with, by login id."""
 
 _WAIT = timedelta(seconds=5)
+_LIFETIME, _CONFIRMED = timedelta(hours=2), timedelta(minutes=3)
+"""Until the first tokens have ended, and until a refusal is confirmed."""
 
 
 async def add_logins(fake: FakeMesh, keeper: Keeper, store: Store) -> FakeLogin:
-    """Give the fleet of `keeper`, which has no loop, the logins of `LOGINS`. Hours pass on the clock of `fake`.
+    """Give the fleet of `keeper`, which has no loop, the logins of `LOGINS`.
+
+    The clock of `fake` is put back by the hours that pass meanwhile, and is right at the end.
 
     Returns the login that waits for a code.
     """
+    _clock(fake).jump(-(_LIFETIME + _CONFIRMED))
     coded = fake.login("vanguard", mfa=True)
     refused, damaged, cut = (fake.login(broker) for broker in ("coinbase", "kraken", "bittrex"))
     ended = {"mfa-required": coded, "reconnect-required": refused, "unreadable": damaged, "outcome-unknown": cut}
@@ -45,11 +50,11 @@ async def add_logins(fake: FakeMesh, keeper: Keeper, store: Store) -> FakeLogin:
     for name, login in {**ended, **others}.items():
         await keeper.add(name, login.token)
     await keeper.pause("gemini", note="An outage, to try clients with.", by="sandbox")
-    _pass(fake, timedelta(hours=2))
+    _clock(fake).advance(_LIFETIME)
     refused.revoke()
     fake.fail(Fault.all()["broken json"], login=damaged)
     await _ask(keeper, "mfa-required", "reconnect-required", "unreadable")
-    _pass(fake, timedelta(minutes=3))
+    _clock(fake).advance(_CONFIRMED)
     await _ask(keeper, "reconnect-required")  # the second refusal counts
     fake.fail(Fault.all()["cut"], login=cut)
     await _ask(keeper, "outcome-unknown")
@@ -71,10 +76,9 @@ def _row_of_another_key(login: Login, fake: FakeMesh) -> Row:
     return row_of(other, evolve(login, login_id="wrong-key"), fake.clock.now())
 
 
-def _pass(fake: FakeMesh, span: timedelta) -> None:
-    clock = fake.clock
-    assert isinstance(clock, ManualClock | MovableClock)  # noqa: S101
-    clock.advance(span)
+def _clock(fake: FakeMesh) -> ManualClock | MovableClock:
+    assert isinstance(fake.clock, ManualClock | MovableClock)  # noqa: S101
+    return fake.clock
 
 
 async def _ask(keeper: Keeper, *login_ids: str) -> None:

@@ -1,8 +1,10 @@
 """A login in each state: what each route answers, and that no refresh token is ever among it."""
 
+from datetime import timedelta
 from typing import Any
 
 from mesh_refresh.cli.sandbox.states import LOGINS
+from mesh_refresh.testing.clock import DEFAULT_START
 from mesh_refresh.testing.model.ledger import TokenKind
 from tests.service.api.conftest import Api
 
@@ -121,3 +123,8 @@ async def test_reasons_come_with_what_a_program_needs(states: Api) -> None:
         assert reply.headers["Cache-Control"] == "no-store"
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert "ETag" not in reply.headers
+
+
+async def test_its_clock_is_right(states: Api) -> None:
+    """A client that compares `expiresAt` with its own clock must not be wrong by the hours in which the states came."""
+    assert states.fake.clock.now() - DEFAULT_START < timedelta(minutes=1)
