@@ -29,7 +29,7 @@ class ReconnectNeeded(MeshRefreshError):
     """Fresh tokens come only when the person logs in at the broker again. `tokens` and `refresh` raise it."""
 
     needs_reconnect = True
-    _next = "Let the person log in again, and `add` what Link hands over. What is stored stays until then."
+    _next = "Let the person log in again, and add what Link hands over. What is stored stays until then."
 
     def __init__(self, reason: Reason | None, display_message: str | None = None) -> None:
         why = WHY[reason] if reason is not None else "the account is parked"
@@ -70,7 +70,7 @@ class CodeNotWanted(InvalidRequest):
     """No open question waits for this code: it was answered already, or never asked."""
 
     _what = "No code is waited for here; nothing was sent."
-    _next = "Look at the account: another process may have answered, or `restart_mfa` must ask anew."
+    _next = "Look at the account: another process may have answered, or the broker must be let ask anew."
 
 
 class KeeperClosed(InvalidRequest):

@@ -49,6 +49,17 @@ _SOON = 2.0
 """Seconds until a caller may ask again, where it is not known when that is of use."""
 _LONGEST_WAIT = 3600.0
 
+_DETAILS: Mapping[type[MeshRefreshError], str] = {
+    AmbiguousAccount: "The login has several accounts. Nothing was sent. Name one of accountIds as accountId.",
+    CodeRefused: "The broker refused this code. No token is spent, and the question is still open: ask the person once "
+    "more, and send the code with the same pendingId.",
+    LoginExists: "There is a login with this id, and nothing was changed. Without If-None-Match its tokens are added.",
+    LoginMoved: "The login was moved to another store. Nothing was sent. Ask a service on that store.",
+    MfaPending: "The broker wants an MFA code. Ask the person for it, and POST it to mfa with this pendingId.",
+    UnknownAccount: "The login has no such account. Nothing was sent. GET of the login lists its accounts.",
+}
+"""What is told in place of an error's own words, where these speak of Python."""
+
 
 @frozen
 class ProblemForm:
@@ -137,7 +148,7 @@ def explain(error: MeshRefreshError) -> web.Response:
     return problem(
         answer.status,
         answer.reason,
-        None if answer is _INTERNAL else str(error).removesuffix(f" [{error.facts}]"),
+        None if answer is _INTERNAL else _DETAILS.get(type(error)) or str(error).removesuffix(f" [{error.facts}]"),
         retry_after=_retry_after(answer, error) if answer.status == 503 else None,
         **answer.members(error),
     )

@@ -9,7 +9,20 @@ import pytest
 
 import mesh_refresh
 from mesh_refresh import MeshRefreshError, MfaPending, ReplyFacts, Throttled, TokensRefused
-from mesh_refresh.keeper import AmbiguousAccount, KeeperClosed, LoginMoved, NotReadyInTime, Reason, ReconnectNeeded
+from mesh_refresh.keeper import (
+    AmbiguousAccount,
+    CodeNotWanted,
+    KeeperClosed,
+    LoginExists,
+    LoginMoved,
+    NotReadyInTime,
+    Reason,
+    ReconnectNeeded,
+    UnknownAccount,
+    UnknownLogin,
+)
+from mesh_refresh.observing import outcome_name
+from mesh_refresh.replies.outcomes import CodeRefused
 from mesh_refresh.service.api.problems import ANSWERS, answer_of, explain
 from mesh_refresh.stores import StoreUnavailable, WrongKey
 
@@ -110,6 +123,29 @@ def test_a_detail_is_in_our_own_words() -> None:
         assert "planted" in str(error)
         assert "planted" not in str(told(error))
     assert "detail" not in told(MeshRefreshError("planted"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AmbiguousAccount(account_ids=("x", "y")),
+        CodeNotWanted(),
+        CodeRefused(),
+        LoginExists(),
+        LoginMoved(),
+        MfaPending(),
+        ReconnectNeeded(Reason.REFUSED),
+        UnknownAccount(),
+        UnknownLogin(),
+    ],
+    ids=outcome_name,
+)
+def test_a_detail_does_not_speak_of_python(error: MeshRefreshError) -> None:
+    """Most callers are written in another language, and have neither a keeper nor a continuation."""
+    detail = str(told(error)["detail"])
+    assert not [
+        word for word in ("`", "account_id", ".accounts", ".pending", "keeper", "continuation") if word in detail
+    ]
 
 
 def test_a_store_that_fails_under_a_keeper_is_told_as_such() -> None:
