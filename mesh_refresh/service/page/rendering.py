@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mesh_refresh.service.api.segments import write_base64
 from mesh_refresh.service.page.login_view import STATES
-from mesh_refresh.service.page.words import count, fault, moment, number, plain, quoted, relative, span, visible
+from mesh_refresh.service.page.words import count, fault, moment, number, plain, quoted, span, visible
 
 _environment = Environment(
     loader=PackageLoader("mesh_refresh.service.page"),
@@ -16,19 +16,20 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters.update(
+_filters: dict[str, Any] = _environment.filters
+_filters.update(
     count=count,
     fault=fault,
     moment=moment,
     number=number,
     plain=plain,
     quoted=quoted,
-    relative=relative,
-    segment=lambda text: f"~{write_base64(text)}",
+    segment=lambda text: f"~{write_base64(str(text))}",
     span=span,
     visible=visible,
 )
-_environment.globals["STATES"] = STATES
+_globals: dict[str, Any] = _environment.globals
+_globals["STATES"] = STATES
 
 
 def render(template: str, **values: Any) -> str:
