@@ -216,9 +216,7 @@ def _cookie_name(name: str, *, is_secure: bool) -> str:
 def _open(request: web.Request, state: PageState, keeper: Keeper, name: str, now: datetime) -> Session | None:
     cookie = request.cookies.get(_cookie_name(name, is_secure=is_secure(request, state)))
     session = None if not cookie else open_session(keeper.cipher, cookie)
-    if session is None or session.is_over(now) or (name == _FORM) != (session.key_name == ""):
-        return None
-    return session
+    return None if session is None or session.is_over(now) else session
 
 
 def _allowed(session: Session, state: PageState) -> tuple[str, frozenset[Scope], str] | None:

@@ -115,6 +115,7 @@ async def test_each_route_needs_its_scope(shown: Shown, route: Route) -> None:
 async def test_a_key_that_may_not_read_opens_nothing(shown: Shown, scopes: set[Scope]) -> None:
     async with shown.person() as person:
         assert (await person.sign_in(shown.key(*scopes))).status == 403
+        assert "This key may not read" in person.text
         assert not await is_in(person)
 
 
