@@ -178,6 +178,13 @@ def crashes(session: nox.Session) -> None:
 
 
 @nox.session
+def interruptions(session: nox.Session) -> None:
+    """Ctrl-C, twice, at three hundred moments of a program on `mesh_refresh.sync`; `-- --runs 20` for a first look."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.sync.interruptions", *session.posargs)
+
+
+@nox.session
 def shell(session: nox.Session) -> None:
     """The command `refresh` with each signal and each failure at each of its steps: some twenty minutes.
 

@@ -190,7 +190,8 @@ def call_hook(hook: Callable[[_A], Awaitable[object] | object], given: _A) -> Aw
     """What ``hook(given)`` gives, or an awaitable of that."""
     if not hooks_in_threads.get() or _is_async(hook):
         return hook(given)
-    return asyncio.get_running_loop().run_in_executor(None, copy_context().run, hook, given)
+    context = copy_context()
+    return asyncio.get_running_loop().run_in_executor(None, lambda: context.run(hook, given))
 
 
 def _is_async(hook: object) -> bool:

@@ -862,10 +862,10 @@ def without_a_loop(key: str, tokens: Tokens, payload: Mapping[str, Any]) -> None
         assert_type(keeper.logins(state="active", limit=3), Iterator[Login])
         assert_type(keeper.remove("u"), bool)
         assert_type(keeper.summary(), Summary)
-        keeper.tokens(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        keeper.tokens("u", wait=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        keeper.tokens(7)  # type: ignore[arg-type]
+        keeper.tokens("u", wait=1)  # type: ignore[call-arg]
     sync.Keeper(lambda: MeshClient.from_env(on_outcome=sync_hook), opened).close()
-    sync.Keeper(MeshClient.from_env, store, background=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    sync.Keeper(MeshClient.from_env, store, background=True)  # type: ignore[call-arg]
     with sync.MeshClient(MeshClient.from_env) as mesh:
         assert_type(mesh.refresh(tokens), Refreshed | MfaRequired)
 

@@ -160,11 +160,10 @@ class Parts(Generic[_A]):
 
 async def entered(made: Any, stack: AsyncExitStack) -> Any:
     """What a callable of the user's has made, entered. `stack` leaves it. Raises `InvalidRequest` for another thing."""
-    if inspect.isawaitable(made) and not hasattr(type(made), "__aenter__"):
-        made = await made
-    if not hasattr(type(made), "__aenter__"):
-        raise InvalidRequest(f"A callable made {type(made).__name__}, and no client or store of mesh_refresh.")
-    return await stack.enter_async_context(made)
+    part: Any = made if hasattr(type(made), "__aenter__") or not inspect.isawaitable(made) else await made
+    if not hasattr(type(part), "__aenter__"):
+        raise InvalidRequest(f"A callable made {type(part).__name__}, and no client or store of mesh_refresh.")
+    return await stack.enter_async_context(part)
 
 
 def check_callables(name: str, example: str, *makers: object) -> None:

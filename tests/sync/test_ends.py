@@ -6,14 +6,19 @@ import sqlite3
 import pytest
 
 from mesh_refresh import Tokens
+from tests.sync.interruptions import interrupted
 from tests.sync.programs import Scene
 
 
-@pytest.mark.parametrize("closes", [True, False], ids=["with", "left open"])
-async def test_ctrl_c_abandons_no_exchange(scene: Scene, closes: bool) -> None:
+@pytest.mark.parametrize(
+    ("closes", "after_rotation"),
+    [(True, True), (False, True), (False, False)],
+    ids=["closed", "left open", "left open, before Mesh has rotated"],
+)
+async def test_ctrl_c_abandons_no_exchange(scene: Scene, closes: bool, after_rotation: bool) -> None:
     """The first one ends the caller's waiting. A second one, while the process ends, ends nothing."""
     await scene.add(u=scene.fake.login("coinbase"))
-    gate = scene.fake.hold(after_rotation=True)
+    gate = scene.fake.hold(after_rotation=after_rotation)
     program = await scene.run(
         """
 try:
@@ -35,6 +40,38 @@ except KeyboardInterrupt:
     _, out, err = await program.over()
     assert out == ("closed" if closes else ""), err
     await scene.assert_whole()
+
+
+async def test_ctrl_c_while_the_store_is_opened(scene: Scene) -> None:
+    """Nothing was sent. What is half open is opened to its end, and closed."""
+    await scene.add(u=scene.fake.login("coinbase"))
+    program = await scene.run(
+        """
+def slow():
+    say("opening")
+    sys.stdin.readline()
+    return opened_store()
+
+with sync.Keeper(MeshClient.from_env, slow) as keeper:
+    try:
+        keeper.refresh("u")
+    except KeyboardInterrupt:
+        say("interrupted")
+"""
+    )
+    assert await program.said() == "opening"
+    program.process.send_signal(signal.SIGINT)
+    assert await program.said() == "interrupted"
+    await program.type_enter()
+    assert await program.is_done() == ""
+    assert not scene.fake.requests
+    await scene.assert_whole()
+
+
+async def test_ctrl_c_at_some_moment(scene: Scene) -> None:
+    """`nox -s interruptions` takes hundreds."""
+    await scene.add(u=scene.fake.login("coinbase", revokes_on_reuse=True))
+    await interrupted(scene, 0.3, 0.01)
 
 
 async def test_a_program_that_does_not_wait_for_its_exchange_ends_when_that_is_written(scene: Scene) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from traceback import TracebackException
 from typing import Any
 
 import pytest
@@ -158,6 +159,21 @@ async def test_a_store_that_cannot_be_opened_is_tried_again(fake: FakeMesh, make
             assert keeper.add("u", token).new
 
     await asyncio.to_thread(program)
+
+
+async def test_a_traceback_with_locals_shows_no_code(make: Make) -> None:
+    """The frames between a caller and the loop hold the arguments."""
+
+    code = "code"
+
+    def program() -> str:
+        with sync.Keeper(make, MemoryStore) as keeper, pytest.raises(UnknownLogin) as caught:
+            keeper.submit_mfa("nobody", "s3cret-" + code)
+        return "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+
+    shown = await asyncio.to_thread(program)
+    assert "submit_mfa" in shown
+    assert "s3cret-code" not in shown
 
 
 async def test_in_an_event_loop_it_says_what_to_use(make: Make) -> None:

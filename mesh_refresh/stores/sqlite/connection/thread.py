@@ -26,7 +26,7 @@ _LOOK_AGAIN = 0.1
 """Seconds after which a fork looks whether the thread has ended instead."""
 
 
-class Pause:
+class ForkPause:
     """A time in which a thread has its file closed, because the process forks."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class SessionThread:
 
     def __init__(self, session: SqliteSession, name: str) -> None:
         self._session = session
-        self._queue: SimpleQueue[Job | Pause | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | ForkPause | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._ending = False
         self._over = False
@@ -85,11 +85,11 @@ class SessionThread:
         """Whether it has not ended, and is of this process."""
         return self._thread.is_alive()
 
-    def pause(self) -> Pause | None:
+    def pause(self) -> ForkPause | None:
         """Do what waits, then close the file and stand still until the pause is over. None: there is no such thread."""
         if not self.is_alive or threading.current_thread() is self._thread:
             return None
-        pause = Pause()
+        pause = ForkPause()
         self._queue.put(pause)
         return pause
 
@@ -105,7 +105,7 @@ class SessionThread:
                 _deliver(jobs)
                 del jobs  # their values need not stay in memory while the thread waits
                 self._session.shorten_log()
-            pauses = [pause for pause in waiting if isinstance(pause, Pause)]
+            pauses = [pause for pause in waiting if isinstance(pause, ForkPause)]
             del waiting
             for pause in pauses:
                 self._session.lay_down()
@@ -117,7 +117,7 @@ class SessionThread:
         for future in self._closers:
             _call(future.get_loop(), _release, future)
 
-    def _waiting(self) -> "list[Job | Pause | None]":
+    def _waiting(self) -> "list[Job | ForkPause | None]":
         queue = self._queue
         waiting = [queue.get()]
         while len(waiting) < _MOST and not queue.empty():
@@ -166,7 +166,7 @@ def _release(future: asyncio.Future[None]) -> None:
 
 _threads: "weakref.WeakSet[SessionThread]" = weakref.WeakSet()
 _forking = threading.Lock()
-_pauses: list[Pause] = []
+_pauses: list[ForkPause] = []
 
 
 def _before_fork() -> None:
