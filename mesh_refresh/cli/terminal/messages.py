@@ -3,6 +3,7 @@
 import errno
 import os
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeGuard
 
@@ -26,14 +27,22 @@ def one_line(text: str) -> str:
 
 def say(text: str) -> None:
     """Print a line on standard error. It never fails: a terminal that has gone away must not cost a token."""
-    secret = os.environ.get("MESH_CLIENT_SECRET")
-    if secret:
+    if secret := _client_secret():
         # Parts of a message may come from a server, and servers echo what they were sent.
         text = text.replace(secret, "***")
     try:
         click.echo(f"mesh-refresh: {one_line(text)}", err=True)
     except (OSError, ValueError):
         return
+
+
+def _client_secret() -> str | None:
+    """The secret in the environment, or in the file that it names."""
+    path = Path(os.environ.get("MESH_CLIENT_SECRET_FILE") or os.devnull)
+    with suppress(OSError, ValueError):
+        if path.is_file():  # reading a pipe would hang
+            return path.read_text().strip()
+    return os.environ.get("MESH_CLIENT_SECRET")
 
 
 def format_count(number: int, noun: str, plural: str | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import say
 from mesh_refresh.stores import Cipher
 from tests.cli.fleet.conftest import OpenFleet
 
@@ -138,3 +139,18 @@ def test_keys_come_from_one_place(keys: KeyFile, other: str) -> None:
     (line,) = ran.err.splitlines()
     assert FILE in line
     assert "Leave out one of them" in line
+
+
+def test_a_client_secret_in_a_file_shows_in_no_message(
+    fleet: OpenFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts of a message come from servers, which echo what they were sent. A pipe in its place holds up nothing."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2\n")
+    fleet.cli.monkeypatch.delenv("MESH_CLIENT_SECRET")
+    fleet.cli.monkeypatch.setenv("MESH_CLIENT_SECRET_FILE", str(file))
+    say("the server says hunter2")
+    file.unlink()
+    os.mkfifo(file)
+    say("the server says nothing")
+    assert capsys.readouterr().err == "mesh-refresh: the server says ***\nmesh-refresh: the server says nothing\n"

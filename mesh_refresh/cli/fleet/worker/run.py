@@ -39,6 +39,8 @@ Environment:
   MESH_CLIENT_ID       your client id
   MESH_CLIENT_SECRET   your client secret
   MESH_BASE_URL        the URL of Mesh; production if it is not set
+  {KEYS_VARIABLE}_FILE, MESH_CLIENT_SECRET_FILE
+                       files with keys or secret instead, which may change
 
 Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur only then.
 
