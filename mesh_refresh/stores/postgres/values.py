@@ -56,6 +56,8 @@ def kept(value: Any) -> Any:
             return span(value)
         case list():
             return list(map(kept, value))
+        case _:
+            pass
     return value
 
 
@@ -68,7 +70,8 @@ def given_back(value: Any) -> Any:
             return MaskedBytes(value)
         case datetime():
             return moment(value)
-    return value
+        case _:
+            return value
 
 
 def row(values: Sequence[Any]) -> Row:

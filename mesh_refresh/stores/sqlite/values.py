@@ -57,6 +57,8 @@ def kept(value: Any) -> Any:
             return MaskedBytes(value)
         case datetime():
             return microseconds(value)
+        case _:
+            pass
     return value
 
 
