@@ -11,6 +11,9 @@ from mesh_refresh.tasks import ForeignTask
 
 _T = TypeVar("_T")
 
+_LONG = 3600
+"""Seconds for what reads a whole table."""
+
 
 class VerbRunner:
     """Runs verbs in tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
@@ -147,12 +150,14 @@ class Statements:
         sql, asked = self._queries()[name], [*map(kept, values)]
         return await self._runner().write(key, lambda connection: _fetched(connection, sql, asked))
 
-    async def look(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
+    async def look(self, name: str, *values: Any, long: bool = False) -> list[tuple[Any, ...]]:
         """The rows of the statement `name`, which reads: see `VerbRunner.look`."""
-        sql, asked = self._queries()[name], [*map(kept, values)]
-        return await self._runner().look(lambda connection: _fetched(connection, sql, asked))
+        sql, asked, timeout = self._queries()[name], [*map(kept, values)], _LONG if long else None
+        return await self._runner().look(lambda connection: _fetched(connection, sql, asked, timeout), long=long)
 
 
-async def _fetched(connection: Any, sql: str, asked: Sequence[Any]) -> list[tuple[Any, ...]]:
+async def _fetched(
+    connection: Any, sql: str, asked: Sequence[Any], timeout: float | None = None
+) -> list[tuple[Any, ...]]:
     # Here, since a future's repr shows a row as it came.
-    return [tuple(map(given_back, row)) for row in await connection.fetch(sql, *asked)]
+    return [tuple(map(given_back, row)) for row in await connection.fetch(sql, *asked, timeout=timeout)]

@@ -22,7 +22,7 @@ class PostgresOutbox(SqlOutbox):
     """See `Outbox`."""
 
     def __init__(self, statements: Statements) -> None:
-        super().__init__(statements, statements)
+        super().__init__(statements)
         self._rows = statements.rows
 
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:

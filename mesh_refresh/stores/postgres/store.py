@@ -1,7 +1,6 @@
 """PostgresStore: a fleet in PostgreSQL, which coordinates the workers of many machines."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -10,7 +9,6 @@ from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedStr
 from mesh_refresh.stores import key_check
 from mesh_refresh.stores.checks import check_cipher, check_notices, check_row, check_text, check_time
-from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.outbox import NoticeRow
 from mesh_refresh.stores.postgres import claiming, scanning
 from mesh_refresh.stores.postgres.connection.addresses import PATIENCE, Target, target
@@ -23,7 +21,7 @@ from mesh_refresh.stores.postgres.jobs import Statements, VerbRunner
 from mesh_refresh.stores.postgres.outbox import PostgresOutbox, notice_columns
 from mesh_refresh.stores.postgres.queries import Queries
 from mesh_refresh.stores.postgres.schema import migrate as migrating
-from mesh_refresh.stores.postgres.values import columns, kept, moment, read, row, span, written
+from mesh_refresh.stores.postgres.values import columns, kept, read, row, span, written
 from mesh_refresh.stores.row import Busy, ClaimRequest, Count, Page, Row
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.stores.sql.registry import SqlRegistry
@@ -34,8 +32,6 @@ from mesh_refresh.tasks import all_of
 _log = logging.getLogger("mesh_refresh.stores")
 
 _NONE = timedelta()
-_LONG = 3600
-"""Seconds for what reads a whole table."""
 
 
 _How = tuple[str | None, timedelta]
@@ -209,29 +205,13 @@ class PostgresStore(SqlStore):
 
     async def counts(self, now: datetime) -> Sequence[Count]:
         """See `Store`. It reads the whole table, for as long as that takes."""
-        check_time(now)
-        sql = self._sql["counts"]
-        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, timeout=_LONG), long=True)
-        return [
-            Count(read(broker), states_of(states), logins, expired, due, moment(earliest), leased)
-            for broker, states, logins, expired, due, earliest, leased in found
-        ]
+        found = await self._statements.look("counts", now, long=True)
+        return [Count(broker, states_of(states), *numbers) for broker, states, *numbers in found]
 
     async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
         """See `Store`. It reads the index of due times from end to end."""
-        check_time(now)
-        sql = self._sql["due_by_hour"]
-        found = await self._open_jobs().look(lambda link: link.fetch(sql, now, hours, timeout=_LONG), long=True)
-        numbers = dict(map(tuple, found))
+        numbers = dict(await self._statements.look("due_by_hour", now, hours, long=True))
         return [numbers.get(hour, 0) for hour in range(hours)]
-
-    async def key_usage(self) -> dict[str, int]:
-        """See `Store`. It reads both tables from end to end."""
-        sql, usage = self._sql["key_usage"], Counter[str]()
-        found = await self._open_jobs().look(lambda link: link.fetch(sql, KEY_PREFIX, timeout=_LONG), long=True)
-        for head, number in found:
-            usage[key_id_of(head)] += number
-        return dict(usage)
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None

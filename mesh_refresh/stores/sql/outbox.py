@@ -12,10 +12,10 @@ PURGED = 1_000
 
 
 class SqlOutbox(Outbox):
-    """See `Outbox`. `scans` are for what may take long. Every query names the columns in the order of `NoticeRow`."""
+    """See `Outbox`. Every query names the columns in the order of `NoticeRow`."""
 
-    def __init__(self, statements: SqlStatements, scans: SqlStatements) -> None:
-        self._statements, self._scans = statements, scans
+    def __init__(self, statements: SqlStatements) -> None:
+        self._statements = statements
 
     async def take(self, notice_id: str, owner: str) -> bool:
         """See `Outbox`."""
@@ -36,7 +36,7 @@ class SqlOutbox(Outbox):
     async def page(self, page: NoticePage) -> Sequence[NoticeRow]:
         """See `Outbox`."""
         asked = (max(0, page.limit), page.after, page.is_dead, page.since)
-        return [NoticeRow(*columns) for columns in await self._scans.look("page_of_notices", *asked)]
+        return [NoticeRow(*columns) for columns in await self._statements.look("page_of_notices", *asked, long=True)]
 
     async def of(self, login_id: str) -> Sequence[NoticeRow]:
         """See `Outbox`."""
@@ -44,7 +44,7 @@ class SqlOutbox(Outbox):
 
     async def counts(self) -> NoticeCounts:
         """See `Outbox`."""
-        (found,) = await self._scans.look("count_notices")
+        (found,) = await self._statements.look("count_notices", long=True)
         return NoticeCounts(*found)
 
     async def purge(self, before: datetime) -> int:

@@ -14,6 +14,6 @@ class SqlStatements(Protocol):
         """How many rows the statement `name` changed. Those of one `key` are done in the order of the calls."""
         ...
 
-    async def look(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The rows of the statement `name`, which reads."""
+    async def look(self, name: str, *values: Any, long: bool = False) -> list[tuple[Any, ...]]:
+        """The rows of the statement `name`, which reads; one that may take `long` holds up no other."""
         ...

@@ -1,10 +1,12 @@
 """What the stores that keep their rows by SQL have in common."""
 
+from collections import Counter
 from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from mesh_refresh.stores.key_check import sealed_check
+from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.outbox import Outbox
 from mesh_refresh.stores.registry import Registry
 from mesh_refresh.stores.resealing import reseal
@@ -39,6 +41,13 @@ class SqlStore(Store):
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """See `Store`."""
         return await self._statements.write("release", login_id, owner, hold, key=login_id) == 1
+
+    async def key_usage(self) -> dict[str, int]:
+        """See `Store`. It reads both tables from end to end."""
+        usage = Counter[str]()
+        for head, number in await self._statements.look("key_usage", KEY_PREFIX, long=True):
+            usage[key_id_of(head or b"")] += number  # SQLite gives NULL for the beginning of an empty value
+        return dict(usage)
 
     async def paused(self) -> dict[str, BrokerPause]:
         """See `Store`."""

@@ -67,3 +67,8 @@ WHERE name = 'key check';
 INSERT INTO seal (name, sealed)
 VALUES ('key check', ?)
 ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed;
+
+-- name: key_usage
+SELECT substr(sealed, 1, ?1) AS head, count(*) FROM login GROUP BY head
+UNION ALL
+SELECT substr(sealed, 1, ?1) AS head, count(*) FROM notice GROUP BY head;

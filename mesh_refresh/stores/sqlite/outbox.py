@@ -21,7 +21,7 @@ class SqliteOutbox(SqlOutbox):
     """See `Outbox`."""
 
     def __init__(self, run: RunVerb, scan: RunVerb) -> None:
-        super().__init__(SqliteStatements(run, _SQL), SqliteStatements(scan, _SQL))
+        super().__init__(SqliteStatements(run, scan, _SQL))
         self._run = run
 
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:

@@ -1,6 +1,5 @@
 """Pages and counts. They have a connection of their own, so that a long one delays no write."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import merge
@@ -11,7 +10,6 @@ from typing import Any
 from attrs import evolve
 
 from mesh_refresh.stores.checks import check_text
-from mesh_refresh.stores.key_ids import KEY_PREFIX, key_id_of
 from mesh_refresh.stores.row import Count, Page, Row
 from mesh_refresh.stores.sqlite.connection.session import SqliteSession
 from mesh_refresh.stores.sqlite.queries import queries
@@ -76,14 +74,6 @@ def due_by_hour(session: SqliteSession, now: int, hours: int) -> list[int]:
                 asked = {"broker": broker, "after": now + hour * _HOUR, "until": now + (hour + 1) * _HOUR}
                 found[hour] += execute(_SQL["due_between"], asked).fetchone()[0]
     return found
-
-
-def key_usage(session: SqliteSession) -> dict[str, int]:
-    """See `Store.key_usage`."""
-    found: Counter[str] = Counter()
-    for head, number in session.connection.execute(_SQL["key_usage"], {"prefix": KEY_PREFIX}):
-        found[key_id_of(head or b"")] += number  # SQLite gives NULL for the beginning of an empty value
-    return dict(found)
 
 
 def _count(values: tuple[Any, ...]) -> Count:

@@ -65,11 +65,6 @@ WITH RECURSIVE found (states) AS (
 )
 SELECT states FROM found WHERE states IS NOT NULL;
 
--- name: key_usage
-SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM login GROUP BY head
-UNION ALL
-SELECT substr(sealed, 1, :prefix) AS head, count(*) FROM notice GROUP BY head;
-
 -- name: due_between
 -- Along the index, of one broker.
 SELECT count(*)

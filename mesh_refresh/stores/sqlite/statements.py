@@ -18,10 +18,10 @@ class RunVerb(Protocol):
 
 
 class SqliteStatements:
-    """Those of one part of a store, in the thread that `run` runs verbs in."""
+    """Those of one part of a store, in the thread that `run` runs verbs in, or in that of `scan`."""
 
-    def __init__(self, run: RunVerb, sql: Mapping[str, str]) -> None:
-        self._run = run
+    def __init__(self, run: RunVerb, scan: RunVerb, sql: Mapping[str, str]) -> None:
+        self._run, self._scan = run, scan
         self._sql = sql
 
     async def write(self, name: str, *values: Any, key: Hashable = None) -> int:  # noqa: ARG002 - the thread keeps order
@@ -33,7 +33,7 @@ class SqliteStatements:
 
         return await self._run(work)
 
-    async def look(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
+    async def look(self, name: str, *values: Any, long: bool = False) -> list[tuple[Any, ...]]:
         """The rows of the statement `name`, which reads."""
-        sql, asked = self._sql[name], [*map(kept, values)]
-        return await self._run(lambda session: given_back(session.connection.execute(sql, asked)), writes=False)
+        sql, asked, run = self._sql[name], [*map(kept, values)], self._scan if long else self._run
+        return await run(lambda session: given_back(session.connection.execute(sql, asked)), writes=False)

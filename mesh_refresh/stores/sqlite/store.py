@@ -59,10 +59,10 @@ class SqliteStore(SqlStore):
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
-        self._statements = SqliteStatements(self._run, verbs.SQL)
+        self._statements = SqliteStatements(self._run, self._scan, verbs.SQL)
         self._outbox, self._registry = (
             SqliteOutbox(self._run, self._scan),
-            SqlRegistry(SqliteStatements(self._run, queries("registry.sql"))),
+            SqlRegistry(SqliteStatements(self._run, self._scan, queries("registry.sql"))),
         )
 
     @classmethod
@@ -154,10 +154,6 @@ class SqliteStore(SqlStore):
         """See `Store`."""
         start = microseconds(now)
         return await self._scan(lambda session: scanning.due_by_hour(session, start, hours))
-
-    async def key_usage(self) -> dict[str, int]:
-        """See `Store`."""
-        return await self._scan(scanning.key_usage)
 
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
