@@ -62,7 +62,7 @@ class AccessKey:
             (bool(_NAME.fullmatch(self.name)), "its name must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'"),
             (bool(_HASH.fullmatch(self.hash)), "its hash is no SHA-256 in hexadecimal digits"),
             (bool(self.scopes) and all(isinstance(scope, Scope) for scope in self.scopes), "it needs scopes"),
-            (self.rate is None or _is_rate(self.rate), "its rate must be a number above 0"),
+            (self.rate is None or _is_rate(self.rate), "its rate must be a number from 0.000001 to 1000000"),
             (self.expires is None or self.expires.tzinfo is not None, "its end has no time zone"),
         ):
             if not is_right:
@@ -83,7 +83,7 @@ class AccessKey:
 
 
 def _is_rate(rate: float) -> bool:
-    return rate is not True and 0 < rate < float("inf")
+    return rate is not True and 1e-6 <= rate <= 1e6
 
 
 def hash_of(key: str) -> str:

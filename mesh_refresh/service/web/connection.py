@@ -33,6 +33,8 @@ class ServedConnection(web.RequestHandler):
 
     patience: ClassVar[float] = 10.0
     """Seconds for the headers of a request, and again for its body."""
+    reading: ClassVar[float] = 60.0
+    """Seconds in which a caller must take an answer. Those that never read would hold all connections for ever."""
 
     def __init__(
         self, server: web.Server, connections: set["ServedConnection"], limit: int, admits: Callable[[str], bool]
@@ -91,7 +93,15 @@ class ServedConnection(web.RequestHandler):
         if isinstance(resp, web.HTTPException):
             resp.body = write_problem(resp.status, reason_of(resp.status))
             resp.content_type = PROBLEM_TYPE
-        return await super().finish_response(request, resp, start_time)
+        transport = request.transport
+        if transport is None:
+            return await super().finish_response(request, resp, start_time)
+        timer = asyncio.get_running_loop().call_later(self.reading, _end_unread, transport)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            if not transport.get_write_buffer_size():
+                timer.cancel()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -132,6 +142,11 @@ class ServedConnection(web.RequestHandler):
         self._timer = None
         if self.transport is not None:
             self.transport.abort()
+
+
+def _end_unread(transport: asyncio.WriteTransport) -> None:
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 @web.middleware

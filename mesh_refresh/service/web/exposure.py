@@ -86,4 +86,4 @@ def _is_ip(name: str) -> bool:
         ip_address(name)
     except ValueError:
         return False
-    return True
+    return "%" not in name  # behind it stands any text: fields of the audit, for example

@@ -53,6 +53,7 @@ def test_a_key_is_made_shown_once_and_revoked(cli: Cli, path: Path) -> None:
         (("add", "b b", "--scope", "read"), "its name must be"),
         (("add", "old", "--scope", "read"), "There is an access key of this name"),
         (("add", "bob", "--scope", "read", "--rate", "0"), "Invalid value for '--rate'"),
+        (("add", "bob", "--scope", "read", "--prefix", ""), "would be all logins"),
         (("add", "bob", "--scope", "read", "--expires", "9999999d"), "too long"),
         (("add", "bob", "--scope", "read", "--access", "none/access.toml"), "cannot be written: No such file"),
         (("revoke", "bob"), "There is no access key of this name"),

@@ -94,6 +94,21 @@ async def test_too_many_connections_are_refused_in_words(monkeypatch: pytest.Mon
         assert b"200 OK" in await exchange(port, get("/", method="POST"))
 
 
+async def test_a_caller_who_does_not_read_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thousand of them, without a key, would shut out all others for ever, and probes too."""
+    monkeypatch.setattr(Listening, "limit", 1)
+    monkeypatch.setattr(ServedConnection, "reading", 0.05)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(int(await request.read() or 0)))
+
+    async with serve(taking(answer)) as port, asyncio.timeout(5):
+        _, unread = await connect(port, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n33554432")
+        while b" 200 OK" not in await exchange(port, get("/", method="POST")):
+            pass
+        unread.close()
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -1,6 +1,9 @@
 """Who may read `/metrics`. That is decided by configuration, for behind a proxy on the host everybody is local."""
 
+from ipaddress import ip_network
+
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from mesh_refresh.service.access import Access
 from mesh_refresh.service.service import make_guard
@@ -86,3 +89,12 @@ async def test_an_installation_without_the_client_says_so() -> None:
         answer = await exchange(port, get("/metrics"))
         assert answer.startswith(b"HTTP/1.1 404 ")
         assert b"mesh-refresh[prometheus]" in answer
+
+
+def test_what_is_no_address_is_not_taken_for_one() -> None:
+    """Any text can stand behind the % of a zone: more fields for the line of the audit, for example."""
+    behind = Exposure(proxies=(ip_network("10.0.0.0/8"),))
+    for sent, told in (("1.1.1.1, 2.2.2.2", "2.2.2.2"), ("1.1.1.1, fe80::1%x key=admin", "10.0.0.1"), ("", "10.0.0.1")):
+        headers = CIMultiDictProxy(CIMultiDict({"X-Forwarded-For": sent}))
+        assert behind.address_of("10.0.0.1", headers) == told
+    assert not behind.is_own(["[fe80::1%evil.example]"])

@@ -50,7 +50,7 @@ def access() -> None:
     required=True,
     help="What it allows; give it several times for several scopes.",
 )
-@click.option("--prefix", metavar="TEXT", default="", help="Only logins whose ids begin with this.")
+@click.option("--prefix", metavar="TEXT", help="Only logins whose ids begin with this.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="At most N requests a second.")
 @duration_option("--expires", "It opens nothing after this time.")
 @_file_option
@@ -59,7 +59,7 @@ def add(
     name: str,
     *,
     scopes: tuple[str, ...],
-    prefix: str,
+    prefix: str | None,
     rate: float | None,
     expires: timedelta | None,
 ) -> int:
@@ -67,7 +67,9 @@ def add(
 
     NAME stands in every line of the audit.
     """
-    key, text = AccessKey.generate(name, map(Scope, scopes), prefix=prefix, rate=rate, expires=_end(expires))
+    if prefix == "":
+        raise click.BadParameter("--prefix is empty, which would be all logins. Leave it out if you mean that.")
+    key, text = AccessKey.generate(name, map(Scope, scopes), prefix=prefix or "", rate=rate, expires=_end(expires))
     _change(access, add_key(key))
     click.echo(text)
     return Exit.REFRESHED
