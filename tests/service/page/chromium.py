@@ -48,10 +48,10 @@ class Window:
         assert path.stat().st_size > 5_000
         wide = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} pixels wider than the window"
-        cut = await self.page.locator("tbody > tr > *").evaluate_all(
+        cut = await self.page.locator(".scroll, tbody > tr > *").evaluate_all(
             "cells => cells.filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText)"
         )
-        assert not cut, f"{name} has cells that are too narrow: {cut}"
+        assert not cut, f"{name} has tables or cells that are too narrow: {cut}"
         if asks_axe:
             found = await Axe().run(self.page)
             assert found.violations_count == 0, found.generate_report()
