@@ -70,7 +70,7 @@ def test_only_import_and_migrate_make_a_store(fleet: OpenFleet, command: tuple[s
     if command[0] not in MAKERS:
         assert ran.code == Exit.INVALID
         assert f"There is no store at the path in MESH_REFRESH_STORE, {fleet.file}." in ran.err
-        assert "`mesh-refresh import` and `migrate` make a new store" in ran.err
+        assert "`mesh-refresh import`, `migrate` and `serve --create` make a new store" in ran.err
     assert not Path("fleet.db.spool").exists()
 
 

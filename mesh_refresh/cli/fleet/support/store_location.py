@@ -135,7 +135,7 @@ class StoreLocation:
         if not create and not self.has_file():
             raise Failure(
                 f"There is no store at the path in {self.named_by}, {_show_path(self._file())}. "
-                "Correct the path; `mesh-refresh import` and `migrate` make a new store."
+                "Correct the path; `mesh-refresh import`, `migrate` and `serve --create` make a new store."
             )
         return path
 
