@@ -203,7 +203,7 @@ def _login_choices(unit: float, chance: Random) -> tuple[str, dict[str, Any]]:
         "wrong_code": chance.choice(tuple(WrongCode)),
         "top_level": chance.random() < 0.1,
         "named": True if accounts > 1 else chance.choice((True, False)),
-        "token_ids": chance.random() < (0.1 if refreshable else 0.5),  # without a refresh token: managed
+        "token_ids": chance.random() < (0.1 if refreshable else 0.35),  # without a refresh token: managed
         "delayed": refreshable and accounts == 1 and not mfa and chance.random() < 0.03,
         "refreshable": refreshable,
     }
