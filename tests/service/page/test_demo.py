@@ -26,7 +26,7 @@ async def test_the_demo_shows_its_fleet() -> None:
             while not ("coinbase" in person.text and "demo" in person.text and " run " in person.text):
                 await asyncio.sleep(0.2)  # another process begins to work: no event of this one says when
                 assert (await person.get("/")).status == 200
-            assert "Logins 12 at 12 brokers" in person.text
+            assert "Logins 14 at 14 brokers" in person.text
     finally:
         process.kill()
         await process.communicate()
