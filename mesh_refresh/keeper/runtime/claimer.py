@@ -1,8 +1,9 @@
 """How a caller comes to an exchange of one login: read it, wait for a permit, claim it, wait for the end."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from mesh_refresh.errors import MeshRefreshError
@@ -113,8 +114,8 @@ class Claimer:
                 raise KeeperLeaving
 
     async def _check_not_paused(self, broker: str, deadline: Deadline) -> None:
-        paused = await _answered(self.runtime.store.paused(), deadline)
-        await _answered(self.runtime.notice_resumes(), deadline)
+        paused = await _answered(self.runtime.store.paused, deadline)
+        await _answered(self.runtime.notice_resumes, deadline)
         _check_paused(paused, broker)
 
     async def _wait_for_permit(self, broker: str, login_id: str, deadline: Deadline) -> bool:
@@ -144,7 +145,7 @@ class Claimer:
                 await runtime.change(waits)
             finally:
                 runtime.limiter.asking -= shut.crowded
-            await _answered(runtime.notice_resumes(), deadline)
+            await _answered(runtime.notice_resumes, deadline)
         return waited
 
     async def wait_for_writes(self, followed: Followed, deadline: Deadline) -> None:
@@ -164,7 +165,7 @@ class Claimer:
 
     async def read(self, login_id: str, deadline: Deadline) -> Login:
         """The login as it is stored. Raises `UnknownLogin`, or `LoginMoved` where another store has it."""
-        login = await _answered(self.runtime.logins.get(login_id), deadline)
+        login = await _answered(partial(self.runtime.logins.get, login_id), deadline)
         if login is None:
             raise UnknownLogin
         if login.moving is not None and login.moving.way is Way.MOVED:
@@ -207,11 +208,11 @@ class Claimer:
             raise NotReadyInTime(why)
 
 
-async def _answered(asked: Awaitable[_T], deadline: Deadline) -> _T:
+async def _answered(ask: Callable[[], Awaitable[_T]], deadline: Deadline) -> _T:
     """What a store gives to this caller, who does not wait for long."""
     try:
         async with asyncio.timeout(max(_FOR_THE_STORE, deadline.left)):
-            return await asked
+            return await ask()
     except Exception as error:
         raise _store_failed(error) from error
 

@@ -36,7 +36,8 @@ async def list_logins(visit: Visit) -> web.Response:
         return _list(visit, 422, problem=str(error))
     fleet = await visit.state.look(visit.keeper)
     seen = [login for login in found[:_LINES] if who.sees(login.login_id)]
-    has_more = len(found) > _LINES and (who.sees(found[-1].login_id) or not seen)
+    last = found[-1].login_id if found else ""
+    has_more = len(found) > _LINES and (who.sees(last) or last < who.prefix)
     return _list(
         visit,
         lines=[line_of(it, visit.now, fleet.held(_broker(it))) for it in seen],

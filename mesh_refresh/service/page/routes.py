@@ -26,7 +26,7 @@ def _serve(answer: Serving) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         visit = visit_of(request)
         if visit is None:
-            return problem(503, "not_ready", "The service is starting.", retry_after=jittered(1.0))
+            return problem(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
         try:
             return await answer(visit)
         except MeshRefreshError as error:

@@ -154,7 +154,7 @@ async def admit(request: web.Request, scope: Scope | None) -> Caller | web.Strea
     del scope  # the guard compares it
     visit = visit_of(request)
     if visit is None:
-        return problem(503, "not_ready", "The service is starting.", retry_after=jittered(1.0))
+        return problem(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
     session = _open(request, visit.state, visit.keeper, _SESSION, visit.now)
     found = None if session is None else _allowed(session, visit.state)
     if session is None or found is None:
