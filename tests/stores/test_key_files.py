@@ -126,7 +126,11 @@ def test_keys_stand_apart_in_any_way(keys: Keys, between: str) -> None:
     assert keys.process().key_ids == Cipher([NEW, OLD]).key_ids
 
 
-@pytest.mark.parametrize("content", [b"", b"hunter2", f"{NEW},hunter2".encode(), b"\xff\xfe", b"k" * 70_000, None])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hunter2", f"{NEW},hunter2".encode(), b"\xff\xfe", b"k" * 70_000, None],
+    ids=["empty", "no key", "one key", "no text", "too long", "gone"],
+)
 def test_a_file_that_breaks_meanwhile_changes_nothing(
     keys: Keys, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
