@@ -181,7 +181,7 @@ class Webhooks:
     @hides_locals
     def _take_secret(self) -> None:
         secret = self._secret() if callable(self._secret) else self._secret
-        if secret != self._signed_with:
+        if not self._signers or secret != self._signed_with:
             self._signers = tuple(self._signer(key) for key in read_secrets(secret))
             self._signed_with = MaskedStr(secret)
 

@@ -173,5 +173,5 @@ def test_an_account_is_found_by_its_name() -> None:
 @pytest.mark.parametrize("state", AccountState)
 def test_the_most_urgent_state(state: AccountState) -> None:
     """One account that needs somebody makes the login one that does."""
-    accounts = tuple(Account(Tokens("b", "r"), it) for it in (AccountState.NOT_REFRESHABLE, state))
+    accounts = tuple(Account(Tokens("b", "r"), it) for it in (AccountState.MANAGED, state))
     assert Login("user-7", "b", accounts).state is state

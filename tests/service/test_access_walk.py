@@ -31,7 +31,7 @@ async def test_no_route_opens_without_its_key(fake: FakeMesh) -> None:
     """None, a wrong one, one that was revoked, an expired one, a key of every other scope, one that calls too often."""
     old, expired = make_key(name="old", expires=datetime(2020, 1, 1, tzinfo=UTC))
     _, revoked = make_key(name="revoked")
-    busy, hurried = make_key(name="busy", rate=1e-9)
+    busy, hurried = make_key(name="busy", rate=1e-6)
     single = {scope: make_key(scope, name=str(scope)) for scope in Scope}
     async with serving(fake, API_ROUTES, old, busy, *(kept for kept, _ in single.values())) as served:
         await served.keeper.add("a", fake.login("coinbase").token)

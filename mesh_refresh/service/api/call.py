@@ -34,7 +34,7 @@ class ApiCall:
 
     keeper: Keeper
     caller: Caller
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # the access key is in it
     query: Mapping[str, str]
     body: MaskedDict
     shown: str | None = None
