@@ -35,9 +35,10 @@ class Window:
     async def sign_in(self, key: str) -> None:
         """By a key, typed and sent by the keyboard."""
         await self.go("/sign-in")
+        await expect(self.page.locator("#key")).to_be_focused(timeout=60_000)  # else the first letters are lost
         await self.page.keyboard.type(key)
         await self.page.keyboard.press("Enter")
-        await expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
+        await expect(self.page.get_by_role("button", name="Sign out")).to_be_visible(timeout=60_000)
 
     async def picture(self, folder: Path, name: str, *, asks_axe: bool = True) -> None:
         """Draw the page. Neither it nor a cell may be too wide, and axe, which takes a second, must find nothing."""
