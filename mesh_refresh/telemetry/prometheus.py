@@ -1,7 +1,13 @@
 """The observer that Prometheus scrapes. Needs the extra `prometheus`."""
 
+import threading
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define, field
 
 from mesh_refresh.observing import ExchangeEnded, Observation, StoreFailed, TokensAnswered, WebhookAttempted
 from mesh_refresh.stores.errors import package_missing
@@ -28,16 +34,9 @@ class PrometheusObserver:
         except ImportError:
             raise package_missing("PrometheusObserver", "prometheus-client", "prometheus") from None
         self._levels = Levels()
-        self._metrics: dict[Series, Any] = {
-            series.EXCHANGES: _made(prometheus_client.Counter, series.EXCHANGES),
-            series.EXCHANGE_SECONDS: _made(prometheus_client.Histogram, series.EXCHANGE_SECONDS),
-            series.LATENESS: _made(prometheus_client.Histogram, series.LATENESS),
-            series.TOKENS_SECONDS: _made(prometheus_client.Histogram, series.TOKENS_SECONDS),
-            series.STORE_FAILURES: _made(prometheus_client.Counter, series.STORE_FAILURES),
-            series.WEBHOOK_ATTEMPTS: _made(prometheus_client.Counter, series.WEBHOOK_ATTEMPTS),
-        }
-        self._children: dict[tuple[Series, tuple[str, ...]], Any] = {}
-        """Kept: finding one by its labels costs more than counting."""
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[Series, tuple[str, ...]]] = Counter()
+        self._histograms: dict[tuple[Series, tuple[str, ...]], _Histogram] = {}
         self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
         self.registry.register(self)
 
@@ -49,44 +48,77 @@ class PrometheusObserver:
         match told:
             case ExchangeEnded(broker, outcome, seconds, _, late):
                 label = broker_label(broker)
-                self._child(series.EXCHANGES, label, outcome).inc()
-                self._child(series.EXCHANGE_SECONDS, label).observe(seconds)
-                if late is not None:
-                    self._metrics[series.LATENESS].observe(late)
+                with self._lock:
+                    self._counts[series.EXCHANGES, (label, outcome)] += 1
+                    self._time(seconds, series.EXCHANGE_SECONDS, label)
+                    if late is not None:
+                        self._time(late, series.LATENESS)
             case TokensAnswered(answer, seconds):
-                self._child(series.TOKENS_SECONDS, answer).observe(seconds)
+                with self._lock:
+                    self._time(seconds, series.TOKENS_SECONDS, answer)
             case StoreFailed(verb):
-                self._child(series.STORE_FAILURES, verb).inc()
+                self._count(series.STORE_FAILURES, verb)
             case WebhookAttempted(outcome):
-                self._child(series.WEBHOOK_ATTEMPTS, outcome).inc()
+                self._count(series.WEBHOOK_ATTEMPTS, outcome)
             case _:
                 self._levels.observe(told)
 
-    def _child(self, of: Series, *labels: str) -> Any:
-        child = self._children.get((of, labels))
-        if child is None:
-            child = self._children[of, labels] = self._metrics[of].labels(*labels)
-        return child
+    def _count(self, of: Series, *labels: str) -> None:
+        with self._lock:
+            self._counts[of, labels] += 1
+
+    def _time(self, seconds: float, of: Series, *labels: str) -> None:
+        histogram = self._histograms.get((of, labels))
+        if histogram is None:
+            histogram = self._histograms[of, labels] = _Histogram(of.buckets)
+        histogram.counts[bisect_left(of.buckets, seconds)] += 1
+        histogram.total += seconds
 
     def collect(self) -> "Iterator[Metric]":
         """What a scrape gives: the registry calls it."""
         from prometheus_client import Metric  # noqa: PLC0415 - an extra
 
-        for metric in self._metrics.values():
-            for family in metric.collect():
-                family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-                if any(sample.value for sample in family.samples):
-                    yield family
-        levels = list(self._levels.read())
-        for one in ALL_SERIES:
-            found = [(labels, value) for it, labels, value in levels if it is one]
-            if found:
-                family = Metric(one.name.removesuffix("_total"), one.help, one.kind)
-                for labels, value in found:
-                    family.add_sample(one.name, dict(zip(one.labels, labels, strict=True)), value)
-                yield family
+        samples = {of: [*found] for of, found in groupby(sorted(self._samples(), key=_order), key=lambda it: it[0])}
+        for of, found in samples.items():
+            family = Metric(of.name.removesuffix("_total"), of.help, of.kind)
+            for _, suffix, labels, value in found:
+                family.add_sample(of.name + suffix, labels, value)
+            yield family
+
+    def _samples(self) -> "Iterator[tuple[Series, str, dict[str, str], float]]":
+        with self._lock:
+            counts = list(self._counts.items())
+            histograms = [(of, labels, [*it.counts], it.total) for (of, labels), it in self._histograms.items()]
+        for (of, labels), count in counts:
+            yield of, "", _named(of, labels), count
+        for of, labels, counted, total in histograms:
+            named = _named(of, labels)
+            bounds = (*map(_bound, of.buckets), "+Inf")
+            for bound, count in zip(bounds, accumulate(counted), strict=True):
+                yield of, "_bucket", {**named, "le": bound}, count
+            yield of, "_count", named, sum(counted)
+            yield of, "_sum", named, total
+        for of, labels, value in self._levels.read():
+            yield of, "", _named(of, labels), value
 
 
-def _made(kind: Any, of: Series) -> Any:
-    buckets = {"buckets": of.buckets} if of.buckets else {}
-    return kind(of.name, of.help, of.labels, registry=None, **buckets)
+@define(eq=False)
+class _Histogram:
+    """Kept here: prometheus-client's takes a lock for each number of it, three per cent of a refresh."""
+
+    buckets: tuple[float, ...]
+    total: float = 0.0
+    counts: list[int] = field(default=Factory(lambda self: [0] * (len(self.buckets) + 1), takes_self=True))
+    """How many were in each bucket and in none before, and how many were beyond the last."""
+
+
+def _named(of: Series, labels: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(of.labels, labels, strict=True))
+
+
+def _order(sample: tuple[Series, str, dict[str, str], float]) -> int:
+    return ALL_SERIES.index(sample[0])
+
+
+def _bound(seconds: float) -> str:
+    return repr(float(seconds))
