@@ -55,6 +55,22 @@ def write_new_file(folder: Path, prefix: str, content: bytes) -> Path:
     return Path(name)
 
 
+def read_small(path: Path, most: int) -> tuple[os.stat_result, bytes]:
+    """What a file is, and what it holds: at most `most` bytes and one more. Of what is no ordinary file, nothing.
+
+    Opening it does not hold up the event loop, whatever it is. Raises `OSError`.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with closing(os.fdopen(handle, "rb")) as file:
+        found = os.fstat(handle)
+        return found, file.read(most + 1) if stat.S_ISREG(found.st_mode) else b""
+
+
+def why_unread(error: Exception) -> str:
+    """Why a file could not be read, without its path."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+
+
 class WatchedFile(Generic[_T]):
     """What `parse` makes of the text of a file, as the file is now.
 
@@ -108,15 +124,10 @@ class WatchedFile(Generic[_T]):
 def _text_of(path: Path, named: str) -> str:
     """The text, without blanks around it: editors and `echo` end a file with a line break."""
     try:
-        # What is no ordinary file must not hold up the event loop.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with closing(os.fdopen(handle, "rb")) as file:
-            is_file = stat.S_ISREG(os.fstat(handle).st_mode)
-            content = file.read(_LARGEST + 1) if is_file else b""
+        found, content = read_small(path, _LARGEST)
     except (OSError, ValueError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-        raise InvalidRequest(f"The file {named} cannot be read: {why}.") from None
-    if not is_file:
+        raise InvalidRequest(f"The file {named} cannot be read: {why_unread(error)}.") from None
+    if not stat.S_ISREG(found.st_mode):
         raise InvalidRequest(f"The file {named} cannot be read: it is no file.")
     text = content.decode("ascii", "replace").strip()
     if not text or len(content) > _LARGEST or not text.isascii():

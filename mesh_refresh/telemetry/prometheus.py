@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, field
@@ -78,12 +78,12 @@ class PrometheusObserver:
         """What a scrape gives: the registry calls it."""
         from prometheus_client import Metric  # noqa: PLC0415 - an extra
 
-        samples = {of: [*found] for of, found in groupby(sorted(self._samples(), key=_order), key=lambda it: it[0])}
-        for of, found in samples.items():
-            family = Metric(of.name.removesuffix("_total"), of.help, of.kind)
-            for _, suffix, labels, value in found:
-                family.add_sample(of.name + suffix, labels, value)
-            yield family
+        found: dict[Series, Metric] = {}
+        for of, suffix, labels, value in self._samples():
+            if of not in found:
+                found[of] = Metric(of.name.removesuffix("_total"), of.help, of.kind)
+            found[of].add_sample(of.name + suffix, labels, value)
+        yield from (found[of] for of in ALL_SERIES if of in found)
 
     def _samples(self) -> "Iterator[tuple[Series, str, dict[str, str], float]]":
         with self._lock:
@@ -93,7 +93,7 @@ class PrometheusObserver:
             yield of, "", _named(of, labels), count
         for of, labels, counted, total in histograms:
             named = _named(of, labels)
-            bounds = (*map(_bound, of.buckets), "+Inf")
+            bounds = (*(repr(float(bucket)) for bucket in of.buckets), "+Inf")
             for bound, count in zip(bounds, accumulate(counted), strict=True):
                 yield of, "_bucket", {**named, "le": bound}, count
             yield of, "_count", named, sum(counted)
@@ -114,11 +114,3 @@ class _Histogram:
 
 def _named(of: Series, labels: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(of.labels, labels, strict=True))
-
-
-def _order(sample: tuple[Series, str, dict[str, str], float]) -> int:
-    return ALL_SERIES.index(sample[0])
-
-
-def _bound(seconds: float) -> str:
-    return repr(float(seconds))

@@ -119,10 +119,6 @@ class Limiter:
                 return Shut("the rate of exchanges is bounded", seconds)
         return None
 
-    def is_held_back(self, broker: str, now: float) -> bool:
-        """Whether a breaker lets no exchange of the broker begin now."""
-        return self.breakers.blocked(broker, now) is not None
-
     def enter(self, broker: str, now: float) -> Permit:
         """An exchange takes a slot. Where an open breaker lets one exchange through, this is the probe."""
         self._busy[broker] += 1

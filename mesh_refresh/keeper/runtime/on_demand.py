@@ -211,8 +211,8 @@ class OnDemand:
 
     def _would_wait(self, login: Login) -> bool:
         """Whether it is known that no exchange of the login may begin now."""
-        runtime = self._runtime
-        return login.moving is not None or runtime.limiter.is_held_back(str(login.broker), runtime.clock.monotonic())
+        breakers, now = self._runtime.limiter.breakers, self._runtime.clock.monotonic()
+        return login.moving is not None or breakers.blocked(str(login.broker), now) is not None
 
 
 def _check_at_home(login: Login, found: _T) -> _T:

@@ -4,10 +4,10 @@ import logging
 import os
 import stat
 import time
-from contextlib import closing
 from pathlib import Path
 
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.files import read_small, why_unread
 from mesh_refresh.service.access.keys import AccessKey, read_keys
 
 _log = logging.getLogger("mesh_refresh.service")
@@ -60,14 +60,10 @@ def read_file(path: Path, *, owned: bool = False) -> tuple[AccessKey, ...]:
     `owned`: its owner too is one of the others, unless that is root, or the user of this process.
     """
     try:
-        # What is no file must not hold up the event loop.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with closing(os.fdopen(handle, "rb")) as file:
-            _refuse_shared(os.fstat(handle), owned=owned)
-            text = file.read(_LARGEST + 1)
+        found, text = read_small(path, _LARGEST)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise InvalidRequest(f"The access file cannot be read: {why}.") from None
+        raise InvalidRequest(f"The access file cannot be read: {why_unread(error)}.") from None
+    _refuse_shared(found, owned=owned)
     if len(text) > _LARGEST:
         raise InvalidRequest("The access file is too large.")
     return read_keys(text)

@@ -8,12 +8,12 @@ from aiohttp import hdrs, web
 from attrs import define, field
 
 from mesh_refresh import codec
-from mesh_refresh.errors import InvalidRequest, MeshRefreshError
+from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.masking import MaskedBytes, MaskedDict
 from mesh_refresh.service.access.caller import Caller, caller_of
 from mesh_refresh.service.api.parameters import MediaTypeRefused, check_fields, read_body, read_query, text_of
-from mesh_refresh.service.api.problems import answer_of
+from mesh_refresh.service.api.problems import outcome_of
 from mesh_refresh.service.api.segments import raw_segment, read_segment
 from mesh_refresh.service.audit import audit
 from mesh_refresh.service.web.requests import keeper_of
@@ -84,7 +84,7 @@ def serve(
 
     async def handler(request: web.Request) -> web.StreamResponse:
         call = ApiCall(keeper_of(request), caller_of(request), request.headers, {}, MaskedDict())
-        outcome = "cancelled"
+        outcome = "internal"
         try:
             if name is not None:
                 call.shown = read_segment(raw_segment(request.raw_path, template, name))
@@ -94,11 +94,8 @@ def serve(
             with continue_trace(request.headers):
                 found = await answer(call)
             outcome = call.outcome
-        except MeshRefreshError as error:
-            outcome = answer_of(error).reason
-            raise
-        except Exception:
-            outcome = "internal"
+        except BaseException as error:
+            outcome = outcome_of(error)
             raise
         finally:
             if verb is not None:

@@ -142,13 +142,25 @@ def answer_of(error: MeshRefreshError) -> ProblemForm:
     return next(ANSWERS[kind] for kind in type(told).__mro__ if kind in ANSWERS)
 
 
+def outcome_of(error: BaseException) -> str:
+    """How the audit names the end of a call that `error` has broken off."""
+    if isinstance(error, MeshRefreshError):
+        return answer_of(error).reason
+    return "internal" if isinstance(error, Exception) else "cancelled"
+
+
+def words_of(error: MeshRefreshError) -> str:
+    """What `error` says to people: its text without the facts at its end."""
+    return str(error).removesuffix(f" [{error.facts}]")
+
+
 def explain(error: MeshRefreshError) -> web.Response:
     """The answer for an error that a handler raised."""
     answer = answer_of(error)
     return problem(
         answer.status,
         answer.reason,
-        None if answer is _INTERNAL else _DETAILS.get(type(error)) or str(error).removesuffix(f" [{error.facts}]"),
+        None if answer is _INTERNAL else _DETAILS.get(type(error)) or words_of(error),
         retry_after=_retry_after(answer, error) if answer.status == 503 else None,
         **answer.members(error),
     )

@@ -7,7 +7,7 @@ from attrs import frozen
 from mesh_refresh.errors import MeshRefreshError
 from mesh_refresh.keeper import CodeNotWanted
 from mesh_refresh.replies.outcomes import CodeRefused, MfaPending
-from mesh_refresh.service.api.problems import answer_of
+from mesh_refresh.service.api.problems import answer_of, outcome_of, words_of
 from mesh_refresh.service.audit import audit
 from mesh_refresh.service.page.visit import Visit
 
@@ -43,18 +43,15 @@ async def act(
     visit: Visit, verb: str, doing: Awaitable[object], *, login: str | None = None, **facts: str | None
 ) -> Problem | None:
     """Await `doing`. Returns None where it was done, else the problem."""
-    outcome, problem = "cancelled", None
+    outcome = "done"
     try:
         await doing
-        outcome = "done"
-    except MeshRefreshError as error:
-        answer = answer_of(error)
-        outcome = answer.reason
-        words = _WORDS.get(type(error)) or str(error).removesuffix(f" [{error.facts}]")
-        problem = Problem(answer.status, words, error.display_message, error)
-    except Exception:
-        outcome = "internal"
-        raise
+    except BaseException as error:
+        outcome = outcome_of(error)
+        if not isinstance(error, MeshRefreshError):
+            raise
+        words = _WORDS.get(type(error)) or words_of(error)
+        return Problem(answer_of(error).status, words, error.display_message, error)
     finally:
         audit(visit.who, verb, outcome, login=login, **facts)
-    return problem
+    return None

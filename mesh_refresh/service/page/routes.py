@@ -13,7 +13,7 @@ from mesh_refresh.service.page.rendering import asset
 from mesh_refresh.service.page.state import PAGE, PageState
 from mesh_refresh.service.page.visit import HEADERS, Visit, admit, visit_of
 from mesh_refresh.service.web.guard import Guard
-from mesh_refresh.service.web.problems import jittered, problem
+from mesh_refresh.service.web.problems import not_started
 from mesh_refresh.service.web.routes import Door, Handler, Route
 from mesh_refresh.stores import StoreError
 
@@ -26,7 +26,7 @@ def _serve(answer: Serving) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         visit = visit_of(request)
         if visit is None:
-            return problem(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
+            return not_started()
         try:
             return await answer(visit)
         except MeshRefreshError as error:

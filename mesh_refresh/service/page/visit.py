@@ -15,7 +15,7 @@ from mesh_refresh.service.access.tickets import TICKET_SCOPES
 from mesh_refresh.service.page.rendering import render
 from mesh_refresh.service.page.session import Session, form_token, is_form_token, open_session, seal_session
 from mesh_refresh.service.page.state import PAGE, PageState
-from mesh_refresh.service.web.problems import jittered, problem
+from mesh_refresh.service.web.problems import not_started
 from mesh_refresh.service.web.requests import ADDRESS, REQUEST_ID
 from mesh_refresh.version import VERSION
 
@@ -53,6 +53,8 @@ class Visit:
     caller: Caller | None = None
     _cookies: dict[str, str] = field(factory=dict)
     """To be set with the answer."""
+    _fields: MaskedDict | None = None
+    """What the form has sent. None: it was not read yet."""
 
     @property
     def who(self) -> Caller:
@@ -107,10 +109,11 @@ class Visit:
 
     async def field(self, name: str) -> str:
         """What a form has sent under `name`; empty where that is nothing, or no form came."""
-        is_form = self.request.content_type == "application/x-www-form-urlencoded"
-        sent = MaskedBytes(await self.request.read()) if is_form else MaskedBytes()
-        fields = MaskedDict(parse_qsl(sent.decode(errors="replace"), keep_blank_values=True))
-        return str(fields.get(name, ""))
+        if self._fields is None:
+            is_form = self.request.content_type == "application/x-www-form-urlencoded"
+            sent = MaskedBytes(await self.request.read()) if is_form else MaskedBytes()
+            self._fields = MaskedDict(parse_qsl(sent.decode(errors="replace"), keep_blank_values=True))
+        return str(self._fields.get(name, ""))
 
     async def is_own_form(self) -> bool:
         """Whether the request was sent by a form of this session, on this page and not on another one."""
@@ -154,7 +157,7 @@ async def admit(request: web.Request, scope: Scope | None) -> Caller | web.Strea
     del scope  # the guard compares it
     visit = visit_of(request)
     if visit is None:
-        return problem(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
+        return not_started()
     session = _open(request, visit.state, visit.keeper, _SESSION, visit.now)
     found = None if session is None else _allowed(session, visit.state)
     if session is None or found is None:

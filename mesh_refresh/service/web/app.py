@@ -10,7 +10,7 @@ from mesh_refresh.service.web.connection import watch_body
 from mesh_refresh.service.web.guard import Guard
 from mesh_refresh.service.web.metrics import show_metrics
 from mesh_refresh.service.web.replies import add_headers
-from mesh_refresh.service.web.requests import ACCESS, EXPOSURE, TICKETS, check_host, introduce
+from mesh_refresh.service.web.requests import EXPOSURE, check_host, introduce
 from mesh_refresh.service.web.routes import SMALL_BODY, Door, Route
 from mesh_refresh.telemetry import PrometheusObserver
 
@@ -22,7 +22,7 @@ def make_app(guard: Guard, observer: PrometheusObserver | None, routes: Sequence
     """An application with probes, the series of `observer` (None: without prometheus-client), and `routes`."""
     probed: set[web.AbstractRoute] = set()
     app = web.Application(middlewares=[watch_body, introduce, check_host(probed)], client_max_size=SMALL_BODY)
-    app[EXPOSURE], app[ACCESS], app[TICKETS] = guard.doors.exposure, guard.doors.access, guard.doors.tickets
+    app[EXPOSURE] = guard.doors.exposure
     app.on_response_prepare.append(add_headers)
 
     async def close_at_the_end(_: web.Request, response: web.StreamResponse) -> None:

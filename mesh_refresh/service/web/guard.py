@@ -14,7 +14,7 @@ from mesh_refresh.service.access.keys import AccessKey, Scope
 from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.probes import Probes
-from mesh_refresh.service.web.problems import jittered, problem
+from mesh_refresh.service.web.problems import jittered, not_started, problem
 from mesh_refresh.service.web.requests import ADDRESS, KEEPER, REQUEST_ID
 from mesh_refresh.service.web.routes import SMALL_BODY, Door, Handler, Route
 
@@ -116,10 +116,10 @@ class Guard:
             access.count_failure(found, request[ADDRESS])
         return found
 
-    def _refuse_for_now(self, request: web.Request) -> Refusal | None:
+    def _refuse_for_now(self, request: web.Request) -> web.Response | None:
         keeper = self.probes.keeper
         if keeper is None:
-            return Refusal(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
+            return not_started()
         request[KEEPER] = keeper
         return None
 

@@ -54,6 +54,11 @@ def problem(
     )
 
 
+def not_started() -> web.Response:
+    """The answer while the process has no keeper yet."""
+    return problem(503, "not_ready", "The service is starting.", retry_after=jittered(2.0))
+
+
 def write_problem(status: int, reason: str, **members: Any) -> bytes:
     """The body of such an answer. Members that are None are left out."""
     known = {"title": HTTPStatus(status).phrase, "status": status, "reason": reason, **members}

@@ -12,8 +12,6 @@ from aiohttp import hdrs, web
 
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.keeper.errors import without_secrets
-from mesh_refresh.service.access.access import Access
-from mesh_refresh.service.access.tickets import Tickets
 from mesh_refresh.service.web.exposure import Exposure
 from mesh_refresh.service.web.problems import problem, reason_of
 
@@ -25,8 +23,6 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("mesh_refresh request id", str)
 ADDRESS: web.RequestKey[str] = web.RequestKey("mesh_refresh address", str)
 KEEPER: web.RequestKey[Keeper] = web.RequestKey("mesh_refresh keeper", Keeper)
 EXPOSURE: web.AppKey[Exposure] = web.AppKey("mesh_refresh exposure", Exposure)
-ACCESS: web.AppKey[Access] = web.AppKey("mesh_refresh access", Access)
-TICKETS: web.AppKey[Tickets] = web.AppKey("mesh_refresh tickets", Tickets)
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -34,21 +30,6 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 def keeper_of(request: web.Request) -> Keeper:
     """The keeper that serves `request`. Of routes that need a key or a session."""
     return request[KEEPER]
-
-
-def exposure_of(request: web.Request) -> Exposure:
-    """Where the service can be reached from: whether its cookies are secure, for example."""
-    return request.app[EXPOSURE]
-
-
-def access_of(request: web.Request) -> Access:
-    """The keys that open the service."""
-    return request.app[ACCESS]
-
-
-def tickets_of(request: web.Request) -> Tickets:
-    """The tickets that this process has printed."""
-    return request.app[TICKETS]
 
 
 @web.middleware
