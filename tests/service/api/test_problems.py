@@ -1,5 +1,6 @@
 """Every error of this package has an answer; the most derived class says which."""
 
+import asyncio
 import importlib
 import json
 import pkgutil
@@ -23,7 +24,7 @@ from mesh_refresh.keeper import (
 )
 from mesh_refresh.observing import outcome_name
 from mesh_refresh.replies.outcomes import CodeRefused
-from mesh_refresh.service.api.problems import ANSWERS, answer_of, explain
+from mesh_refresh.service.api.problems import ANSWERS, answer_of, explain, outcome_of
 from mesh_refresh.stores import StoreUnavailable, WrongKey
 
 pytestmark = pytest.mark.once
@@ -180,3 +181,9 @@ def test_callers_are_told_when_to_come_back_each_at_another_time() -> None:
     assert len(later) > 1
     assert max(waits(NotReadyInTime("never", retry_at=at + timedelta(days=9)))) <= 3604
     assert "Retry-After" not in explain(MfaPending(pending_id="p")).headers
+
+
+def test_the_audit_tells_a_bug_from_a_caller_who_has_hung_up() -> None:
+    """And both from an error that callers are told of."""
+    ends = (UnknownLogin(), KeyError("a bug"), asyncio.CancelledError())
+    assert [outcome_of(end) for end in ends] == ["unknown_login", "internal", "cancelled"]
