@@ -198,9 +198,8 @@ def test_on_a_terminal_it_is_live_and_honours_no_color(shows: Shows, name: str) 
     assert b"\x1b[?25l" in show.screen, "a live table hides the cursor"
     assert show.screen.rfind(b"\x1b[?25h") > show.screen.rfind(b"\x1b[?25l"), "and shows it again"
     assert bool(re.search(rb"\x1b\[(\d+;)*3[0-7]m", show.screen)) is (name == COLOURED)
-    # On a busy machine the table is painted seldom: a person may type by then.
-    for state in ("fresh", "unknown outcome: waiting", "wants an MFA code|a person types", "no worker"):
-        assert re.search(state, show.out), state
+    for state in ("fresh", "unknown outcome: waiting", "wants an MFA code", "no worker"):
+        assert state in show.out, state
 
 
 def test_more_accounts(shows: Shows) -> None:

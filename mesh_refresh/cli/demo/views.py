@@ -31,19 +31,23 @@ class DemoTerminal:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
+        self._live: Live | None = None
 
     def live(self, board: Board) -> AbstractContextManager[Any]:
         """A table that follows the board."""
         self._console.print(Text(_headline(board), style="dim"))
-        return Live(
+        self._live = Live(
             console=self._console,
             get_renderable=lambda: self.picture(board),
             refresh_per_second=8,
             vertical_overflow="crop",
         )
+        return self._live
 
-    def show(self, scene: Scene) -> None:
-        """Nothing: the live table shows the story."""
+    def show(self, _scene: Scene, /) -> None:
+        """Paint at once: on a busy machine several lines of the story may come before the next picture."""
+        if self._live is not None:
+            self._live.refresh()
 
     def conclude(self, _board: Board, proof: Proof, /) -> None:
         """The proof, and what to do next."""
