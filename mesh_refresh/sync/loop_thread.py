@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import logging
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -28,7 +29,8 @@ class LoopThread:
 
     Python waits for threads that are no daemons when the main thread has ended, and runs `atexit` after that. The
     ending thread is one of them. It waits for all others, closes what is open, and then lets the process end. At that
-    time `concurrent.futures` takes no work and Python 3.12 starts no thread: see `LastingThreads`.
+    time `concurrent.futures` takes no work and Python 3.12 starts no thread: see `LastingThreads`. Ctrl-C may end
+    Python's waiting before it has marked the main thread as ended; `atexit` does the ending thread's work then.
     """
 
     def __init__(self) -> None:
@@ -36,6 +38,8 @@ class LoopThread:
         self.open: dict[object, Callable[[], Coroutine[Any, Any, None]]] = {}
         """What is open, and how it is closed."""
         self.is_over = False
+        self._is_closing = False
+        self._ended = threading.Event()  # `Thread.join` may take a thread for ended that Ctrl-C did not let it wait for
         self._calls: set[Call[Any]] = set()
         self._go_on = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -112,18 +116,26 @@ class LoopThread:
         self._loop.close()
         for call in list(self._calls):
             call.end()
+        self._ended.set()
 
     # The end.
 
     def _end_last(self) -> None:
         threading.main_thread().join()
-        while others := [it for it in threading.enumerate() if not (it.daemon or it in _main_and_current())]:
+        self._end_after_others()
+
+    def _end_after_others(self) -> None:
+        ours = (threading.main_thread(), self._ending)
+        while others := [it for it in threading.enumerate() if not (it.daemon or it in ours)]:
             for thread in others:
                 thread.join()
         self._soon(lambda: self._loop.create_task(self._close()))
-        self._thread.join()
+        self._ended.wait()
 
     async def _close(self) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
         ends = await asyncio.gather(*(close() for close in [*self.open.values()]), return_exceptions=True)
         for error in ends:
             if isinstance(error, BaseException):
@@ -137,12 +149,18 @@ class LoopThread:
         self._loop.stop()
 
     def _wait_for_end(self) -> None:
-        """A second Ctrl-C ends Python's own waiting, and not this one."""
-        while self._ending.is_alive():
+        """Ctrl-C ends Python's own waiting, and not this one."""
+        if self.pid != os.getpid() or self._ended.is_set():
+            return
+        before = signal.signal(signal.SIGINT, _explain)
+        while not self._ended.is_set():
             try:
-                self._ending.join()
-            except KeyboardInterrupt:
-                _log.warning("this process ends when what it has sent is answered and written")
+                if threading.main_thread().is_alive():  # by Python's own mark
+                    self._end_after_others()
+                self._ended.wait()
+            except BaseException:  # noqa: BLE001 - of a handler of another signal
+                _explain()
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
     # Forks.
 
@@ -162,8 +180,8 @@ class LoopThread:
         self._go_on.set()
 
 
-def _main_and_current() -> tuple[threading.Thread, threading.Thread]:
-    return threading.main_thread(), threading.current_thread()
+def _explain(*_: object) -> None:
+    _log.warning("this process ends when what it has sent is answered and written")
 
 
 _starting = threading.Lock()

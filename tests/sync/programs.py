@@ -127,6 +127,13 @@ class Run:
             self.process.kill()
         raise AssertionError(await self.over())
 
+    async def complains_of(self, words: str) -> None:
+        """Wait until it says `words` on standard error."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while words not in (line := await self.process.stderr.readline()).decode():
+                assert line, await self.over()
+
     async def type_enter(self) -> None:
         """Let it go on."""
         assert self.process.stdin is not None

@@ -45,6 +45,41 @@ threading._register_atexit(say, "ends")  # Python calls it when it begins to wai
     await scene.assert_whole()
 
 
+async def test_ctrl_c_before_python_has_marked_the_main_thread_as_ended(scene: Scene) -> None:
+    """As where `concurrent.futures` waits for its workers: the end comes all the same, however often it is pressed."""
+    await scene.add(u=scene.fake.login("coinbase"))
+    gate = scene.fake.hold()
+    program = await scene.run(
+        """
+def wait_for_workers():
+    say("ends")
+    threading.Event().wait()
+
+def ours_waits(*to):
+    before = set_handler(*to)
+    say("waits")
+    return before
+
+threading.Thread(target=lambda: keeper.refresh("u"), daemon=True).start()
+sys.stdin.readline()
+threading._register_atexit(wait_for_workers)
+set_handler, signal.signal = signal.signal, ours_waits
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+"""
+    )
+    await program.reached(gate)
+    await program.type_enter()
+    assert [await program.said() for _ in range(2)] == ["waits", "ends"]
+    program.process.send_signal(signal.SIGINT)
+    assert await program.said() == "waits"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        program.process.send_signal(number)
+        await program.complains_of("this process ends when what it has sent is answered and written")
+    gate.release()
+    await program.is_done()
+    await scene.assert_whole()
+
+
 async def test_ctrl_c_while_the_store_is_opened(scene: Scene) -> None:
     """Nothing was sent. What is half open is opened to its end, and closed."""
     await scene.add(u=scene.fake.login("coinbase"))
