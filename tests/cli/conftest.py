@@ -143,7 +143,12 @@ class Cli:
             text=True,
             start_new_session=True,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm-256color"},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "TERM": "xterm-256color",
+                "PYTHONFAULTHANDLER": "1",
+            },
             **options,
         )
 

@@ -1,5 +1,6 @@
 """MFA codes: asked for at a terminal, or read from elsewhere, and nothing lost where there is none."""
 
+import contextlib
 import json
 import os
 import re
@@ -118,13 +119,19 @@ class Person:
         os.write(self.keyboard, f"{text}\n".encode())
 
     def leaves(self) -> str:
-        """The rest of the screen, after the end of the process."""
-        self.process.wait(90)
+        """The rest of the screen, after the end of the process. One that does not end tells where it stands."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(90)
+        hangs = self.process.poll() is None
+        if hangs:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(90)
         try:
             while chunk := os.read(self.keyboard, 4096):
                 self.screen += chunk.decode()
         except OSError:  # Linux says so where the other side is closed
             pass
+        assert not hangs, self.screen
         return self.screen
 
 

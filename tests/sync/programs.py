@@ -60,6 +60,7 @@ class Scene:
         """What programs are told."""
         return {
             **os.environ,
+            "PYTHONFAULTHANDLER": "1",
             "MESH_CLIENT_ID": self.fake.client_id,
             "MESH_CLIENT_SECRET": self.fake.client_secret,
             "MESH_BASE_URL": self.fake.base_url,
@@ -155,13 +156,12 @@ class Run:
         self.process.send_signal(signal.SIGINT)
 
     async def over(self) -> tuple[int, str, str]:
-        """Its exit code, and what it said last, on both streams. It is killed where it does not end."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                out, err = await self.process.communicate()
-        except TimeoutError:
-            self.process.kill()
-            raise
+        """Its exit code, and what it said last, on both streams. One that does not end is told to say where it is."""
+        ends = asyncio.ensure_future(self.process.communicate())
+        await asyncio.wait((ends,), timeout=PATIENCE)
+        if not ends.done():
+            self.process.send_signal(signal.SIGABRT)
+        out, err = await ends
         return self.process.returncode or 0, out.decode().strip(), err.decode()
 
     async def is_done(self) -> str:
