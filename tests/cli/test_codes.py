@@ -118,6 +118,19 @@ class Person:
     def types(self, text: str) -> None:
         os.write(self.keyboard, f"{text}\n".encode())
 
+    def interrupts(self, number: int) -> str:
+        """Send a signal until the process has ended, and return the rest of the screen.
+
+        Python looks for signals before it calls read(2). It sees one that comes in between when the next one
+        interrupts the read.
+        """
+        for _ in range(10):
+            self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(9)
+                break
+        return self.leaves()
+
     def leaves(self) -> str:
         """The rest of the screen, after the end of the process. One that does not end tells where it stands."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -175,8 +188,7 @@ def test_nothing_typed_keeps_the_continuation(cli: Cli, login: FakeLogin) -> Non
 def test_a_signal_at_the_question(cli: Cli, login: FakeLogin, number: int, code: int) -> None:
     with person(cli, "refresh", cli.payload(login), "-o", "out.json") as somebody:
         somebody.sees("MFA code for vanguard: ")
-        somebody.process.send_signal(number)
-        screen = somebody.leaves()
+        screen = somebody.interrupts(number)
         assert somebody.process.returncode == code
     assert "Traceback" not in screen
     assert not cli.served.lost(Path("out.json"))

@@ -43,7 +43,7 @@ threading._register_atexit(say, "ends")  # Python calls it when it begins to wai
     program.process.send_signal(signal.SIGINT)
     gate.release()
     _, out, err = await program.over()
-    assert out.startswith("closed" if closes else ""), err
+    assert out.endswith("closed" if closes else ""), err
     await scene.assert_whole()
 
 

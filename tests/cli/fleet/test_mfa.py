@@ -138,8 +138,7 @@ def test_ctrl_c_at_the_question(fleet: OpenFleet, login: FakeLogin) -> None:
     for number, code in ((signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)):
         with person(fleet.cli, "mfa", "user-7") as somebody:
             somebody.sees("MFA code for vanguard")
-            somebody.process.send_signal(number)
-            screen = somebody.leaves()
+            screen = somebody.interrupts(number)
             assert somebody.process.returncode == code
         assert "Traceback" not in screen
     assert fleet.states() == {"user-7": "mfa_required"}
