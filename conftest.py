@@ -24,6 +24,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,12 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.fake.serve import add_control_routes
+
+# A shell starts what ends in `&` with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, and children inherit that: tests
+# that send one would wait for it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(ignored, signal.SIG_DFL)
 
 _MARK = re.compile(r"<!--- (process|pytest|shell) -->\s*\Z")
 _TESTS = "test_of_the_page.py"

@@ -1,7 +1,6 @@
 import functools
 import gc
 import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,6 @@ _UNWATCHED = _HERE / "keeper" / "processes"
 
 # aiohttp reads all authorities when it is imported, an eighth of what a process takes to start. No test needs one.
 os.environ["SSL_CERT_FILE"] = os.devnull
-
-# A shell starts what ends in `&` with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, and children inherit that: tests
-# that send one would wait for it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-for ignored in (signal.SIGHUP, signal.SIGQUIT):
-    signal.signal(ignored, signal.SIG_DFL)
 
 
 @pytest.fixture
