@@ -1,7 +1,6 @@
 """What the page of the service says of options, limits and scopes is so."""
 
 import re
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -22,18 +21,6 @@ PAGE = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
 def options_of(words: list[str]) -> dict[str, object]:
     # click keeps the help option that it makes first, also for the tests that follow in this process.
     return serve.make_context("serve", words, help_option_names=["-h", "--help"]).params
-
-
-def test_the_unit_of_systemd_can_start() -> None:
-    unit = ConfigParser(interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read_string(re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)[0])
-    service = unit["Service"]
-    _, command, *words = service["ExecStart"].split()
-    assert command == "serve"
-    assert options_of(words)["access"]
-    assert service["Type"] == "notify"
-    assert int(service["TimeoutStopSec"]) >= 120
 
 
 def test_the_ways_to_listen_can_be_typed() -> None:
