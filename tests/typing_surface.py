@@ -69,6 +69,7 @@ from mesh_refresh.keeper import (
     AccountUnreadable,
     Added,
     AmbiguousAccount,
+    App,
     AttemptFailed,
     BreakerClosed,
     BreakerEvent,
@@ -671,6 +672,9 @@ def keepers(mesh: MeshClient, store: Store, clock: Clock) -> None:
     paced: PacedHandler = Receiver()
     Keeper(mesh, store, on_notice=paced)
     Keeper(mesh, MemoryStore(cipher=PlainText(), clock=clock))
+    assert_type(App().policy, Policy | None)
+    App(strategies={BrokerType.PAXOS: DefaultStrategy()}, on_event=handler, on_notice=notice_handler, policy=Policy())
+    App(strategies=StrategyRegistry(), on_event=sync_handler, transport=OwnTransport(), observer=None)
 
 
 # Stores.

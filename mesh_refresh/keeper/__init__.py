@@ -1,5 +1,6 @@
 """The keeper: keeps a fleet of logins fresh, and never loses a rotated token."""
 
+from mesh_refresh.keeper.app import App
 from mesh_refresh.keeper.errors import (
     CodeNotWanted,
     KeeperClosed,
@@ -57,6 +58,7 @@ __all__ = [
     "AccountUnreadable",
     "Added",
     "AmbiguousAccount",
+    "App",
     "AttemptFailed",
     "BreakerClosed",
     "BreakerEvent",

@@ -31,22 +31,29 @@ def check_parts(mesh: object, store: object, **options: object) -> None:
         raise InvalidRequest("Keeper takes a MeshClient first.")
     if isinstance(store, type) or not all(hasattr(store, name) for name in _OF_A_STORE):
         raise InvalidRequest("Keeper takes a Store second, such as one of mesh_refresh.stores.")
-    if options["policy"] is not None and not isinstance(options["policy"], Policy):
-        raise InvalidRequest("policy takes a Policy.")
-    if inspect.isasyncgenfunction(options["on_notice"]) or inspect.isgeneratorfunction(options["on_notice"]):
-        raise InvalidRequest("on_notice takes an async function, and this is a generator.")
-    for name in ("on_event", "on_notice", "names"):
-        if options[name] is not None and not callable(options[name]):
-            raise InvalidRequest(f"{name} takes a function.")
+    check_hooks(**{name: options[name] for name in ("policy", "on_event", "on_notice", "observer")})
+    if options["names"] is not None and not callable(options["names"]):
+        raise InvalidRequest("names takes a function.")
     if options["spool"] is not None and not isinstance(options["spool"], str | os.PathLike):
         raise InvalidRequest("spool takes the path of a folder.")
-    if options["observer"] is not None:
-        check_observer(options["observer"])
     if options["role"] is not None and not (isinstance(options["role"], str) and options["role"].strip()):
         raise InvalidRequest("role takes a word for what this process does, such as run.")
     clock = options["clock"]
     if clock is not None and not (hasattr(clock, "now") and hasattr(clock, "monotonic")):
         raise InvalidRequest("clock takes an object with `now` and `monotonic`, see mesh_refresh.Clock.")
+
+
+def check_hooks(*, policy: object, on_event: object, on_notice: object, observer: object) -> None:
+    """Raises `InvalidRequest` for what is no policy, no handler or no observer."""
+    if policy is not None and not isinstance(policy, Policy):
+        raise InvalidRequest("policy takes a Policy.")
+    if inspect.isasyncgenfunction(on_notice) or inspect.isgeneratorfunction(on_notice):
+        raise InvalidRequest("on_notice takes an async function, and this is a generator.")
+    for name, handler in (("on_event", on_event), ("on_notice", on_notice)):
+        if handler is not None and not callable(handler):
+            raise InvalidRequest(f"{name} takes a function.")
+    if observer is not None:
+        check_observer(observer)
 
 
 def check_spool(spool: object, store: object) -> None:

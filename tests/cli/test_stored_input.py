@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading
 from mesh_refresh.cli.fleet.logins.import_sources import read_lines
 from mesh_refresh.cli.refresh.documents import read_accounts
 from mesh_refresh.cli.terminal.exit_codes import Exit
@@ -57,7 +57,7 @@ def refreshed(text: bytes) -> list[Tokens]:
 def imported(text: bytes) -> list[Tokens]:
     """What ``import`` reads in `text`."""
     file = io.BufferedReader(io.BytesIO(text))
-    lines = list(read_lines(file, datetime.now(UTC)))
+    lines = list(read_lines(file, Reading(datetime.now(UTC))))
     assert not [line for line in lines if isinstance(line, BadLine)], lines
     return [tokens for line in lines if isinstance(line, InputLine) for tokens in line.tokens]
 
@@ -109,7 +109,7 @@ def test_both_refuse_it(payload: Any, says: str) -> None:
     text = json.dumps(line_of(payload))
     with pytest.raises(Failure) as caught:
         refreshed(text.encode())
-    (bad,) = read_lines(io.BytesIO(text.encode()), datetime.now(UTC))
+    (bad,) = read_lines(io.BytesIO(text.encode()), Reading(datetime.now(UTC)))
     assert isinstance(bad, BadLine)
     for said in (str(caught.value), bad.why):
         assert says in said
@@ -124,7 +124,7 @@ def test_a_key_that_stands_twice() -> None:
     ):
         with pytest.raises(Failure, match="stands there twice"):
             refreshed(text.encode())
-        (bad,) = read_lines(io.BytesIO(text.encode()), datetime.now(UTC))
+        (bad,) = read_lines(io.BytesIO(text.encode()), Reading(datetime.now(UTC)))
         assert isinstance(bad, BadLine)
         assert "stands there twice" in bad.why
 

@@ -16,7 +16,7 @@ from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.masking import MaskedDict
 from mesh_refresh.replies.brought import adopt, for_any_account
 from mesh_refresh.replies.identity import has_id, owners
-from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
+from mesh_refresh.replies.lineage import Credential, pass_on, refresh_token_of, successor
 
 _DOUBTFUL = "not sent: the reply for another account of its login may have renewed it, and names no account."
 _SPENT = "its token was spent for another account of its login, and which of the new ones is its own is not known."
@@ -55,11 +55,11 @@ class AccountEntry:
         account = self.tokens.account_id or self.tokens.mesh_account_id
         return " ".join(str(part) for part in (self.tokens.broker, account or self.ref) if part is not None)
 
-    def take(self, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired) -> None:
+    def take(
+        self, fresh: Tokens, brought: frozenset[str], outcome: Refreshed | MfaRequired, credential: Credential
+    ) -> None:
         """Replace the tokens by what a reply `brought` in `fresh`. Absent fields are kept, not erased."""
-        spent = outcome.before.refresh_token
-        new = successor(outcome.all_tokens, outcome.asked, refresh_token_of)
-        stored = pass_on(self.tokens, spent, new, refresh_token_of)
+        stored = _with_successor(self.tokens, outcome, credential)
         self.tokens = adopt(stored, fresh, brought, own=fresh.ref == self.number)
         if isinstance(outcome, Refreshed):
             self.pending, self.renewed, self.code = None, True, Exit.REFRESHED
@@ -78,11 +78,13 @@ class AccountEntry:
 class Accounts:
     """All accounts, in the order of the input. Accounts that a reply adds come last."""
 
+    credential: Credential = refresh_token_of
+    """What an exchange of tokens spends, by the strategy of their broker."""
     entries: list[AccountEntry] = field(factory=list)
     _members: dict[int, list[AccountEntry]] = field(factory=dict)
     """The accounts of each login."""
     _logins: dict[tuple[str, str, str], int] = field(factory=dict)
-    """The login of each label, and of each refresh token of the input, by broker."""
+    """The login of each label, and of each credential of the input, by broker."""
     _mesh_ids: dict[tuple[str, str], AccountEntry] = field(factory=dict)
     """The account of each Mesh id, by broker."""
     _untold: list[AccountEntry] = field(factory=list)
@@ -94,7 +96,7 @@ class Accounts:
         pending: MfaRequired | None = None,
         own: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Add accounts of one login. Documents with the same `label`, or with the same refresh token, are one login.
+        """Add accounts of one login. Documents with the same `label`, or with the same credential, are one login.
 
         `own` are the user's own keys beside each account.
         """
@@ -133,7 +135,7 @@ class Accounts:
         for index, (fresh, brought) in enumerate(zip(outcome.all_tokens, outcome.brought, strict=True)):
             owner = assigned.get(index)
             if owner is not None:
-                owner.take(fresh, brought, outcome)
+                owner.take(fresh, brought, outcome, self.credential)
             elif not has_id(fresh) and left:
                 owner = left.pop(0)
                 owner.stand_for(fresh)
@@ -178,8 +180,8 @@ class Accounts:
         return kept
 
     def _joined(self, login: int, tokens: Tokens, label: str | int | None) -> int:
-        """The login of these tokens: `login`, or one with the same label or refresh token."""
-        named = (("label", label), ("token", tokens.refresh_token))
+        """The login of these tokens: `login`, or one with the same label or credential."""
+        named = (("label", label), ("token", self.credential(tokens)))
         marks = [(str(tokens.broker), kind, str(it)) for kind, it in named if it is not None]
         for mark in marks:
             other = self._logins.get(mark, login)
@@ -243,7 +245,7 @@ class Accounts:
             pair, brought = outcome.all_tokens[outcome.shared], outcome.brought[outcome.shared]
             for entry in members:
                 if entry not in taken:
-                    entry.take(for_any_account(pair), brought, outcome)
+                    entry.take(for_any_account(pair), brought, outcome, self.credential)
                     taken.add(entry)
 
     def _append(
@@ -257,11 +259,10 @@ class Accounts:
         return entry
 
     def _pass_on(self, asked: AccountEntry, outcome: Refreshed | MfaRequired, taken: set[AccountEntry]) -> None:
-        """Give the successor of the spent refresh token to accounts that shared it and that the reply does not name."""
-        spent, new = outcome.before.refresh_token, successor(outcome.all_tokens, outcome.asked, refresh_token_of)
+        """Give the successor of the spent credential to accounts that shared it and that the reply does not name."""
         for entry in self._members[asked.login]:
             if entry not in taken and entry.tokens.broker == asked.tokens.broker:
-                entry.tokens = pass_on(entry.tokens, spent, new, refresh_token_of)
+                entry.tokens = _with_successor(entry.tokens, outcome, self.credential)
 
     @staticmethod
     def _drop_spent(outcome: Refreshed | MfaRequired, members: list[AccountEntry]) -> None:
@@ -283,6 +284,12 @@ class Accounts:
             label = next((entry.label for entry in members if entry.label), None) or uuid.uuid4().hex
             for entry in members:
                 entry.label = label
+
+
+def _with_successor(stored: Tokens, outcome: Refreshed | MfaRequired, credential: Credential) -> Tokens:
+    """`stored` with the credential that came after the one that the exchange spent, where it has that."""
+    new = successor(outcome.all_tokens, outcome.asked, credential)
+    return pass_on(stored, credential(outcome.before), new, credential)
 
 
 def with_ref(pending: MfaRequired, ref: str | int | None) -> MfaRequired:

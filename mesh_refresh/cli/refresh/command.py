@@ -6,11 +6,11 @@ import sys
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mesh_refresh import SANDBOX_URL, InvalidRequest, MeshClient, RetryPolicy
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.cli.refresh.documents import read_accounts
 from mesh_refresh.cli.refresh.leftovers import prepare, refuse_unfinished
 from mesh_refresh.cli.refresh.output import Output
@@ -19,9 +19,14 @@ from mesh_refresh.cli.refresh.session import RefreshRun
 from mesh_refresh.cli.refresh.source import STANDARD_INPUT, Source, read_standard_input
 from mesh_refresh.cli.terminal.closed_output import ClosedOutput
 from mesh_refresh.cli.terminal.exit_codes import REFRESH, list_exits
-from mesh_refresh.cli.terminal.messages import Failure, system_reason
+from mesh_refresh.cli.terminal.loop import Loop
+from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, code_source
+from mesh_refresh.client.options import ClientOptions, registry_of
 from mesh_refresh.masking import MaskedBytes
+from mesh_refresh.protocols import credential_of
+
+_WAITING = "still waiting for replies; that can take a minute."
 
 _EPILOG = f"""\b
 Examples:
@@ -80,6 +85,7 @@ refreshed: go on with the output, which has them.
     "--deadline", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds for all of them together."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
+@app_option
 def refresh(  # noqa: PLR0917 - click passes by name
     files: tuple[str, ...],
     output: str | None,
@@ -88,6 +94,7 @@ def refresh(  # noqa: PLR0917 - click passes by name
     obtained_at: str | None,
     max_requests: int,
     deadline: int,
+    app: OwnApp,
     **flags: bool,
 ) -> int:
     """Refresh tokens through Mesh: those in a Link payload, in the output of this command, or in an array of these.
@@ -107,7 +114,10 @@ def refresh(  # noqa: PLR0917 - click passes by name
 
     # Every error that can be found in advance is found before anything is sent.
     with ExitStack() as stack:
+        loop = stack.enter_context(Loop(on_impatience=lambda: say(_WAITING)))
         try:
+            own = app.make(loop)
+            registry = registry_of(None if own is None else own.strategies)
             source = None if name is None else stack.enter_context(closing(Source.open(name)))
             file = None if path is None else stack.enter_context(closing(OutputFile.claim(path, source)))
             if file is not None:
@@ -115,15 +125,23 @@ def refresh(  # noqa: PLR0917 - click passes by name
             if source is not None and source.is_ordinary and (file is None or not file.in_place):
                 refuse_unfinished(source.path)
             text, written_at = _read(source, file)
-            accounts = read_accounts(text, moment or written_at)
+            accounts = read_accounts(
+                text, moment or written_at, lambda tokens: credential_of(registry[tokens.broker], tokens)
+            )
             if flags["new_code"]:
                 accounts.forget_continuations()
             out = stack.enter_context(closing(Output(accounts, file)))
-            client = _make_client(url, retry, out)
+            options = ClientOptions(retry=retry, on_outcome=out.keep, strategies=registry)
+            if own is not None:
+                options["transport"], options["observer"] = own.transport, own.observer
+            client = _make_client(url, options)
             out.begin()
+        except KeyboardInterrupt:
+            return loop.exit_code
         except OSError as error:
             raise Failure(f"The input or --output cannot be used: {system_reason(error)}. Nothing was sent.") from None
-        return RefreshRun(client, accounts, out, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"]).run()
+        run = RefreshRun(client, accounts, out, codes, flags["new_refresh_token"] or None, quiet=flags["quiet"])
+        return run.run(loop)
 
 
 def _source_name(files: tuple[str, ...], *, code_stdin: bool) -> str | None:
@@ -173,9 +191,10 @@ def _parse_time(text: str | None) -> datetime | None:
     return moment
 
 
-def _make_client(base_url: str | None, retry: RetryPolicy, out: Output) -> MeshClient:
-    options: dict[str, Any] = {} if base_url is None else {"base_url": base_url}
+def _make_client(base_url: str | None, options: ClientOptions) -> MeshClient:
+    if base_url is not None:
+        options["base_url"] = base_url
     try:
-        return MeshClient.from_env(retry=retry, on_outcome=out.keep, **options)
+        return MeshClient.from_env(**options)
     except InvalidRequest as error:
         raise Failure(f"{error} Nothing was sent.") from None

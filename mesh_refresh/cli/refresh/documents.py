@@ -12,6 +12,7 @@ from mesh_refresh import InvalidRequest, MfaRequired, Tokens, codec
 from mesh_refresh.cli.refresh.accounts import AccountEntry, Accounts, with_ref
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.masking import MaskedDict, MaskedStr, concealed
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 _LOGIN = "login"
 """The key with the label of a login, beside the fields of a tokens document: its accounts have the same."""
@@ -22,14 +23,15 @@ _OF_TOKENS = tuple(attribute.name for attribute in fields(Tokens))
 _RESERVED = frozenset({"format", "version", _LOGIN, *_OF_A_CONTINUATION, *_OF_TOKENS})
 
 
-def read_accounts(text: bytes, obtained_at: datetime) -> Accounts:
+def read_accounts(text: bytes, obtained_at: datetime, credential: Credential = refresh_token_of) -> Accounts:
     """Read the accounts in `text`: a Link payload, a tokens document, a continuation, or an array of these.
 
-    Lifetimes in a Link payload count from `obtained_at`. Raises `Failure`, which quotes nothing of the text.
+    Lifetimes in a Link payload count from `obtained_at`; `credential` gives what an exchange of tokens spends. Raises
+    `Failure`, which quotes nothing of the text.
     """
     value = concealed(_parse(text))
     documents = value if isinstance(value, list) else [value]
-    accounts = Accounts()
+    accounts = Accounts(credential)
     for number, document in enumerate(documents, 1):
         where = f" (number {number} of the array)" if isinstance(value, list) else ""
         try:

@@ -46,16 +46,15 @@ class RefreshRun:
     _any_sent: bool = False
     """Whether a request may have been sent."""
 
-    def run(self) -> Exit:
+    def run(self, loop: Loop) -> Exit:
         """Refresh every account. Returns the exit code. New tokens are written in any case."""
-        with Loop(on_impatience=_still_waiting) as loop:
-            end = self._end_of(loop, self._refresh_all)
-            loop.closing()
-            if loop.received is not None:
-                say("interrupted: nothing more is sent; the results of what was sent are written first.")
-            end = self._end_of(loop, self._close) or end
-            saved = self.output.finish()
-            self._sum_up(saved=saved, interrupted=loop.received is not None)
+        end = self._end_of(loop, self._refresh_all)
+        loop.closing()
+        if loop.received is not None:
+            say("interrupted: nothing more is sent; the results of what was sent are written first.")
+        end = self._end_of(loop, self._close) or end
+        saved = self.output.finish()
+        self._sum_up(saved=saved, interrupted=loop.received is not None)
         if not saved:
             return Exit.NOT_SAVED
         codes = [entry.code for entry in self.accounts.entries if entry.code is not None]
@@ -114,13 +113,13 @@ class RefreshRun:
                 self._end(entry, Exit.NOT_IN_REPLY, entry.held_back)
             elif unknown:
                 self._end(entry, Exit.UNKNOWN, "not sent: another account of its login has an unknown outcome.")
-            elif entry.tokens.refresh_token in refused:
+            elif self.client.credential(entry.tokens) in refused:
                 self._end(entry, Exit.RECONNECT, "not sent: its token was refused for another account of its login.")
             else:
                 error = await self._refresh(entry)
                 unknown = isinstance(error, OutcomeUnknown)
                 if isinstance(error, TokensRefused):
-                    refused.add(entry.tokens.refresh_token)
+                    refused.add(self.client.credential(entry.tokens))
 
     async def _refresh(self, entry: AccountEntry) -> MeshRefreshError | None:
         try:
@@ -208,10 +207,6 @@ class RefreshRun:
             say(f"{renewed} of {len(entries)} accounts refreshed{where}.")
         for line in self.output.last_words():
             say(line)
-
-
-def _still_waiting() -> None:
-    say("still waiting for replies; that can take a minute.")
 
 
 def _waiting(login: list[AccountEntry]) -> AccountEntry | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mesh_refresh import Tokens
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, read_entries
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading, read_entries
 from mesh_refresh.cli.fleet.logins.import_sources import read_lines
 from mesh_refresh.cli.terminal.messages import Failure
 from mesh_refresh.testing import FakeMesh
@@ -33,7 +33,7 @@ DOCUMENTS = [it.to_document() for it in ACCOUNTS]
 
 
 def one(document: Any) -> InputLine:
-    (found,) = read_entries(3, document, NOW)
+    (found,) = read_entries(3, document, Reading(NOW))
     assert isinstance(found, InputLine), found
     return found
 
@@ -104,7 +104,7 @@ async def test_a_continuation_gives_its_tokens() -> None:
 
 
 def test_an_array_is_several_lines_of_the_same_number() -> None:
-    found = read_entries(3, [{"login": "a", "payload": LINK}, {"login": "b", "payload": LINK}, SECRET], NOW)
+    found = read_entries(3, [{"login": "a", "payload": LINK}, {"login": "b", "payload": LINK}, SECRET], Reading(NOW))
     assert [type(it) for it in found] == [InputLine, InputLine, BadLine]
     assert {it.number for it in found} == {3}
 
@@ -137,7 +137,7 @@ def test_an_array_is_several_lines_of_the_same_number() -> None:
     ],
 )
 def test_what_cannot_be_used_is_told_without_its_content(document: Any, why: str) -> None:
-    (found,) = read_entries(3, document, NOW)
+    (found,) = read_entries(3, document, Reading(NOW))
     assert isinstance(found, BadLine)
     assert why in found.why
     assert "planted" not in found.why
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_told_without_its_content(document: Any, why: str
 
 
 def read_all(text: str | bytes, first: int = 1) -> list[InputLine | BadLine]:
-    return list(read_lines(io.BytesIO(text.encode() if isinstance(text, str) else text), NOW, first=first))
+    return list(read_lines(io.BytesIO(text.encode() if isinstance(text, str) else text), Reading(NOW), first=first))
 
 
 def line_of(login_id: str) -> str:

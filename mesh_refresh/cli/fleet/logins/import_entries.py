@@ -10,6 +10,7 @@ from mesh_refresh import InvalidRequest, Tokens, codec
 from mesh_refresh.cli.refresh.documents import continuation
 from mesh_refresh.keeper.arguments import check_login
 from mesh_refresh.masking import concealed
+from mesh_refresh.replies.lineage import Credential, refresh_token_of
 
 _IDS = ("login", "login_id")
 _BESIDE = ("tokens", "link", "payload")
@@ -38,10 +39,20 @@ class BadLine:
     why: str
 
 
-def read_entries(number: int, document: Any, now: datetime) -> list[InputLine | BadLine]:
-    """The logins in `document`, which is one or an array of them. `now` is the time of the import."""
+@frozen
+class Reading:
+    """What a line is read with."""
+
+    now: datetime
+    """The time of the import."""
+    credential: Credential = refresh_token_of
+    """What an exchange of tokens spends, by the strategy of their broker."""
+
+
+def read_entries(number: int, document: Any, reading: Reading) -> list[InputLine | BadLine]:
+    """The logins in `document`, which is one or an array of them."""
     items = document if isinstance(document, list) else [document]
-    return [_read_entry(number, concealed(item), now) for item in items]
+    return [_read_entry(number, concealed(item), reading) for item in items]
 
 
 def parse_json(text: bytes | str) -> Any:
@@ -53,23 +64,25 @@ def parse_json(text: bytes | str) -> Any:
     return concealed(value)
 
 
-def _read_entry(number: int, document: Any, now: datetime) -> InputLine | BadLine:
+def _read_entry(number: int, document: Any, reading: Reading) -> InputLine | BadLine:
     try:
-        return _read(number, document, now)
+        return _read(number, document, reading)
     except InvalidRequest as error:
         return BadLine(number, str(error))
 
 
-def _read(number: int, document: Any, now: datetime) -> InputLine:
+def _read(number: int, document: Any, reading: Reading) -> InputLine:
     if not isinstance(document, dict):
         raise InvalidRequest("it is not a JSON object.")
     login_id = _login_id(document)
-    at = _parse_time(document.get("obtained_at", document.get("obtainedAt")), now)
-    found, aged = _tokens(document, at, now)
+    at = _parse_time(document.get("obtained_at", document.get("obtainedAt")), reading.now)
+    found, aged = _tokens(document, at, reading.now)
     tokens = _add_trade_token(tuple(found), document)
     # The keeper checks it too, but its error is about many lines together.
     check_login(login_id, tokens)
-    return InputLine(number, login_id, tokens if aged else tuple(_mark_expired(entry, now) for entry in tokens), aged)
+    if not aged:
+        tokens = tuple(_mark_expired(entry, reading) for entry in tokens)
+    return InputLine(number, login_id, tokens, aged)
 
 
 def _login_id(document: Mapping[str, Any]) -> str:
@@ -135,8 +148,8 @@ def _add_trade_token(tokens: tuple[Tokens, ...], document: Mapping[str, Any]) ->
     return tuple(entry if entry.trade_token else evolve(entry, trade_token=trade) for entry in tokens)
 
 
-def _mark_expired(tokens: Tokens, now: datetime) -> Tokens:
+def _mark_expired(tokens: Tokens, reading: Reading) -> Tokens:
     """`tokens` of unknown age, as expired: they are refreshed before they are handed out, if they can be."""
-    if tokens.refresh_token is None or tokens.auth_token is None:
+    if reading.credential(tokens) is None or tokens.auth_token is None:
         return tokens
-    return evolve(tokens, obtained_at=now, expires_at=now)
+    return evolve(tokens, obtained_at=reading.now, expires_at=reading.now)

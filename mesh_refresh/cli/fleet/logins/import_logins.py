@@ -11,11 +11,12 @@ import click
 from attrs import define, field
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading
 from mesh_refresh.cli.fleet.logins.import_sources import open_source, read_lines
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, format_count, say
 from mesh_refresh.keeper.arguments import brokers_of
@@ -58,14 +59,16 @@ or had change nothing. If a login stands in several lines, the last one counts.
 @click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Start at line N (with one FILE).")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
+@app_option
 @store_options
 def import_logins(
     files: tuple[str, ...],
     spread: timedelta,
     on_demand: tuple[str, ...],
+    *,
     from_line: int,
     location: StoreLocation,
-    *,
+    app: OwnApp,
     strict: bool,
     quiet: bool,
 ) -> int:
@@ -81,7 +84,7 @@ def import_logins(
         sources = [
             stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
         ]
-        with OpenFleet(location, create=True) as fleet:
+        with OpenFleet(location, app, create=True) as fleet:
             run = Import(fleet, spread, brokers, strict=strict, quiet=quiet)
             try:
                 run.add_all(list(zip(names, sources, strict=True)), from_line)
@@ -125,10 +128,11 @@ class Import:
     def add_all(self, sources: list[tuple[str, BinaryIO]], first: int) -> None:
         """Add the logins in `sources`, which have names, one file after the other, from line `first` on."""
         self._files = len(sources)
+        reading = Reading(datetime.now(UTC), self.fleet.mesh.credential)
         for number, (name, source) in enumerate(sources, 1):
             # The name may be shown: a file of that name was opened, so it is no token that was pasted by mistake.
             self._where, self._done = (f" of file {number} ({name})" if len(sources) > 1 else ""), 0
-            for batch in self._batches(read_lines(source, datetime.now(UTC), first=first)):
+            for batch in self._batches(read_lines(source, reading, first=first)):
                 self._add(batch)
 
     def sum_up(self, *, interrupted: bool = False) -> None:

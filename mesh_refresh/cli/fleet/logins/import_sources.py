@@ -8,12 +8,11 @@ import stat
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, parse_json, read_entries
+from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading, parse_json, read_entries
 from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 
 _LONGEST = 16 * 1024 * 1024
@@ -90,7 +89,7 @@ def _decode(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
     return file if encoding == "utf-8" else Recoded(file, encoding)
 
 
-def read_lines(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> Iterator[InputLine | BadLine]:
+def read_lines(file: BinaryIO | Recoded, reading: Reading, *, first: int = 1) -> Iterator[InputLine | BadLine]:
     """The logins in the lines of `file`, from line number `first` on. Empty lines are skipped.
 
     A file that is one JSON document over many lines, as `mesh-refresh refresh` writes it, is read as a whole. Raises
@@ -111,9 +110,9 @@ def read_lines(file: BinaryIO | Recoded, now: datetime, *, first: int = 1) -> It
             if whole is None:
                 yield BadLine(number, str(error))
                 continue
-            yield from _read_items(whole, now)
+            yield from _read_items(whole, reading)
             return
-        yield from read_entries(number, document, now)
+        yield from read_entries(number, document, reading)
     if first > number + 1:
         raise Failure(f"--from-line {first} is past the end of the input, which has {number} lines.")
 
@@ -131,6 +130,6 @@ def _read_whole(text: bytes, file: BinaryIO | Recoded) -> object:
         raise Failure("A file begins like a JSON document of many lines, and is not JSON.") from None
 
 
-def _read_items(document: object, now: datetime) -> Iterator[InputLine | BadLine]:
+def _read_items(document: object, reading: Reading) -> Iterator[InputLine | BadLine]:
     for number, item in enumerate(document if isinstance(document, list) else [document], 1):
-        yield from read_entries(number, item, now)
+        yield from read_entries(number, item, reading)

@@ -10,6 +10,7 @@ from mesh_refresh.cli.fleet.support import open_fleet
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import account_option, spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, one_line, say
 from mesh_refresh.cli.terminal.mfa_codes import CODE_VARIABLE, CodeSource, code_source
@@ -36,14 +37,16 @@ To list the logins that wait for a code:
 @click.option("--restart", is_flag=True, help="Let the broker ask for a new code first.")
 @click.option("--code-stdin", is_flag=True, help="Read codes from standard input, one line for each question.")
 @spool_option
+@app_option
 @store_options
 def mfa(
     login: str,
     account: str | None,
     pending: str | None,
+    *,
     spool: str | None,
     location: StoreLocation,
-    *,
+    app: OwnApp,
     restart: bool,
     code_stdin: bool,
 ) -> int:
@@ -51,7 +54,7 @@ def mfa(
     if restart and pending:
         raise click.UsageError("--restart makes a new question, which --pending cannot name.")
     codes = code_source(from_stdin=code_stdin, prompt=True)
-    with OpenFleet(location, open_fleet.make_client, spool=spool, spools=True) as fleet:
+    with OpenFleet(location, app, open_fleet.make_client, spool=spool, spools=True) as fleet:
         return _CodeDialog(fleet, login, account, pending, codes).run(restart=restart)
 
 

@@ -1,20 +1,23 @@
 """``mesh-refresh copy``."""
 
+from collections.abc import Callable
 from datetime import UTC, timedelta
+from typing import TypedDict
 
 import click
 from attrs import define, evolve, field
 
-from mesh_refresh import MeshRefreshError
+from mesh_refresh import MeshRefreshError, Tokens
 from mesh_refresh.cli.fleet.store.two_stores import TwoStores, name_some
 from mesh_refresh.cli.fleet.support import open_fleet
 from mesh_refresh.cli.fleet.support.options import parse_duration
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, StoreLocation
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.cli.terminal.exit_codes import COPY, Exit, exit_for, list_exits
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, format_count, one_line, say
 from mesh_refresh.cli.terminal.questions import YES, confirm
-from mesh_refresh.keeper import Copied, Policy, TakenBack, copy_fleet, take_back
+from mesh_refresh.keeper import App, Copied, Policy, TakenBack, copy_fleet, take_back
 from mesh_refresh.stores.store import ALL_BROKERS
 
 TO_KEYS_VARIABLE = "MESH_REFRESH_TO_KEYS"
@@ -58,11 +61,13 @@ Exit codes:
 @click.option("--from-plaintext", is_flag=True, help="FROM is not sealed.")
 @click.option("--to-plaintext", is_flag=True, help="Do not seal TO: its file or tables show the tokens.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@app_option
 def copy(
     source: str,
     target: str,
     lease: timedelta | None,
     resend_after: timedelta | None,
+    app: OwnApp,
     *,
     back: bool,
     yes: bool,
@@ -85,25 +90,38 @@ def copy(
     )
     if source == target or places[0].is_same_file(places[1]):
         raise click.UsageError("FROM and TO are the same store.")
-    policy, progress = open_fleet.make_policy(lease=lease, resend_after=resend_after), _Progress(quiet=quiet)
+    options, progress = {"lease": lease, "resend_after": resend_after}, _Progress(quiet=quiet)
+    open_fleet.make_policy(options)  # a wrong option is an error before anything is made
     with Loop(on_impatience=lambda: say("still finishing the logins under way")) as loop:
         try:
+            own = app.make(loop) or App()
+            policy, mesh = open_fleet.make_policy(options, own.policy), open_fleet.make_idle_client(own)
+            rules = _Rules(policy=policy, may_resend=mesh.may_resend, credential=mesh.credential)
             with TwoStores(*places, loop) as stores:
+                stores.keep(mesh)
                 if back:
-                    return _return_logins(stores, policy, yes=yes, quiet=quiet)
-                return _move_logins(stores, policy, progress, yes=yes, wait=not no_wait)
+                    return _return_logins(stores, rules, yes=yes, quiet=quiet)
+                return _move_logins(stores, rules, progress, yes=yes, wait=not no_wait)
         except KeyboardInterrupt:
             text = f"interrupted. {_TAKEN if back else f'{progress.so_far()}{progress.describe_end()}'}"
             raise Failure(text, loop.exit_code) from None
 
 
-def _move_logins(stores: TwoStores, policy: Policy, progress: "_Progress", *, yes: bool, wait: bool) -> int:
+class _Rules(TypedDict):
+    """How the keepers judge tokens."""
+
+    policy: Policy
+    may_resend: Callable[[Tokens], bool]
+    credential: Callable[[Tokens], str | None]
+
+
+def _move_logins(stores: TwoStores, rules: _Rules, progress: "_Progress", *, yes: bool, wait: bool) -> int:
     stores.look()
     if not yes:
         confirm(f"{stores.plan()} Go on?", otherwise="nothing was moved.")
     target = stores.make_target()
     try:
-        done = stores.loop.run(copy_fleet(stores.source, target, policy=policy, wait=wait, on_progress=progress))
+        done = stores.loop.run(copy_fleet(stores.source, target, wait=wait, on_progress=progress, **rules))
     except MeshRefreshError as error:
         raise Failure(f"{error} {progress.describe_end()}", exit_for(error)) from None
     if not progress.quiet or done.left or done.unreadable:
@@ -122,12 +140,12 @@ def _move_logins(stores: TwoStores, policy: Policy, progress: "_Progress", *, ye
     return Exit.TRY_AGAIN if done.left else Exit.REFRESHED
 
 
-def _return_logins(stores: TwoStores, policy: Policy, *, yes: bool, quiet: bool) -> int:
+def _return_logins(stores: TwoStores, rules: _Rules, *, yes: bool, quiet: bool) -> int:
     stores.look(lost=True)
     if not yes:
         confirm(f"{stores.plan_back()} Go on?", otherwise="nothing was taken back.")
     try:
-        done: TakenBack = stores.loop.run(take_back(stores.source, stores.target, policy=policy))
+        done: TakenBack = stores.loop.run(take_back(stores.source, stores.target, **rules))
     except MeshRefreshError as error:
         raise Failure(f"{error} {_TAKEN}", exit_for(error)) from None
     if not quiet or done.held.number or done.unreadable.number:

@@ -7,7 +7,7 @@ from typing import Self
 
 from attrs import define, field
 
-from mesh_refresh import MeshRefreshError
+from mesh_refresh import MeshClient, MeshRefreshError
 from mesh_refresh.cli.fleet.support.store_location import AnyStore, StoreLocation
 from mesh_refresh.cli.terminal.exit_codes import exit_for
 from mesh_refresh.cli.terminal.loop import Loop
@@ -39,6 +39,10 @@ class TwoStores:
     def __exit__(self, *_: object) -> None:
         self.loop.closing()
         self.loop.run(self._stack.aclose())
+
+    def keep(self, mesh: MeshClient) -> None:
+        """Close `mesh` at the end too."""
+        self._stack.push_async_callback(mesh.aclose)
 
     def look(self, *, lost: bool = False) -> None:
         """Open FROM, and TO if it exists. With `lost`, a TO that cannot be opened is no error. Raises `Failure`."""

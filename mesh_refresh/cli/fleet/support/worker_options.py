@@ -1,7 +1,7 @@
 """Options of commands that keep a fleet fresh, and what they make of them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial, wraps
@@ -15,6 +15,7 @@ from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, ma
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.keeper import Policy
 from mesh_refresh.service.supervision import Supervision
 
@@ -25,7 +26,9 @@ _log = logging.getLogger("mesh_refresh.cli")
 class WorkerOptions:
     """How a process works, and what it logs."""
 
-    policy: Policy
+    app: OwnApp
+    policy: Mapping[str, timedelta | float | None]
+    """Fields of the policy; None: not given on the command line."""
     deadline: timedelta | None
     spool: str | None
     webhook: str | None
@@ -40,23 +43,36 @@ class WorkerOptions:
         """The fleet at `location`, to be entered. `more` are fields of `OpenFleet`."""
         return OpenFleet(
             location,
-            partial(make_client, self.deadline),
-            self.policy,
+            self.app,
+            partial(make_client, deadline=self.deadline),
+            self.make_policy,
             spool=self.spool,
             spools=True,
             tell=_log.warning,
-            webhooks=make_webhooks(self.webhook, None if supervision is None else supervision.observer),
+            make_webhooks=partial(make_webhooks, self.webhook),
             supervision=supervision,
             **more,
         )
+
+    def make_policy(self, base: Policy) -> Policy:
+        """`base` with the options of the command line. A long --deadline, without --lease, makes the lease longer too.
+
+        Raises `InvalidRequest` for a wrong value.
+        """
+        options = dict(self.policy)
+        if options["lease"] is None and self.deadline is not None and self.deadline >= base.lease:
+            options["lease"] = self.deadline * 1.5
+        return make_policy(options, base)
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of a worker. The command gets `WorkerOptions` as `worker` in their place."""
 
+    @app_option
     @wraps(command)
     def working(
         *arguments: Any,
+        app: OwnApp,
         spool: str | None,
         webhook: str | None,
         concurrency: int | None,
@@ -71,16 +87,17 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
         quiet: bool,
         **others: Any,
     ) -> Any:
-        policy = make_policy(
-            concurrency=concurrency,
-            rate=rate,
-            keep_alive=keep_alive,
-            lease=_fit_lease(lease, deadline),
-            resend_after=resend_after,
-            confirm_after=confirm_after,
-            poll=poll,
-        )
-        worker = WorkerOptions(policy, deadline, spool, webhook, log_json, quiet)
+        policy = {
+            "concurrency": concurrency,
+            "rate": rate,
+            "keep_alive": keep_alive,
+            "lease": lease,
+            "resend_after": resend_after,
+            "confirm_after": confirm_after,
+            "poll": poll,
+        }
+        worker = WorkerOptions(app, policy, deadline, spool, webhook, log_json, quiet)
+        worker.make_policy(Policy())  # a wrong option is an error before anything is made
         return command(*arguments, worker=worker, **others)
 
     concurrency = f"Exchanges at the same time.  [default: {Policy().concurrency}]"
@@ -106,10 +123,3 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         working = option(working)
     return working
-
-
-def _fit_lease(lease: timedelta | None, deadline: timedelta | None) -> timedelta | None:
-    """The lease to use. It must outlast the deadline, so a long `deadline` given alone makes the lease longer too."""
-    if lease is None and deadline is not None and deadline >= Policy().lease:
-        return deadline * 1.5
-    return lease
