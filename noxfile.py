@@ -108,6 +108,16 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """What would be published, built twice, compared, checked and installed: some ten minutes; ``-- v0.1.0`` for a tag.
+
+    The archives and their SBOM are in dist/ then.
+    """
+    session.install("-e", ".[release]")
+    session.run("python", "-m", "tests.release", *session.posargs, *PYTHONS)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The project's numbers, some twenty minutes; `-- --quick` for a first look, `-- --write` into the docs."""
     session.install("-e", ".[dev,bench]")
@@ -231,7 +241,7 @@ def servers(session: nox.Session) -> None:
 
 def broken_links() -> Iterator[str]:
     """Links of Markdown pages to files or headings of this repository that do not exist."""
-    pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md")]
+    pages = [*HERE.glob("*.md"), *HERE.glob("docs/**/*.md"), *HERE.glob(".github/**/*.md")]
     for page in pages:
         prose = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         for link in re.findall(r"\]\(([^)\s]+)\)", prose):
