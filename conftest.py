@@ -3,17 +3,12 @@
 The examples of one page share a namespace, an event loop and an empty working directory. A FakeMesh with the sandbox's
 control routes runs beside them in a thread of its own, so that an example may be a whole program with an `asyncio.run`
 in it, or a second process; ``MESH_CLIENT_ID``, ``MESH_CLIENT_SECRET`` and ``MESH_BASE_URL`` lead to it. What an example
-needs and a reader does not is in an invisible block before it, what must hold after it in one behind it::
+needs and a reader does not, what must hold after it, and whether it is run in another way, is not in the page:
+tests/docs/blocks has it, see tests/docs/blocks_beside.py. The other ways:
 
-    <!--- invisible-code-block: python
-    tokens = fake.login("coinbase").token
-    -->
-
-A comment right before an example says that it is run in another way:
-
-``<!--- process -->``  in a Python of its own; it reads `typed` from standard input, and `printed` is what it wrote.
-``<!--- pytest -->``   as a file of tests, all of which must pass.
-``<!--- shell -->``    for a ``console`` example: by bash. Those without the comment are not run here.
+``process``  in a Python of its own; it reads `typed` from standard input, and `printed` is what it wrote.
+``pytest``   as a file of tests, all of which must pass.
+``shell``    for a ``console`` example: by bash. Those that are not marked for it are not run here.
 
 Close every client: a warning that comes between two examples makes Sybil fail with an ``IndexError`` of its own.
 """
@@ -22,7 +17,6 @@ import ast
 import asyncio
 import inspect
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -41,6 +35,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from mesh_refresh.testing import FakeMesh
 from mesh_refresh.testing.fake.serve import add_control_routes
+from tests.docs.blocks_beside import Cell, cells_of
 
 # A shell starts what ends in `&` with SIGINT and SIGQUIT ignored, `nohup` with SIGHUP, and children inherit that: tests
 # that send one would wait for it.
@@ -48,7 +43,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(ignored, signal.SIG_DFL)
 
-_MARK = re.compile(r"<!--- (process|pytest|shell) -->\s*\Z")
 _TESTS = "test_of_the_page.py"
 
 
@@ -119,8 +113,9 @@ class Page:
 
 
 def python(example: Example) -> None:
-    """Run a Python example, in the way that the comment before it says."""
+    """Run a Python example, in the way that its page's blocks say, and what is to be run around it."""
     namespace, mark = example.namespace, _mark(example)
+    _around(example, "before")
     if mark == "process":
         namespace["printed"] = _ran([sys.executable, "-W", "error", "-c", str(example.parsed)], namespace["typed"])
     elif mark == "pytest":
@@ -135,26 +130,40 @@ def python(example: Example) -> None:
         source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         namespace["page"].run(compile(source, example.path, "exec", flags=flags, dont_inherit=True), namespace)
-    if not example.document.text.startswith("<!--", example.start):
-        namespace["shown"] = str(example.parsed)
+    namespace["shown"] = str(example.parsed)
+    _around(example, "after")
 
 
 def console(example: Example) -> None:
-    """Run a console example that is marked for it."""
-    if _mark(example) != "shell":
-        return
-    if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
-        pytest.skip(f"there is no {missing[0]} on this machine")
-    example.namespace["printed"] = _ran(["bash", "-euo", "pipefail", "-c", example.parsed], example.namespace["typed"])
+    """Run a console example that is marked for it, and what is to be run around it."""
+    _around(example, "before")
+    if _mark(example) == "shell":
+        if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
+            pytest.skip(f"there is no {missing[0]} on this machine")
+        command = ["bash", "-euo", "pipefail", "-c", example.parsed]
+        example.namespace["printed"] = _ran(command, example.namespace["typed"])
+    _around(example, "after")
+
+
+def _cells(example: Example) -> list[Cell]:
+    return [cell for cell in cells_of(Path(example.path)) if cell.example == example.start]
 
 
 def _mark(example: Example) -> str | None:
-    found = _MARK.search(example.document.text, 0, example.start)
-    return found[1] if found else None
+    return next((cell.kind for cell in _cells(example) if cell.kind not in {"before", "after"}), None)
+
+
+def _around(example: Example, kind: str) -> None:
+    """Run the cells of this kind that the example has."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for cell in _cells(example):
+        if cell.kind == kind:
+            code = compile(cell.source, str(cell.file), "exec", flags=flags, dont_inherit=True)
+            example.namespace["page"].run(code, example.namespace)
 
 
 def _ran(command: list[str], typed: str = "") -> str:
-    ran = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    ran = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=240, check=False)  # noqa: S603
     if ran.returncode:
         pytest.fail(f"exit code {ran.returncode}\n{ran.stdout}\n{ran.stderr}")
     return ran.stdout

@@ -1,0 +1,1 @@
+# %% shell: mesh-refresh access add dana --scope read --scope operate --access access.toml

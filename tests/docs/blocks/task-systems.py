@@ -1,0 +1,23 @@
+# %% before: broker = InMemoryBroker()
+import os
+from mesh_refresh.stores import Cipher
+os.environ["MESH_REFRESH_KEYS"] = Cipher.generate_key()
+login = fake.login("coinbase")
+bought = []
+class broker_api:
+    @staticmethod
+    async def buy(token, amount):
+        assert fake.is_live(token)
+        bought.append(amount)
+
+# %% after: broker = InMemoryBroker()
+await broker.startup()
+keeper = broker.state.keeper
+await keeper.add("user-7", login.token)
+task = await buy.kiq("user-7", 5)
+result = await task.wait_result(timeout=30)
+result.raise_for_error()
+assert bought == [5]
+kept = (await keeper.login("user-7")).account().tokens
+await broker.shutdown()
+assert not fake.lost([kept])
