@@ -53,11 +53,28 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every example of the README and the docs runs, and every link between them leads somewhere."""
+    """Every example of the README and the docs runs, every link leads somewhere, and the site has no warning."""
     if broken := list(broken_links()):
         session.error("links that lead nowhere:\n" + "\n".join(broken))
     session.install("-e", ".[dev]")
     session.run("pytest", *AT_ONCE, "--dist", "loadfile", "README.md", "docs", *session.posargs)
+    build_site(session)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The docs as a site, without a warning, in `site/`; `-- --links` also asks whether links to other sites hold."""
+    session.install("-e", ".[all,docs]")
+    if session.posargs == ["--links"]:
+        session.run("sphinx-build", "-q", "-b", "linkcheck", "docs", "build/links")
+    build_site(session)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Draws the pictures of the docs: a run of the demo, some half a minute."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.docs.pictures")
 
 
 @nox.session
@@ -237,6 +254,11 @@ def servers(session: nox.Session) -> None:
         programs = session.run("python", "-m", "tests.stores.postgres.programs", version, silent=True)
         env = {"MESH_REFRESH_TEST_POSTGRES_PROGRAMS": str(programs).strip()}
         session.run("pytest", *AT_ONCE, "tests/stores/postgres", "tests/stores/test_machine.py", env=env)
+
+
+def build_site(session: nox.Session) -> None:
+    """Make the folder `site` from the docs. A warning is an error."""
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "dirhtml", "docs", "site")
 
 
 def broken_links() -> Iterator[str]:

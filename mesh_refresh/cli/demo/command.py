@@ -55,7 +55,7 @@ def demo(accounts: int, seed: int, *, fast: bool, page: bool) -> int:
     view: View = DemoTerminal() if interactive else PlainLines()
     with TemporaryDirectory(prefix="mesh-refresh-demo-") as folder, _quiet(), Loop() as loop:
         try:
-            proof = loop.run(_run(view, Path(folder), accounts, seed, fast=fast, page=page))
+            proof = loop.run(run_demo(view, Path(folder), accounts, seed, fast=fast, page=page))
         except BaseExceptionGroup as group:
             raise _first(group) from None
         except KeyboardInterrupt:
@@ -63,7 +63,8 @@ def demo(accounts: int, seed: int, *, fast: bool, page: bool) -> int:
     return Exit.REFRESHED if proof.holds else Exit.FAILED
 
 
-async def _run(view: View, folder: Path, accounts: int, seed: int, *, fast: bool, page: bool) -> Proof:
+async def run_demo(view: View, folder: Path, accounts: int, seed: int, *, fast: bool, page: bool) -> Proof:
+    """Play the demo in the folder, and show it by the view."""
     pace, key = choose_pace(fast=fast), Cipher.generate_key()
     async with (
         FakeMesh(seed=seed) as fake,

@@ -45,13 +45,13 @@ _IN_ORDER = (
 class StoreConformance(RowCases, LeaseCases, ClaimCases):
     """Derive a test class from this, say how your store is made, and pytest checks it::
 
-    class TestMyStore(StoreConformance):
-        async def make_store(self):
-            self.clock = ManualClock()
-            return await MyStore.open(clock=self.clock)
+        class TestMyStore(StoreConformance):
+            async def make_store(self):
+                self.clock = ManualClock()
+                return await MyStore.open(clock=self.clock)
 
-        async def pass_time(self, store, by):
-            self.clock.advance(by)
+            async def pass_time(self, store, by):
+                self.clock.advance(by)
 
     Give it `another` too where several processes can share your store. The tests are coroutines: they need
     pytest-asyncio.

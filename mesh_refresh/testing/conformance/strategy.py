@@ -33,11 +33,13 @@ _CODE = "424242"
 class StrategyConformance(CarryingCases):
     """Derive a test class from this, say how your strategy is made, and pytest checks it::
 
-    class TestRegionalPaxos(StrategyConformance):
-        broker = BrokerType.PAXOS
+        class TestRegionalPaxos(StrategyConformance):
+            broker = BrokerType.PAXOS
 
-        def make_strategy(self):
-            return RegionalPaxos()
+            def make_strategy(self):
+                return RegionalPaxos()
+
+    `broker` is a broker that the strategy is for.
     """
 
     # Building.
