@@ -20,7 +20,7 @@ NO_MOMENTS = (None, None, None, None)
 def wrong_broker(broker: object) -> str | None:
     """For a `BrokerType` or another string that says something."""
     if isinstance(broker, str) and broker.strip():
-        return None
+        return None if _writable(broker) else "The broker is not Unicode text."
     return "The broker must be a BrokerType or another non-empty string."
 
 

@@ -101,6 +101,12 @@ def test_wrong_ref(ref: Any) -> None:
         Tokens("coinbase", ref=ref)
 
 
+def test_a_broker_is_text_that_can_be_stored() -> None:
+    """Half a character can be neither stored nor sent."""
+    with pytest.raises(InvalidRequest, match="broker is not Unicode"):
+        Tokens("\ud800", "r")
+
+
 @pytest.mark.parametrize(
     "fields", [{"refresh_token": "\ud800"}, {"ref": 2**70}, {"ref": "\ud800"}, {"metadata": {"a": "\udfff"}}]
 )

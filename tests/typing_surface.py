@@ -487,7 +487,9 @@ async def fleet(mesh: MeshClient, key: str, payload: Mapping[str, Any]) -> None:
         assert_type(added.new, tuple[str | None, ...])
         assert_type(await keeper.add("user-7", Tokens("coinbase", "r"), only_new=True), Added)
         assert_type(await keeper.add_many(many(), spread=timedelta(hours=6), at_once=True), int)
-        assert_type(await keeper.add_many(many(), on_demand="vanguard"), int)
+        assert_type(
+            await keeper.add_many(many(), on_demand="vanguard", on_error=dict[str, Exception]().__setitem__), int
+        )
         assert_type(await keeper.add_many(many(), on_demand=[BrokerType.VANGUARD]), int)
         assert_type(await keeper.remove("user-7"), bool)
         await keeper.run()

@@ -172,12 +172,14 @@ def wrong_rejected(value: object) -> str | None:
     return "rejected takes the Tokens that were refused, or their version, as version_of gives it."
 
 
-def wrong_many(logins: object, spread: object) -> str | None:
+def wrong_many(logins: object, spread: object, on_error: object) -> str | None:
     """What is wrong with the arguments of `add_many`."""
     if not isinstance(logins, Iterable) or isinstance(logins, str | bytes | Mapping):
         return f"add_many takes an iterable of pairs (login id, tokens), not {type(logins).__name__}."
     if not isinstance(spread, timedelta) or spread < timedelta():
         return "spread takes a timedelta, of zero or more."
+    if on_error is not None and not callable(on_error):
+        return "on_error takes a function."
     return None
 
 

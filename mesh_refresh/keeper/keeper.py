@@ -10,7 +10,7 @@ from typing import Self
 from mesh_refresh.client import MeshClient
 from mesh_refresh.clock import Clock
 from mesh_refresh.enums import named_broker
-from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.keeper import arguments
 from mesh_refresh.keeper.add_login import add_login, add_logins
 from mesh_refresh.keeper.arguments import checked_id
@@ -234,8 +234,9 @@ class Keeper:
         spread: timedelta = timedelta(),
         at_once: bool = False,
         on_demand: bool | str | Iterable[str] = (),
+        on_error: Callable[[str, MeshRefreshError], object] | None = None,
     ) -> int:
-        """`add` each of `logins`, some hundreds at a time.
+        """`add` each of `logins`, some hundreds at a time: new logins of these are one transaction.
 
         Args:
             logins: pairs of a login id and its tokens.
@@ -244,11 +245,13 @@ class Keeper:
             on_demand: brokers whose logins are refreshed when a caller asks for tokens and not by time, until an
                 exchange succeeds without an MFA code; True is all brokers. It keeps an import from asking people for
                 codes at night.
+            on_error: is called with the login id and the error for each login that cannot be added, because it
+                contradicts the stored one or that does not open; the others are added. None: the error is raised.
 
         Returns the number of logins that were changed. Raises `InvalidRequest` for a wrong entry and the store's
         `StoreError`; then the logins before it may have been added, and the call can be repeated with all of them.
         """
-        wrong = arguments.wrong_many(logins, spread)
+        wrong = arguments.wrong_many(logins, spread, on_error)
         if wrong:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest(wrong)
@@ -256,7 +259,7 @@ class Keeper:
         if brokers is None:
             del logins  # a traceback may be rendered with its locals
             raise InvalidRequest("on_demand takes a broker, an iterable of brokers, or True for all of them.")
-        adding = add_logins(self._runtime(), logins, Terms(spread, at_once, brokers), _AT_A_TIME)
+        adding = add_logins(self._runtime(), logins, Terms(spread, at_once, brokers), _AT_A_TIME, on_error)
         del logins  # as above
         return await adding
 

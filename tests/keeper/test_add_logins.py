@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import evolve
 
-from mesh_refresh import InvalidRequest, MfaPending, Tokens
+from mesh_refresh import InvalidRequest, MeshRefreshError, MfaPending, Tokens
 from mesh_refresh.keeper import AccountState, MfaNeeded, NotReadyInTime, UnknownLogin
+from mesh_refresh.stores import MemoryStore, Row
 from mesh_refresh.testing import Fault
 from tests.keeper.stage import DAY, HOUR, MINUTE, NOTHING, Stage
 
@@ -298,3 +301,50 @@ async def test_a_login_that_was_removed_is_unknown(stage: Stage) -> None:
         stage.clock.advance(timedelta(hours=2))
         assert await keeper.refresh_due() == 0
     assert not stage.fake.requests
+
+
+class _Counted(MemoryStore):
+    """Counts what it is asked for. It is given as the store by which many are added."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        self.asked["insert_many"] += 1
+        self.asked["rows"] += len(rows)
+        return await super().insert_many(rows)
+
+    async def read(self, login_id: str) -> Row | None:
+        self.asked["read"] += 1
+        return await super().read(login_id)
+
+
+async def test_new_logins_are_written_in_groups(stage: Stage) -> None:
+    """Nothing is read before that, and a login of the group that is known is added by itself."""
+    store = _Counted(clock=stage.clock)
+    logins = [(f"u{n}", Tokens("coinbase", f"r-{n}")) for n in range(600)]
+    async with stage.keeper(store=store) as keeper:
+        await keeper.add("u7", Tokens("coinbase", "r-7"))
+        store.asked.clear()
+        again = ("u9", Tokens("coinbase", "r-9-later"))
+        assert await keeper.add_many([*logins[:50], again, *logins[50:]]) == 600
+        assert store.asked == {"insert_many": 2, "rows": 601, "read": 2}
+        assert (await keeper.login("u9")).account().tokens.refresh_token == "r-9-later"
+
+
+async def test_a_login_that_cannot_be_added_stops_none(stage: Stage) -> None:
+    """With `on_error`; else all of its group are added, and its error is raised."""
+    good = [(f"u{n}", Tokens("coinbase", f"r-{n}")) for n in range(3)]
+    bad = [("known", Tokens("kraken", "r-k")), ("empty", Tokens("coinbase"))]
+    async with stage.keeper() as keeper:
+        await keeper.add("known", Tokens("coinbase", "r-known"))
+        with pytest.raises(InvalidRequest, match="function"):
+            await keeper.add_many(good, on_error=7)  # type: ignore[arg-type]
+        errors: dict[str, MeshRefreshError] = {}
+        assert await keeper.add_many([*bad, *good], on_error=errors.__setitem__) == 3
+        assert {name: type(error) for name, error in errors.items()} == dict.fromkeys(
+            [it for it, _ in bad], InvalidRequest
+        )
+        more = ("u4", Tokens("coinbase", "r-4"))
+        with pytest.raises(InvalidRequest, match="one broker"):
+            await keeper.add_many([bad[0], more])
+        assert (await keeper.add(*more)).unchanged

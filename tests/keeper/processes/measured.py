@@ -84,6 +84,10 @@ class Noting(Store):
         self.snare.at("insert")
         return await super().insert(row, notices=notices)  # type: ignore[safe-super]
 
+    async def insert_many(self, rows: Sequence[Row]) -> Sequence[bool]:
+        self.snare.at("insert")
+        return await super().insert_many(rows)
+
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         rows = await super().claim(request)  # type: ignore[safe-super]
         if rows:

@@ -91,6 +91,22 @@ async def test_a_kill_while_a_code_is_out_sends_no_second_code(scene: Scene) -> 
     assert account.state is AccountState.RECONNECT_REQUIRED or not await scene.lost()
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.005])
+async def test_adding_in_a_group_that_is_killed_is_repeated_without_harm(scene: Scene, delay: float) -> None:
+    """A group is one transaction: the store has all of it or nothing. Repeated, it adds the rest."""
+    logins = [scene.fake.login("coinbase") for _ in range(200)]
+    path = str(scene.written_down(logins))
+    worker = await scene.worker(trap=Trap("insert", delay=delay))
+    await worker.order("add many", path=path)
+    assert await worker.over() == -signal.SIGKILL
+    done = len(await scene.accounts())
+    assert done in (0, 200)
+    following = await scene.worker()
+    assert (await following.ask("add many", path=path))["result"] == 200 - done
+    assert await following.end() == 0
+    assert len(await scene.accounts()) == 200
+
+
 async def test_adding_that_is_killed_is_repeated_without_harm(scene: Scene) -> None:
     """A start-up adds what Link once handed over, while the loop refreshes; killed in between, and done again."""
     logins = [scene.fake.login("coinbase", revokes_on_reuse=True) for _ in range(40)]

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -179,6 +179,8 @@ async def carry_out(keeper: Keeper, order: dict[str, Any]) -> object:
     match order["do"]:
         case "add":
             return await add(keeper, Path(order["path"]))
+        case "add many":
+            return await keeper.add_many(tokens_in(Path(order["path"])))
         case "tokens":
             await keeper.tokens(order["login"], max_wait=wait)
         case "refresh":
@@ -193,11 +195,16 @@ async def carry_out(keeper: Keeper, order: dict[str, Any]) -> object:
 async def add(keeper: Keeper, path: Path) -> int:
     """A start-up that adds what Link once handed over: one login after the other."""
     changed = 0
-    for login_id, documents in read(path):
-        done = await keeper.add(login_id, [Tokens.from_json(document) for document in documents])
+    for login_id, tokens in tokens_in(path):
+        done = await keeper.add(login_id, tokens)
         changed += done.changed
         tell("added", login=login_id)
     return changed
+
+
+def tokens_in(path: Path) -> Iterator[tuple[str, list[Tokens]]]:
+    for login_id, documents in read(path):
+        yield login_id, [Tokens.from_json(document) for document in documents]
 
 
 def read(path: Path) -> list[tuple[str, list[str]]]:

@@ -1,6 +1,5 @@
 """``mesh-refresh import``."""
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from typing import BinaryIO
 import click
 from attrs import define, field
 
-from mesh_refresh import InvalidRequest
+from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading
 from mesh_refresh.cli.fleet.logins.import_sources import open_source, read_lines
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
@@ -161,29 +160,35 @@ class Import:
         yield list(batch.values())
 
     def _add(self, batch: list[InputLine]) -> None:
-        for line, done in zip(batch, self.fleet.run(self._add_together(batch)), strict=True):
-            if isinstance(done, InvalidRequest):
-                # It contradicts the login in the store: another broker, for example.
-                self._complain(BadLine(line.number, str(done)))
-            elif isinstance(done, WrongKey):
-                self._complain(BadLine(line.number, _SEALED), Exit.STORE)
-            elif isinstance(done, BaseException):
-                raise done
-            else:
-                self._news += done
-                self._lines += 1
+        errors = self.fleet.run(self._add_together(batch))
+        self._lines += len(batch) - len(errors)
+        for line in batch:
+            match errors.get(line.login_id):
+                case None:
+                    pass
+                case InvalidRequest() as error:
+                    # It contradicts the login in the store: another broker, for example.
+                    self._complain(BadLine(line.number, str(error)))
+                case WrongKey():
+                    self._complain(BadLine(line.number, _SEALED), Exit.STORE)
+                case error:
+                    raise error
         if batch:
             self._progress(batch[-1].number)
 
-    async def _add_together(self, batch: list[InputLine]) -> list[int | BaseException]:
-        """Add all lines at the same time, so that the store writes them together. Each has its own result."""
-        add = self.fleet.keeper.add_many
+    async def _add_together(self, batch: list[InputLine]) -> dict[str, MeshRefreshError]:
+        """Add all lines. Gives the errors of those that cannot be added, by their login ids."""
+        errors: dict[str, MeshRefreshError] = {}
         self.brokers.update(str(tokens.broker) for line in batch for tokens in line.tokens)
-        adding = (
-            add([(line.login_id, line.tokens)], spread=self.spread, at_once=not line.aged, on_demand=self.on_demand)
-            for line in batch
-        )
-        return await asyncio.gather(*adding, return_exceptions=True)
+        for aged in (True, False):
+            self._news += await self.fleet.keeper.add_many(
+                [(line.login_id, line.tokens) for line in batch if line.aged is aged],
+                spread=self.spread,
+                at_once=not aged,
+                on_demand=self.on_demand,
+                on_error=errors.__setitem__,
+            )
+        return errors
 
     def _complain(self, line: BadLine, code: Exit = Exit.INVALID) -> None:
         self.bad, self.code = self.bad + 1, max(self.code, code)
