@@ -1,14 +1,15 @@
 """The tokens of one account, as a value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from attrs import field, fields, frozen
 
 from mesh_refresh import codec, validation
 from mesh_refresh.blank import some
-from mesh_refresh.enums import BrokerType, named_broker
+from mesh_refresh.enums import BrokerType, known, named_broker
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedDict, hides_locals, masked, masked_values
 from mesh_refresh.messages import BrokerAccount, BrokerAccountTokens, LinkPayload
@@ -237,6 +238,19 @@ class Tokens:
 
 
 _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
+_MOMENTS_AT = _FIELDS.index("obtained_at")
+
+fields_of: Callable[[Tokens], tuple[Any, ...]] = attrgetter(*_FIELDS)
+"""The fields of tokens in their order, for a document that keeps millions. `tokens_of` reads them."""
+
+
+def tokens_of(values: Sequence[Any]) -> Tokens:
+    """The tokens with these fields, as JSON gives back what `fields_of` gave. They are not checked again."""
+    broker, *texts = values[:_MOMENTS_AT]
+    moments = [None if moment is None else datetime.fromisoformat(moment) for moment in values[_MOMENTS_AT:]]
+    tokens = Tokens.__new__(Tokens)
+    tokens.__attrs_init__(*(known(BrokerType, broker), *texts, *moments))  # pyright: ignore[reportAttributeAccessIssue]
+    return tokens
 
 
 @hides_locals

@@ -76,12 +76,6 @@ class Account:
     """A random id, new with each `add` of other tokens: the outcome of an exchange before that does not count."""
     due_at: datetime | None = None
     """When the loop refreshes it. None: never, only a caller does."""
-    retry_not_before: datetime | None = None
-    """After a failure: the earliest time at which the loop or `Keeper.tokens` tries again. `Keeper.refresh` need not
-    wait."""
-    resend_not_before: datetime | None = None
-    """After an unknown outcome: the earliest time at which its tokens are sent again. Another process may hold the new
-    pair until then, and write it."""
     produced_by: int = 0
     """The number of the attempt that brought the stored refresh token; 0: it was added."""
     settled_by: int = 0
@@ -90,6 +84,15 @@ class Account:
     """The last success."""
     renewed_at: datetime | None = None
     """When the stored refresh token came."""
+    known: str = field(default="", repr=lambda value: f"<{len(value)}>")
+    """Marks of tokens that this account has or had, so that adding one of them again changes nothing: see
+    `mesh_refresh.logins.fingerprints`."""
+    retry_not_before: datetime | None = None
+    """After a failure: the earliest time at which the loop or `Keeper.tokens` tries again. `Keeper.refresh` need not
+    wait."""
+    resend_not_before: datetime | None = None
+    """After an unknown outcome: the earliest time at which its tokens are sent again. Another process may hold the new
+    pair until then, and write it."""
     failures: int = 0
     """In a row, since the last success."""
     failing_since: datetime | None = None
@@ -120,9 +123,6 @@ class Account:
     pending: Pending | None = None
     body: bytes | None = field(default=None, repr=lambda value: "None" if value is None else masked_size(value))
     """The replies that could not be taken: kept until the person logs in anew, or what is in them is added."""
-    known: str = field(default="", repr=lambda value: f"<{len(value)}>")
-    """Marks of tokens that this account has or had, so that adding one of them again changes nothing: see
-    `mesh_refresh.logins.fingerprints`."""
 
     @property
     def ends_at(self) -> datetime | None:

@@ -1,23 +1,25 @@
 """A login as text, to be sealed: what a store keeps and never sees.
 
-Only what differs from its default is written: most rows are a healthy account, and there are millions.
+It is a JSON array, with each value at its own place. There are millions of rows, and most are a healthy account: the
+names of what it has would take longer to write and to read than all of its values. Nothing is checked that the seal has
+proved to be ours.
 """
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
+import orjson
 from attrs import AttrsInstance, fields
 
-from mesh_refresh import codec
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.logins.account import Account, AccountState, Pending, Reason
 from mesh_refresh.logins.login import Login
 from mesh_refresh.logins.moving import Moving, Way
-from mesh_refresh.masking import MaskedBytes, MaskedDict
-from mesh_refresh.tokens import Tokens, check_format
+from mesh_refresh.masking import MaskedBytes, MaskedDict, MaskedList
+from mesh_refresh.tokens import fields_of, tokens_of
 
 
 def values_of(value: AttrsInstance) -> MaskedDict:
@@ -42,105 +44,82 @@ def body_from_text(text: str) -> MaskedBytes:
     raise ValueError
 
 
-_DOCUMENT = "mesh_refresh.login"
 _VERSION = 1
-_KEPT_OUTSIDE = ("tokens", "pending", "body")
-_MOMENTS = ("round_at", "succeeded_at")
-_ACCOUNT_MOMENTS = [kept.name for kept in fields(Account) if kept.type == datetime | None]
+_OFTEN = 9
+"""So many fields of `Account`, its first ones, are written always; the others where one of them has no default."""
+_NAMES = tuple(kept.name for kept in fields(Account))
+_REST = tuple(kept.default for kept in fields(Account))[_OFTEN:]
+_MOMENTS = tuple(_NAMES.index(kept.name) for kept in fields(Account) if kept.type == datetime | None)
+_REASON, _PENDING, _BODY = map(_NAMES.index, ("reason", "pending", "body"))
+_STATES = {state.value: state for state in AccountState}
+
+_often, _rest = attrgetter(*_NAMES[:_OFTEN]), attrgetter(*_NAMES[_OFTEN:])
+_asked = attrgetter(*(kept.name for kept in fields(Pending)))
 
 
 def login_to_text(login: Login) -> str:
     """What is sealed of `login`: everything but what the row itself shows."""
-    document = MaskedDict(
-        format=_DOCUMENT, version=_VERSION, accounts=[_account(account) for account in login.accounts]
-    )
-    for name in _MOMENTS:
-        value: datetime | None = getattr(login, name)
-        if value is not None:
-            document[name] = value
-    if login.notice_sequence:
-        document["notice_sequence"] = login.notice_sequence
-    if login.moving is not None:
-        moving = login.moving
-        seen = [list(pair) for pair in moving.seen]
-        document["moving"] = {"way": moving.way, "revision": moving.revision, "seen": seen, "other": moving.other}
-    return codec.dumps(document)
+    moving = login.moving
+    moves = None if moving is None else (moving.way, moving.revision, moving.seen, moving.other)
+    accounts = [_account(account) for account in login.accounts]
+    document = MaskedList((_VERSION, accounts, login.round_at, login.succeeded_at, login.notice_sequence, moves))
+    return orjson.dumps(document).decode()
 
 
 def login_from_text(text: str, **shown: Any) -> Login:
     """The login in what `login_to_text` wrote, with what its row has `shown`. Raises `InvalidRequest` for others."""
-    document = codec.loads(text)
-    del text
-    if document is None:
-        raise InvalidRequest("This is not a login document: it is not a JSON object.")
-    check_format(document, _DOCUMENT, _VERSION)
     try:
-        accounts = tuple([_read_account(MaskedDict(account)) for account in document["accounts"]])
-        moments: dict[str, Any] = {
-            name: datetime.fromisoformat(document[name]) for name in _MOMENTS if name in document
-        }
-        return Login(
-            accounts=accounts,
-            moving=_read_moving(document.get("moving")),
-            notice_sequence=int(document.get("notice_sequence", 0)),
-            **moments,
-            **shown,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        wrong = type(error).__name__
-    raise InvalidRequest(f"This login document is damaged ({wrong}): a part of it is missing or of another type.")
+        document = orjson.loads(str.__str__(text))  # it takes no subclass, such as text that masks itself
+        if document[0] == _VERSION:
+            return _read(document[1:], shown)
+        wrong = "is of a version that this mesh_refresh cannot read: update it"
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        wrong = f"is damaged ({type(error).__name__}): a part of it is missing or of another type"
+    text = document = ""  # a traceback may be rendered with its locals
+    raise InvalidRequest(f"This login document {wrong}.")
 
 
-def _read_moving(document: Mapping[str, Any] | None) -> Moving | None:
-    if document is None:
-        return None
-    seen = tuple((str(epoch), int(number)) for epoch, number in document["seen"])
-    return Moving(Way(document["way"]), int(document["revision"]), seen, str(document["other"]))
+def _account(account: Account) -> list[Any]:
+    values = [*_often(account)]
+    if (rest := _rest(account)) != _REST:
+        values += rest
+        if account.pending is not None:
+            values[_PENDING] = _asked(account.pending)
+        if account.body is not None:
+            values[_BODY] = body_to_text(account.body)
+    values[0] = fields_of(account.tokens)
+    return values
 
 
-def _account(account: Account) -> MaskedDict:
-    document = MaskedDict(tokens=account.tokens.to_document())
-    for name, default in _SIMPLE:
-        value = getattr(account, name)
-        if value != default:
-            document[name] = value
-    if account.pending is not None:
-        document["pending"] = values_of(account.pending)
-    if account.body is not None:
-        document["body"] = body_to_text(account.body)
-    return document
+def _read(document: list[Any], shown: dict[str, Any]) -> Login:
+    accounts, round_at, succeeded_at, notice_sequence, moves = document
+    return Login(
+        accounts=tuple([_read_account(account) for account in accounts]),
+        round_at=None if round_at is None else datetime.fromisoformat(round_at),
+        succeeded_at=None if succeeded_at is None else datetime.fromisoformat(succeeded_at),
+        moving=None if moves is None else _read_moving(*moves),
+        notice_sequence=notice_sequence,
+        **shown,
+    )
 
 
-def _read_account(document: MaskedDict) -> Account:
-    values = MaskedDict()
-    for name in document:
-        if name in _READ:
-            values[name] = _READ[name](document[name])
-    if "pending" in document:
-        asked = MaskedDict(document["pending"])
-        asked["asked_at"] = datetime.fromisoformat(asked["asked_at"])
-        values["pending"] = Pending(**asked)
-    if "body" in document:
-        values["body"] = body_from_text(document["body"])
-    return Account(Tokens.from_document(document["tokens"]), **values)
+def _read_moving(way: str, revision: int, seen: list[tuple[str, int]], other: str) -> Moving:
+    return Moving(Way(way), revision, tuple([(epoch, number) for epoch, number in seen]), other)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
+def _read_account(values: list[Any]) -> Account:
+    length = len(values)
+    for place in _MOMENTS:
+        if place < length and values[place] is not None:
+            values[place] = datetime.fromisoformat(values[place])
+    values[0], values[1] = tokens_of(values[0]), _STATES[values[1]]
+    if length > _OFTEN:
+        reason, asked, body = values[_REASON], values[_PENDING], values[_BODY]
+        values[_REASON] = None if reason is None else Reason(reason)
+        values[_PENDING] = None if asked is None else _read_question(*asked)
+        values[_BODY] = None if body is None else body_from_text(body)
+    return Account(*values)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_SIMPLE = tuple((kept.name, kept.default) for kept in fields(Account) if kept.name not in _KEPT_OUTSIDE)
-_READ: Mapping[str, Callable[[Any], Any]] = {
-    **{name: _as_it_is for name, _ in _SIMPLE},
-    **dict.fromkeys(_ACCOUNT_MOMENTS, datetime.fromisoformat),
-    "state": AccountState,
-    "known": _text,
-    "announced": _text,
-    "reason": Reason,
-}
+def _read_question(question_id: str, document: str, asked_at: str, *rest: Any) -> Pending:
+    return Pending(question_id, document, datetime.fromisoformat(asked_at), *rest)
