@@ -33,8 +33,9 @@ _PATH = re.compile(r"[.\[\]/:]+")
 _AROUND = ("brokerType", "brokerName", *_ENDS, "tradeToken")
 """Names that may stand around the payload, in a row of the caller's, where the payload has them not."""
 _NAMES = {
-    name.lower(): name
+    spelled: name
     for name in (*_WRAPPERS, *_TOKENS, *_OF_ACCOUNT, *_AROUND, "accountTokens", "account", "brokerAccountTokens")
+    for spelled in (name.lower(), name)
 }
 _BRAND = "brokerBrandInfo"
 """A name of Link that is not read."""
@@ -131,17 +132,19 @@ def _read(payload: object) -> LinkPayload:
     top = _account(values, "")
     accounts = _joined(listed, top)
     first = accounts[0]
-    link = LinkPayload(
+    ends, refresh_ends = (_lifetime(values, name) for name in _ENDS)
+    trade_token = _text(values, "tradeToken", "")
+    nothing_else = not listed and first.account is None and trade_token is None
+    alone = first.access_token is None and first.token_id is None
+    return LinkPayload(
         known(BrokerType, broker),
         accounts,
-        _lifetime(values, "expiresInSeconds"),
-        _lifetime(values, "refreshTokenExpiresInSeconds"),
-        trade_token=_text(values, "tradeToken", ""),
+        ends,
+        refresh_ends,
+        delayed=len(accounts) == 1 and alone and (nothing_else or level.delayed),
+        trade_token=trade_token,
         broker_name=_name(values, "brokerName"),
     )
-    nothing_else = not listed and first.account is None and link.trade_token is None
-    alone = first.access_token is None and first.token_id is None
-    return evolve(link, delayed=len(accounts) == 1 and alone and (nothing_else or level.delayed))
 
 
 def _unwrapped(found: MaskedDict, depth: int = 0, *, delayed: bool = False) -> _Level:
@@ -297,6 +300,8 @@ def _either(one: BrokerAccount | None, top: BrokerAccount | None) -> BrokerAccou
 def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None:
     """Refuse an end of tokens under a name that is not read, where Link's own name for it is missing."""
     for name in entry:
+        if name in _NAMES and name not in _ENDS:
+            continue
         plain = folded(name)
         if not _OTHER_END.fullmatch(plain) or (entry is values and name in _ENDS):
             continue
@@ -310,6 +315,8 @@ def _refuse_other_ends(entry: MaskedDict, values: MaskedDict, path: str) -> None
 def _refuse_flattened(values: MaskedDict) -> None:
     """Refuse a token or an id under a flattened name, as tables write nested fields."""
     for name in values:
+        if name.isalnum():
+            continue  # one part, as nearly always
         *before, last = filter(None, _PATH.split(name))
         read_as = _NAMES.get(folded(last))
         if before and read_as in (*_TOKENS, *_IDS) and not is_absent(values[name]):

@@ -23,7 +23,8 @@ from mesh_refresh.blank import is_blank, is_unseen, some
 from mesh_refresh.masking import MaskedDict
 
 _LONGEST_LIFETIME = timedelta(days=36_500).total_seconds()
-_BYTES = bytes | bytearray | memoryview
+_BYTES = (bytes, bytearray, memoryview)
+_OURS = (dict, MaskedDict)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _BETWEEN_WORDS = str.maketrans("", "", "_- ")
 _NESTED = 4
@@ -46,6 +47,8 @@ TWICE = Wrong("stands there twice, with different values")
 
 def text_of(value: object) -> str | Wrong | None:
     """A token or an id, to the byte. A whole number is its digits."""
+    if value is None:
+        return None
     value = _decoded(value)
     if value is None or isinstance(value, Wrong):
         return value
@@ -141,10 +144,10 @@ def list_of(value: object) -> list[Any] | Wrong | None:
 
 
 def named(found: Mapping[str, Any], names: Mapping[str, str]) -> MaskedDict:
-    """`found` with its keys spelled as in `names`, which has them by their folded form. Other keys stay."""
+    """`found` with its keys spelled as in `names`, which has them folded too. Other keys stay."""
     level = MaskedDict()
     for key in found:
-        _put(level, names.get(folded(key), key), found[key])
+        _put(level, names.get(key) or names.get(folded(key), key), found[key])
     return level
 
 
@@ -155,13 +158,15 @@ def folded(name: str) -> str:
 
 def is_absent(value: object) -> bool:
     """Whether `value` is nothing: None, or text or bytes that are blank."""
+    if value is None:
+        return True
     value = _decoded(value)
-    return value is None or (isinstance(value, str) and is_blank(value))
+    return isinstance(value, str) and is_blank(value)
 
 
 def is_text(value: object) -> bool:
     """Whether it is text, or bytes."""
-    return isinstance(value, str | _BYTES)
+    return isinstance(value, (str, *_BYTES))
 
 
 def instead(value: object, wanted: str) -> Wrong:
@@ -214,6 +219,8 @@ def _is_mapping(value: object) -> bool:
 
 
 def _items(value: Any) -> MaskedDict:
+    if type(value) in _OURS and all([type(key) is str for key in value]):
+        return MaskedDict(value)
     found = MaskedDict()
     # multidict's way to all the values of a key, or that of Werkzeug and Django.
     get_all: Callable[[Any], Collection[Any]] | None = getattr(value, "getall", None) or getattr(value, "getlist", None)
