@@ -1,24 +1,26 @@
 """Seals values that must not be read in a database, a backup or a file, by AES-256-GCM. Keys can be rotated."""
 
 import base64
-import hmac
 import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from typing import Any, TypeVar
 
 from mesh_refresh.clock import Clock
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.masking import MaskedBytes, MaskedStr, hides_locals
 from mesh_refresh.stores.errors import StoreDamaged, WrongKey, package_missing
-from mesh_refresh.stores.key_ids import KEY_PREFIX, PLAIN, VERSION
-from mesh_refresh.stores.key_ring import KEY, KeyFile, KeyRing, read_keys
+from mesh_refresh.stores.key_ids import ID, PLAIN, VERSION
+from mesh_refresh.stores.key_ring import KEY, KeyedHash, KeyFile, KeyRing, read_keys
 from mesh_refresh.tasks import all_of
 
 _SALT, _NONCE, _RANDOM = 16, 12, 32
+_HEAD = Struct(f"{len(VERSION)}s{ID}s{_SALT}s{_NONCE}s")
+"""The version, the id of the key, the salt and the nonce: they are before what is sealed, and no secret."""
 _AT_ONCE = 2_047
 """Bytes. For more of them at once, hashlib lets other threads run meanwhile."""
 
@@ -40,10 +42,12 @@ class Cipher:
     @hides_locals
     def __init__(self, keys: Iterable[str | bytes] | KeyFile) -> None:
         try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
+            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - as above
         except ImportError:
             raise package_missing("Cipher", "cryptography", "keeper") from None
         self._aead: Any = AESGCM
+        self._invalid: type[Exception] = InvalidTag
         if isinstance(keys, KeyFile):
             self._ring = keys.ring
         else:
@@ -102,33 +106,25 @@ class Cipher:
         text = MaskedStr(text)
         plain, bound = _encoded(text), _encoded(context)
         ring = self._ring()
-        unique = _drawn(ring.unique, plain, bound)
+        salt, nonce = _drawn(ring.unique, plain, bound)
         key_id, key = ring.sealing
-        return VERSION + key_id + unique + self._apply("encrypt", key, unique, plain, bound)
+        sealed: bytes = self._aead(key.digest(salt)).encrypt(nonce, plain, bound)
+        return _HEAD.pack(VERSION, key_id, salt, nonce) + sealed
 
     def open(self, sealed: bytes, context: str = "") -> str:
         """The text. Raises `WrongKey` where no key opens it, or it was sealed in another context."""
         sealed, bound = MaskedBytes(sealed), _encoded(context)
-        random, body = sealed[KEY_PREFIX : KEY_PREFIX + _SALT + _NONCE], sealed[KEY_PREFIX + _SALT + _NONCE :]
-        if sealed[: len(VERSION)] == VERSION:
-            from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
-
-            for key in [key for key_id, key in self._ring().opening if key_id == sealed[len(VERSION) : KEY_PREFIX]]:
+        if sealed.startswith(VERSION) and len(sealed) >= _HEAD.size:
+            _, key_id, salt, nonce = _HEAD.unpack_from(sealed)
+            body = sealed[_HEAD.size :]
+            for key in [key for its_id, key in self._ring().opening if its_id == key_id]:
                 try:
-                    return MaskedBytes(self._apply("decrypt", key, random, body, bound)).decode()
-                except (InvalidTag, ValueError):
+                    return MaskedBytes(self._aead(key.digest(salt)).decrypt(nonce, body, bound)).decode()
+                except (self._invalid, ValueError):
                     continue
         if sealed.startswith(PLAIN):
             raise WrongKey("This is not sealed but plain text: open it with PlainText().")
         raise WrongKey
-
-    def _apply(self, verb: str, key: hmac.HMAC, random: bytes, text: bytes, context: bytes) -> bytes:
-        # Not `hmac.digest`: that lets other threads run meanwhile, and a busy one gives the turn back late.
-        derived = key.copy()
-        derived.update(random[:_SALT])
-        own = self._aead(derived.digest())
-        result: bytes = getattr(own, verb)(random[_SALT:], text, context)
-        return result
 
 
 async def _unwrapped(
@@ -142,17 +138,15 @@ async def _unwrapped(
     return MaskedStr(key) if isinstance(key, str) else key
 
 
-def _drawn(unique: hmac.HMAC, text: bytes, context: bytes) -> bytes:
+def _drawn(unique: KeyedHash, text: bytes, context: bytes) -> tuple[bytes, bytes]:
     """A salt and a nonce, made of fresh random bytes, the context and the text.
 
     The system's own random bytes may repeat for a moment where a whole machine was cloned. Even then two texts do
     not get the same salt and nonce, with which an attacker could open both.
     """
-    mixed = unique.copy()
-    mixed.update(_random() + len(context).to_bytes(8, "big") + context)
-    for start in range(0, len(text), _AT_ONCE):
-        mixed.update(text[start : start + _AT_ONCE])
-    return mixed.digest()[: _SALT + _NONCE]
+    parts = (text,) if len(text) <= _AT_ONCE else [text[at : at + _AT_ONCE] for at in range(0, len(text), _AT_ONCE)]
+    drawn = unique.digest(_random() + len(context).to_bytes(8, "big") + context, *parts)
+    return drawn[:_SALT], drawn[_SALT : _SALT + _NONCE]
 
 
 def _random() -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,32 @@ times, and each must open what another one has sealed."""
 _PURPOSE = b"mesh_refresh seal 1"
 _UNIQUE = b"mesh_refresh salt and nonce 1"
 _KEY_ID = b"mesh_refresh key id 1"
+_BLOCK = hashlib.sha256().block_size
+_INNER_PAD, _OUTER_PAD = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _BETWEEN = re.compile(r"[\s,]+")
+
+
+class KeyedHash:
+    """HMAC-SHA-256 by one key of texts that begin alike, as RFC 2104 defines it.
+
+    It keeps the two states of SHA-256 after the key and that beginning: copying these takes half of the time that
+    `hmac.HMAC.copy` takes. And `hmac.digest` lets other threads run meanwhile: a busy one gives the turn back late.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, beginning: bytes) -> None:
+        block = MaskedBytes(key.ljust(_BLOCK, b"\0"))  # a key of ours is shorter than a block
+        self._inner = hashlib.sha256(block.translate(_INNER_PAD) + beginning)
+        self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
+
+    def digest(self, *parts: bytes) -> bytes:
+        """That of the beginning and all of `parts`."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        for part in parts:
+            inner.update(part)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 @frozen
@@ -34,10 +60,10 @@ class KeyRing:
 
     ids: tuple[bytes, ...]
     """In their order: the first is the one that seals, now or soon."""
-    opening: tuple[tuple[bytes, hmac.HMAC], ...] = field(repr=False)
+    opening: tuple[tuple[bytes, KeyedHash], ...] = field(repr=False)
     """Each with its id: all that open."""
-    sealing: tuple[bytes, hmac.HMAC] = field(repr=False)
-    unique: hmac.HMAC = field(repr=False)
+    sealing: tuple[bytes, KeyedHash] = field(repr=False)
+    unique: KeyedHash = field(repr=False)
     """Makes salts and nonces different even where random bytes repeat."""
 
     @classmethod
@@ -45,12 +71,12 @@ class KeyRing:
         """`keys` in their order. `sealing`: the one that seals, where that is not the first. `retired` only open."""
         first = sealing or keys[0]
         all_keys = dict.fromkeys((*keys, *retired))
-        ready = {key: (_id_of(key), hmac.new(key, _PURPOSE, "sha256")) for key in all_keys}
+        ready = {key: (_id_of(key), KeyedHash(key, _PURPOSE)) for key in all_keys}
         return cls(
             tuple(ready[key][0] for key in keys),
             tuple(ready.values()),
             ready[first],
-            hmac.new(first, _UNIQUE, "sha256"),
+            KeyedHash(first, _UNIQUE),
         )
 
 

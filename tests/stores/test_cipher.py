@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import hmac
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.stores import Cipher, PlainText, StoreError, WrongKey, key_ring
@@ -240,7 +242,16 @@ def test_a_value_of_a_key_that_is_not_at_hand_is_tried_with_none(monkeypatch: py
     assert [Cipher([NEW, OLD]).open(it) for it in sealed] == ["text", "text"]
     monkeypatch.undo()
     both = Cipher([NEW, OLD])
-    monkeypatch.setattr(both, "_apply", None)
+    monkeypatch.setattr(both, "_aead", None)
     for it in sealed:
         with pytest.raises(WrongKey):
             both.open(it)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=70), st.lists(st.binary(max_size=2_100), max_size=3))
+@bounded(50)
+def test_the_kept_states_give_what_hmac_gives(key: bytes, beginning: bytes, parts: list[bytes]) -> None:
+    """Each time anew, from the same states."""
+    kept = key_ring.KeyedHash(key, beginning)
+    wanted = hmac.digest(key, beginning + b"".join(parts), "sha256")
+    assert kept.digest(*parts) == kept.digest(*parts) == wanted
