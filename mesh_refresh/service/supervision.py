@@ -61,8 +61,8 @@ class Supervision:
         self._probes.stage = stage
         self._tell(f"STATUS={stage}")
 
-    def work(self, keeper: Keeper) -> None:
-        """The start is over: `keeper` works."""
+    def work(self, keeper: Keeper | None = None) -> None:
+        """The start is over: `keeper` works; None: other processes have keepers that work."""
         self._probes.keeper = keeper
         self._tell("READY=1", "STATUS=working")
 
@@ -111,7 +111,7 @@ class Supervision:
         while True:
             if self._probes.alive:
                 systemd.tell("WATCHDOG=1")
-            if self._probes.keeper is None or self._probes.is_ending:
+            if not self._probes.has_started or self._probes.is_ending:
                 systemd.tell(_EXTENSION)
             await asyncio.sleep(min(_EVERY, (systemd.watchdog or 2 * _EVERY) / 2))
 

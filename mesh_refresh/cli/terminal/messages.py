@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 import click
 
+from mesh_refresh.cli.terminal.child import CHILD
 from mesh_refresh.cli.terminal.exit_codes import Exit
 
 
@@ -30,8 +31,10 @@ def say(text: str) -> None:
     if secret := _client_secret():
         # Parts of a message may come from a server, and servers echo what they were sent.
         text = text.replace(secret, "***")
+    child = CHILD.get()
+    speaker = "mesh-refresh" if child is None else f"mesh-refresh[{child.name}]"
     try:
-        click.echo(f"mesh-refresh: {one_line(text)}", err=True)
+        click.echo(f"{speaker}: {one_line(text)}", err=True)
     except (OSError, ValueError):
         return
 

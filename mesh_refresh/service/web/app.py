@@ -45,7 +45,7 @@ def own_routes(guard: Guard, observer: PrometheusObserver | None) -> tuple[Route
     """The routes that every service has."""
 
     async def metrics(request: web.Request) -> web.Response:
-        return show_metrics(None if observer is None else observer.registry, request.headers.get(hdrs.ACCEPT, ""))
+        return show_metrics(await probes.series(observer), request.headers.get(hdrs.ACCEPT, ""))
 
     probes = guard.probes
     return (

@@ -4,6 +4,8 @@ from aiohttp import web
 from attrs import define, field
 
 from mesh_refresh.keeper import Keeper
+from mesh_refresh.service.web.metrics import Collecting
+from mesh_refresh.telemetry import PrometheusObserver
 
 
 @define
@@ -16,6 +18,11 @@ class Probes:
     """Set once it is entered."""
     is_ending: bool = field(default=False, init=False)
     """No more calls may be sent here. What is under way is finished, and a restart would break that off."""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the start is over."""
+        return self.keeper is not None
 
     @property
     def alive(self) -> bool:
@@ -36,6 +43,10 @@ class Probes:
             return (self.stage,)
         health = self.keeper.health()
         return health.problems or (() if health.ready else ("the keeper is being left",))
+
+    async def series(self, observer: PrometheusObserver | None) -> Collecting | None:
+        """What a scrape gives: the series of `observer`. None: there is no prometheus-client."""
+        return None if observer is None else observer.registry
 
     async def livez(self, _: web.Request) -> web.Response:
         """Liveness."""

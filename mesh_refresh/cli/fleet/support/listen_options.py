@@ -49,28 +49,31 @@ class ListenOptions:
         others = (self.mode is not None, self.opens_metrics, self.hosts, self.drain_delay is not None)
         return self.address is not None or any(others)
 
-    def supervise(self) -> Supervision | None:
+    def supervise(self, probes: Probes | None = None) -> Supervision | None:
         """What shows a worker to its supervisor; None where none asks. Sockets of systemd go before the address.
 
-        Nothing is opened yet.
+        `probes` are those that are shown, if they are not those of this process. Nothing is opened yet.
         """
         place = take_inherited() or self.address
         if place is not None:
-            return self.listen(place, make_app)
+            return self.listen(place, make_app, probes)
         if self.are_given:
             raise click.UsageError("--open-metrics, --host, --socket-mode and --drain-delay go with --listen.")
         systemd = Systemd.from_environment()
-        return None if systemd is None else Supervision(Probes(), systemd=systemd)
+        return None if systemd is None else Supervision(probes or Probes(), systemd=systemd)
 
     def listen(
-        self, place: Address | Inherited, make: Callable[[Guard, PrometheusObserver | None], web.Application]
+        self,
+        place: Address | Inherited,
+        make: Callable[[Guard, PrometheusObserver | None], web.Application],
+        probes: Probes | None = None,
     ) -> Supervision:
-        """What serves, at `place`, the application that `make` makes. Nothing is opened yet."""
+        """What serves, at `place`, the application that `make` makes. `probes`: as in `supervise`."""
         if self.mode is not None:
             if not isinstance(place, UnixAddress):
                 raise click.UsageError("--socket-mode goes with --listen unix:PATH.")
             place = UnixAddress(place.path, self.mode)
-        observer, probes = _make_observer(), Probes()
+        observer, probes = _make_observer(), probes or Probes()
         exposure = Exposure(
             place.is_local,
             self.opens_metrics,

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from mesh_refresh.cli.terminal.child import CHILD
 from mesh_refresh.cli.terminal.messages import one_line
 
 _OURS = "mesh_refresh"
@@ -22,10 +23,11 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
     """Inside, standard error gets what the process logs. Our events are at INFO, and `quiet` leaves them out.
 
-    Lines of the audit are never left out.
+    Lines of the audit are never left out. A process that another one has started names itself in each line.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if as_json else _Text())
+    handler, child = logging.StreamHandler(sys.stderr), CHILD.get()
+    process = None if child is None else child.name
+    handler.setFormatter(_Json(process) if as_json else _Text(process))
     root, ours, audit = logging.getLogger(), logging.getLogger(_OURS), logging.getLogger(f"{_OURS}.audit")
     before = ours.level, audit.level
     root.addHandler(handler)
@@ -40,6 +42,10 @@ def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
 
 
 class _Text(logging.Formatter):
+    def __init__(self, process: str | None) -> None:
+        super().__init__()
+        self._mark = "" if process is None else f"[{process}] "
+
     def format(self, record: logging.LogRecord) -> str:
         facts = _facts(record)
         if "event" in facts:
@@ -47,10 +53,14 @@ class _Text(logging.Formatter):
             facts = {name: value for name, value in facts.items() if name not in ("event", "login_id", "at")}
         known = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
         when = _moment(record).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return one_line(f"{when} {record.levelname:<7} {record.getMessage()}  {known}")
+        return one_line(f"{when} {record.levelname:<7} {self._mark}{record.getMessage()}  {known}")
 
 
 class _Json(logging.Formatter):
+    def __init__(self, process: str | None) -> None:
+        super().__init__()
+        self._mark = {} if process is None else {"process": process}
+
     def format(self, record: logging.LogRecord) -> str:
         known = {
             "time": _moment(record).isoformat(),
@@ -58,7 +68,7 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        return json.dumps({**_facts(record), **known})
+        return json.dumps({**_facts(record), **known, **self._mark})
 
 
 def _moment(record: logging.LogRecord) -> datetime:

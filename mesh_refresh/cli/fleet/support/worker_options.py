@@ -8,15 +8,16 @@ from functools import partial, wraps
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mesh_refresh.cli.fleet.support.logs import logging_to_stderr
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, make_policy
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
-from mesh_refresh.cli.own_app import OwnApp, app_option
-from mesh_refresh.keeper import Policy
+from mesh_refresh.cli.own_app import NO_APP, OwnApp, app_option
+from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper import App, Keeper, Policy
 from mesh_refresh.service.supervision import Supervision
 
 _log = logging.getLogger("mesh_refresh.cli")
@@ -34,10 +35,19 @@ class WorkerOptions:
     webhook: str | None
     log_json: bool
     quiet: bool
+    share: tuple[int, int] = (1, 1)
+    """The number of this process, and of how many that share the limits."""
 
     def logging(self) -> AbstractContextManager[None]:
         """Inside, standard error gets the log."""
         return logging_to_stderr(as_json=self.log_json, quiet=self.quiet)
+
+    def check(self, location: StoreLocation) -> None:
+        """Raise what is wrong with the options and the environment, before a process opens the fleet at `location`."""
+        store, spool = location.open_store(create=False), location.spool(self.spool)
+        make_webhooks(self.webhook)
+        if self.app is NO_APP:
+            Keeper(make_client(App(), self.deadline), store, policy=self.make_policy(Policy()), spool=spool)
 
     def open(self, location: StoreLocation, supervision: Supervision | None, **more: Any) -> OpenFleet:
         """The fleet at `location`, to be entered. `more` are fields of `OpenFleet`."""
@@ -55,14 +65,40 @@ class WorkerOptions:
         )
 
     def make_policy(self, base: Policy) -> Policy:
-        """`base` with the options of the command line. A long --deadline, without --lease, makes the lease longer too.
+        """This process's share of `base` with the options of the command line.
+
+        A long --deadline, without --lease, makes the lease longer too.
 
         Raises `InvalidRequest` for a wrong value.
         """
         options = dict(self.policy)
         if options["lease"] is None and self.deadline is not None and self.deadline >= base.lease:
             options["lease"] = self.deadline * 1.5
-        return make_policy(options, base)
+        return share_policy(make_policy(options, base), *self.share)
+
+
+def share_policy(policy: Policy, number: int, count: int) -> Policy:
+    """The share of process `number`, from 1, of `count` in what may be sent. All shares together are the whole.
+
+    Raises `InvalidRequest` where a process could send nothing.
+    """
+    if count > policy.concurrency:
+        raise InvalidRequest("--processes must not be more than --concurrency, which they share.")
+
+    def rate(whole: float | None) -> float | None:
+        return None if whole is None else whole / count
+
+    def slots(whole: int) -> int:
+        return whole // count + (number <= whole % count)
+
+    each = policy.concurrency_each
+    return evolve(
+        policy,
+        concurrency=slots(policy.concurrency),
+        concurrency_each=None if each is None else max(1, slots(each)),
+        rate=rate(policy.rate),
+        rate_each=rate(policy.rate_each),
+    )
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,21 +4,26 @@ import asyncio
 import gc
 import logging
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
+from attrs import evolve
 
 from mesh_refresh.cli.fleet.support.listen_options import ListenOptions, listen_options
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
 from mesh_refresh.cli.fleet.support.worker_options import WorkerOptions, worker_options
+from mesh_refresh.cli.fleet.worker.processes import report_events, run_processes
 from mesh_refresh.cli.fleet.worker.tally import Tally
+from mesh_refresh.cli.terminal.child import CHILD, Child
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
 from mesh_refresh.cli.terminal.messages import say
-from mesh_refresh.keeper import Keeper
+from mesh_refresh.keeper import Event, Keeper
+from mesh_refresh.service.web.addresses import UnixAddress
 from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.stores.store import ALL_BROKERS
 
@@ -50,13 +55,26 @@ Exit codes. With --once it is the highest of 2 to 11 that applies; 4 to 10 occur
 
 @click.command(epilog=_EPILOG, short_help="Keep the logins of the store fresh: a worker.")
 @click.option("--once", is_flag=True, help="Refresh what is due, and exit.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    help="Share the work among N processes, which use as many cores. They share --rate and --concurrency too.",
+)
 @worker_options
 @listen_options
 @store_options
-def run(location: StoreLocation, listen: ListenOptions, worker: WorkerOptions, *, once: bool) -> int:
+def run(location: StoreLocation, listen: ListenOptions, worker: WorkerOptions, *, once: bool, processes: int) -> int:
     """Refresh each login of the store before its access token expires, until SIGTERM or Ctrl-C."""
-    if once and listen.are_given:
-        raise click.UsageError("--once goes without --listen: it ends by itself.")
+    if once and (listen.are_given or processes > 1):
+        raise click.UsageError("--once goes without --listen and --processes: it ends by itself.")
+    if (child := CHILD.get()) is not None:
+        return _run_child(child, location, evolve(worker, share=(int(child.name), processes)))
+    if processes > 1:
+        evolve(worker, share=(processes, processes)).check(location)
+        with worker.logging():
+            return run_processes(listen, processes)
     supervision = None if once else listen.supervise()
     tally = Tally()
     with worker.logging():
@@ -95,6 +113,22 @@ async def _work(keeper: Keeper, name: str) -> None:
     gc.collect()
     gc.freeze()
     await asyncio.Event().wait()
+
+
+def _run_child(child: Child, location: StoreLocation, worker: WorkerOptions) -> int:
+    """Run a worker that answers its parent's questions, and tells it at the end what happened."""
+    events: Counter[str] = Counter()
+
+    def count(event: Event) -> None:
+        events[type(event).__name__] += 1
+
+    listen = ListenOptions(UnixAddress(child.socket), None, None, opens_metrics=False, hosts=(), drain_delay=None)
+    with worker.logging():
+        fleet = worker.open(location, listen.supervise(), background=True, on_event=count, role="run")
+        try:
+            return run_until_stopped(fleet, "worker")
+        finally:
+            report_events(events)
 
 
 def _run_once(fleet: OpenFleet, tally: Tally, tell: Callable[[str], object], *, quiet: bool) -> int:

@@ -1,6 +1,7 @@
 """Counts the events of ``run --once``: its exit code, its closing sentence, and advice."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from attrs import define, field
 
@@ -25,6 +26,12 @@ _EXITS: dict[type, tuple[Exit, str]] = {
     ReconnectRequired: (Exit.RECONNECT, "to be logged in again by the person"),
     AccountUnreadable: (Exit.UNREADABLE, "with an unreadable reply"),
 }
+_HAPPENED: dict[type, str] = {
+    AccountRefreshed: "refreshed",
+    **{kind: words for kind, (_, words) in _EXITS.items()},
+    AttemptFailed: "failed for the moment",
+}
+"""What an event of this class is in the sum of a long time. By then, a failed attempt has been repeated."""
 _FAULTS = {
     BreakerFault.CLIENT_REFUSED: Exit.KEYS_REFUSED,
     BreakerFault.NOT_PERMITTED: Exit.KEYS_REFUSED,
@@ -58,6 +65,12 @@ _ADVICE = {
     ),
 }
 """What to do about an outage that is not an account's fault."""
+
+
+def list_events(events: Mapping[str, int]) -> list[str]:
+    """What happened to accounts, in words, by how many events of each class there were."""
+    numbers = {words: events.get(kind.__name__, 0) for kind, words in _HAPPENED.items()}
+    return [f"{number} {words}" for words, number in numbers.items() if number]
 
 
 @define
