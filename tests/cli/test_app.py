@@ -29,8 +29,12 @@ def test_alone_it_prints_its_help(cli: Cli) -> None:
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
     """The names of `command` and of every command below it, as they are typed."""
     yield names
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, *names, name)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):  # what is imported when it is asked for too
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands(below, *names, name)
 
 
 @pytest.mark.parametrize("names", list(commands(mesh_refresh.cli.app.cli)), ids=" ".join)

@@ -43,7 +43,8 @@ the next run finishes the output. Standard output gets everything at the end.
 \b
 Environment:
   MESH_CLIENT_ID       your client id
-  MESH_CLIENT_SECRET   your client secret; or MESH_CLIENT_SECRET_FILE, a file with it
+  MESH_CLIENT_SECRET   your client secret; or a file with it, which
+                       MESH_CLIENT_SECRET_FILE names
   MESH_BASE_URL        the URL of Mesh; production if it is not set
   {CODE_VARIABLE}        an MFA code, in place of the prompt
 

@@ -34,7 +34,13 @@ Beside the refresh endpoint it has:
 
 
 @click.command(epilog=_EPILOG, short_help="Run a fake Mesh, for a program in any language.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="The port; 0: a free one.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same tokens.")
 @click.option("--serve", "serves", is_flag=True, help="Run the service over it too, with a login in each state.")

@@ -57,7 +57,12 @@ class _Filters:
 
 
 @click.command("logins", short_help="List logins, by state, broker or change.")
-@click.option("--state", type=click.Choice([state.value for state in AccountState]), help="Accounts in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in AccountState]),
+    metavar="STATE",
+    help=f"Logins with an account in this state: {', '.join(AccountState)}.",
+)
 @click.option("--broker", metavar="NAME", help="Logins of this broker, such as coinbase.")
 @click.option("--changed-since", type=parse_time, metavar="TIME", help="Changed at TIME or later: a time, or 15m, 2h.")
 @page_options("login", "LOGIN", _SHOWN)
