@@ -1,6 +1,6 @@
 """The tokens of one account, as a value."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -238,7 +238,8 @@ class Tokens:
 
 
 _FIELDS = tuple(attribute.name for attribute in fields(Tokens))
-_MOMENTS_AT = _FIELDS.index("obtained_at")
+_PLACES = {name: place for place, name in enumerate(_FIELDS)}
+_MOMENTS_AT = _PLACES["obtained_at"]
 
 fields_of: Callable[[Tokens], tuple[Any, ...]] = attrgetter(*_FIELDS)
 """The fields of tokens in their order, for a document that keeps millions. `tokens_of` reads them."""
@@ -248,8 +249,20 @@ def tokens_of(values: Sequence[Any]) -> Tokens:
     """The tokens with these fields, as JSON gives back what `fields_of` gave. They are not checked again."""
     broker, *texts = values[:_MOMENTS_AT]
     moments = [None if moment is None else datetime.fromisoformat(moment) for moment in values[_MOMENTS_AT:]]
+    return _unchecked((known(BrokerType, broker), *texts, *moments))
+
+
+def with_fields(tokens: Tokens, **fields: Any) -> Tokens:
+    """`tokens` with these fields, which other tokens have had: as `attrs.evolve`, and not checked again."""
+    values = [*fields_of(tokens)]
+    for name, value in fields.items():
+        values[_PLACES[name]] = value
+    return _unchecked(values)
+
+
+def _unchecked(values: Iterable[Any]) -> Tokens:
     tokens = Tokens.__new__(Tokens)
-    tokens.__attrs_init__(*(known(BrokerType, broker), *texts, *moments))  # pyright: ignore[reportAttributeAccessIssue]
+    tokens.__attrs_init__(*values)  # pyright: ignore[reportAttributeAccessIssue] - attrs makes it
     return tokens
 
 

@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_refresh import BrokerType, InvalidRequest, Tokens
+from mesh_refresh.tokens import with_fields
 from tests.examples import bounded
 from tests.tokens_strategies import TOKENS
 
@@ -222,3 +223,11 @@ def test_any_document(changes: dict[str, Any]) -> None:
     """Whatever stands in a document, it is tokens or `InvalidRequest`."""
     with suppress(InvalidRequest):
         assert isinstance(Tokens.from_json(json.dumps({**DOCUMENT, **changes})), Tokens)
+
+
+@given(TOKENS, TOKENS, st.sets(st.sampled_from([it.name for it in fields(Tokens)])))
+@bounded(50)
+def test_fields_of_other_tokens_are_taken_as_they_are(tokens: Tokens, other: Tokens, names: set[str]) -> None:
+    """Not checked again, they give what the way that checks everything gives."""
+    taken = {name: getattr(other, name) for name in names}
+    assert with_fields(tokens, **taken) == evolve(tokens, **taken)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve, field, fields, frozen
+from attrs import field, fields, frozen
 
 from mesh_refresh.replies.identity import entry_of, has_id, one_lacks_id, same_account, share_a_secret
 from mesh_refresh.replies.lineage import pass_on, refresh_token_of, successor
-from mesh_refresh.tokens import Tokens
+from mesh_refresh.tokens import Tokens, with_fields
 
 ACCESS = frozenset({"access_token", "token_id"})
 """The fields that may have the auth token for the next call to Mesh."""
@@ -114,7 +114,7 @@ def adopt(stored: Tokens, fresh: Tokens, brought: frozenset[str], *, own: bool) 
     """
     access, token_id, expires_at = _access(stored, fresh, brought, own=own)
     refresh, refresh_ends = _refresh(stored, fresh, brought, own=own)
-    return evolve(
+    return with_fields(
         stored,
         refresh_token=refresh,
         refresh_token_expires_at=refresh_ends,
@@ -189,7 +189,7 @@ def onto(
 
 def for_any_account(tokens: Tokens) -> Tokens:
     """A pair that serves every account of the login, without the names of the one account that it was read for."""
-    return evolve(tokens, account_id=None, mesh_account_id=None, account_name=None, ref=None)
+    return with_fields(tokens, account_id=None, mesh_account_id=None, account_name=None, ref=None)
 
 
 def _entry_of(

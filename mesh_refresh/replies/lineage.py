@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import evolve
-
-from mesh_refresh.tokens import Tokens
+from mesh_refresh.tokens import Tokens, with_fields
 
 Credential = Callable[[Tokens], str | None]
 """What an exchange of tokens spends; None: they cannot be exchanged. See `Strategy.credential`."""
@@ -38,7 +36,7 @@ def pass_on(stored: Tokens, spent: str | None, new: Tokens | None, credential: C
         {"token_id": new.token_id, "expires_at": new.expires_at, "obtained_at": new.obtained_at},
     )
     for fields in candidates:
-        after = evolve(stored, **fields)
+        after = with_fields(stored, **fields)
         if credential(after) not in (None, spent):
             return after
     return stored

@@ -211,7 +211,7 @@ def _complete(
     if context.credential(account.tokens) != sent:
         brought -= {name for name in SECRETS if getattr(entry.tokens, name) == sent}
     stored = pass_on(account.tokens, attempt.spent, new, context.credential)
-    return evolve(entry, tokens=adopt(stored, entry.tokens, brought, own=entry.asked))
+    return ReplyEntry(adopt(stored, entry.tokens, brought, own=entry.asked), entry.brought, entry.asked)
 
 
 def _is_news(account: Account, tokens: Tokens) -> bool:
