@@ -175,7 +175,8 @@ def fuzz(session: nox.Session) -> None:
 def api(session: nox.Session) -> None:
     """The HTTP API driven by its OpenAPI document, with a hundred times as many requests: some ten minutes."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-q", "tests/service/api/test_driven.py", env={"MESH_REFRESH_TIMES": "100"})
+    unwatched = ("-o", "faulthandler_timeout=0")
+    session.run("pytest", "-q", *unwatched, "tests/service/api/test_driven.py", env={"MESH_REFRESH_TIMES": "100"})
 
 
 @nox.session(python=SIMULATING)
