@@ -5,7 +5,7 @@ from mesh_refresh.stores import Cipher
 
 os.environ["MESH_REFRESH_KEYS"] = Cipher.generate_key()
 os.environ["CELERY_BROKER"] = "filesystem://"
-login, second, third = fake.login("coinbase"), fake.login("etoro"), fake.login("robinhood")
+login, second, third = fake.login("coinbase", named=True), fake.login("etoro"), fake.login("robinhood")
 
 def answer(url, body=None):
     data = None if body is None else json.dumps(body).encode()
@@ -19,6 +19,7 @@ def begun(command, ready):
     said = []
     for line in process.stdout:
         said.append(line)
+        assert "Task handler raised" not in line and "raised unexpected" not in line, "".join(said)
         if ready in line:
             return process, said
     raise AssertionError("".join(said))
@@ -70,6 +71,9 @@ browser = Client()
 payload = json.dumps(third.link_payload())
 assert browser.post("/people/user-11/connected", payload, content_type="application/json").status_code == 201
 assert browser.get("/people/user-11/expiry").json()["expires_at"].startswith("20")
+assert browser.get("/people/user-11/accounts/none/expiry").status_code == 404
+assert browser.post("/people/user-12/connected", "nothing", content_type="application/json").status_code == 422
+assert len(browser.get("/people/user-10/expiry").json()["accounts"]) == 2
 views.keeper.close()
 
 import socket
@@ -89,7 +93,7 @@ Path("tasks.py").write_text(
 )
 Path("queue").mkdir()
 import tasks
-tasks.buy.delay("user-7", 5)
+tasks.buy.delay("user-7", login.account_ids[0], 5)
 command = ["celery", "-A", "tasks", "worker", "--concurrency", "2", "--loglevel", "INFO"]
 worker, said = begun([*command, "--without-gossip", "--without-mingle", "--without-heartbeat"], "succeeded")
 ended(worker)

@@ -25,10 +25,12 @@ assert worker.returncode == 0, rest
 store = await SqliteStore.open("fleet.db", cipher=Cipher(keys))
 assert not fake.lost([(await store.get("user-7")).account().tokens])
 
-# %% before: async def tokens_of(person):
+# %% before: async def tokens_of(person, account=None):
 class Application:
     def __init__(self):
         self.did = []
+    async def ask_for_account(self, person, accounts):
+        self.did.append("account")
     async def ask_for_code(self, person, pending_id):
         self.did.append("code")
     async def ask_to_reconnect(self, person, message):
@@ -40,7 +42,7 @@ app = Application()
 mesh = MeshClient.from_env()
 keeper = await Keeper(mesh, store, background=False).__aenter__()
 
-# %% after: async def tokens_of(person):
+# %% after: async def tokens_of(person, account=None):
 from datetime import timedelta
 assert await tokens_of("user-7")
 coded = fake.login("vanguard", mfa=True)

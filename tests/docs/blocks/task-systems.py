@@ -2,7 +2,7 @@
 import os
 from mesh_refresh.stores import Cipher
 os.environ["MESH_REFRESH_KEYS"] = Cipher.generate_key()
-login = fake.login("coinbase")
+login = fake.login("coinbase", accounts=2)
 bought = []
 class broker_api:
     @staticmethod
@@ -13,11 +13,12 @@ class broker_api:
 # %% after: broker = InMemoryBroker()
 await broker.startup()
 keeper = broker.state.keeper
-await keeper.add("user-7", login.token)
-task = await buy.kiq("user-7", 5)
+from mesh_refresh import Tokens
+await keeper.add("user-7", Tokens.from_link(login.link_payload()))
+task = await buy.kiq("user-7", login.account_ids[1], 5)
 result = await task.wait_result(timeout=30)
 result.raise_for_error()
 assert bought == [5]
-kept = (await keeper.login("user-7")).account().tokens
+kept = [account.tokens for account in (await keeper.login("user-7")).accounts]
 await broker.shutdown()
-assert not fake.lost([kept])
+assert not fake.lost(kept)
