@@ -54,7 +54,7 @@ class Carrier:
         """
         login = self._opened(self.source, row)
         if login.moving is None:
-            return await self._move(login.login_id)
+            return await self._move(login, row.sealed)
         if login.moving.way is Way.ARRIVING:
             return await self._leave(login, login.moving.other)
         more = moving.has_more(login)
@@ -85,17 +85,21 @@ class Carrier:
         if (there.way, there.other) != (Way.MOVED, self.source.store_id):
             raise Later
         await evolve(self, source=self.target, target=self.source).carry(row)
-        return await self._move(login.login_id)
+        return await self._move(login)
 
-    async def _move(self, login_id: str) -> str:
+    async def _move(self, login: Login, sealed: bytes | None = None) -> str:
+        """`sealed` is what `login` was opened from: it is opened anew only where it was written since."""
         ends_at = self.clock.monotonic() + self.policy.lease.total_seconds()
-        row = await self._leased(self.source, login_id)
+        row = await self._leased(self.source, login.login_id)
         if row is None:
             return NOTHING
-        login = self._opened(self.source, row)
+        if row.sealed == sealed:
+            login = evolve(login, revision=row.revision, attempt=row.attempt)
+        else:
+            login = self._opened(self.source, row)
         try:
             self._check_ready(login)
-            login = await self._arrive(login, ends_at)
+            login, arrived = await self._arrive(login, ends_at)
         except Later:
             await self._give_back(self.source, login)
             raise
@@ -103,7 +107,7 @@ class Carrier:
             # Written meanwhile without a lease, by a late reply or an `add`: start again with that.
             await self._give_back(self.source, login)
             raise Later(self.clock.now())
-        await self._release(login_id)
+        await self._release(login.login_id, arrived)
         return MOVED
 
     def _check_ready(self, login: Login) -> None:
@@ -159,31 +163,33 @@ class Carrier:
 
     # What is written to the new store.
 
-    async def _arrive(self, login: Login, ends_at: float) -> Login:
-        """Write the login to the new store as arriving. Gives the login as the old store has it by then.
+    async def _arrive(self, login: Login, ends_at: float) -> tuple[Login, Login | None]:
+        """Write the login to the new store as arriving. Gives the login as the old store has it by then, and as the new
+        store has it, where it was not there before. That is tried first: nearly always it was not.
 
         Raises `Later` once the lease has ended: another copy may have moved the login since, and an operator may have
         removed it there.
         """
+        row: Row | None = None
         while True:
-            row = await self.target.read(login.login_id)
             login = rewind_login(login, self.clock.now())
             if self.clock.monotonic() >= ends_at:
                 raise Later(self.clock.now())
             if row is None:
                 new = moving.arriving(login, None, new_id(), self.credential, other=self.source.store_id)
                 if await self.target.insert(row_of(self.target.cipher, new, self.clock.now())):
-                    return login
-                continue
-            there = self._opened(self.target, row)
-            if there.moving is None:
-                new = moving.joined(login, there, self.credential)
+                    return login, evolve(new, revision=1)
             else:
-                login = await self._with_news(login, there)
-                there = await self._with_room(there, moving.room(login))
-                new = moving.arriving(login, there, "", self.credential, other=self.source.store_id)
-            if await self._swap(self.target, new):
-                return login
+                there = self._opened(self.target, row)
+                if there.moving is None:
+                    new = moving.joined(login, there, self.credential)
+                else:
+                    login = await self._with_news(login, there)
+                    there = await self._with_room(there, moving.room(login))
+                    new = moving.arriving(login, there, "", self.credential, other=self.source.store_id)
+                if await self._swap(self.target, new):
+                    return login, None
+            row = await self.target.read(login.login_id)
 
     async def _with_news(self, login: Login, there: Login) -> Login:
         """A login that comes back, with what the new store got for it; the old store's row takes that over first."""
@@ -211,13 +217,17 @@ class Carrier:
             there = evolve(there, revision=there.revision + 1)
         return there
 
-    async def _release(self, login_id: str) -> bool:
-        """False where there is no such login in the new store."""
+    async def _release(self, login_id: str, arrived: Login | None = None) -> bool:
+        """False where there is no such login in the new store. `arrived` is the login as it was just inserted there."""
+        if arrived is not None:
+            await self._move_notices(login_id, arrived.epoch)
+            if await self._swap(self.target, moving.released(arrived)):
+                return True
 
         async def read() -> Row | None:
             row = await self.target.read(login_id)
             if row is not None:
-                await self._move_notices(row)
+                await self._move_notices(login_id, row.epoch)
             return row
 
         def decide(row: Row | None) -> RowWrite[bool] | NoWrite[bool]:
@@ -230,13 +240,13 @@ class Carrier:
 
         return await compare_and_swap(self.target, read, decide)
 
-    async def _move_notices(self, row: Row) -> None:
+    async def _move_notices(self, login_id: str, epoch: str) -> None:
         """Notices that no handler has taken go with their login, dead ones too. They keep their ids.
 
-        One that does not open stays behind: it could be told in neither store. `row` is the login as the new store has
-        it: where it is removed there meanwhile, its notices are too.
+        One that does not open stays behind: it could be told in neither store. `epoch` is that of the login's row in
+        the new store: where it is removed there meanwhile, its notices are too.
         """
-        here, there, login_id = self.source.outbox, self.target.outbox, row.login_id
+        here, there = self.source.outbox, self.target.outbox
         if here is None or there is None:
             return
         moved = []
@@ -248,7 +258,7 @@ class Carrier:
         if moved:
             await there.put(moved)
             still = await self.target.read(login_id)
-            if still is None or still.epoch != row.epoch:
+            if still is None or still.epoch != epoch:
                 await there.drop([notice.id for notice in moved])
             await here.drop([notice.id for notice in moved])
 

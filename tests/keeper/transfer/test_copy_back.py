@@ -183,7 +183,7 @@ async def test_the_way_back_ends_a_copy_that_was_killed_after_any_step(
 async def interrupted_before_the_mark(stage: Stage, target: MemoryStore) -> None:
     """The login is on its way, and still at home in the old store."""
     with pytest.raises(Interrupted):
-        await copied(stage, stage.store, Steps(2).of(target))
+        await copied(stage, stage.store, Steps(1).of(target))
     row = await target.read("a")
     assert row is not None
     assert row.states == {Way.ARRIVING}
@@ -280,7 +280,7 @@ async def test_a_copy_that_slept_longer_than_its_lease_changes_nothing(stage: St
 
     async with stage.keeper() as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", Tokens("coinbase", stage.fake.login("coinbase").token.refresh_token))
-        await copied(stage, stage.store, Watched(target, meanwhile))
+        await copied(stage, Watched(stage.store, meanwhile), target)
         assert len((await other.login("a")).accounts) == 1
         await other.refresh("a")
     await assert_whole(stage, target)
@@ -296,23 +296,24 @@ async def test_nor_does_it_bring_back_what_was_removed_since(stage: Stage, targe
 
     async with stage.keeper() as keeper, stage.keeper(store=target) as other:
         await keeper.add("a", stage.fake.login("coinbase").token)
-        await copied(stage, stage.store, Watched(target, meanwhile))
+        await copied(stage, Watched(stage.store, meanwhile), target)
         await copied(stage, stage.store, target)
     assert await target.read("a") is None
 
 
 class Watched(FaultyStore):
-    """Does something before its first read."""
+    """Does something once it has given its first lease."""
 
-    def __init__(self, of: MemoryStore, before: Callable[[], Any]) -> None:
+    def __init__(self, of: MemoryStore, after: Callable[[], Any]) -> None:
         super().__init__(of)
-        self._before, self._reads = before, 0
+        self._after: Callable[[], Any] | None = after
 
-    async def read(self, login_id: str) -> Row | None:
-        self._reads += 1
-        if self._reads == 1:
-            await self._before()
-        return await super().read(login_id)
+    async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
+        claimed = await super().claim_one(login_id, owner, lease, sends=sends)
+        if (after := self._after) is not None:
+            self._after = None
+            await after()
+        return claimed
 
 
 async def test_pauses_are_told_and_are_not_made_again(stage: Stage, target: MemoryStore) -> None:

@@ -439,3 +439,30 @@ class _Stepped:
             return result
 
         return call
+
+
+async def test_a_login_that_is_new_there_takes_four_verbs(stage: Stage, target: MemoryStore) -> None:
+    """A lease, an insert, the mark in the old store and the release: it is read in neither store again."""
+    taken = []
+    async with stage.keeper() as keeper:
+        for many in (1, 2):
+            for number in range(many):
+                await keeper.add(f"{many} {number}", stage.fake.login("coinbase").token)
+            steps = Steps(0)
+            assert (await copied(stage, steps.of(target), steps.of(stage.store))).moved == many
+            taken.append(-steps.left)
+    others = 1  # the second time, the login that was moved the first time is looked at
+    assert taken[1] - taken[0] == 4 + others
+
+
+async def test_tokens_that_are_added_while_the_login_arrives_stay(stage: Stage, target: MemoryStore) -> None:
+    """Between the insert and the release, in the new store: what is released is the login as it is by then."""
+    fresh = stage.fake.login("coinbase").token
+    store = FaultyStore(target)
+    async with stage.keeper() as keeper, stage.keeper(store=target) as other:
+        await keeper.add("a", stage.fake.login("coinbase").token)
+        store.meanwhile["swap"] = lambda: other.add("a", fresh)
+        assert (await copied(stage, store)).moved == 1
+        found = await other.login("a")
+        assert found.moving is None
+        assert fresh.refresh_token in [account.tokens.refresh_token for account in found.accounts]
