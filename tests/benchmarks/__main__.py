@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mesh_refresh.stores import Cipher
-from tests.benchmarks import blocking, client, growth, keeper, machine, page, postgres_rows, rivals, service, telemetry
+from tests.benchmarks import (
+    blocking,
+    client,
+    growth,
+    keeper,
+    machine,
+    moving,
+    page,
+    postgres_rows,
+    rivals,
+    service,
+    telemetry,
+)
 from tests.benchmarks.cores import cores, pin
 from tests.benchmarks.report import How, Report, target_table
 
@@ -15,6 +27,7 @@ SECTIONS: dict[str, Callable[[How], Report]] = {
     "client": client.section,
     "growth": growth.section,
     "keeper": keeper.section,
+    "moving": moving.section,
     "postgres": postgres_rows.section,
     "service": service.section,
     "sync": blocking.section,

@@ -79,13 +79,13 @@ async def mesh_client_with_hook(base_url: str) -> AsyncIterator[Refresh]:
         yield refresh
 
 
-BASELINE, OURS = "hand-written aiohttp", "MeshClient"
+BASELINE, OURS, HOOKED = "hand-written aiohttp", "MeshClient", "MeshClient + hook"
 
 CLIENTS: dict[str, Make] = {
     "floor: bare Protocol + orjson": bare_protocol,
     BASELINE: hand_written,
     OURS: mesh_client,
-    "MeshClient + hook": mesh_client_with_hook,
+    HOOKED: mesh_client_with_hook,
 }
 """Those that need nothing but this project. What is compared most stands side by side: it runs so too."""
 

@@ -33,6 +33,7 @@ CREATE TABLE login (id TEXT PRIMARY KEY, due REAL NOT NULL, until REAL, sealed B
 CREATE INDEX login_due ON login (due);
 """
 _DUE = "SELECT id, sealed FROM login WHERE due <= ?1 AND (until IS NULL OR until < ?1) ORDER BY due LIMIT ?2"
+_INSERT = "INSERT INTO login VALUES (?, ?, NULL, ?)"
 
 _Settle = tuple[float, bytes, str]
 
@@ -67,6 +68,10 @@ class Table:
         """A new file with these rows."""
         await self._run(partial(self._open, rows))
 
+    async def insert(self, rows: Sequence[tuple[str, float, bytes]]) -> None:
+        """These too."""
+        await self._run(partial(self._in_one, _INSERT, rows))
+
     async def claim(self, many: int) -> list[tuple[str, bytes]]:
         """So many that are due, at the most."""
         return await self._run(partial(self._claim, many))
@@ -99,7 +104,7 @@ class Table:
         self._path.unlink(missing_ok=True)
         self._connection = sqlite3.connect(self._path, isolation_level=None)
         self._connection.executescript(_TABLE)
-        self._in_one("INSERT INTO login VALUES (?, ?, NULL, ?)", rows)
+        self._in_one(_INSERT, rows)
 
     def _claim(self, many: int) -> list[tuple[str, bytes]]:
         now = time.time()

@@ -9,7 +9,10 @@ from pathlib import Path
 from tests.benchmarks.cores import cores
 
 _OURS = ("aiohttp", "attrs", "cattrs", "orjson", "cryptography", "asyncpg", "uvloop")
-_RIVALS = ("openapi-python-client", "openapi-generator-cli", "authlib", "httpx", "httpx2", "aiohttp-retry", "pydantic")
+_RIVALS = (
+    "openapi-python-client", "openapi-generator-cli", "authlib", "httpx", "httpx2", "aiohttp-retry", "pydantic",
+    "pyreqwest", "aiosonic", "niquests",
+)  # fmt: skip
 
 
 def lines() -> Iterator[str]:

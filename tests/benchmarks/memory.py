@@ -19,7 +19,7 @@ def targets(how: How) -> Iterator[Target]:
     for _ in range(1 if how.quick else 5):
         ours.append(apart(pending, OURS))
         theirs.append(apart(pending, BASELINE))
-    yield at_most("memory of a pending refresh, x hand-written aiohttp", 1.2, ratios(ours, theirs))
+    yield at_most("memory of a pending refresh, x hand-written aiohttp", 1.0, ratios(ours, theirs))
 
 
 def pending(name: str) -> float:

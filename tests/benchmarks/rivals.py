@@ -112,6 +112,48 @@ def _authlib(http: str) -> Any:
         return importlib.import_module(_AUTHLIB)
 
 
+@asynccontextmanager
+async def pyreqwest(base_url: str) -> AsyncIterator[Refresh]:
+    """pyreqwest: an HTTP client in Rust, with its own loop in a thread."""
+    builder = importlib.import_module("pyreqwest.client").ClientBuilder()
+    async with builder.error_for_status(True).build() as client:
+
+        async def refresh(token: str) -> str:
+            request = client.post(base_url + REFRESH_PATH).headers(KEYS).body_json(_body(token))
+            return new_token(await (await request.build().send()).json())
+
+        yield refresh
+
+
+@asynccontextmanager
+async def aiosonic(base_url: str) -> AsyncIterator[Refresh]:
+    """aiosonic: an HTTP client on asyncio's streams."""
+    client = importlib.import_module("aiosonic").HTTPClient()
+    async with client:
+
+        async def refresh(token: str) -> str:
+            response = await client.post(base_url + REFRESH_PATH, json=_body(token), headers=KEYS)
+            return new_token(await response.json())
+
+        yield refresh
+
+
+@asynccontextmanager
+async def niquests(base_url: str) -> AsyncIterator[Refresh]:
+    """niquests: requests, with asyncio and newer protocols."""
+    async with importlib.import_module("niquests").AsyncSession() as session:
+
+        async def refresh(token: str) -> str:
+            response = await session.post(base_url + REFRESH_PATH, json=_body(token), headers=KEYS)
+            return new_token(response.json())
+
+        yield refresh
+
+
+def _body(token: str) -> dict[str, str]:
+    return {"refreshToken": token, "type": "coinbase"}
+
+
 def rivals(folder: Path) -> dict[str, Make]:
     """All of them, the generated ones from `folder`."""
     return {
@@ -119,4 +161,7 @@ def rivals(folder: Path) -> dict[str, Make]:
         "authlib (httpx2)": partial(authlib, "httpx2"),
         "authlib (httpx)": partial(authlib, "httpx"),
         HTTPX: partial(generated_on_httpx, folder),
+        "pyreqwest": pyreqwest,
+        "aiosonic": aiosonic,
+        "niquests": niquests,
     }

@@ -18,6 +18,12 @@ async def fake() -> AsyncIterator[FakeMesh]:
         yield fake
 
 
+@pytest.fixture(autouse=True)
+def authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx reads the file of authorities that is named here: the tests name an empty one."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+
+
 async def refreshes(make: Make, fake: FakeMesh) -> None:
     """Twice, the second time with what the first time brought."""
     async with make(fake.base_url) as refresh:
@@ -35,6 +41,13 @@ async def refreshes(make: Make, fake: FakeMesh) -> None:
 async def test_it_refreshes(name: str, fake: FakeMesh) -> None:
     """Each client spends the token that it is given, and gives the one that came for it."""
     await refreshes(CLIENTS[name], fake)
+
+
+@pytest.mark.parametrize("name", ["aiosonic", "niquests", "pyreqwest"])
+async def test_a_peer_does_too(name: str, fake: FakeMesh, tmp_path: Path) -> None:
+    """An HTTP client as it comes."""
+    pytest.importorskip(name, reason="it is in the extra bench; `nox -s bench` runs this first")
+    await refreshes(rivals.rivals(tmp_path)[name], fake)
 
 
 @pytest.mark.parametrize(
