@@ -88,6 +88,17 @@ class LoginOptions:
     """Link hands over ``delayedAuth``; the refresh token can be exchanged after 24 hours."""
     refreshable: bool = True
     """False: there is no refresh token at all."""
+    spends_access_token: bool = False
+    """As at Bitfinex: there is no refresh token. Each exchange spends the access token, which stands in the place of
+    ``refreshToken`` and may have ended by then, and gives the next one. `refresh_lifetime` means nothing then. The
+    client needs a strategy of its own: docs/own-strategy.md."""
+
+    def __attrs_post_init__(self) -> None:
+        others = self.mfa, self.token_ids, self.delayed, not self.rotates, not self.refreshable
+        if self.spends_access_token and any(others):
+            raise ValueError(
+                "A login with spends_access_token rotates and is refreshable, without mfa, token_ids and delayed."
+            )
 
     @property
     def names_in_replies(self) -> bool:
@@ -140,6 +151,7 @@ class LoginChoices(TypedDict, total=False):
     token_ids: bool
     delayed: bool
     refreshable: bool | None
+    spends_access_token: bool
 
 
 def options_of(broker: str, choices: LoginChoices) -> LoginOptions:

@@ -19,7 +19,7 @@ class Seat:
     pair: int
     """Which of the broker's pairs its strings stand for."""
     refresh: str | None = field(default=None, repr=masked)
-    """None where it has none that is good."""
+    """What an exchange spends; None where it has none that is good."""
     access: str | None = field(default=None, repr=masked)
     """The access token, or the token id that stands for it."""
 
@@ -65,6 +65,8 @@ class Seats:
 
     def renew_access(self, seats: Iterable[Seat], at: datetime, ends_at: datetime | None) -> None:
         """A new access token for each of `seats`; one for all of them where they share their strings."""
+        if self.options.spends_access_token:
+            return  # it comes with the next one to be spent, which it is
         kind = TokenKind.TOKEN_ID if self.options.token_ids else TokenKind.ACCESS
         self._fill("access", kind, seats, at, ends_at)
 
@@ -77,7 +79,12 @@ class Seats:
                     # Refreshing one pair upstream kills every string that stood for it.
                     self.ledger.end(seat.refresh, End.SIBLING, at)
                     seat.refresh = None
-        return self._fill("refresh", TokenKind.REFRESH, seats, at, ends_at)
+        if not self.options.spends_access_token:
+            return self._fill("refresh", TokenKind.REFRESH, seats, at, ends_at)
+        issued = self._fill("refresh", TokenKind.REFRESH, seats, at, None)
+        for seat in self.all:
+            seat.access = seat.refresh or seat.access
+        return issued
 
     def end_refresh(self, seats: Iterable[Seat], why: End, at: datetime) -> None:
         """Take the refresh tokens of `seats` out of force."""

@@ -77,7 +77,7 @@ class FakeLogin:
         payload: dict[str, Any] = {"brokerType": self.broker, "brokerName": self.broker.title()}
         payload["brokerBrandInfo"] = {"brokerLogo": ""}
         options = self.options
-        if options.refresh_lifetime is not None:
+        if options.refresh_lifetime is not None and not options.spends_access_token:
             payload["refreshTokenExpiresInSeconds"] = int(options.refresh_lifetime.total_seconds())
         if options.delayed:
             return {**payload, "refreshToken": self.token.refresh_token}
@@ -115,15 +115,23 @@ class FakeLogin:
             self.seats.ledger.hold(tokens)
         return self.tokens
 
+    def access_ends(self, access: Issued | None) -> datetime | None:
+        """When this access token of the login ends; None where that is not told."""
+        if access is None or not self.options.spends_access_token:
+            return access.ends_at if access else None
+        return end_of(self.options.access_lifetime, access.issued_at)  # it may be spent after that
+
     def _as_tokens(self, seat: Seat) -> Tokens:
         ledger, options = self.seats.ledger, self.options
         refresh = ledger.find(seat.refresh, TokenKind.REFRESH)
         access = ledger.tokens.get(seat.access or "")
         managed = access is not None and access.kind is TokenKind.TOKEN_ID
+        if options.spends_access_token:
+            refresh = None
         waits = options.delayed and access is None and refresh is not None
         return Tokens(
             self.broker,
-            seat.refresh,
+            None if options.spends_access_token else seat.refresh,
             access_token=None if managed else seat.access,
             token_id=seat.access if managed else None,
             trade_token=self.trade_token,
@@ -133,7 +141,7 @@ class FakeLogin:
             broker_name=self.broker.title(),
             ref=self.ref,
             obtained_at=_born(access) or _born(refresh),
-            expires_at=access.ends_at if access else None,
+            expires_at=self.access_ends(access),
             refresh_token_expires_at=refresh.ends_at if refresh else None,
             not_before=refresh.issued_at + DELAYED_AUTH if waits and refresh else None,
         )

@@ -157,6 +157,7 @@ def _content(
     login: FakeLogin, seats: tuple[Seat, ...], *, with_refresh: bool, top_level: bool, access: str | None
 ) -> dict[str, Any]:
     """The tokens and lifetimes of a reply; without access tokens where `access` is None."""
+    with_refresh = with_refresh and not login.options.spends_access_token
     content = _lifetimes(login, seats[0], with_refresh=with_refresh, with_access=access is not None)
     named = login.options.names_in_replies and not _is_of_any_account(login, top_level=top_level)
     managed = login.options.token_ids and not top_level
@@ -181,11 +182,12 @@ def _lifetimes(login: FakeLogin, seat: Seat, *, with_refresh: bool, with_access:
     ledger = login.seats.ledger
     access = ledger.tokens.get(seat.access or "") if with_access else None
     refresh = ledger.find(seat.refresh, TokenKind.REFRESH) if with_refresh else None
-    found = {"expiresInSeconds": access, "refreshTokenExpiresInSeconds": refresh}
+    found = {"expiresInSeconds": login.access_ends(access)}
+    found["refreshTokenExpiresInSeconds"] = refresh.ends_at if refresh else None
     now = login.clock.now()
     return {
         # What is left: a repetition is of tokens that were issued some time before.
-        name: ceil((record.ends_at - now).total_seconds())
-        for name, record in found.items()
-        if record is not None and record.ends_at is not None
+        name: ceil((ends_at - now).total_seconds())
+        for name, ends_at in found.items()
+        if ends_at is not None
     }

@@ -38,6 +38,8 @@ only_access = Tokens("bitfinexDirect", access_token="fake-access")
 assert mesh.credential(only_access) == "fake-access"
 request = Bitfinex(send_access_token=True).build(only_access, RefreshOptions())
 assert (request.refresh_token, request.access_token) == ("fake-access", "fake-access")
+refreshed = await mesh.refresh(fake.login("bitfinexDirect", spends_access_token=True).token)
+assert refreshed.tokens.refresh_token is None and fake.is_live(refreshed.tokens.access_token)
 await mesh.aclose()
 Path("bitfinex.py").write_text("from mesh_refresh import BrokerType, DefaultStrategy\n" + shown)
 

@@ -1,9 +1,11 @@
 """The rules of Mesh and its brokers, by raw HTTP."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from mesh_refresh import BrokerType, DefaultStrategy, TokensRefused
 from mesh_refresh.testing import End, FakeMesh, LossReason, ManualClock, MfaToken, Replies, Sharing, WrongCode
 from mesh_refresh.tokens import Tokens
 from tests.testing.conftest import Caller
@@ -243,3 +245,39 @@ async def test_brokers_of_the_sandbox_and_of_tomorrow(clock: ManualClock) -> Non
     async with FakeMesh(clock=clock, extra_brokers=["brandNew"]) as fake, fake.client() as mesh:
         for broker in ("sandbox", "sandboxCoinbase", "brandNew"):
             assert (await mesh.refresh(fake.login(broker).token)).unwrap().tokens.broker == broker
+
+
+class _SpendsAccessTokens(DefaultStrategy):
+    def credential(self, tokens: Tokens) -> str | None:
+        return tokens.access_token
+
+
+@pytest.mark.parametrize("replies_with", Replies)
+async def test_access_tokens_are_spent(fake: FakeMesh, clock: ManualClock, replies_with: Replies) -> None:
+    """As at Bitfinex: no refresh token is told, the access token may have ended, and each is good for one exchange."""
+    login = fake.login("bitfinexDirect", accounts=2, spends_access_token=True, replies_with=replies_with)
+    assert Tokens.from_link(login.link_payload(), obtained_at=clock.now()) == login.tokens
+    first = login.token
+    assert (first.refresh_token, first.expires_at) == (None, clock.now() + timedelta(hours=1))
+    clock.advance(timedelta(hours=2))
+    strategies = {BrokerType.BITFINEX_DIRECT: _SpendsAccessTokens(send_access_token=True)}
+    async with fake.client(strategies=strategies) as mesh:
+        outcome = await mesh.refresh(first)
+        assert outcome.tokens == login.live[0] != first
+        assert outcome.tokens.expires_at == clock.now() + timedelta(hours=1)
+        assert [fake.is_live(it.access_token) for it in (first, outcome.tokens)] == [False, True]
+        assert not fake.lost()
+        clock.advance(timedelta(minutes=1))
+        with pytest.raises(TokensRefused):
+            await mesh.refresh(first)
+    assert len(fake.reuses) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mfa": True}, {"token_ids": True}, {"delayed": True}, {"rotates": False}, {"refreshable": False}],
+    ids=str,
+)
+def test_a_login_that_spends_its_access_token_rotates_and_no_more(fake: FakeMesh, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="spends_access_token"):
+        fake.login("bitfinexDirect", spends_access_token=True, **wrong)
