@@ -14,12 +14,13 @@ from contextlib import nullcontext
 
 from tests.simulation.choices import KINDS
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_mixed import MIXED_BUGS
 from tests.simulation.planted_notices import NOTICE_BUGS
 from tests.simulation.planted_wide import WIDE_BUGS
 from tests.simulation.world import Report, run
 
 _MOST_FAILURES = 20
-_BUGS = {**BUGS, **WIDE_BUGS, **NOTICE_BUGS}
+_BUGS = {**BUGS, **WIDE_BUGS, **NOTICE_BUGS, **MIXED_BUGS}
 
 
 def say(text: str, *, end: str = "\n") -> None:

@@ -18,11 +18,12 @@ RESTARTS = "restarts"
 COPIES = "copies"
 NEIGHBOURS = "neighbours"
 NOTICES = "notices"
+MIXED_FLEETS = "mixed fleets"
 MOVING = (COPIES, NOTICES)
 """Worlds with two stores."""
 KINDS = (
     "calm", "stormy", "outages", "jumps", "long outages", MIXED_UP,
-    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES, NEIGHBOURS, NOTICES,
+    BROKEN_EDGES, ODD_STRATEGIES, AGES, RESTARTS, COPIES, NEIGHBOURS, NOTICES, MIXED_FLEETS,
 )  # fmt: skip
 """Of worlds. In long outages, stores stay away for longer than keepers wait, so that tokens may die. Where replies are
 mixed up, a proxy answers some requests with a reply to somebody else; behind broken edges, replies come damaged, early,
@@ -30,14 +31,32 @@ or with others behind them. Odd strategies keep tokens in forms of their own. In
 have up to five accounts, and clocks jump by years and back. Restarts are many, at any step, beside late replies and
 stores that are slow or hang. Copies move the fleet between two stores, in both directions. Neighbours are logins, and
 at times a broker, with a fault that lasts, beside healthy ones and in fine weather. Notices have handlers that fail,
-hang and die, outboxes that lose acknowledgements, and two stores as copies have."""
+hang and die, outboxes that lose acknowledgements, and two stores as copies have. Mixed fleets have a login of each way
+in which brokers differ, in fine weather: what needs no alarm must give none."""
 
+BITFINEX = str(BrokerType.BITFINEX_DIRECT)
 _BROKERS = ("coinbase", "robinhood", "kraken", "etoro", "paxos", BrokerType.WE_BULL, BrokerType.VANGUARD)
 
 
 _WIDE = (ODD_STRATEGIES, AGES, RESTARTS, *MOVING)
 """Worlds in which more happens to each login, and operators do more."""
 _TEN_YEARS = timedelta(days=3650)
+
+_MIXED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("acorns", {"token_ids": True, "refreshable": False}),
+    ("eTrade", {"refreshable": False, "access_lifetime": timedelta(days=3)}),
+    ("eTrade", {"refreshable": False}),
+    ("interactiveBrokers", {"delayed": True}),
+    ("coinbase", {"revokes_on_reuse": True}),
+    ("tdAmeritrade", {"rotates": False}),
+    ("etoro", {"accounts": 3, "named": True}),
+    (BrokerType.VANGUARD, {"mfa": True}),
+    (BrokerType.WE_BULL, {"revokes_on_reuse": True}),
+    (BITFINEX, {"spends_access_token": True, "revokes_on_reuse": True}),
+    (BITFINEX, {"spends_access_token": True, "accounts": 2, "named": True}),
+)
+"""A mixed fleet: managed by Mesh, access tokens only, delayed, rotating and not, several accounts, codes, two tokens,
+and an access token that is spent."""
 
 
 def seconds(value: float) -> timedelta:
@@ -77,6 +96,8 @@ class Choices:
 def drawn(kind: str, chance: Random) -> Choices:
     unit = chance.choice((5.0, 5.0, 20.0) if kind == "outages" else (5.0, 20.0, 60.0))
     keepers = chance.choice((2, 2, 2, 3)) if kind == "outages" else chance.randint(1 + (kind == "long outages"), 3)
+    if kind == MIXED_FLEETS:
+        unit = 60.0
     span = unit * chance.uniform(40, 120)
     found = _drawn(kind, chance, unit, keepers, span)
     if kind in _WIDE:
@@ -92,6 +113,8 @@ def drawn(kind: str, chance: Random) -> Choices:
             found.policy, concurrency=chance.choice((5, 50)), concurrency_each=None, rate=None, rate_each=None
         )
         return evolve(found, policy=policy, crashes=0.0, faults=0.0, outages=0.0, restarts=0.0, operators=0.0)
+    if kind == MIXED_FLEETS:
+        return evolve(found, crashes=0.0, outages=0.0, faults=0.0, operators=2.0, logins=2 * len(_MIXED))
     if kind == NOTICES:
         found = evolve(found, logins=min(found.logins, 6), span=min(span, unit * 30))
     if kind in MOVING:
@@ -156,8 +179,11 @@ def _policy(unit: float, chance: Random, *, outages: bool) -> Policy:
     )
 
 
-def login_choices(unit: float, chance: Random, kind: str) -> tuple[str, dict[str, Any]]:
-    """One person's login: its broker, and how it behaves."""
+def login_choices(unit: float, chance: Random, kind: str, number: int) -> tuple[str, dict[str, Any]]:
+    """The login of a person, the first of whom has the number 0: its broker, and how it behaves."""
+    if kind == MIXED_FLEETS:
+        broker, own = _MIXED[number % len(_MIXED)]
+        return broker, {"access_lifetime": timedelta(minutes=chance.randint(10, 30)), **own}
     broker, choices = _login_choices(unit, chance)
     if kind in (AGES, ODD_STRATEGIES, *MOVING):
         choices["accounts"] = chance.randint(1, 5)

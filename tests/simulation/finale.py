@@ -136,6 +136,8 @@ def _of_login(world: "World", login: FakeLogin) -> Iterator[str]:
     stored = opened(world.memories[0].cipher, kept.row)
     if len(stored.accounts) < (len(login.account_ids) if login.options.named else 1):
         yield f"an account of {login.id} was forgotten"
+    if world.judge.alarms is not None:
+        yield from world.judge.alarms.in_the_end(login, stored)
     if world.telling is not None:
         yield from world.telling.in_the_end(stored)
     for account in stored.accounts:
@@ -161,7 +163,8 @@ def _seen(world: "World", login: FakeLogin, stored: Login, account: Account) -> 
     if account.state is not AccountState.ACTIVE:
         cause = judge.parking.cause(stored, account) or judge.parking.known.get((account.epoch, account.state))
         return Seen("it is parked for no reason that is known") if cause is None else Seen(excuse=cause)
-    if account.tokens.not_before is not None and account.tokens.auth_token is None:
+    not_before = account.tokens.not_before
+    if not_before is not None and account.tokens.auth_token is None and (judge.jumps or now < not_before):
         return Seen(excuse=DELAYED)
     if not world.fake.is_live(account.tokens.refresh_token):
         cause = judge.excuses.of_token(account.tokens.refresh_token)

@@ -15,6 +15,7 @@ from mesh_refresh.stores import Row, sealing
 from mesh_refresh.testing import End, FakeLogin, FakeMesh
 from mesh_refresh.testing.model.ledger import Issued, TokenKind
 from tests.belonging import of_others
+from tests.simulation.alarms import Alarms
 from tests.simulation.clock import BEGIN
 from tests.simulation.excuses import Excuses
 from tests.simulation.loop import Loop
@@ -70,6 +71,8 @@ class Judge:
     """Words of a violation with which the world ends."""
     _seen: dict[str, tuple[bytes, Login]] = field(factory=dict)
     pace: Pace = field(init=False)
+    alarms: Alarms | None = None
+    """In fine weather."""
 
     def __attrs_post_init__(self) -> None:
         self.pace = Pace(self.loop, self.fake, self.policy, self.deadline, self.violated, self.covered)
@@ -141,6 +144,8 @@ class Judge:
             self.violated(f"{host} sent a token that nobody issued")
             return None
         self.covered["exchanges"] += 1
+        if self.alarms is not None:
+            self.covered[f"exchanges: {self.fake.logins[record.login].broker}"] += 1
         sent = Sent(host, token, record.login, self.loop.now, self._lease_end(record.login))
         sent.crashed = host in self.loop.dead
         sent.stopped = host in self.loop.stopped
@@ -234,6 +239,8 @@ class Judge:
         login = opened(self._cipher, after)
         self.excuses.stored |= _tokens_in(login)
         self._own_epochs(login)
+        if self.alarms is not None:
+            self.alarms.written(login, after)
         self.pace.written(login, next(iter(self.processes.values())).clock.now())
         kept = sealing.open_row(self._cipher, after).accounts if self.odd else ()
         if not self.fake.logins[login.login_id].options.mfa and not all(map(is_kept, kept)):
@@ -287,6 +294,8 @@ class Judge:
     def told(self, event: Event) -> None:
         """What an event says must be in the store."""
         self.covered[f"event: {type(event).__name__}"] += 1
+        if self.alarms is not None:
+            self._is_no_alarm(event)
         if not isinstance(event, AccountRefreshed) or self.jumps:
             return
         at = (event.at - BEGIN).total_seconds() - self.parking.skew
@@ -297,6 +306,12 @@ class Judge:
         known = [it.refreshed_at for it in accounts if it.refreshed_at is not None]
         if not any(at >= event.at for at in known):
             self.violated(f"{event.login_id} was said to be refreshed before that was written")
+
+    def _is_no_alarm(self, event: Event) -> None:
+        """A person who has just logged in anew has ended what was under way, which no keeper is told."""
+        assert self.alarms is not None
+        if not self._changed_since(getattr(event, "login_id", ""), self.loop.now - 3 * self.deadline):
+            self.alarms.told(event)
 
 
 def _tokens_in(login: Login) -> set[str]:

@@ -17,7 +17,7 @@ from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin
 from mesh_refresh.testing.fake.upstream import end_of
 from tests.belonging import give_own_ids
-from tests.simulation.choices import BROKEN_EDGES, MIXED_UP, MOVING, login_choices, seconds
+from tests.simulation.choices import BROKEN_EDGES, MIXED_FLEETS, MIXED_UP, MOVING, login_choices, seconds
 from tests.simulation.process import Process
 from tests.simulation.strategies import opened
 
@@ -26,13 +26,21 @@ if TYPE_CHECKING:
 
 _ANSWERS = (UnknownLogin, AmbiguousAccount, UnknownAccount, MfaPending, ReconnectNeeded, NotReadyInTime, KeeperClosed)
 """What `tokens` and `refresh` raise, and nothing else."""
+_MOST_OF_A_DAY = timedelta(hours=23, minutes=36)
 _FOR_THE_STORE = 5.0
 """Seconds: a keeper gives a store one for each verb, whatever its caller waits."""
 
 
 def linked(world: "World", login: FakeLogin, process: Process) -> tuple[Tokens, ...]:
-    """What Link hands over now."""
-    return Tokens.from_link(login.link_payload(), obtained_at=process.clock.now())
+    """What Link hands over now, or has handed over at another time, where that is known."""
+    record = world.fake.ledger.tokens.get(login.token.refresh_token or "")
+    age = world.fake.clock.now() - record.issued_at if record is not None and _is_old(world, login) else timedelta()
+    return Tokens.from_link(login.link_payload(), obtained_at=process.clock.now() - age)
+
+
+def _is_old(world: "World", login: FakeLogin) -> bool:
+    """A delayed login of a mixed fleet is added when most of its day is over, so that its exchanges are seen."""
+    return world.kind == MIXED_FLEETS and login.options.delayed
 
 
 class People:
@@ -49,14 +57,19 @@ class People:
     async def join(self) -> None:
         """A new person."""
         world = self.world
-        broker, choices = login_choices(world.choices.deadline, self.chance, world.kind)
+        broker, choices = login_choices(world.choices.deadline, self.chance, world.kind, len(world.fake.logins))
         login = world.fake.login(broker, **choices)
         if world.kind in (MIXED_UP, BROKEN_EDGES):
             give_own_ids(world.fake, login)
+        self._let_wait(login)
         process = await world.some_process()
         if await self._added(process, login, linked(world, login, process)):
             self.members[login.id] = login
             world.judge.covered["logins"] += 1
+
+    def _let_wait(self, login: FakeLogin) -> None:
+        if _is_old(self.world, login):
+            self.world.fake.ledger.tokens[login.token.refresh_token or ""].issued_at -= _MOST_OF_A_DAY
 
     async def log_in_again(self, login: FakeLogin) -> None:
         world = self.world
@@ -66,6 +79,7 @@ class People:
             return  # the person is at it: an application that adds two logins in the wrong order keeps the older one
         with world.judge.changing(login.id):
             login.again()
+            self._let_wait(login)
             await self._added(process, login, linked(world, login, process))
             # The application does not know yet that the login has moved, or moves: the next copy takes over what came.
             for source in world.memories:
@@ -90,8 +104,8 @@ class People:
         (which is news where the account is parked). What is under way brings the next pair all the same.
         """
         world, options = self.world, login.options
-        if options.delayed:
-            return
+        if options.delayed or options.spends_access_token:
+            return  # what is spent is that token
         process = await world.some_process(login)
         now = world.fake.clock.now()
         login.seats.renew_access(login.seats.all, now, end_of(options.access_lifetime, now))

@@ -18,7 +18,7 @@ from tests.simulation.judge import TOKEN, Judge
 from tests.simulation.loop import Loop
 from tests.simulation.sent import Span, keeper_of
 from tests.simulation.storage import SimStore
-from tests.simulation.strategies import ODD
+from tests.simulation.strategies import MIXED, ODD, bare
 from tests.simulation.telling import Telling
 
 
@@ -101,7 +101,7 @@ class Process:
                 retry=self.choices.retry,
                 clock=self.clock,
                 transport=self.transport,
-                strategies=ODD if self.odd else None,
+                strategies=ODD if self.odd else MIXED,
             ) as self.mesh:
                 await self._keep(self.mesh)
         except NotSaved as error:
@@ -149,4 +149,4 @@ def _texts(outcome: Any) -> Iterator[str]:
     if isinstance(outcome, UnreadableReply):
         yield outcome.body.decode("utf-8", "replace")
     else:
-        yield from (it.refresh_token or "" for it in outcome.all_tokens)
+        yield from (bare(it).refresh_token or "" for it in outcome.all_tokens)

@@ -1,4 +1,4 @@
-"""Strategies of users that keep tokens in a form of their own, and what a broker has issued in it."""
+"""Strategies of users: they keep tokens in a form of their own, or spend access tokens."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from mesh_refresh.logins import Account, Login
 from mesh_refresh.stores import Row, sealing
 from mesh_refresh.stores.sealing import Sealing
 from mesh_refresh.strategies import DefaultStrategy
+from tests.simulation.choices import BITFINEX
 
 _WRAPPED, _BEARER = "v1:", "Bearer "
 
@@ -51,6 +52,14 @@ class Omits(DefaultStrategy):
         return evolve(outcome, all_tokens=turned, asked=len(turned) - 1 - outcome.asked)
 
 
+class SpendsAccessTokens(DefaultStrategy):
+    """For logins without refresh tokens, whose access token an exchange spends."""
+
+    def credential(self, tokens: Tokens) -> str | None:
+        return tokens.access_token
+
+
+MIXED = {BITFINEX: SpendsAccessTokens(send_access_token=True)}
 ODD = {"coinbase": Decorates(), "robinhood": Wraps(), "kraken": Wraps(), "etoro": Omits()}
 
 
@@ -62,8 +71,9 @@ def is_kept(account: Account) -> bool:
 
 
 def bare(tokens: Tokens) -> Tokens:
-    """`tokens` as the broker has issued them."""
+    """`tokens` as the broker has issued them. What an exchange spends is shown as the refresh token."""
     token, access = tokens.refresh_token, tokens.access_token
+    token = access if tokens.broker == BITFINEX else token
     return evolve(
         tokens,
         refresh_token=token and token.removeprefix(_WRAPPED),

@@ -16,6 +16,7 @@ from tests.simulation.choices import (
     BROKEN_EDGES,
     COPIES,
     KINDS,
+    MIXED_FLEETS,
     MIXED_UP,
     NEIGHBOURS,
     NOTICES,
@@ -24,10 +25,17 @@ from tests.simulation.choices import (
 )
 from tests.simulation.finale import ON_DEMAND
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_mixed import MIXED_BUGS
 from tests.simulation.planted_notices import NOTICE_BUGS
 from tests.simulation.planted_wide import WIDE_BUGS
 from tests.simulation.world import run
 
+# What must be said of a bug in the first world of a mixed fleet.
+OF_MIXED_FLEETS = {
+    "a managed login is due": "is managed, and was made due",
+    "a managed token ends": "a false alarm",
+    "only refresh tokens are spent": "for no reason that is known",
+}
 # The same for notices: these show in any world of theirs, most in less than a second. `--bug` plants the others too.
 OF_NOTICES = {
     "a notice is taken before it is handled": "before an earlier one",
@@ -128,6 +136,15 @@ WIDE_KINDS = {
     AGES: ("jumps of the clock", "clocks that were put right", "replies that name another account only"),
     RESTARTS: ("restarts", "stores that hung", "pauses", "removed", "resumes while a breaker was open"),
     COPIES: ("copies", "copies that were cut off", "logins anew", "pauses", "removed", "questions asked anew"),
+    MIXED_FLEETS: (
+        "managed tokens answered",
+        "exchanges: bitfinexDirect",
+        "exchanges: interactiveBrokers",
+        "exchanges: weBull",
+        "event: ReconnectRequired",
+        "event: MfaNeeded",
+        "logins anew",
+    ),
     NEIGHBOURS: ("exchanges beside sick neighbours",),
     NOTICES: (
         "notices taken",
@@ -185,3 +202,11 @@ def test_a_bug_of_notices_is_found(bug: str) -> None:
     """Handlers that fail, hang and die, and acknowledgements that are lost, show it."""
     with NOTICE_BUGS[bug]():
         assert any(OF_NOTICES[bug] in what for seed in range(4) for what in run(seed, NOTICES, OF_NOTICES[bug]).broken)
+
+
+@pytest.mark.parametrize("bug", MIXED_BUGS)
+def test_a_bug_that_only_a_mixed_fleet_shows_is_found(bug: str) -> None:
+    """Where Mesh manages a token, or an access token is what is spent."""
+    sign = OF_MIXED_FLEETS[bug]
+    with MIXED_BUGS[bug]():
+        assert any(sign in what for what in run(0, MIXED_FLEETS, sign).broken)

@@ -12,7 +12,7 @@ from attrs import evolve
 from mesh_refresh.testing import Delivery, Fault
 from mesh_refresh.testing.fake.wire import JSON_TYPE, Sent, Wire, faultless
 from mesh_refresh.testing.model.contract import Answer, envelope
-from tests.simulation.choices import AGES, MIXED_UP, MOVING, NEIGHBOURS, NOTICES, RESTARTS, fault, seconds
+from tests.simulation.choices import AGES, MIXED_FLEETS, MIXED_UP, MOVING, NEIGHBOURS, NOTICES, RESTARTS, fault, seconds
 from tests.simulation.loop import SERVER
 from tests.simulation.sent import keeper_of
 
@@ -44,7 +44,7 @@ class Weather:
     async def passes(self) -> None:
         """Until it is over, and everything it broke is whole again."""
         world, chance, choices = self.world, self.chance, self.world.choices
-        calm = world.kind in ("calm", NEIGHBOURS)
+        calm = world.kind in ("calm", NEIGHBOURS, MIXED_FLEETS)
         planned: list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]] = []
         for expected, happening in (
             (choices.faults, self._fault),

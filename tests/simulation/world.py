@@ -26,7 +26,8 @@ from mesh_refresh.keeper.transfer import step as carrying
 from mesh_refresh.stores import StoreError
 from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.model.ledger import End, Issued
-from tests.simulation.choices import BROKEN_EDGES, KINDS, MOVING, NOTICES, ODD_STRATEGIES, Choices, drawn
+from tests.simulation.alarms import Alarms
+from tests.simulation.choices import BROKEN_EDGES, KINDS, MIXED_FLEETS, MOVING, NOTICES, ODD_STRATEGIES, Choices, drawn
 from tests.simulation.clock import Clock
 from tests.simulation.edge import EdgeTransport
 from tests.simulation.excuses import Excuses
@@ -44,6 +45,8 @@ from tests.simulation.weather import Weather
 from tests.stores.open_memory import OpenMemory
 
 MOST_STEPS = 3_000_000
+_NOT_TOLD = (End.REVOKED, End.REUSE, End.SPENT, End.SIBLING)
+"""No keeper is told what happens at the broker. An access token that is spent is answered while its exchange runs."""
 
 
 @frozen
@@ -100,6 +103,8 @@ class World:
             policy,
             kind == ODD_STRATEGIES,
         )
+        if kind == MIXED_FLEETS:
+            self.judge.alarms = Alarms(self.fake, self.judge.violated, self.judge.covered)
         self.telling: Telling | None = None
         if kind == NOTICES:
             handlers = Random(f"handlers {kind} {seed}")
@@ -218,9 +223,10 @@ class World:
         told_late = timedelta() if found.obtained_at is None else found.obtained_at - skew - record.issued_at
         then = now - max(timedelta(), told_late)
         is_told_later = record.end is End.REPLACED and bool(self.judge.excuses.changing.get(record.login))
-        if is_told_later or record.end in (End.REVOKED, End.REUSE):
-            return record.ends_at is None or then < record.ends_at  # no keeper is told what happens at the broker
-        return record.alive(then)
+        ends_at = self.fake.logins[record.login].access_ends(record)
+        if record.end is not None and not is_told_later and record.end not in _NOT_TOLD:
+            return False
+        return ends_at is None or then < ends_at
 
     def was_answered(self, login: FakeLogin, found: Tokens) -> None:
         """A caller was given tokens: they must be good, as long as clocks tell the time."""
