@@ -147,6 +147,21 @@ def test_it_loses_nothing_and_says_so_in_plain_lines(shows: Shows) -> None:
     assert "fake-refresh" not in show.out
 
 
+def test_the_fleet_is_mixed_and_what_needs_nothing_gives_no_alarm(shows: Shows) -> None:
+    lines = [line for line in shows[PIPED].out.split("\n") if re.match(r"\w[\w.]* +user-\d+ ", line)]
+    for note, done, state in (
+        ("managed by Mesh", "0", "good; nothing to refresh"),
+        ("access token only", "0", "good; nothing to refresh"),
+        ("usable after a day", "0", "ready a day after its login"),
+        ("spends its access token", r"[1-9]\d*", "fresh"),
+        ("access and trade token", r"[1-9]\d*", "fresh"),
+    ):
+        (line,) = [line for line in lines if note in line]
+        assert re.search(rf"{note} +{done}  {state}$", line), line
+        told = rf"\b{line.split()[1]}:"
+        assert not re.search(told, shows[PIPED].out), "the story tells of it only what is wrong"
+
+
 def test_the_worker_is_killed_with_requests_out_and_another_process_goes_on(shows: Shows) -> None:
     show = shows[PIPED]
     scenes = (

@@ -67,6 +67,7 @@ def test_each_state_of_a_login_has_its_words() -> None:
         "fresh; now on demand only": (vanguard, {"needs_code": True}),
         "the person must log in again": (plain, {"state": AccountState.RECONNECT_REQUIRED}),
         "good; nothing to refresh": (plain, {"state": AccountState.MANAGED}),
+        "ready a day after its login": (fleet.members[-1].login_id, {}),
         "unknown outcome: waiting": (plain, {"resend_not_before": soon}),
         "refused once: confirming": (plain, {"refused_at": NOW}),
         "due; the broker is held back": (plain, {"due_at": NOW - timedelta(minutes=1)}),

@@ -14,7 +14,7 @@ import click
 
 from mesh_refresh import MeshClient
 from mesh_refresh.cli.demo.fleet import SMALLEST, build_fleet
-from mesh_refresh.cli.demo.pace import FILE, KEY, Pace, choose_pace
+from mesh_refresh.cli.demo.pace import FILE, KEY, STRATEGIES, Pace, choose_pace
 from mesh_refresh.cli.demo.play import Play
 from mesh_refresh.cli.demo.process import Worker
 from mesh_refresh.cli.demo.proof import Proof, prove
@@ -68,7 +68,9 @@ async def run_demo(view: View, folder: Path, accounts: int, seed: int, *, fast: 
     pace, key = choose_pace(fast=fast), Cipher.generate_key()
     async with (
         FakeMesh(seed=seed) as fake,
-        MeshClient(fake.client_id, fake.client_secret, base_url=fake.base_url, retry=pace.retry) as mesh,
+        MeshClient(
+            fake.client_id, fake.client_secret, base_url=fake.base_url, retry=pace.retry, strategies=STRATEGIES
+        ) as mesh,
         SqliteStore.open(folder / FILE, cipher=Cipher([key])) as store,
         Keeper(mesh, store, policy=pace.policy, background=False, role="demo") as keeper,
         _page(keeper) if page else nullcontext(),

@@ -97,7 +97,9 @@ def build_fleet(fake: FakeMesh, accounts: int, seed: int, pace: Pace) -> DemoFle
     revoked = registry.make(BrokerType.GEMINI, "revoked by its owner")
     revoked.login.revoke()
     cut = registry.make(BrokerType.CEX_IO, "a connection is cut", revokes_on_reuse=True)
-    specials = [vanguard, family, revoked, cut]
+    spends = registry.make(BrokerType.BITFINEX, "spends its access token", spends_access_token=True)
+    delayed = registry.make(BrokerType.INTERACTIVE_BROKERS, "usable after a day", delayed=True)
+    specials = [vanguard, family, revoked, cut, spends, delayed]
     extra = [registry.make(_EXTRA[n % len(_EXTRA)], "plain") for n in range(accounts - SMALLEST)]
     slower = len(extra) / _MANY
     for member in extra if slower > 1 else ():
@@ -113,8 +115,6 @@ def _plain(registry: _Registry) -> Iterator[Member]:
     yield registry.make(BrokerType.TD_AMERITRADE, "keeps its refresh token")
     yield registry.make(BrokerType.KRAKEN, "answers at the top level", top_level=True)
     yield registry.make(BrokerType.WE_BULL, "access and trade token")
-    yield registry.make(BrokerType.BINANCE_US, "revokes on reuse", revokes_on_reuse=True)
     yield registry.make(BrokerType.CRYPTO_COM, "has a token id", token_ids=True)
-    yield registry.make(BrokerType.PAXOS, "revokes on reuse", revokes_on_reuse=True)
     yield registry.make(BrokerType.E_TRADE, "access token only", access_lifetime=_ON_DEMAND)
     yield registry.make(BrokerType.ACORNS, "managed by Mesh", token_ids=True, refreshable=False, access_lifetime=None)

@@ -1,16 +1,27 @@
-"""What the demo and its worker have to share: a file, a key, and times of seconds in place of minutes."""
+"""What the demo and its worker have to share: a file, a key, a strategy, and times of seconds in place of minutes."""
 
 from datetime import timedelta
 
 from attrs import frozen
 
-from mesh_refresh import RetryPolicy
+from mesh_refresh import BrokerType, DefaultStrategy, RetryPolicy, Tokens
 from mesh_refresh.keeper import Policy
 
 FILE = "fleet.db"
 """The store, in a temporary folder of the run."""
 KEY = "MESH_REFRESH_DEMO_KEY"
 """The environment variable with the key of the store, for the worker."""
+
+
+class SpendsAccessToken(DefaultStrategy):
+    """For a broker without refresh tokens: an exchange spends the access token, and brings the next one."""
+
+    def credential(self, tokens: Tokens) -> str | None:
+        """The access token."""
+        return tokens.access_token
+
+
+STRATEGIES = {BrokerType.BITFINEX: SpendsAccessToken(send_access_token=True)}
 
 
 @frozen

@@ -169,7 +169,8 @@ class Play:
         """Wait until the fake Mesh accepts the tokens of every account."""
         while True:
             await self._read(self.fleet.members)
-            self.fresh = sum(self.fake.is_live(tokens.auth_token) for tokens in self._stored())
+            # A delayed login has no more than a refresh token until its day is over.
+            self.fresh = sum(self.fake.is_live(it.auth_token or it.refresh_token) for it in self._stored())
             if self.fresh == self.fleet.accounts:
                 return
             await asyncio.sleep(_LOOK)

@@ -8,9 +8,13 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
+from mesh_refresh import BrokerType
 from mesh_refresh.cli.demo.fleet import DemoFleet, Member
 from mesh_refresh.keeper import Account, AccountState, Login
 from mesh_refresh.testing import FakeMesh
+
+_SHORT = {str(BrokerType.INTERACTIVE_BROKERS): "IBKR"}
+"""Names of brokers that are too long for their column."""
 
 
 class Mood(Enum):
@@ -97,7 +101,14 @@ class Board:
             if tokens.expires_at is not None and tokens.obtained_at is not None:
                 left, lifetime = max(timedelta(), tokens.expires_at - now), tokens.expires_at - tokens.obtained_at
         return FleetRow(
-            member.login_id, member.broker, member.note, state, mood, done.get(member.login.id, 0), left, lifetime
+            member.login_id,
+            _SHORT.get(member.broker, member.broker),
+            member.note,
+            state,
+            mood,
+            done.get(member.login.id, 0),
+            left,
+            lifetime,
         )
 
     def _state(self, member: Member, login: Login, now: datetime, *, busy: bool) -> tuple[str, Mood]:
@@ -119,6 +130,8 @@ class Board:
             return "refused once: confirming", Mood.WARNING
         if account.state in (AccountState.MANAGED, AccountState.NOT_REFRESHABLE):
             return "good; nothing to refresh", Mood.GOOD
+        if account.tokens.auth_token is None:
+            return "ready a day after its login", Mood.GOOD
         if account.needs_code:
             return "fresh; now on demand only", Mood.GOOD
         if account.due_at is not None and account.due_at <= now and self.held_back & {None, member.broker}:

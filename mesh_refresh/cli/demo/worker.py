@@ -14,7 +14,7 @@ import sys
 from attrs import asdict
 
 from mesh_refresh import MeshClient
-from mesh_refresh.cli.demo.pace import FILE, KEY, Pace, choose_pace
+from mesh_refresh.cli.demo.pace import FILE, KEY, STRATEGIES, Pace, choose_pace
 from mesh_refresh.keeper import Event, Keeper
 from mesh_refresh.stores import Cipher
 from mesh_refresh.stores.sqlite import SqliteStore
@@ -31,7 +31,7 @@ async def work(pace: Pace) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(sys.stdin.fileno(), stop.set)
     async with (
-        MeshClient.from_env(retry=pace.retry) as mesh,
+        MeshClient.from_env(retry=pace.retry, strategies=STRATEGIES) as mesh,
         SqliteStore.open(FILE, cipher=Cipher([os.environ[KEY]])) as store,
         Keeper(mesh, store, policy=pace.policy, on_event=print_event, role="run"),
     ):
