@@ -3,6 +3,7 @@
 Why it is as it is: docs/decisions/the-contract-of-stores.md.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -74,6 +75,7 @@ class Outbox(Protocol):
     The notices of a login have the order in which they were written.
     """
 
+    @abstractmethod
     async def claim(self, owner: str, lease: timedelta, *, now: datetime, limit: int) -> Sequence[NoticeRow]:
         """Lease notices to `owner`, the longest due first, and count a try of each.
 
@@ -85,18 +87,22 @@ class Outbox(Protocol):
         """
         ...
 
+    @abstractmethod
     async def take(self, notice_id: str, owner: str) -> bool:
         """It was handled: forget it. False, and nothing changed, where `owner` has no lease of it (any more)."""
         ...
 
+    @abstractmethod
     async def give_back(self, notice_id: str, owner: str, due_at: datetime) -> bool:
         """It was not handled: end the lease, and hand it out again from `due_at` on. False as by `take`."""
         ...
 
+    @abstractmethod
     async def bury(self, notice_id: str, owner: str) -> bool:
         """It is given up: end the lease, and keep it as a dead one. False as by `take`."""
         ...
 
+    @abstractmethod
     async def resend(self, notice_id: str, due_at: datetime) -> bool:
         """A dead one is due at `due_at`, with no tries, behind the other notices of its login.
 
@@ -104,18 +110,22 @@ class Outbox(Protocol):
         """
         ...
 
+    @abstractmethod
     async def page(self, page: NoticePage) -> Sequence[NoticeRow]:
         """Notices in the order of their ids, by code points."""
         ...
 
+    @abstractmethod
     async def of(self, login_id: str) -> Sequence[NoticeRow]:
         """Every notice of a login, dead ones too, in their order."""
         ...
 
+    @abstractmethod
     async def counts(self) -> NoticeCounts:
         """How many there are."""
         ...
 
+    @abstractmethod
     async def put(self, notices: Sequence[NoticeRow]) -> int:
         """Write `notices` in this order, with all that they say; those whose ids are there are left alone.
 
@@ -123,14 +133,17 @@ class Outbox(Protocol):
         """
         ...
 
+    @abstractmethod
     async def drop(self, notice_ids: Sequence[str]) -> int:
         """Forget these, whether they are under a lease or not. Gives how many there were."""
         ...
 
+    @abstractmethod
     async def purge(self, before: datetime) -> int:
         """Forget those that have been due since `before`, dead or not, and are under no lease. Gives how many."""
         ...
 
+    @abstractmethod
     async def reseal(self, notice_id: str, sealed: bytes) -> bool:
         """Write `sealed` and nothing else. False where there is no such notice."""
         ...

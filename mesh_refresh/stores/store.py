@@ -1,5 +1,6 @@
 """The contract of a store. Why it is as it is: docs/decisions/the-contract-of-stores.md."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,7 +22,8 @@ ALL_BROKERS = "*"
 class Store(Protocol):
     """Keeps a row for each login, and hands out leases. It sees no token, and so takes no decision about one.
 
-    Derive from this class for a store of your own, and run `mesh_refresh.testing.StoreConformance` on it.
+    Derive from this class for a store of your own, and run `mesh_refresh.testing.StoreConformance` on it. A store that
+    lacks a verb cannot be made.
 
     **Every verb is one atomic step**, also beside other processes, and durable when it returns: a write that a power
     cut can undo is a lost token. A verb that raises has done nothing, or (where the connection broke off) may have done
@@ -60,6 +62,7 @@ class Store(Protocol):
         """What processes tell each other. None: they cannot, by this store."""
         return None
 
+    @abstractmethod
     async def insert(self, row: Row, *, notices: Sequence[NoticeRow] = ()) -> bool:
         """A new row, with revision 1, no attempt and no lease. False, and nothing changed, where the id is taken.
 
@@ -67,10 +70,12 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def read(self, login_id: str) -> Row | None:
         """The row as it is; None where there is none."""
         ...
 
+    @abstractmethod
     async def swap(
         self,
         row: Row,
@@ -91,6 +96,7 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def claim(self, request: ClaimRequest) -> Sequence[Row]:
         """Lease due rows to ``request.owner``, the longest due first.
 
@@ -105,6 +111,7 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def claim_one(self, login_id: str, owner: str, lease: timedelta, *, sends: bool = True) -> Row | Busy | None:
         """Lease this row, due or not, paused or not. `Busy` under a lease or a hold; None where there is no row.
 
@@ -113,6 +120,7 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         """Give back the lease of `owner`, who has sent nothing under it; no claim gets the row for `hold` from now on.
 
@@ -121,18 +129,22 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def delete(self, login_id: str) -> bool:
         """Forget a login and its notices, whether the login is under a lease or not. False where there is none."""
         ...
 
+    @abstractmethod
     async def rows(self, page: Page) -> Sequence[Row]:
         """Rows in the order of their login ids, by code points."""
         ...
 
+    @abstractmethod
     async def counts(self, now: datetime) -> Sequence[Count]:
         """How many rows there are, for each broker and each set of states that a row of it has."""
         ...
 
+    @abstractmethod
     async def pause(
         self, broker: str, *, paused: bool = True, note: str = "", by: str = "", at: datetime | None = None
     ) -> None:
@@ -143,10 +155,12 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def paused(self) -> Mapping[str, BrokerPause]:
         """The pauses, by their brokers, perhaps with ``"*"`` among them."""
         ...
 
+    @abstractmethod
     async def resumed(self) -> Mapping[str, datetime]:
         """When ``pause(broker, paused=False)`` was called last, for each broker for which it was.
 
@@ -155,6 +169,7 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Finish the verbs that were called before, then let go of everything. Calling it twice is safe."""
         ...
