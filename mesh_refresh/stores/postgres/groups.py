@@ -161,7 +161,7 @@ class Group(Generic[_In, _How, _T]):
         try:
             results = await self._jobs.links.run(lambda connection: work(connection, them, how), patient=False)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the callers
-            return error
+            return await self._jobs.cause_of(error)
         for one, result in zip(asked, results, strict=True):
             if result is None and work is self._passing:
                 self._put_aside(one)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from mesh_refresh.stores.postgres.connection.failures import closed, failure
+from mesh_refresh.stores.errors import StoreOfNewerVersion
+from mesh_refresh.stores.postgres.connection.failures import closed, failure, is_of_tables
 from mesh_refresh.stores.postgres.connection.pool import ConnectionPool, Work
 from mesh_refresh.stores.postgres.values import given_back, kept
 from mesh_refresh.tasks import ForeignTask
@@ -18,8 +19,9 @@ _LONG = 3600
 class VerbRunner:
     """Runs verbs in tasks that neither a caller's cancel nor a shutdown stops. asyncpg's time-outs work in them."""
 
-    def __init__(self, links: ConnectionPool, shown: str) -> None:
-        self.links = links
+    def __init__(self, links: ConnectionPool, shown: str, check: Work[None]) -> None:
+        """`check` raises `StoreOfNewerVersion` where the tables are of a version that this one must not use."""
+        self.links, self._check = links, check
         self.shown = shown
         """Where the store is."""
         self.patience = links.patience
@@ -104,6 +106,17 @@ class VerbRunner:
         if not future.done():
             future.set_exception(failure(error, self.shown))
 
+    async def cause_of(self, error: BaseException) -> BaseException:
+        """`error`, or why: a newer version may have changed the tables under a process that still runs."""
+        if is_of_tables(error):
+            try:
+                await self.links.run(self._check)
+            except StoreOfNewerVersion as newer:
+                return newer
+            except Exception:  # noqa: BLE001 - then the first one says more
+                return error
+        return error
+
     async def aclose(self) -> None:
         """Wait until every verb that was called is done, and close the connections."""
         self.closed = True
@@ -117,7 +130,7 @@ class VerbRunner:
         try:
             result = await story()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to the caller
-            self.failed(future, error)
+            self.failed(future, await self.cause_of(error))
         else:
             give(future, result)
         finally:

@@ -248,7 +248,7 @@ class PostgresStore(SqlStore):
 
     async def _opened(self) -> Self:
         if self._jobs is None and not self._closed:
-            self._jobs = jobs = VerbRunner(ConnectionPool(self._to, self._connections), self._to.shown)
+            self._jobs = jobs = VerbRunner(ConnectionPool(self._to, self._connections), self._to.shown, self._check)
             self._inserts = Group(jobs, self._insert)
             self._reads = Group(jobs, self._read)
             self._swaps = Group(jobs, self._swap, self._swap_free)
@@ -261,11 +261,14 @@ class PostgresStore(SqlStore):
         self._open_jobs()
         return self
 
+    async def _check(self, connection: Any) -> None:
+        await migrating.check_version(connection, self._to)
+
     async def _prepare(self, jobs: VerbRunner) -> None:
         if self._migrate:
             await migrating.migrate(self._to, self._partitions)
         else:
-            await jobs.write(None, lambda connection: migrating.check_version(connection, self._to))
+            await jobs.write(None, self._check)
         found = await self._statements.look("seal")
         if not found:
             await self._statements.write("first_seal", key_check.sealed_check(self.cipher, key_check.new_store_id()))

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 
-from mesh_refresh.stores import StoreError, StoreRefused, StoreUnavailable
+from mesh_refresh.stores import StoreDamaged, StoreError, StoreRefused, StoreUnavailable
 from mesh_refresh.stores.errors import StoreOfNewerVersion
 from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.postgres.queries import migrations
@@ -88,6 +88,22 @@ async def test_only_one_version_is_worked_beside(fleet: Fleet) -> None:
         for migrate in (False, True):
             with pytest.raises(StoreOfNewerVersion, match=f"its version is {number}, and this one knows up to 1"):
                 _ = await fleet.store(migrate=migrate)
+
+
+async def test_a_version_that_renames_a_column_is_told_as_such(fleet: Fleet) -> None:
+    """To processes that still run: nothing is damaged, and no backup helps. Without a newer version, it is damage."""
+    async with fleet.store() as store:
+        await fill(store, a_row("a"))
+        await fleet.sql("ALTER TABLE {schema}.login RENAME COLUMN due_at TO due")
+        with pytest.raises(StoreDamaged, match="lacks columns"):
+            await store.read("a")
+        await fleet.sql("UPDATE {schema}.version SET number = 3, oldest = 3")
+        for verb in (store.read("a"), store.claim(a_request()), store.counts(NOW), store.swap(a_row("a"))):
+            with pytest.raises(StoreOfNewerVersion, match="its version is 3, and this one knows up to 1"):
+                await verb
+        await fleet.sql("ALTER TABLE {schema}.notice RENAME TO notices")
+        with pytest.raises(StoreOfNewerVersion):
+            await store.outbox.counts()
 
 
 async def test_what_was_interrupted_goes_on(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,12 @@ def is_locked(error: BaseException) -> bool:
     return state_of(error) == _LOCKED
 
 
+def is_of_tables(error: BaseException) -> bool:
+    """Whether the tables, or what is in them, are not what the statements say."""
+    state = state_of(error)
+    return state.startswith(("3F", "42")) and state not in ("42501", "42P05")
+
+
 def keeps_the_connection(error: BaseException) -> bool:
     """Whether the connection is as good as before."""
     state = state_of(error)
