@@ -58,8 +58,8 @@ class Health:
     """False: only a restart helps. True while a store hangs, everything is halted, new tokens are not in the store yet
     or the keeper is being left: a restart would help nothing then, and could lose those tokens."""
     ready: bool
-    """Whether calls may be sent here: the spool was read, the store answered a moment ago, and the keeper is not being
-    left."""
+    """Whether calls may be sent here: the spool was read, the store answered a moment ago, logins open with the keys at
+    hand, and the keeper is not being left."""
     ok: bool
     """For alerts, and never for liveness: False where `problems` has any."""
     problems: tuple[str, ...] = ()

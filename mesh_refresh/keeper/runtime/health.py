@@ -46,19 +46,20 @@ async def keep_pinging(runtime: Runtime) -> None:
 
 def health_of(runtime: Runtime, *, loop_died: bool) -> Health:
     """See `Keeper.health`."""
+    has_keys = not runtime.key_mismatch.stopped
     unsaved, halted = len(runtime.inflight.unsaved_logins), runtime.limiter.breakers.halted
     problems = [
         *(["the loop has ended"] if loop_died else []),
         *_problems_of_store(runtime),
         *([f"no notices are handed out: {runtime.notices_stopped}"] if runtime.notices_stopped is not None else []),
-        *([_NO_KEY] if runtime.key_mismatch.stopped else []),
+        *([] if has_keys else [_NO_KEY]),
         *([f"everything is halted: {halted}"] if halted is not None else []),
         *([f"new tokens of {unsaved} login(s) are not in the store yet"] if unsaved else []),
     ]
     silent = runtime.loop.time() - runtime.vitals.store_answered_at
     return Health(
         alive=not loop_died,
-        ready=not (loop_died or runtime.closing or runtime.inflight.reading_spool) and silent < _READY_FOR,
+        ready=has_keys and silent < _READY_FOR and not (loop_died or runtime.closing or runtime.inflight.reading_spool),
         ok=not problems,
         problems=tuple(problems),
         most_overdue=runtime.vitals.most_overdue,

@@ -38,7 +38,9 @@ async def test_a_worker_with_an_old_key_puts_nothing_off(
         async with stage.keeper(store=SharedStore(store, Cipher([OLD])), background=True) as keeper:
             while keeper.health().ok:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0)
-            assert any("do not open with the keys" in it for it in keeper.health().problems)
+            health = keeper.health()
+            assert any("do not open with the keys" in it for it in health.problems)
+            assert (health.alive, health.ready) == (True, False), "a rollout with a wrong key must stop"
             stage.clock.advance(MINUTE)  # every hold has ended
             attempts = [row.attempt for row in await store.rows(Page(100))]
             assert await keeper.refresh_due() == 0
