@@ -6,9 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
+from mesh_refresh.enums import BrokerType, named_broker
 from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.keeper import Keeper
 from mesh_refresh.service.api.call import ApiCall
 from mesh_refresh.service.api.documents import brokers_document, pause_document, summary_document
+from mesh_refresh.stores import BrokerPause
+from mesh_refresh.stores.store import ALL_BROKERS
 
 
 async def summarize(call: ApiCall) -> dict[str, Any]:
@@ -28,7 +32,20 @@ async def pause(call: ApiCall) -> dict[str, Any]:
     note = call.body.get("note")
     if note is not None and not isinstance(note, str):
         raise InvalidRequest("note must be a text.")
-    return pause_document(await call.keeper.pause(call.shown or "", note=note or "", by=call.caller.key))
+    return pause_document(await pause_known(call.keeper, call.shown or "", note=note or "", by=call.caller.key))
+
+
+async def pause_known(keeper: Keeper, broker: str, *, note: str, by: str) -> BrokerPause:
+    """`Keeper.pause`, for people who may mistype a name.
+
+    Raises `InvalidRequest` where neither Mesh names such a broker, nor is there a login or a pause of it.
+    """
+    name = named_broker(broker)
+    if name != ALL_BROKERS and not isinstance(name, BrokerType):
+        summary = await keeper.summary()
+        if name not in summary.brokers and name not in summary.paused:
+            raise InvalidRequest("Mesh names no such broker, and no login here is of it: nothing was paused.")
+    return await keeper.pause(broker, note=note, by=by)
 
 
 async def resume(call: ApiCall) -> web.Response:

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from mesh_refresh.keeper import AccountState
+from mesh_refresh.service.api.fleet import pause_known
 from mesh_refresh.service.api.segments import raw_segment, read_segment
 from mesh_refresh.service.page.acting import TOLD, act
 from mesh_refresh.service.page.visit import Visit
@@ -24,7 +25,7 @@ async def show_fleet(visit: Visit) -> web.Response:
 async def pause(visit: Visit) -> web.Response:
     """Pause a broker, with the note of the form."""
     broker, note = _broker(visit, PAUSE), (await visit.field("note")).strip()[:_LONGEST_NOTE]
-    return await _change(visit, "pause", broker, visit.keeper.pause(broker, note=note, by=visit.who.key))
+    return await _change(visit, "pause", broker, pause_known(visit.keeper, broker, note=note, by=visit.who.key))
 
 
 async def resume(visit: Visit) -> web.Response:

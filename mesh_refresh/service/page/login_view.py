@@ -133,7 +133,7 @@ def _account(login: Login, account: Account, now: datetime, held: str | None, *,
         (pending.display_message if pending is not None else None) or account.display_message,
         pending.id if asks and pending is not None and not pending.answered else None,
         asks,
-        list(_facts(account)),
+        list(_facts(account, is_here=is_here)),
     )
 
 
@@ -151,15 +151,18 @@ def _working(account: Account, now: datetime) -> str:
         return "Failing, and tried again"
     if _is_due(account, now):
         return "Due, and not refreshed yet"
+    if account.state is AccountState.MANAGED:
+        return "Kept fresh by Mesh"
     return "Kept fresh" if account.state is AccountState.ACTIVE else "Good until its access token ends"
 
 
-def _facts(account: Account) -> Iterable[tuple[str, datetime | str | int | None]]:
+def _facts(account: Account, *, is_here: bool) -> Iterable[tuple[str, datetime | str | int | None]]:
     tokens = account.tokens
-    yield "Access token ends", tokens.expires_at
+    yield "Access token ends", account.ends_at
     yield "Refresh token ends", tokens.refresh_token_expires_at
     yield "Refreshed", account.refreshed_at
-    yield "Due", None if account.parked else account.due_at
+    if is_here:
+        yield "Due", None if account.parked else account.due_at
     if account.parked_at is not None:
         yield "Parked", account.parked_at
     if account.pending is not None:
@@ -169,6 +172,8 @@ def _facts(account: Account) -> Iterable[tuple[str, datetime | str | int | None]
         yield "Last error", account.last_error
     if account.failing_since is not None:
         yield "Failing since", account.failing_since
+    if not is_here:
+        return  # its home says when it is exchanged next
     for label, at in (("Not tried before", account.retry_not_before), ("Not sent before", account.resend_not_before)):
         if at is not None:
             yield label, at

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from mesh_refresh import Tokens
 from mesh_refresh.keeper.runtime.runtime import Runtime
 from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.testing import Fault
@@ -71,6 +72,19 @@ async def test_an_exchange_that_fails_under_a_code_is_told(api: Api) -> None:
     )
 
 
+async def test_a_mistyped_broker_is_not_paused(api: Api) -> None:
+    """Mesh's own brokers are, before there is a login of them, and others of which there is one."""
+    reply = await api.call("PUT", "/v1/brokers/coinbse/pause")
+    assert (reply.status, reply.reason) == (422, "invalid_request")
+    assert "nothing was paused" in reply.text
+    assert await api.keeper.pauses() == {}
+    await api.keeper.add("new", Tokens("brandNew", "fake-refresh"))
+    await api.keeper.pause("foretold")
+    for name in ("PAXOS", "brandNew", "foretold"):
+        assert (await api.call("PUT", f"/v1/brokers/{name}/pause", {"note": "why"})).status == 200
+    assert set(await api.keeper.pauses()) == {"paxos", "brandNew", "foretold"}
+
+
 async def test_a_broker_is_paused_with_a_note_and_resumed(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     """Also all of them; who did it is the key."""
     caplog.set_level(logging.INFO, "mesh_refresh.audit")
@@ -93,6 +107,7 @@ async def test_a_broker_is_paused_with_a_note_and_resumed(api: Api, caplog: pyte
         assert (reply.status, reply.text) == (204, "")
     assert (await api.call("POST", f"{LOGIN}/refresh")).status == 200
     odd = "a/b <script>"
+    await api.keeper.add("odd", Tokens(odd, "fake-refresh"))
     reply = await api.call("PUT", "/v1/brokers/~YS9iIDxzY3JpcHQ-/pause", {"note": "\x00<b>"})
     assert (reply.status, reply.body["brokerType"]) == (200, odd)
     for wrong in ("%20", "%2F", "..", "%7E"):

@@ -57,6 +57,11 @@ class Person:
         """What was shown last, without tags."""
         return " ".join(unescape(re.sub(r"<[^>]+>", " ", self.html)).split())
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the page of a login says of its account."""
+        return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", self.html))
+
     async def sign_in(self, key: str) -> ClientResponse:
         """By `key`."""
         await self.get("/sign-in")

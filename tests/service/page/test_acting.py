@@ -274,6 +274,25 @@ async def test_a_login_that_has_moved(shown: Shown) -> None:
             assert "Moved" in person.text
         assert "was moved to another store" in person.text
         assert "Refresh now" not in person.text
+        assert not {"Due", "Not tried before", "Not sent before"} & set(person.facts), "its home says when"
+
+
+async def test_a_login_that_mesh_manages(shown: Shown) -> None:
+    """Nothing of it ends, whatever end its token id was told with."""
+    await shown.keeper.add("managed", shown.fake.login("acorns", token_ids=True, refreshable=False).token)
+    async with shown.person(shown.key()) as person:
+        await person.get("/logins/managed")
+        assert "Kept fresh by Mesh" in person.text
+        assert person.facts["Access token ends"] == person.facts["Refresh token ends"]
+
+
+async def test_a_broker_that_nobody_has_is_not_paused(shown: Shown) -> None:
+    async with shown.person(shown.key()) as person:
+        await person.get("/")
+        response = await person.post("/brokers/coinbse/pause", note="")
+        assert response.status == 422
+        assert "nothing was paused" in person.text
+    assert not await shown.keeper.pauses()
 
 
 async def test_head_and_other_methods(shown: Shown) -> None:
