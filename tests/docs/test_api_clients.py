@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def test_the_client_in_curl(environment: dict[str, str]) -> None:
     replaced, pending = printed.removesuffix("}").split("}{")
     assert json.loads(f"{replaced}}}")["accessToken"]
     assert json.loads(f"{{{pending}}}")["reason"] == "mfa_pending"
+
+
+def test_its_metrics_are_open_on_loopback(environment: dict[str, str]) -> None:
+    """As those of `mesh-refresh serve` are there."""
+    with urllib.request.urlopen(f"{environment['MESH_REFRESH_URL']}/metrics") as reply:  # noqa: S310 - of the sandbox
+        assert b"mesh_refresh_logins" in reply.read()
 
 
 def test_the_client_in_node(environment: dict[str, str], tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class ListenOptions:
             if not isinstance(place, UnixAddress):
                 raise click.UsageError("--socket-mode goes with --listen unix:PATH.")
             place = UnixAddress(place.path, self.mode)
-        observer, probes = _make_observer(), probes or Probes()
+        observer, probes = make_observer(), probes or Probes()
         exposure = Exposure(
             place.is_local,
             self.opens_metrics,
@@ -137,7 +137,7 @@ def _parse_mode(text: str) -> int:
     return int(text, 8)
 
 
-def _make_observer() -> PrometheusObserver | None:
+def make_observer() -> PrometheusObserver | None:
     """Keeps the series for /metrics. None where prometheus-client is not installed."""
     try:
         return PrometheusObserver()
