@@ -84,6 +84,8 @@ class KeeperState:
     """When the loop looked last for what is due. None: there is no loop, or it has not looked yet."""
     next_probes: Mapping[str, datetime] = field(factory=dict)
     """When the next probe of each open breaker may be sent, by the wall clock."""
+    unopened_logins: int = 0
+    """Logins that were met lately and that no key at hand opens, at the most a thousand."""
 
 
 @frozen

@@ -84,6 +84,7 @@ def state_of(runtime: Runtime) -> KeeperState:
             scope or ALL_BROKERS: runtime.at() + timedelta(seconds=seconds)
             for scope, seconds in runtime.limiter.breakers.next_probes(runtime.clock.monotonic()).items()
         },
+        runtime.key_mismatch.unopened(runtime.clock.monotonic()),
     )
 
 

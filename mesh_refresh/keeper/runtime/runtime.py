@@ -21,7 +21,7 @@ from mesh_refresh.keeper.runtime.wakeups import Wakeups
 from mesh_refresh.keeper.status import Vitals
 from mesh_refresh.logins import Login
 from mesh_refresh.observing import CombinedObserver, Observation, Observer, StoreFailed
-from mesh_refresh.stores import Row, Store
+from mesh_refresh.stores import Row, Store, StoreError
 from mesh_refresh.stores.compare_and_swap import RowWrite, written
 from mesh_refresh.stores.sealing import open_row
 from mesh_refresh.stores.shared_reads import SharedReads
@@ -112,7 +112,13 @@ class Runtime:
 
     def open_row(self, row: Row) -> Login:
         """The login of `row`, without times that a clock which was ahead has written. Raises `StoreError`."""
-        return rewind_login(open_row(self.store.cipher, row), self.clock.now())
+        try:
+            login = open_row(self.store.cipher, row)
+        except StoreError:
+            self.key_mismatch.met(row.login_id, self.clock.monotonic())
+            raise
+        self.key_mismatch.forget(row.login_id)
+        return rewind_login(login, self.clock.now())
 
     def remind(self) -> None:
         """Tell once more of breakers that have been open for long."""

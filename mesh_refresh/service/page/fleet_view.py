@@ -246,6 +246,10 @@ def _troubles(snapshot: Snapshot, breakers: Iterable[OpenBreaker]) -> Iterable[T
         yield Trouble("bad", "No process with a loop tells of itself: logins are refreshed for callers only.")
     for silent in (it for it in snapshot.processes if it.is_silent(now)):
         yield Trouble("warn", f"A process ({silent.role}) has been silent for {span(now - silent.at)}.")
+    for it in snapshot.processes:
+        if it.state is not None and it.state.unopened_logins:
+            sealed = count(it.state.unopened_logins, "login")
+            yield Trouble("bad", f"A process ({it.role}) has met {sealed} that no key of it opens.")
     for state, parked in PARKED.items():
         waiting = sum(it.states.get(state, 0) for it in figures.brokers.values()) if figures else 0
         if waiting:

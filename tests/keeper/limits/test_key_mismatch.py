@@ -18,3 +18,23 @@ def test_it_looks_now_and_then_whether_logins_open_again() -> None:
     assert unopened.opened() is True
     assert unopened.opened() is False
     assert unopened.slots(50, 8.0 + pause) == 50
+
+
+def test_it_counts_those_that_do_not_open() -> None:
+    """Until they open, or are not met any more; while claiming has stopped, it meets few."""
+    policy = Policy()
+    pause = policy.backoff_cap.total_seconds()
+    unopened = KeyMismatch(policy)
+    for login_id in "aab":
+        unopened.met(login_id, 7.0)
+    assert unopened.unopened(7.0 + 2 * pause) == 2
+    unopened.forget("a")
+    unopened.forget("never met")
+    assert unopened.unopened(7.0) == 1
+    assert unopened.unopened(7.1 + 2 * pause) == 0
+    for login_id in "abc":
+        unopened.failed(login_id, 8.0)
+    assert unopened.unopened(7.1 + 2 * pause) == 1
+    for number in range(2000):
+        unopened.met(str(number), 9.0)
+    assert unopened.unopened(9.0) == 1000

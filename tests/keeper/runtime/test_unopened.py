@@ -6,8 +6,9 @@ import logging
 import pytest
 from attrs import evolve
 
+from mesh_refresh.keeper.runtime.health import state_of
 from mesh_refresh.stores import Cipher, MemoryStore, Page, Row
-from tests.keeper.stage import MINUTE, SharedStore, Stage
+from tests.keeper.stage import MINUTE, SharedStore, Stage, runtime_of
 
 OLD, NEW = Cipher.generate_key(), Cipher.generate_key()
 TEXT = "this process claims nothing more"
@@ -41,6 +42,7 @@ async def test_a_worker_with_an_old_key_puts_nothing_off(
             health = keeper.health()
             assert any("do not open with the keys" in it for it in health.problems)
             assert (health.alive, health.ready) == (True, False), "a rollout with a wrong key must stop"
+            assert state_of(runtime_of(keeper)).unopened_logins >= 3
             stage.clock.advance(MINUTE)  # every hold has ended
             attempts = [row.attempt for row in await store.rows(Page(100))]
             assert await keeper.refresh_due() == 0

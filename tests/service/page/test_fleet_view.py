@@ -52,6 +52,7 @@ def test_all_is_well() -> None:
         (snapshot(figures(), process(last_round=None)), "bad", "No process with a loop"),
         (snapshot(figures(), process(), process("q", AT - MINUTE)), "warn", "(run) has been silent for 60 s"),
         (snapshot(figures(), process(unsaved_logins=2)), "bad", "New tokens of 2 logins"),
+        (snapshot(figures(), process(unopened_logins=2)), "bad", "A process (run) has met 2 logins that no key of it"),
         (snapshot(figures(states={"mfa_required": 1}), process()), "warn", "Waiting for an MFA code: 1 login."),
         (snapshot(figures(states={"unreadable": 2}), process()), "bad", "With an unreadable reply: 2 logins."),
         (
