@@ -13,6 +13,7 @@ from attrs import field, frozen
 from mesh_refresh import MeshClient
 from mesh_refresh.keeper import Keeper
 from mesh_refresh.stores import Cipher
+from mesh_refresh.stores.postgres import PostgresStore
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import FakeLogin, FakeMesh
 from mesh_refresh.testing.fake.gate import Gate
@@ -41,9 +42,11 @@ keeper = sync.Keeper(
 """
 
 
-def opened_store() -> SqliteStore:
-    """The fleet of the current folder."""
+def opened_store() -> SqliteStore | PostgresStore:
+    """The fleet of the current folder, or of the database that the environment names."""
     cipher = Cipher(os.environ["MESH_REFRESH_KEYS"].split(","))
+    if url := os.environ["FLEET"]:
+        return PostgresStore.open(url, cipher=cipher)
     return SqliteStore.open("fleet.db", cipher=cipher, busy_timeout=timedelta(seconds=1))
 
 
@@ -53,6 +56,8 @@ class Scene:
 
     fake: FakeMesh
     folder: Path
+    url: str = field(default="", repr=False)
+    """Of the database. Empty: it is a file in the folder."""
     key: str = field(factory=Cipher.generate_key, repr=False)
 
     @property
@@ -65,11 +70,14 @@ class Scene:
             "MESH_CLIENT_SECRET": self.fake.client_secret,
             "MESH_BASE_URL": self.fake.base_url,
             "MESH_REFRESH_KEYS": self.key,
+            "FLEET": self.url,
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(self.folder))),
         }
 
-    def store(self) -> SqliteStore:
+    def store(self) -> SqliteStore | PostgresStore:
         """The fleet, to be opened."""
+        if self.url:
+            return PostgresStore.open(self.url, cipher=Cipher([self.key]), migrate=True)
         return SqliteStore.open(self.folder / "fleet.db", cipher=Cipher([self.key]))
 
     async def add(self, **logins: FakeLogin) -> None:
