@@ -10,6 +10,7 @@ import pytest
 
 from mesh_refresh import InvalidRequest
 from mesh_refresh.stores import Cipher, WrongKey
+from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import ManualClock
 
 OLD, NEW, NEXT = Cipher.generate_key(), Cipher.generate_key(), Cipher.generate_key()
@@ -228,6 +229,39 @@ async def test_what_the_kms_raises_is_raised() -> None:
     assert (await Cipher.from_wrapped(wrapped, unwrap=kms.unwrap)).key_ids == Cipher([NEW, OLD]).key_ids
 
 
+async def test_a_kms_that_is_given_up_is_asked_nothing_more() -> None:
+    """As by a time-out of the caller's: no call goes on behind its back."""
+    kms, left = SlowKms(keys=2), 0
+
+    async def unwrap(wrapped: bytes) -> bytes:
+        nonlocal left
+        try:
+            return await kms.unwrap(wrapped)
+        finally:
+            left += 1
+
+    making = asyncio.create_task(Cipher.from_wrapped([kms.wrap(NEW), kms.wrap(OLD)], unwrap=unwrap))
+    await kms.all_asked.wait()
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert left == 2
+
+
+@pytest.mark.once
+async def test_a_kms_that_gives_another_key_opens_nothing(tmp_path: Path) -> None:
+    """The bytes are a key, and not the right one: the store says so when it is opened, and opens with the right one."""
+    path = tmp_path / "fleet.db"
+    async with SqliteStore.open(path, cipher=Cipher([OLD])):
+        pass
+    wrong = await Cipher.from_wrapped([b"wrapped"], unwrap=lambda _: base64.urlsafe_b64decode(NEW))
+    with pytest.raises(WrongKey):
+        _ = await SqliteStore.open(path, cipher=wrong)
+    right = await Cipher.from_wrapped([b"wrapped"], unwrap=lambda _: base64.urlsafe_b64decode(OLD))
+    async with SqliteStore.open(path, cipher=right) as store:
+        assert await store.key_usage() == {}
+
+
 @pytest.mark.parametrize("form", [str, str.encode, base64.urlsafe_b64decode])
 async def test_a_key_may_come_as_text_or_as_bytes(form: Any) -> None:
     """As `generate_key` made it, or as the 32 bytes that a KMS drew; an ordinary function will do."""
@@ -243,6 +277,11 @@ async def test_a_key_may_come_as_text_or_as_bytes(form: Any) -> None:
         ([], lambda it: it, "at least one key"),
         (["hunter2"], lambda it: it, "not a key"),
         (["hunter2"], lambda _: None, "not a key"),
+        (["hunter2"], lambda _: bytes(31), "not a key"),
+        (["hunter2"], lambda _: bytes(33), "not a key"),
+        (["hunter2"], lambda _: b"\xff" * 44, "not a key"),
+        (["hunter2"], lambda _: f"{NEW[:-2]}hunter2", "not a key"),
+        (["hunter2", "good"], lambda it: NEW if it == "good" else b"hunter2", "not a key"),
         (["hunter2"], None, "unwrap must be a function"),
     ],
 )
