@@ -44,7 +44,7 @@ def faults(folder: Path, made: Path, tag: str | None, pythons: list[str]) -> Ite
     if archives.run("git", "status", "--porcelain", cwd=ROOT):
         yield "something is not committed, and would not be published"
     epoch = archives.run("git", "log", "-1", "--format=%ct", cwd=ROOT).strip()
-    sdist, wheel = first = archives.build(_committed(folder / "one"), made, epoch)
+    wheel, sdist = first = archives.build(_committed(folder / "one"), made, epoch)
     before = os.umask(0o077)
     second = archives.build(_committed(folder / "another of another length"), folder / "second", epoch)
     os.umask(before)
