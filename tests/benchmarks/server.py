@@ -77,10 +77,12 @@ class Answer(asyncio.Protocol):
                 self.transport.write(RESPONSE)  # type: ignore[attr-defined]
 
 
-async def main(core: int, delay: float) -> None:
+async def main(core: int, delay: float, protocol: type[Answer] = Answer) -> None:
+    """Serve on `core`; on any for a negative one."""
     Answer.delay = delay
-    pin(core)
-    server = await asyncio.get_running_loop().create_server(Answer, "127.0.0.1", 0)
+    if core >= 0:
+        pin(core)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -17,6 +17,7 @@ class Collecting(Protocol):
 
     def collect(self) -> "Iterable[Metric]":
         """All series."""
+        ...
 
 
 def show_metrics(registry: Collecting | None, accept: str) -> web.Response:

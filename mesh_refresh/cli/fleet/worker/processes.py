@@ -47,6 +47,10 @@ def wait_before_restart(short_lives: int) -> float | None:
 
 def run_processes(listen: ListenOptions, count: int) -> int:
     """Run `count` workers with the command line of this process, until a signal comes. Returns the exit code."""
+    if os.name != "posix":
+        raise Failure(
+            "--processes needs a POSIX system: a process passes signals on to others, and asks them on sockets."
+        )
     try:
         folder = TemporaryDirectory(prefix="mesh-refresh-", ignore_cleanup_errors=True)  # of mode 0700
     except OSError:
@@ -157,7 +161,7 @@ class Workers:
             wait = wait_before_restart(short_lives)
             if wait is None:
                 _log.error("worker %s has ended %s, %d times in a row at once", name, _how(code), short_lives)
-                return Exit.FAILED if code < 0 else code
+                return code
             self.processes.ended(name, f"it has ended {_how(code)}, and is started again")
             _log.warning("worker %s has ended %s, and is started again in %.0f s", name, _how(code), wait)
             self._restarts += 1
