@@ -735,7 +735,7 @@ class OwnStore(Store):
         """Give it back."""
         return False
 
-    async def delete(self, login_id: str) -> bool:
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         """Forget it."""
         return False
 

@@ -130,8 +130,11 @@ class Store(Protocol):
         ...
 
     @abstractmethod
-    async def delete(self, login_id: str) -> bool:
-        """Forget a login and its notices, whether the login is under a lease or not. False where there is none."""
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
+        """Forget a login and its notices, whether the login is under a lease or not. False where there is none.
+
+        With `seen`, only where the stored row has the epoch and the revision of that; else False, and nothing changed.
+        """
         ...
 
     @abstractmethod

@@ -138,10 +138,10 @@ class SimStore(Store):
     async def release(self, login_id: str, owner: str, hold: timedelta) -> bool:
         return await self._call(lambda: self._memory.release(login_id, owner, hold))
 
-    async def delete(self, login_id: str) -> bool:
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         async def verb() -> bool:
             before = self._row(login_id)
-            done = await self._memory.delete(login_id)
+            done = await self._memory.delete(login_id, seen=seen)
             if done:
                 self._watcher.written(before, None)
                 if self._telling is not None:

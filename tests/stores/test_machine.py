@@ -159,9 +159,10 @@ class StoreMachine(RuleBasedStateMachine):
         row = self._ask(handle, lambda store: store.claim_one(login_id, owner, lease, sends=sends))
         self._known += [row] if isinstance(row, Row) else []
 
-    @rule(handle=handles, login_id=ids)
-    def delete(self, handle: int, login_id: str) -> None:
-        self._ask(handle, lambda store: store.delete(login_id))
+    @rule(handle=handles, login_id=ids, late=st.none() | st.integers(0, 3))
+    def delete(self, handle: int, login_id: str, late: int | None) -> None:
+        seen = None if late is None or late >= len(self._known) else self._known[-1 - late]
+        self._ask(handle, lambda store: store.delete(login_id if seen is None else seen.login_id, seen=seen))
 
     @rule(handle=handles, broker=brokers, paused=st.booleans(), note=st.sampled_from(("", "why")), at=moments)
     def pause(self, handle: int, broker: str, paused: bool, note: str, at: datetime) -> None:

@@ -8,6 +8,8 @@ from mesh_refresh.cli.fleet.logins.salvage import salvage
 from mesh_refresh.cli.fleet.logins.status import status
 from mesh_refresh.cli.fleet.service.access import access
 from mesh_refresh.cli.fleet.service.webhooks import webhooks
+from mesh_refresh.cli.fleet.store.backup import backup
+from mesh_refresh.cli.fleet.store.check import check
 from mesh_refresh.cli.fleet.store.copy import copy
 from mesh_refresh.cli.fleet.store.key import key
 from mesh_refresh.cli.fleet.store.migrate import migrate
@@ -29,6 +31,8 @@ COMMANDS = (
     salvage,
     remove,
     key,
+    check,
+    backup,
     migrate,
     copy,
     webhooks,

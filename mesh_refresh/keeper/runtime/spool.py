@@ -9,13 +9,13 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import frozen
 
-from mesh_refresh.errors import InvalidRequest
+from mesh_refresh.errors import InvalidRequest, MeshRefreshError
 from mesh_refresh.files import sync_folder, write_new_file
 from mesh_refresh.keeper.rules.attempt import Attempt, ExchangeResult, NewerVersion, Unreadable, from_text, to_text
 from mesh_refresh.masking import MaskedBytes, MaskedStr
@@ -54,6 +54,40 @@ def files(folder: Path) -> list[Path]:
         return []
     kept = (_SUFFIX, _ORPHAN, _DAMAGED)
     return [path for path in folder.iterdir() if path.suffix in kept or path.name.startswith(_NEW)]
+
+
+@frozen
+class SpoolEntry:
+    """One file of a spool, as `look` finds it."""
+
+    path: Path
+    login_id: str | None
+    """Whose tokens it has. None: it does not open, and may be of any login."""
+    error: MeshRefreshError | None = None
+    """Why it does not open."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its tokens are still to be written. False: it was set aside."""
+        return self.path.suffix not in (_ORPHAN, _DAMAGED)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it was set aside because it cannot be read. No start reads it any more."""
+        return self.path.suffix == _DAMAGED
+
+
+def look(folder: Path, cipher: Sealing) -> Iterator[SpoolEntry]:
+    """The files of a spool, one after the other. Nothing is changed. Raises `OSError` where one cannot be read."""
+    for path in sorted(files(folder)):
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise InvalidRequest("It is no file.")  # reading a pipe would hang
+            yield SpoolEntry(path, unsealed(cipher, path.read_bytes())[0].login_id)
+        except FileNotFoundError:
+            continue  # a worker has written its tokens into the store meanwhile
+        except (WrongKey, InvalidRequest, StoreDamaged) as error:
+            yield SpoolEntry(path, None, error)
 
 
 def sealed_by(path: Path) -> str | None:
@@ -185,7 +219,7 @@ def _prepare(folder: Path) -> None:
     shown = folder.absolute()
     try:
         _make(folder)
-        wrong = _wrong(folder)
+        wrong = why_unfit(folder)
         if wrong is None:
             _probe(folder)
     except (FileExistsError, NotADirectoryError):
@@ -204,8 +238,8 @@ def _make(folder: Path) -> None:
         sync_folder(made.parent)  # the name of a folder is kept by the folder above it
 
 
-def _wrong(folder: Path) -> str | None:
-    """Why `folder` must not hold tokens; None: it may."""
+def why_unfit(folder: Path) -> str | None:
+    """Why `folder` must not hold tokens; None: it may. Raises `OSError`."""
     if os.name != "posix":
         return None
     found = folder.stat()

@@ -137,8 +137,11 @@ class MemoryStore(Store):
             kept.lease.owner = owner  # as the lease before, which ran out with an attempt open
         return True
 
-    async def delete(self, login_id: str) -> bool:
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         """See `Store`."""
+        kept = self._kept.get(login_id)
+        if seen is not None and (kept is None or (kept.row.epoch, kept.row.revision) != (seen.epoch, seen.revision)):
+            return False
         self._outbox.forget(login_id)
         return self._kept.pop(login_id, None) is not None
 

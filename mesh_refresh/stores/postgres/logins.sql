@@ -115,7 +115,7 @@ WITH {free},
 
 -- name: delete
 DELETE FROM {schema}.login
-WHERE login_id = $1
+WHERE login_id = $1 AND ($3::bigint IS NULL OR (epoch = $2 AND revision = $3))
 RETURNING 1;
 
 -- name: pause

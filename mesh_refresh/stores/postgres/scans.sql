@@ -41,6 +41,18 @@ FROM {schema}.login
 WHERE due_at > $1 AND due_at <= $1 + $2 * interval '1 hour'
 GROUP BY hour;
 
+-- name: damage
+-- What the server has noticed of this database. Where it keeps no checksums, it does not count.
+SELECT 'the index ' || class.relname || ' is not valid'
+FROM pg_catalog.pg_index AS found
+JOIN pg_catalog.pg_class AS class ON class.oid = found.indexrelid
+JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+WHERE namespace.nspname = $1 AND NOT found.indisvalid
+UNION ALL
+SELECT checksum_failures || ' pages of the database had a wrong checksum'
+FROM pg_catalog.pg_stat_database
+WHERE datname = current_database() AND checksum_failures > 0;
+
 -- name: counts
 SELECT
     broker,

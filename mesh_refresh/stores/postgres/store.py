@@ -182,14 +182,16 @@ class PostgresStore(SqlStore):
         sql, asked = self._sql["claim_one"], [*map(kept, (login_id, owner, lease, sends))]
         return await self._open_jobs().write(login_id, lambda link: claiming.claim_one(link, sql, asked))
 
-    async def delete(self, login_id: str) -> bool:
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         """See `Store`."""
         sql, name = self._sql, kept(login_id)
+        as_seen = (None, None) if seen is None else (kept(seen.epoch), seen.revision)
 
         async def work(connection: Any) -> bool:
             # First the login: a swap that writes notices has its row locked until they are committed.
-            is_gone = await connection.fetchval(sql["delete"], name) is not None
-            await connection.execute(sql["forget_notices"], name)
+            is_gone = await connection.fetchval(sql["delete"], name, *as_seen) is not None
+            if is_gone or seen is None:
+                await connection.execute(sql["forget_notices"], name)
             return is_gone
 
         return await self._open_jobs().write(login_id, lambda connection: in_transaction(connection, work))
@@ -207,6 +209,10 @@ class PostgresStore(SqlStore):
         """See `Store`. It reads the whole table, for as long as that takes."""
         found = await self._statements.look("counts", now, long=True)
         return [Count(broker, states_of(states), *numbers) for broker, states, *numbers in found]
+
+    async def find_damage(self) -> Sequence[str]:
+        """What the server itself has noticed: indexes that are not valid, pages whose checksums were wrong."""
+        return [text for (text,) in await self._statements.look("damage", self._to.schema, long=True)]
 
     async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
         """See `Store`. It reads the index of due times from end to end."""

@@ -1,7 +1,7 @@
 """What the stores that keep their rows by SQL have in common."""
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -56,6 +56,10 @@ class SqlStore(Store):
     async def resumed(self) -> dict[str, datetime]:
         """See `Store`."""
         return dict(await self._statements.look("resumed"))
+
+    async def find_damage(self) -> Sequence[str]:
+        """What the place itself finds wrong with what it holds, one line each, without a value; empty: nothing."""
+        raise NotImplementedError
 
     async def ping(self) -> None:
         """See `Store`."""

@@ -14,20 +14,30 @@ APPLICATION_ID = 0x4D455348
 _PAUSE = 0.01
 
 
-def migrate(connection: sqlite3.Connection, path: str, patience: timedelta) -> None:
-    """Make the tables, or change them to the newest version, in one transaction. Another process may do so too."""
+def migrate(connection: sqlite3.Connection, path: str, patience: timedelta, *, read_only: bool = False) -> None:
+    """Make the tables, or change them to the newest version, in one transaction. Another process may do so too.
+
+    With `read_only`, nothing is written, and an older version raises `StoreRefused`.
+    """
     steps = migrations()
     newest = max(steps)
     # Before anything is changed: a file of another program stays as it is.
     connection.execute("BEGIN")
     try:
-        _check(connection, path, newest)
+        version = check_version(connection, path, newest)
     finally:
         connection.execute("ROLLBACK")
+    if read_only:
+        if version < newest:
+            raise StoreRefused(
+                f"The store {path} is of version {version}, and this mesh_refresh needs {newest}: "
+                "`mesh-refresh migrate` upgrades it."
+            )
+        return
     _keep_a_log(connection, path, patience)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _check(connection, path, newest)
+        version = check_version(connection, path, newest)
         for number in range(version + 1, newest + 1):
             for statement in _statements(steps[number]):
                 connection.execute(statement)
@@ -40,7 +50,7 @@ def migrate(connection: sqlite3.Connection, path: str, patience: timedelta) -> N
         raise
 
 
-def _check(connection: sqlite3.Connection, path: str, newest: int) -> int:
+def check_version(connection: sqlite3.Connection, path: str, newest: int) -> int:
     """The version of the file. Raises `StoreDamaged` for another program's file, and for a newer version."""
     (ours,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()

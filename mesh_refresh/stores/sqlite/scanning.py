@@ -76,6 +76,11 @@ def due_by_hour(session: SqliteSession, now: int, hours: int) -> list[int]:
     return found
 
 
+def damage(session: SqliteSession) -> list[str]:
+    """See `SqliteStore.find_damage`."""
+    return [text for (text,) in session.connection.execute("PRAGMA integrity_check") if text != "ok"]
+
+
 def _count(values: tuple[Any, ...]) -> Count:
     broker, states, logins, expired, due, earliest, leased = values
     return Count(broker, states_of(states), logins, expired, due, moment(earliest), leased)

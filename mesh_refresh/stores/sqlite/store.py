@@ -48,14 +48,21 @@ class SqliteStore(SqlStore):
     cancellation_safe = True
 
     def __init__(
-        self, path: str, cipher: Sealing, clock: LeaseClock, busy_timeout: timedelta, *, create: bool = True
+        self,
+        path: str,
+        cipher: Sealing,
+        clock: LeaseClock,
+        busy_timeout: timedelta,
+        *,
+        create: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.cipher = cipher
         self.store_id = ""
         self._path = path
         self._clock = clock
         self._busy_timeout = busy_timeout
-        self._create = create
+        self._create, self._read_only = create and not read_only, read_only
         self._writer: SessionThread | None = None
         self._scanner: SessionThread | None = None
         self._closed = False
@@ -74,13 +81,15 @@ class SqliteStore(SqlStore):
         clock: Clock | None = None,
         busy_timeout: timedelta = _BUSY,
         create: bool = True,
+        read_only: bool = False,
     ) -> Self:
         """The store in the file `path`, opened by ``async with`` or by ``await``.
 
         Opening makes the file where there is none (mode 0600), unless `create` is false: then it raises `StoreRefused`,
         so that a mistyped path makes no empty store. It brings the file to this version's schema, and raises
         `WrongKey` where it was written with a key that `cipher` has not, `StoreUnavailable` where it cannot be opened
-        now, and `StoreDamaged` where it is no store or was written by a newer version.
+        now, and `StoreDamaged` where it is no store or was written by a newer version. With `read_only` it makes no
+        file and upgrades none: an older version raises `StoreRefused`, and so does every verb that writes.
 
         `busy_timeout` is how long to wait for another process that writes. Leases are told by the machine's clock since
         its start; `clock` replaces it in tests.
@@ -88,7 +97,7 @@ class SqliteStore(SqlStore):
         if not isinstance(busy_timeout, timedelta) or busy_timeout < timedelta():
             raise InvalidRequest("busy_timeout must be a timedelta, and not less than nothing.")
         check_cipher("SqliteStore", cipher)
-        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout, create=create)
+        return cls(_absolute(path), cipher, LeaseClock(clock), busy_timeout, create=create, read_only=read_only)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._path}>"
@@ -135,10 +144,10 @@ class SqliteStore(SqlStore):
         check_text(login_id, owner)
         return await self._run(lambda session: claiming.claim_one(session, login_id, owner, lease, sends=sends))
 
-    async def delete(self, login_id: str) -> bool:
+    async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         """See `Store`."""
         check_text(login_id)
-        return await self._run(lambda session: verbs.delete(session, login_id))
+        return await self._run(lambda session: verbs.delete(session, login_id, seen))
 
     async def rows(self, page: Page) -> Sequence[Row]:
         """See `Store`."""
@@ -149,6 +158,10 @@ class SqliteStore(SqlStore):
         """See `Store`."""
         microseconds(now)
         return await self._scan(lambda session: scanning.counts(session, now))
+
+    async def find_damage(self) -> Sequence[str]:
+        """What SQLite's integrity check finds, in its words; empty: the file is sound. It reads the whole file."""
+        return await self._scan(scanning.damage)
 
     async def due_by_hour(self, now: datetime, hours: int = 24) -> Sequence[int]:
         """See `Store`."""
@@ -175,11 +188,13 @@ class SqliteStore(SqlStore):
     async def _opened(self) -> Self:
         if self._writer is None and not self._closed:
             session, cipher = SqliteSession(self._path, self._clock, self._busy_timeout), self.cipher
-            create_file = self._create
+            create_file, read_only = self._create, self._read_only
             self._writer = self._new_thread(session, "mesh_refresh store")
             try:
-                await self._writer.run(lambda session: session.open(create_file=create_file), writes=False)
-                self.store_id = await self._run(lambda session: verbs.check_key(session, cipher))
+                await self._writer.run(
+                    lambda session: session.open(create_file=create_file, read_only=read_only), writes=False
+                )
+                self.store_id = await self._run(lambda session: verbs.check_key(session, cipher), writes=not read_only)
             except BaseException:
                 await self.aclose()
                 raise

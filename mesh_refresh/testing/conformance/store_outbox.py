@@ -87,6 +87,8 @@ class OutboxConformance(StoreKit):
             assert await claim(other, limit=1) == ["1"]
             assert await outbox.bury("1", "me") is True
             assert await claim(other, limit=1) == ["2"]
+            assert await store.delete("a", seen=a_row()) is False
+            assert len(await listed(other)) == 4
             assert await store.delete("a") is True
             assert await listed(other) == [a_notice("4", "b")]
             assert await outbox.take("2", "me") is False

@@ -189,6 +189,20 @@ class RowCases(StoreKit):
             assert await store.read("a") is None
             assert await kept(store, "b") == a_row("b", revision=1)
 
+    async def test_a_login_is_forgotten_as_it_was_seen(self) -> None:
+        """With another revision or epoch it stays, with its notices: it was written, claimed or made anew since."""
+        async with self.opened(a_row()) as store:
+            seen = await kept(store)
+            claimed = await take(store)
+            for other in (seen, evolve(claimed, revision=claimed.revision + 1), evolve(claimed, epoch="other")):
+                assert await store.delete("a", seen=other) is False
+            assert await kept(store) == claimed
+            assert await store.swap(claimed, owner="me") is True
+            assert await store.delete("a", seen=claimed) is False
+            assert await store.delete("b", seen=claimed) is False
+            assert await store.delete("a", seen=await kept(store)) is True
+            assert await store.read("a") is None
+
     async def test_every_handle_sees_what_is_written(self) -> None:
         """As soon as a verb returned."""
         async with self.shared(a_row()) as (store, other):

@@ -341,14 +341,24 @@ async def _normalizes(self: MemoryStore, row: Row, **more: Any) -> bool:
     return await MemoryStore.insert(self, row, **more)
 
 
-async def _deletes_free(self: MemoryStore, login_id: str) -> bool:
+async def _deletes_free(self: MemoryStore, login_id: str, **more: Any) -> bool:
     kept = self._kept.get(login_id)
-    return kept is not None and not kept.lease.is_taken(self._now()) and await MemoryStore.delete(self, login_id)
+    is_free = kept is not None and not kept.lease.is_taken(self._now())
+    return is_free and await MemoryStore.delete(self, login_id, **more)
 
 
-async def _deletes_always(self: MemoryStore, login_id: str) -> bool:
-    await MemoryStore.delete(self, login_id)
+async def _deletes_always(self: MemoryStore, login_id: str, **more: Any) -> bool:
+    await MemoryStore.delete(self, login_id, **more)
     return True
+
+
+async def _deletes_as_it_is(self: MemoryStore, login_id: str, **_: Any) -> bool:
+    return await MemoryStore.delete(self, login_id)
+
+
+async def _forgets_notices_first(self: MemoryStore, login_id: str, **more: Any) -> bool:
+    self._outbox.forget(login_id)
+    return await MemoryStore.delete(self, login_id, **more)
 
 
 async def _keeps_lease(self: MemoryStore, row: Row, **more: Any) -> bool:
@@ -360,10 +370,10 @@ async def _keeps_lease(self: MemoryStore, row: Row, **more: Any) -> bool:
     return made
 
 
-async def _to_the_grave(self: MemoryStore, login_id: str) -> bool:
+async def _to_the_grave(self: MemoryStore, login_id: str, **more: Any) -> bool:
     if login_id in self._kept:
         self.__dict__.setdefault("graves", {})[login_id] = self._kept[login_id]
-    return await MemoryStore.delete(self, login_id)
+    return await MemoryStore.delete(self, login_id, **more)
 
 
 async def _pauses_all(self: MemoryStore, broker: str, *, paused: bool = True, **why: Any) -> None:
@@ -588,6 +598,10 @@ WRONG: tuple[Wrong, ...] = (
     Wrong("goes on where a deleted login ended", "test_a_login_made_anew_is_another",
           having(insert=_keeps_lease, delete=_to_the_grave)),
     Wrong("deletes no leased login", "test_a_login_is_forgotten_under_a_lease_too", having(delete=_deletes_free)),
+    Wrong("deletes what was written since", "test_a_login_is_forgotten_as_it_was_seen",
+          having(delete=_deletes_as_it_is)),
+    Wrong("forgets notices of what stays", "test_a_login_takes_its_notices_along",
+          having(delete=_forgets_notices_first)),
     Wrong("reads an old row", "test_every_handle_sees_what_is_written",
           reading(lambda it: evolve(it, revision=1, attempt=0))),
     # Leases.

@@ -5,14 +5,13 @@ from pathlib import Path
 import click
 from attrs import define, field
 
-from mesh_refresh import InvalidRequest
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, say, system_reason
 from mesh_refresh.cli.terminal.questions import YES, confirm
 from mesh_refresh.keeper import UnknownLogin
-from mesh_refresh.keeper.runtime.spool import files, unsealed
+from mesh_refresh.keeper.runtime.spool import look
 from mesh_refresh.stores import Sealing, StoreDamaged, WrongKey
 
 
@@ -68,21 +67,13 @@ class SpoolContent:
     @classmethod
     def find(cls, folder: Path, cipher: Sealing, login_id: str) -> "SpoolContent":
         """What the spool in `folder` has of `login_id`. Raises `Failure` if a file cannot be read."""
-        spooled = cls()
-        for path in sorted(files(folder)):
-            try:
-                attempt, _ = unsealed(cipher, path.read_bytes())
-            except FileNotFoundError:
-                continue  # a worker has written its tokens into the store meanwhile
-            except (WrongKey, InvalidRequest):
-                spooled.unopened += 1
-                continue
-            except OSError as error:
-                why = f"The spool file {format_path(path)} cannot be read: {system_reason(error)}. Nothing was removed."
-                raise Failure(why) from None
-            if attempt.login_id == login_id:
-                spooled.of_login.append(path)
-        return spooled
+        try:
+            found = list(look(folder, cipher))
+        except OSError as error:
+            where = format_path(Path(error.filename or folder))
+            why = f"The spool file {where} cannot be read: {system_reason(error)}. Nothing was removed."
+            raise Failure(why) from None
+        return cls([it.path for it in found if it.login_id == login_id], sum(it.login_id is None for it in found))
 
     def forget(self) -> None:
         """Remove the files of the login. Raises `Failure` if one cannot be removed."""

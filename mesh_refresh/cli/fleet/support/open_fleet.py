@@ -93,6 +93,8 @@ class OpenFleet:
     """Whether the keeper has a spool: commands that send nothing need none."""
     create: bool = False
     """Make the store if there is none."""
+    read_only: bool = False
+    """Nothing is written, and a file is not upgraded."""
     on_event: Callable[[Event], object] | None = None
     make_webhooks: Callable[[Observer], Webhooks | None] = lambda _: None
     """Makes what posts notices; it tells this observer of each."""
@@ -118,7 +120,7 @@ class OpenFleet:
     """The store and the keeper have been entered."""
 
     def __enter__(self) -> Self:
-        opening = self.location.open_store(create=self.create)
+        opening = self.location.open_store(create=self.create, read_only=self.read_only)
         self.loop = Loop(on_impatience=self._hurry)
         self.loop.__enter__()
         try:

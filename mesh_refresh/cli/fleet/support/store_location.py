@@ -47,14 +47,14 @@ class StoreLocation:
         """Whether it is a PostgreSQL database. Raises `Failure` if no store was named."""
         return is_postgres(self.url())
 
-    def open_store(self, *, create: bool) -> AnyStore:
+    def open_store(self, *, create: bool, read_only: bool = False) -> AnyStore:
         """The store, to be entered. Raises `Failure` if none was named, or if there is none and `create` is false.
 
-        Raises `InvalidRequest` for a wrong URL.
+        `read_only`: a file is not upgraded. Raises `InvalidRequest` for a wrong URL.
         """
         cipher = self.cipher()
         if not self.in_postgres:
-            return SqliteStore.open(self._path(create=create), cipher=cipher, create=create)
+            return SqliteStore.open(self.path(create=create), cipher=cipher, create=create, read_only=read_only)
         return PostgresStore.open(self.url(), cipher=cipher)
 
     def url(self) -> str:
@@ -130,7 +130,8 @@ class StoreLocation:
         """The path of an SQLite store."""
         return path_of(self.url())
 
-    def _path(self, *, create: bool) -> Path:
+    def path(self, *, create: bool) -> Path:
+        """The file of an SQLite store. Raises `Failure` if there is none and `create` is false."""
         path = Path(self._file())
         if not create and not self.has_file():
             raise Failure(

@@ -49,11 +49,16 @@ class SqliteSession:
             raise closed(self.path)
         return self._connection
 
-    def open(self, *, create_file: bool) -> None:
-        """Bring the file to this version; with `create_file`, make it where there is none."""
+    def open(self, *, create_file: bool, read_only: bool) -> None:
+        """Bring the file to this version; with `create_file`, make it where there is none.
+
+        With `read_only`, the file must be of this version, and nothing is written.
+        """
         create(self.path, self.patience, new=create_file)
         self._connection = connect(self.path, self.patience)
-        migrate(self.connection, self.path, self.patience)
+        if read_only:
+            self._connection.execute("PRAGMA query_only = ON")
+        migrate(self.connection, self.path, self.patience, read_only=read_only)
         self._files, self._place = self._found(), mounts.mount(mounts.mount_number(self.path))
         _log.debug("The store %s is open.", self.path)
 
