@@ -99,7 +99,7 @@ class Account:
     last_error: str | None = None
     """The last error, mostly the name of a class of `mesh_refresh.errors`."""
     reason: Reason | None = None
-    """Why it is parked."""
+    """Why it is parked. Of an active account, why it was, until an exchange has succeeded: it is retried."""
     parked_at: datetime | None = None
     display_message: str | None = None
     """What Mesh suggests to show to the person, or why a reply was not taken."""

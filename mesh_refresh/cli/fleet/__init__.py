@@ -3,7 +3,9 @@
 from mesh_refresh.cli.fleet.logins.import_logins import import_logins
 from mesh_refresh.cli.fleet.logins.list_logins import list_logins
 from mesh_refresh.cli.fleet.logins.mfa import mfa
+from mesh_refresh.cli.fleet.logins.prune import prune
 from mesh_refresh.cli.fleet.logins.remove import remove
+from mesh_refresh.cli.fleet.logins.retry import retry
 from mesh_refresh.cli.fleet.logins.salvage import salvage
 from mesh_refresh.cli.fleet.logins.status import status
 from mesh_refresh.cli.fleet.service.access import access
@@ -29,7 +31,9 @@ COMMANDS = (
     pause,
     resume,
     salvage,
+    retry,
     remove,
+    prune,
     key,
     check,
     backup,

@@ -74,6 +74,9 @@ is parked. tests/keeper/rules/test_transitions.py checks this table against the 
 | managed         | time passed        | has a credential                | active             |
 | not_refreshable | time passed        | access token ended              | reconnect_required |
 | any             | time passed        |                                 | same               |
+| any             | retried            | was parked for another reason   | same               |
+| any             | retried            | its live token may be elsewhere | same               |
+| parked          | retried            |                                 | active             |
 | parked          | add                | has an access token never seen  | active             |
 | any             | add                | had the tokens before           | same               |
 | any, none       | add                | has a credential                | active             |
@@ -92,6 +95,7 @@ lease ran out                 `failure.stamp_open_attempt`: a process has ended 
 taken back                    `failure.stamp_taken_back`: a login comes back from a store that is lost.
 unsendable                    `failure.park_unsendable`: a due account whose strategy allows no second request.
 time passed                   `failure.park_expired`: also a strategy that has changed.
+retried                       `failure.undo_refusals`: an operator takes back what a broker has refused falsely.
 add                           `add.with_tokens`: the person has logged in anew.
 
 

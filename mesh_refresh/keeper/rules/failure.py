@@ -105,6 +105,38 @@ def undo_backoff(login: Login, backed_off: BackedOff, context: Context) -> Login
     return with_account(login, account, before)
 
 
+RETRIED = (Reason.REFUSED, Reason.REFUSED_AFTER_UNKNOWN)
+"""The reasons that `undo_refusals` takes back. For the others no stored token may be sent: it is spent, or there is
+none, or sending it may end tokens that a sibling holds."""
+
+
+def undo_refusals(login: Login, reason: Reason, due_at: datetime, since: datetime | None = None) -> Transition:
+    """`login` with each account active, and due at `due_at`, that was parked for `reason`, one of `RETRIED`.
+
+    Its broker has refused tokens that were good. `since`: only accounts that were parked then or later. The reason
+    stays until an exchange has succeeded, so that no notice says before that the account works again.
+    """
+    before = login
+    for account in login.accounts if login.moving is None else ():
+        if not _may_be_retried(login, account, reason, since):
+            continue
+        moments = (due_at, account.resend_not_before, account.tokens.not_before)
+        active = evolve(
+            account,
+            state=AccountState.ACTIVE,
+            due_at=None if account.needs_code else max(moment for moment in moments if moment is not None),
+            parked_at=None,
+            display_message=None,
+            retry_not_before=None,
+            refused_at=None,
+            failures=0,
+            failing_since=None,
+            last_error=None,
+        )
+        login = with_account(login, account, active)
+    return Transition(login, changed=login is not before)
+
+
 def apply_failure(login: Login, attempt: Attempt, failure: Failure, context: Context) -> Transition:
     """`login` after `failure` of `attempt`."""
     account = login.by_epoch(attempt.epoch) if login.epoch == attempt.login_epoch else None
@@ -288,6 +320,17 @@ def _refuse(login: Login, account: Account, attempt: Attempt, failure: Refused, 
         login = with_account(login, refused, after)
         events += _events_of_parking(login, refused, after, context)
     return Transition(login, tuple(events))
+
+
+def _may_be_retried(login: Login, account: Account, reason: Reason, since: datetime | None) -> bool:
+    if account.state is not AccountState.RECONNECT_REQUIRED or account.reason is not reason or reason not in RETRIED:
+        return False
+    if since is not None and (account.parked_at is None or account.parked_at < since):
+        return False
+    if account.body is not None or account.sibling_renewed:
+        return False  # a kept reply may hold the token that came after this one, or a sibling has it
+    # Most likely spent: a broker that takes a reuse for theft would end what a sibling holds.
+    return account.unknown_since is None or all(other.parked for other in login.accounts)
 
 
 def _why_final(account: Account, forgiven_until: datetime | None) -> Reason | None:

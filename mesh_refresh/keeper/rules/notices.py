@@ -72,6 +72,8 @@ def _kinds(old: Account | None, account: Account, announced: str, *, by_add: boo
         if announced != kind or _is_another(old, account):
             yield kind
         return
+    if account.reason is not None:
+        return  # it was parked, and is retried: an exchange will tell whether it works
     ends_soon = account.renewal_stuck and account.tokens.refresh_token_expires_at is not None
     if announced == NoticeKind.RECONNECT_SOON and ends_soon:
         return

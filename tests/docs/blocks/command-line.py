@@ -93,7 +93,22 @@ for command in ("import -q again.jsonl", "run --once -q"):
 assert b"refreshToken" in Path("body").read_bytes()
 assert Path("body").stat().st_mode & 0o777 == 0o600
 
+# %% shell: mesh-refresh retry --broker coinbase
+
 # %% shell: mesh-refresh remove user-x --yes
+
+# %% shell: mesh-refresh prune --parked-before 90d
+
+# %% shell: mesh-refresh check
+
+# %% after: mesh-refresh check
+checked = json.loads(printed.splitlines()[-1])
+assert checked["ok"] and checked["logins"] and not checked["unread_logins"], printed
+
+# %% shell: mesh-refresh backup copy-of-the-fleet.db
+
+# %% after: mesh-refresh backup copy-of-the-fleet.db
+assert Path("copy-of-the-fleet.db").stat().st_mode & 0o777 == 0o600
 
 # %% shell: mesh-refresh copy fleet.db other.db --yes
 

@@ -1,4 +1,7 @@
-# %% before: os.close(os.open("backup.db", os.O_CREAT | os.O_EXCL, 0o600))
+# %% before: mesh-refresh backup backup.db --store fleet.db
+import os
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from mesh_refresh import MeshClient
@@ -14,7 +17,9 @@ keeper = await Keeper(mesh, store, background=False).__aenter__()
 for name, login in people.items():
     await keeper.add(name, login.token)
 
-# %% after: os.close(os.open("backup.db", os.O_CREAT | os.O_EXCL, 0o600))
+# %% shell: mesh-refresh backup backup.db --store fleet.db
+
+# %% after: mesh-refresh backup backup.db --store fleet.db
 assert Path("backup.db").stat().st_mode & 0o777 == 0o600
 with closing(sqlite3.connect("backup.db")) as backup:
     assert backup.execute("SELECT count(*) FROM login").fetchone() == (4,)

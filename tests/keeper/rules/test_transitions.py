@@ -12,6 +12,7 @@ from mesh_refresh.keeper import rules
 from mesh_refresh.keeper.rules.add import with_tokens
 from mesh_refresh.keeper.rules.attempt import Attempt, Unreadable
 from mesh_refresh.keeper.rules.failure import (
+    RETRIED,
     Failed,
     Failure,
     Refused,
@@ -21,6 +22,7 @@ from mesh_refresh.keeper.rules.failure import (
     park_unsendable,
     stamp_open_attempt,
     stamp_taken_back,
+    undo_refusals,
 )
 from mesh_refresh.keeper.rules.mfa import park_with_question, reopen_question
 from mesh_refresh.keeper.rules.success import apply_success
@@ -95,6 +97,8 @@ GUARDS: dict[str, Callable[[Case], bool]] = {
     "access token ended": lambda case: case.facts["ended"],
     "has an access token never seen": lambda case: case.facts["had"] and case.facts["new_access"],
     "had the tokens before": lambda case: case.facts["had"],
+    "was parked for another reason": lambda case: case.facts["other"],
+    "its live token may be elsewhere": lambda case: case.facts["elsewhere"],
 }
 
 
@@ -330,6 +334,20 @@ def add(event: str) -> Cases:
         yield Case(event, None, {"had": False, "new_access": True}, after.accounts[1])
 
 
+def retried(event: str) -> Cases:
+    """After a broker's false refusals. "B" works, or is parked too."""
+    marks: list[dict[str, Any]] = [{}, {"body": b"?"}, {"sibling_renewed": True}, {"unknown_since": START}]
+    for account, reason, fields, works in itertools.product(refreshable(), Reason, marks, (True, False)):
+        other = account.state is not AccountState.RECONNECT_REQUIRED or reason not in RETRIED
+        sibling = stored(AccountState.ACTIVE if works else AccountState.UNREADABLE, epoch="B", tokens=OTHER)
+        found = evolve(account, reason=account.reason and reason, **fields)
+        facts = {"other": other, "elsewhere": works if "unknown_since" in fields else bool(fields)}
+        login = login_of(found, sibling)
+        yield case(event, login, undo_refusals(login, reason, at(9)).login, **facts)
+        wanted = Reason.REFUSED if reason is not Reason.REFUSED else Reason.REFUSED_AFTER_UNKNOWN
+        yield case(event, login, undo_refusals(login, wanted, at(9)).login, **{**facts, "other": True})
+
+
 EVENTS: dict[str, Callable[[str], Cases]] = {
     "tokens": its_tokens,
     "sibling's tokens": siblings_tokens,
@@ -345,6 +363,7 @@ EVENTS: dict[str, Callable[[str], Cases]] = {
     "taken back": taken_back,
     "unsendable": unsendable,
     "time passed": time_passed,
+    "retried": retried,
     "add": add,
 }
 

@@ -1,7 +1,6 @@
 """``mesh-refresh check``."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import json_option, spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.tables import tell
+from mesh_refresh.cli.own_app import OwnApp, app_option
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, system_reason
-from mesh_refresh.keeper.listing import UnopenedRow, read_page
+from mesh_refresh.keeper.listing import UnopenedRow
 from mesh_refresh.keeper.notices import open_notice
 from mesh_refresh.keeper.runtime.spool import look, why_unfit
-from mesh_refresh.stores import LoginNames, NoticePage, Page, StoreDamaged, StoreError, WrongKey
+from mesh_refresh.stores import LoginNames, NoticePage, StoreDamaged, StoreError, WrongKey
 from mesh_refresh.stores.key_ids import key_id_of
 
 _PAGE = 500
@@ -72,16 +72,17 @@ class _Counts:
 
 @click.command(epilog=_EPILOG, short_help="Check that a store is sound, and opens with these keys.")
 @json_option
+@app_option
 @spool_option
 @store_options
-def check(location: StoreLocation, spool: str | None, *, as_json: bool) -> int:
+def check(location: StoreLocation, app: OwnApp, spool: str | None, *, as_json: bool) -> int:
     """Check that the store opens with these keys, and that each login and notice in it can be read.
 
     It also runs SQLite's integrity check (of PostgreSQL it asks what the server has noticed), and looks at the spool
     and at the modes of the files. It changes nothing, and may run beside workers.
     """
     location.open_store(create=False, read_only=True)  # what cannot be used is an error, and no finding
-    checkup = _Checkup(location, location.spool(spool))
+    checkup = _Checkup(location, location.spool(spool), app)
     checkup.look_at_files()
     checkup.look_at_spool()
     checkup.look_at_store()
@@ -93,6 +94,7 @@ def check(location: StoreLocation, spool: str | None, *, as_json: bool) -> int:
 class _Checkup:
     location: StoreLocation
     folder: Path
+    app: OwnApp
     counts: _Counts = field(factory=_Counts)
     findings: list[Finding] = field(factory=list)
 
@@ -143,13 +145,15 @@ class _Checkup:
     def look_at_store(self) -> None:
         """Whether it opens, and everything in it."""
         try:
-            with OpenFleet(self.location, read_only=True, tell=lambda _: None) as fleet:
+            with OpenFleet(self.location, self.app, read_only=True, tell=lambda _: None) as fleet:
                 if damage := fleet.run(fleet.store.find_damage()):
                     more = f"; {len(damage) - _LINES} more" if len(damage) > _LINES else ""
                     self._find("damaged", f"The store is damaged: {'; '.join(damage[:_LINES])}{more}.", _RESTORE)
                 self._read_logins(fleet)
                 self._read_notices(fleet)
         except Failure as error:
+            if error.code is Exit.INVALID:
+                raise  # an --app that cannot be used
             self._find("not_opened", str(error), self._key(), code=error.code)
         except StoreError as error:
             self._find("not_read", str(error), "mesh-refresh check, after that", code=exit_for(error))
@@ -160,7 +164,7 @@ class _Checkup:
 
     def _read_logins(self, fleet: OpenFleet) -> None:
         other_key = damaged = LoginNames()
-        for page in _pages(fleet):
+        for page in fleet.pages():
             unread = [it for it in page if isinstance(it, UnopenedRow)]
             self.counts.unread_logins += len(unread)
             self.counts.logins += len(page) - len(unread)
@@ -219,11 +223,3 @@ class _Checkup:
             tell(one_line(f"Next: {finding.next_step}"))
         if not self.findings:
             tell("Nothing is wrong.")
-
-
-def _pages(fleet: OpenFleet) -> Iterator[Any]:
-    """All logins, page by page."""
-    after = None
-    while page := fleet.run(read_page(fleet.store, Page(_PAGE, after))):
-        yield page
-        after = page[-1].login_id

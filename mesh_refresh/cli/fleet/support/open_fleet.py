@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,8 @@ from mesh_refresh.cli.own_app import NO_APP, OwnApp
 from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.loop import Loop
 from mesh_refresh.cli.terminal.messages import Failure, say
-from mesh_refresh.keeper import App, Event, Keeper, Policy
+from mesh_refresh.keeper import AccountState, App, Event, Keeper, Login, Policy
+from mesh_refresh.keeper.listing import UnopenedRow, page_of, read_page
 from mesh_refresh.keeper.runtime.event_queue import Handler
 from mesh_refresh.observing import CombinedObserver, Observer
 from mesh_refresh.service import Webhooks
@@ -25,6 +26,7 @@ from mesh_refresh.stores import StoreError, WrongKey
 
 _T = TypeVar("_T")
 
+_PAGE = 200
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 10.0
 """Seconds between two tries to open a store that is away: the first, doubled each time, and the longest."""
 
@@ -144,6 +146,15 @@ class OpenFleet:
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work`, and return its result. Raises `KeyboardInterrupt` if a signal came."""
         return self.loop.run(work)
+
+    def pages(
+        self, state: AccountState | None = None, broker: str | None = None
+    ) -> Iterator[Sequence[Login | UnopenedRow]]:
+        """The logins of `broker` with an account in this state, page by page; None: any."""
+        page = page_of(_PAGE, state=state, broker=broker)
+        while read := self.run(read_page(self.store, page)):
+            yield read
+            page = evolve(page, after=read[-1].login_id)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt) and self.keeper.health().in_flight:

@@ -93,6 +93,14 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_location
 
 
+def check_past(name: str, moment: datetime | None, now: datetime) -> None:
+    """Raises `click.UsageError` where the option `name` has a time to come."""
+    if moment is not None and moment > now:
+        raise click.UsageError(f"{name} must be a time in the past.")
+
+
+do_it_option = click.option("--yes", is_flag=True, help="Do it. Without this option, only list what would be done.")
+
 account_option = click.option("--account", metavar="ID", help="The account, if the login has several.")
 
 spool_option = click.option(

@@ -9,7 +9,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mesh_refresh import InvalidRequest
-from mesh_refresh.cli.terminal.messages import Failure
+from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.cli.terminal.messages import Failure, format_count, say
 from mesh_refresh.masking import hides_locals
 from mesh_refresh.stores import Cipher, PlainText
 from mesh_refresh.stores.postgres import PostgresStore
@@ -87,6 +88,14 @@ class StoreLocation:
             return f"this store is plain text. Leave out --plaintext, and put the key into {KEYS_VARIABLE}."
         variable = self.keys_variable
         return f"add the key that sealed it at the end of {variable}. See mesh-refresh key --help."
+
+    def report_unopened(self, number: int) -> Exit:
+        """Say that so many logins do not open, and were not changed. Gives the exit code; for none, 0."""
+        if not number:
+            return Exit.REFRESHED
+        say(f"{format_count(number, 'login')} cannot be opened or read, and {'was' if number == 1 else 'were'} left.")
+        say(self.other_key())
+        return Exit.STORE
 
     def used_variable(self) -> str:
         """The variable from which its keys are read."""
