@@ -128,7 +128,10 @@ def test_files_that_others_can_read(fleet: OpenFleet) -> None:
     assert document["findings"][0]["next"] == f"chmod 600 {fleet.file}"
 
 
-@pytest.mark.parametrize("options", [("--store", "nosuch.db"), ("--store", "mysql://a@b/c"), ("--plaintext",)])
+@pytest.mark.parametrize(
+    "options",
+    [("--store", "nosuch.db"), ("--store", "mysql://a@b/c"), ("--plaintext",), ("--app", "no_such_module:make")],
+)
 def test_what_cannot_be_checked_is_an_error(fleet: OpenFleet, options: tuple[str, ...]) -> None:
     fleet.add("user-7")
     ran = fleet("check", *options)

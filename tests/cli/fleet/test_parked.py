@@ -52,6 +52,7 @@ def left(fleet: OpenFleet) -> set[str]:
 
 def leased(fleet: OpenFleet, login_id: str, lease: timedelta) -> None:
     """A worker has it, or had it and died."""
+    parked(fleet, login_id)
     assert isinstance(fleet.store(lambda store: store.claim_one(login_id, "worker", lease)), Row)
 
 
@@ -64,8 +65,8 @@ KEPT: dict[str, Callable[[OpenFleet, str], object]] = {
     "managed": lambda fleet, it: parked(fleet, it, state=AccountState.MANAGED, reason=None),
     "moved": lambda fleet, it: parked(fleet, it, moving=Moving(Way.MOVED, other="other")),
     "written ahead": lambda fleet, it: parked(fleet, it, ahead=DAY),
-    "leased": lambda fleet, it: (parked(fleet, it), leased(fleet, it, LEASE)),
-    "open": lambda fleet, it: (parked(fleet, it), leased(fleet, it, timedelta(microseconds=1))),
+    "leased": lambda fleet, it: leased(fleet, it, LEASE),
+    "open": lambda fleet, it: leased(fleet, it, timedelta(microseconds=1)),
 }
 
 
@@ -166,7 +167,12 @@ def test_refused_logins_are_due_again_evenly_over_the_time(fleet: OpenFleet) -> 
         parked(fleet, f"user-{number}")
     fleet.add("elsewhere", "etoro")
     parked(fleet, "elsewhere")
-    for name, fields in {"spent": {"reason": Reason.UNKNOWN}, "kept": {"body": b"?"}, "old": {"days": 300}}.items():
+    others: dict[str, dict[str, Any]] = {
+        "spent": {"reason": Reason.UNKNOWN},
+        "kept": {"body": b"?"},
+        "old": {"days": 300},
+    }
+    for name, fields in others.items():
         fleet.add(name)
         parked(fleet, name, **fields)
     before = fleet.file.read_bytes()
