@@ -284,3 +284,26 @@ def test_a_copy_that_is_told_to_end_leaves_no_lease(fleet: OpenFleet, url: str, 
     assert (ran.code, ran.err) == (code, f"mesh-refresh: interrupted. {far}\n")
     ran = fleet("copy", "--yes", "--no-wait", "fleet.db", url)
     assert (ran.code, ran.err) == (0, "mesh-refresh: 10 logins moved.\n")
+
+
+def test_a_database_is_checked_and_pruned(database: OpenFleet, url: str) -> None:
+    """What the server has noticed is found; a login that was written since it was seen stays."""
+    database.add("user-7")
+    found = json.loads(database("check", "--json").out)
+    assert (found["ok"], found["logins"], found["findings"]) == (True, 1, [])
+    schema = dict(parse_qsl(urlsplit(url).query))["schema"]
+
+    async def spoil() -> None:
+        connection = await asyncpg.connect(url.replace(f"&schema={schema}", "").replace(f"?schema={schema}", ""))
+        index = f"'{schema}.login_states'::regclass"
+        await connection.execute(f"UPDATE pg_catalog.pg_index SET indisvalid = FALSE WHERE indexrelid = {index}")
+        await connection.close()
+
+    asyncio.run(spoil())
+    ran = database("check", "--json")
+    assert ran.code == Exit.STORE
+    assert [it["what"] for it in json.loads(ran.out)["findings"]] == [
+        "The store is damaged: the index login_states is not valid."
+    ]
+    assert "0 logins removed" in database("prune", "--parked-before", "0s", "--yes").err
+    assert "pg_dump" in database("backup", "backup.db").err
