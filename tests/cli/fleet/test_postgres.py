@@ -295,8 +295,8 @@ def test_a_database_is_checked_and_pruned(database: OpenFleet, url: str) -> None
 
     async def spoil() -> None:
         connection = await asyncpg.connect(url.replace(f"&schema={schema}", "").replace(f"?schema={schema}", ""))
-        index = f"'{schema}.login_states'::regclass"
-        await connection.execute(f"UPDATE pg_catalog.pg_index SET indisvalid = FALSE WHERE indexrelid = {index}")
+        text = "UPDATE pg_catalog.pg_index SET indisvalid = FALSE WHERE indexrelid = $1::text::regclass"
+        await connection.execute(text, f"{schema}.login_states")
         await connection.close()
 
     asyncio.run(spoil())
