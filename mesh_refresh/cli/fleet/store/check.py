@@ -16,6 +16,7 @@ from mesh_refresh.cli.terminal.exit_codes import Exit, exit_for
 from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, system_reason
 from mesh_refresh.keeper.listing import UnopenedRow
 from mesh_refresh.keeper.notices import open_notice
+from mesh_refresh.keeper.rules.attempt import NewerVersion
 from mesh_refresh.keeper.runtime.spool import look, why_unfit
 from mesh_refresh.stores import LoginNames, NoticePage, StoreDamaged, StoreError, WrongKey
 from mesh_refresh.stores.key_ids import key_id_of
@@ -134,8 +135,9 @@ class _Checkup:
                 what = f"The file {name} of the spool is damaged: a login may have lost its tokens."
                 self._find("spool_damaged", what, "Let people whose login is refused log in again; then remove it.")
             elif it.login_id is None:
-                is_sealed = isinstance(it.error, WrongKey)
-                next_step = self._key() if is_sealed else "A worker with this spool sets it aside, and says so."
+                next_step = "A worker with this spool sets it aside, and says so."
+                if isinstance(it.error, WrongKey | NewerVersion):
+                    next_step = self._key() if isinstance(it.error, WrongKey) else "Update mesh_refresh here."
                 self._find("spool_not_opened", f"The file {name} of the spool does not open: {it.error}", next_step)
             elif not it.is_waiting:
                 what = f"The file {name} of the spool has tokens of a login that the store does not have."
@@ -152,8 +154,8 @@ class _Checkup:
                 self._read_logins(fleet)
                 self._read_notices(fleet)
         except Failure as error:
-            if error.code is Exit.INVALID:
-                raise  # an --app that cannot be used
+            if error.code is not Exit.STORE:
+                raise  # an --app that cannot be used, or a signal
             self._find("not_opened", str(error), self._key(), code=error.code)
         except StoreError as error:
             self._find("not_read", str(error), "mesh-refresh check, after that", code=exit_for(error))
