@@ -31,7 +31,7 @@ def main() -> int:
         found = list(faults(Path(folder), made, next(iter(tags), None), [word for word in words if word not in tags]))
         if not found:
             shutil.copytree(made, ROOT / "dist", dirs_exist_ok=True)
-            for path in sorted(made.iterdir()):
+            for path in sorted(made.glob("mesh_refresh-*")):
                 sys.stdout.write(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  dist/{path.name}\n")
     for fault in found:
         sys.stderr.write(f"{fault}\n")
