@@ -10,17 +10,12 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import nullcontext
 
 from tests.simulation.choices import KINDS
-from tests.simulation.planted import BUGS
-from tests.simulation.planted_mixed import MIXED_BUGS
-from tests.simulation.planted_notices import NOTICE_BUGS
-from tests.simulation.planted_wide import WIDE_BUGS
-from tests.simulation.world import Report, run
+from tests.simulation.planting import ALL_BUGS, made
+from tests.simulation.world import Report
 
 _MOST_FAILURES = 20
-_BUGS = {**BUGS, **WIDE_BUGS, **NOTICE_BUGS, **MIXED_BUGS}
 
 
 def say(text: str, *, end: str = "\n") -> None:
@@ -30,10 +25,9 @@ def say(text: str, *, end: str = "\n") -> None:
 
 def main() -> int:
     options = _parser().parse_args()
-    with _BUGS[options.bug]() if options.bug else nullcontext():
-        if options.replay is not None:
-            return _replayed(options.replay, options.world)
-        return _many(options.exchanges, options.seed, options.world, options.processes)
+    if options.replay is not None:
+        return _replayed(options.replay, options.world, options.bug)
+    return _many(options.exchanges, options.seed, options.world, options.processes, options.bug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,13 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first one")
     parser.add_argument("--replay", type=int, metavar="S", help="only this seed, and once more")
     parser.add_argument("--world", choices=KINDS, help="all worlds of one kind; else each in turn")
-    parser.add_argument("--bug", choices=_BUGS, help="plant it")
+    parser.add_argument("--bug", choices=ALL_BUGS, help="plant it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     return parser
 
 
-def _replayed(seed: int, kind: str | None) -> int:
-    first, second = run(seed, kind), run(seed, kind)
+def _replayed(seed: int, kind: str | None, bug: str | None) -> int:
+    first, second = made(seed, kind, bug), made(seed, kind, bug)
     _tell(first)
     if first.fingerprint != second.fingerprint:
         say(f"It went another way the second time: {first.fingerprint}, {second.fingerprint}")
@@ -57,10 +51,10 @@ def _replayed(seed: int, kind: str | None) -> int:
     return 1 if first.broken else 0
 
 
-def _many(exchanges: int, seed: int, kind: str | None, processes: int) -> int:
+def _many(exchanges: int, seed: int, kind: str | None, processes: int, bug: str | None) -> int:
     began, covered, failed, shown = time.monotonic(), Counter[str](), 0, 0
     with ProcessPoolExecutor(processes, max_tasks_per_child=200) as pool:
-        running: set[Future[Report]] = {pool.submit(run, seed + number, kind) for number in range(2 * processes)}
+        running: set[Future[Report]] = {pool.submit(made, seed + number, kind, bug) for number in range(2 * processes)}
         seed += 2 * processes
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -72,7 +66,7 @@ def _many(exchanges: int, seed: int, kind: str | None, processes: int) -> int:
                 failed += bool(report.broken)
                 _tell(report)
                 if covered["exchanges"] < exchanges and failed < _MOST_FAILURES:
-                    running.add(pool.submit(run, seed, kind))
+                    running.add(pool.submit(made, seed, kind, bug))
                     seed += 1
             if covered["exchanges"] // 50_000 > shown:
                 shown = covered["exchanges"] // 50_000

@@ -28,6 +28,7 @@ from tests.simulation.planted import BUGS
 from tests.simulation.planted_mixed import MIXED_BUGS
 from tests.simulation.planted_notices import NOTICE_BUGS
 from tests.simulation.planted_wide import WIDE_BUGS
+from tests.simulation.planting import made
 from tests.simulation.world import run
 
 # What must be said of a bug in the first world of a mixed fleet.
@@ -208,5 +209,4 @@ def test_a_bug_of_notices_is_found(bug: str) -> None:
 def test_a_bug_that_only_a_mixed_fleet_shows_is_found(bug: str) -> None:
     """Where Mesh manages a token, or an access token is what is spent."""
     sign = OF_MIXED_FLEETS[bug]
-    with MIXED_BUGS[bug]():
-        assert any(sign in what for what in run(0, MIXED_FLEETS, sign).broken)
+    assert any(sign in what for what in made(0, MIXED_FLEETS, bug, sign).broken)
