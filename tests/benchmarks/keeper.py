@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
+from attrs import evolve
+
 from tests.benchmarks import plots, waiting
 from tests.benchmarks.cores import apart
 from tests.benchmarks.figures import Spread, percentile, spread
@@ -29,7 +31,7 @@ def section(how: How) -> Report:
         beside = apart(beside_bare, how.client_core, setting, small, rounds, many)
         turns = apart(in_turns, setting, [small, large], rounds)
         # One burst in a process of its own: what it takes at the most, and not what came before it.
-        reads = apart(waiting.reads, setting, small)
+        reads = apart(waiting.reads, evolve(setting, many=many // 2), small)  # one of the others is waited for
         alone = [apart(in_turns, setting, [fleet], 1)[0][0] for fleet in (small, large)]
     counted = [apart(counting, large) for _ in range(3)]
     names = [f"{fleet.size:,} logins" for fleet in (small, large)]

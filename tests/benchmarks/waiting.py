@@ -25,7 +25,8 @@ class CountingStore(SqliteStore):
 
 
 def reads(setting: Setting, fleet: Fleet) -> tuple[float, float]:
-    """Reads for each of so many exchanges: without callers, and while `WAITING` of them wait for another login."""
+    """Reads for each of so many exchanges: without callers, and while `WAITING` wait for the last login, never due."""
+    assert setting.many < fleet.size
     return asyncio.run(_reads(setting, fleet))
 
 
