@@ -161,7 +161,7 @@ def retry(fleet: OpenFleet, *options: str, reason: str = "refused") -> str:
 
 
 def test_refused_logins_are_due_again_evenly_over_the_time(fleet: OpenFleet) -> None:
-    """Those of the broker and the reason alone; once, and not before somebody says yes."""
+    """Those of the broker and the reason alone; once, and not without ``--yes``."""
     for number in range(4):
         fleet.add(f"user-{number}")
         parked(fleet, f"user-{number}")

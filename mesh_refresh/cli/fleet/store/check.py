@@ -43,7 +43,7 @@ Exit codes:
 
 
 @frozen
-class Finding:
+class StoreFinding:
     """Something that is not as it should be."""
 
     kind: str
@@ -97,12 +97,12 @@ class _Checkup:
     folder: Path
     app: OwnApp
     counts: _Counts = field(factory=_Counts)
-    findings: list[Finding] = field(factory=list)
+    findings: list[StoreFinding] = field(factory=list)
 
     def _find(
         self, kind: str, what: str, next_step: str, names: LoginNames | None = None, code: Exit = Exit.STORE
     ) -> None:
-        self.findings.append(Finding(kind, what, next_step, code, names or LoginNames()))
+        self.findings.append(StoreFinding(kind, what, next_step, code, names or LoginNames()))
 
     def look_at_files(self) -> None:
         """Who may read and replace the files of the store."""
