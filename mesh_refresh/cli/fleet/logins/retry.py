@@ -30,10 +30,11 @@ _LONGEST = timedelta(days=365)
 
 _EPILOG = """\b
 Reasons that can be retried:
-  refused                the tokens were refused twice, and were good before
-  refused_after_unknown  they were refused after an exchange without an answer, and
-                         are most likely spent; only logins without an account
-                         that works, which a spent token could end
+  refused
+      the tokens were refused twice, and were good before
+  refused_after_unknown
+      they were refused after an exchange without an answer, and are most likely
+      spent; not in a login with an account that works: that could end it too
 
 Accounts that were parked for other reasons have no token that may be sent.
 """
