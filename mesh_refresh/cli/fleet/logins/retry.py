@@ -33,8 +33,8 @@ Reasons that can be retried:
   refused
       the tokens were refused twice, and were good before
   refused_after_unknown
-      they were refused after an exchange without an answer, and are most likely
-      spent; not in a login with an account that works: that could end it too
+      they were refused after an exchange without an answer, and are most
+      likely spent; not where another account of the login works
 
 Accounts that were parked for other reasons have no token that may be sent.
 """
