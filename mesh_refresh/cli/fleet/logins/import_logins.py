@@ -11,7 +11,7 @@ from attrs import define, field
 
 from mesh_refresh import InvalidRequest, MeshRefreshError
 from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading
-from mesh_refresh.cli.fleet.logins.import_sources import open_source, read_lines
+from mesh_refresh.cli.fleet.logins.import_sources import open_source, read_csv, read_lines
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import duration_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
@@ -35,11 +35,16 @@ Write one login a line, with your own id for it:
    "payload": {the payload of Link}}
   {"login": "user-8", "tokens": [{a tokens document for each account}]}
 
-"obtained_at" is the time when Link gave the payload; its lifetimes count from then.
-Without it the age of the tokens is unknown: the login is due at once, and is
-refreshed before its tokens are handed out. WeBull's trade token stands beside the
-payload, as "trade_token". Output of "mesh-refresh refresh" is accepted too, if its
-documents have a "login".
+"obtained_at" is the time when Link gave the payload; its lifetimes count from
+then. Without it the age of the tokens is unknown: the login is due at once, and
+is refreshed before its tokens are handed out. WeBull's trade token stands
+beside the payload, as "trade_token". Output of "mesh-refresh refresh" is
+accepted too, if its documents have a "login".
+
+With --csv the first line names the columns: "login", "obtained_at" and
+"trade_token"; and either "payload" or "tokens" as above, or for one account a
+row the fields of Link ("brokerType", "accessToken", "expiresInSeconds" ...) or
+of Tokens ("broker", "access_token", "expires_at" ...).
 
 A file can be imported again, also after an interruption: tokens that the store has
 or had change nothing. If a login stands in several lines, the last one counts.
@@ -56,6 +61,7 @@ or had change nothing. If a login stands in several lines, the last one counts.
     help="Refresh logins of this broker only on demand, until one needs no MFA code; '*': of all. Can be repeated.",
 )
 @click.option("--from-line", type=click.IntRange(1), default=1, metavar="N", help="Start at line N (with one FILE).")
+@click.option("--csv", "as_csv", is_flag=True, help="FILE is CSV, with a header: see below.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
 @app_option
@@ -68,10 +74,14 @@ def import_logins(
     from_line: int,
     location: StoreLocation,
     app: OwnApp,
+    as_csv: bool,
     strict: bool,
     quiet: bool,
 ) -> int:
-    """Put logins into the store, from files of JSON lines or from standard input (-). It sends nothing to Mesh."""
+    """Put logins into the store, from files of JSON lines (or CSV), or from standard input (-).
+
+    It sends nothing to Mesh.
+    """
     names = files or _standard_input()
     brokers = brokers_of(on_demand)
     if brokers is None:
@@ -84,7 +94,7 @@ def import_logins(
             stack.enter_context(open_source(name, number if several else None)) for number, name in enumerate(names, 1)
         ]
         with OpenFleet(location, app, create=True) as fleet:
-            run = Import(fleet, spread, brokers, strict=strict, quiet=quiet)
+            run = Import(fleet, spread, brokers, as_csv=as_csv, strict=strict, quiet=quiet)
             try:
                 run.add_all(list(zip(names, sources, strict=True)), from_line)
             except KeyboardInterrupt:
@@ -110,6 +120,7 @@ class Import:
     fleet: OpenFleet
     spread: timedelta
     on_demand: frozenset[str]
+    as_csv: bool
     strict: bool
     quiet: bool
     brokers: set[str] = field(factory=set)
@@ -131,7 +142,7 @@ class Import:
         for number, (name, source) in enumerate(sources, 1):
             # The name may be shown: a file of that name was opened, so it is no token that was pasted by mistake.
             self._where, self._done = (f" of file {number} ({name})" if len(sources) > 1 else ""), 0
-            for batch in self._batches(read_lines(source, reading, first=first)):
+            for batch in self._batches((read_csv if self.as_csv else read_lines)(source, reading, first=first)):
                 self._add(batch)
 
     def sum_up(self, *, interrupted: bool = False) -> None:

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from attrs import define
+
 from mesh_refresh import InvalidRequest
+from mesh_refresh.cli.fleet.logins.import_csv import read_rows
 from mesh_refresh.cli.fleet.logins.import_entries import BadLine, InputLine, Reading, parse_json, read_entries
 from mesh_refresh.cli.terminal.messages import Failure, say, system_reason
 
@@ -89,32 +92,54 @@ def _decode(file: BinaryIO | Recoded) -> BinaryIO | Recoded:
     return file if encoding == "utf-8" else Recoded(file, encoding)
 
 
+def read_csv(file: BinaryIO | Recoded, reading: Reading, *, first: int = 1) -> Iterator[InputLine | BadLine]:
+    """The logins in the rows of `file`, from line number `first` on. Raises `Failure`, as `read_lines` does."""
+    lines = _Lines(_decode(file))
+    yield from read_rows(iter(lines), reading, say, first=first)
+    lines.check_reached(first)
+
+
 def read_lines(file: BinaryIO | Recoded, reading: Reading, *, first: int = 1) -> Iterator[InputLine | BadLine]:
     """The logins in the lines of `file`, from line number `first` on. Empty lines are skipped.
 
     A file that is one JSON document over many lines, as `mesh-refresh refresh` writes it, is read as a whole. Raises
     `Failure` for a file that is too long, or shorter than `first` lines.
     """
-    file = _decode(file)
-    number = 0
-    while text := file.readline(_LONGEST + 1):
-        number += 1
-        if len(text) > _LONGEST:
-            raise Failure(f"Line {number} is longer than 16 MiB. Write one JSON object a line.")
+    lines = _Lines(_decode(file))
+    for number, text in enumerate(lines, 1):
         if number < first or not text.strip():
             continue
         try:
             document = parse_json(text)
         except InvalidRequest as error:
-            whole = _read_whole(text, file) if number == 1 else None
+            whole = _read_whole(text, lines.file) if number == 1 else None
             if whole is None:
                 yield BadLine(number, str(error))
                 continue
             yield from _read_items(whole, reading)
             return
         yield from read_entries(number, document, reading)
-    if first > number + 1:
-        raise Failure(f"--from-line {first} is past the end of the input, which has {number} lines.")
+    lines.check_reached(first)
+
+
+@define
+class _Lines:
+    """The lines of a file. Raises `Failure` for one that is too long."""
+
+    file: BinaryIO | Recoded
+    number: int = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while text := self.file.readline(_LONGEST + 1):
+            self.number += 1
+            if len(text) > _LONGEST:
+                raise Failure(f"Line {self.number} is longer than 16 MiB. Write one login a line.")
+            yield text
+
+    def check_reached(self, first: int) -> None:
+        """Raises `Failure` where the file has no line number `first`."""
+        if first > self.number + 1:
+            raise Failure(f"--from-line {first} is past the end of the input, which has {self.number} lines.")
 
 
 def _read_whole(text: bytes, file: BinaryIO | Recoded) -> object:
