@@ -44,6 +44,9 @@ class _Told:
     version: str
     state: KeeperState | None
     hour: tuple[Minute, ...]
+    host: str | None = None
+    pid: int | None = None
+    since: datetime | None = None
 
 
 @frozen
@@ -60,6 +63,17 @@ class Process:
     state: KeeperState | None = None
     hour: tuple[Minute, ...] = ()
     """The last hour by minutes, the oldest first. Minutes without an exchange are left out."""
+    host: str | None = None
+    """The name of its machine, or of its container."""
+    pid: int | None = None
+    """Its process id there."""
+    since: datetime | None = None
+    """When its keeper was entered."""
+
+    @property
+    def has_loop(self) -> bool:
+        """Whether it refreshes what is due, and not for callers only. False where what it told does not open."""
+        return self.state is not None and self.state.last_round is not None
 
     def is_silent(self, now: datetime) -> bool:
         """Whether it has told nothing for a minute. A process that ends in order is not listed any more."""
@@ -105,7 +119,7 @@ class LastHour:
 
 def report_of(cipher: Sealing, it: Process) -> ProcessReport:
     """What the process `it` writes about itself."""
-    text = codec.write_value(_Told(it.version or "", it.state, it.hour))
+    text = codec.write_value(_Told(it.version or "", it.state, it.hour, it.host, it.pid, it.since))
     return ProcessReport(it.process, it.role, it.at, cipher.seal(MaskedStr(text), _context_of(it.process)))
 
 
@@ -113,7 +127,10 @@ def process_of(cipher: Sealing, report: ProcessReport) -> Process:
     """What `report` says, or as much of it as can be read."""
     shown = Process(report.process, report.role, report.at)
     told = _opened(cipher, report.sealed, _context_of(report.process), _Told)
-    return shown if told is None else evolve(shown, version=told.version, state=told.state, hour=told.hour)
+    if told is None:
+        return shown
+    read = {name: getattr(told, name) for name in ("version", "state", "hour", "host", "pid", "since")}
+    return evolve(shown, **read)
 
 
 def figures_of(

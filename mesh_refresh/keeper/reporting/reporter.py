@@ -8,6 +8,8 @@ See docs/decisions/the-contract-of-stores.md.
 import asyncio
 import logging
 import math
+import os
+import socket
 from datetime import datetime, timedelta
 
 from mesh_refresh.keeper.errors import without_secrets
@@ -58,6 +60,7 @@ class Reporter:
     def __init__(self, runtime: Runtime, registry: Registry, role: str) -> None:
         self._runtime, self._registry, self._role = runtime, registry, role
         self._hour = LastHour()
+        self._host, self._pid, self._since = socket.gethostname(), os.getpid(), runtime.at()
         self._every = runtime.policy.report_every.total_seconds()
         self._task: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -108,7 +111,17 @@ class Reporter:
     def look(self) -> Process:
         """This process, as it is now."""
         runtime, now = self._runtime, self._runtime.at()
-        return Process(runtime.owner, self._role, now, VERSION, state_of(runtime), self._hour.minutes(now))
+        return Process(
+            runtime.owner,
+            self._role,
+            now,
+            VERSION,
+            state_of(runtime),
+            self._hour.minutes(now),
+            self._host,
+            self._pid,
+            self._since,
+        )
 
     async def _report(self) -> None:
         await self._registry.put_report(report_of(self._runtime.store.cipher, self.look()))

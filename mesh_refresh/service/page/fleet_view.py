@@ -242,7 +242,7 @@ def _troubles(snapshot: Snapshot, breakers: Iterable[OpenBreaker]) -> Iterable[T
     if figures is not None and figures.due and figures.most_overdue >= _LATE:
         late = span(timedelta(seconds=figures.most_overdue))
         yield Trouble("bad", f"{count(figures.due, 'login')} due now, the most overdue for {late}.")
-    if not any(_has_loop(it) and not it.is_silent(now) for it in snapshot.processes):
+    if not any(it.has_loop and not it.is_silent(now) for it in snapshot.processes):
         yield Trouble("bad", "No process with a loop tells of itself: logins are refreshed for callers only.")
     for silent in (it for it in snapshot.processes if it.is_silent(now)):
         yield Trouble("warn", f"A process ({silent.role}) has been silent for {span(now - silent.at)}.")
@@ -262,10 +262,6 @@ def _troubles(snapshot: Snapshot, breakers: Iterable[OpenBreaker]) -> Iterable[T
         yield Trouble("warn", f"{count(figures.notices_dead, 'notice')} given up: mesh-refresh webhooks list --dead")
     for broker in sorted(snapshot.pauses):
         yield Trouble("warn", "pause", broker)
-
-
-def _has_loop(process: Process) -> bool:
-    return process.state is not None and process.state.last_round is not None
 
 
 def _brokers(snapshot: Snapshot, breakers: Iterable[OpenBreaker]) -> list[BrokerRow]:

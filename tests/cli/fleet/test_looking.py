@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,11 @@ import pytest
 
 from mesh_refresh.cli.fleet.support.tables import show
 from mesh_refresh.cli.terminal.exit_codes import Exit
+from mesh_refresh.keeper import Process
+from mesh_refresh.keeper.reporting.documents import report_of
+from mesh_refresh.stores import Cipher
 from mesh_refresh.testing import Fault
+from mesh_refresh.version import VERSION
 from tests.cli.fleet.conftest import OpenFleet
 
 pytestmark = pytest.mark.once
@@ -103,6 +109,38 @@ def test_status_tells_what_is_late_and_paused(fleet: OpenFleet) -> None:
     assert document["late_seconds"] > timedelta(days=365).total_seconds()
     fleet("pause", "--all")
     assert "All brokers are paused" in fleet("status").out
+
+
+def test_status_names_the_processes_of_the_fleet(fleet: OpenFleet) -> None:
+    """A worker that runs, and one that has told nothing for two minutes, as after kill -9."""
+    fleet.add("user-7")
+    assert "No worker runs now. Next: mesh-refresh run" in fleet("status").out
+    assert json.loads(fleet("status", "--json").out)["processes"] == []
+    with fleet.start("-q") as worker:
+        while not (found := json.loads(fleet("status", "--json").out)["processes"]):
+            assert worker.poll() is None
+        (process,) = found
+        assert (process["host"], process["pid"], process["role"]) == (socket.gethostname(), worker.pid, "run")
+        assert (process["silent"], process["version"]) == (False, VERSION)
+        assert process["since"] <= process["last_report"]
+        gone = Process("gone", "serve", datetime.now(UTC) - timedelta(minutes=2), "0.0.9", host="old\nhost", pid=7)
+        fleet.store(lambda store: store.registry.put_report(report_of(store.cipher, gone)))
+        listed = [line.split() for line in fleet("status").out.splitlines()]
+        assert ["host", "pid", "role", "since", "last_report", "version", "state"] in listed
+        alive, silent = (line for line in listed if line[-1:] in (["alive"], ["silent"]))
+        assert (alive[1], alive[-1]) == (str(worker.pid), "alive")
+        assert (silent[:4], silent[-2:]) == (["old", "host", "7", "serve"], ["0.0.9", "silent"])
+        worker.send_signal(signal.SIGTERM)
+    assert [it["pid"] for it in json.loads(fleet("status", "--json").out)["processes"]] == [7]
+
+
+def test_a_process_of_other_keys_is_listed_as_far_as_it_can_be_read(fleet: OpenFleet) -> None:
+    fleet.add("user-7")
+    other = report_of(Cipher([Cipher.generate_key()]), Process("other", "serve", datetime.now(UTC), "1.0", host="h"))
+    fleet.store(lambda store: store.registry.put_report(other))
+    (process,) = json.loads(fleet("status", "--json").out)["processes"]
+    assert (process["role"], process["silent"], process["host"], process["pid"]) == ("serve", False, None, None)
+    assert "No worker runs now" in fleet("status").out
 
 
 WRITING = [

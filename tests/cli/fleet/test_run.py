@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +15,17 @@ from typing import Any
 import pytest
 
 from mesh_refresh import NotSaved
+from mesh_refresh.cli.fleet.worker.summary import ExchangeCounts
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.keeper import BreakerFault as Faults
 from mesh_refresh.keeper import Keeper, Policy
+from mesh_refresh.observing import ExchangeEnded, TokensAnswered
 from mesh_refresh.stores import Cipher, Row, StoreUnavailable
 from mesh_refresh.stores.sqlite import SqliteStore
 from mesh_refresh.testing import Fault
+from mesh_refresh.version import VERSION
+from tests.cli.conftest import Process as CliProcess
 from tests.cli.fleet.conftest import OpenFleet, read_until
 from tests.cli.test_codes import person
 
@@ -369,10 +375,61 @@ def test_the_log_in_json(fleet: OpenFleet) -> None:
 def test_the_log_for_a_person_is_a_line_an_event(fleet: OpenFleet) -> None:
     fleet.add("user\n7")
     ran = fleet.once()
-    first, last = ran.err.splitlines()
+    _, first, last = ran.err.splitlines()
     assert "INFO AccountRefreshed of login user 7" in first
     assert "broker=coinbase" in first
     assert last == "mesh-refresh: 1 account refreshed."
+
+
+def test_a_worker_says_first_what_it_works_with(fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the store is opened, and without a password. Of the policy: what differs from the defaults."""
+    fleet.add("user-7")
+    first, *_ = fleet.once("--rate", "5", "--lease", "4m").err.splitlines()
+    host = fleet.fake.base_url.removeprefix("http://")
+    assert f"mesh-refresh {VERSION} begins role=run host={socket.gethostname()} pid={os.getpid()}" in first
+    assert f" store={fleet.file} mesh={host} spool={fleet.file}.spool policy=lease=240s, rate=5.0 " in first
+    first, *_ = fleet.once("--log-json").err.splitlines()
+    assert json.loads(first)["policy"] is None
+    monkeypatch.setenv("MESH_REFRESH_STORE", "postgresql://me:fake-secret@127.0.0.1:9/fleet")
+    ran = fleet.once()
+    assert "fake-secret" not in ran.err
+    assert re.search(r"store=\S*127.0.0.1\S*", ran.err)
+
+
+def test_summaries_are_of_what_came_since() -> None:
+    """And of nothing where nothing came; at the end of all, also of nothing."""
+    counts = ExchangeCounts(100.0)
+    assert counts.sum_up(160.0) is None
+    assert counts.sum_up_all(160.0) == ("no exchange in the 60 s of this run", {})
+    for outcome in ("throttled", "refreshed", "refreshed"):
+        counts.observe(ExchangeEnded("coinbase", outcome, 1.0, 1))
+    counts.observe(TokensAnswered("store", 0.0))
+    assert counts.sum_up(220.0) == ("exchanges of the last 60 s", {"refreshed": 2, "throttled": 1})
+    assert counts.sum_up(280.0) is None
+    counts.observe(ExchangeEnded("etoro", "refreshed", 1.0, 1))
+    assert counts.sum_up(370.0) == ("exchanges of the last 90 s", {"refreshed": 1})
+    assert counts.sum_up_all(7300.0) == ("exchanges in the 2 h of this run", {"refreshed": 3, "throttled": 1})
+
+
+@pytest.mark.once
+def test_a_quiet_worker_sums_up_now_and_then_and_at_its_end(fleet: OpenFleet) -> None:
+    """In place of a line an account."""
+    fleet.add("user-7")
+    fleet.add("user-8", "vanguard", mfa=True)
+    program = "import sys; from mesh_refresh.cli.fleet.worker import run; from mesh_refresh.cli import main; "
+    program += "run._EVERY = 0.05; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, "run", "-q", "--poll", "20ms"]
+    with CliProcess(command, cwd=fleet.cli.folder, env=environment, stderr=subprocess.PIPE, text=True) as worker:
+        seen = read_until(worker, "mfa_required=1")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.stderr is not None
+        last = worker.stderr.read()
+    assert worker.returncode == 0
+    assert re.search(r"INFO exchanges of the last \d+ s ", seen)
+    assert "user-" not in seen + last
+    (line,) = last.splitlines()
+    assert "of this run refreshed=1 mfa_required=1" in line
 
 
 def test_quiet_leaves_the_warnings(fleet: OpenFleet) -> None:

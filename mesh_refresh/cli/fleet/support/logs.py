@@ -15,6 +15,7 @@ from mesh_refresh.cli.terminal.child import CHILD
 from mesh_refresh.cli.terminal.messages import one_line
 
 _OURS = "mesh_refresh"
+_NEVER_QUIET = ("mesh_refresh.audit", "mesh_refresh.summary")
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 """The attributes of every record; the others were given with ``extra=``."""
 
@@ -23,22 +24,24 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 def logging_to_stderr(*, as_json: bool, quiet: bool) -> Generator[None]:
     """Inside, standard error gets what the process logs. Our events are at INFO, and `quiet` leaves them out.
 
-    Lines of the audit are never left out. A process that another one has started names itself in each line.
+    Lines of the audit, and summaries, are never left out. A process that another one has started names itself in each
+    line.
     """
     handler, child = logging.StreamHandler(sys.stderr), CHILD.get()
     process = None if child is None else child.name
     handler.setFormatter(_Json(process) if as_json else _Text(process))
-    root, ours, audit = logging.getLogger(), logging.getLogger(_OURS), logging.getLogger(f"{_OURS}.audit")
-    before = ours.level, audit.level
+    levels = {_OURS: logging.WARNING if quiet else logging.INFO, **dict.fromkeys(_NEVER_QUIET, logging.INFO)}
+    root = logging.getLogger()
+    before = {name: logging.getLogger(name).level for name in levels}
     root.addHandler(handler)
-    ours.setLevel(logging.WARNING if quiet else logging.INFO)
-    audit.setLevel(logging.INFO)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        ours.setLevel(before[0])
-        audit.setLevel(before[1])
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 class _Text(logging.Formatter):

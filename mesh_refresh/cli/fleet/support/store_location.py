@@ -64,6 +64,12 @@ class StoreLocation:
             raise Failure(f"No store was named. Give it with --store, or in {STORE_VARIABLE}.")
         return self.store
 
+    def shown(self) -> str:
+        """The store without a password, for logs: the path of its file, or user, server and database."""
+        if not self.in_postgres:
+            return os.path.realpath(self._file())
+        return repr(PostgresStore.open(self.url(), cipher=PlainText())).partition(" ")[2].rstrip(">")
+
     def spool(self, folder: str | None) -> Path:
         """The spool, where new tokens wait while the store cannot be written: `folder`, or one beside the store's file.
 

@@ -1,11 +1,15 @@
 """Options of commands that keep a fleet fresh, and what they make of them."""
 
 import logging
+import os
+import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial, wraps
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from attrs import evolve, frozen
@@ -15,10 +19,12 @@ from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet, make_client, ma
 from mesh_refresh.cli.fleet.support.options import duration_option, spool_option
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
 from mesh_refresh.cli.fleet.support.webhook_option import make_webhooks, webhook_option
+from mesh_refresh.cli.fleet.worker.summary import ExchangeCounts, describe_policy
 from mesh_refresh.cli.own_app import NO_APP, OwnApp, app_option
 from mesh_refresh.errors import InvalidRequest
 from mesh_refresh.keeper import App, Keeper, Policy
 from mesh_refresh.service.supervision import Supervision
+from mesh_refresh.version import VERSION
 
 _log = logging.getLogger("mesh_refresh.cli")
 
@@ -61,8 +67,26 @@ class WorkerOptions:
             tell=_log.warning,
             make_webhooks=partial(make_webhooks, self.webhook),
             supervision=supervision,
+            announce=self._announce,
             **more,
         )
+
+    def make_counts(self) -> ExchangeCounts | None:
+        """What is summed up in place of a line an event. None: there are these lines."""
+        return ExchangeCounts(time.monotonic()) if self.quiet else None
+
+    def _announce(self, fleet: OpenFleet) -> None:
+        facts = {
+            "role": fleet.role,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "store": fleet.location.shown(),
+            "mesh": urlsplit(fleet.mesh.base_url).netloc.rpartition("@")[2],
+            "spool": fleet.spool_folder(),
+            "app": self.app.name or None,
+            "policy": describe_policy(fleet.policy),
+        }
+        _log.info("mesh-refresh %s begins", VERSION, extra={**facts, "version": VERSION})
 
     def make_policy(self, base: Policy) -> Policy:
         """This process's share of `base` with the options of the command line.
@@ -140,7 +164,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         webhook_option,
         spool_option,
-        click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only, and the audit."),
+        click.option("-q", "--quiet", is_flag=True, help="Log no line an event, but a summary a minute."),
         click.option("--log-json", is_flag=True, help="Log in JSON, one object a line."),
         duration_option("--poll", "How often to ask the store what is due.  [default: 1s]"),
         duration_option(

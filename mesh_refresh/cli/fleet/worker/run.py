@@ -4,8 +4,9 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from mesh_refresh.cli.fleet.support.options import store_options
 from mesh_refresh.cli.fleet.support.store_location import KEYS_VARIABLE, STORE_VARIABLE, StoreLocation
 from mesh_refresh.cli.fleet.support.worker_options import WorkerOptions, worker_options
 from mesh_refresh.cli.fleet.worker.processes import report_events, run_processes
+from mesh_refresh.cli.fleet.worker.summary import ExchangeCounts
 from mesh_refresh.cli.fleet.worker.tally import Tally
 from mesh_refresh.cli.terminal.child import CHILD, Child
 from mesh_refresh.cli.terminal.exit_codes import RUN, Exit, list_exits, worst
@@ -28,6 +30,11 @@ from mesh_refresh.stores import StoreUnavailable
 from mesh_refresh.stores.store import ALL_BROKERS
 
 _log = logging.getLogger("mesh_refresh.cli")
+_summary = logging.getLogger("mesh_refresh.summary")
+
+_STOPS = "%s: the %s sends nothing more, and writes the results of what it has sent"
+_EVERY = 60.0
+"""Seconds between two summaries."""
 
 _EPILOG = f"""
 Any number of workers can share a store: an SQLite file on one machine, a
@@ -78,32 +85,43 @@ def run(location: StoreLocation, listen: ListenOptions, worker: WorkerOptions, *
     supervision = None if once else listen.supervise()
     tally = Tally()
     with worker.logging():
-        fleet = worker.open(
-            location, supervision, background=not once, on_event=tally.count if once else None, role="run"
-        )
         if not once:
-            return run_until_stopped(fleet, "worker")
+            counts = worker.make_counts()
+            fleet = worker.open(location, supervision, background=True, observer=counts, role="run")
+            return run_until_stopped(fleet, "worker", counts)
+        fleet = worker.open(location, supervision, on_event=tally.count, role="run")
         # With --log-json, a program reads all of standard error.
         return _run_once(fleet, tally, _log.info if worker.log_json else say, quiet=worker.quiet)
 
 
-def run_until_stopped(fleet: OpenFleet, name: str, begin: Callable[[], object] = lambda: None) -> int:
-    """Keep `fleet` open until a signal comes. `begin` is called once it is. Messages call the process `name`."""
-    with fleet:
-        try:
-            begin()
-            fleet.run(_work(fleet.keeper, name))
-        except KeyboardInterrupt:
-            # The ordinary end.
-            received = fleet.loop.received or signal.SIGINT
-            if fleet.supervision is not None:
-                fleet.run(fleet.supervision.linger())
-            _log.info("%s: the %s sends nothing more, and writes the results of what it has sent", received.name, name)
+def run_until_stopped(
+    fleet: OpenFleet, name: str, counts: ExchangeCounts | None, begin: Callable[[], object] = lambda: None
+) -> int:
+    """Keep `fleet` open until a signal comes. `begin` is called once it is. Messages call the process `name`.
+
+    `counts` are summed up once a minute and at the end.
+    """
+    is_open = False
+    try:
+        with fleet:
+            is_open = True
+            try:
+                begin()
+                fleet.run(_work(fleet.keeper, name, counts))
+            except KeyboardInterrupt:
+                # The ordinary end.
+                received = fleet.loop.received or signal.SIGINT
+                if fleet.supervision is not None:
+                    fleet.run(fleet.supervision.linger())
+                _log.info(_STOPS, received.name, name)
+    finally:
+        if counts is not None and is_open:
+            _tell(counts.sum_up_all(time.monotonic()))
     _log.info("the %s has stopped; all results are in the store", name)
     return Exit.REFRESHED
 
 
-async def _work(keeper: Keeper, name: str) -> None:
+async def _work(keeper: Keeper, name: str, counts: ExchangeCounts | None) -> None:
     facts = {}
     with suppress(StoreUnavailable):  # it was there a moment ago, and the keeper waits for it
         summary = await keeper.summary()
@@ -112,7 +130,15 @@ async def _work(keeper: Keeper, name: str) -> None:
     # Imported modules stay for good. Unfrozen, every full collection walks over them and holds the loop up.
     gc.collect()
     gc.freeze()
-    await asyncio.Event().wait()
+    while True:
+        await asyncio.sleep(_EVERY)
+        if counts is not None:
+            _tell(counts.sum_up(time.monotonic()))
+
+
+def _tell(summary: tuple[str, Mapping[str, int]] | None) -> None:
+    if summary is not None:
+        _summary.info("%s", summary[0], extra=summary[1])
 
 
 def _run_child(child: Child, location: StoreLocation, worker: WorkerOptions) -> int:
@@ -124,9 +150,10 @@ def _run_child(child: Child, location: StoreLocation, worker: WorkerOptions) -> 
 
     listen = ListenOptions(UnixAddress(child.socket), None, None, opens_metrics=False, hosts=(), drain_delay=None)
     with worker.logging():
-        fleet = worker.open(location, listen.supervise(), background=True, on_event=count, role="run")
+        counts = worker.make_counts()
+        fleet = worker.open(location, listen.supervise(), background=True, on_event=count, observer=counts, role="run")
         try:
-            return run_until_stopped(fleet, "worker")
+            return run_until_stopped(fleet, "worker", counts)
         finally:
             report_events(events)
 

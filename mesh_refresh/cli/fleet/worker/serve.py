@@ -95,9 +95,11 @@ def serve(
         raise Failure(refusal)
     supervision = listen.listen(place, partial(make_service_app, page=not no_page))
     with worker.logging():
-        fleet = worker.open(location, supervision, background=not no_worker, create=create, role="serve")
-        begin = partial(_print_ticket, supervision)
-        return run_until_stopped(fleet, "service", begin if listen.access is None else lambda: None)
+        counts, begin = worker.make_counts(), partial(_print_ticket, supervision)
+        fleet = worker.open(
+            location, supervision, background=not no_worker, create=create, observer=counts, role="serve"
+        )
+        return run_until_stopped(fleet, "service", counts, begin if listen.access is None else lambda: None)
 
 
 def refuse_start(listen: ListenOptions, place: Address | Inherited, *, has_page: bool, at_terminal: bool) -> str | None:
