@@ -67,9 +67,9 @@ async def test_an_answer_that_does_not_come_is_told(
     without = SESSION.replace("lock_timeout = 250", "lock_timeout = 0")  # the server waits for ever
     monkeypatch.setattr(connecting, "SESSION", without)
     monkeypatch.setattr(claiming, "LONG", 0.4)  # a minute else
-    async with fleet.store(timeout=timedelta(seconds=0.2)) as store:
-        await fill(store, evolve(_ROW, sealed=store.cipher.seal("text", "login:a")))
-        before = await kept(store)
+    async with fleet.store() as patient, fleet.store(timeout=timedelta(seconds=0.5)) as store:
+        await fill(patient, evolve(_ROW, sealed=store.cipher.seal("text", "login:a")))
+        before = await kept(patient)
         if verb is VERBS["counts"][1]:
             return  # takes as long as it takes
         async with fleet.locked(table):
@@ -78,7 +78,7 @@ async def test_an_answer_that_does_not_come_is_told(
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
                 await asked
             await fleet.gone(pids)
-        assert await kept(store) == before
+        assert await kept(patient) == before
         await verb(store)
 
 
