@@ -32,7 +32,13 @@ llms_txt_summary = (
 
 
 def read_page(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Give the index its tree, by its own headings and links, and the page of changes the changes."""
+    """Give the index its tree, by its own headings and links, and the page of changes the changes.
+
+    Links out of the docs, which a site cannot follow, become plain text.
+    """
+    source[0] = source[0].replace("](../CHANGELOG.md", "](changes.md")
+    if "/" not in page:
+        source[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./[^)]*\.md|[^):]*/)\)", r"\1", source[0])
     if page == "index":
         for title, section in re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", source[0], re.MULTILINE | re.DOTALL):
             pages = re.findall(r"^- \[[^\]]+\]\(([\w/.-]+)\.md\)", section, re.MULTILINE)

@@ -5,12 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.docs.sandbox import served_sandbox
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -24,21 +25,8 @@ pytestmark = pytest.mark.once
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
     """A sandbox in a process of its own, and the variables that it prints."""
-    command = [sys.executable, "-u", "-m", "mesh_refresh", "sandbox", "--serve", "--port", "0", "--serve-port", "0"]
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **path}) as sandbox:
-        try:
-            assert sandbox.stdout is not None
-            printed = ""
-            while "/openapi.json" not in printed:
-                line = sandbox.stdout.readline()
-                assert line, "the sandbox did not start"
-                printed += line
-            found = dict(re.findall(r"^  (MESH_REFRESH_\w+)=(.+)$", printed, re.MULTILINE))
-            assert found.keys() == {"MESH_REFRESH_URL", "MESH_REFRESH_ACCESS_KEY"}
-            yield {**os.environ, **found}
-        finally:
-            sandbox.terminate()
+    with served_sandbox() as found:
+        yield {**os.environ, **found}
 
 
 def block(language: str) -> str:
