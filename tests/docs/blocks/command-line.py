@@ -123,3 +123,11 @@ assert "Moved to another store" not in printed and "coinbase" in printed, printe
 # %% shell: mesh-refresh webhooks list
 
 # %% shell: OLD=$MESH_REFRESH_KEYS
+
+# %% before: mesh-refresh import --csv logins.csv
+one = fake.login("coinbase").token
+Path("logins.csv").write_text("login,broker,account_id,access_token,refresh_token,expires_at\n"
+    f"user-1,coinbase,{one.account_id},{one.access_token},{one.refresh_token},2026-11-23T16:00:00+00:00\n")
+Path("logins.csv").chmod(0o600)
+
+# %% shell: mesh-refresh import --csv logins.csv
