@@ -76,13 +76,6 @@ class Whole:
             line[line.index(b"mesh_refresh.cli.fleet.worker.child") + 1].decode(): pid for pid, line in lines.items()
         }
 
-    def end(self) -> str:
-        """Tell it to end. What it writes until then."""
-        self.process.send_signal(signal.SIGTERM)
-        _, err = self.process.communicate(timeout=90)
-        assert self.process.returncode == 0, err
-        return err
-
 
 def start(fleet: OpenFleet, *options: str) -> Process:
     return fleet.start("--processes", "2", "--listen", f"unix:{fleet.cli.folder / 's'}", *options)
@@ -92,9 +85,10 @@ def start(fleet: OpenFleet, *options: str) -> Process:
 def test_a_killed_worker_is_started_again_and_all_are_summed_up(
     fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it had claimed is exchanged when its lease is over, by any of them."""
+    """What it had claimed is exchanged when its lease is over, by any of them. What an app prints is no report."""
     monkeypatch.setenv("TMPDIR", str(fleet.cli.folder))
-    fast = ("--deadline", "3s", "--lease", "4s", "--resend-after", "100ms", "--log-json")
+    Path("printing.py").write_text(PRINTING)
+    fast = ("--app", "printing:make_app", "--deadline", "3s", "--lease", "4s", "--resend-after", "100ms", "--log-json")
     assert fleet("migrate").code == 0
     with start(fleet, *fast) as process:
         whole = Whole(fleet, process, fleet.cli.folder / "s")
@@ -112,8 +106,11 @@ def test_a_killed_worker_is_started_again_and_all_are_summed_up(
         fleet.fake.heal()
         restarted = rf'ended by SIGKILL.*the worker has started.*"process": "{holder}"'
         seen = read_until(process, f"(?s)(?=.*AccountRefreshed)(?=.*{restarted})")
-        seen += whole.end()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=90)
+        seen += err
     fleet.cli.served.release(gate)
+    assert (process.returncode, out.count("AccountRefreshed\n")) == (0, 1)
     told = [json.loads(line) for line in seen.splitlines()]
     assert {line.get("process") for line in told} == {None, "1", "2"}
     last = told[-1]["message"]
@@ -162,6 +159,14 @@ def test_a_signal_is_passed_on_and_a_further_one_hurries(fleet: OpenFleet) -> No
     assert process.returncode == 0
     assert "the 2 workers have stopped: 1 refreshed; all results are in the store" in err
     assert not fleet.lost()
+
+
+PRINTING = """
+from mesh_refresh.keeper import App
+
+def make_app():
+    return App(on_event=lambda event: print(type(event).__name__, flush=True))
+"""
 
 
 def live_briefly(monkeypatch: pytest.MonkeyPatch, code: str) -> None:

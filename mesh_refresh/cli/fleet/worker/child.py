@@ -1,7 +1,8 @@
 """One of the processes of ``run --processes``, started with ``python -m``: its name, its socket, and a command line.
 
-Its standard input is a pipe that its parent holds. When that closes because the parent is gone, killed perhaps, the
-process stops in order.
+Its standard input is a socket whose other end its parent holds, which gets the report of the process there. When that
+closes because the parent is gone, killed perhaps, the process stops in order. Its standard output is that of the
+parent, for what an `App` prints.
 """
 
 import os

@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
+from socket import socketpair
 from tempfile import TemporaryDirectory
 
 from attrs import define, field
@@ -37,7 +38,8 @@ _HOPELESS = frozenset({Exit.INVALID, Exit.STORE})
 
 _CHILD = (sys.executable, "-P", "-m", "mesh_refresh.cli.fleet.worker.child")
 """With -P, a module in the working folder is not taken for one of ours."""
-_STDOUT = 1
+_STDIN = 0
+_LONGEST_REPORT = 65_536
 
 
 def wait_before_restart(short_lives: int) -> float | None:
@@ -170,29 +172,32 @@ class Workers:
 
     async def _live(self, name: str) -> int:
         """Start a process, and wait for its end. Returns its exit code, of a signal the number below zero."""
-        try:
-            # A session of its own: Ctrl-C at a terminal reaches this process only, which passes it on once.
-            process = await asyncio.create_subprocess_exec(
-                *(*_CHILD, name, str(self.processes.sockets[name]), *self.arguments),
-                stdin=PIPE,
-                stdout=PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-                start_new_session=True,
-            )
-        except OSError as error:
-            _log.error("worker %s cannot be started: %s", name, error.strerror or type(error).__name__)
-            return Exit.FAILED
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        self._running[name] = process
-        if self._ending.done():
-            process.terminate()
-        watching = asyncio.create_task(self.processes.watch(name))
-        try:
-            report = await process.stdout.read()
-            code = await process.wait()
-        finally:
-            watching.cancel()
-            del self._running[name]
+        with ExitStack() as sockets:
+            try:
+                ours, theirs = map(sockets.enter_context, socketpair())
+                # A session of its own: Ctrl-C at a terminal reaches this process only, which passes it on once.
+                process = await asyncio.create_subprocess_exec(
+                    *(*_CHILD, name, str(self.processes.sockets[name]), *self.arguments),
+                    stdin=theirs,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                _log.error("worker %s cannot be started: %s", name, error.strerror or type(error).__name__)
+                return Exit.FAILED
+            self._running[name] = process
+            if self._ending.done():
+                process.terminate()
+            watching = asyncio.create_task(self.processes.watch(name))
+            try:
+                code = await process.wait()
+            finally:
+                watching.cancel()
+                del self._running[name]
+            report = b""
+            ours.settimeout(0)  # its end does not come while a process that the worker has started lives
+            with suppress(OSError):
+                report = ours.recv(_LONGEST_REPORT)
         if report:
             self._events.update(json.loads(report))
         self._unreported += not report and code < 0
@@ -211,7 +216,7 @@ class Workers:
 def report_events(events: Mapping[str, int]) -> None:
     """Tell the parent of this process how many events of each class it had."""
     with suppress(OSError):  # the parent is gone
-        os.write(_STDOUT, json.dumps(events).encode())
+        os.write(_STDIN, json.dumps(events).encode())
 
 
 def _how(code: int) -> str:
