@@ -317,11 +317,11 @@ def _refuse_flattened(values: MaskedDict) -> None:
     for name in values:
         if name.isalnum():
             continue  # one part, as nearly always
-        *before, last = filter(None, _PATH.split(name))
-        read_as = _NAMES.get(folded(last))
-        if before and read_as in (*_TOKENS, *_IDS) and not is_absent(values[name]):
+        parts = [part for part in _PATH.split(name) if part]
+        read_as = _NAMES.get(folded(parts[-1])) if len(parts) > 1 else None
+        if read_as in (*_TOKENS, *_IDS) and not is_absent(values[name]):
             raise _RefusedError(
-                f"The Link payload is flattened: it has {read_as} under a name of {len(before) + 1} parts. "
+                f"The Link payload is flattened: it has {read_as} under a name of {len(parts)} parts. "
                 "Hand it over nested, as Link did."
             )
 

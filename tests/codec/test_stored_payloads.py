@@ -434,6 +434,12 @@ def test_names_that_were_flattened(name: str) -> None:
     assert read({**FLAT, name: ""}) == (ONE,)
 
 
+@pytest.mark.parametrize("name", ["", ".", "[]"])
+def test_names_of_no_part(name: str) -> None:
+    """As a table has them that was written with the number of each row."""
+    assert read({**FLAT, name: SECRET}) == (ONE,)
+
+
 @pytest.mark.parametrize(
     "name", ["expiresOn", "expiry", "expiration_date", "expiresInMs", "expiresInMilliseconds", "accessTokenExpiresAt",
              "token_expiry", "Expires-At", "refreshTokenExpiry", "refresh_expires_in", "refreshTokenExpirationDate"]

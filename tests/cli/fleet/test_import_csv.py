@@ -92,6 +92,13 @@ def test_the_column_of_the_login(name: str) -> None:
     assert (line.login_id, line.number, line.aged) == ("user-7", 2, True)
 
 
+@pytest.mark.parametrize("row", [LINK, OURS, PAYLOAD], ids=["link", "ours", "payload"])
+def test_columns_without_a_name(row: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """As pandas writes the number of a row."""
+    assert tokens_in(table({"": "0", **row})) == [ONE]
+    assert capsys.readouterr().err == "mesh-refresh: note: columns that are not read: (no name).\n"
+
+
 def test_empty_cells_are_nothing() -> None:
     """Also the words for nothing of databases."""
     row = {**OURS, "token_id": "", "trade_token": "NULL", "account_name": "\\N", "not_before": " ", "metadata": "null"}
@@ -200,6 +207,16 @@ def test_cells_that_do_not_fit() -> None:
         (3, "it has 8 cells, and the header has 7."),
         (4, "it has 2 cells, and the header has 7."),
     ]
+
+
+@pytest.mark.parametrize("name", ["login", "access_token", "refresh_token", "account_id"])
+@pytest.mark.parametrize(
+    "cell", [f'="{SECRET}"', "1.23457E+17", "1,23457E+17", "1.2345678901234568e+17", "#NAME?", "########"]
+)
+def test_what_a_spreadsheet_has_spoiled(name: str, cell: str) -> None:
+    """Of two long ids it makes one, and the tokens of one person would become those of another."""
+    text = table({**OURS, name: cell}, OURS)
+    assert bad(text) == [(2, f"its {name} is what a spreadsheet made of it: export that column as text.")]
 
 
 def test_quotation_marks_that_do_not_fit() -> None:

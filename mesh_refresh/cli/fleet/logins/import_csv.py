@@ -32,6 +32,9 @@ _NAMES = {
 """The name of each column, by its folded form."""
 _WHOLE = frozenset({"payload", "link", "tokens", "accountTokens", "accessTokenPayload", "delayedAuth"})
 _TOKENS = ("access_token", "refresh_token", "token_id")
+_TO_THE_BYTE = ("login", "account_id", "mesh_account_id", "trade_token", *_TOKENS)
+_SPOILED = re.compile(r'="[^"]*"|[+-]?\d([.,]\d+)?E\+\d+|#(NAME\?|REF!|VALUE!|N/A|NUM!|DIV/0!|NULL!|#+)', re.IGNORECASE)
+"""What a spreadsheet makes of an id or a token: a formula, a number without its last digits, an error."""
 _ONLY_OURS = frozenset({"expires_at", "refresh_token_expires_at", "not_before", "metadata", "ref"})
 """Columns that a payload of Link does not have."""
 _SHOWN, _LONGEST_NAME, _LONGEST_CELL = 20, 40, 16 * 1024 * 1024
@@ -95,14 +98,15 @@ def _name_columns(header: Sequence[str], note: Callable[[str], object]) -> list[
         raise Failure(_NO_HEADER)
     for name in {name for name in names if name and names.count(name) > 1}:
         raise Failure(f"Two columns are {_show(name)}. Leave out one of them, or rename it.")
-    unread = [name for name in names if name and folded(name) not in _NAMES]
-    for name in unread:
+    unread = [name for name in dict.fromkeys(names) if folded(name) not in _NAMES]
+    for name in filter(None, unread):
         if alike := get_close_matches(folded(name), _NAMES, n=1, cutoff=_ALIKE):
             meant = _NAMES[alike[0]]
             raise Failure(f"No column is called {_show(name)}. If you mean {meant}, write that; else rename it.")
     if unread:
         more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
-        note(f"note: columns that are not read: {', '.join(map(_show, unread[:_SHOWN]))}{more}.")
+        shown = ", ".join(_show(name or "(no name)") for name in unread[:_SHOWN])
+        note(f"note: columns that are not read: {shown}{more}.")
     return names
 
 
@@ -118,6 +122,8 @@ def _read_row(number: int, names: Sequence[str], row: Sequence[str], reading: Re
             raise InvalidRequest(f"it has {format_count(len(row), 'cell')}, and the header has {len(names)}.")
         if any("\udc80" <= letter <= "\udcff" for cell in cells.values() for letter in cell):
             raise InvalidRequest("it is not UTF-8. Save the file as CSV in UTF-8.")
+        if spoiled := [name for name in _TO_THE_BYTE if _SPOILED.fullmatch(cells.get(name, "").strip())]:
+            raise InvalidRequest(f"its {spoiled[0]} is what a spreadsheet made of it: export that column as text.")
         document = _document_of(cells)
     except InvalidRequest as error:
         return [BadLine(number, str(error))]
