@@ -178,7 +178,7 @@ class Workers:
                 # A session of its own: Ctrl-C at a terminal reaches this process only, which passes it on once.
                 process = await asyncio.create_subprocess_exec(
                     *(*_CHILD, name, str(self.processes.sockets[name]), *self.arguments),
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                     start_new_session=True,
                 )
