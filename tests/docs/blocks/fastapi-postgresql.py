@@ -47,6 +47,7 @@ done = subprocess.run(["mesh-refresh", "import", "-", "--spread", "6h"], input=l
 assert done.returncode == 0, done.stderr
 
 # %% after: app = FastAPI(lifespan=lifespan)
+from mesh_refresh.testing import Fault
 from starlette.testclient import TestClient
 
 accounts = list(people["bob"].account_ids)
@@ -68,6 +69,11 @@ with TestClient(app) as browser:
     assert browser.post("/logins/carl/connected", json=payload).status_code == 201
     answer = browser.get("/logins/carl/expiry")
     assert answer.status_code == 409 and answer.json()["code_wanted"], answer.text
-    answer = browser.post(f"/logins/carl/codes/{answer.json()['code_wanted']}", json={"code": coded.code})
-    assert answer.status_code == 200, answer.text
+    question = f"/logins/carl/codes/{answer.json()['code_wanted']}"
+    fake.fail(Fault.all()["status 418"], login=coded)
+    answer = browser.post(question, content=coded.code)
+    assert answer.status_code == 503 and answer.json()["because"], answer.text
+    answers = [browser.post(question, content=code) for code in ("", b"\xff", coded.code, coded.code)]
+    assert [answer.status_code for answer in answers] == [422, 422, 200, 410], [answer.text for answer in answers]
+    assert answers[1].json()["wrong_code"]
     assert browser.get("/logins/carl/expiry").json()["expires_at"]
