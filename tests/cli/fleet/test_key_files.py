@@ -60,7 +60,7 @@ def test_a_rotation(keys: KeyFile) -> None:
     assert "must stay: it seals 3 values. Next: mesh-refresh key reseal" in out
     assert fleet("key", "reseal").code == 0
     assert keys.usage() == {1: (3, 0), 2: (0, 0)}
-    assert "may go after a reseal" in fleet("key", "usage").out
+    assert "It may go, if a reseal has run" in fleet("key", "usage").out
     keys.write(NEW)
     assert fleet("logins").code == 0
     assert keys.usage() == {1: (3, 0)}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 NEW = Cipher.generate_key()
 STAYS = "Key 2 ({old}) must stay: it seals 1 value. Next: mesh-refresh key reseal"
-MAY_GO = "Key 2 ({old}) seals nothing here: it may go after a reseal, if no other spool has files of it."
+MAY_GO = "Key 2 ({old}) seals nothing here. It may go, if a reseal has run under key 1 and no other spool needs it."
 
 
 async def told(scene: Scene, keys: str) -> str:

@@ -141,4 +141,4 @@ def _advice(keys: Sequence[Mapping[str, Any]], *, is_new_first: bool) -> Iterato
         elif line["values"]:
             yield f"{name} must stay: it seals {format_count(line['values'], 'value')}. Next: mesh-refresh key reseal"
         else:
-            yield f"{name} seals nothing here: it may go after a reseal, if no other spool has files of it."
+            yield f"{name} seals nothing here. It may go, if a reseal has run under key 1 and no other spool needs it."

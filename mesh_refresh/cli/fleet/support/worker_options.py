@@ -164,7 +164,7 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         webhook_option,
         spool_option,
-        click.option("-q", "--quiet", is_flag=True, help="Log no line an event, but a summary a minute."),
+        click.option("-q", "--quiet", is_flag=True, help="Log no line for each event, but a summary each minute."),
         click.option("--log-json", is_flag=True, help="Log in JSON, one object a line."),
         duration_option("--poll", "How often to ask the store what is due.  [default: 1s]"),
         duration_option(
