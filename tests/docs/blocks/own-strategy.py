@@ -41,7 +41,7 @@ assert (request.refresh_token, request.access_token) == ("fake-access", "fake-ac
 refreshed = await mesh.refresh(fake.login("bitfinexDirect", spends_access_token=True).token)
 assert refreshed.tokens.refresh_token is None and fake.is_live(refreshed.tokens.access_token)
 await mesh.aclose()
-Path("bitfinex.py").write_text("from mesh_refresh import BrokerType, DefaultStrategy\n" + shown)
+Path("bitfinex.py").write_text(shown)
 
 # %% pytest: class TestBitfinex(StrategyConformance):
 

@@ -24,7 +24,8 @@ assert Path("backup.db").stat().st_mode & 0o777 == 0o600
 with closing(sqlite3.connect("backup.db")) as backup:
     assert backup.execute("SELECT count(*) FROM login").fetchone() == (4,)
 
-# %% before: Path("backup.db").rename("fleet.db")
+# %% before: shutil.copy("backup.db", "fleet.db")
+import shutil
 await keeper.refresh("user-0")
 await keeper.refresh("user-3")
 await keeper.__aexit__(None, None, None)
