@@ -143,8 +143,8 @@ def test_a_store_that_comes_late_is_taken(fleet: OpenFleet, monkeypatch: pytest.
         async def __aexit__(self, *_: object) -> None:
             """Never entered."""
 
-    def open_store(location: StoreLocation, *, create: bool) -> object:
-        return Away() if len(tries) < 3 else ordinary(location, create=create)
+    def open_store(location: StoreLocation, **options: bool) -> object:
+        return Away() if len(tries) < 3 else ordinary(location, **options)
 
     monkeypatch.setattr(StoreLocation, "open_store", open_store)
     monkeypatch.setattr("mesh_refresh.cli.fleet.worker.run._work", end_at_once)
