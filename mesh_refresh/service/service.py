@@ -68,7 +68,6 @@ class Service:
 
         Returns when calls that change something, such as MFA codes, have their answers.
         """
-        self._guard.probes.is_ending = True
         await self._guard.stop()
 
 

@@ -48,7 +48,6 @@ async def serve_states(fake: FakeMesh, edge: Edge | None, port: int, say: Callab
                 try:
                     await asyncio.Event().wait()
                 finally:
-                    guard.probes.is_ending = True
                     await guard.stop()
 
 

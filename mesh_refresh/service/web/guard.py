@@ -73,7 +73,7 @@ class Guard:
 
         The exchanges that were waited for go on.
         """
-        self._is_stopping = True
+        self._is_stopping = self.probes.is_ending = True
         for call in self._waiting - self._finishing:
             call.cancel()
         while under_way := self._waiting | self._finishing:
