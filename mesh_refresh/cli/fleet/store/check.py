@@ -106,8 +106,7 @@ class _Checkup:
 
     def look_at_files(self) -> None:
         """Who may read and replace the files of the store."""
-        for note in self.location.open_to_others():
-            what, _, next_step = note.rpartition(": ")
+        for what, next_step in self.location.open_to_others():
             self._find("open_to_others", f"{what[0].upper()}{what[1:]}.", next_step)
 
     def look_at_spool(self) -> None:
@@ -165,13 +164,15 @@ class _Checkup:
         return f"{advice[0].upper()}{advice[1:]}"
 
     def _read_logins(self, fleet: OpenFleet) -> None:
-        other_key = damaged = LoginNames()
+        other_key, damaged, ids = LoginNames(), LoginNames(), self.location.cipher().key_ids
         for page in fleet.pages():
             unread = [it for it in page if isinstance(it, UnopenedRow)]
             self.counts.unread_logins += len(unread)
             self.counts.logins += len(page) - len(unread)
             self.counts.accounts += sum(len(it.accounts) for it in page if not isinstance(it, UnopenedRow))
-            sealed = [it.login_id for it in unread if self._is_of_other_key(it.row.sealed, it.error)]
+            sealed = [
+                it.login_id for it in unread if isinstance(it.error, WrongKey) and key_id_of(it.row.sealed) not in ids
+            ]
             other_key = other_key.having(sealed)
             damaged = damaged.having([it.login_id for it in unread if it.login_id not in sealed])
         if other_key.number:
@@ -197,9 +198,6 @@ class _Checkup:
             what = f"{format_count(unread.number, 'notice')} cannot be opened with these keys, or not read."
             next_step = f"{self._key()} They are listed by: mesh-refresh webhooks list"
             self._find("notice_not_opened", what, next_step, unread)
-
-    def _is_of_other_key(self, sealed: bytes, error: StoreError) -> bool:
-        return isinstance(error, WrongKey) and key_id_of(sealed) not in self.location.cipher().key_ids
 
     def print_json(self) -> None:
         """One document."""

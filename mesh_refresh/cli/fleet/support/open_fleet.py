@@ -139,8 +139,8 @@ class OpenFleet:
             self._leave()
             self._translate(error)
             raise
-        for note in self.location.open_to_others():
-            self.tell(f"note: {note}")
+        for what, next_step in self.location.open_to_others():
+            self.tell(f"note: {what}: {next_step}")
         return self
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:

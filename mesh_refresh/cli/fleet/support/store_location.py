@@ -159,8 +159,8 @@ class StoreLocation:
         """Whether there is a store file, or the log of one. An empty file is no store yet."""
         return any(_size(Path(f"{self._file()}{side}")) for side in ("", "-wal"))
 
-    def open_to_others(self) -> list[str]:
-        """Warnings about files of the store that every user of the machine may read or replace.
+    def open_to_others(self) -> list[tuple[str, str]]:
+        """What every user of the machine may do to files of the store, read or replace them; and what to do about it.
 
         Permissions of a group are no reason to warn: its members may share the store on purpose.
         """
@@ -168,9 +168,10 @@ class StoreLocation:
             return []
         path = os.path.realpath(self._file())
         readable = [name for name in (path, *(path + side for side in SIDES)) if _mode(name) & 0o007]
-        told = [f"other users can read the store's files: chmod 600 {' '.join(readable)}"] if readable else []
+        told = [("other users can read the store's files", f"chmod 600 {' '.join(readable)}")] if readable else []
         if _mode(folder := str(Path(path).parent)) & 0o002:
-            told.append(f"other users can write to {folder}, and replace the store or its log: use a private folder")
+            what = f"other users can write to {folder}, and replace the store or its log"
+            told.append((what, "use a private folder"))
         return told
 
 
