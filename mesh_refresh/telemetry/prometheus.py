@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define, field
+from attrs import define
 
 from mesh_refresh.observing import ExchangeEnded, Observation, StoreFailed, TokensAnswered, WebhookAttempted
 from mesh_refresh.stores.errors import package_missing
@@ -70,7 +70,7 @@ class PrometheusObserver:
     def _time(self, seconds: float, of: Series, *labels: str) -> None:
         histogram = self._histograms.get((of, labels))
         if histogram is None:
-            histogram = self._histograms[of, labels] = _Histogram(of.buckets)
+            histogram = self._histograms[of, labels] = _Histogram([0] * (len(of.buckets) + 1))
         histogram.counts[bisect_left(of.buckets, seconds)] += 1
         histogram.total += seconds
 
@@ -106,10 +106,9 @@ class PrometheusObserver:
 class _Histogram:
     """Kept here: prometheus-client's takes a lock for each number of it, three per cent of a refresh."""
 
-    buckets: tuple[float, ...]
-    total: float = 0.0
-    counts: list[int] = field(default=Factory(lambda self: [0] * (len(self.buckets) + 1), takes_self=True))
+    counts: list[int]
     """How many were in each bucket and in none before, and how many were beyond the last."""
+    total: float = 0.0
 
 
 def _named(of: Series, labels: tuple[str, ...]) -> dict[str, str]:
