@@ -8,6 +8,7 @@ import click
 from mesh_refresh.cli.fleet.support.open_fleet import OpenFleet
 from mesh_refresh.cli.fleet.support.options import check_past, do_it_option, parse_time, spool_option, store_options
 from mesh_refresh.cli.fleet.support.store_location import StoreLocation
+from mesh_refresh.cli.fleet.support.tables import format_moment
 from mesh_refresh.cli.terminal.exit_codes import Exit
 from mesh_refresh.cli.terminal.messages import Failure, format_count, format_path, one_line, say, system_reason
 from mesh_refresh.keeper import AccountState, Login
@@ -57,7 +58,7 @@ def prune(location: StoreLocation, parked_before: datetime, spool: str | None, *
         left = listed - removed
         say(f"{format_count(removed, 'login')} removed{f'; {left} left, in use or changed meanwhile' if left else ''}.")
     else:
-        since = f"{parked_before.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        since = format_moment(parked_before.astimezone(UTC))
         say(
             f"{format_count(listed, 'login')} parked before {since}. Nothing was changed: --yes removes them with "
             "their tokens."
@@ -67,7 +68,7 @@ def prune(location: StoreLocation, parked_before: datetime, spool: str | None, *
 
 def _line(login: Login) -> str:
     parked = max(account.parked_at for account in login.accounts if account.parked_at is not None)
-    return f"{one_line(login.login_id)}  {one_line(str(login.broker))}  parked {parked:%Y-%m-%d %H:%M:%S}Z"
+    return f"{one_line(login.login_id)}  {one_line(str(login.broker))}  parked {format_moment(parked)}"
 
 
 def _check_spool(folder: Path, cipher: Sealing) -> None:

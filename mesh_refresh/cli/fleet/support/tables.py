@@ -56,6 +56,11 @@ def tell(text: str) -> None:
     click.echo(text)
 
 
+def format_moment(at: datetime) -> str:
+    """A time of UTC, to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
 def format_span(time: timedelta, *, compact: bool = False) -> str:
     """About how long: ``90 s``, ``25 min``, ``3 d``; `compact` gives ``90s``, ``25m``, ``3d``."""
     seconds = int(time.total_seconds())
@@ -154,7 +159,7 @@ def _has_content(cell: Cell) -> bool:
 
 def _format(cell: Cell, now: datetime | None = None) -> str:
     if isinstance(cell, datetime):
-        return f"{cell:%Y-%m-%d %H:%M:%S}Z" if now is None else _format_relative(cell, now)
+        return format_moment(cell) if now is None else _format_relative(cell, now)
     return "-" if cell is None else one_line(str(cell)) or "-"
 
 
