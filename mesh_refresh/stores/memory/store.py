@@ -91,8 +91,8 @@ class MemoryStore(Store):
     ) -> bool:
         """See `Store`."""
         check_notices(notices, row.login_id)
-        kept = self._kept.get(row.login_id)
-        if kept is None or (kept.row.epoch, kept.row.revision) != (row.epoch, row.revision):
+        kept = self._kept_as(row.login_id, row)
+        if kept is None:
             return False
         kept.row = evolve(row, revision=row.revision + 1, attempt=kept.row.attempt, open_attempt=False)
         if owner is not None and kept.lease.owner == owner:
@@ -139,8 +139,7 @@ class MemoryStore(Store):
 
     async def delete(self, login_id: str, *, seen: Row | None = None) -> bool:
         """See `Store`."""
-        kept = self._kept.get(login_id)
-        if seen is not None and (kept is None or (kept.row.epoch, kept.row.revision) != (seen.epoch, seen.revision)):
+        if seen is not None and self._kept_as(login_id, seen) is None:
             return False
         self._outbox.forget(login_id)
         return self._kept.pop(login_id, None) is not None
@@ -199,6 +198,11 @@ class MemoryStore(Store):
 
     def _now(self) -> int:
         return microseconds_of(self._clock)
+
+    def _kept_as(self, login_id: str, row: Row) -> "_Kept | None":
+        """What is kept of the login, where that has the epoch and the revision of `row`."""
+        kept = self._kept.get(login_id)
+        return kept if kept is not None and (kept.row.epoch, kept.row.revision) == (row.epoch, row.revision) else None
 
     def _is_due(self, kept: _Kept, request: ClaimRequest, now: int) -> bool:
         row = kept.row

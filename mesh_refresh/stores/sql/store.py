@@ -1,5 +1,6 @@
 """What the stores that keep their rows by SQL have in common."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
@@ -57,9 +58,9 @@ class SqlStore(Store):
         """See `Store`."""
         return dict(await self._statements.look("resumed"))
 
+    @abstractmethod
     async def find_damage(self) -> Sequence[str]:
         """What the place itself finds wrong with what it holds, one line each, without a value; empty: nothing."""
-        raise NotImplementedError
 
     async def ping(self) -> None:
         """See `Store`."""

@@ -18,7 +18,7 @@ WHERE login_id = ?;
 
 -- name: delete
 DELETE FROM login
-WHERE login_id = ?;
+WHERE login_id = ?1 AND (?3 IS NULL OR (epoch = ?2 AND revision = ?3));
 
 -- name: forget_notices
 DELETE FROM notice

@@ -139,11 +139,11 @@ def _at_once(session: SqliteSession, swaps: Sequence[Swap]) -> bool:
 
 def delete(session: SqliteSession, login_id: str, seen: Row | None) -> bool:
     """See `Store.delete`."""
-    found = None if seen is None else read(session, login_id)
-    if seen is not None and (found is None or (found.epoch, found.revision) != (seen.epoch, seen.revision)):
-        return False
-    session.connection.execute(SQL["forget_notices"], (login_id,))
-    return session.connection.execute(SQL["delete"], (login_id,)).rowcount == 1
+    as_seen = (None, None) if seen is None else (seen.epoch, seen.revision)
+    is_gone = session.connection.execute(SQL["delete"], (login_id, *as_seen)).rowcount == 1
+    if is_gone or seen is None:
+        session.connection.execute(SQL["forget_notices"], (login_id,))
+    return is_gone
 
 
 def resume(session: SqliteSession, broker: str) -> None:
