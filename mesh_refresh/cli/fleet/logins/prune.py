@@ -38,13 +38,13 @@ def prune(location: StoreLocation, parked_before: datetime, spool: str | None, *
     removed = listed = unopened = 0
     with OpenFleet(location, read_only=not yes) as fleet:
         cipher = fleet.store.cipher
-        _check_spool(folder, cipher)
+        spooled = _read_spool(folder, cipher)
         what = Prune(parked_before, now, lambda login_id: _is_spooled(folder, cipher, login_id))
         try:
             for page in fleet.pages(AccountState.RECONNECT_REQUIRED):
                 logins = [it for it in page if isinstance(it, Login)]
                 unopened += len(page) - len(logins)
-                found = [login for login in logins if what.concerns(login) and not what.is_spooled(login.login_id)]
+                found = [login for login in logins if what.concerns(login) and login.login_id not in spooled]
                 listed += len(found)
                 if yes:
                     removed += sum(fleet.run(all_of(what.apply(fleet.store, login) for login in found)))
@@ -71,18 +71,19 @@ def _line(login: Login) -> str:
     return f"{one_line(login.login_id)}  {one_line(str(login.broker))}  parked {format_moment(parked)}"
 
 
-def _check_spool(folder: Path, cipher: Sealing) -> None:
-    """Raises `Failure` for a file that may be of any login."""
+def _read_spool(folder: Path, cipher: Sealing) -> frozenset[str]:
+    """The logins that have tokens in it. Raises `Failure` for a file that may be of any login."""
     try:
-        unopened = [it.path for it in look(folder, cipher) if it.login_id is None and not it.is_damaged]
+        found = [it for it in look(folder, cipher) if not it.is_damaged]
     except OSError as error:
         raise Failure(f"The spool {format_path(folder)} cannot be read: {system_reason(error)}.", Exit.STORE) from None
-    if unopened:
+    if unopened := [it.path for it in found if it.login_id is None]:
         raise Failure(
             f"The file {format_path(unopened[0])} of the spool does not open, and may have tokens of any login. "
             "Nothing was removed. Next: mesh-refresh check",
             Exit.STORE,
         )
+    return frozenset(it.login_id for it in found if it.login_id is not None)
 
 
 def _is_spooled(folder: Path, cipher: Sealing, login_id: str) -> bool:
